@@ -1,0 +1,3 @@
+//! `uplift-sim`: simulated peers as a program of their own.
+
+fn main() {}

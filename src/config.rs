@@ -1,0 +1,530 @@
+//! The configuration file `/etc/uplift/uplift.toml`: every field with its unit, default and reason.
+//!
+//! Parsed into types that can't be wrong; an error names file, line, field and what would be right. Unknown fields
+//! are errors, so that a misspelt one is never silently a default. Nothing here looks at the machine: whether a device
+//! exists or a unit is known is for whoever uses the value.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::package::version::Version;
+
+/// Where the configuration lies unless `--config` names another file.
+pub const DEFAULT_PATH: &str = "/etc/uplift/uplift.toml";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is upgraded, and how it is restarted.
+    pub program: Program,
+    /// What a firmware file may be.
+    #[serde(default)]
+    pub package: Package,
+    /// The payload link on the serial port. Without this section there is none.
+    pub link: Option<Link>,
+    /// The FTP server that the daemon pulls from.
+    #[serde(default)]
+    pub ftp: Ftp,
+    /// The upload server `uplift ftp-server`.
+    #[serde(default)]
+    pub ftp_server: FtpServer,
+    /// Deadlines of the evidence after a restart.
+    #[serde(default)]
+    pub trial: Trial,
+    /// Where the daemon keeps its own files.
+    #[serde(default)]
+    pub paths: Paths,
+}
+
+/// Section `[program]`: what is upgraded.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "ProgramFields")]
+pub struct Program {
+    /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
+    pub product: String,
+    /// Other product names that are accepted.
+    pub aliases: BTreeSet<String>,
+    /// The program's path. Default: `/usr/local/bin/` and `name`.
+    pub path: PathBuf,
+    /// The program's systemd unit; evidence of the running program needs it.
+    pub unit: Option<String>,
+    /// How the new program comes to run.
+    pub restart: Restart,
+    /// How long a restart may take to begin before it counts as failed.
+    pub restart_deadline: Duration,
+    /// Version of a program that was installed by hand; a version that `uplift` installed itself is remembered.
+    pub version: Option<Version>,
+    /// Arguments with which the program prints its version, such as `["--version"]`.
+    pub version_command: Option<Vec<String>>,
+}
+
+/// How the new program comes to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restart {
+    /// `systemctl --no-block reboot`.
+    Reboot,
+    /// `systemctl restart` of the program's unit.
+    Unit(String),
+    /// A program and its arguments, spawned directly.
+    Command(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramFields {
+    name: Option<String>,
+    product: String,
+    #[serde(default)]
+    aliases: BTreeSet<String>,
+    path: Option<PathBuf>,
+    unit: Option<String>,
+    #[serde(default)]
+    restart: RestartField,
+    #[serde(default = "default_restart_deadline", deserialize_with = "duration")]
+    restart_deadline: Duration,
+    version: Option<Version>,
+    version_command: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(untagged, expecting = "expected \"reboot\", \"unit\", or a command as a list of strings")]
+enum RestartField {
+    #[default]
+    Unset,
+    Word(RestartWord),
+    Command(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RestartWord {
+    Reboot,
+    Unit,
+}
+
+/// The largest restart deadline: the payload link announces it in one byte of seconds.
+const LARGEST_ANNOUNCED_SECONDS: u64 = 255;
+
+fn default_restart_deadline() -> Duration {
+    Duration::from_secs(60)
+}
+
+impl TryFrom<ProgramFields> for Program {
+    type Error = String;
+
+    fn try_from(fields: ProgramFields) -> Result<Self, String> {
+        let path = match (fields.path, fields.name) {
+            (Some(path), _) if !path.is_absolute() => return Err(format!("`path` must be absolute, not \"{}\"", path.display())),
+            (Some(path), None) => path,
+            (None, Some(name)) if is_plain_name(&name) => Path::new("/usr/local/bin").join(name),
+            (None, Some(name)) => return Err(format!("`name` must be a file name, not \"{name}\"; use `path` for another directory")),
+            (Some(_), Some(_)) => return Err("give `name` or `path`, not both".into()),
+            (None, None) => return Err("give the program's `name` (in /usr/local/bin) or its `path`".into()),
+        };
+        let restart = match (fields.restart, &fields.unit) {
+            (RestartField::Unset | RestartField::Word(RestartWord::Reboot), _) => Restart::Reboot,
+            (RestartField::Word(RestartWord::Unit), Some(unit)) => Restart::Unit(unit.clone()),
+            (RestartField::Word(RestartWord::Unit), None) => return Err("`restart = \"unit\"` needs `unit`, the program's unit".into()),
+            (RestartField::Command(command), _) if command.is_empty() => {
+                return Err("`restart` as a command needs at least the program".into());
+            }
+            (RestartField::Command(command), _) => Restart::Command(command),
+        };
+        if fields.product.is_empty() || !fields.aliases.iter().all(|alias| !alias.is_empty()) {
+            return Err("`product` and `aliases` must not be empty names".into());
+        }
+        if fields.restart_deadline.as_secs() > LARGEST_ANNOUNCED_SECONDS {
+            return Err(format!(
+                "`restart_deadline` must be at most {LARGEST_ANNOUNCED_SECONDS}s: the payload link announces it in one byte"
+            ));
+        }
+        Ok(Self {
+            product: fields.product,
+            aliases: fields.aliases,
+            path,
+            unit: fields.unit,
+            restart,
+            restart_deadline: fields.restart_deadline,
+            version: fields.version,
+            version_command: fields.version_command,
+        })
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+impl Program {
+    /// Whether a file with this product name is for this payload.
+    pub fn accepts_product(&self, product: &str) -> bool {
+        self.product == product || self.aliases.contains(product)
+    }
+}
+
+/// Section `[package]`: what a firmware file may be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Package {
+    /// Largest file, in bytes or with a unit ("512MiB").
+    pub max_size: Size,
+    /// Lets the version that runs be installed again.
+    pub allow_same_version: bool,
+    /// Lets an ELF file in whose completeness its own headers can't prove: no section table, or data behind the end.
+    pub allow_unproven_end: bool,
+}
+
+impl Default for Package {
+    fn default() -> Self {
+        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false }
+    }
+}
+
+/// Section `[link]`: the payload link.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// Serial device.
+    pub device: PathBuf,
+    /// A rate, or `"auto"`: try the known rates in turn.
+    pub baud: Baud,
+    /// Which transfer the host is offered.
+    pub transfer: TransferChoice,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { device: "/dev/ttyUSB0".into(), baud: Baud::Auto, transfer: TransferChoice::Auto }
+    }
+}
+
+/// The baud rate of the payload link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baud {
+    /// Try the known rates in turn until the aircraft answers.
+    Auto,
+    /// This rate only.
+    Fixed(u32),
+}
+
+impl<'de> Deserialize<'de> for Baud {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected \"auto\" or a rate such as 921600")]
+        enum Field {
+            Rate(u32),
+            Word(String),
+        }
+        match Field::deserialize(deserializer)? {
+            Field::Rate(rate @ 9_600..=4_000_000) => Ok(Self::Fixed(rate)),
+            Field::Rate(rate) => Err(D::Error::custom(format!("baud rate {rate} is not in 9600..=4000000"))),
+            Field::Word(word) if word == "auto" => Ok(Self::Auto),
+            Field::Word(word) => Err(D::Error::custom(format!("expected \"auto\" or a rate such as 921600, found \"{word}\""))),
+        }
+    }
+}
+
+/// Which transfer the host is offered when it enters the upgrade mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferChoice {
+    /// FTP when the FTP server answers, DCFTP otherwise.
+    Auto,
+    /// FTP only.
+    Ftp,
+    /// DCFTP only.
+    Dcftp,
+}
+
+/// Account name of the vendor's tutorial.
+pub const VENDOR_ACCOUNT: &str = "psdk_payload_ftp";
+/// Account name of the vendor's newer header and API reference.
+pub const VENDOR_ACCOUNT_NEWER: &str = "dji_payload_ftp";
+/// Password of the vendor's tutorial; public, so it protects nothing.
+const VENDOR_PASSWORD: &str = "DJi_#$31";
+
+/// Section `[ftp]`: the FTP server that the daemon pulls from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ftp {
+    /// Address of the server, and the port that the host is told.
+    pub address: SocketAddr,
+    /// Account.
+    pub user: String,
+    /// Password; `password_file` is better for one that is secret.
+    pub password: Password,
+    /// A file with the password in its first line, such as a systemd credential.
+    pub password_file: Option<PathBuf>,
+    /// Directory on the server; "" is where the login lands.
+    pub directory: String,
+    /// Longest wait for one answer or for the next bytes.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Ftp {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 21)),
+            user: VENDOR_ACCOUNT.into(),
+            password: Password(VENDOR_PASSWORD.into()),
+            password_file: None,
+            directory: String::new(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Section `[ftp_server]`: the upload server `uplift ftp-server`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FtpServer {
+    /// Address to listen on; a socket that systemd hands over comes first.
+    pub listen: SocketAddr,
+    /// The directory that clients see, and nothing outside it.
+    pub home: PathBuf,
+    /// Account names that are accepted.
+    pub users: BTreeSet<String>,
+    /// Password of these accounts; `password_file` is better for one that is secret.
+    pub password: Password,
+    /// A file with the password in its first line, such as a systemd credential.
+    pub password_file: Option<PathBuf>,
+    /// First and last port of passive data connections; `[0, 0]` lets the kernel choose.
+    pub passive_ports: (u16, u16),
+    /// Largest upload.
+    pub max_size: Size,
+    /// Space that an upload must leave free on the file system of `home`.
+    pub keep_free: Size,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// A connection without a command for this long is closed.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// A data connection without a byte for this long is broken off.
+    #[serde(deserialize_with = "duration")]
+    pub stall_timeout: Duration,
+}
+
+impl Default for FtpServer {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 21)),
+            home: "/upgrade".into(),
+            users: [VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER].map(String::from).into(),
+            password: Password(VENDOR_PASSWORD.into()),
+            password_file: None,
+            passive_ports: (0, 0),
+            max_size: Size(2 << 30),
+            keep_free: Size(16 << 20),
+            max_connections: 8,
+            idle_timeout: Duration::from_secs(120),
+            stall_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Section `[trial]`: deadlines of the evidence after a restart.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trial {
+    /// How long the unit may take to become active with the new program.
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Duration,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(120) }
+    }
+}
+
+/// Section `[paths]`: where the daemon keeps its own files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// Directory of the state file and the history.
+    pub state: PathBuf,
+    /// Control socket.
+    pub control: PathBuf,
+    /// Where the kernel tells the boot id; another file stands for it in a sandbox.
+    pub boot_id: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            state: "/var/lib/uplift".into(),
+            control: "/run/uplift/control.sock".into(),
+            boot_id: "/proc/sys/kernel/random/boot_id".into(),
+        }
+    }
+}
+
+/// A password that does not show itself in logs.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// The password of the first line of `file`, or the configured one.
+    pub fn resolve(&self, file: Option<&Path>) -> std::io::Result<Self> {
+        match file {
+            None => Ok(self.clone()),
+            Some(file) => Ok(Self(std::fs::read_to_string(file)?.lines().next().unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// The password itself, for the one place that sends or compares it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// A number of bytes: an integer, or text with a unit (`"64KiB"`, `"512MiB"`, `"2GiB"`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected bytes as a number, or text such as \"512MiB\"")]
+        enum Field {
+            Bytes(u64),
+            Text(String),
+        }
+        match Field::deserialize(deserializer)? {
+            Field::Bytes(bytes) => Ok(Self(bytes)),
+            Field::Text(text) => parse_size(&text).map(Self).ok_or_else(|| {
+                D::Error::custom(format!("\"{text}\" is not a size: expected text such as \"64KiB\", \"512MiB\" or \"2GiB\""))
+            }),
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let factor = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|_| D::Error::custom(format!("\"{text}\" is not a duration: expected text such as \"20s\" or \"2m\"")))
+}
+
+/// Why a configuration can't be used. The text names file, line, field and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration {} can't be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file's text is not a configuration.
+    #[error("the configuration {}, line {line}{}: {explanation}", path.display(), field_clause(field))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// The field, such as `link.baud`; empty where the text as a whole is wrong.
+        field: String,
+        /// What is wrong and what would be right, with the line and a caret under the place.
+        explanation: String,
+    },
+}
+
+fn field_clause(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!(", field {field}") }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses a configuration; `path` is for the error's text only.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let invalid = |error: &toml::de::Error, field: String| {
+            let start = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+            ConfigError::Invalid { path: path.to_owned(), line, field, explanation: error.to_string().trim_end().to_owned() }
+        };
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
+            invalid(error.inner(), field)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("uplift.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_smallest_configuration_has_the_documented_defaults() {
+        let config = parse("[program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
+        assert_eq!(config.program.path, Path::new("/usr/local/bin/demo"));
+        assert_eq!(config.program.restart, Restart::Reboot);
+        assert!(config.link.is_none());
+        assert_eq!(config.ftp.address.port(), 21);
+        assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
+    }
+
+    #[test]
+    fn an_error_names_file_line_field_and_what_would_be_right() {
+        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbuad = 9600\n").unwrap_err();
+        assert!(error.contains("uplift.toml, line 5, field link") && error.contains("`baud`"), "{error}");
+        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbaud = \"fast\"\n").unwrap_err();
+        assert!(error.contains("line 5, field link.baud") && error.contains("921600"), "{error}");
+        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n").unwrap_err();
+        assert!(error.contains("field program") && error.contains("needs `unit`"), "{error}");
+        let error = parse("[program\n").unwrap_err();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        let config = parse("[program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
+        assert_eq!(config.package.max_size, Size(65536));
+        assert_eq!(config.program.restart_deadline, Duration::from_secs(120));
+        assert_eq!(config.program.restart, Restart::Command(vec!["/bin/true".into()]));
+        for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
+            assert!(parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_never_shows_itself() {
+        assert!(!format!("{:?}", Ftp::default()).contains(VENDOR_PASSWORD));
+    }
+}

@@ -1,0 +1,105 @@
+//! The one actor that owns the machine, performs its actions, and tells everybody who watches.
+//!
+//! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine knows no channel's
+//! words and no wire.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Request, Status, UpgradeId};
+use crate::stage::{Announced, Receiving, Staged};
+
+/// A handle to the engine; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+}
+
+/// What an [`Engine`] asks of the actor. Each carries the sender of its answer.
+#[derive(Debug)]
+pub enum Command {
+    /// [`Engine::begin`]
+    Begin(Request, Answer<UpgradeId>),
+    /// [`Engine::receive`]
+    Receive(UpgradeId, Announced, Answer<Receiving>),
+    /// [`Engine::check`]
+    Check(UpgradeId, Staged, Answer<PackageSummary>),
+    /// [`Engine::start`]
+    Start(UpgradeId, Answer<()>),
+    /// [`Engine::abandon`]
+    Abandon(UpgradeId, Failure, Answer<()>),
+    /// [`Engine::acknowledge`]
+    Acknowledge(Channel, Answer<()>),
+    /// [`Engine::update_link`]
+    UpdateLink(LinkStatus),
+}
+
+/// Where an answer goes.
+pub type Answer<T> = oneshot::Sender<Result<T, Failure>>;
+
+fn engine_is_gone() -> Failure {
+    Failure::new(FailureKind::Interrupted, "the daemon is stopping")
+}
+
+impl Engine {
+    /// A handle whose commands arrive at the receiver of `commands`.
+    pub fn new(commands: mpsc::Sender<Command>, status: watch::Receiver<Status>) -> Self {
+        Self { commands, status }
+    }
+
+    /// The status, and word of each change of it.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Asks for an upgrade; `busy` while another one runs. The requester of an upgrade that is not yet being installed
+    /// starts it over: what was received is thrown away, and the answer may be the same id or a new one. A report of
+    /// the same channel that is still unacknowledged counts as acknowledged.
+    pub async fn begin(&self, request: Request) -> Result<UpgradeId, Failure> {
+        self.ask(|answer| Command::Begin(request, answer)).await
+    }
+
+    /// Starts (or starts over) the reception of the file; what was received before is thrown away.
+    pub async fn receive(&self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
+        self.ask(|answer| Command::Receive(id.clone(), announced, answer)).await
+    }
+
+    /// [`Engine::receive`] for a transfer's own blocking thread.
+    pub fn blocking_receive(&self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.blocking_send(Command::Receive(id.clone(), announced, answer)).map_err(|_| engine_is_gone())?;
+        answered.blocking_recv().unwrap_or_else(|_| Err(engine_is_gone()))
+    }
+
+    /// Has the received file proved. A failure concludes the upgrade: its report is in the status before the answer.
+    pub async fn check(&self, id: &UpgradeId, staged: Staged) -> Result<PackageSummary, Failure> {
+        self.ask(|answer| Command::Check(id.clone(), staged, answer)).await
+    }
+
+    /// Starts the installation of the checked file. The answer comes when that is decided; how it goes on is in the status.
+    pub async fn start(&self, id: &UpgradeId) -> Result<(), Failure> {
+        self.ask(|answer| Command::Start(id.clone(), answer)).await
+    }
+
+    /// Gives up an upgrade that is not yet being installed: concluded with this failure, the staging area emptied.
+    pub async fn abandon(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
+        self.ask(|answer| Command::Abandon(id.clone(), failure, answer)).await
+    }
+
+    /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.
+    pub async fn acknowledge(&self, channel: Channel) -> Result<(), Failure> {
+        self.ask(|answer| Command::Acknowledge(channel, answer)).await
+    }
+
+    /// The payload link's news, for the status.
+    pub async fn update_link(&self, link: LinkStatus) {
+        // The engine is gone only when the daemon stops; nobody reads the status then.
+        let _ = self.commands.send(Command::UpdateLink(link)).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| engine_is_gone())?;
+        answered.await.unwrap_or_else(|_| Err(engine_is_gone()))
+    }
+}

@@ -1,0 +1,31 @@
+//! `uplift` upgrades the firmware of a payload: it receives a file, proves it, swaps the program atomically, restarts,
+//! proves that the new program works, and reports the truth; otherwise the old program runs again.
+//!
+//! The rooms of the house, in the order in which data moves. A request goes down this list, reports come back up,
+//! and no room reaches past its neighbours:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`cli`] | one file a subcommand: what a person types |
+//! | [`config`] | the configuration file, every field documented |
+//! | [`service`] | the daemon's life: rooms wired together, signals, readiness, watchdog, logs |
+//! | [`control`] | the local socket: requests in, status and progress out |
+//! | [`channel`] | who asks for an upgrade: the payload link; later cloud platforms and modules |
+//! | [`transfer`] | how bytes arrive: FTP client, FTP server, DCFTP receiver |
+//! | [`engine`] | the one actor that owns the machine and performs its actions |
+//! | [`machine`] | the upgrade as a pure state machine |
+//! | [`model`] | what is persisted and printed |
+//! | [`journal`] | the only writer of the state file and the history |
+//! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
+//! | [`package`] | what a firmware file is, and all checks in one order |
+//! | [`target`] | what an upgrade replaces: the program at its path |
+//! | [`health`] | evidence after a restart |
+//! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
+
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod model;
+pub mod package;
+pub mod stage;

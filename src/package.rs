@@ -1,0 +1,6 @@
+//! What a firmware file is: its name, version, digests and executable format; [`check`] runs all checks in one order.
+//!
+//! Nothing here knows where a file came from or where it goes.
+
+pub mod digest;
+pub mod version;

@@ -1,0 +1,153 @@
+//! Digests, and the hashing of bytes while they pass.
+//!
+//! Two digests have names and never mix: the [`FileDigest`] of all bytes received and the [`ProgramDigest`] of the
+//! program without its seal. The program digest is the identity: known-bad, running, installed. MD5 exists only
+//! because the payload link's peer announces one; it never decides trust.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use sha2::Digest as _;
+
+macro_rules! digest_type {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                parse_hex(&text).map(Self).ok_or_else(|| D::Error::custom(concat!("expected ", $len, " bytes in hexadecimal")))
+            }
+        }
+    };
+}
+
+digest_type!(
+    /// SHA-256 of all bytes of a file as received.
+    FileDigest,
+    32
+);
+digest_type!(
+    /// SHA-256 of the program, without a seal: its identity.
+    ProgramDigest,
+    32
+);
+digest_type!(
+    /// MD5 of a file, compared with what a channel announced.
+    Md5Digest,
+    16
+);
+
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let text = text.as_bytes();
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
+#[derive(Debug, Clone)]
+pub struct Hasher {
+    sha256: sha2::Sha256,
+    md5: Option<md5::Md5>,
+}
+
+/// What a [`Hasher`] has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// SHA-256 of all bytes.
+    pub file: FileDigest,
+    /// MD5, where it was asked for.
+    pub md5: Option<Md5Digest>,
+}
+
+impl Hasher {
+    /// A hasher that has seen nothing; `with_md5` computes MD5 too, at about four times the cost.
+    pub fn new(with_md5: bool) -> Self {
+        Self { sha256: sha2::Sha256::new(), md5: with_md5.then(md5::Md5::new) }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
+
+    /// The digests of all bytes taken.
+    pub fn finish(self) -> Digests {
+        Digests { file: FileDigest(self.sha256.finalize().into()), md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())) }
+    }
+}
+
+/// Size of the one buffer of a transfer or of a hashing pass: large enough that system calls do not count.
+pub const BUFFER_SIZE: usize = 256 * 1024;
+
+/// Reads to the end and returns the digest of the program.
+pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
+    let mut hasher = Hasher::new(false);
+    let mut buffer = vec![0; BUFFER_SIZE];
+    loop {
+        match program.read(&mut buffer) {
+            Ok(0) => return Ok(ProgramDigest(hasher.finish().file.0)),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test file of docs/protocols: bytes 00..FF sixteen times.
+    #[test]
+    fn digests_of_a_known_file() {
+        let bytes: Vec<u8> = (0..4096).map(|i| (i % 256) as u8).collect();
+        let mut hasher = Hasher::new(true);
+        bytes.chunks(100).for_each(|chunk| hasher.update(chunk));
+        let digests = hasher.finish();
+        assert_eq!(digests.md5.unwrap().to_string(), "2bcd3c4de20c918e19fab5c36249c70d");
+        assert_eq!(digests.file.to_string(), "c8f5d0341d54d951a71b136e6e2afcb14d11ed8489a7ae126a8fee0df6ecf193");
+        assert_eq!(program_digest(&bytes[..]).unwrap().0, digests.file.0);
+    }
+
+    #[test]
+    fn hexadecimal_of_another_length_or_alphabet_is_refused() {
+        let digest: Md5Digest = serde_json::from_str("\"2BCD3C4DE20C918E19FAB5C36249C70D\"").unwrap();
+        assert_eq!(serde_json::to_string(&digest).unwrap(), "\"2bcd3c4de20c918e19fab5c36249c70d\"");
+        for bad in ["\"\"", "\"2b\"", "\"zzcd3c4de20c918e19fab5c36249c70d\"", "\"é\"", "7"] {
+            assert!(serde_json::from_str::<Md5Digest>(bad).is_err(), "{bad}");
+        }
+    }
+}
