@@ -1,11 +1,15 @@
 //! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses, calls, and prints.
 
+mod check;
+mod ftp_server;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config;
+use crate::config::{self, Config};
+use crate::model::{Failure, FailureKind};
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
 #[derive(Debug, Parser)]
@@ -21,7 +25,20 @@ pub struct Arguments {
 
 /// The subcommands of `uplift`.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Explain a firmware file, and what would happen to it here.
+    #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
+    Check {
+        /// The firmware file.
+        file: PathBuf,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the upload server that hosts send firmware to.
+    #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
+    FtpServer,
+}
 
 /// Exit codes of `uplift`, the same for every subcommand.
 pub mod exit {
@@ -40,5 +57,26 @@ pub mod exit {
 /// Runs `uplift`.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    match arguments.command {}
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(error) => {
+            eprintln!("uplift: {error:#}");
+            let failure = error.downcast_ref::<Failure>();
+            if let Some(failure) = failure {
+                eprintln!("hint: {}", failure.kind.hint());
+            }
+            ExitCode::from(match failure.map(|failure| failure.kind) {
+                Some(FailureKind::Busy) => exit::BUSY,
+                _ => exit::FAILED,
+            })
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
+    let load = || Config::load(&arguments.config);
+    match &arguments.command {
+        Command::Check { file, json } => check::run(&load()?, file, *json),
+        Command::FtpServer => ftp_server::run(&load()?),
+    }
 }

@@ -23,9 +23,14 @@
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod model;
 pub mod package;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod stage;
+pub mod target;
+pub mod transfer;

@@ -1,0 +1,1 @@
+//! The frame of the payload link (docs/payload-link.md section 1).

@@ -1,0 +1,1 @@
+//! Simulated peers as library code, written from the protocol documents and not from the daemon's code.

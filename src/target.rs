@@ -1,0 +1,1 @@
+//! What an upgrade replaces. The only room that touches what it replaces.
