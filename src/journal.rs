@@ -15,10 +15,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::disk;
+use crate::disk::{self, Disk, LocalDisk};
 use crate::machine::State;
 use crate::model::{Channel, Outcome, Report};
 use crate::package::digest::ProgramDigest;
@@ -65,6 +66,7 @@ struct HistoryFile {
 /// The journal of one daemon.
 #[derive(Debug, Clone)]
 pub struct Journal {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     state: StateFile,
     history: HistoryFile,
@@ -82,11 +84,15 @@ pub struct Damaged {
 impl Journal {
     /// Opens the journal in `directory`, which is made if it is missing. Damaged files come back beside it.
     pub fn open(directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
+        Self::open_on(Arc::new(LocalDisk), directory)
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
         let mut damaged = Vec::new();
         let state: StateFile = read(directory, STATE_FILE, |file: &StateFile| file.format, &mut damaged)?;
         let history: HistoryFile = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format, &mut damaged)?;
-        let mut journal = Self { directory: directory.to_owned(), state, history };
+        let mut journal = Self { disk, directory: directory.to_owned(), state, history };
         journal.state.format = FORMAT;
         journal.history.format = FORMAT;
         journal.complete_history()?;
@@ -168,21 +174,21 @@ impl Journal {
         self.history.reports.extend(reports);
         let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);
         self.history.reports.drain(..excess);
-        write(&self.directory, HISTORY_FILE, &self.history)
+        write(&*self.disk, &self.directory, HISTORY_FILE, &self.history)
     }
 
     /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth that it knows.
     fn change_state(&mut self, change: impl FnOnce(&mut StateFile)) -> io::Result<()> {
         let before = self.state.clone();
         change(&mut self.state);
-        if self.state == before { Ok(()) } else { write(&self.directory, STATE_FILE, &self.state) }
+        if self.state == before { Ok(()) } else { write(&*self.disk, &self.directory, STATE_FILE, &self.state) }
     }
 }
 
-fn write(directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
-    disk::write_atomic(directory, name, &text)
+    disk::write_atomic(disk, directory, name, &text)
 }
 
 fn read<T: DeserializeOwned + Default>(

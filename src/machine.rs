@@ -35,6 +35,13 @@ pub struct Origin {
     pub invocation: Option<String>,
 }
 
+impl Origin {
+    /// Whether a restart lies between `before` and this.
+    pub fn restarted_since(&self, before: &Self) -> bool {
+        self.boot_id != before.boot_id || (self.invocation.is_some() && self.invocation != before.invocation)
+    }
+}
+
 /// What is swapped for what, and where that took place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,10 +138,10 @@ pub enum Event {
     Healthy(Evidence),
     /// The trial ended badly.
     Unhealthy(Failure),
-    /// The old program is at the path again, durably. The payload need not restart when the new one never ran.
+    /// The old program is at the path again, durably.
     Reverted {
-        /// Whether the new program may run, so that a restart is needed.
-        restart: bool,
+        /// Where that took place, if a restart is needed; none is when the new program never ran.
+        restart_from: Option<Origin>,
     },
     /// The old program could not be put back.
     RevertFailed(Failure),
@@ -178,10 +185,10 @@ pub struct Refused {
 pub type Transition = Result<(State, Vec<Action>), Box<Refused>>;
 
 /// What a freshly started daemon finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Boot id or invocation id are others than at the swap.
-    pub restarted: bool,
+    /// The boot and the invocation that run; another one than the recorded one is a restart.
+    pub origin: Origin,
     /// Digest of the program at the path; absent when there is none.
     pub at_path: Option<ProgramDigest>,
 }
@@ -313,10 +320,10 @@ impl State {
                 },
                 vec![Report],
             ),
-            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart: true }) => {
-                (Self::RestartingBack { upgrade, swap, failure }, vec![Record, Restart])
+            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: Some(origin) }) => {
+                (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, failure }, vec![Record, Restart])
             }
-            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart: false })
+            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: None })
             | (Self::RestartingBack { upgrade, swap, failure }, Event::Restarted) => {
                 (rolled_back(upgrade, swap, failure), vec![Report])
             }
@@ -349,7 +356,8 @@ impl State {
     pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
         let side = self.swap().map_or(Side::Foreign, |swap| swap.side(found.at_path));
-        match (self, side, found.restarted) {
+        let restarted = self.swap().is_some_and(|swap| found.origin.restarted_since(&swap.origin));
+        match (self, side, restarted) {
             (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) => {
                 (failed(upgrade, None, interrupted()), vec![EmptyStage, Report])
@@ -371,6 +379,7 @@ impl State {
             }
             (Self::Reverting { upgrade, swap, failure }, Side::Old, _)
             | (Self::RestartingBack { upgrade, swap, failure }, Side::Old, false) => {
+                let swap = Swap { origin: found.origin.clone(), ..swap };
                 (Self::RestartingBack { upgrade, swap, failure }, vec![Record, Restart])
             }
             (Self::RestartingBack { upgrade, swap, failure }, Side::Old, true) => {

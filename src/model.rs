@@ -463,6 +463,17 @@ pub enum LinkState {
     Linked,
 }
 
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Disabled => "disabled",
+            Self::Waiting => "waiting for the device",
+            Self::Probing => "looking for the aircraft",
+            Self::Linked => "linked",
+        })
+    }
+}
+
 /// Version of the JSON that `uplift status --json`, `uplift history --json` and the control socket speak.
 pub const SCHEMA: u32 = 1;
 

@@ -60,18 +60,12 @@ impl Restarter {
         Ok(Origin { boot_id, invocation })
     }
 
-    /// Whether boot or invocation are others than `before`.
-    pub async fn restarted_since(&self, before: &Origin) -> Result<bool, Failure> {
-        let now = self.origin().await?;
-        Ok(now.boot_id != before.boot_id || (now.invocation.is_some() && now.invocation != before.invocation))
-    }
-
     /// Asks for the restart and waits until its evidence is seen. A reboot ends this process before that.
     pub async fn restart(&self, before: &Origin) -> Result<(), Failure> {
         let end = Instant::now() + self.deadline;
         self.request(end).await?;
         loop {
-            if self.restarted_since(before).await? {
+            if self.origin().await?.restarted_since(before) {
                 return Ok(());
             }
             if Instant::now() >= end {
