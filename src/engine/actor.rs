@@ -18,7 +18,7 @@ use crate::model::{
     Channel, CurrentUpgrade, Failure, FailureKind, Installed, LinkState, LinkStatus, PackageSummary, Phase, PhaseDuration, Progress,
     Report, Request, SCHEMA, Status, UpgradeId,
 };
-use crate::package::check::{Checked, Policy, check};
+use crate::package::check::{Checked, Policy, check, check_announced};
 use crate::package::digest::ProgramDigest;
 use crate::package::preflight;
 use crate::package::version::Version;
@@ -214,7 +214,7 @@ impl Actor {
         let stage = self.stage.clone();
         let policy = self.policy();
         let received = blocking(move || {
-            policy.check_name(&announced.file_name)?;
+            check_announced(&announced.file_name, announced.size, &policy)?;
             stage.receive(announced, observer)
         })
         .await;
