@@ -103,8 +103,9 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
 }
 
+/// A size that this machine's call can't express is as good as no support by the file system.
 fn allocate(file: &File, size: u64) -> io::Result<()> {
-    let size = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
+    let size = size.try_into().map_err(|_| Errno::EOPNOTSUPP)?;
     Ok(nix::fcntl::fallocate(file, FallocateFlags::empty(), 0, size)?)
 }
 

@@ -13,6 +13,8 @@ use super::{Disk, LocalDisk, Operation};
 #[derive(Debug, Default)]
 pub(crate) struct FaultyDisk {
     faults: Vec<Fault>,
+    /// From this operation on, counted from 0, all fail: to the disk, the process has died.
+    dies_at: Option<usize>,
     log: Mutex<Vec<String>>,
 }
 
@@ -47,6 +49,12 @@ impl FaultyDisk {
         self
     }
 
+    /// From the given operation on, counted from 0, every one fails with `EIO`.
+    pub(crate) fn and_dying_at(mut self, operation: usize) -> Self {
+        self.dies_at = Some(operation);
+        self
+    }
+
     /// Names of the operations so far, in order, failed ones included.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
@@ -57,8 +65,10 @@ impl FaultyDisk {
         let occurrence = log.iter().filter(|name| **name == operation).count();
         let hit = |fault: &&Fault| fault.operation == operation && fault.occurrence.is_none_or(|wanted| wanted == occurrence);
         let fault = self.faults.iter().find(hit);
+        let dead = self.dies_at.is_some_and(|death| log.len() >= death);
         log.push(operation.clone());
-        fault.map_or(Ok(()), |fault| Err(fault.errno.into()))
+        let errno = if dead { Some(Errno::EIO) } else { fault.map(|fault| fault.errno) };
+        errno.map_or(Ok(()), |errno| Err(errno.into()))
     }
 }
 
