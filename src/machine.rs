@@ -119,7 +119,7 @@ pub enum Event {
     Received,
     /// All checks passed.
     CheckPassed(PackageSummary),
-    /// The upgrade can't go on, and nothing was swapped.
+    /// The upgrade can't go on, or is given up, before the word to install.
     Fail(Failure),
     /// The word to install.
     Start {
@@ -130,6 +130,8 @@ pub enum Event {
     },
     /// The new program is at the path, durably.
     Swapped,
+    /// The programs were not swapped; the old one is at the path.
+    SwapFailed(Failure),
     /// The restart took place: the evidence of it was seen.
     Restarted,
     /// The restart was refused, or did not come in time.
@@ -299,7 +301,7 @@ impl State {
             (Self::Ready { upgrade, package }, Event::Start { old, origin }) => {
                 (Self::Installing { upgrade, swap: Swap { package, old, origin } }, vec![Record, SwapPrograms])
             }
-            (Self::Installing { upgrade, swap }, Event::Fail(failure)) => {
+            (Self::Installing { upgrade, swap }, Event::SwapFailed(failure)) => {
                 (failed(upgrade, Some(swap.package), failure), vec![EmptyStage, Report])
             }
             (Self::Installing { upgrade, swap }, Event::Swapped) => (Self::Restarting { upgrade, swap }, vec![Record, Restart]),

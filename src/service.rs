@@ -11,7 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::channel::psdk;
+
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
@@ -35,7 +35,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let engine_task = tokio::spawn(actor.run());
     tokio::spawn(control::serve(listener, engine.clone()));
     if config.link.is_some() {
-        psdk::start(&config, engine.clone())?;
+
     }
     tokio::spawn(tell_systemd(engine));
     tokio::select! {

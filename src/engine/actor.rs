@@ -286,7 +286,8 @@ impl Actor {
         if !self.journal.unacknowledged().iter().any(|report| report.request.channel == channel) {
             return;
         }
-        self.write_journal("the acknowledgement", move |journal| journal.acknowledge(channel)).await;
+        // A failed write is in the notices by then, and at worst the report is repeated after a restart.
+        let _ = self.write_journal("the acknowledgement", move |journal| journal.acknowledge(channel)).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
         self.status.send_modify(|status| status.unacknowledged = unacknowledged);
     }
@@ -334,7 +335,11 @@ impl Actor {
             if let Err(failure) = self.perform(action).await {
                 // The intent could not be written down: nothing was swapped yet, and nothing will be.
                 let state = std::mem::replace(&mut self.state, State::Idle);
-                match state.step(Event::Fail(failure)) {
+                let event = match &state {
+                    State::Installing { .. } => Event::SwapFailed(failure),
+                    _ => Event::Fail(failure),
+                };
+                match state.step(event) {
                     Ok((state, actions)) => return Box::pin(self.enter(state, actions)).await,
                     Err(refused) => self.state = refused.state,
                 }
@@ -342,6 +347,10 @@ impl Actor {
         }
         self.publish();
         self.answer_check();
+        if matches!(&self.state, State::Concluded { upgrade, .. } if !awaits_acknowledgement(upgrade)) {
+            self.state = State::Idle;
+            self.publish();
+        }
     }
 
     /// The sender of the file hears the verdict once the status shows it.
@@ -402,7 +411,7 @@ impl Actor {
         write: impl FnOnce(&mut Journal) -> std::io::Result<()> + Send + 'static,
     ) -> Result<(), Failure> {
         let mut journal = self.journal.clone();
-        let (journal, written) = infallible(move || {
+        let (journal, written) = off_thread(move || {
             let written = write(&mut journal);
             (journal, written)
         })
@@ -449,7 +458,7 @@ impl Actor {
         self.spawn(async move {
             match blocking(move || program.install(checked)).await {
                 Ok(_) => Event::Swapped,
-                Err(failure) => Event::Fail(failure),
+                Err(failure) => Event::SwapFailed(failure),
             }
         });
     }
@@ -521,8 +530,7 @@ impl Actor {
             phases: upgrade.phases.clone(),
         };
         log(&report);
-        // A person at the shell reads the history; nobody there would ever acknowledge.
-        let acknowledged = report.request.channel == Channel::Shell;
+        let acknowledged = !awaits_acknowledgement(upgrade);
         let written = report.clone();
         let kept = self.write_journal("the report", move |journal| journal.conclude(&written, acknowledged)).await;
         if let Err(failure) = kept {
@@ -569,6 +577,11 @@ impl Actor {
     }
 }
 
+/// A person at the shell reads the history; nobody there would ever acknowledge.
+fn awaits_acknowledgement(upgrade: &Upgrade) -> bool {
+    upgrade.request.channel != Channel::Shell
+}
+
 /// The state of a report that still waits for its receiver.
 fn concluded(report: &Report) -> State {
     let upgrade = Upgrade {
@@ -601,7 +614,7 @@ async fn installed(config: &config::Program, program: &Program, journal: &Journa
     let (reader, version_command) = (program.clone(), config.version_command.clone());
     let recorded = journal.installed();
     let path = config.path.clone();
-    let found = infallible(move || {
+    let found = off_thread(move || {
         let digest = reader.digest().unwrap_or_else(|error| {
             tracing::warn!("the program {} can't be read: {error}", path.display());
             None
@@ -649,15 +662,11 @@ where
     T: Send + 'static,
     E: From<WorkDied> + Send + 'static,
 {
-    infallible(work).await?
+    off_thread(work).await?
 }
 
-async fn infallible<T, E>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<WorkDied>,
-{
-    tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()).into())
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkDied> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()))
 }
 
 /// A piece of blocking work panicked.
