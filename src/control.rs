@@ -7,8 +7,8 @@ mod client;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::serve;
 pub(crate) use server::bind;
+pub use server::serve;
 
 use serde::{Deserialize, Serialize};
 

@@ -226,9 +226,8 @@ fn read_limited(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// `state.json.damaged`, or the first free number behind it; the tenth is overwritten, so that damage can't fill a disk.
 fn free_name(directory: &Path, name: &str) -> PathBuf {
-    let candidates = (1..=10).map(|number| {
-        directory.join(if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged.{number}") })
-    });
+    let candidates =
+        (1..=10).map(|number| directory.join(if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged.{number}") }));
     candidates.clone().find(|path| !path.exists()).or_else(|| candidates.last()).unwrap_or_default()
 }
 

@@ -94,18 +94,47 @@ pub struct Conclusion {
 #[allow(missing_docs, reason = "the phases are documented on `Phase`, the data on its types")]
 pub enum State {
     Idle,
-    Preparing { upgrade: Upgrade },
-    Receiving { upgrade: Upgrade },
-    Checking { upgrade: Upgrade },
-    Ready { upgrade: Upgrade, package: PackageSummary },
-    Installing { upgrade: Upgrade, swap: Swap },
-    Restarting { upgrade: Upgrade, swap: Swap },
-    Trial { upgrade: Upgrade, swap: Swap },
+    Preparing {
+        upgrade: Upgrade,
+    },
+    Receiving {
+        upgrade: Upgrade,
+    },
+    Checking {
+        upgrade: Upgrade,
+    },
+    Ready {
+        upgrade: Upgrade,
+        package: PackageSummary,
+    },
+    Installing {
+        upgrade: Upgrade,
+        swap: Swap,
+    },
+    Restarting {
+        upgrade: Upgrade,
+        swap: Swap,
+    },
+    Trial {
+        upgrade: Upgrade,
+        swap: Swap,
+    },
     /// The failure is why the old program comes back.
-    Reverting { upgrade: Upgrade, swap: Swap, failure: Failure },
+    Reverting {
+        upgrade: Upgrade,
+        swap: Swap,
+        failure: Failure,
+    },
     /// The old program is back at the path and is being restarted.
-    RestartingBack { upgrade: Upgrade, swap: Swap, failure: Failure },
-    Concluded { upgrade: Upgrade, conclusion: Conclusion },
+    RestartingBack {
+        upgrade: Upgrade,
+        swap: Swap,
+        failure: Failure,
+    },
+    Concluded {
+        upgrade: Upgrade,
+        conclusion: Conclusion,
+    },
 }
 
 /// What happens to an upgrade.
@@ -285,19 +314,15 @@ impl State {
             {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (
-                Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. },
-                Event::Receive,
-            ) => (Self::Receiving { upgrade }, vec![EmptyStage]),
+            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive) => {
+                (Self::Receiving { upgrade }, vec![EmptyStage])
+            }
             (Self::Receiving { upgrade }, Event::Received) => (Self::Checking { upgrade }, vec![Record, Check]),
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => (Self::Ready { upgrade, package }, vec![]),
-            (
-                Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade },
-                Event::Fail(failure),
-            ) => (failed(upgrade, None, failure), vec![EmptyStage, Report]),
-            (Self::Ready { upgrade, package }, Event::Fail(failure)) => {
-                (failed(upgrade, Some(package), failure), vec![EmptyStage, Report])
+            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, Event::Fail(failure)) => {
+                (failed(upgrade, None, failure), vec![EmptyStage, Report])
             }
+            (Self::Ready { upgrade, package }, Event::Fail(failure)) => (failed(upgrade, Some(package), failure), vec![EmptyStage, Report]),
             (Self::Ready { upgrade, package }, Event::Start { old, origin }) => {
                 (Self::Installing { upgrade, swap: Swap { package, old, origin } }, vec![Record, SwapPrograms])
             }
@@ -326,9 +351,7 @@ impl State {
                 (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, failure }, vec![Record, Restart])
             }
             (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: None })
-            | (Self::RestartingBack { upgrade, swap, failure }, Event::Restarted) => {
-                (rolled_back(upgrade, swap, failure), vec![Report])
-            }
+            | (Self::RestartingBack { upgrade, swap, failure }, Event::Restarted) => (rolled_back(upgrade, swap, failure), vec![Report]),
             (Self::RestartingBack { upgrade, swap, failure }, Event::RestartFailed(second))
             | (Self::Reverting { upgrade, swap, failure }, Event::RevertFailed(second)) => {
                 (failed(upgrade, Some(swap.package), also(failure, &second)), vec![Report])
@@ -406,8 +429,7 @@ fn failed(upgrade: Upgrade, package: Option<PackageSummary>, failure: Failure) -
 }
 
 fn rolled_back(upgrade: Upgrade, swap: Swap, failure: Failure) -> State {
-    let conclusion =
-        Conclusion { package: Some(swap.package), outcome: Outcome::RolledBack, failure: Some(failure), evidence: None };
+    let conclusion = Conclusion { package: Some(swap.package), outcome: Outcome::RolledBack, failure: Some(failure), evidence: None };
     State::Concluded { upgrade, conclusion }
 }
 

@@ -11,7 +11,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
@@ -34,9 +33,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let listener = control::bind(&config.paths.control)?;
     let engine_task = tokio::spawn(actor.run());
     tokio::spawn(control::serve(listener, engine.clone()));
-    if config.link.is_some() {
-
-    }
+    if config.link.is_some() {}
     tokio::spawn(tell_systemd(engine));
     tokio::select! {
         _ = terminate.recv() => {}

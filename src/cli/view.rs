@@ -93,13 +93,18 @@ pub(super) fn report(report: &Report) -> String {
     if report.outcome == Outcome::Succeeded {
         let evidence = match report.evidence.as_ref().map(|evidence| evidence.running) {
             Some(RunningEvidence::Verified) => "the unit is active and runs the installed digest",
-            Some(RunningEvidence::NoUnit) => "the installed digest is at the path after a restart; no unit is named, so the process was not looked at",
+            Some(RunningEvidence::NoUnit) => {
+                "the installed digest is at the path after a restart; no unit is named, so the process was not looked at"
+            }
             Some(RunningEvidence::Contradicted) | None => "none",
         };
         let _ = writeln!(text, "evidence: {evidence}");
     }
-    let phases: Vec<String> =
-        report.phases.iter().map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000)).collect();
+    let phases: Vec<String> = report
+        .phases
+        .iter()
+        .map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000))
+        .collect();
     let _ = writeln!(text, "phases: {}", phases.join(", "));
     text
 }

@@ -42,15 +42,8 @@ impl Sandbox {
         for directory in ["bin", "state", "run", "upgrade"] {
             fs::create_dir(root.path().join(directory))?;
         }
-        let mut sandbox = Self {
-            root,
-            uplift: uplift.to_owned(),
-            environment: Vec::new(),
-            daemon: None,
-            ftp_server: None,
-            program: None,
-            boots: 0,
-        };
+        let mut sandbox =
+            Self { root, uplift: uplift.to_owned(), environment: Vec::new(), daemon: None, ftp_server: None, program: None, boots: 0 };
         sandbox.new_boot()?;
         Ok(sandbox)
     }
