@@ -37,7 +37,7 @@ impl FaultyDisk {
         Self::sound().and_failing(operation, errno)
     }
 
-    /// Every operation of this name fails too.
+    /// Every operation of this name fails too. Of several faults that fit, the last one given counts.
     pub(crate) fn and_failing(mut self, operation: &str, errno: Errno) -> Self {
         self.faults.push(Fault { operation: operation.into(), errno, occurrence: None });
         self
@@ -64,7 +64,7 @@ impl FaultyDisk {
         let mut log = self.log.lock().unwrap();
         let occurrence = log.iter().filter(|name| **name == operation).count();
         let hit = |fault: &&Fault| fault.operation == operation && fault.occurrence.is_none_or(|wanted| wanted == occurrence);
-        let fault = self.faults.iter().find(hit);
+        let fault = self.faults.iter().rev().find(hit);
         let dead = self.dies_at.is_some_and(|death| log.len() >= death);
         log.push(operation.clone());
         let errno = if dead { Some(Errno::EIO) } else { fault.map(|fault| fault.errno) };

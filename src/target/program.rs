@@ -14,6 +14,7 @@
 //! The room must not know why a program is installed or put back. All of it blocks, for some milliseconds.
 
 mod attributes;
+mod first;
 mod lock;
 mod swap;
 #[cfg(test)]
@@ -28,12 +29,13 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
-use crate::disk::{self, Disk, LocalDisk, Operation, PRIVATE_MODE};
+use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::check::Checked;
 use crate::package::digest::{ProgramDigest, program_digest};
 use crate::stage::{self, Staged};
 
+use first::First;
 use lock::Lock;
 use swap::Swap;
 
@@ -208,24 +210,9 @@ impl Program {
         swap.perform().map_err(|unfinished| swap.undo(unfinished).into_failure("the program was not replaced"))
     }
 
-    /// The first installation. The empty `.previous` says so, and replaces one that a program of long ago left.
     fn put_first(&self, next: &Path) -> Result<Means, Failure> {
-        self.remember_nothing().map_err(not_installed("noting that no program was there"))?;
-        let put = Operation::RenameToFree { from: next, to: &self.path };
-        self.disk.apply(put).map_err(not_installed("giving the new program its name"))?;
-        let synced = self.sync_directories();
-        if synced.is_err() {
-            let _ = self.disk.apply(Operation::Remove { path: &self.path });
-        }
-        synced.map(|()| Means::FirstInstallation).map_err(not_installed("syncing the program's directory"))
-    }
-
-    fn remember_nothing(&self) -> io::Result<()> {
-        let kept = self.beside(".kept");
-        disk::remove_if_present(&*self.disk, &kept)?;
-        self.disk.create(&kept, PRIVATE_MODE)?;
-        self.disk.apply(Operation::Rename { from: &kept, to: &self.beside(".previous") })?;
-        self.disk.apply(Operation::SyncDirectory { path: &self.stage })
+        let (marker, kept) = (self.beside(".previous"), self.beside(".kept"));
+        First { disk: &*self.disk, path: &self.path, incoming: next, marker: &marker, kept: &kept }.perform()
     }
 
     fn sync_directories(&self) -> io::Result<()> {
