@@ -25,13 +25,18 @@ impl First<'_> {
     /// Does it; durable on return. After a failure nothing is at the path.
     pub(super) fn perform(&self) -> Result<Means, Failure> {
         self.mark().map_err(not_installed("noting that no program was there"))?;
+        self.occupy().inspect_err(|_| drop(disk::remove_if_present(self.disk, self.marker)))?;
+        Ok(Means::FirstInstallation)
+    }
+
+    fn occupy(&self) -> Result<(), Failure> {
         self.take_path().map_err(not_installed("giving the new program its name"))?;
         let synced = sync_directories(self.disk, &[self.path, self.incoming]);
         if synced.is_err() {
             // The error of the sync is the one to tell.
             let _ = self.disk.apply(Operation::Remove { path: self.path });
         }
-        synced.map(|()| Means::FirstInstallation).map_err(not_installed("syncing the program's directory"))
+        synced.map_err(not_installed("syncing the program's directory"))
     }
 
     fn mark(&self) -> io::Result<()> {

@@ -250,6 +250,25 @@ fn a_rollback_without_a_program_before_is_a_failure_and_removes_nothing() {
 }
 
 #[test]
+fn a_rollback_of_a_program_that_was_installed_over_itself_leaves_it_there() {
+    let payload = Payload::with_program(NEW);
+    payload.install(NEW).unwrap();
+    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.content().unwrap(), NEW);
+}
+
+#[test]
+fn what_a_swap_left_that_was_cut_off_before_its_exchange_never_comes_to_the_path() {
+    let payload = Payload::with_program(b"older");
+    payload.install(OLD).unwrap();
+    File::create(payload.program.next(digest(NEW))).unwrap().write_all(NEW).unwrap();
+    assert_eq!(payload.program.revert(digest(OLD)).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.content().unwrap(), b"older");
+    payload.install(OLD).unwrap();
+    assert_eq!(payload.area(), ["demo.failed", "demo.previous", "lock"]);
+}
+
+#[test]
 fn each_swap_keeps_the_program_that_it_replaced() {
     let payload = Payload::with_program(b"1");
     for (new, old) in [(b"2", b"1"), (b"3", b"2"), (b"3", b"3"), (b"4", b"3")] {
