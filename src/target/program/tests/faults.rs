@@ -202,7 +202,7 @@ fn a_swap_that_can_not_be_undone_keeps_the_old_program_and_says_so() {
     let failure = payload.install(NEW).unwrap_err();
     assert!(failure.sentence.starts_with("the swap is done but not known to be durable"), "{failure}");
     assert_eq!((payload.content().unwrap(), fs::read(payload.program.next(digest(NEW))).unwrap()), (NEW.into(), OLD.into()));
-    let again = Payload::at(payload.directory.clone(), Arc::new(FaultyDisk::sound()));
+    let again = Payload::at(payload.directory, Arc::new(FaultyDisk::sound()));
     assert_eq!(again.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
     assert_eq!((again.content().unwrap(), again.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
 }
