@@ -1,6 +1,7 @@
 //! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line, watchdog, signals,
 //! journal. Decides nothing about upgrades.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -105,7 +106,11 @@ pub(crate) fn log_to_journal() {
             let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
         }
         None => {
-            let lines = tracing_subscriber::fmt::layer().with_target(false).without_time().with_writer(std::io::stderr);
+            let lines = tracing_subscriber::fmt::layer()
+                .with_target(false)
+                .with_ansi(std::io::stderr().is_terminal())
+                .without_time()
+                .with_writer(std::io::stderr);
             let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
         }
     }
