@@ -231,6 +231,15 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
     Ok(Checked { staged, summary })
 }
 
+/// What can be said of a file before its first byte: name, product, version, size. A transfer that would be refused at
+/// its end, perhaps hours later, is refused at its beginning.
+pub fn check_announced(file_name: &str, size: u64, policy: &Policy) -> Result<(), Failure> {
+    let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
+    let examiner = Examiner { subject, policy, name: name_of(subject), elf: None };
+    let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
+    checks.into_iter().try_for_each(|check| examiner.run(check).map(drop))
+}
+
 fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
     subject.file_name.parse().map_err(|error: crate::package::name::NameError| error.into_failure(subject.file_name))
 }
