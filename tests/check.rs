@@ -1,5 +1,8 @@
 //! `uplift check FILE`: each bad file gets its name, a reason and a hint; a good one is accepted.
 
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

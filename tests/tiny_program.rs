@@ -1,5 +1,8 @@
 //! The tiny programs of the simulation run on the machines of payloads (by emulation), and stock tools find them whole.
 
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -455,4 +455,5 @@ fn is_executable(path: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(feature = "sim")] // the tiny programs come from there
 mod tests;

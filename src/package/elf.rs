@@ -210,4 +210,5 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
 }
 
 #[cfg(test)]
+#[cfg(feature = "sim")] // the tiny programs come from there
 mod tests;

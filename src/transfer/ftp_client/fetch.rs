@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use suppaftp::FtpError;
 use tracing::debug;
 
 use crate::config;
@@ -10,8 +11,8 @@ use crate::model::{Failure, FailureKind};
 use crate::package::digest::BUFFER_SIZE;
 use crate::stage::{Announced, Receiving, Staged};
 use crate::transfer::ftp_client::listing::RemoteFile;
-use crate::transfer::ftp_client::session::{Attempts, Session, SessionError};
-use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
+use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, explain};
+use crate::transfer::ftp_client::watchdog::Watchdog;
 
 /// Longest download of one file, all its attempts together.
 const FETCH_DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -78,7 +79,10 @@ impl Fetcher<'_> {
             };
             let Some(pause) = attempts.next() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
             debug!(received = receiving.received(), %error, "the download broke off and is tried again");
-            if Instant::now() >= until || !self.watchdog.pause(pause) {
+            if !self.watchdog.pause(pause) {
+                return Err(SessionError::Cancelled.into());
+            }
+            if Instant::now() >= until {
                 return Err(FetchError::Broken(gave_up(error, file, &receiving)));
             }
         }
@@ -125,28 +129,23 @@ impl Fetcher<'_> {
     fn read(&self, download: &mut impl Read, size: u64, receiving: &mut Receiving) -> Result<Ended, FetchError> {
         let mut buffer = vec![0; BUFFER_SIZE];
         loop {
-            match self.watchdog.stopped() {
-                Some(Stopped::Cancelled) => return Err(SessionError::Cancelled.into()),
-                Some(Stopped::Expired) => return Ok(Ended::Early(SessionError::TooLate)),
-                None => {}
-            }
             let left = size - receiving.received();
             match download.read(&mut buffer) {
                 Ok(0) if left == 0 => return Ok(Ended::Complete),
-                Ok(0) => return Ok(Ended::Early(broken(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(0) => return Ok(Ended::Early(self.broken(io::ErrorKind::UnexpectedEof.into()))),
                 Ok(n) if n as u64 > left => return Ok(Ended::TooMany),
                 Ok(n) => receiving.write(&buffer[..n]).map_err(FetchError::Lasting)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // All is there, and only the end of the connection is not seen.
                 Err(_) if left == 0 => return Ok(Ended::Complete),
-                Err(error) => return Ok(Ended::Early(broken(error))),
+                Err(error) => return Ok(Ended::Early(self.broken(error))),
             }
         }
     }
-}
 
-fn broken(error: io::Error) -> SessionError {
-    SessionError::Broken(suppaftp::FtpError::ConnectionError(error))
+    fn broken(&self, error: io::Error) -> SessionError {
+        explain(FtpError::ConnectionError(error), self.watchdog, None)
+    }
 }
 
 fn gave_up(error: SessionError, file: &RemoteFile, receiving: &Receiving) -> Failure {

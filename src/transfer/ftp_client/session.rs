@@ -52,7 +52,7 @@ pub(super) enum SessionError {
     #[error("the FTP server refuses to resume a download")]
     NoResume(#[source] FtpError),
     /// The server says what no server may.
-    #[error("the FTP server's answer is {0}")]
+    #[error("the FTP server's answer is senseless: {0}")]
     Senseless(&'static str),
     /// Not the server's fault: the password file can't be read.
     #[error("the password file can't be read")]
@@ -186,6 +186,7 @@ impl Session {
         let size = match self.stream.size(name) {
             Ok(size) => size as u64,
             Err(FtpError::UnexpectedResponse(response)) if response.status == Status::FileUnavailable => return Ok(None),
+            Err(FtpError::BadResponse) => return Err(SessionError::Senseless("not the size of a file")),
             Err(error) => return Err(explain(error, &self.watchdog, Some("the size of a file"))),
         };
         let modified = match self.stream.mdtm(name) {
@@ -252,7 +253,7 @@ impl Session {
 }
 
 /// Names an error: the watchdog's doing first, then a lasting refusal, else a broken connection.
-fn explain(error: FtpError, watchdog: &Watchdog, refusable: Option<&'static str>) -> SessionError {
+pub(super) fn explain(error: FtpError, watchdog: &Watchdog, refusable: Option<&'static str>) -> SessionError {
     match (watchdog.stopped(), &error, refusable) {
         (Some(Stopped::Cancelled), ..) => SessionError::Cancelled,
         (Some(Stopped::Expired), ..) => SessionError::TooLate,
