@@ -16,6 +16,7 @@
 //! | [`machine`] | the upgrade as a pure state machine |
 //! | [`model`] | what is persisted and printed |
 //! | [`journal`] | the only writer of the state file and the history |
+//! | `disk` | the few file-system operations that durability hangs on |
 //! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
 //! | [`package`] | what a firmware file is, and all checks in one order |
 //! | [`target`] | what an upgrade replaces: the program at its path |
@@ -26,6 +27,7 @@
 pub mod channel;
 pub mod cli;
 pub mod config;
+mod disk;
 pub mod engine;
 pub mod model;
 pub mod package;

@@ -2,5 +2,6 @@
 //!
 //! Nothing here knows where a file came from or where it goes.
 
+pub mod check;
 pub mod digest;
 pub mod version;
