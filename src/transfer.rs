@@ -1,1 +1,3 @@
 //! How bytes arrive: one file a way. A transfer fills a [`crate::stage::Receiving`] and knows nothing of who asked.
+
+pub mod ftp_server;
