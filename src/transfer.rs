@@ -2,3 +2,4 @@
 
 pub mod ftp_client;
 pub mod dcftp;
+pub mod ftp_server;
