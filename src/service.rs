@@ -1,6 +1,8 @@
 //! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line, watchdog, signals,
 //! journal. Decides nothing about upgrades.
 
+mod ftp_uploads;
+
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
@@ -34,7 +37,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let listener = control::bind(&config.paths.control)?;
     let engine_task = tokio::spawn(actor.run());
     tokio::spawn(control::serve(listener, engine.clone()));
-    if config.link.is_some() {}
+    if let Some(link) = &config.link {
+        let uploads = ftp_uploads::FtpUploads::new(Arc::clone(&config), engine.clone());
+        tokio::spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run());
+    }
     tokio::spawn(tell_systemd(engine));
     tokio::select! {
         _ = terminate.recv() => {}

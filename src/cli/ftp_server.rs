@@ -13,7 +13,7 @@ use crate::transfer::ftp_server::Server;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal stops it.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     install_log();
     let config = &config.ftp_server;
     let runtime = tokio::runtime::Builder::new_current_thread()
