@@ -1,5 +1,6 @@
 //! `uplift ftp-server`: the upload server, until SIGTERM or SIGINT.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,7 +14,7 @@ use crate::transfer::ftp_server::Server;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal stops it.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     install_log();
     let config = &config.ftp_server;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -68,5 +69,11 @@ fn notify(states: &[NotifyState]) {
 
 fn install_log() {
     // Only the first one counts; a second caller in the same process keeps the log that is there.
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_max_level(tracing::Level::INFO).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_max_level(tracing::Level::INFO)
+        .try_init();
 }
