@@ -1,5 +1,6 @@
 //! `uplift ftp-server`: the upload server, until SIGTERM or SIGINT.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -68,5 +69,11 @@ fn notify(states: &[NotifyState]) {
 
 fn install_log() {
     // Only the first one counts; a second caller in the same process keeps the log that is there.
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_max_level(tracing::Level::INFO).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_max_level(tracing::Level::INFO)
+        .try_init();
 }

@@ -148,7 +148,9 @@ impl Area {
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
         }
-        Ok(Entry { name, size: size(&stat), modified: Modified::from_seconds(stat.st_mtime) })
+        #[allow(clippy::useless_conversion, reason = "the time is 32 bits wide on armhf")]
+        let modified = Modified::from_seconds(i64::from(stat.st_mtime));
+        Ok(Entry { name, size: size(&stat), modified })
     }
 
     /// What `path` lists: the files of the root, or the one file; sorted by name.
@@ -200,7 +202,8 @@ impl Area {
             return Err(AreaError::TooLarge { largest: self.limits.max_size });
         }
         let file_system = fstatvfs(self.fd())?;
-        let available = u64::from(file_system.blocks_available()).saturating_mul(file_system.fragment_size());
+        #[allow(clippy::useless_conversion, reason = "these are 32 bits wide on armhf")]
+        let available = u64::from(file_system.blocks_available()).saturating_mul(u64::from(file_system.fragment_size()));
         if available < self.limits.keep_free.saturating_add(bytes) { Err(AreaError::NoSpace) } else { Ok(()) }
     }
 

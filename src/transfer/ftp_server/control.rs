@@ -10,7 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::command::Command;
-use super::line::{LONGEST_LINE, Line, LineReader};
+use super::line::{LONGEST_LINE, Line, LineBuffer};
 use super::reply::Reply;
 
 /// Commands that may wait for the end of a transfer. Clients send one or two ahead.
@@ -35,7 +35,8 @@ pub(crate) type Received = Result<Command, Reply>;
 /// The control connection.
 #[derive(Debug)]
 pub(crate) struct Control {
-    lines: LineReader<OwnedReadHalf>,
+    reader: OwnedReadHalf,
+    lines: LineBuffer,
     writer: OwnedWriteHalf,
     waiting: VecDeque<Received>,
 }
@@ -46,7 +47,7 @@ impl Control {
         // Clients send ABOR as urgent data, whose last byte (with some the line end itself) would else be left out.
         nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::OobInline, &true)?;
         let (reader, writer) = stream.into_split();
-        Ok(Self { lines: LineReader::new(reader), writer, waiting: VecDeque::new() })
+        Ok(Self { reader, lines: LineBuffer::default(), writer, waiting: VecDeque::new() })
     }
 
     /// Sends a reply.
@@ -76,10 +77,24 @@ impl Control {
     }
 
     async fn read(&mut self) -> Result<Received, Gone> {
-        match self.lines.next().await? {
-            None => Err(Gone::Closed),
-            Some(Line::TooLong) => Ok(Err(Reply::new(500, format!("A line has at most {LONGEST_LINE} bytes")))),
-            Some(Line::Complete(line)) => Ok(Command::parse(&line)),
+        loop {
+            match self.lines.take_line() {
+                Some(Line::Complete(line)) => return Ok(Command::parse(&line)),
+                Some(Line::TooLong) => return Ok(Err(Reply::new(500, format!("A line has at most {LONGEST_LINE} bytes")))),
+                None => self.read_bytes().await?,
+            }
+        }
+    }
+
+    async fn read_bytes(&mut self) -> Result<(), Gone> {
+        self.reader.readable().await?;
+        // Not `read`: it takes a short read for the last one, but a read also stops short at the mark of urgent data, and
+        // the byte behind the mark would then wait for another event, which never comes.
+        match self.reader.try_read_buf(self.lines.bytes()) {
+            Ok(0) => Err(Gone::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }

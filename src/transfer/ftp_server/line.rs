@@ -1,8 +1,4 @@
-//! Lines of the control connection, bounded: what is longer is dropped up to its end and reported as such.
-
-use std::io;
-
-use tokio::io::{AsyncRead, AsyncReadExt};
+//! Lines of the control connection, bounded: what is longer is dropped up to its end and reported as such. Pure.
 
 /// The longest line: a verb, a space, and the longest name that Linux has (255 bytes) leave ample room.
 pub(crate) const LONGEST_LINE: usize = 512;
@@ -16,40 +12,29 @@ pub(crate) enum Line {
     TooLong,
 }
 
-/// Reads lines that end in LF, or in CR LF.
-#[derive(Debug)]
-pub(crate) struct LineReader<R> {
-    source: R,
-    buffer: Vec<u8>,
+/// Bytes that came, cut into lines that end in LF, or in CR LF.
+#[derive(Debug, Default)]
+pub(crate) struct LineBuffer {
+    bytes: Vec<u8>,
     skipping: bool,
 }
 
-impl<R: AsyncRead + Unpin> LineReader<R> {
-    pub(crate) fn new(source: R) -> Self {
-        Self { source, buffer: Vec::with_capacity(LONGEST_LINE), skipping: false }
+impl LineBuffer {
+    /// Where the next bytes go. Take the lines out after each read, or the bound does not hold.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
-    /// The next line, or `None` when the peer closed the connection. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
-        loop {
-            if let Some(line) = self.take_line() {
-                return Ok(Some(line));
-            }
-            if self.source.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn take_line(&mut self) -> Option<Line> {
-        let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') else {
-            if self.buffer.len() > LONGEST_LINE {
-                self.buffer.clear();
+    /// The next line that is complete.
+    pub(crate) fn take_line(&mut self) -> Option<Line> {
+        let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') else {
+            if self.bytes.len() > LONGEST_LINE {
+                self.bytes.clear();
                 self.skipping = true;
             }
             return None;
         };
-        let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+        let mut line: Vec<u8> = self.bytes.drain(..=end).collect();
         line.pop();
         if line.last() == Some(&b'\r') {
             line.pop();
@@ -63,11 +48,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 mod tests {
     use super::*;
 
-    async fn lines(bytes: &[u8]) -> Vec<Line> {
-        let mut reader = LineReader::new(bytes);
-        let mut lines = Vec::new();
-        while let Some(line) = reader.next().await.unwrap() {
-            lines.push(line);
+    /// The lines of bytes that arrive in pieces of this size.
+    fn lines(bytes: &[u8], piece: usize) -> Vec<Line> {
+        let (mut buffer, mut lines) = (LineBuffer::default(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            buffer.bytes().extend_from_slice(piece);
+            lines.extend(std::iter::from_fn(|| buffer.take_line()));
+            assert!(buffer.bytes.len() <= LONGEST_LINE);
         }
         lines
     }
@@ -76,19 +63,23 @@ mod tests {
         Line::Complete(text.into())
     }
 
-    #[tokio::test]
-    async fn lines_end_in_lf_with_or_without_cr() {
-        assert_eq!(lines(b"NOOP\r\nQUIT\nrest").await, [complete("NOOP"), complete("QUIT")]);
-        assert_eq!(lines(b"\r\n\n").await, [complete(""), complete("")]);
+    #[test]
+    fn lines_end_in_lf_with_or_without_cr() {
+        for piece in 1..8 {
+            assert_eq!(lines(b"NOOP\r\nQUIT\nrest", piece), [complete("NOOP"), complete("QUIT")]);
+            assert_eq!(lines(b"\r\n\n", piece), [complete(""), complete("")]);
+        }
     }
 
-    #[tokio::test]
-    async fn an_over_long_line_is_one_error_and_the_next_one_is_read() {
+    #[test]
+    fn an_over_long_line_is_one_error_and_the_next_one_is_read() {
         for length in [LONGEST_LINE + 1, 10 * LONGEST_LINE, 1 << 20] {
             let text = format!("{}\r\nNOOP\r\n", "x".repeat(length));
-            assert_eq!(lines(text.as_bytes()).await, [Line::TooLong, complete("NOOP")], "{length}");
+            for piece in [1, 100, LONGEST_LINE, usize::MAX] {
+                assert_eq!(lines(text.as_bytes(), piece), [Line::TooLong, complete("NOOP")], "{length} {piece}");
+            }
         }
         let longest = "x".repeat(LONGEST_LINE);
-        assert_eq!(lines(format!("{longest}\n").as_bytes()).await, [complete(&longest)]);
+        assert_eq!(lines(format!("{longest}\n").as_bytes(), usize::MAX), [complete(&longest)]);
     }
 }

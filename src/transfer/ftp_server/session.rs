@@ -49,7 +49,7 @@ pub(super) struct Session {
     login_deadline: Instant,
     /// What the client asked for. Without a word the bytes are left alone, as vsftpd does.
     representation: Option<Representation>,
-    /// Offset that `REST` gave for the next command.
+    /// Offset that `REST` gave for the next transfer; clients ask for its data port before or after.
     restart: u64,
     /// Size that `ALLO` announced for the next upload.
     announced: Option<u64>,
@@ -119,6 +119,8 @@ impl Session {
             }
             Command::Syst => self.say(215, "UNIX Type: L8").await?,
             Command::Feat => self.features().await?,
+            Command::Opts(Opts::Utf8) => self.say(200, "Names are UTF-8").await?,
+            Command::Opts(Opts::Mlst) => self.say(200, "MLST OPTS type;size;modify;").await?,
             Command::Noop => self.say(200, "Here").await?,
             Command::Acct => self.say(202, "No accounting here").await?,
             _ if !matches!(self.login, Login::LoggedIn) => self.say(530, "Log in first, with USER and PASS").await?,
@@ -128,10 +130,7 @@ impl Session {
     }
 
     async fn obey_logged_in(&mut self, command: Command) -> Result<(), Gone> {
-        let restart = std::mem::take(&mut self.restart);
         match command {
-            Command::Opts(Opts::Utf8) => self.say(200, "Names are UTF-8").await,
-            Command::Opts(Opts::Mlst) => self.say(200, "MLST OPTS type;size;modify;").await,
             Command::Type(representation) => {
                 self.representation = Some(representation);
                 self.say(200, "Type set").await
@@ -155,13 +154,14 @@ impl Session {
                 self.passive = None;
                 self.say(226, "Nothing to abort").await
             }
-            Command::Retr(path) => self.download(path, restart).await,
-            Command::Stor(path) => self.upload(path, restart).await,
+            Command::Retr(path) => self.download(path).await,
+            Command::Stor(path) => self.upload(path).await,
             Command::List(path) => self.list(path, Style::Long).await,
             Command::Nlst(path) => self.list(path, Style::Names).await,
             Command::Mlsd(path) => self.list(path, Style::Facts).await,
             // Answered by `obey`.
-            Command::User(_) | Command::Pass(_) | Command::Quit | Command::Syst | Command::Feat | Command::Noop | Command::Acct => Ok(()),
+            Command::User(_) | Command::Pass(_) | Command::Quit | Command::Syst => Ok(()),
+            Command::Feat | Command::Opts(_) | Command::Noop | Command::Acct => Ok(()),
         }
     }
 

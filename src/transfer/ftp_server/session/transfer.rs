@@ -23,13 +23,15 @@ enum Waited<T> {
 
 impl Session {
     pub(super) async fn list(&mut self, path: Option<String>, style: Style) -> Result<(), Gone> {
+        self.restart = 0;
         match self.ask_area(move |area| area.list(path.as_deref())).await {
             Ok(entries) => self.transfer(Work::SendText(listing(&entries, style)), "Here comes the listing".into()).await,
             Err(refusal) => self.control.reply(&refusal).await,
         }
     }
 
-    pub(super) async fn download(&mut self, path: String, offset: u64) -> Result<(), Gone> {
+    pub(super) async fn download(&mut self, path: String) -> Result<(), Gone> {
+        let offset = std::mem::take(&mut self.restart);
         if self.representation == Some(Representation::Ascii) {
             return self.refuse_text().await;
         }
@@ -39,7 +41,8 @@ impl Session {
         }
     }
 
-    pub(super) async fn upload(&mut self, path: String, offset: u64) -> Result<(), Gone> {
+    pub(super) async fn upload(&mut self, path: String) -> Result<(), Gone> {
+        let (offset, announced) = (std::mem::take(&mut self.restart), self.announced.take());
         if self.representation == Some(Representation::Ascii) {
             return self.refuse_text().await;
         }
@@ -47,7 +50,6 @@ impl Session {
             // Nothing is kept of a broken upload, so there is nothing that could be continued.
             return self.say(554, "An upload starts at its beginning: send REST 0, or nothing, before STOR").await;
         }
-        let announced = self.announced.take();
         match self.ask_area(move |area| area.upload(&path, announced)).await {
             Ok(upload) => self.transfer(Work::Receive(upload), "Send the file".into()).await,
             Err(refusal) => self.control.reply(&refusal).await,
