@@ -1,0 +1,33 @@
+//! Any bytes, cut anywhere: the frame codec must not panic, must find the same frames however the stream is cut, must find
+//! them again in what it writes, and must leave nothing behind after silence.
+#![no_main]
+
+use bytes::{BufMut, BytesMut};
+use libfuzzer_sys::fuzz_target;
+use tokio_util::codec::{Decoder, Encoder};
+use uplift::channel::psdk::frame::{Frame, FrameCodec};
+
+fuzz_target!(|input: (usize, Vec<u8>)| {
+    let (cut, bytes) = input;
+    let whole = decode(&[&bytes]);
+    let (before, behind) = bytes.split_at(cut.checked_rem(bytes.len() + 1).unwrap_or(0));
+    assert_eq!(whole, decode(&[before, behind]));
+    let mut written = BytesMut::new();
+    for frame in &whole {
+        FrameCodec::new().encode(frame, &mut written).expect("what was read can be written");
+    }
+    assert_eq!(whole, decode(&[&written]));
+});
+
+fn decode(pieces: &[&[u8]]) -> Vec<Frame> {
+    let (mut codec, mut buffer, mut frames) = (FrameCodec::new(), BytesMut::new(), vec![]);
+    for piece in pieces {
+        buffer.put_slice(piece);
+        while let Ok(Some(frame)) = codec.decode(&mut buffer) {
+            frames.push(frame);
+        }
+    }
+    frames.extend(std::iter::from_fn(|| codec.decode_idle(&mut buffer)));
+    assert!(buffer.is_empty());
+    frames
+}
