@@ -1,6 +1,9 @@
 //! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line, watchdog, signals,
 //! journal. Decides nothing about upgrades.
 
+mod ftp_uploads;
+
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,6 +14,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
@@ -33,7 +37,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let listener = control::bind(&config.paths.control)?;
     let engine_task = tokio::spawn(actor.run());
     tokio::spawn(control::serve(listener, engine.clone()));
-    if config.link.is_some() {}
+    if let Some(link) = &config.link {
+        let uploads = ftp_uploads::FtpUploads::new(Arc::clone(&config), engine.clone());
+        tokio::spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run());
+    }
     tokio::spawn(tell_systemd(engine));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -105,7 +112,11 @@ pub(crate) fn log_to_journal() {
             let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
         }
         None => {
-            let lines = tracing_subscriber::fmt::layer().with_target(false).without_time().with_writer(std::io::stderr);
+            let lines = tracing_subscriber::fmt::layer()
+                .with_target(false)
+                .with_ansi(std::io::stderr().is_terminal())
+                .without_time()
+                .with_writer(std::io::stderr);
             let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
         }
     }

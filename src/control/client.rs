@@ -70,6 +70,14 @@ impl Client {
         if line.is_empty() { Err(ClientError::Closed) } else { Ok(serde_json::from_slice(&line)?) }
     }
 
+    /// [`Client::answer`], but a daemon that says nothing for so long is an error.
+    pub fn answer_within(&mut self, deadline: Duration) -> Result<ControlAnswer, ClientError> {
+        self.stream.get_ref().set_read_timeout(Some(deadline))?;
+        let answer = self.answer();
+        self.stream.get_ref().set_read_timeout(None)?;
+        answer
+    }
+
     /// Sends bytes of a file that is to be installed.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         Ok(self.stream.get_mut().write_all(bytes)?)

@@ -64,7 +64,8 @@ impl std::fmt::Debug for Actor {
 }
 
 impl Actor {
-    /// Opens journal, stage and target of a configuration. Nothing is acted upon before [`Actor::run`].
+    /// Opens journal, stage and target of a configuration, and resumes what the last daemon left, so that the first status
+    /// that anybody sees is a true one.
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
         let (journal, damaged) = {
             let directory = config.paths.state.clone();
@@ -89,7 +90,7 @@ impl Actor {
         let (status, watcher) = watch::channel(status);
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (events, finished) = mpsc::channel(COMMAND_QUEUE);
-        let actor = Self {
+        let mut actor = Self {
             state: State::Idle,
             stage: Stage::beside(&config.program.path, config.package.max_size.0),
             restarter: Restarter::new(&config.program, &config.paths),
@@ -106,12 +107,12 @@ impl Actor {
             checked: None,
             check_answer: None,
         };
+        actor.resume().await;
         Ok((actor, super::Engine::new(sender, watcher)))
     }
 
-    /// Resumes what the last daemon left, then answers until all handles are gone.
+    /// Answers until all handles are gone.
     pub async fn run(mut self) {
-        self.resume().await;
         loop {
             tokio::select! {
                 Some(finished) = self.finished.recv() => self.finish(finished).await,

@@ -16,10 +16,14 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
 
 use super::elf::{Architecture, Program};
+use crate::control::{Client, ControlAnswer, ControlRequest};
+use crate::model::{Phase, Status};
 use crate::package::version::Version;
 
 /// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine is no failure.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Between two looks at a process and a file together, of which no one event tells.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Product name of the sandbox's payload.
 pub const PRODUCT: &str = "PSDK_APPALIAS";
 
@@ -29,6 +33,7 @@ pub struct Sandbox {
     root: TempDir,
     uplift: PathBuf,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     daemon: Option<Child>,
     ftp_server: Option<Child>,
     program: Option<Child>,
@@ -42,8 +47,16 @@ impl Sandbox {
         for directory in ["bin", "state", "run", "upgrade"] {
             fs::create_dir(root.path().join(directory))?;
         }
-        let mut sandbox =
-            Self { root, uplift: uplift.to_owned(), environment: Vec::new(), daemon: None, ftp_server: None, program: None, boots: 0 };
+        let mut sandbox = Self {
+            root,
+            uplift: uplift.to_owned(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+            daemon: None,
+            ftp_server: None,
+            program: None,
+            boots: 0,
+        };
         sandbox.new_boot()?;
         Ok(sandbox)
     }
@@ -128,16 +141,32 @@ boot_id = "{root}/run/boot_id"
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Runs the daemon by another program from now on, such as a tracer with its arguments; empty is by itself.
+    pub fn wrap_daemon(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().copied().map(String::from).collect();
+    }
+
     /// `uplift` with the sandbox's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.uplift);
+        self.command_by(&[], arguments)
+    }
+
+    fn command_by(&self, wrapper: &[String], arguments: &[&str]) -> Command {
+        let mut command = match wrapper {
+            [] => Command::new(&self.uplift),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&self.uplift);
+                command
+            }
+        };
         command.args(arguments).arg("--config").arg(self.config()).envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command
     }
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start_daemon(&mut self) -> anyhow::Result<()> {
-        let mut command = self.command(&["daemon"]);
+        let mut command = self.command_by(&self.wrapper, &["daemon"]);
         self.daemon = Some(self.start(&mut command, "daemon")?);
         Ok(())
     }
@@ -205,6 +234,55 @@ boot_id = "{root}/run/boot_id"
     /// Waits until the daemon asks for a restart.
     pub fn wait_for_restart_request(&self) -> anyhow::Result<()> {
         wait_for_file(&self.restart_request()).context("the daemon did not ask for a restart")
+    }
+
+    /// Waits until the daemon asks for a restart (true) or is dead (false).
+    pub fn daemon_dies_or_asks_for_restart(&mut self) -> anyhow::Result<bool> {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            if self.restart_request().exists() {
+                return Ok(true);
+            }
+            let daemon = self.daemon.as_mut().context("no daemon runs")?;
+            if daemon.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        bail!("the daemon neither died nor asked for a restart within {} s", DEADLINE.as_secs())
+    }
+
+    /// The daemon's status.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        let mut client = Client::connect(&self.root().join("run/control.sock"))?;
+        client.ask(&ControlRequest::Status)?;
+        match client.answer()? {
+            ControlAnswer::Status { status } => Ok(status),
+            other => bail!("the daemon answered {other:?}"),
+        }
+    }
+
+    /// Watches the daemon's status until it is as wanted.
+    pub fn wait_for_status(&self, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
+        let mut client = Client::connect(&self.root().join("run/control.sock"))?;
+        client.ask(&ControlRequest::Watch)?;
+        loop {
+            match client.answer_within(DEADLINE)? {
+                ControlAnswer::Status { status } if wanted(&status) => return Ok(status),
+                ControlAnswer::Status { .. } => {}
+                other => bail!("the daemon answered {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until no upgrade is under way.
+    pub fn wait_until_settled(&self) -> anyhow::Result<Status> {
+        self.wait_for_status(|status| matches!(status.phase, Phase::Idle | Phase::Concluded))
+    }
+
+    /// Waits until no upgrade is under way but one that waits for the restart.
+    pub fn wait_until_restart_request_or_settled(&self) -> anyhow::Result<Status> {
+        self.wait_for_status(|status| matches!(status.phase, Phase::Idle | Phase::Concluded | Phase::Restarting))
     }
 
     /// Restarts the payload: all its processes end at once, and start again under another boot id. The FTP server too, if

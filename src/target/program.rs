@@ -27,6 +27,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use nix::fcntl::OFlag;
 
@@ -107,9 +108,11 @@ impl Program {
         let next = self.next(summary.program_digest);
         let _lock = self.lock()?;
         let present = self.present()?;
+        let displaced = File::open(self.beside(".previous"));
         self.prepare(staged.file(), &present)?;
         let means = self.bring_in(&staged, &next, &present).inspect_err(|_| self.discard(&staged, &next))?;
         self.tidy();
+        displaced.into_iter().for_each(free_later);
         Ok(Swapped { summary, means })
     }
 
@@ -214,6 +217,13 @@ fn digest_at(path: &Path) -> io::Result<Option<ProgramDigest>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The kernel frees a nameless file when its last descriptor is closed, in a time that grows with its size: 10 ms for
+/// 64 MiB in memory. The swap, which is done by then, shall not wait for that.
+fn free_later(file: File) {
+    // Without a thread to do it the file is closed here.
+    let _ = thread::Builder::new().name("free".into()).spawn(move || drop(file));
 }
 
 fn open_no_follow(path: &Path) -> io::Result<File> {
