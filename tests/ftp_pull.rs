@@ -220,7 +220,7 @@ fn downloads(server: &Scripted) -> Vec<String> {
 #[test]
 fn a_broken_download_is_resumed_where_it_broke() {
     let file = bytes(1_000_000);
-    let server = scripted(&file, &[Fault::BreakAfter(400_000), Fault::BreakAfter(0), Fault::DoneAfter(500_000)]);
+    let server = scripted(&file, &[Fault::Break(400_000), Fault::Break(0), Fault::Done(500_000)]);
     assert!(pull(&server.client("")).unwrap() == file);
     let retrieve = format!("RETR {NAME}");
     let log = downloads(&server);
@@ -232,7 +232,7 @@ fn a_broken_download_is_resumed_where_it_broke() {
 #[test]
 fn a_stalled_download_is_resumed_after_the_time_out() {
     let file = bytes(100_000);
-    let server = scripted(&file, &[Fault::StallAfter(60_000)]);
+    let server = scripted(&file, &[Fault::Stall(60_000)]);
     assert!(pull(&server.client("timeout = \"300ms\"")).unwrap() == file);
     assert!(downloads(&server).contains(&"REST 60000".to_owned()));
 }
@@ -240,7 +240,7 @@ fn a_stalled_download_is_resumed_after_the_time_out() {
 #[test]
 fn a_server_that_can_not_resume_is_asked_for_the_whole_file() {
     let file = bytes(100_000);
-    let server = scripted(&file, &[Fault::BreakAfter(60_000)]);
+    let server = scripted(&file, &[Fault::Break(60_000)]);
     server.script().without_rest = true;
     assert!(pull(&server.client("")).unwrap() == file);
 }
@@ -366,7 +366,7 @@ fn a_server_that_comes_back_before_the_host_is_done_is_used() {
 
 #[test]
 fn a_pull_that_is_dropped_ends_at_once_and_leaves_nothing() {
-    let server = scripted(&bytes(100_000), &[Fault::StallAfter(50_000)]);
+    let server = scripted(&bytes(100_000), &[Fault::Stall(50_000)]);
     let pulling = Pulling::start(&server.client(""));
     pulling.pull.now();
     wait_until("the download began", || !downloads(&server).is_empty());

@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     /// Both connections break after so many bytes.
-    BreakAfter(usize),
+    Break(usize),
     /// Nothing comes any more after so many bytes.
-    StallAfter(usize),
+    Stall(usize),
     /// "226" after so many bytes, as if that were all.
-    DoneAfter(usize),
+    Done(usize),
 }
 
 /// What the server has and does.
@@ -203,8 +203,10 @@ impl Session {
             (script.files.keys().flat_map(|name| [name, &b"\r\n"[..]].concat()).collect::<Vec<u8>>(), script.endless_listing)
         };
         data.write_all(&names)?;
-        while endless {
-            data.write_all(b"one more name\r\n")?;
+        if endless {
+            loop {
+                data.write_all(b"one more name\r\n")?;
+            }
         }
         // A copy of the socket is kept for the end, so dropping ours would not close it.
         data.shutdown(Shutdown::Both)?;
@@ -218,13 +220,13 @@ impl Session {
         let part = |n: usize| &bytes[..n.min(bytes.len())];
         match fault {
             None => data.write_all(bytes)?,
-            Some(Fault::DoneAfter(n)) => data.write_all(part(n))?,
-            Some(Fault::BreakAfter(n)) => {
+            Some(Fault::Done(n)) => data.write_all(part(n))?,
+            Some(Fault::Break(n)) => {
                 data.write_all(part(n))?;
                 data.shutdown(Shutdown::Both)?;
                 return self.control.shutdown(Shutdown::Both);
             }
-            Some(Fault::StallAfter(n)) => {
+            Some(Fault::Stall(n)) => {
                 data.write_all(part(n))?;
                 // Until the client has enough of it.
                 let _ = std::io::Read::read(&mut data, &mut [0]);
