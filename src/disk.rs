@@ -8,6 +8,8 @@
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod mounted;
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -22,17 +22,25 @@
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | [`unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod control;
 mod disk;
 pub mod engine;
+pub mod health;
+pub mod journal;
+pub mod machine;
 pub mod model;
 pub mod package;
+pub mod restart;
+pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stage;
 pub mod target;
 pub mod transfer;
+pub mod unit;

@@ -4,4 +4,7 @@
 
 pub mod check;
 pub mod digest;
+pub mod elf;
+pub mod name;
+pub mod preflight;
 pub mod version;

@@ -1,3 +1,5 @@
-//! `uplift-sim`: simulated peers as a program of their own.
+//! `uplift-sim`: simulated peers as a program of their own; a thin caller of [`uplift::sim`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    uplift::sim::command::run()
+}

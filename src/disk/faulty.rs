@@ -37,7 +37,7 @@ impl FaultyDisk {
         Self::sound().and_failing(operation, errno)
     }
 
-    /// Every operation of this name fails too.
+    /// Every operation of this name fails too. Of several faults that fit, the last one given counts.
     pub(crate) fn and_failing(mut self, operation: &str, errno: Errno) -> Self {
         self.faults.push(Fault { operation: operation.into(), errno, occurrence: None });
         self
@@ -60,13 +60,13 @@ impl FaultyDisk {
         self.log.lock().unwrap().clone()
     }
 
-    fn enter(&self, operation: String) -> io::Result<()> {
+    fn enter(&self, operation: &str) -> io::Result<()> {
         let mut log = self.log.lock().unwrap();
-        let occurrence = log.iter().filter(|name| **name == operation).count();
+        let occurrence = log.iter().filter(|name| *name == operation).count();
         let hit = |fault: &&Fault| fault.operation == operation && fault.occurrence.is_none_or(|wanted| wanted == occurrence);
-        let fault = self.faults.iter().find(hit);
+        let fault = self.faults.iter().rev().find(hit);
         let dead = self.dies_at.is_some_and(|death| log.len() >= death);
-        log.push(operation.clone());
+        log.push(operation.into());
         let errno = if dead { Some(Errno::EIO) } else { fault.map(|fault| fault.errno) };
         errno.map_or(Ok(()), |errno| Err(errno.into()))
     }
@@ -74,13 +74,13 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
-        self.enter("create".into())?;
+        self.enter("create")?;
         LocalDisk.create(path, mode)
     }
 
     fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
         let name = format!("{operation:?}");
-        self.enter(name.split_whitespace().next().unwrap_or_default().into())?;
+        self.enter(name.split_whitespace().next().unwrap_or_default())?;
         LocalDisk.apply(operation)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | file in `.uplift/` | what it is |
 //! |---|---|
-//! | `<name>.next` | the new program on its way to the path; for an instant of the swap, the old one on its way to `.previous` |
+//! | `<name>.next-<digest>` | the new program of this digest on its way to the path; for an instant of the swap, the old one on its way to `.previous` |
 //! | `<name>.previous` | the program that the last swap replaced; empty if there was none |
 //! | `<name>.failed` | the last program that was rolled back, for inspection |
 //! | `<name>.kept` | the old program's second name while a swap without exchange runs |
@@ -14,7 +14,9 @@
 //! The room must not know why a program is installed or put back. All of it blocks, for some milliseconds.
 
 mod attributes;
+mod first;
 mod lock;
+mod rollback;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -25,19 +27,28 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use nix::fcntl::OFlag;
 
-use crate::disk::{self, Disk, LocalDisk, Operation, PRIVATE_MODE};
+use crate::disk::{Disk, LocalDisk, Operation};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::check::Checked;
 use crate::package::digest::{ProgramDigest, program_digest};
 use crate::stage::{self, Staged};
 
+use first::First;
 use lock::Lock;
 use swap::Swap;
 
+pub use rollback::Reverted;
 pub use swap::Means;
+
+/// Suffix of [`Program::next`], before the digest.
+const NEXT: &str = ".next-";
+
+/// Hexadecimal digits of a digest that stand in a file name.
+const DIGEST_DIGITS: usize = 16;
 
 /// The program at a path.
 #[derive(Debug, Clone)]
@@ -54,17 +65,6 @@ pub struct Swapped {
     pub summary: PackageSummary,
     /// How it came there.
     pub means: Means,
-}
-
-/// How a rollback ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reverted {
-    /// The program before the swap is at the path again.
-    PutBack,
-    /// There was no program before the swap, so the new one was taken away.
-    Removed,
-    /// Another program than the one on trial is at the path, such as after a first rollback: nothing was done to it.
-    NotOnTrial,
 }
 
 /// What is at the path before a swap.
@@ -105,32 +105,15 @@ impl Program {
     /// on return. After a failure (`install-failed` or `no-space`) the old program is at the path.
     pub fn install(&self, checked: Checked) -> Result<Swapped, Failure> {
         let (staged, summary) = checked.into_parts();
+        let next = self.next(summary.program_digest);
         let _lock = self.lock()?;
         let present = self.present()?;
+        let displaced = File::open(self.beside(".previous"));
         self.prepare(staged.file(), &present)?;
-        let means = self.bring_in(&staged, &present).inspect_err(|_| self.discard(&staged))?;
+        let means = self.bring_in(&staged, &next, &present).inspect_err(|_| self.discard(&staged, &next))?;
+        self.tidy();
+        displaced.into_iter().for_each(free_later);
         Ok(Swapped { summary, means })
-    }
-
-    /// Takes the program on trial away from the path and puts the one before it back; durable on return. Done twice, it
-    /// does nothing the second time.
-    pub fn revert(&self, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
-        if !self.stage.is_dir() {
-            return Ok(Reverted::NotOnTrial); // no swap was ever done here
-        }
-        let _lock = self.lock()?;
-        if self.digest().map_err(not_reverted("reading the program"))? != Some(on_trial) {
-            return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial);
-        }
-        let before = self.before(on_trial)?;
-        if fs::symlink_metadata(&before).map_err(not_reverted("looking for the program before"))?.len() == 0 {
-            self.take_away(&before).map_err(not_reverted("taking the new program away"))?;
-            return Ok(Reverted::Removed);
-        }
-        let swap =
-            Swap { disk: &*self.disk, path: &self.path, incoming: &before, outgoing: &self.beside(".failed"), kept: &self.beside(".kept") };
-        swap.perform().map_err(|unfinished| unfinished.into_failure("the program before could not be put back"))?;
-        Ok(Reverted::PutBack)
     }
 
     fn lock(&self) -> Result<Lock, Failure> {
@@ -142,6 +125,13 @@ impl Program {
         let mut name = self.path.file_name().map_or_else(OsString::new, OsString::from);
         name.push(suffix);
         self.stage.join(name)
+    }
+
+    /// The name of the program of this digest on its way to the path. If a swap is cut off, the name tells whether the
+    /// file under it is the new program, not yet swapped in, or the old one, not yet set aside.
+    fn next(&self, new: ProgramDigest) -> PathBuf {
+        let digest = new.to_string();
+        self.beside(&format!("{NEXT}{}", digest.get(..DIGEST_DIGITS).unwrap_or(&digest)))
     }
 
     fn present(&self) -> Result<Present, Failure> {
@@ -179,26 +169,33 @@ impl Program {
         self.disk.apply(Operation::Sync { file }).map_err(not_installed("syncing the new program"))
     }
 
-    fn bring_in(&self, staged: &Staged, present: &Present) -> Result<Means, Failure> {
-        let next = self.beside(".next");
-        let from = staged.path();
-        self.disk.apply(Operation::Rename { from, to: &next }).map_err(not_installed("naming the new program"))?;
+    fn bring_in(&self, staged: &Staged, next: &Path, present: &Present) -> Result<Means, Failure> {
+        let rename = Operation::Rename { from: staged.path(), to: next };
+        self.disk.apply(rename).map_err(not_installed("naming the new program"))?;
         self.disk.apply(Operation::SyncDirectory { path: &self.stage }).map_err(not_installed("syncing the staging area"))?;
-        if !staged.is_at(&next) {
+        if !staged.is_at(next) {
             return Err(Failure::new(FailureKind::InstallFailed, "the staged file is not the one that was checked any more"));
         }
         match present {
-            Present::Nothing => self.put_first(&next),
-            Present::Program(_) => self.replace(&next),
+            Present::Nothing => self.put_first(next),
+            Present::Program(_) => self.replace(next),
         }
     }
 
-    /// Removes the new program after a failure, but never an old one that the name `.next` stands for.
-    fn discard(&self, staged: &Staged) {
-        let next = self.beside(".next");
-        if staged.is_at(&next) {
-            // What stays is replaced by the next swap.
-            let _ = self.disk.apply(Operation::Remove { path: &next });
+    /// Removes the new program after a failure, but never an old one that has its name.
+    fn discard(&self, staged: &Staged, next: &Path) {
+        if staged.is_at(next) {
+            // What stays has a name that tells, and goes with the next swap that succeeds.
+            let _ = self.disk.apply(Operation::Remove { path: next });
+        }
+    }
+
+    /// Removes what swaps that were cut off have left; nothing leads back to it after a swap that was not.
+    fn tidy(&self) {
+        let prefix = self.beside(NEXT);
+        let leftovers = fs::read_dir(&self.stage).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in leftovers.filter(|path| path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())) {
+            let _ = self.disk.apply(Operation::Remove { path: &path }); // it harms nobody; the next swap tries again
         }
     }
 
@@ -208,61 +205,9 @@ impl Program {
         swap.perform().map_err(|unfinished| swap.undo(unfinished).into_failure("the program was not replaced"))
     }
 
-    /// The first installation. The empty `.previous` says so, and replaces one that a program of long ago left.
     fn put_first(&self, next: &Path) -> Result<Means, Failure> {
-        self.remember_nothing().map_err(not_installed("noting that no program was there"))?;
-        let put = Operation::RenameToFree { from: next, to: &self.path };
-        self.disk.apply(put).map_err(not_installed("giving the new program its name"))?;
-        let synced = self.sync_directories();
-        if synced.is_err() {
-            let _ = self.disk.apply(Operation::Remove { path: &self.path });
-        }
-        synced.map(|()| Means::FirstInstallation).map_err(not_installed("syncing the program's directory"))
-    }
-
-    fn remember_nothing(&self) -> io::Result<()> {
-        let kept = self.beside(".kept");
-        disk::remove_if_present(&*self.disk, &kept)?;
-        self.disk.create(&kept, PRIVATE_MODE)?;
-        self.disk.apply(Operation::Rename { from: &kept, to: &self.beside(".previous") })?;
-        self.disk.apply(Operation::SyncDirectory { path: &self.stage })
-    }
-
-    fn sync_directories(&self) -> io::Result<()> {
-        swap::sync_directories(&*self.disk, &[&self.path, &self.beside(".next")])
-    }
-
-    /// Where the program before the one on trial is: `.next` if a swap was cut off right after its exchange.
-    fn before(&self, on_trial: ProgramDigest) -> Result<PathBuf, Failure> {
-        let reading = "reading the program before";
-        let [next, previous] = [".next", ".previous"].map(|suffix| self.beside(suffix));
-        if digest_at(&next).map_err(not_reverted(reading))?.is_some_and(|digest| digest != on_trial) {
-            return Ok(next);
-        }
-        match digest_at(&previous).map_err(not_reverted(reading))? {
-            Some(digest) if digest != on_trial => Ok(previous),
-            _ => Err(Failure::new(FailureKind::InstallFailed, "there is no program before to put back")),
-        }
-    }
-
-    /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
-    fn take_away(&self, marker: &Path) -> io::Result<()> {
-        self.disk.apply(Operation::Rename { from: &self.path, to: &self.beside(".failed") })?;
-        disk::remove_if_present(&*self.disk, marker)?;
-        self.sync_directories()
-    }
-
-    /// A rollback that was cut off right after its exchange left the loser under the winner's old name.
-    fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
-        for suffix in [".previous", ".next"] {
-            let left = self.beside(suffix);
-            if digest_at(&left).map_err(not_reverted("reading what the rollback left"))? != Some(on_trial) {
-                continue;
-            }
-            let rename = Operation::Rename { from: &left, to: &self.beside(".failed") };
-            self.disk.apply(rename).and_then(|()| self.sync_directories()).map_err(not_reverted("setting the failed program aside"))?;
-        }
-        Ok(())
+        let (marker, kept) = (self.beside(".previous"), self.beside(".kept"));
+        First { disk: &*self.disk, path: &self.path, incoming: next, marker: &marker, kept: &kept }.perform()
     }
 }
 
@@ -274,14 +219,17 @@ fn digest_at(path: &Path) -> io::Result<Option<ProgramDigest>> {
     }
 }
 
+/// The kernel frees a nameless file when its last descriptor is closed, in a time that grows with its size: 10 ms for
+/// 64 MiB in memory. The swap, which is done by then, shall not wait for that.
+fn free_later(file: File) {
+    // Without a thread to do it the file is closed here.
+    let _ = thread::Builder::new().name("free".into()).spawn(move || drop(file));
+}
+
 fn open_no_follow(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
 }
 
 fn not_installed(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::from_io(FailureKind::InstallFailed, format!("the program was not replaced: {step} failed"), error)
-}
-
-fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the program before was not put back: {step} failed"), error)
 }

@@ -65,8 +65,7 @@ impl Swap<'_> {
         let exchange = Operation::Exchange { one: self.incoming, other: self.path };
         match self.disk.apply(exchange) {
             Ok(()) => self.finish_exchange().map(|()| Means::Exchange),
-            // EINVAL: the file system can't; ENOSYS: the kernel (or a filter of system calls) can't.
-            Err(error) if is_any(&error, &[Errno::EINVAL, Errno::ENOSYS, Errno::EOPNOTSUPP]) => self.rename_over(),
+            Err(error) if can_not(&error) => self.rename_over(),
             Err(error) => Err(Unfinished { step: "exchanging old and new", error, at_path: AtPath::Old }),
         }
     }
@@ -106,8 +105,7 @@ impl Swap<'_> {
         disk::remove_if_present(self.disk, self.kept)?;
         let means = match self.disk.apply(Operation::Link { original: self.path, name: self.kept }) {
             Ok(()) => Means::Link,
-            // EPERM and the others: no hard links here; EMLINK: not one more.
-            Err(error) if is_any(&error, &[Errno::EPERM, Errno::EOPNOTSUPP, Errno::ENOSYS, Errno::EMLINK]) => {
+            Err(error) if can_not(&error) => {
                 self.copy_old().inspect_err(|_| drop(disk::remove_if_present(self.disk, self.kept)))?;
                 Means::Copy
             }
@@ -161,6 +159,9 @@ impl Unfinished {
     }
 }
 
-fn is_any(error: &io::Error, errnos: &[Errno]) -> bool {
-    error.raw_os_error().is_some_and(|code| errnos.contains(&Errno::from_raw(code)))
+/// Whether the file system (`EINVAL`, `EOPNOTSUPP`, for links `EPERM`), the kernel or a filter of system calls (`ENOSYS`)
+/// can't do such a thing at all, or the file can't have one more name (`EMLINK`).
+pub(super) fn can_not(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EMLINK))
 }

@@ -1,0 +1,283 @@
+//! The host's end of the conversation: requests with their repetitions, answers to probes, and everything that is noticed
+//! on the way. It knows the order of nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::verdict::{PhaseTime, Pushes, Result as Ending, Step, Transfer, Verdict};
+use super::words::{self, Status, Version};
+use super::{Options, Patience, Stage, Trouble};
+use crate::channel::psdk::frame::{Address, CommandId, Frame, Kind, LONGEST_FRAME};
+use crate::sim::line::{Line, Received};
+
+/// The longest answer of the link (where to put the file), with its frame.
+const LONGEST_ANSWER: usize = 84;
+
+/// One host, one payload, one upgrade.
+pub(super) struct Host<'a> {
+    line: Line,
+    address: Address,
+    patience: Patience,
+    abort_at: Option<Stage>,
+    pauses: &'a [(Stage, Duration)],
+    steps: &'a mut dyn FnMut(&Step),
+    sequence: u16,
+    linked: bool,
+    stage: Stage,
+    stage_begun: Instant,
+    phases: Vec<PhaseTime>,
+    gated: Vec<Stage>,
+    last_push: Option<Instant>,
+    pushes: Pushes,
+    repeats: u32,
+    version_before: Option<Version>,
+    version_after: Option<Version>,
+    transfer: Option<Transfer>,
+    bytes: u64,
+}
+
+/// What listening brought.
+enum Heard {
+    Answer(Bytes),
+    Status(Status),
+    SignOfLife,
+    Other,
+    Silence,
+}
+
+impl<'a> Host<'a> {
+    pub(super) fn new(line: Line, options: &'a Options, steps: &'a mut dyn FnMut(&Step)) -> Self {
+        Self {
+            line,
+            address: Address(options.address),
+            patience: options.patience,
+            abort_at: options.abort_at,
+            pauses: &options.pauses,
+            steps,
+            sequence: 0,
+            linked: false,
+            stage: Stage::Probe,
+            stage_begun: Instant::now(),
+            phases: Vec::new(),
+            gated: Vec::new(),
+            last_push: None,
+            pushes: Pushes::default(),
+            repeats: 0,
+            version_before: None,
+            version_after: None,
+            transfer: None,
+            bytes: 0,
+        }
+    }
+
+    /// Tells a step, and remembers of it what the verdict needs.
+    pub(super) fn tell(&mut self, step: &Step) {
+        match step {
+            Step::Runs { version } => self.version_before = Some(*version),
+            Step::RunsNow { version } => self.version_after = Some(*version),
+            Step::Entered { transfer, .. } => self.transfer = Some(*transfer),
+            Step::Transferred { bytes, .. } => self.bytes = *bytes,
+            _ => {}
+        }
+        (self.steps)(step);
+    }
+
+    /// A part of the upgrade begins; its time counts from now.
+    pub(super) fn begin(&mut self, stage: Stage) {
+        if stage == self.stage {
+            return;
+        }
+        let now = Instant::now();
+        self.phases.push(PhaseTime { stage: self.stage, time: now - self.stage_begun });
+        (self.stage, self.stage_begun) = (stage, now);
+    }
+
+    /// A part is reached: pauses or aborts here if that was asked for, once.
+    pub(super) fn reach(&mut self, stage: Stage) -> Result<(), Trouble> {
+        if self.gated.contains(&stage) {
+            return Ok(());
+        }
+        self.gated.push(stage);
+        if self.abort_at == Some(stage) {
+            return Err(Trouble::Aborted(stage));
+        }
+        let pause = self.pause_at(stage);
+        self.idle(Instant::now() + pause);
+        Ok(())
+    }
+
+    /// How long to pause at this stage.
+    pub(super) fn pause_at(&self, stage: Stage) -> Duration {
+        self.pauses.iter().filter(|(at, _)| *at == stage).map(|(_, pause)| *pause).sum()
+    }
+
+    /// Waits for a first sign of life.
+    pub(super) fn wait_for_payload(&mut self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + self.patience.link;
+        while !self.linked {
+            if matches!(self.hear(deadline, None), Heard::Silence) {
+                return Err(Trouble::NotLinked(self.patience.link));
+            }
+        }
+        Ok(())
+    }
+
+    /// Only answers probes until `deadline`.
+    pub(super) fn idle(&mut self, deadline: Instant) {
+        while !matches!(self.hear(deadline, None), Heard::Silence) {}
+    }
+
+    /// The next status push, or `None` at the deadline.
+    pub(super) fn next_status(&mut self, deadline: Instant) -> Option<Status> {
+        loop {
+            match self.hear(deadline, None) {
+                Heard::Status(status) => return Some(status),
+                Heard::Silence => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends without waiting for an answer.
+    pub(super) fn send(&mut self, command: CommandId, payload: impl Into<Bytes>) -> Result<(), Trouble> {
+        let request = self.next_request(command, payload.into());
+        Ok(self.line.send(&request)?)
+    }
+
+    /// Asks, again and again if need be, and returns the answer.
+    pub(super) fn request(&mut self, command: CommandId, payload: impl Into<Bytes>) -> Result<Bytes, Trouble> {
+        self.request_within(command, payload, self.patience.answer)
+    }
+
+    /// The same with another time between the repetitions. All of them carry one sequence number, so that an answer to any of
+    /// them is the answer, and a late one is never taken for the answer to something else.
+    pub(super) fn request_within(&mut self, command: CommandId, payload: impl Into<Bytes>, wait: Duration) -> Result<Bytes, Trouble> {
+        let request = self.next_request(command, payload.into());
+        // A payload that is just sending something else answers behind that.
+        let wait = wait + self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
+        for attempt in 0..self.patience.attempts {
+            self.repeats += u32::from(attempt > 0);
+            self.line.send(&request)?;
+            let deadline = Instant::now() + wait;
+            loop {
+                match self.hear(deadline, Some(&request)) {
+                    Heard::Answer(answer) => return Ok(answer),
+                    Heard::Silence => break,
+                    _ => {}
+                }
+            }
+        }
+        Err(Trouble::NoAnswer { command, attempts: self.patience.attempts })
+    }
+
+    fn next_request(&mut self, command: CommandId, payload: Bytes) -> Frame {
+        self.sequence = self.sequence.wrapping_add(1);
+        Frame::request(self.address, words::PAYLOAD, self.sequence, command, payload)
+    }
+
+    fn hear(&mut self, deadline: Instant, request: Option<&Frame>) -> Heard {
+        match self.line.receive(deadline) {
+            Received::Frame(frame) => self.notice(&frame, request),
+            Received::Silence => Heard::Silence,
+            Received::Lost => {
+                self.tell(&Step::PortLost);
+                Heard::Other
+            }
+            Received::Opened => {
+                self.tell(&Step::PortOpened);
+                Heard::Other
+            }
+        }
+    }
+
+    fn notice(&mut self, frame: &Frame, request: Option<&Frame>) -> Heard {
+        let for_me = frame.receiver == self.address || frame.receiver == words::AIRCRAFT_SIDE;
+        match (frame.kind, frame.command) {
+            (Kind::Request(_), words::PROBE) => self.answer_probe(frame),
+            (Kind::Response, _) if request.is_some_and(|request| is_answer(frame, request)) => Heard::Answer(frame.payload.clone()),
+            (Kind::Push, words::PRESENCE) if words::is_presence(&frame.payload) => {
+                self.pushes.presence += 1;
+                self.sign_of_life()
+            }
+            (Kind::Push, words::STATUS) if for_me => match Status::read(&frame.payload) {
+                Some(status) => self.count(frame.receiver, status),
+                None => Heard::Other,
+            },
+            _ => Heard::Other,
+        }
+    }
+
+    fn answer_probe(&mut self, probe: &Frame) -> Heard {
+        let answer = probe.response(&words::AIRCRAFT_TYPE[..]);
+        if self.abort_at == Some(Stage::Probe) || self.line.send(&answer).is_err() {
+            return Heard::Other;
+        }
+        self.sign_of_life()
+    }
+
+    fn sign_of_life(&mut self) -> Heard {
+        if !std::mem::replace(&mut self.linked, true) {
+            self.tell(&Step::Linked);
+        }
+        Heard::SignOfLife
+    }
+
+    /// The payload pushes to two receivers; what is meant for the other one helps when ours was lost, but is not counted.
+    fn count(&mut self, receiver: Address, status: Status) -> Heard {
+        if receiver == self.address {
+            match status {
+                Status::Ongoing { .. } => self.pushes.ongoing += 1,
+                Status::Rebooting { .. } => self.pushes.reboot += 1,
+                Status::End(_) => self.pushes.end += 1,
+            }
+            self.measure_gap(status);
+        }
+        Heard::Status(status)
+    }
+
+    /// From now on a push is due every second.
+    pub(super) fn pushes_are_due(&mut self) {
+        self.last_push = Some(Instant::now());
+    }
+
+    fn measure_gap(&mut self, status: Status) {
+        let Some(last) = self.last_push else { return };
+        let now = Instant::now();
+        self.pushes.longest_gap = self.pushes.longest_gap.max(now - last);
+        self.last_push = matches!(status, Status::Ongoing { .. }).then_some(now);
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    pub(super) fn into_verdict(mut self, ended: Result<(), Trouble>) -> Verdict {
+        self.phases.push(PhaseTime { stage: self.stage, time: self.stage_begun.elapsed() });
+        let (result, reason) = match &ended {
+            Ok(()) => (Ending::Success, None),
+            Err(Trouble::Aborted(_)) => (Ending::Aborted, None),
+            Err(trouble) => (Ending::Failure, trouble.reason()),
+        };
+        Verdict {
+            result,
+            message: ended.map_or_else(|trouble| trouble.to_string(), |()| "the payload runs the new firmware".to_owned()),
+            reason,
+            reached: self.stage,
+            version_before: self.version_before,
+            version_after: self.version_after,
+            transfer: self.transfer,
+            bytes: self.bytes,
+            phases: self.phases,
+            pushes: self.pushes,
+            repeats: self.repeats,
+        }
+    }
+}
+
+fn is_answer(frame: &Frame, request: &Frame) -> bool {
+    frame.command == request.command
+        && frame.sequence == request.sequence
+        && frame.receiver == request.sender
+        && frame.sender == request.receiver
+}

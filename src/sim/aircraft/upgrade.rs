@@ -1,0 +1,184 @@
+//! The order of a local upgrade as a host goes through it (docs/payload-link.md section 5).
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::host::Host;
+use super::verdict::{Step, Transfer};
+use super::words::{self, Entered, Reason, Started, Status, Version};
+use super::{Options, Stage, Trouble, Via, dcftp, ftp};
+use crate::channel::psdk::frame::CommandId;
+
+/// Beyond the time that the payload announced: how long a transfer that is not accepted yet is tried again.
+const READY_MARGIN: Duration = Duration::from_secs(3);
+/// Between two such tries.
+const READY_AGAIN: Duration = Duration::from_millis(100);
+/// How long a payload that refused to start is listened to for its reason.
+const REASON_WAIT: Duration = Duration::from_millis(2500);
+/// How often a report is acknowledged that does not stop.
+const MOST_ACKNOWLEDGEMENTS: u32 = 60;
+
+/// The file on its way.
+pub(super) struct Firmware {
+    pub(super) file: File,
+    pub(super) name: String,
+    pub(super) size: u64,
+}
+
+/// The whole upgrade; `Ok` is success, seen from outside.
+pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble> {
+    let firmware = open(options)?;
+    host.tell(&Step::Waiting);
+    host.wait_for_payload()?;
+    host.reach(Stage::Probe)?;
+    host.begin(Stage::Version);
+    let version = version(host)?;
+    host.tell(&Step::Runs { version });
+    host.reach(Stage::Version)?;
+    host.begin(Stage::Enter);
+    let (transfer, ready) = enter(host, options.via)?;
+    host.reach(Stage::Enter)?;
+    host.begin(Stage::Transfer);
+    match transfer {
+        Transfer::Ftp => ftp::hand_over(host, &firmware, options, ready)?,
+        Transfer::Dcftp => dcftp::hand_over(host, &firmware, options, ready)?,
+    }
+    host.tell(&Step::Complete);
+    host.begin(Stage::Check);
+    start(host)?;
+    let ended = follow(host)?;
+    acknowledge(host)?;
+    let runs = self::version(host)?;
+    host.tell(&Step::RunsNow { version: runs });
+    judge(ended, Version::of_file(&firmware.name), runs)
+}
+
+fn open(options: &Options) -> Result<Firmware, Trouble> {
+    let path = options.firmware.as_path();
+    let trouble = |cause| Trouble::File { path: path.to_owned(), cause };
+    let file = File::open(path).map_err(trouble)?;
+    let size = file.metadata().map_err(trouble)?.len();
+    let name = options.claims.name.clone().unwrap_or_else(|| file_name(path));
+    Ok(Firmware { file, name, size })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn version(host: &mut Host<'_>) -> Result<Version, Trouble> {
+    let answer = host.request(words::VERSION, &words::FIRMWARE_VERSION[..])?;
+    Version::read(&answer).ok_or_else(|| Trouble::Malformed { command: words::VERSION, answer: answer.to_vec() })
+}
+
+/// Enters upgrade mode; the time until which the payload may still be busy with its store.
+fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> {
+    let answer = host.request(words::ENTER, &words::ENTER_ACTION[..])?;
+    let (transfer, wait) = match Entered::read(&answer) {
+        Some(Entered::Ftp { wait }) => (Transfer::Ftp, wait),
+        Some(Entered::Dcftp { wait }) => (Transfer::Dcftp, wait),
+        Some(Entered::Refused) => return Err(Trouble::EnterRefused),
+        None => return Err(Trouble::Malformed { command: words::ENTER, answer: answer.to_vec() }),
+    };
+    if matches!((via, transfer), (Via::Ftp, Transfer::Dcftp) | (Via::Dcftp, Transfer::Ftp)) {
+        return Err(Trouble::OtherTransfer(via));
+    }
+    host.tell(&Step::Entered { transfer, wait: wait.as_secs() });
+    Ok((transfer, Instant::now() + wait + READY_MARGIN))
+}
+
+/// Asks for the first thing of a transfer until the payload has its store ready; returns the answer behind the return code.
+pub(super) fn when_ready(host: &mut Host<'_>, command: CommandId, payload: &[u8], deadline: Instant) -> Result<Vec<u8>, Trouble> {
+    loop {
+        match accept(host, command, payload.to_vec()) {
+            Err(Trouble::Refused { .. }) if Instant::now() < deadline => host.idle(Instant::now() + READY_AGAIN),
+            other => return other,
+        }
+    }
+}
+
+/// Asks, and returns the answer behind a return code of success.
+pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+    let answer = host.request(command, payload)?;
+    match words::accepted(&answer) {
+        Ok(rest) => Ok(rest.to_vec()),
+        Err(Some(code)) => Err(Trouble::Refused { command, code }),
+        Err(None) => Err(Trouble::Malformed { command, answer: answer.to_vec() }),
+    }
+}
+
+fn start(host: &mut Host<'_>) -> Result<(), Trouble> {
+    let answer = host.request_within(words::START, &[][..], host.patience().check)?;
+    host.pushes_are_due();
+    match Started::read(&answer) {
+        Some(Started::Yes) => {
+            host.tell(&Step::Started);
+            host.reach(Stage::Check)
+        }
+        Some(Started::CheckFailed) => Err(Trouble::CheckFailed(why(host)?)),
+        Some(Started::StartFailed) => Err(Trouble::StartFailed(why(host)?)),
+        None => Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() }),
+    }
+}
+
+/// A payload that refuses to start may report why; then it is told that this was heard.
+fn why(host: &mut Host<'_>) -> Result<Option<Reason>, Trouble> {
+    let deadline = Instant::now() + REASON_WAIT;
+    while let Some(status) = host.next_status(deadline) {
+        if let Status::End(reason) = status {
+            host.tell(&Step::Ended { reason });
+            acknowledge(host)?;
+            return Ok(Some(reason));
+        }
+    }
+    Ok(None)
+}
+
+/// Follows progress and restart to the end.
+fn follow(host: &mut Host<'_>) -> Result<Reason, Trouble> {
+    let mut wait = host.patience().silence;
+    loop {
+        match host.next_status(Instant::now() + wait).ok_or(Trouble::Silent(wait))? {
+            Status::Ongoing { percent } => {
+                host.begin(Stage::Upgrade);
+                host.tell(&Step::Progress { percent });
+                host.reach(Stage::Upgrade)?;
+            }
+            Status::Rebooting { timeout } => {
+                host.begin(Stage::Reboot);
+                host.tell(&Step::Rebooting { timeout: timeout.as_secs() });
+                host.reach(Stage::Reboot)?;
+                wait = timeout + host.patience().restart;
+            }
+            Status::End(reason) => {
+                host.begin(Stage::End);
+                host.tell(&Step::Ended { reason });
+                host.reach(Stage::End)?;
+                return Ok(reason);
+            }
+        }
+    }
+}
+
+/// Says "stop reporting" until the payload does.
+fn acknowledge(host: &mut Host<'_>) -> Result<(), Trouble> {
+    for _ in 0..MOST_ACKNOWLEDGEMENTS {
+        host.send(words::CONTROL, &words::FINISH[..])?;
+        if host.next_status(Instant::now() + host.patience().quiet).is_none() {
+            host.tell(&Step::Acknowledged);
+            return Ok(());
+        }
+    }
+    Err(Trouble::NeverQuiet(MOST_ACKNOWLEDGEMENTS))
+}
+
+fn judge(ended: Reason, expected: Option<Version>, runs: Version) -> Result<(), Trouble> {
+    if !ended.is_success() {
+        return Err(Trouble::Reported(ended));
+    }
+    match expected {
+        Some(expected) if expected != runs => Err(Trouble::WrongVersion { expected, runs }),
+        _ => Ok(()),
+    }
+}

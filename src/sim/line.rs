@@ -1,0 +1,155 @@
+//! The serial line between a simulated aircraft and a payload: frames in and out, at a real line's pace and with a real line's
+//! faults. It knows frames, bytes and time, and nothing of what the frames mean.
+
+mod damage;
+mod pace;
+mod port;
+mod pty;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+pub use self::damage::Damage;
+pub use self::port::{Port, PortName};
+pub use self::pty::PtyLine;
+
+use self::pace::Pace;
+use self::port::Input;
+use crate::channel::psdk::frame::{Frame, FrameCodec, FrameError, IDLE_LIMIT};
+
+/// What a read takes from the port at most.
+const READ: usize = 4096;
+
+/// What the line brought.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A good frame.
+    Frame(Frame),
+    /// Nothing until the deadline.
+    Silence,
+    /// The port has gone; the line goes on trying to open it again.
+    Lost,
+    /// The port is there (again).
+    Opened,
+}
+
+/// How the line treats what passes over it.
+#[derive(Debug, Clone, Default)]
+pub struct LineOptions {
+    /// Holds the pace of a serial line at so many bits a second, ten bits a byte, each direction for itself.
+    pub baud: Option<u32>,
+    /// Hears the payload only while its end of the pseudo-terminal is set to this speed.
+    pub answer_baud: Option<u32>,
+    /// Faults in both directions.
+    pub damage: Damage,
+    /// Where the random faults start; the same seed gives the same faults for the same bytes.
+    pub seed: u64,
+}
+
+/// One end of a serial line. Works on its caller's thread: nothing lies between a byte's arrival and its use.
+#[derive(Debug)]
+pub struct Line {
+    port: Port,
+    pace: Option<Pace>,
+    answer_baud: Option<u32>,
+    damage: Damage,
+    random: fastrand::Rng,
+    codec: FrameCodec,
+    buffer: BytesMut,
+    newest_byte: Instant,
+    ready: VecDeque<Frame>,
+}
+
+impl Line {
+    /// A line over `port`.
+    #[must_use]
+    pub fn new(port: Port, options: &LineOptions) -> Self {
+        Self {
+            port,
+            pace: options.baud.map(Pace::new),
+            answer_baud: options.answer_baud,
+            damage: options.damage,
+            random: fastrand::Rng::with_seed(options.seed),
+            codec: FrameCodec::new(),
+            buffer: BytesMut::with_capacity(2 * READ),
+            newest_byte: Instant::now(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Time that `bytes` need on the line.
+    pub(crate) fn wire_time(&self, bytes: usize) -> Duration {
+        self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.time_of(bytes))
+    }
+
+    /// Sends a frame; returns when its last bit would have left. What the port does not take is lost, as on a line.
+    ///
+    /// # Errors
+    /// A payload that fits into no frame.
+    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        let mut bytes = BytesMut::with_capacity(frame.encoded_len());
+        self.codec.encode(frame, &mut bytes)?;
+        for _ in 0..self.damage.copies(&mut self.random) {
+            let mut copy = bytes.clone();
+            self.damage.flip_bits(&mut copy, &mut self.random);
+            if let Some(pace) = &mut self.pace {
+                pace::wait_until(pace.send(Instant::now(), copy.len()));
+            }
+            self.port.write(&copy);
+        }
+        Ok(())
+    }
+
+    /// Waits for the next frame, at most until `deadline`.
+    pub(crate) fn receive(&mut self, deadline: Instant) -> Received {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Received::Frame(frame);
+            }
+            let waits = FrameCodec::holds_partial(&self.buffer);
+            let given_up = self.newest_byte + IDLE_LIMIT;
+            let mut bytes = [0; READ];
+            match self.port.read(&mut bytes, if waits { deadline.min(given_up) } else { deadline }) {
+                Input::Bytes(count) => self.take(&mut bytes[..count]),
+                Input::Lost => {
+                    self.buffer.clear();
+                    return Received::Lost;
+                }
+                Input::Opened => return Received::Opened,
+                Input::Nothing if waits && Instant::now() >= given_up => self.give_up(),
+                Input::Nothing if Instant::now() >= deadline => return Received::Silence,
+                Input::Nothing => {}
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) {
+        let now = Instant::now();
+        if let Some(pace) = &mut self.pace {
+            pace::wait_until(pace.receive(now, bytes.len()));
+        }
+        self.newest_byte = Instant::now();
+        if self.answer_baud.is_some_and(|baud| self.port.peer_speed() != Some(baud)) {
+            return;
+        }
+        self.damage.flip_bits(bytes, &mut self.random);
+        self.buffer.extend_from_slice(bytes);
+        while let Ok(Some(frame)) = self.codec.decode(&mut self.buffer) {
+            self.deliver(frame);
+        }
+    }
+
+    fn give_up(&mut self) {
+        while let Some(frame) = self.codec.decode_idle(&mut self.buffer) {
+            self.deliver(frame);
+        }
+    }
+
+    fn deliver(&mut self, frame: Frame) {
+        let copies = self.damage.copies(&mut self.random);
+        self.ready.extend(std::iter::repeat_n(frame, copies));
+    }
+}
