@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
 use crate::model::{Failure, FailureKind};
+use crate::transfer::ftp_server::StartError;
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
 #[derive(Debug, Parser)]
@@ -62,8 +63,9 @@ pub fn run() -> ExitCode {
         Err(error) => {
             eprintln!("uplift: {error:#}");
             let failure = error.downcast_ref::<Failure>();
-            if let Some(failure) = failure {
-                eprintln!("hint: {}", failure.kind.hint());
+            let hint = failure.map(|failure| failure.kind.hint()).or_else(|| error.downcast_ref::<StartError>().map(StartError::hint));
+            if let Some(hint) = hint {
+                eprintln!("hint: {hint}");
             }
             ExitCode::from(match failure.map(|failure| failure.kind) {
                 Some(FailureKind::Busy) => exit::BUSY,

@@ -16,7 +16,7 @@ use super::Session;
 
 /// How long a finished upload waits for news that its client did not mean it. The two ends of a killed client's connections are
 /// microseconds apart when they are sent; what comes later than this is left to the daemon's proofs.
-const LAST_WORD: Duration = Duration::from_millis(10);
+const LAST_WORD: Duration = Duration::from_millis(5);
 
 /// How waiting for something ended.
 enum Waited<T> {
