@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::area::{AreaError, Upload};
 
-/// The buffer of an upload: below 64 KiB calls cost more than copying, above 256 KiB nothing is gained.
+/// The buffer of an upload: small ones cost system calls, and larger ones gain less than their memory is worth with all places taken.
 const BUFFER: usize = 256 << 10;
 
 /// Why a transfer ended without being complete.
