@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
 use crate::model::{Failure, FailureKind};
+use crate::transfer::ftp_server::StartError;
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
 #[derive(Debug, Parser)]
@@ -128,6 +129,9 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         let code = if failure.kind == FailureKind::Busy { exit::BUSY } else { exit::FAILED };
         return (code, Some(failure.kind.hint()));
+    }
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return (exit::FAILED, Some(error.hint()));
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::NoDaemon { .. }) => (exit::NO_DAEMON, Some("start it with `systemctl start uplift`, or `uplift daemon` by hand")),

@@ -87,6 +87,21 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Area { .. } => "`home` in the [ftp_server] section must be a directory that the server's user may write to",
+            Self::PasswordFile { .. } => "`password_file` in the [ftp_server] section must be readable for the server's user",
+            Self::EmptyPassword => "give a password in the [ftp_server] section, or in the first line of `password_file`",
+            Self::PassivePorts(..) | Self::NoConnections => "correct it in the [ftp_server] section",
+            Self::Listen { .. } => {
+                "another server may have the port; below 1024 it needs a socket from systemd (uplift-ftp.socket) or the capability net_bind_service"
+            }
+        }
+    }
+}
+
 /// What all sessions share.
 #[derive(Debug)]
 struct Shared {
@@ -197,7 +212,7 @@ impl Shared {
 async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
     tracing::info!(%peer, "connected");
     let ended = match stream.local_addr().and_then(|local| Ok((local, Control::new(stream)?))) {
-        Ok((local, control)) => Session::new(shared, control, local.ip().to_canonical(), peer.ip().to_canonical()).run().await,
+        Ok((local, control)) => Session::new(shared, control, local, peer).run().await,
         Err(error) => Err(error.into()),
     };
     match ended {
@@ -210,5 +225,46 @@ async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _pla
 fn turn_away(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
         let _ = write!(stream, "{}", Reply::new(421, "All places are taken; try again later"));
+    }
+}
+
+/// For the fuzzer: takes bytes through everything that looks at them before a peer has logged in, and through the parsing of
+/// paths, in pieces as they might arrive. Panics where a promise is broken.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8], piece: usize) {
+    let mut lines = line::LineBuffer::default();
+    for piece in bytes.chunks(piece.max(1)) {
+        lines.bytes().extend_from_slice(piece);
+        while let Some(line) = lines.take_line() {
+            if let line::Line::Complete(line) = line {
+                fuzz_line(&line);
+            }
+        }
+    }
+}
+
+fn fuzz_line(line: &[u8]) {
+    use command::Command::{Dele, Retr, Size, Stor};
+    match command::Command::parse(line) {
+        Ok(Stor(path) | Retr(path) | Size(path) | Dele(path)) => {
+            if let Some(name::RemotePath::File(name)) = name::RemotePath::parse(&path, std::path::Path::new("/upgrade")) {
+                let plain = !name.as_str().starts_with('.') && !name.as_str().contains(['/', '\0', '\r', '\n']);
+                assert!(plain && !name.as_str().is_empty(), "{name:?} is no plain name");
+            }
+        }
+        Ok(_) => {}
+        Err(reply) => assert!((500..600).contains(&reply.code()) && reply.to_string().matches('\n').count() == 1, "{reply:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_a_promise(bytes in "(STOR|RETR|DELE|USER|[A-Z]{3,4})? ?[./a-z\\r\\n\\PC]{0,300}\r?\n.{0,40}\n", piece in 1_usize..64) {
+            super::fuzz(bytes.as_bytes(), piece);
+        }
     }
 }

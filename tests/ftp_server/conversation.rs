@@ -99,7 +99,7 @@ fn a_server_that_can_t_work_says_why_and_does_not_start() {
     ] {
         let (code, text) = refused(home, settings);
         assert_eq!(code, Some(1), "{settings}: {text}");
-        assert!(text.contains(expected), "{settings}: {text}");
+        assert!(text.contains(expected) && text.contains("\nhint: "), "{settings}: {text}");
     }
 }
 
@@ -269,4 +269,28 @@ fn epsv_all_forbids_pasv() {
     peer.ask("EPSV ALL", 200);
     peer.ask("PASV", 501);
     peer.upload("a.bin", b"x");
+}
+
+/// What a client with windows says: encryption is tried first, then the extensions, then a listing before and after the upload.
+#[test]
+fn a_graphical_client_s_sequence_works() {
+    let server = Server::start();
+    let mut peer = server.connect();
+    peer.ask("AUTH TLS", 502);
+    peer.ask("AUTH SSL", 502);
+    peer.ask(&format!("USER {USER}"), 331);
+    peer.ask(&format!("PASS {PASSWORD}"), 230);
+    peer.ask("SYST", 215);
+    let features = peer.ask("FEAT", 211);
+    assert!(features.contains(" MLST") && features.contains(" UTF8") && features.contains(" REST STREAM"), "{features}");
+    peer.ask("OPTS UTF8 ON", 200);
+    peer.ask("OPTS MLST type;size;modify;", 200);
+    peer.ask("PWD", 257);
+    peer.ask("TYPE I", 200);
+    assert_eq!(peer.download("MLSD"), b"");
+    peer.ask("CWD /", 250);
+    peer.upload("DEMO_V01.00.00.01.bin", b"firmware");
+    let listed = String::from_utf8(peer.download("MLSD")).unwrap();
+    assert!(listed.starts_with("type=file;size=8;modify=") && listed.ends_with("; DEMO_V01.00.00.01.bin\r\n"), "{listed}");
+    peer.ask("QUIT", 221);
 }

@@ -173,13 +173,13 @@ fn a_lost_control_connection_takes_its_upload_with_it() {
 }
 
 #[test]
-fn a_killed_client_publishes_nothing() {
+fn connections_that_end_together_publish_nothing() {
     let server = Server::start();
     for _ in 0..50 {
         let mut peer = server.login();
         let mut data = peer.begin_upload(NAME);
         data.write_all(&firmware(200_000)).unwrap();
-        // The kernel closes the descriptors of a killed process in their order: the control connection is the older one.
+        // The other order, which the kernel takes when it closes for a killed process, is in `clients`.
         drop(peer);
         drop(data);
         server.wait_for_names(&[]);

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::area::{AreaError, Upload};
 
-/// The buffer of an upload: below 64 KiB calls cost more than copying, above 256 KiB nothing is gained.
+/// The buffer of an upload: small ones cost system calls, and larger ones gain less than their memory is worth with all places taken.
 const BUFFER: usize = 256 << 10;
 
 /// Why a transfer ended without being complete.
@@ -42,15 +42,15 @@ pub(crate) struct Passive {
 }
 
 impl Passive {
-    /// Listens on `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`.
-    pub(crate) async fn listen(local: IpAddr, peer: IpAddr, ports: &RangeInclusive<u16>) -> io::Result<Self> {
+    /// Listens at the address of `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`.
+    pub(crate) async fn listen(mut local: SocketAddr, peer: IpAddr, ports: &RangeInclusive<u16>) -> io::Result<Self> {
         let (first, count) = (*ports.start(), ports.len());
         // A start at random: a port that was just in use may still be known to a firewall or a late packet.
         let start = fastrand::usize(..count.max(1));
         let mut refused = io::Error::from(ErrorKind::AddrInUse);
         for index in 0..count {
-            let port = first.saturating_add(u16::try_from((start + index) % count).unwrap_or(0));
-            match TcpListener::bind(SocketAddr::new(local, port)).await {
+            local.set_port(first.saturating_add(u16::try_from((start + index) % count).unwrap_or(0)));
+            match TcpListener::bind(local).await {
                 Ok(listener) => return Ok(Self { listener, peer }),
                 Err(error) => refused = error,
             }

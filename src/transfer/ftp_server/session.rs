@@ -2,7 +2,7 @@
 
 mod transfer;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     control: Control,
     /// The control connection's address on this side: data ports are opened there, and nowhere else.
-    local: IpAddr,
+    local: SocketAddr,
     peer: IpAddr,
     login: Login,
     wrong_passwords: u32,
@@ -58,13 +58,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session on a new connection between two canonical addresses.
-    pub(super) fn new(shared: Arc<Shared>, control: Control, local: IpAddr, peer: IpAddr) -> Self {
+    /// A session on a new connection.
+    pub(super) fn new(shared: Arc<Shared>, control: Control, local: SocketAddr, peer: SocketAddr) -> Self {
         Self {
             shared,
             control,
-            local,
-            peer,
+            local: unmapped(local),
+            peer: peer.ip().to_canonical(),
             login: Login::Nobody,
             wrong_passwords: 0,
             login_deadline: Instant::now() + LOGIN_DEADLINE,
@@ -228,12 +228,12 @@ impl Session {
         if self.epsv_only {
             return self.say(501, "EPSV ALL forbids PASV").await;
         }
-        let IpAddr::V4(local) = self.local else {
+        let SocketAddr::V4(local) = self.local else {
             return self.say(425, "PASV is for IPv4; use EPSV").await;
         };
         match self.open_data_port().await {
             Ok(port) => {
-                let [a, b, c, d] = local.octets();
+                let [a, b, c, d] = local.ip().octets();
                 let [high, low] = port.to_be_bytes();
                 self.say(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low}).")).await
             }
@@ -247,8 +247,8 @@ impl Session {
                 self.epsv_only = true;
                 return self.say(200, "Nothing but EPSV from now on").await;
             }
-            (Epsv::Ipv4, IpAddr::V6(_)) => return self.say(522, "Network protocol not supported, use (2)").await,
-            (Epsv::Ipv6, IpAddr::V4(_)) => return self.say(522, "Network protocol not supported, use (1)").await,
+            (Epsv::Ipv4, SocketAddr::V6(_)) => return self.say(522, "Network protocol not supported, use (2)").await,
+            (Epsv::Ipv6, SocketAddr::V4(_)) => return self.say(522, "Network protocol not supported, use (1)").await,
             _ => {}
         }
         match self.open_data_port().await {
@@ -294,6 +294,15 @@ impl Session {
                 Err(Reply::new(451, "The server failed at this command"))
             }
         }
+    }
+}
+
+/// A socket of IPv6 serves IPv4 as well, under mapped addresses; IPv4 is what such a client speaks. An address of IPv6 keeps
+/// its scope, without which a link-local one is none.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -12,6 +13,10 @@ use super::super::data::{Completed, Passive, Transfer, TransferError, Work};
 use super::super::listing::{Style, listing};
 use super::super::reply::Reply;
 use super::Session;
+
+/// How long a finished upload waits for news that its client did not mean it. The two ends of a killed client's connections are
+/// microseconds apart when they are sent; what comes later than this is left to the daemon's proofs.
+const LAST_WORD: Duration = Duration::from_millis(5);
 
 /// How waiting for something ended.
 enum Waited<T> {
@@ -148,15 +153,14 @@ impl Session {
         }
     }
 
-    /// Looks, without waiting, for an `ABOR` or the end of the control connection. A client that is killed, or that aborts by
-    /// closing the data connection, ends the data in the same way as one that is done; the control connection tells.
+    /// Looks for an `ABOR` or the end of the control connection that belongs to the end of the data.
+    ///
+    /// A client that is killed, or aborts by closing the data connection, ends the data in the same way as one that is done;
+    /// only the control connection tells, and the kernel of a killed client closes it last.
     async fn word_that_came(&mut self) -> Result<Waited<()>, Gone> {
-        // The runtime looks at its sockets before it comes back here.
-        tokio::task::yield_now().await;
-        tokio::select! {
-            biased;
-            aborted = self.control.aborted() => aborted.map(|()| Waited::Aborted),
-            () = std::future::ready(()) => Ok(Waited::For(())),
+        match timeout(LAST_WORD, self.control.aborted()).await {
+            Ok(aborted) => aborted.map(|()| Waited::Aborted),
+            Err(_) => Ok(Waited::For(())),
         }
     }
 
