@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
@@ -333,6 +334,7 @@ fn wait_ready(socket: &UnixDatagram, child: &mut Child) -> anyhow::Result<()> {
         match socket.recv(&mut message) {
             Ok(n) if message[..n].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => return Ok(()),
             Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 if let Some(status) = child.try_wait()? {
                     bail!("it ended with {status} instead of getting ready");
@@ -354,7 +356,10 @@ pub fn wait_for_file(path: &Path) -> anyhow::Result<()> {
         let left = end.saturating_duration_since(Instant::now());
         ensure!(!left.is_zero(), "{} did not appear within {} s", path.display(), DEADLINE.as_secs());
         let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(&inotify), PollFlags::POLLIN)];
-        poll(&mut descriptors, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
+        match poll(&mut descriptors, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         let _ = inotify.read_events();
     }
     Ok(())

@@ -103,6 +103,9 @@ impl Program {
 
     /// Puts the checked file at the path, with owner, mode and extended attributes of the program that is there; durable
     /// on return. After a failure (`install-failed` or `no-space`) the old program is at the path.
+    ///
+    /// One exception: a disk that took the swap, failed to make it durable and failed to undo it leaves the new program
+    /// there. The failure's sentence says so, [`Program::digest`] tells, and [`Program::revert`] can try again.
     pub fn install(&self, checked: Checked) -> Result<Swapped, Failure> {
         let (staged, summary) = checked.into_parts();
         let next = self.next(summary.program_digest);

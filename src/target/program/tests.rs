@@ -110,6 +110,12 @@ fn digest(content: &[u8]) -> ProgramDigest {
     program_digest(content).unwrap()
 }
 
+/// Gives the program an attribute of a person's.
+fn set_origin(program: &Path) {
+    let set = xattr::set(program, "user.origin", b"factory");
+    set.expect("the file system of temporary files must have user attributes; set TMPDIR to a directory on one that has");
+}
+
 #[test]
 fn the_new_program_is_at_the_path_and_the_old_one_kept() {
     let payload = Payload::with_program(OLD);
@@ -142,7 +148,7 @@ fn owner_mode_and_attributes_survive() {
         std::os::unix::fs::chown(path, Some(12345), Some(54321)).unwrap();
     }
     fs::set_permissions(path, Permissions::from_mode(0o4751)).unwrap();
-    xattr::set(path, "user.origin", b"factory").unwrap();
+    set_origin(path);
     let before = payload.metadata();
     payload.install(NEW).unwrap();
     let after = payload.metadata();

@@ -73,7 +73,7 @@ fn each_fall_back_swaps_and_rolls_back_like_the_exchange() {
     for file_system in FileSystem::ALL {
         let (_temporary, payload, _) = payload_on(file_system.disk());
         payload.put(OLD);
-        xattr::set(payload.program.path(), "user.origin", b"factory").unwrap();
+        set_origin(payload.program.path());
         assert_eq!(payload.install(NEW).unwrap().means, file_system.means());
         assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (NEW.into(), OLD.into()));
         assert_eq!(payload.area(), ["demo.previous", "lock"]);

@@ -1,0 +1,180 @@
+//! The swap as whoever owns the payload sees it: through the real daemon, on real file systems.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use uplift::model::{FailureKind, Outcome, Report};
+use uplift::package::version::Version;
+use uplift::sim::sandbox::Sandbox;
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+/// A sandbox that restarts when it is told to, with nothing installed.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    sandbox
+}
+
+fn sandbox_with_program() -> Sandbox {
+    let sandbox = sandbox();
+    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox
+}
+
+/// Upgrades to V02, restart included.
+fn upgrade(sandbox: &mut Sandbox) -> Report {
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let client = sandbox.command(&["install", firmware.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.reboot().unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
+    last_report(sandbox)
+}
+
+/// Tries to install V02, `size` bytes long, which must fail; returns the report and what stands on standard error.
+fn fail_to_upgrade(sandbox: &mut Sandbox, size: Option<u64>) -> (Report, String) {
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), size).unwrap();
+    let output = sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    (last_report(sandbox), String::from_utf8(output.stderr).unwrap())
+}
+
+fn last_report(sandbox: &Sandbox) -> Report {
+    let output = sandbox.command(&["history", "--json"]).output().unwrap();
+    serde_json::from_slice::<Vec<Report>>(&output.stdout).unwrap().pop().unwrap()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs what tests need"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether this process has the capability of this number (capability.h); says so if not.
+fn may(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    let may = u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << capability != 0;
+    if !may {
+        eprintln!("this process lacks capability {capability}; unit tests with injected errors cover what this test would");
+    }
+    may
+}
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SETFCAP: u32 = 31;
+
+/// Something mounted on a directory; dropped, it is unmounted.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn on(directory: &Path, options: &[&str]) -> Self {
+        run(Command::new("mount").args(options).arg(directory));
+        Self(directory.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn owner_mode_and_capabilities_of_the_program_survive() {
+    if !may(CAP_SETFCAP) {
+        return;
+    }
+    let mut sandbox = sandbox_with_program();
+    let program = sandbox.program();
+    chown(&program, Some(12345), Some(54321)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    run(Command::new("/sbin/setcap").arg("cap_net_bind_service=ep").arg(&program));
+    let before = fs::metadata(&program).unwrap();
+    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
+    let after = fs::metadata(&program).unwrap();
+    assert_ne!(before.ino(), after.ino());
+    assert_eq!((before.uid(), before.gid(), before.mode()), (after.uid(), after.gid(), after.mode()));
+    let capabilities = run(Command::new("/sbin/getcap").arg(&program));
+    assert!(capabilities.contains("cap_net_bind_service=ep"), "{capabilities}");
+}
+
+#[test]
+fn a_program_that_runs_is_replaced_and_runs_on_until_it_is_restarted() {
+    let mut sandbox = sandbox_with_program();
+    let old = fs::metadata(sandbox.program()).unwrap().ino();
+    let mut running = Running(Command::new(sandbox.program()).spawn().unwrap());
+    upgrade(&mut sandbox);
+    assert!(running.0.try_wait().unwrap().is_none(), "the old program was disturbed");
+    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.0.id())).unwrap().ino(), old);
+}
+
+#[test]
+fn a_first_installation_makes_a_program_that_all_may_execute() {
+    let mut sandbox = sandbox();
+    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
+    assert_eq!(fs::metadata(sandbox.program()).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_read_only_program_directory_is_install_failed_with_a_sentence_that_names_it() {
+    if !may(CAP_SYS_ADMIN) {
+        return;
+    }
+    let mut sandbox = sandbox_with_program();
+    let directory = sandbox.program().parent().unwrap().to_owned();
+    let _mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
+    run(Command::new("mount").args(["-o", "remount,ro,bind"]).arg(&directory));
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(message.contains("bin/.uplift can't be written: Read-only file system"), "{message}");
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+#[test]
+fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
+    if !may(CAP_SYS_ADMIN) {
+        return;
+    }
+    let mut sandbox = sandbox();
+    let directory = sandbox.program().parent().unwrap().to_owned();
+    let _mounted = Mounted::on(&directory, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, Some(5_000_000));
+    assert_eq!(report.failure.unwrap().kind, FailureKind::NoSpace);
+    assert!(message.contains("the file has 5000000 bytes"), "{message}");
+    assert_eq!(fs::read_dir(directory.join(".uplift")).unwrap().count(), 0);
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+#[test]
+fn a_symbolic_link_at_the_path_is_refused_and_stays() {
+    let mut sandbox = sandbox_with_program();
+    let (program, elsewhere) = (sandbox.program(), sandbox.root().join("elsewhere"));
+    fs::rename(&program, &elsewhere).unwrap();
+    symlink(&elsewhere, &program).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(message.contains("is a symbolic link; give `path` in the [program] section as"), "{message}");
+    assert_eq!(fs::read_link(&program).unwrap(), elsewhere);
+}
