@@ -12,7 +12,7 @@ use crate::package::digest::BUFFER_SIZE;
 use crate::stage::{Announced, Receiving, Staged};
 use crate::transfer::ftp_client::listing::RemoteFile;
 use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, explain};
-use crate::transfer::ftp_client::watchdog::Watchdog;
+use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
 
 /// Longest download of one file, all its attempts together.
 const FETCH_DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -89,6 +89,10 @@ impl Fetcher<'_> {
     }
 
     fn begin(&mut self, file: &RemoteFile) -> Result<Receiving, FetchError> {
+        // A pull that was given up must not throw away what its successor receives.
+        if self.watchdog.stopped() == Some(Stopped::Cancelled) {
+            return Err(SessionError::Cancelled.into());
+        }
         let announced = Announced { file_name: file.name.clone(), size: file.size, with_md5: false };
         (self.receive)(announced).map_err(FetchError::Lasting)
     }

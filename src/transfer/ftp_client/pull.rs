@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
@@ -38,8 +38,8 @@ impl Pull {
     ///
     /// A file for a product that `accepts_product` and that did not change between two looks is fetched into what
     /// `receive` gives (which may be called again: the file changed, or could not be resumed). The result comes after
-    /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password. The
-    /// fetched file is deleted on the server.
+    /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password.
+    /// The file stays on the server, for [`FtpClient::prepare`] to delete.
     pub fn start(
         client: &FtpClient,
         accepts_product: impl Fn(&str) -> bool + Send + 'static,
@@ -48,7 +48,7 @@ impl Pull {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
         let watchdog = Watchdog::start().map_err(no_thread)?;
-        let puller = Puller {
+        let mut puller = Puller {
             config: client.config.clone(),
             accepts_product: Box::new(accepts_product),
             receive: Box::new(receive),
@@ -59,6 +59,8 @@ impl Pull {
         let run = move || {
             // Nobody waits for the result of a pull that was given up; the staged file removes itself.
             let _ = answer.send(puller.run());
+            let _limit = puller.watchdog.limit(LOOK_DEADLINE);
+            puller.session.map(Session::close);
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
         Ok((Self { host_is_done, watchdog }, answered))
@@ -99,7 +101,7 @@ struct Known {
 }
 
 impl Puller {
-    fn run(mut self) -> Result<Staged, Failure> {
+    fn run(&mut self) -> Result<Staged, Failure> {
         let mut known = Known::default();
         let mut wait = Duration::ZERO;
         loop {
@@ -119,7 +121,7 @@ impl Puller {
             };
             known.attempts.progressed();
             match known.fetched.take() {
-                Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(self.conclude(&file, staged)),
+                Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(staged),
                 Some((of, staged)) if of == file => known.fetched = Some((of, staged)),
                 // The host's word makes a look final that would else have to be seen twice.
                 _ if known.settle_until.is_some() || known.seen.as_ref() == Some(&file) => {
@@ -190,18 +192,5 @@ impl Puller {
             }
             Err(FetchError::Broken(failure) | FetchError::Lasting(failure)) => Err(failure),
         }
-    }
-
-    /// The file is ours now: it is deleted on the server.
-    fn conclude(&mut self, file: &RemoteFile, staged: Staged) -> Staged {
-        let _limit = self.watchdog.limit(LOOK_DEADLINE);
-        if let Some(mut session) = self.session.take() {
-            if let Err(error) = session.delete(&file.name) {
-                // The next "enter" empties the area, or fails with this.
-                warn!(name = ?file.name, %error, "the uploaded file was not deleted");
-            }
-            session.close();
-        }
-        staged
     }
 }

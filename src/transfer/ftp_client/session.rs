@@ -239,11 +239,6 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes one file.
-    pub(super) fn delete(&mut self, name: &str) -> Result<(), SessionError> {
-        self.step(Some("to delete a file"), |stream| stream.rm(name))
-    }
-
     /// Says good-bye.
     pub(super) fn close(mut self) {
         // Whether the server says so too is of no interest any more.
