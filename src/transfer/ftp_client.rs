@@ -4,6 +4,7 @@
 //! Blocking, on a thread of its own ([`Pull`]). It trusts the server with nothing: every wait has a deadline, every
 //! answer a limit, names are data. It knows neither who asked for the upgrade nor what a right program is.
 
+mod attempts;
 mod fetch;
 mod listing;
 mod pull;

@@ -10,8 +10,9 @@ use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::BUFFER_SIZE;
 use crate::stage::{Announced, Receiving, Staged};
+use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::listing::RemoteFile;
-use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, explain};
+use crate::transfer::ftp_client::session::{Session, SessionError, explain};
 use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
 
 /// Longest download of one file, all its attempts together.
@@ -77,7 +78,7 @@ impl Fetcher<'_> {
                 }
                 Ended::Early(error) => return Err(error.into()),
             };
-            let Some(pause) = attempts.next() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
+            let Some(pause) = attempts.next_pause() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
             debug!(received = receiving.received(), %error, "the download broke off and is tried again");
             if !self.watchdog.pause(pause) {
                 return Err(SessionError::Cancelled.into());

@@ -10,9 +10,10 @@ use tracing::debug;
 use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::stage::{Announced, Receiving, Staged};
+use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::listing::RemoteFile;
-use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, is_past};
+use crate::transfer::ftp_client::session::{Session, SessionError};
 use crate::transfer::ftp_client::watchdog::Watchdog;
 use crate::transfer::ftp_client::{FtpClient, no_thread};
 
@@ -60,7 +61,9 @@ impl Pull {
             // Nobody waits for the result of a pull that was given up; the staged file removes itself.
             let _ = answer.send(puller.run());
             let _limit = puller.watchdog.limit(LOOK_DEADLINE);
-            puller.session.map(Session::close);
+            if let Some(session) = puller.session {
+                session.close();
+            }
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
         Ok((Self { host_is_done, watchdog }, answered))
@@ -165,7 +168,7 @@ impl Puller {
     fn after_failure(&self, error: SessionError, known: &mut Known) -> Result<Duration, Failure> {
         debug!(%error, "the upload area can't be looked at");
         self.watchdog.hang_up();
-        let pause = known.attempts.next();
+        let pause = known.attempts.next_pause();
         match pause {
             Some(pause) if error.is_transient() => Ok(pause),
             // Before the host's word the server has all the time to come back.
@@ -176,7 +179,7 @@ impl Puller {
 
     /// Fetches, and says how soon to look whether the file is still the same.
     fn fetch(&mut self, file: &RemoteFile, known: &mut Known) -> Result<Duration, Failure> {
-        if is_past(known.settle_until) {
+        if known.settle_until.is_some_and(|until| Instant::now() >= until) {
             return Err(Failure::new(FailureKind::Timeout, "the uploaded file did not stop changing"));
         }
         let mut fetcher = Fetcher { config: &self.config, watchdog: &self.watchdog, receive: &mut self.receive };
