@@ -226,9 +226,9 @@ fn read_limited(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// `state.json.damaged`, or the first free number behind it; the tenth is overwritten, so that damage can't fill a disk.
 fn free_name(directory: &Path, name: &str) -> PathBuf {
-    let candidates =
+    let mut candidates =
         (1..=10).map(|number| directory.join(if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged.{number}") }));
-    candidates.clone().find(|path| !path.exists()).or_else(|| candidates.last()).unwrap_or_default()
+    candidates.clone().find(|path| !path.exists()).or_else(|| candidates.next_back()).unwrap_or_default()
 }
 
 /// The wall clock for people to read, RFC 3339 in UTC. Nothing may depend on it.

@@ -1,5 +1,7 @@
 //! `uplift install`: an upgrade at the shell, through the real binaries.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

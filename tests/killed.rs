@@ -4,6 +4,8 @@
 //! n until an upgrade gets through. Whatever the moment: the program at the path is byte for byte the old or the new one, the report says which,
 //! and the next upgrade works.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};

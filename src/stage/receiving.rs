@@ -1,16 +1,17 @@
-//! A reception: bytes in any pieces go in, are gathered into large ones, hashed and written.
+//! A reception: bytes in any pieces go in, are gathered into large ones, written and hashed.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::hashing::Hashing;
 use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
 use crate::disk::Operation;
 use crate::model::{Failure, FailureKind};
-use crate::package::digest::{BUFFER_SIZE, Digests, Hasher, Md5Digest};
+use crate::package::digest::{BUFFER_SIZE, Digests, Md5Digest};
 
 /// Called with the number of bytes received so far.
 pub type Observer = Box<dyn FnMut(u64) + Send>;
@@ -21,7 +22,7 @@ pub struct Receiving {
     reception: Reception,
     file: File,
     buffer: Vec<u8>,
-    hasher: Hasher,
+    hashing: Hashing,
     received: u64,
     write_back: Option<WriteBack>,
     bytes_to_part: u64,
@@ -30,13 +31,13 @@ pub struct Receiving {
 
 impl Receiving {
     pub(super) fn new(announced: Announced, reception: Reception, file: File, observer: Observer) -> Self {
-        let hasher = Hasher::new(announced.with_md5);
+        let hashing = Hashing::start(announced.size, announced.with_md5);
         Self {
             announced,
             reception,
             file,
             buffer: Vec::with_capacity(BUFFER_SIZE),
-            hasher,
+            hashing,
             received: 0,
             write_back: None,
             bytes_to_part: PART_SIZE,
@@ -77,7 +78,7 @@ impl Receiving {
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
         self.flush().map_err(unwritable)?;
-        let digests = self.hasher.finish();
+        let digests = self.hashing.finish().map_err(unwritable)?;
         compare(md5, &digests)?;
         self.write_back.map_or(Ok(()), WriteBack::finish).map_err(unwritable)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
@@ -87,15 +88,8 @@ impl Receiving {
         Ok(Staged { file_name: self.announced.file_name, size: self.received, digests, reception: self.reception, file })
     }
 
-    /// Small pieces wait until they fill the buffer, large ones pass it by.
     fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            if self.buffer.is_empty() && bytes.len() >= BUFFER_SIZE {
-                let (piece, rest) = bytes.split_at(BUFFER_SIZE);
-                self.store(piece)?;
-                bytes = rest;
-                continue;
-            }
             let (piece, rest) = bytes.split_at(bytes.len().min(BUFFER_SIZE - self.buffer.len()));
             self.buffer.extend_from_slice(piece);
             bytes = rest;
@@ -107,17 +101,9 @@ impl Receiving {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let stored = self.store(&buffer);
-        buffer.clear();
-        self.buffer = buffer;
-        stored
-    }
-
-    fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
-        self.reception.disk().apply(Operation::Write { file: &self.file, bytes })?;
-        self.bytes_to_part = self.bytes_to_part.saturating_sub(bytes.len() as u64);
+        self.reception.disk().apply(Operation::Write { file: &self.file, bytes: &self.buffer })?;
+        self.bytes_to_part = self.bytes_to_part.saturating_sub(self.buffer.len() as u64);
+        self.hashing.update(&mut self.buffer)?;
         if self.bytes_to_part > 0 {
             return Ok(());
         }

@@ -38,6 +38,8 @@ pub struct Link {
     incoming: BytesMut,
     /// No byte came for [`IDLE_LIMIT`]: what is in `incoming` is searched to its end.
     line_is_idle: bool,
+    /// The status changed with the frame that was brought last.
+    status_changed: bool,
     sequence: u16,
     in_use: bool,
     /// How long a device that is lost is left alone; grows while devices come and go without an aircraft behind them.
@@ -102,6 +104,7 @@ impl Link {
             codec: FrameCodec::new(),
             incoming: BytesMut::with_capacity(READ_SIZE),
             line_is_idle: false,
+            status_changed: false,
             sequence: 0,
             in_use: false,
             pause: waiting::FIRST_PAUSE,
@@ -146,6 +149,9 @@ impl Link {
 
     /// Keeps the link going until there is news. Dropped and called again, it loses nothing.
     pub async fn next(&mut self) -> News {
+        if std::mem::take(&mut self.status_changed) {
+            return News::Status;
+        }
         loop {
             match &mut self.state {
                 State::Waiting(waiting) => {
@@ -234,7 +240,10 @@ impl Link {
             self.pause = waiting::FIRST_PAUSE;
         }
         match meaning {
-            Meaning::Command => Some(News::Frame(frame)),
+            Meaning::Command => {
+                self.status_changed |= news;
+                Some(News::Frame(frame))
+            }
             _ => news.then_some(News::Status),
         }
     }

@@ -3,13 +3,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -87,18 +86,9 @@ fn watch(device: &Path) -> Option<Directory> {
 /// The watched directory of a device.
 #[derive(Debug)]
 struct Directory {
-    events: AsyncFd<Handle>,
+    /// The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that is done with it.
+    events: pipe::Receiver,
     device: OsString,
-}
-
-/// Gives the runtime the descriptor of an [`Inotify`].
-#[derive(Debug)]
-struct Handle(Inotify);
-
-impl AsRawFd for Handle {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 impl Directory {
@@ -108,17 +98,33 @@ impl Directory {
         // A node is made, moved here, or given the rights that were missing.
         let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_ONLYDIR;
         inotify.add_watch(directory, flags)?;
-        let events = AsyncFd::with_interest(Handle(inotify), Interest::READABLE)?;
+        let events = pipe::Receiver::from_owned_fd_unchecked(inotify.into())?;
         Ok(Self { events, device: device.file_name().unwrap_or(OsStr::new("")).to_owned() })
     }
 
     async fn shows_device(&self) -> io::Result<()> {
+        // Room for several events; the kernel gives whole ones only.
+        let mut buffer = [0; 4096];
         loop {
-            let mut ready = self.events.readable().await?;
-            let Ok(events) = ready.try_io(|handle| handle.get_ref().0.read_events().map_err(io::Error::from)) else { continue };
-            if events?.iter().any(|event| event.name.as_ref() == Some(&self.device)) {
-                return Ok(());
+            self.events.readable().await?;
+            match self.events.try_read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) if names(&buffer[..length]).any(|name| name == self.device.as_bytes()) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// The names in a buffer of inotify events: watch, mask and cookie, the length of the name, the name and zeros.
+fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, rest) = events.split_at_checked(12)?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        events = rest;
+        name.split(|&byte| byte == 0).next()
+    })
 }

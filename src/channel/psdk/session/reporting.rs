@@ -90,6 +90,8 @@ impl Started {
         let work = view.work.as_ref().filter(|work| work.id == self.id);
         let push = work.and_then(|work| status_push(work, &mut self.meter, &mut self.countdown, now)).unwrap_or(self.pushed);
         let is_news = match (self.pushed, push) {
+            // The answer to "check and start" goes before the restart.
+            (_, StatusPush::Rebooting(_)) if matches!(self.decision, Decision::Awaited { .. }) => false,
             // Seconds pass; that is no news.
             (StatusPush::Rebooting(_), StatusPush::Rebooting(_)) => false,
             (before, after) => before != after,

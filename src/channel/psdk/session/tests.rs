@@ -156,8 +156,10 @@ fn check_answer(answer: CheckAnswer) -> Bytes {
     Answer::Check(answer).encode()
 }
 
-/// The columns of the table, by their names.
-fn columns() -> [(&'static str, fn() -> Bench); 7] {
+/// A column of the table: its name, and how a session comes there.
+type Column = (&'static str, fn() -> Bench);
+
+fn columns() -> [Column; 7] {
     [
         ("idle", Bench::idle),
         ("entered, FTP", || Bench::entered(Offered::Ftp)),
@@ -467,6 +469,16 @@ fn a_restart_is_pushed_at_once_and_counted_down() {
     assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(255))]);
     bench.tell(status(Phase::Trial, Some(0)));
     assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(0))]);
+}
+
+#[test]
+fn the_answer_to_the_check_goes_before_the_restart() {
+    let mut bench = Bench::checking();
+    let restarting = Work { seconds_left: Some(60), ..work(Phase::Restarting) };
+    assert_eq!(bench.tell(Event::Status(viewing(Some(restarting), None))), []);
+    let effects = bench.tell(Event::Decided(Ok(())));
+    assert_eq!(answers(&effects), [check_answer(CheckAnswer::Started)]);
+    assert_eq!(effects[1..], [Effect::Push(StatusPush::Rebooting(60))]);
 }
 
 #[test]
