@@ -16,11 +16,14 @@ use uplift::model::{Failure, FailureKind};
 use uplift::stage::{Stage, Staged};
 use uplift::transfer::ftp_client::{FtpClient, Pull};
 
+#[path = "servers/own.rs"]
+mod own;
 #[path = "servers/scripted.rs"]
 mod scripted;
 #[path = "servers/vsftpd.rs"]
 mod vsftpd;
 
+use own::OwnServer;
 use scripted::{Fault, Script, Scripted};
 use vsftpd::Vsftpd;
 
@@ -43,6 +46,12 @@ trait Server {
 impl Server for Vsftpd {
     fn address(&self) -> SocketAddr {
         Vsftpd::address(self)
+    }
+}
+
+impl Server for OwnServer {
+    fn address(&self) -> SocketAddr {
+        OwnServer::address(self)
     }
 }
 
@@ -114,13 +123,13 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 // What must hold with any real server.
 
-fn an_uploaded_file_is_fetched_and_deleted(server: &impl Server) {
+fn an_uploaded_file_is_fetched(server: &impl Server) {
     server.client("").prepare().unwrap();
     let file = bytes(3_000_001);
     let mut host = host(server);
     host.put_file(NAME, &mut &file[..]).unwrap();
     assert!(pull(&server.client("")).unwrap() == file);
-    assert_eq!(host.nlst(None).unwrap_or_default(), Vec::<String>::new());
+    assert_eq!(host.nlst(None).unwrap(), [NAME], "it stays until the upgrade is over");
 }
 
 fn entering_empties_the_upload_area(server: &impl Server) {
@@ -184,7 +193,7 @@ macro_rules! against {
         mod $server {
             use super::*;
             against!(@stories $start;
-                an_uploaded_file_is_fetched_and_deleted
+                an_uploaded_file_is_fetched
                 entering_empties_the_upload_area
                 a_file_that_is_still_uploaded_is_fetched_whole
                 a_file_that_is_uploaded_anew_is_fetched_anew
@@ -202,6 +211,7 @@ macro_rules! against {
 }
 
 against! {
+    with_our_own: OwnServer::start();
     with_vsftpd: Vsftpd::start();
 }
 

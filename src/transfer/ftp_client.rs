@@ -4,6 +4,7 @@
 //! Blocking, on a thread of its own ([`Pull`]). It trusts the server with nothing: every wait has a deadline, every
 //! answer a limit, names are data. It knows neither who asked for the upgrade nor what a right program is.
 
+mod attempts;
 mod fetch;
 mod listing;
 mod pull;
@@ -35,8 +36,8 @@ impl FtpClient {
         Self { config }
     }
 
-    /// Empties the upload area, and so proves that the server answers and lets us in. For "enter": FTP is offered when
-    /// this succeeds. Blocks for at most [`PREPARE_DEADLINE`].
+    /// Empties the upload area, and so proves that the server answers and lets us in. For "enter", where FTP
+    /// is offered when this succeeds, and for the end of an upgrade that took its file. Blocks for at most [`PREPARE_DEADLINE`].
     pub fn prepare(&self) -> Result<(), Failure> {
         let watchdog = Watchdog::start().map_err(no_thread)?;
         let _limit = watchdog.limit(PREPARE_DEADLINE);

@@ -1,7 +1,11 @@
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::Config;
+use crate::model::FailureKind;
+use crate::package::version::Version;
 use crate::sim::elf::{Architecture, Program};
 use crate::stage::{Announced, Stage};
 
@@ -82,6 +86,37 @@ fn each_wrong_file_has_its_kind() {
     ] {
         assert_eq!(payload.kind(name, bytes), kind, "{name} with {} bytes", bytes.len());
     }
+}
+
+#[test]
+fn a_wrong_file_is_removed_and_a_right_one_stays() {
+    let payload = Payload::new("");
+    let files = || payload.directory.path().join(".uplift").read_dir().unwrap().count();
+    let checked = payload.check(RIGHT, &program("V02.00.00.00")).unwrap();
+    let with_the_right_one = files();
+    assert_eq!(payload.kind(RIGHT, b"wrong"), FailureKind::WrongMachine);
+    assert_eq!(files(), with_the_right_one);
+    drop(checked);
+    assert_eq!(files(), with_the_right_one - 1);
+}
+
+#[test]
+fn a_program_path_that_never_answers_is_not_waited_for() {
+    let payload = Payload::new("");
+    nix::unistd::mkfifo(&payload.directory.path().join("program"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(payload.check(RIGHT, &program("V02.00.00.00")).is_ok());
+}
+
+#[test]
+fn what_is_announced_is_checked_before_a_byte_is_there() {
+    let policy = Payload::new("[package]\nmax_size = 1000").policy;
+    let announced = |name, size| check_announced(name, size, &policy).map_err(|failure| failure.kind);
+    assert_eq!(announced(RIGHT, 1000), Ok(()));
+    assert_eq!(announced(RIGHT, 1001), Err(FailureKind::TooLarge));
+    assert_eq!(announced(RIGHT, 0), Err(FailureKind::Truncated));
+    assert_eq!(announced("DEMO_V00.00.00.01.bin", 9), Err(FailureKind::Downgrade));
+    assert_eq!(announced("OTHER_V02.00.00.00.bin", 9), Err(FailureKind::WrongProduct));
+    assert_eq!(announced("../DEMO_V02.00.00.00.bin", 9), Err(FailureKind::NameInvalid));
 }
 
 #[test]

@@ -10,9 +10,10 @@ use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::BUFFER_SIZE;
 use crate::stage::{Announced, Receiving, Staged};
+use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::listing::RemoteFile;
-use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, explain};
-use crate::transfer::ftp_client::watchdog::Watchdog;
+use crate::transfer::ftp_client::session::{Session, SessionError, explain};
+use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
 
 /// Longest download of one file, all its attempts together.
 const FETCH_DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -77,7 +78,7 @@ impl Fetcher<'_> {
                 }
                 Ended::Early(error) => return Err(error.into()),
             };
-            let Some(pause) = attempts.next() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
+            let Some(pause) = attempts.next_pause() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
             debug!(received = receiving.received(), %error, "the download broke off and is tried again");
             if !self.watchdog.pause(pause) {
                 return Err(SessionError::Cancelled.into());
@@ -89,6 +90,10 @@ impl Fetcher<'_> {
     }
 
     fn begin(&mut self, file: &RemoteFile) -> Result<Receiving, FetchError> {
+        // A pull that was given up must not throw away what its successor receives.
+        if self.watchdog.stopped() == Some(Stopped::Cancelled) {
+            return Err(SessionError::Cancelled.into());
+        }
         let announced = Announced { file_name: file.name.clone(), size: file.size, with_md5: false };
         (self.receive)(announced).map_err(FetchError::Lasting)
     }

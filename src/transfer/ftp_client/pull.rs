@@ -5,14 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::stage::{Announced, Receiving, Staged};
+use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::listing::RemoteFile;
-use crate::transfer::ftp_client::session::{Attempts, Session, SessionError, is_past};
+use crate::transfer::ftp_client::session::{Session, SessionError};
 use crate::transfer::ftp_client::watchdog::Watchdog;
 use crate::transfer::ftp_client::{FtpClient, no_thread};
 
@@ -38,8 +39,8 @@ impl Pull {
     ///
     /// A file for a product that `accepts_product` and that did not change between two looks is fetched into what
     /// `receive` gives (which may be called again: the file changed, or could not be resumed). The result comes after
-    /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password. The
-    /// fetched file is deleted on the server.
+    /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password.
+    /// The file stays on the server, for [`FtpClient::prepare`] to delete.
     pub fn start(
         client: &FtpClient,
         accepts_product: impl Fn(&str) -> bool + Send + 'static,
@@ -48,7 +49,7 @@ impl Pull {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
         let watchdog = Watchdog::start().map_err(no_thread)?;
-        let puller = Puller {
+        let mut puller = Puller {
             config: client.config.clone(),
             accepts_product: Box::new(accepts_product),
             receive: Box::new(receive),
@@ -59,6 +60,10 @@ impl Pull {
         let run = move || {
             // Nobody waits for the result of a pull that was given up; the staged file removes itself.
             let _ = answer.send(puller.run());
+            let _limit = puller.watchdog.limit(LOOK_DEADLINE);
+            if let Some(session) = puller.session {
+                session.close();
+            }
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
         Ok((Self { host_is_done, watchdog }, answered))
@@ -99,7 +104,7 @@ struct Known {
 }
 
 impl Puller {
-    fn run(mut self) -> Result<Staged, Failure> {
+    fn run(&mut self) -> Result<Staged, Failure> {
         let mut known = Known::default();
         let mut wait = Duration::ZERO;
         loop {
@@ -119,7 +124,7 @@ impl Puller {
             };
             known.attempts.progressed();
             match known.fetched.take() {
-                Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(self.conclude(&file, staged)),
+                Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(staged),
                 Some((of, staged)) if of == file => known.fetched = Some((of, staged)),
                 // The host's word makes a look final that would else have to be seen twice.
                 _ if known.settle_until.is_some() || known.seen.as_ref() == Some(&file) => {
@@ -163,7 +168,7 @@ impl Puller {
     fn after_failure(&self, error: SessionError, known: &mut Known) -> Result<Duration, Failure> {
         debug!(%error, "the upload area can't be looked at");
         self.watchdog.hang_up();
-        let pause = known.attempts.next();
+        let pause = known.attempts.next_pause();
         match pause {
             Some(pause) if error.is_transient() => Ok(pause),
             // Before the host's word the server has all the time to come back.
@@ -174,7 +179,7 @@ impl Puller {
 
     /// Fetches, and says how soon to look whether the file is still the same.
     fn fetch(&mut self, file: &RemoteFile, known: &mut Known) -> Result<Duration, Failure> {
-        if is_past(known.settle_until) {
+        if known.settle_until.is_some_and(|until| Instant::now() >= until) {
             return Err(Failure::new(FailureKind::Timeout, "the uploaded file did not stop changing"));
         }
         let mut fetcher = Fetcher { config: &self.config, watchdog: &self.watchdog, receive: &mut self.receive };
@@ -190,18 +195,5 @@ impl Puller {
             }
             Err(FetchError::Broken(failure) | FetchError::Lasting(failure)) => Err(failure),
         }
-    }
-
-    /// The file is ours now: it is deleted on the server.
-    fn conclude(&mut self, file: &RemoteFile, staged: Staged) -> Staged {
-        let _limit = self.watchdog.limit(LOOK_DEADLINE);
-        if let Some(mut session) = self.session.take() {
-            if let Err(error) = session.delete(&file.name) {
-                // The next "enter" empties the area, or fails with this.
-                warn!(name = ?file.name, %error, "the uploaded file was not deleted");
-            }
-            session.close();
-        }
-        staged
     }
 }

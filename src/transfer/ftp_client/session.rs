@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use suppaftp::types::{FileType, FtpError};
 use suppaftp::{FtpStream, Mode, Status, TlsStream, TransferStream};
@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::transfer::ftp_client::listing::{LARGEST_LISTING, Listing, RemoteFile};
-use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
+use crate::transfer::ftp_client::watchdog::{Role, Stopped, Watchdog};
 
 /// A connection that is logged in, binary, and in the upload area's directory.
 pub(super) struct Session {
@@ -108,12 +108,12 @@ fn is_time_out(error: &io::Error) -> bool {
 }
 
 /// A connection whose every read and write has a time-out, watched over.
-fn connect(address: SocketAddr, timeout: Duration, watchdog: &Watchdog) -> io::Result<TcpStream> {
+fn connect(address: SocketAddr, role: Role, timeout: Duration, watchdog: &Watchdog) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&address, timeout)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.set_write_timeout(Some(timeout))?;
     socket.set_nodelay(true)?;
-    watchdog.watch(&socket)?;
+    watchdog.watch(role, &socket)?;
     Ok(socket)
 }
 
@@ -134,13 +134,13 @@ impl Session {
 
     fn connect(config: &config::Ftp, watchdog: &Watchdog) -> Result<Self, FtpError> {
         let (address, timeout) = (config.address, config.timeout);
-        let socket = connect(address, timeout, watchdog).map_err(FtpError::ConnectionError)?;
+        let socket = connect(address, Role::Control, timeout, watchdog).map_err(FtpError::ConnectionError)?;
         let mut stream = FtpStream::connect_with_stream(socket)?;
         stream.set_mode(if matches!(address.ip(), IpAddr::V6(_)) { Mode::ExtendedPassive } else { Mode::Passive });
         let data_watchdog = watchdog.clone();
         // Only the port of the server's answer is used: it can't send us to another machine.
         let stream = stream.passive_stream_builder(move |told| {
-            connect(SocketAddr::new(address.ip(), told.port()), timeout, &data_watchdog).map_err(FtpError::ConnectionError)
+            connect(SocketAddr::new(address.ip(), told.port()), Role::Data, timeout, &data_watchdog).map_err(FtpError::ConnectionError)
         });
         Ok(Self { stream, watchdog: watchdog.clone() })
     }
@@ -239,11 +239,6 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes one file.
-    pub(super) fn delete(&mut self, name: &str) -> Result<(), SessionError> {
-        self.step(Some("to delete a file"), |stream| stream.rm(name))
-    }
-
     /// Says good-bye.
     pub(super) fn close(mut self) {
         // Whether the server says so too is of no interest any more.
@@ -262,34 +257,4 @@ pub(super) fn explain(error: FtpError, watchdog: &Watchdog, refusable: Option<&'
         }
         _ => SessionError::Broken(error),
     }
-}
-
-/// Waits between attempts: doubled each time from 100 ms to 2 s, less up to a half by chance.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    failed: u32,
-}
-
-impl Attempts {
-    /// Attempts without a byte of progress between them before a transfer is given up.
-    const MOST: u32 = 6;
-
-    pub(super) fn progressed(&mut self) {
-        self.failed = 0;
-    }
-
-    /// How long to wait before the next attempt; `None` when there were enough.
-    pub(super) fn next(&mut self) -> Option<Duration> {
-        self.failed += 1;
-        if self.failed >= Self::MOST {
-            return None;
-        }
-        let longest = Duration::from_millis(100 << self.failed.min(5)).min(Duration::from_secs(2));
-        Some(longest.mul_f64(0.5 + fastrand::f64() / 2.0))
-    }
-}
-
-/// Whether a moment has come.
-pub(super) fn is_past(moment: Option<Instant>) -> bool {
-    moment.is_some_and(|moment| Instant::now() >= moment)
 }

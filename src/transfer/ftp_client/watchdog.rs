@@ -23,7 +23,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    sockets: Vec<TcpStream>,
+    /// A client has one connection for commands and at most one for data; a new one takes the old one's place here, so
+    /// that no descriptor is held longer than until then.
+    control: Option<TcpStream>,
+    data: Option<TcpStream>,
     deadline: Option<Instant>,
     expired: bool,
     cancelled: bool,
@@ -35,6 +38,13 @@ struct State {
 pub(super) enum Stopped {
     Cancelled,
     Expired,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Control,
+    Data,
 }
 
 #[derive(Debug)]
@@ -80,7 +90,7 @@ impl State {
     }
 
     fn shut_down(&mut self) {
-        for socket in self.sockets.drain(..) {
+        for socket in [self.control.take(), self.data.take()].into_iter().flatten() {
             // It fails for a connection that is gone already.
             let _ = socket.shutdown(Shutdown::Both);
         }
@@ -104,10 +114,14 @@ impl Watchdog {
         Limit(self)
     }
 
-    /// Watches over one more connection. One that comes too late is shut down at once.
-    pub(super) fn watch(&self, socket: &TcpStream) -> io::Result<()> {
+    /// Watches over a connection. One that comes too late is shut down at once.
+    pub(super) fn watch(&self, role: Role, socket: &TcpStream) -> io::Result<()> {
+        let watched = Some(socket.try_clone()?);
         let mut state = self.shared.state();
-        state.sockets.push(socket.try_clone()?);
+        match role {
+            Role::Control => (state.control, state.data) = (watched, None),
+            Role::Data => state.data = watched,
+        }
         if state.stopped().is_some() {
             state.shut_down();
         }
@@ -146,5 +160,73 @@ pub(super) struct Limit<'a>(&'a Watchdog);
 impl Drop for Limit<'_> {
     fn drop(&mut self) {
         self.0.shared.state().deadline = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Two ends of a connection; reading from either fails after [`PATIENCE`].
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        for socket in [&ours, &theirs] {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        (ours, theirs)
+    }
+
+    fn reads_its_end(mut socket: &TcpStream) -> bool {
+        matches!(socket.read(&mut [0]), Ok(0))
+    }
+
+    #[test]
+    fn a_limit_ends_what_takes_too_long_and_nothing_behind_it() {
+        let watchdog = Watchdog::start().unwrap();
+        let (ours, _theirs) = connection();
+        watchdog.watch(Role::Control, &ours).unwrap();
+        let limit = watchdog.limit(Duration::from_millis(30));
+        assert!(reads_its_end(&ours));
+        assert_eq!(watchdog.stopped(), Some(Stopped::Expired));
+        drop(limit);
+        let _limit = watchdog.limit(PATIENCE);
+        assert_eq!(watchdog.stopped(), None);
+        assert!(watchdog.pause(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn cancelling_wakes_whoever_reads_or_waits_and_whoever_connects_later() {
+        let watchdog = Watchdog::start().unwrap();
+        let (control, _control) = connection();
+        let (data, _data) = connection();
+        watchdog.watch(Role::Control, &control).unwrap();
+        watchdog.watch(Role::Data, &data).unwrap();
+        let canceller = watchdog.clone();
+        let cancelling = std::thread::spawn(move || canceller.cancel());
+        assert!(reads_its_end(&data) && reads_its_end(&control));
+        assert!(!watchdog.pause(PATIENCE));
+        cancelling.join().unwrap();
+        let (late, _late) = connection();
+        watchdog.watch(Role::Control, &late).unwrap();
+        assert!(reads_its_end(&late));
+        assert_eq!(watchdog.stopped(), Some(Stopped::Cancelled));
+    }
+
+    #[test]
+    fn a_connection_that_is_over_is_not_held_open() {
+        let watchdog = Watchdog::start().unwrap();
+        let (first, its_peer) = connection();
+        watchdog.watch(Role::Data, &first).unwrap();
+        drop(first);
+        let (second, _theirs) = connection();
+        watchdog.watch(Role::Data, &second).unwrap();
+        assert!(reads_its_end(&its_peer));
     }
 }

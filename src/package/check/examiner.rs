@@ -1,0 +1,210 @@
+//! How each check is done.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use crate::model::{Failure, FailureKind};
+use crate::package::check::{Check, Policy, Subject, Verdict};
+use crate::package::digest::{Digests, ProgramDigest};
+use crate::package::elf::{self, Elf, ElfError, End, Machine};
+use crate::package::name::FileName;
+use crate::package::preflight::{self, Executable};
+
+/// What the headers of a file say; whatever else lies there, such as a FIFO, is not waited for.
+pub(super) fn read_elf(path: &Path) -> Result<Elf, Failure> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+    let error = match file.map_err(ElfError::from).and_then(elf::read) {
+        Ok(elf) => return Ok(elf),
+        Err(error) => error,
+    };
+    let kind = match error {
+        ElfError::NotElf | ElfError::NotExecutable(_) => FailureKind::WrongMachine,
+        ElfError::CutOff => FailureKind::Truncated,
+        ElfError::Unreadable(_) => FailureKind::Internal,
+    };
+    let sentence = error.to_string();
+    Err(match error {
+        ElfError::Unreadable(cause) => Failure::new(kind, sentence).because(cause),
+        _ => Failure::new(kind, sentence),
+    })
+}
+
+/// What a check found, or the failure that it found.
+pub(super) type Examined = Result<Verdict, Failure>;
+
+fn passed(text: impl Into<String>) -> Examined {
+    Ok(Verdict::Passed(text.into()))
+}
+
+fn skipped(text: impl Into<String>) -> Examined {
+    Ok(Verdict::Skipped(text.into()))
+}
+
+/// One file under one policy, with what several checks look at.
+pub(super) struct Examiner<'a> {
+    pub(super) subject: Subject<'a>,
+    pub(super) policy: &'a Policy,
+    pub(super) name: Result<FileName, Failure>,
+    /// `None` when the size alone is wrong.
+    pub(super) elf: Option<Result<Elf, Failure>>,
+}
+
+impl Examiner<'_> {
+    pub(super) fn run(&self, check: Check) -> Examined {
+        match check {
+            Check::Name => self.name(),
+            Check::Product => self.product(),
+            Check::Version => self.version(),
+            Check::Size => self.size(),
+            Check::Machine => self.machine(),
+            Check::Interpreter => self.interpreter(),
+            Check::Complete => self.complete(),
+            Check::Digest => self.digest(),
+            Check::KnownBad => self.known_bad(),
+            Check::Preflight => self.preflight(),
+        }
+    }
+
+    fn name(&self) -> Examined {
+        let name = self.name.as_ref().map_err(Failure::clone)?;
+        passed(format!("product {:?}, version {}", name.product(), name.version()))
+    }
+
+    fn product(&self) -> Examined {
+        let Ok(name) = &self.name else { return skipped("the name does not tell it") };
+        if self.policy.accepts_product(name.product()) {
+            return passed(format!("{:?} is this payload", name.product()));
+        }
+        let sentence = format!("the file is for product {:?}, this payload is {:?}", name.product(), self.policy.product);
+        Err(Failure::new(FailureKind::WrongProduct, sentence))
+    }
+
+    fn version(&self) -> Examined {
+        let Ok(name) = &self.name else { return skipped("the name does not tell it") };
+        let version = name.version();
+        let Some(running) = self.policy.running else { return passed(format!("{version}; the version that runs is not known")) };
+        let forced = self.policy.forced;
+        if version > running || version < running && forced || version == running && (forced || self.policy.allow_same_version) {
+            let note = if version > running {
+                ""
+            } else if forced {
+                ", forced"
+            } else {
+                ", allowed by the configuration"
+            };
+            return passed(format!("{version}, {running} runs{note}"));
+        }
+        Err(if version == running {
+            Failure::new(FailureKind::SameVersion, format!("version {version} runs already"))
+        } else {
+            Failure::new(FailureKind::Downgrade, format!("version {version} is lower than {running}, which runs"))
+        })
+    }
+
+    fn size(&self) -> Examined {
+        let (size, limit) = (self.subject.size, self.policy.max_size);
+        match size {
+            0 => Err(Failure::new(FailureKind::Truncated, "the file is empty")),
+            size if size > limit => Err(Failure::new(FailureKind::TooLarge, format!("the file has {size} bytes, the limit is {limit}"))),
+            size => passed(format!("{size} bytes")),
+        }
+    }
+
+    fn machine(&self) -> Examined {
+        let Some(elf) = &self.elf else { return skipped("the size is wrong") };
+        let machine = elf.as_ref().map_err(Failure::clone)?.machine;
+        let (wanted, whose) = self.wanted_machine()?;
+        if machine == wanted {
+            return passed(format!("{machine}, as {whose}"));
+        }
+        Err(Failure::new(FailureKind::WrongMachine, format!("the file is for {machine}, {whose} is for {wanted}")))
+    }
+
+    /// The machine of the installed program; of this one where nothing is installed, or a script is.
+    fn wanted_machine(&self) -> Result<(Machine, &'static str), Failure> {
+        if let Ok(installed) = read_elf(&self.policy.program) {
+            return Ok((installed.machine, "the installed program"));
+        }
+        Ok((read_elf(Path::new("/proc/self/exe"))?.machine, "this machine"))
+    }
+
+    fn elf(&self) -> Option<&Elf> {
+        self.elf.as_ref().and_then(|elf| elf.as_ref().ok())
+    }
+
+    fn interpreter(&self) -> Examined {
+        let Some(elf) = self.elf() else { return skipped("not a program") };
+        match &elf.interpreter {
+            None => passed("none needed"),
+            Some(path) if path.is_file() => passed(path.display().to_string()),
+            Some(path) => {
+                let sentence = format!("the program needs the interpreter {:?}, which this machine does not have", path.as_os_str());
+                Err(Failure::new(FailureKind::WrongMachine, sentence))
+            }
+        }
+    }
+
+    fn complete(&self) -> Examined {
+        let Some(elf) = self.elf() else { return skipped("not a program") };
+        let truncated = |sentence: String| Err(Failure::new(FailureKind::Truncated, sentence));
+        let unproven = |what: String| {
+            let allowed = self.policy.allow_unproven_end;
+            if allowed { passed(what + "; allowed by the configuration") } else { truncated(what) }
+        };
+        match elf.end {
+            End::Proven => passed("the file ends where its headers say"),
+            End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
+            End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
+            End::NoSectionTable => unproven("the file has no section table, so nothing proves that it is whole".into()),
+            End::DataBehind(bytes) => unproven(format!("{bytes} bytes behind the program's end, so nothing proves that they are whole")),
+        }
+    }
+
+    fn digest(&self) -> Examined {
+        match self.subject.digests {
+            None => skipped("the size is wrong"),
+            // The reception compared it: a staged file with an MD5 has the one that was announced.
+            Some(Digests { md5: Some(md5), .. }) => passed(format!("MD5 {md5}, as announced")),
+            Some(Digests { file, md5: None }) => passed(format!("SHA-256 {file}; none was announced")),
+        }
+    }
+
+    fn known_bad(&self) -> Examined {
+        let Some(digests) = self.subject.digests else { return skipped("the size is wrong") };
+        if !self.policy.known_bad.contains(&ProgramDigest(digests.file.0)) {
+            return passed("it did not fail here before");
+        }
+        if self.policy.forced {
+            return passed("it failed here before; forced");
+        }
+        Err(Failure::new(FailureKind::KnownBad, "this program was rolled back here before"))
+    }
+
+    fn preflight(&self) -> Examined {
+        let (Some(arguments), Ok(name)) = (&self.policy.version_command, &self.name) else {
+            return skipped("no `version_command` is configured");
+        };
+        let executable = self.make_executable()?;
+        if executable.is_none() && !is_executable(self.subject.path) {
+            return skipped("the file is not executable; the daemon asks it for its version once it is staged");
+        }
+        let told = preflight::printed_version(self.subject.path, arguments)?;
+        if told == name.version() {
+            return passed(format!("the program tells version {told}"));
+        }
+        let sentence = format!("the program tells version {told}, its name says {}", name.version());
+        Err(Failure::new(FailureKind::WrongVersion, sentence))
+    }
+
+    fn make_executable(&self) -> Result<Option<Executable>, Failure> {
+        let failed = |error| Failure::from_io(FailureKind::PreflightFailed, "the staged file can't be made executable", error);
+        self.subject.owned.then(|| Executable::lend(self.subject.path)).transpose().map_err(failed)
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}
