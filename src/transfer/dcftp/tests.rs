@@ -112,9 +112,9 @@ async fn a_disk_that_stands_still_holds_up_nobody() {
     assert_eq!(std::fs::read(reception.finish(md5(&content)).await.unwrap().path()).unwrap(), content);
 }
 
-/// A write that fails is told with the next chunk, and with its own reason: here the file is too short for what comes.
+/// A write that fails is told as soon as it is known, and with its own reason: here the file is too short for what comes.
 #[tokio::test]
-async fn a_failed_write_is_told_with_the_next_chunk() {
+async fn a_failed_write_is_told_with_a_later_chunk() {
     let directory = tempfile::tempdir().unwrap();
     let mut reception = Reception::start(receiving(directory.path(), 4)).unwrap();
     let refused = loop {
