@@ -276,3 +276,44 @@ fn a_report_from_before_the_restart_is_pushed_every_second_to_both() {
     aircraft.listen(Duration::from_millis(1500));
     assert!(aircraft.pushes.iter().all(|(_, push)| push.command == id::PRESENCE));
 }
+
+/// How many presence pushes came.
+fn presence(aircraft: &Aircraft) -> usize {
+    aircraft.pushes.iter().filter(|(_, push)| push.command == id::PRESENCE).count()
+}
+
+#[test]
+fn presence_is_on_time_while_a_file_is_received() {
+    let (_directory, mut aircraft, _payload) = linked_with(Script::default(), TransferChoice::Dcftp);
+    aircraft.ask(id::ENTER, vec![0]);
+    aircraft.start_dcftp(100_000_000, "P_V01.00.00.01.bin");
+    aircraft.pushes.clear();
+    let began = Instant::now();
+    let mut sequence = 0;
+    while began.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(aircraft.chunk(sequence, &[0; 64]).0, 0);
+        sequence += 1;
+    }
+    assert!((2..=3).contains(&presence(&aircraft)), "{} in 2.5 s, {sequence} chunks", presence(&aircraft));
+}
+
+#[test]
+fn a_disk_that_stands_still_delays_one_answer_and_nothing_else() {
+    let (_directory, mut aircraft, payload) = linked_with(Script { disk_stalls: true, ..Script::default() }, TransferChoice::Dcftp);
+    let stalled = std::sync::Arc::clone(&payload.stalled);
+    let stalled = stalled.lock().unwrap();
+    aircraft.ask(id::ENTER, vec![0]);
+    aircraft.start_dcftp(1_000_000, "P_V01.00.00.01.bin");
+    let mut sequence = 0;
+    while aircraft.try_chunk(sequence, &[0; 256], Duration::from_millis(500)) {
+        sequence += 1;
+        assert!(sequence < 1000, "memory is bounded");
+    }
+    aircraft.pushes.clear();
+    aircraft.listen(Duration::from_millis(2500));
+    assert!((2..=3).contains(&presence(&aircraft)));
+    assert_eq!(aircraft.ask(id::VERSION, vec![4]), VERSION);
+    drop(stalled);
+    assert_eq!(aircraft.chunk(sequence, &[0; 256]).2, sequence + 1, "repeated, it is acknowledged");
+    assert_eq!(aircraft.chunk(sequence + 1, &[0; 256]), (0, sequence + 1, sequence + 2));
+}

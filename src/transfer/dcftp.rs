@@ -6,7 +6,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{Failure, FailureKind};
@@ -76,11 +76,13 @@ impl Sequence {
     }
 }
 
-/// Chunks that may wait for the disk. With chunks of at most 1005 bytes this bounds the memory to some 64 KiB.
-const WAITING_CHUNKS: usize = 64;
+/// Chunks are handed over in batches of this many bytes, so that the thread does not wake for each of them.
+const BATCH_SIZE: usize = 16 * 1024;
+/// Batches that may wait for the disk: this bounds the memory.
+const WAITING_BATCHES: usize = 4;
 
 enum Item {
-    Chunk(Bytes),
+    Batch(Bytes),
     Finish(Md5Digest),
 }
 
@@ -88,13 +90,14 @@ enum Item {
 #[derive(Debug)]
 pub struct Reception {
     items: mpsc::Sender<Item>,
+    gathered: BytesMut,
     outcome: oneshot::Receiver<Result<Staged, Failure>>,
 }
 
 /// What became of a chunk that was handed over.
 #[derive(Debug)]
 pub enum Handover {
-    /// The thread has it, and nothing failed so far.
+    /// It will be written, and nothing failed so far.
     Taken,
     /// The disk is behind; here it is again, for [`Reception::take`].
     Full(Bytes),
@@ -109,7 +112,7 @@ fn thread_is_gone() -> Failure {
 impl Reception {
     /// Starts the thread that fills `receiving`.
     pub fn start(receiving: Receiving) -> io::Result<Self> {
-        let (items, mut incoming) = mpsc::channel(WAITING_CHUNKS);
+        let (items, mut incoming) = mpsc::channel(WAITING_BATCHES);
         let (report, outcome) = oneshot::channel();
         std::thread::Builder::new().name("dcftp".into()).spawn(move || {
             // Told before the channel closes, so that whoever finds it closed finds the reason too.
@@ -118,35 +121,59 @@ impl Reception {
             }
             drop(incoming);
         })?;
-        Ok(Self { items, outcome })
+        Ok(Self { items, gathered: BytesMut::with_capacity(BATCH_SIZE), outcome })
     }
 
     /// Hands over a chunk without waiting.
     pub fn try_take(&mut self, chunk: Bytes) -> Handover {
-        match self.items.try_send(Item::Chunk(chunk)) {
-            Ok(()) => Handover::Taken,
-            Err(mpsc::error::TrySendError::Full(Item::Chunk(chunk))) => Handover::Full(chunk),
-            Err(_) => Handover::Failed(self.failure()),
+        if self.items.is_closed() {
+            return Handover::Failed(failure_of(&mut self.outcome));
         }
+        if self.is_full_with(&chunk) {
+            match self.items.try_reserve() {
+                Ok(place) => place.send(Item::Batch(self.gathered.split().freeze())),
+                Err(mpsc::error::TrySendError::Full(())) => return Handover::Full(chunk),
+                Err(mpsc::error::TrySendError::Closed(())) => return Handover::Failed(failure_of(&mut self.outcome)),
+            }
+        }
+        self.gathered.extend_from_slice(&chunk);
+        Handover::Taken
     }
 
     /// Hands over a chunk as soon as the disk has caught up.
     pub async fn take(&mut self, chunk: Bytes) -> Result<(), Failure> {
-        self.items.send(Item::Chunk(chunk)).await.map_err(|_| self.failure())
+        if self.items.is_closed() {
+            return Err(failure_of(&mut self.outcome));
+        }
+        if self.is_full_with(&chunk) {
+            match self.items.reserve().await {
+                Ok(place) => place.send(Item::Batch(self.gathered.split().freeze())),
+                Err(_) => return Err(failure_of(&mut self.outcome)),
+            }
+        }
+        self.gathered.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    /// Whether the batch must go before this chunk can be gathered.
+    fn is_full_with(&self, chunk: &Bytes) -> bool {
+        !self.gathered.is_empty() && self.gathered.len() + chunk.len() > BATCH_SIZE
     }
 
     /// Ends the reception: size and MD5 are compared, and the file is durable.
     pub async fn finish(self, md5: Md5Digest) -> Result<Staged, Failure> {
         // A closed channel means that the thread failed before; it has said why.
+        let _ = self.items.send(Item::Batch(self.gathered.freeze())).await;
         let _ = self.items.send(Item::Finish(md5)).await;
         self.outcome.await.unwrap_or_else(|_| Err(thread_is_gone()))
     }
+}
 
-    fn failure(&mut self) -> Failure {
-        match self.outcome.try_recv() {
-            Ok(Err(failure)) => failure,
-            _ => thread_is_gone(),
-        }
+/// Why the thread has closed its channel.
+fn failure_of(outcome: &mut oneshot::Receiver<Result<Staged, Failure>>) -> Failure {
+    match outcome.try_recv() {
+        Ok(Err(failure)) => failure,
+        _ => thread_is_gone(),
     }
 }
 
@@ -154,8 +181,8 @@ impl Reception {
 fn receive(mut receiving: Receiving, incoming: &mut mpsc::Receiver<Item>) -> Option<Result<Staged, Failure>> {
     loop {
         match incoming.blocking_recv()? {
-            Item::Chunk(chunk) => {
-                if let Err(failure) = receiving.write(&chunk) {
+            Item::Batch(batch) => {
+                if let Err(failure) = receiving.write(&batch) {
                     return Some(Err(failure));
                 }
             }

@@ -131,7 +131,7 @@ impl Aircraft {
 
     /// Asks, and waits for the answer's payload.
     pub(crate) fn ask_as(&mut self, asker: Address, command: CommandId, payload: impl Into<Bytes>) -> Bytes {
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         let question = Frame::request(asker, PAYLOAD, self.sequence, command, payload);
         self.send(&question);
         let until = Instant::now() + PATIENCE;
@@ -172,6 +172,20 @@ impl Aircraft {
         let number = |at: usize| u32::from_le_bytes(answer[at..at + 4].try_into().expect("nine bytes"));
         assert_eq!(answer.len(), 9);
         (answer[0], number(1), number(5))
+    }
+
+    /// Sends a chunk; whether it is answered within `time`.
+    pub(crate) fn try_chunk(&mut self, sequence: u32, data: &[u8], time: Duration) -> bool {
+        self.sequence = self.sequence.wrapping_add(1);
+        let payload = [&[2][..], &sequence.to_le_bytes(), data].concat();
+        self.send(&Frame::request(PC, PAYLOAD, self.sequence, id::DCFTP, payload));
+        let until = Instant::now() + time;
+        while let Some(frame) = self.next(until) {
+            if frame.kind == Kind::Response && frame.sequence == self.sequence {
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn finish_dcftp(&mut self, md5: &[u8; 16]) -> Bytes {

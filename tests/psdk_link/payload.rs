@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) check_fails: Option<FailureKind>,
     /// The disk takes no more than this of a file.
     pub(crate) disk_takes: Option<u64>,
+    /// The disk stands still at the first byte, until the test ends.
+    pub(crate) disk_stalls: bool,
     /// The FTP server does not answer.
     pub(crate) no_ftp: bool,
     /// What the FTP server holds when the host says that the upload is complete.
@@ -41,6 +43,8 @@ pub(crate) struct Payload {
     pub(crate) checked: Arc<Mutex<Option<Vec<u8>>>>,
     /// What the engine was told, in its own words.
     pub(crate) told: Arc<Mutex<Vec<String>>>,
+    /// A disk that stalls goes on when this can be locked.
+    pub(crate) stalled: Arc<Mutex<()>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,9 +69,16 @@ impl Payload {
         let engine = Engine::new(commands, status.clone());
         let stage = Stage::beside(&directory.path().join("program"), 1 << 30);
         let checked: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
+        let stalled: Arc<Mutex<()>> = Arc::default();
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let fake =
-            Fake { status: sender, stage: stage.clone(), script: script.clone(), checked: Arc::clone(&checked), told: Arc::clone(&told) };
+        let fake = Fake {
+            status: sender,
+            stage: stage.clone(),
+            script: script.clone(),
+            checked: Arc::clone(&checked),
+            told: Arc::clone(&told),
+            stalled: Arc::clone(&stalled),
+        };
         let uploads = Arc::new(FakeUploads { stage, script });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -80,7 +91,7 @@ impl Payload {
                 }
             });
         });
-        Self { directory, status, checked, told, stop: Some(stop), thread: Some(thread) }
+        Self { directory, status, checked, told, stalled, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Waits until the status is as described.
@@ -130,6 +141,8 @@ struct Fake {
     script: Script,
     checked: Arc<Mutex<Option<Vec<u8>>>>,
     told: Arc<Mutex<Vec<String>>>,
+    /// A disk that stalls goes on when this can be locked.
+    stalled: Arc<Mutex<()>>,
 }
 
 impl Fake {
@@ -159,7 +172,7 @@ impl Fake {
                 self.note(format!("receive {} {}", announced.file_name, announced.size));
                 self.enter(Phase::Receiving);
                 let size = self.script.disk_takes.unwrap_or(announced.size);
-                let _ = answer.send(self.stage.receive(Announced { size, ..announced }, Box::new(|_| {})));
+                let _ = answer.send(self.stage.receive(Announced { size, ..announced }, self.observer()));
             }
             Command::Check(_, staged, answer) => {
                 self.enter(Phase::Checking);
@@ -191,6 +204,17 @@ impl Fake {
             #[allow(unreachable_patterns, reason = "an engine that learns more commands does not change this story")]
             _ => {}
         }
+    }
+
+    /// Called by the thread that writes, with every chunk.
+    fn observer(&self) -> Box<dyn FnMut(u64) + Send> {
+        let stalled = Arc::clone(&self.stalled);
+        let stalls = self.script.disk_stalls;
+        Box::new(move |_| {
+            if stalls {
+                drop(stalled.lock());
+            }
+        })
     }
 
     fn enter(&self, phase: Phase) {

@@ -11,6 +11,10 @@ pub const ENTER_REFUSED: u8 = 0xCD;
 /// Seconds that the host is asked to wait after "enter". None: the store is empty before the answer goes out.
 pub const ENTER_WAIT_SECONDS: u16 = 0;
 
+/// An "enter" that comes again within this time, with nothing done in between, repeats one whose answer was lost: it is
+/// answered alike, and the store, which is still empty, is not cleared a second time under a host that goes on already.
+pub const REPEATED_ENTER: Duration = Duration::from_secs(2);
+
 /// Answer to "check and start": the check passed and the upgrade started (section 3, `85`; the meaning is a guess).
 pub const CHECK_PASSED_AND_STARTED: u8 = 0x06;
 

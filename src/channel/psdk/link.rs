@@ -76,6 +76,29 @@ enum Aircraft {
     },
 }
 
+/// What the silence of a linked aircraft means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Usual,
+    /// It is probed at the rate that worked.
+    Suspicious,
+    /// It is looked for again, at all rates.
+    Lost,
+}
+
+impl Silence {
+    /// While an upgrade goes on, the rate is kept: a host may be silent for as long as an upload takes.
+    fn of(time: Duration, in_use: bool) -> Self {
+        if time < guess::PROBE_AGAIN_AFTER {
+            Self::Usual
+        } else if time < guess::LINK_LOST_AFTER || in_use {
+            Self::Suspicious
+        } else {
+            Self::Lost
+        }
+    }
+}
+
 /// What [`Link::next`] brings.
 #[derive(Debug)]
 pub enum News {
@@ -262,19 +285,22 @@ impl Link {
             },
             Aircraft::Found { heard, presence_at, .. } => {
                 *presence_at = next_presence(*presence_at, now);
-                let silence = now.duration_since(*heard);
+                let silence = Silence::of(now.duration_since(*heard), self.in_use);
                 transmit(&mut open.port, &mut self.codec, &Frame::push(PAYLOAD, HOST, sequence, id::PRESENCE, &PRESENCE[..]));
-                if silence >= guess::LINK_LOST_AFTER && !self.in_use {
-                    tracing::info!("the aircraft is silent; looking for it again");
-                    open.aircraft = Aircraft::Sought(Probe::new(now));
-                    return Some(News::Status);
-                }
-                if silence >= guess::PROBE_AGAIN_AFTER {
-                    for route in probe::ROUTES {
-                        transmit(&mut open.port, &mut self.codec, &route.request(sequence));
+                match silence {
+                    Silence::Usual => None,
+                    Silence::Suspicious => {
+                        for route in probe::ROUTES {
+                            transmit(&mut open.port, &mut self.codec, &route.request(sequence));
+                        }
+                        None
+                    }
+                    Silence::Lost => {
+                        tracing::info!("the aircraft is silent; looking for it again");
+                        open.aircraft = Aircraft::Sought(Probe::new(now));
+                        Some(News::Status)
                     }
                 }
-                None
             }
         }
     }

@@ -83,9 +83,38 @@ async fn dropped_it_leaves_nothing_behind() {
     emptied(directory.path()).await;
 }
 
-/// A write that fails is told with the next chunk, and with its own reason: here the file is too short for what comes.
+/// A disk that stands still: the chunk that no longer fits comes back at once, and is taken when the disk goes on.
 #[tokio::test]
-async fn a_failed_write_is_told_with_the_next_chunk() {
+async fn a_disk_that_stands_still_holds_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (go_on, gone_on) = std::sync::mpsc::channel::<()>();
+    let announced = Announced { file_name: "P_V01.00.00.01.bin".into(), size: SIZE, with_md5: true };
+    // Blocks at the first chunk until the sender is dropped.
+    let stalled = Box::new(move |_| {
+        let _ = gone_on.recv();
+    });
+    let receiving = Stage::beside(&directory.path().join("program"), 1 << 30).receive(announced, stalled).unwrap();
+    let mut reception = Reception::start(receiving).unwrap();
+    let content = content();
+    let mut chunks = content.chunks(1005).map(Bytes::copy_from_slice);
+    let full = loop {
+        match reception.try_take(chunks.next().expect("memory is bounded")) {
+            Handover::Taken => {}
+            Handover::Full(chunk) => break chunk,
+            Handover::Failed(failure) => panic!("{failure}"),
+        }
+    };
+    drop(go_on);
+    reception.take(full).await.unwrap();
+    for chunk in chunks {
+        reception.take(chunk).await.unwrap();
+    }
+    assert_eq!(std::fs::read(reception.finish(md5(&content)).await.unwrap().path()).unwrap(), content);
+}
+
+/// A write that fails is told as soon as it is known, and with its own reason: here the file is too short for what comes.
+#[tokio::test]
+async fn a_failed_write_is_told_with_a_later_chunk() {
     let directory = tempfile::tempdir().unwrap();
     let mut reception = Reception::start(receiving(directory.path(), 4)).unwrap();
     let refused = loop {

@@ -79,3 +79,21 @@ fn a_search_begins_at_the_rate_that_was_right_last() {
     let mut fixed = Rates::new(Baud::Fixed(57_600));
     assert_eq!((fixed.advance(), fixed.is_fixed()), (57_600, true));
 }
+
+#[test]
+fn a_silent_aircraft_is_probed_and_then_looked_for_unless_an_upgrade_goes_on() {
+    let cases = [(0, false, Silence::Usual), (9, true, Silence::Usual), (10, false, Silence::Suspicious), (59, false, Silence::Suspicious)];
+    for (seconds, in_use, expected) in cases {
+        assert_eq!(Silence::of(Duration::from_secs(seconds), in_use), expected, "{seconds} s");
+    }
+    assert_eq!(Silence::of(Duration::from_secs(60), false), Silence::Lost);
+    assert_eq!(Silence::of(Duration::from_secs(3600), true), Silence::Suspicious);
+}
+
+#[test]
+fn a_presence_that_is_late_once_is_not_late_for_ever_nor_made_up_for() {
+    let due = Instant::now();
+    let second = Duration::from_secs(1);
+    assert_eq!(next_presence(due, due + second / 10), due + second);
+    assert_eq!(next_presence(due, due + second * 5), due + second * 6);
+}

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::super::frame::Address;
+use super::super::guess;
 use super::super::message::{Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered};
 use super::reporting::Started;
 use super::{Effect, Entered, Question, Receiving, Session, State, Step, Upgrade};
@@ -32,7 +34,7 @@ impl Session {
         match command {
             Command::Version => question.answer(Answer::Version(self.view.version)),
             Command::ServiceInfo => question.answer(Answer::ServiceInfo),
-            Command::Enter => self.enter(question),
+            Command::Enter => self.enter(question, now),
             Command::Transfer => self.transfer(&question, now),
             Command::Check => self.check(question, now),
             Command::Finish => self.finish_reporting(),
@@ -74,9 +76,12 @@ impl Session {
     }
 
     /// `83`
-    fn enter(&mut self, question: Question) -> Vec<Effect> {
+    fn enter(&mut self, question: Question, now: Instant) -> Vec<Effect> {
         let before = match &mut self.state {
             State::Idle | State::Concluded(_) => None,
+            State::Entered(entered) if entered.is_fresh(question.asker(), now) => {
+                return question.answer(Answer::Entered(entered.upgrade.offered));
+            }
             State::Entering { question: first, .. } if first.asker() == question.asker() => {
                 *first = question;
                 return Vec::new();
@@ -212,6 +217,14 @@ impl Session {
         self.acknowledged = Some(concluded.id().clone());
         self.state = State::Idle;
         vec![Effect::Acknowledge]
+    }
+}
+
+impl Entered {
+    /// Whether the host has just entered, and done nothing since.
+    fn is_fresh(&self, asker: Address, now: Instant) -> bool {
+        let repeats = now.duration_since(self.upgrade.heard) < guess::REPEATED_ENTER;
+        repeats && asker == self.upgrade.asker && !self.port_told && self.failure.is_none()
     }
 }
 

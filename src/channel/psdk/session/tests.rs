@@ -194,7 +194,22 @@ fn row_4f_is_answered_everywhere() {
 #[test]
 fn row_83_enters_again_until_the_upgrade_started() {
     let refused = [Answer::EnterRefused.encode()];
-    row(&Command::Enter, [OPERATION, OPERATION, OPERATION, OPERATION, OPERATION, (&refused, 0), OPERATION]);
+    let (ftp, dcftp) = ([Answer::Entered(Offered::Ftp).encode()], [Answer::Entered(Offered::Dcftp).encode()]);
+    // At once it repeats a question whose answer was lost.
+    row(&Command::Enter, [OPERATION, (&ftp, 0), (&dcftp, 0), OPERATION, OPERATION, (&refused, 0), OPERATION]);
+}
+
+#[test]
+fn a_host_that_enters_again_later_finds_an_empty_store() {
+    for offered in [Offered::Ftp, Offered::Dcftp] {
+        let mut bench = Bench::entered(offered);
+        bench.now += guess::REPEATED_ENTER;
+        assert_eq!(bench.ask(Command::Enter), [Effect::Enter { asker: PC }]);
+    }
+    // And so does one that has been told where to put its file.
+    let mut bench = Bench::entered(Offered::Ftp);
+    bench.ask(Command::Transfer);
+    assert_eq!(bench.ask(Command::Enter), [Effect::Enter { asker: PC }]);
 }
 
 #[test]
