@@ -1,14 +1,23 @@
 //! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses, calls, and prints.
 
 mod check;
+mod config_check;
+mod daemon;
+#[cfg(feature = "sim")]
+mod demo;
 mod ftp_server;
+mod history;
+mod install;
+mod status;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
+use crate::control::ClientError;
 use crate::model::{Failure, FailureKind};
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
@@ -26,6 +35,42 @@ pub struct Arguments {
 /// The subcommands of `uplift`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon.
+    #[command(after_help = "Example:\n  uplift daemon --config /etc/uplift/uplift.toml")]
+    Daemon,
+    /// Show what the daemon does and what is installed.
+    #[command(after_help = "Examples:\n  uplift status\n  uplift status --watch\n  uplift status --json | jq .phase")]
+    Status {
+        /// Print JSON; with --watch, one object a line.
+        #[arg(long)]
+        json: bool,
+        /// Show it again after each change, until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the last upgrades and how they ended.
+    #[command(after_help = "Example:\n  uplift history --json | jq '.[-1].outcome'")]
+    History {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Upgrade to a firmware file of this machine, and follow it to its end.
+    #[command(after_help = "Example:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin")]
+    Install {
+        /// The firmware file.
+        file: PathBuf,
+        /// Print the report as JSON, and no progress.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show the main job in a sandbox: two upgrades by a simulated aircraft. Needs no root, no hardware, no network.
+    #[cfg(feature = "sim")]
+    #[command(after_help = "Example:\n  uplift demo")]
+    Demo,
     /// Explain a firmware file, and what would happen to it here.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
     Check {
@@ -38,6 +83,14 @@ pub enum Command {
     /// Run the upload server that hosts send firmware to.
     #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
     FtpServer,
+}
+
+/// The subcommands of `uplift config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration can be used; errors name file, line, field and what would be right.
+    #[command(after_help = "Example:\n  uplift config check --config ./uplift.toml")]
+    Check,
 }
 
 /// Exit codes of `uplift`, the same for every subcommand.
@@ -57,25 +110,46 @@ pub mod exit {
 /// Runs `uplift`.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    match dispatch(&arguments) {
-        Ok(()) => ExitCode::from(exit::DONE),
-        Err(error) => {
-            eprintln!("uplift: {error:#}");
-            let failure = error.downcast_ref::<Failure>();
-            if let Some(failure) = failure {
-                eprintln!("hint: {}", failure.kind.hint());
-            }
-            ExitCode::from(match failure.map(|failure| failure.kind) {
-                Some(FailureKind::Busy) => exit::BUSY,
-                _ => exit::FAILED,
-            })
-        }
+    let Err(error) = dispatch(&arguments) else { return ExitCode::from(exit::DONE) };
+    if error.root_cause().downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has seen enough.
+        return ExitCode::from(exit::DONE);
+    }
+    let (code, hint) = classify(&error);
+    eprintln!("uplift: {error:#}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code)
+}
+
+/// The exit code of an error, and what a person can do about it.
+fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        let code = if failure.kind == FailureKind::Busy { exit::BUSY } else { exit::FAILED };
+        return (code, Some(failure.kind.hint()));
+    }
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::NoDaemon { .. }) => (exit::NO_DAEMON, Some("start it with `systemctl start uplift`, or `uplift daemon` by hand")),
+        Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("be root, or join the group `uplift`")),
+        _ if error.is::<ConfigError>() => (exit::USAGE, Some("`uplift config check` says more; config/uplift.toml lists every field")),
+        _ => (exit::FAILED, None),
     }
 }
 
 fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
     let load = || Config::load(&arguments.config);
     match &arguments.command {
+        Command::Daemon => daemon::run(load()?),
+        Command::Status { json, watch } => status::run(&load()?, *json, *watch),
+        Command::History { json } => history::run(&load()?, *json),
+        Command::Install { file, json } => install::run(&load()?, file, *json),
+        Command::Config(ConfigCommand::Check) => {
+            config_check::run(&arguments.config, &load()?);
+            Ok(())
+        }
+        #[cfg(feature = "sim")]
+        Command::Demo => demo::run(),
         Command::Check { file, json } => check::run(&load()?, file, *json),
         Command::FtpServer => ftp_server::run(&load()?),
     }

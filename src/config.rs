@@ -500,6 +500,35 @@ mod tests {
         assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
     }
 
+    /// The file that is shipped lists every field with its default: with all comment signs in front of fields taken away
+    /// it must still parse, and mean the same as the file itself, but for the fields that have no default.
+    #[test]
+    fn the_shipped_configuration_lists_every_field_with_its_default() {
+        let shipped = include_str!("../config/uplift.toml");
+        let is_field =
+            |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        let without_default = ["path", "unit", "version", "version_command", "password_file"];
+        let all: String = shipped
+            .lines()
+            .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
+                Some(field) if !without_default.contains(&field.split(' ').next().unwrap()) => format!("{field}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
+        // The parser itself tells which fields a section has.
+        for section in ["program", "package", "link", "ftp", "ftp_server", "trial", "paths"] {
+            let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
+            let known = error.rsplit("expected ").next().unwrap().split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
+            assert!(!known.is_empty(), "{error}");
+            let start = shipped.find(&format!("[{section}]")).unwrap();
+            let end = shipped[start + 1..].find("\n[").map_or(shipped.len(), |end| start + 1 + end);
+            for field in known {
+                assert!(shipped[start..end].contains(&format!("{field} = ")), "[{section}] {field} is not listed");
+            }
+        }
+    }
+
     #[test]
     fn an_error_names_file_line_field_and_what_would_be_right() {
         let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbuad = 9600\n").unwrap_err();

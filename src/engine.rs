@@ -3,9 +3,13 @@
 //! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine knows no channel's
 //! words and no wire.
 
+mod actor;
+
+pub use actor::Actor;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Request, Status, UpgradeId};
+use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Report, Request, Status, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
 
 /// A handle to the engine; cheap to clone.
@@ -30,6 +34,8 @@ pub enum Command {
     Abandon(UpgradeId, Failure, Answer<()>),
     /// [`Engine::acknowledge`]
     Acknowledge(Channel, Answer<()>),
+    /// [`Engine::history`]
+    History(Answer<Vec<Report>>),
     /// [`Engine::update_link`]
     UpdateLink(LinkStatus),
 }
@@ -89,6 +95,11 @@ impl Engine {
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.
     pub async fn acknowledge(&self, channel: Channel) -> Result<(), Failure> {
         self.ask(|answer| Command::Acknowledge(channel, answer)).await
+    }
+
+    /// The last reports, oldest first.
+    pub async fn history(&self) -> Result<Vec<Report>, Failure> {
+        self.ask(Command::History).await
     }
 
     /// The payload link's news, for the status.

@@ -16,21 +16,31 @@
 //! | [`machine`] | the upgrade as a pure state machine |
 //! | [`model`] | what is persisted and printed |
 //! | [`journal`] | the only writer of the state file and the history |
+//! | `disk` | the few file-system operations that durability hangs on |
 //! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
 //! | [`package`] | what a firmware file is, and all checks in one order |
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | [`unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod control;
+mod disk;
 pub mod engine;
+pub mod health;
+pub mod journal;
+pub mod machine;
 pub mod model;
 pub mod package;
+pub mod restart;
+pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod stage;
 pub mod target;
 pub mod transfer;
+pub mod unit;

@@ -247,6 +247,13 @@ impl FailureKind {
     }
 }
 
+impl FailureKind {
+    /// Whether this failure after a restart is the new program's own, so that it is not tried again by itself.
+    pub const fn blames_program(self) -> bool {
+        matches!(self, Self::Unhealthy | Self::PreflightFailed)
+    }
+}
+
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -454,6 +461,17 @@ pub enum LinkState {
     Probing,
     /// The aircraft answered.
     Linked,
+}
+
+impl fmt::Display for LinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Disabled => "disabled",
+            Self::Waiting => "waiting for the device",
+            Self::Probing => "looking for the aircraft",
+            Self::Linked => "linked",
+        })
+    }
 }
 
 /// Version of the JSON that `uplift status --json`, `uplift history --json` and the control socket speak.

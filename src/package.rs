@@ -2,5 +2,9 @@
 //!
 //! Nothing here knows where a file came from or where it goes.
 
+pub mod check;
 pub mod digest;
+pub mod elf;
+pub mod name;
+pub mod preflight;
 pub mod version;

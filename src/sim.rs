@@ -1,6 +1,8 @@
-//! Simulated peers as library code, written from the protocol documents and not from the daemon's code: what they share with
-//! it is the frame codec alone, so that a misreading on one side shows. They know nothing of the daemon's rooms.
+//! Simulated peers as library code, written from the protocol documents and not from the daemon's code: what the aircraft
+//! shares with the daemon is the frame codec alone, so that a misreading on one side shows.
 
 pub mod aircraft;
 pub mod command;
+pub mod elf;
 pub mod line;
+pub mod sandbox;

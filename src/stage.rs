@@ -3,12 +3,39 @@
 //! It is the sub-directory `.uplift` of the program's own directory, so that it is on the same file system and the same
 //! mount: the swap is a rename, whatever the size. The room knows sizes and digests, not what a package is.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod hashing;
+mod receiving;
+mod staged;
+#[cfg(test)]
+mod tests;
+mod write_back;
 
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::disk::{self, DIRECTORY_MODE, Disk, LocalDisk, Operation, PRIVATE_MODE};
 use crate::model::{Failure, FailureKind};
-use crate::package::digest::{Digests, Hasher, Md5Digest};
+
+pub use receiving::{Observer, Receiving};
+pub use staged::Staged;
+
+use staged::Reception;
+
+/// Name of the staging area in the program's directory.
+const DIRECTORY_NAME: &str = ".uplift";
+
+/// Begins the name of every file that is being received, and of no other file in the staging area.
+const RECEPTION_PREFIX: &str = "incoming-";
+
+/// Bytes that stay free on the file system beside the file: room for the state file, the history and the swap itself.
+const RESERVED_SPACE: u64 = 1024 * 1024;
 
 /// What a peer says of a file before it sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,90 +53,140 @@ pub struct Announced {
 pub struct Stage {
     directory: PathBuf,
     max_size: u64,
+    disk: Arc<dyn Disk>,
 }
 
-/// Called with the number of bytes received so far.
-pub type Observer = Box<dyn FnMut(u64) + Send>;
-
-/// A file that is being received. Dropped unfinished, it leaves nothing behind.
-pub struct Receiving {
-    announced: Announced,
-    path: PathBuf,
-    file: File,
-    hasher: Hasher,
-    received: u64,
-    observer: Observer,
-}
-
-/// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing behind.
-#[derive(Debug)]
-pub struct Staged {
-    /// Name as announced.
-    pub file_name: String,
-    /// Size in bytes.
-    pub size: u64,
-    /// Digests of all bytes.
-    pub digests: Digests,
-    path: PathBuf,
+/// The staging area's directory for this program.
+pub(crate) fn directory_beside(program: &Path) -> PathBuf {
+    program.parent().unwrap_or(Path::new("/")).join(DIRECTORY_NAME)
 }
 
 impl Stage {
     /// The staging area beside `program`; files above `max_size` bytes are refused.
     pub fn beside(program: &Path, max_size: u64) -> Self {
-        Self { directory: program.parent().unwrap_or(Path::new("/")).join(".uplift"), max_size }
+        Self::on(Arc::new(LocalDisk), program, max_size)
     }
 
-    /// Starts to receive a file.
+    /// [`Stage::beside`] on a disk of the caller's.
+    pub(crate) fn on(disk: Arc<dyn Disk>, program: &Path, max_size: u64) -> Self {
+        Self { directory: directory_beside(program), max_size, disk }
+    }
+
+    /// Starts to receive a file: its space is allocated, so a full disk shows here and not at the end.
+    ///
+    /// Fails with `too-large` above the limit, `no-space`, or `install-failed` where the directory can't be written.
     pub fn receive(&self, announced: Announced, observer: Observer) -> Result<Receiving, Failure> {
-        if announced.size > self.max_size {
-            return Err(Failure::new(FailureKind::TooLarge, "too large"));
+        self.check_size(announced.size)?;
+        self.prepare().map_err(|error| self.unusable(error))?;
+        self.check_space(announced.size)?;
+        let (path, file) = self.create().map_err(|error| self.unusable(error))?;
+        let reception = Reception::new(Arc::clone(&self.disk), path);
+        self.allocate(&file, announced.size)?;
+        Ok(Receiving::new(announced, reception, file, observer))
+    }
+
+    /// Removes what unfinished receptions left behind, and nothing else. A reception that still runs will fail.
+    pub fn clean(&self) -> Result<(), Failure> {
+        let failed = |error| {
+            let sentence = format!("the staging area {} can't be emptied", self.directory.display());
+            Failure::from_io(FailureKind::InstallFailed, sentence, error)
+        };
+        match self.remove_receptions() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
         }
-        let failed = |error| Failure::from_io(FailureKind::Internal, "the staging area can't be written", error);
-        fs::create_dir_all(&self.directory).map_err(failed)?;
-        let path = self.directory.join("incoming");
-        let file = File::create(&path).map_err(failed)?;
-        let hasher = Hasher::new(announced.with_md5);
-        Ok(Receiving { announced, path, file, hasher, received: 0, observer })
-    }
-}
-
-impl Receiving {
-    /// What was announced.
-    pub fn announced(&self) -> &Announced {
-        &self.announced
     }
 
-    /// Bytes received so far.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Takes the next bytes; more than announced is a failure.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|error| Failure::from_io(FailureKind::Internal, "the staging area can't be written", error))?;
-        self.received += bytes.len() as u64;
-        (self.observer)(self.received);
+    fn remove_receptions(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(RECEPTION_PREFIX) {
+                disk::remove_if_present(&*self.disk, &entry.path())?;
+            }
+        }
         Ok(())
     }
 
-    /// Ends the reception: exactly the announced size and the MD5 given, if one is; then the data is durable.
-    pub fn finish(self, md5: Option<Md5Digest>) -> Result<Staged, Failure> {
-        let _ = md5;
-        self.file.sync_all().map_err(|error| Failure::from_io(FailureKind::Internal, "the staging area can't be written", error))?;
-        Ok(Staged { file_name: self.announced.file_name, size: self.received, digests: self.hasher.finish(), path: self.path })
+    fn check_size(&self, size: u64) -> Result<(), Failure> {
+        if size <= self.max_size {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::TooLarge, format!("the file has {size} bytes, and the limit is {}", self.max_size)))
+    }
+
+    /// A file system that does not tell its free space (it says 0 of 0) is tried.
+    #[allow(clippy::useless_conversion, reason = "the fields have 32 bits on 32-bit ARM")]
+    fn check_space(&self, size: u64) -> Result<(), Failure> {
+        let space = nix::sys::statvfs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
+        let free = u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
+        if space.blocks() == 0 || size.saturating_add(RESERVED_SPACE) <= free {
+            return Ok(());
+        }
+        let directory = self.directory.display();
+        let sentence = format!("the file has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved");
+        Err(Failure::new(FailureKind::NoSpace, sentence))
+    }
+
+    /// Not every file system can allocate; there, writing shows whether it was enough.
+    fn allocate(&self, file: &File, size: u64) -> Result<(), Failure> {
+        if size == 0 {
+            return Ok(()); // fallocate refuses it; the check will refuse the empty file with a better word
+        }
+        match self.disk.apply(Operation::Allocate { file, size }) {
+            Err(error) if matches!(errno(&error), Some(Errno::EOPNOTSUPP | Errno::ENOSYS)) => Ok(()),
+            result => result.map_err(|error| self.unusable(error)),
+        }
+    }
+
+    /// Creates the directory durably, or proves that what is there is a directory that nobody else can write.
+    fn prepare(&self) -> io::Result<()> {
+        match self.disk.apply(Operation::MakeDirectory { path: &self.directory }) {
+            Ok(()) => match self.directory.parent() {
+                Some(parent) => self.disk.apply(Operation::SyncDirectory { path: parent }),
+                None => Ok(()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.adopt(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn adopt(&self) -> io::Result<()> {
+        let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+        let directory = OpenOptions::new().read(true).custom_flags(flags).open(&self.directory)?;
+        let metadata = directory.metadata()?;
+        if ![0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()) {
+            return Err(io::Error::other(format!("it belongs to user {}, who could change what is staged", metadata.uid())));
+        }
+        if metadata.permissions().mode() & 0o7777 == DIRECTORY_MODE {
+            return Ok(());
+        }
+        self.disk.apply(Operation::SetMode { file: &directory, mode: DIRECTORY_MODE })
+    }
+
+    /// A new name for each reception, so that an old one that is dropped late can't remove a newer one's file.
+    fn create(&self) -> io::Result<(PathBuf, File)> {
+        static RECEPTIONS: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
+            let path = self.directory.join(format!("{RECEPTION_PREFIX}{}-{number}", std::process::id()));
+            match self.disk.create(&path, PRIVATE_MODE) {
+                // Left by an earlier process of the same number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return result.map(|file| (path, file)),
+            }
+        }
+    }
+
+    fn unusable(&self, error: io::Error) -> Failure {
+        let sentence = format!("the staging area {} can't be written", self.directory.display());
+        Failure::from_io(FailureKind::InstallFailed, sentence, error)
     }
 }
 
-impl Staged {
-    /// Where the file lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
 }
 
-impl std::fmt::Debug for Receiving {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Receiving").field("announced", &self.announced).field("received", &self.received).finish_non_exhaustive()
-    }
+fn unwritable(error: io::Error) -> Failure {
+    Failure::from_io(FailureKind::InstallFailed, "the received file can't be written to the staging area", error)
 }

@@ -1,1 +1,3 @@
 //! What an upgrade replaces. The only room that touches what it replaces.
+
+pub mod program;

@@ -1,10 +1,79 @@
-//! `uplift ftp-server`: the upload server.
+//! `uplift ftp-server`: the upload server, until SIGTERM or SIGINT.
 
-use anyhow::bail;
+use std::io::IsTerminal as _;
+use std::time::Duration;
 
-use crate::config::Config;
+use anyhow::{Context, bail};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{self, Config};
+use crate::transfer::ftp_server::Server;
+
+/// How long transfers may take to end after a signal; they are only waiting for the disk by then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal stops it.
-pub fn run(_config: &Config) -> anyhow::Result<()> {
-    bail!("not built yet")
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    install_log();
+    let config = &config.ftp_server;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // A session has at most one transfer or one question to the disk at a time.
+        .max_blocking_threads(config.max_connections.clamp(1, 512))
+        .build()
+        .context("the runtime can't be started")?;
+    let served = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(STOP_TIMEOUT);
+    served
+}
+
+async fn serve(config: &config::FtpServer) -> anyhow::Result<()> {
+    let inherited = inherited_socket()?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let server = Server::start(config, inherited).context("the FTP server can't start")?;
+    let address = server.address().context("the FTP server can't tell its address")?;
+    tracing::info!("listening on {address}, serving {}", config.home.display());
+    notify(&[NotifyState::Ready, NotifyState::Status("Waiting for uploads")]);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        notify(&[NotifyState::Stopping]);
+    };
+    server.serve(stop).await;
+    Ok(())
+}
+
+/// The socket that systemd opened (`uplift-ftp.socket`), so that the server needs no privilege for port 21.
+fn inherited_socket() -> anyhow::Result<Option<std::net::TcpListener>> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    if sockets.len() > 1 {
+        bail!("systemd handed over {} sockets: the unit must have one ListenStream= line (\"[::]:21\" serves IPv4 too)", sockets.len());
+    }
+    if sockets.len() == 0 {
+        return Ok(None);
+    }
+    sockets.take_tcp_listener(0).context("the socket that systemd handed over can't be used: it must be one of TCP that listens")
+}
+
+/// Tells systemd, where there is one.
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("systemd can't be notified: {error}");
+    }
+}
+
+fn install_log() {
+    // Only the first one counts; a second caller in the same process keeps the log that is there.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_max_level(tracing::Level::INFO)
+        .try_init();
 }

@@ -1,0 +1,317 @@
+//! The driver: glues link, session, engine and transfers together on the runtime's one thread.
+//!
+//! It performs what the session wants, one operation at a time, and never waits for one: operations run beside the link,
+//! and what they bring goes back into the session. It decides nothing.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::frame::Frame;
+use super::link::{Link, News};
+use super::message::{self, Command, FileOffer, HOST, Offered, PC, ParseError, StatusPush};
+use super::session::{Effect, Event, Question, Rejection, Session, View};
+use super::uploads::{Pull, Uploads, choose};
+use crate::config::{self, TransferChoice};
+use crate::engine::Engine;
+use crate::model::{Channel, Failure, FailureKind, Request, Status, UpgradeId};
+use crate::package::digest::Md5Digest;
+use crate::stage::{Announced, Staged};
+use crate::transfer::dcftp::{Handover, Reception};
+
+/// The payload link at work. [`Driver::run`] is its life.
+pub struct Driver {
+    link: Link,
+    session: Session,
+    engine: Engine,
+    status: watch::Receiver<Status>,
+    choice: TransferChoice,
+    uploads: Arc<dyn Uploads>,
+    /// The one operation that the session waits for; a new one takes the place of one that nobody waits for any more.
+    operation: Option<Operation>,
+    file: Option<File>,
+    tell_link_status: bool,
+}
+
+/// The file of the upgrade at hand, as far as it is there. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+enum File {
+    /// On its way from the FTP server.
+    Pulled(Pull),
+    /// On its way over this link.
+    Arriving(Reception),
+    /// Received over this link.
+    Here(Staged),
+}
+
+type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// What an operation brings: what the session hears of it, and the file.
+struct Done {
+    event: Option<Event>,
+    file: Option<File>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("link", &self.link).field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// A payload link for the engine; FTP uploads come through `uploads`.
+    pub fn new(config: &config::Link, engine: Engine, uploads: Arc<dyn Uploads>) -> Self {
+        let mut status = engine.status();
+        let view = View::from(&*status.borrow_and_update());
+        Self {
+            link: Link::new(config),
+            session: Session::new(view, uploads.port(), Instant::now().into_std()),
+            engine,
+            status,
+            choice: config.transfer,
+            uploads,
+            operation: None,
+            file: None,
+            tell_link_status: true,
+        }
+    }
+
+    /// Serves the link until the engine is gone.
+    pub async fn run(mut self) {
+        while let Some(effects) = self.step().await {
+            self.perform(effects);
+            self.link.set_in_use(!self.session.is_idle());
+        }
+    }
+
+    /// Waits for the next thing to happen. What is due comes before what has arrived, so that a busy line delays no push.
+    async fn step(&mut self) -> Option<Vec<Effect>> {
+        let deadline = self.session.deadline().map(Instant::from_std);
+        let link_status = self.tell_link_status.then(|| self.link.status());
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Some(self.session.tick(now())),
+            () = tell(&self.engine, link_status.clone()), if link_status.is_some() => {
+                self.tell_link_status = false;
+                Some(Vec::new())
+            }
+            done = finished(&mut self.operation) => Some(self.finish(done)),
+            changed = self.status.changed() => changed.is_ok().then(|| self.look_at_status()),
+            news = self.link.next() => Some(match news {
+                News::Frame(frame) => self.take(&frame),
+                News::Status => {
+                    self.tell_link_status = true;
+                    Vec::new()
+                }
+            }),
+        }
+    }
+
+    fn look_at_status(&mut self) -> Vec<Effect> {
+        let view = View::from(&*self.status.borrow_and_update());
+        self.session.event(Event::Status(view), now())
+    }
+
+    /// A result is judged by the status of its time: the engine publishes first and answers then.
+    fn finish(&mut self, done: Done) -> Vec<Effect> {
+        self.operation = None;
+        if done.file.is_some() {
+            self.file = done.file;
+        }
+        let mut effects = self.look_at_status();
+        if let Some(event) = done.event {
+            effects.extend(self.session.event(event, now()));
+        }
+        effects
+    }
+
+    fn take(&mut self, frame: &Frame) -> Vec<Effect> {
+        let question = Question::of(frame);
+        match Command::parse(frame.command, &frame.payload) {
+            Ok(command) => self.session.command(question, command, now()),
+            Err(ParseError::Malformed(malformed)) => {
+                tracing::debug!("malformed {malformed:?} from {}", frame.sender);
+                self.session.malformed(&question, malformed)
+            }
+            Err(ParseError::Unknown) => {
+                tracing::debug!("unknown command {} from {}", frame.command, frame.sender);
+                Vec::new()
+            }
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Answer(frame) => self.link.send(&frame),
+                Effect::Push(push) => self.push(push),
+                Effect::Store(chunk) => effects.extend(self.store(chunk)),
+                Effect::Discard => self.file = None,
+                operation => self.begin(operation),
+            }
+        }
+    }
+
+    fn push(&mut self, push: StatusPush) {
+        let payload = push.encode();
+        for receiver in [HOST, PC] {
+            let sequence = self.link.next_sequence();
+            self.link.send(&Frame::push(message::PAYLOAD, receiver, sequence, message::id::STATUS, payload.clone()));
+        }
+    }
+
+    /// Hands a chunk to the disk's thread. Mostly that has room, and the answer goes out at once.
+    fn store(&mut self, chunk: Bytes) -> Vec<Effect> {
+        let Some(File::Arriving(reception)) = &mut self.file else {
+            return self.session.event(Event::Stored(Err(lost())), now());
+        };
+        match reception.try_take(chunk) {
+            Handover::Taken => self.session.event(Event::Stored(Ok(())), now()),
+            Handover::Failed(failure) => {
+                tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+                self.session.event(Event::Stored(Err(failure)), now())
+            }
+            Handover::Full(chunk) => {
+                if let Some(File::Arriving(reception)) = self.file.take() {
+                    self.operation = Some(Box::pin(store_when_there_is_room(reception, chunk)));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn begin(&mut self, effect: Effect) {
+        // Whatever ran is over, and so is the file, unless the new operation goes on with it.
+        self.operation = None;
+        let file = self.file.take();
+        let engine = self.engine.clone();
+        self.operation = Some(match effect {
+            Effect::Enter { asker } => Box::pin(enter(engine, Arc::clone(&self.uploads), self.choice, asker.to_string())),
+            Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
+            Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
+            Effect::CheckAndStart(id) => Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads))),
+            Effect::GiveUp(id, failure) => Box::pin(give_up(engine, id, failure)),
+            Effect::Acknowledge => Box::pin(acknowledge(engine)),
+            Effect::Answer(_) | Effect::Push(_) | Effect::Store(_) | Effect::Discard => return,
+        });
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn lost() -> Failure {
+    Failure::new(FailureKind::Internal, "the reception was lost")
+}
+
+async fn tell(engine: &Engine, link: Option<crate::model::LinkStatus>) {
+    if let Some(link) = link {
+        engine.update_link(link).await;
+    }
+}
+
+async fn finished(operation: &mut Option<Operation>) -> Done {
+    match operation {
+        Some(operation) => operation.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice, requester: String) -> Done {
+    let entered = async {
+        let offered = choose(choice, &*uploads).await?;
+        let request = Request { channel: Channel::Psdk, requester, transfer: offered.into() };
+        let id = engine.begin(request).await?;
+        Ok((id, offered))
+    };
+    let entered: Result<(UpgradeId, Offered), Failure> = entered.await;
+    if let Err(failure) = &entered {
+        tracing::warn!(UPLIFT_KIND = %failure.kind, "the host's request was refused: {failure}");
+    }
+    let file = match &entered {
+        Ok((id, Offered::Ftp)) => Some(File::Pulled(uploads.pull(id))),
+        _ => None,
+    };
+    Done { event: Some(Event::Entered(entered)), file }
+}
+
+async fn open(engine: Engine, id: UpgradeId, offer: FileOffer) -> Done {
+    let announced = Announced { file_name: offer.name, size: u64::from(offer.size), with_md5: true };
+    let opened = engine.receive(&id, announced).await.and_then(|receiving| {
+        Reception::start(receiving)
+            .map_err(|error| Failure::from_io(FailureKind::Internal, "the thread that writes the file can't be started", error))
+    });
+    match opened {
+        Ok(reception) => Done { event: Some(Event::Opened(Ok(()))), file: Some(File::Arriving(reception)) },
+        Err(failure) => Done { event: Some(Event::Opened(Err(failure))), file: None },
+    }
+}
+
+async fn store_when_there_is_room(mut reception: Reception, chunk: Bytes) -> Done {
+    let stored = reception.take(chunk).await;
+    Done { event: Some(Event::Stored(stored)), file: Some(File::Arriving(reception)) }
+}
+
+async fn finish_reception(file: Option<File>, md5: Md5Digest) -> Done {
+    let finished = match file {
+        Some(File::Arriving(reception)) => reception.finish(md5).await,
+        _ => Err(lost()),
+    };
+    match finished {
+        Ok(staged) => Done { event: Some(Event::Finished(Ok(()))), file: Some(File::Here(staged)) },
+        Err(failure) => {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+            Done { event: Some(Event::Finished(Err(failure))), file: None }
+        }
+    }
+}
+
+async fn check_and_start(engine: Engine, id: UpgradeId, file: Option<File>, uploads: Arc<dyn Uploads>) -> Done {
+    let is_upload = matches!(file, Some(File::Pulled(_)));
+    let decided = match fetch(file).await {
+        Err(failure) => Err(Rejection::CheckFailed(failure)),
+        Ok(staged) => decide(&engine, &id, staged).await,
+    };
+    match &decided {
+        Ok(()) if is_upload => uploads.clear(),
+        Ok(()) => {}
+        // Without effect where the engine has ended the upgrade itself.
+        Err(Rejection::CheckFailed(failure) | Rejection::StartFailed(failure)) => {
+            let _ = engine.abandon(&id, failure.clone()).await;
+        }
+    }
+    Done { event: Some(Event::Decided(decided)), file: None }
+}
+
+async fn fetch(file: Option<File>) -> Result<Staged, Failure> {
+    match file {
+        Some(File::Here(staged)) => Ok(staged),
+        Some(File::Pulled(pull)) => pull.complete().await,
+        Some(File::Arriving(_)) | None => Err(lost()),
+    }
+}
+
+async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged) -> Result<(), Rejection> {
+    engine.check(id, staged).await.map_err(Rejection::CheckFailed)?;
+    engine.start(id).await.map_err(Rejection::StartFailed)
+}
+
+async fn give_up(engine: Engine, id: UpgradeId, failure: Failure) -> Done {
+    tracing::warn!(UPLIFT_KIND = %failure.kind, UPLIFT_UPGRADE_ID = %id, "{failure}");
+    // Both fail only where there is nothing left to give up.
+    let _ = engine.abandon(&id, failure).await;
+    acknowledge(engine).await
+}
+
+async fn acknowledge(engine: Engine) -> Done {
+    if let Err(failure) = engine.acknowledge(Channel::Psdk).await {
+        tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+    }
+    Done { event: None, file: None }
+}

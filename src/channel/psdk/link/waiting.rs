@@ -1,0 +1,130 @@
+//! Waiting for a serial device that is not there, or can't be opened: tried again when its directory changes, and
+//! otherwise with growing pauses.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, sleep_until};
+
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The state of the wait.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    directory: Option<Directory>,
+    pause: Duration,
+    try_at: Instant,
+    reason: String,
+}
+
+impl Waiting {
+    /// The first try is due at once.
+    pub(super) fn first(device: &Path) -> Self {
+        let reason = format!("{} was not opened yet", device.display());
+        Self { directory: watch(device), pause: FIRST_PAUSE, try_at: Instant::now(), reason }
+    }
+
+    /// The device was open and is lost: not tried at once, because it may still be on its way out.
+    pub(super) fn again(device: &Path, reason: String, pause: Duration) -> Self {
+        let mut waiting = Self { directory: watch(device), pause, try_at: Instant::now(), reason };
+        waiting.postpone();
+        waiting
+    }
+
+    /// A sentence about what is wrong.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// A try failed; true when the reason is another one than before.
+    pub(super) fn failed(&mut self, reason: String) -> bool {
+        self.postpone();
+        let news = self.reason != reason;
+        self.reason = reason;
+        news
+    }
+
+    fn postpone(&mut self) {
+        let jitter = 0.75 + 0.5 * fastrand::f64();
+        self.try_at = Instant::now() + self.pause.mul_f64(jitter).min(LONGEST_PAUSE);
+        self.pause = longer(self.pause);
+    }
+
+    /// Resolves when the device may have come, or the pause is over.
+    pub(super) async fn until_worth_a_try(&mut self) {
+        let appeared = async {
+            match &self.directory {
+                Some(directory) => directory.shows_device().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep_until(self.try_at) => {}
+            watched = appeared => if watched.is_err() {
+                self.directory = None;
+            },
+        }
+    }
+}
+
+/// The pause after this one.
+pub(super) fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
+
+/// Where the directory can't be watched, the pauses alone must do.
+fn watch(device: &Path) -> Option<Directory> {
+    Directory::of(device).ok()
+}
+
+/// The watched directory of a device.
+#[derive(Debug)]
+struct Directory {
+    /// The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that is done with it.
+    events: pipe::Receiver,
+    device: OsString,
+}
+
+impl Directory {
+    fn of(device: &Path) -> io::Result<Self> {
+        let directory = device.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        // A node is made, moved here, or given the rights that were missing.
+        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_ONLYDIR;
+        inotify.add_watch(directory, flags)?;
+        let events = pipe::Receiver::from_owned_fd_unchecked(inotify.into())?;
+        Ok(Self { events, device: device.file_name().unwrap_or(OsStr::new("")).to_owned() })
+    }
+
+    async fn shows_device(&self) -> io::Result<()> {
+        // Room for several events; the kernel gives whole ones only.
+        let mut buffer = [0; 4096];
+        loop {
+            self.events.readable().await?;
+            match self.events.try_read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) if names(&buffer[..length]).any(|name| name == self.device.as_bytes()) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The names in a buffer of inotify events: watch, mask and cookie, the length of the name, the name and zeros.
+fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, rest) = events.split_at_checked(12)?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        events = rest;
+        name.split(|&byte| byte == 0).next()
+    })
+}

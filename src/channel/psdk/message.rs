@@ -1,0 +1,409 @@
+//! The messages of the upgrade exchange (docs/payload-link.md sections 2 to 4): what a host may ask, what it is
+//! answered, what is pushed.
+//!
+//! Bytes in, types out, and back; bounds-checked. The module must not know the order of things (that is
+//! [`super::session`]) nor frames.
+
+use bytes::Bytes;
+
+use super::frame::{Address, CommandId};
+use super::guess;
+use crate::model::{FailureKind, TransferKind};
+use crate::package::digest::Md5Digest;
+use crate::package::version::Version;
+
+/// The payload's address in the upgrade exchange.
+pub const PAYLOAD: Address = Address(0x13);
+/// Who is told the status and the presence.
+pub const HOST: Address = Address(0xED);
+/// Who is told the status too: the PC side.
+pub const PC: Address = Address(0x2A);
+
+/// Command set and id, as the frame carries them.
+pub mod id {
+    use super::CommandId;
+
+    /// Get firmware version.
+    pub const VERSION: CommandId = CommandId::new(0x00, 0x4F);
+    /// Enter upgrade mode.
+    pub const ENTER: CommandId = CommandId::new(0x00, 0x83);
+    /// DCFTP; the payload's first byte says which step.
+    pub const DCFTP: CommandId = CommandId::new(0x00, 0x2A);
+    /// Transfer finished, or where to put the file.
+    pub const TRANSFER: CommandId = CommandId::new(0x00, 0x84);
+    /// Check and start.
+    pub const CHECK: CommandId = CommandId::new(0x00, 0x85);
+    /// Upgrade control.
+    pub const CONTROL: CommandId = CommandId::new(0x00, 0x41);
+    /// Upgrade status, pushed.
+    pub const STATUS: CommandId = CommandId::new(0x00, 0x42);
+    /// Presence, pushed.
+    pub const PRESENCE: CommandId = CommandId::new(0x00, 0x82);
+    /// Upgrade service info.
+    pub const SERVICE_INFO: CommandId = CommandId::new(0x3C, 0x45);
+    /// Link probe.
+    pub const PROBE: CommandId = CommandId::new(0x03, 0xFD);
+}
+
+/// The type byte of "get firmware version" that asks for the version; other types get no answer.
+const FIRMWARE_VERSION: u8 = 4;
+/// The action of "upgrade control" that ends the reporting; others are not supported.
+const FINISH: u8 = 4;
+
+/// What a host asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `4F`: the version that runs.
+    Version,
+    /// `83`: enter the upgrade mode.
+    Enter,
+    /// `2A 01`: a file will come over this link.
+    DcftpStart(FileOffer),
+    /// `2A 02`: the next chunk of it.
+    DcftpData {
+        /// Number of the chunk, from 0.
+        sequence: u32,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// `2A 03`: the file is complete.
+    DcftpFinish(Md5Digest),
+    /// `84`: the transfer is finished (DCFTP), or where shall the file go (FTP).
+    Transfer,
+    /// `85`: check and start.
+    Check,
+    /// `41 04`: stop reporting.
+    Finish,
+    /// `3C/45`: upgrade service info.
+    ServiceInfo,
+}
+
+/// A file that a host announces over DCFTP. The name is data, never a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOffer {
+    /// Size in bytes.
+    pub size: u32,
+    /// Name as the host gave it; bytes that are no UTF-8 show as replacement characters, which no name may contain.
+    pub name: String,
+}
+
+/// Why bytes are no [`Command`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Not a command of this exchange, or a variant of one that gets no answer.
+    #[error("unknown command")]
+    Unknown,
+    /// A known command whose fields do not fit its payload: answered with the failure code.
+    #[error("malformed {0:?}")]
+    Malformed(Malformed),
+}
+
+/// A known command whose payload is too short or contradicts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// `83` without its action.
+    Enter,
+    /// `2A 01`.
+    DcftpStart,
+    /// `2A 02`.
+    DcftpData,
+    /// `2A 03`.
+    DcftpFinish,
+}
+
+impl Command {
+    /// Reads a command's payload. Bytes behind the fields of a command are ignored, as by the vendor's implementation.
+    pub fn parse(command: CommandId, payload: &Bytes) -> Result<Self, ParseError> {
+        match command {
+            id::VERSION if payload.first() == Some(&FIRMWARE_VERSION) => Ok(Self::Version),
+            id::ENTER if payload.is_empty() => Err(ParseError::Malformed(Malformed::Enter)),
+            id::ENTER => Ok(Self::Enter),
+            id::DCFTP => parse_dcftp(payload),
+            id::TRANSFER => Ok(Self::Transfer),
+            id::CHECK => Ok(Self::Check),
+            id::CONTROL if payload.first() == Some(&FINISH) => Ok(Self::Finish),
+            id::SERVICE_INFO => Ok(Self::ServiceInfo),
+            _ => Err(ParseError::Unknown),
+        }
+    }
+}
+
+fn parse_dcftp(payload: &Bytes) -> Result<Command, ParseError> {
+    let (&step, fields) = payload.split_first().ok_or(ParseError::Unknown)?;
+    let (command, malformed) = match step {
+        0x01 => (parse_start(fields), Malformed::DcftpStart),
+        0x02 => (parse_data(payload, fields), Malformed::DcftpData),
+        0x03 => (parse_finish(fields), Malformed::DcftpFinish),
+        _ => return Err(ParseError::Unknown),
+    };
+    command.ok_or(ParseError::Malformed(malformed))
+}
+
+fn parse_start(fields: &[u8]) -> Option<Command> {
+    let (size, fields) = fields.split_first_chunk()?;
+    let (&length, fields) = fields.split_first()?;
+    let name = fields.get(..usize::from(length))?;
+    Some(Command::DcftpStart(FileOffer { size: u32::from_le_bytes(*size), name: String::from_utf8_lossy(name).into_owned() }))
+}
+
+/// A chunk without a byte moves nothing forward and is as good as cut off.
+fn parse_data(payload: &Bytes, fields: &[u8]) -> Option<Command> {
+    let (sequence, data) = fields.split_first_chunk()?;
+    (!data.is_empty()).then(|| Command::DcftpData { sequence: u32::from_le_bytes(*sequence), data: payload.slice_ref(data) })
+}
+
+fn parse_finish(fields: &[u8]) -> Option<Command> {
+    fields.first_chunk().map(|md5| Command::DcftpFinish(Md5Digest(*md5)))
+}
+
+/// What a host is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// To `4F`; a version that is not known is V00.00.00.00.
+    Version(Option<Version>),
+    /// To `83`: accepted, with the way in which the file shall come.
+    Entered(Offered),
+    /// To `83`: refused.
+    EnterRefused,
+    /// To `2A 01`: go ahead.
+    DcftpStarted,
+    /// To `2A 02`.
+    DcftpData(Acknowledgement),
+    /// To `2A 03` and, over DCFTP, to `84`: done.
+    Done,
+    /// To `2A 01`, `2A 03` and `84`: refused or failed.
+    Refused,
+    /// To `84` over FTP: the server's port.
+    FtpPort(u16),
+    /// To `85`.
+    Check(CheckAnswer),
+    /// To `3C/45`.
+    ServiceInfo,
+}
+
+/// The two ways in which a file comes from a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// Uploaded to the FTP server.
+    Ftp,
+    /// In chunks over this link.
+    Dcftp,
+}
+
+impl From<Offered> for TransferKind {
+    fn from(offered: Offered) -> Self {
+        match offered {
+            Offered::Ftp => Self::Ftp,
+            Offered::Dcftp => Self::Dcftp,
+        }
+    }
+}
+
+/// The answer to a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// Whether the chunk was taken, not taken because it is not the next one, or refused for good.
+    pub result: DataResult,
+    /// The chunk that is expected next; the last good one is the one before it.
+    pub next: u32,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataResult {
+    /// Taken.
+    Taken,
+    /// Repeated or ahead of its turn: not taken.
+    NotTaken,
+    /// Nothing is being received, or it failed.
+    Failed,
+}
+
+/// The answer to "check and start".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckAnswer {
+    /// The check passed (or takes longer than a host waits) and the upgrade started.
+    Started,
+    /// The check failed, or there is nothing to check.
+    CheckFailed,
+    /// The check passed, but the upgrade could not start.
+    StartFailed,
+}
+
+const SUCCESS: u8 = 0x00;
+const FAILURE: u8 = 0x01;
+
+impl Answer {
+    /// The answer's payload.
+    pub fn encode(self) -> Bytes {
+        match self {
+            Self::Version(version) => encode_version(version),
+            Self::Entered(offered) => encode_enter(guess::ENTER_ACCEPTED, offered.code(), guess::ENTER_WAIT_SECONDS),
+            Self::EnterRefused => encode_enter(guess::ENTER_REFUSED, 0, 0),
+            Self::DcftpStarted => {
+                let [low, high] = guess::CHUNK_SIZE_OFFERED.to_le_bytes();
+                Bytes::copy_from_slice(&[SUCCESS, low, high, 0x01, 0x00, 0x01, 0x00])
+            }
+            Self::DcftpData(acknowledgement) => acknowledgement.encode(),
+            Self::Done => Bytes::from_static(&[SUCCESS]),
+            Self::Refused => Bytes::from_static(&[FAILURE]),
+            Self::FtpPort(port) => encode_port(port),
+            Self::Check(CheckAnswer::Started) => Bytes::from_static(&[guess::CHECK_PASSED_AND_STARTED]),
+            Self::Check(CheckAnswer::CheckFailed) => Bytes::from_static(&[0xF2]),
+            Self::Check(CheckAnswer::StartFailed) => Bytes::from_static(&[0xFF]),
+            Self::ServiceInfo => Bytes::from_static(&[0x00, 0x00]),
+        }
+    }
+}
+
+impl Offered {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Ftp => 0x01,
+            Self::Dcftp => 0x02,
+        }
+    }
+}
+
+impl Acknowledgement {
+    fn encode(self) -> Bytes {
+        let mut bytes = [0; 9];
+        bytes[0] = match self.result {
+            DataResult::Taken => SUCCESS,
+            DataResult::NotTaken => guess::DATA_NOT_TAKEN,
+            DataResult::Failed => FAILURE,
+        };
+        // Before the first chunk the last good one is 0 - 1, and the document's FFFFFFFF is just that.
+        bytes[1..5].copy_from_slice(&self.next.wrapping_sub(1).to_le_bytes());
+        bytes[5..9].copy_from_slice(&self.next.to_le_bytes());
+        Bytes::copy_from_slice(&bytes)
+    }
+}
+
+fn encode_version(version: Option<Version>) -> Bytes {
+    let mut bytes = [0; 13];
+    bytes[0] = SUCCESS;
+    bytes[1..5].copy_from_slice(&guess::VERSION_LENGTH.to_le_bytes());
+    bytes[5..9].copy_from_slice(&guess::VERSION_OFFSET.to_le_bytes());
+    let [a, b, c, d] = version.map_or([0; 4], Version::numbers);
+    bytes[9..13].copy_from_slice(&[d, c, b, a]);
+    Bytes::copy_from_slice(&bytes)
+}
+
+fn encode_enter(code: u8, transfer: u8, wait: u16) -> Bytes {
+    let mut bytes = [0; 11];
+    bytes[0] = code;
+    bytes[1] = transfer;
+    bytes[3..5].copy_from_slice(&wait.to_le_bytes());
+    Bytes::copy_from_slice(&bytes)
+}
+
+fn encode_port(port: u16) -> Bytes {
+    let mut bytes = [0; 71];
+    bytes[0] = SUCCESS;
+    bytes[5..9].copy_from_slice(&u32::from(port).to_le_bytes());
+    Bytes::copy_from_slice(&bytes)
+}
+
+/// What is pushed as upgrade status (section 4). While idle nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusPush {
+    /// Work goes on; percent of what was left to do at "check and start".
+    Ongoing(u8),
+    /// The device restarts and proves itself; seconds until it must have ended.
+    Rebooting(u8),
+    /// The new program runs.
+    Succeeded,
+    /// It does not, and this is the nearest of the peer's reasons.
+    Failed(Reason),
+}
+
+impl StatusPush {
+    /// The push's payload.
+    pub fn encode(self) -> Bytes {
+        let mut bytes = [0; 11];
+        match self {
+            Self::Ongoing(percent) => bytes[..2].copy_from_slice(&[3, percent]),
+            Self::Rebooting(seconds) => bytes[..2].copy_from_slice(&[6, seconds]),
+            Self::Succeeded => return Bytes::from_static(&[4, 1, 0]),
+            Self::Failed(reason) => {
+                bytes[..4].copy_from_slice(&[4, reason as u8, guess::END_DEVICE_COUNT, guess::END_DEVICE]);
+            }
+        }
+        Bytes::copy_from_slice(&bytes)
+    }
+}
+
+/// Completion reasons of the public dissector (section 4) that a failure can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// No nearer word.
+    Failure = 2,
+    /// The file is damaged or not trustworthy.
+    FirmwareError = 3,
+    /// This version runs already.
+    SameVersion = 4,
+    /// Somebody gave up.
+    Cancelled = 5,
+    /// A deadline passed.
+    Timeout = 6,
+    /// The file is for something else.
+    DoesNotMatch = 8,
+    /// A lower version than the one that runs.
+    Downgrade = 9,
+}
+
+impl From<FailureKind> for Reason {
+    /// The one table from our failures to the peer's words.
+    fn from(kind: FailureKind) -> Self {
+        use FailureKind as Kind;
+        match kind {
+            Kind::Cancelled => Self::Cancelled,
+            Kind::Timeout => Self::Timeout,
+            Kind::SameVersion => Self::SameVersion,
+            Kind::Downgrade => Self::Downgrade,
+            Kind::NameInvalid | Kind::WrongProduct | Kind::WrongMachine => Self::DoesNotMatch,
+            Kind::TooLarge
+            | Kind::WrongVersion
+            | Kind::Truncated
+            | Kind::DigestMismatch
+            | Kind::SealMissing
+            | Kind::SealInvalid
+            | Kind::KnownBad
+            | Kind::PreflightFailed
+            | Kind::Unhealthy => Self::FirmwareError,
+            Kind::Busy
+            | Kind::Interrupted
+            | Kind::TransferFailed
+            | Kind::NoSpace
+            | Kind::InstallFailed
+            | Kind::RestartFailed
+            | Kind::Internal => Self::Failure,
+        }
+    }
+}
+
+/// The presence push: "psdk" and zeros.
+pub static PRESENCE: [u8; 64] = {
+    let mut bytes = [0; 64];
+    let word = b"psdk";
+    let mut i = 0;
+    while i < word.len() {
+        bytes[i] = word[i];
+        i += 1;
+    }
+    bytes
+};
+
+/// The aircraft type of an answer to the link probe (section 2): one byte, and not 0.
+pub fn aircraft_type(probe_answer: &[u8]) -> Option<u8> {
+    match probe_answer {
+        [0, ..] => None,
+        [aircraft] => Some(*aircraft),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The session: what a command does in which state (docs/payload-link.md section 5b), as a pure state machine.
+//!
+//! Commands, results and status go in with the time at which they came; answers, pushes and operations to perform come
+//! out. No I/O and no clock; the engine and the transfers are names of operations here. Every operation that
+//! a state waits for is answered by one [`Event`], and a repeated command joins the wait instead of starting it
+//! twice, so that a lost answer never breaks an upgrade.
+
+mod commands;
+mod reporting;
+mod view;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::reporting::{Concluded, Started};
+pub use self::view::{PendingReport, View, Work};
+use super::frame::{Address, Frame, Kind};
+use super::guess;
+use super::message::{Answer, CheckAnswer, FileOffer, Offered, StatusPush};
+use crate::model::{Failure, FailureKind, UpgradeId};
+use crate::package::digest::Md5Digest;
+use crate::transfer::dcftp::Sequence;
+
+/// Silence of the host after which an upgrade that is not yet started is given up (section 5b).
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who asked what, for the answer to find back. Only requests are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question(Frame);
+
+impl Question {
+    /// The question that a frame asks.
+    pub fn of(frame: &Frame) -> Self {
+        Self(Frame { payload: Bytes::new(), ..frame.clone() })
+    }
+
+    fn asker(&self) -> Address {
+        self.0.sender
+    }
+
+    fn answer(&self, answer: Answer) -> Vec<Effect> {
+        match self.0.kind {
+            Kind::Request(_) => vec![Effect::Answer(self.0.response(answer.encode()))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What the session wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send this answer.
+    Answer(Frame),
+    /// Push this status to everybody who is told.
+    Push(StatusPush),
+    /// Throw away what was received, choose the transfer, and begin an upgrade. Answered by [`Event::Entered`].
+    Enter {
+        /// On whose behalf.
+        asker: Address,
+    },
+    /// Throw away what was received, and start to receive a file over this link. Answered by [`Event::Opened`].
+    Receive(UpgradeId, FileOffer),
+    /// Hand over the next chunk. Answered by [`Event::Stored`].
+    Store(Bytes),
+    /// The file is complete: compare size and MD5. Answered by [`Event::Finished`].
+    FinishReception(Md5Digest),
+    /// Throw away what was received.
+    Discard,
+    /// Fetch what is left of the file, have it checked, and start. Answered by [`Event::Decided`].
+    CheckAndStart(UpgradeId),
+    /// Throw away what was received and abandon the upgrade; nobody waits for its report.
+    GiveUp(UpgradeId, Failure),
+    /// The host has seen the report.
+    Acknowledge,
+}
+
+/// What became of an operation, and the engine's news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Of [`Effect::Enter`].
+    Entered(Result<(UpgradeId, Offered), Failure>),
+    /// Of [`Effect::Receive`].
+    Opened(Result<(), Failure>),
+    /// Of [`Effect::Store`].
+    Stored(Result<(), Failure>),
+    /// Of [`Effect::FinishReception`].
+    Finished(Result<(), Failure>),
+    /// Of [`Effect::CheckAndStart`].
+    Decided(Result<(), Rejection>),
+    /// The engine's status changed.
+    Status(View),
+}
+
+/// Why "check and start" did not start anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// The file could not be fetched, or the check failed.
+    CheckFailed(Failure),
+    /// The check passed, but the upgrade could not start.
+    StartFailed(Failure),
+}
+
+impl Rejection {
+    fn answer(&self) -> CheckAnswer {
+        match self {
+            Self::CheckFailed(_) => CheckAnswer::CheckFailed,
+            Self::StartFailed(_) => CheckAnswer::StartFailed,
+        }
+    }
+
+    fn failure(&self) -> &Failure {
+        match self {
+            Self::CheckFailed(failure) | Self::StartFailed(failure) => failure,
+        }
+    }
+}
+
+/// The session of the payload link. One upgrade at a time.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    view: View,
+    ftp_port: u16,
+    /// The upgrade whose report was acknowledged last; the status may show it for a moment longer.
+    acknowledged: Option<UpgradeId>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// The store is being cleared and the engine asked; the answer to "enter" waits.
+    Entering {
+        question: Question,
+        before: Option<UpgradeId>,
+    },
+    Entered(Entered),
+    Receiving(Receiving),
+    /// The whole file came over this link.
+    Received {
+        upgrade: Upgrade,
+        sequence: Sequence,
+        md5: Md5Digest,
+    },
+    Started(Started),
+    Concluded(Concluded),
+}
+
+/// An upgrade that is not yet started.
+#[derive(Debug)]
+struct Upgrade {
+    id: UpgradeId,
+    asker: Address,
+    offered: Offered,
+    /// When the host was heard last.
+    heard: Instant,
+}
+
+#[derive(Debug)]
+struct Entered {
+    upgrade: Upgrade,
+    /// The FTP port was told: the host uploads now, and is silent here.
+    port_told: bool,
+    /// Why the last reception failed.
+    failure: Option<Failure>,
+}
+
+/// A file comes over this link.
+#[derive(Debug)]
+struct Receiving {
+    upgrade: Upgrade,
+    offer: FileOffer,
+    sequence: Sequence,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The stage is being prepared; the answer to "DCFTP start" waits.
+    Opening(Question),
+    /// The next chunk is awaited.
+    Open,
+    /// A chunk was handed over; its answer waits.
+    Storing { question: Question, length: usize },
+    /// Size and MD5 are being compared; the answer to "DCFTP finish" waits.
+    Finishing { question: Question, md5: Md5Digest },
+}
+
+impl Session {
+    /// The session as it stands after a start of the daemon: an upgrade that runs goes on being reported, and so
+    /// does a report that was not acknowledged.
+    pub fn new(view: View, ftp_port: u16, now: Instant) -> Self {
+        let mut session = Self { state: State::Idle, view: View::default(), ftp_port, acknowledged: None };
+        session.adopt(view, now);
+        session
+    }
+
+    /// Whether nothing is going on and nothing is to be reported.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Takes the result of an operation, or news of the engine. A result that nobody waits for any more is ignored.
+    pub fn event(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        match event {
+            Event::Entered(result) => self.entered(result, now),
+            Event::Opened(result) => self.opened(result, now),
+            Event::Stored(result) => self.stored(result, now),
+            Event::Finished(result) => self.finished(result, now),
+            Event::Decided(result) => self.decided(result, now),
+            Event::Status(view) => self.status(view, now),
+        }
+    }
+
+    /// When [`Session::tick`] is to be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Entering { .. } => None,
+            State::Entered(entered) => Some(entered.silent_until()),
+            State::Receiving(Receiving { upgrade, step: Step::Open, .. }) | State::Received { upgrade, .. } => {
+                Some(upgrade.heard + SILENCE_LIMIT)
+            }
+            State::Receiving(_) => None,
+            State::Started(started) => Some(started.deadline()),
+            State::Concluded(concluded) => Some(concluded.deadline()),
+        }
+    }
+
+    /// Does what is due: pushes at 1 Hz, the answer that a host can't be kept waiting for any longer, giving up.
+    pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Vec::new();
+        }
+        match &mut self.state {
+            State::Started(started) => started.tick(&self.view, now),
+            State::Concluded(concluded) => concluded.tick(now),
+            _ => self.give_up(),
+        }
+    }
+
+    fn give_up(&mut self) -> Vec<Effect> {
+        let (upgrade, failure) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Entered(Entered { upgrade, failure, .. }) => (upgrade, failure),
+            State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => (upgrade, None),
+            other => {
+                self.state = other;
+                return Vec::new();
+            }
+        };
+        let silence = || Failure::new(FailureKind::Timeout, "the host fell silent before it started the upgrade");
+        self.acknowledged = Some(upgrade.id.clone());
+        vec![Effect::GiveUp(upgrade.id, failure.unwrap_or_else(silence))]
+    }
+
+    fn entered(&mut self, result: Result<(UpgradeId, Offered), Failure>, now: Instant) -> Vec<Effect> {
+        let (question, before) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Entering { question, before } => (question, before),
+            other => {
+                self.state = other;
+                return Vec::new();
+            }
+        };
+        match result {
+            Ok((id, offered)) => {
+                let answer = question.answer(Answer::Entered(offered));
+                let upgrade = Upgrade { id, asker: question.asker(), offered, heard: now };
+                self.state = State::Entered(Entered { upgrade, port_told: false, failure: None });
+                answer
+            }
+            Err(failure) => {
+                let mut effects = question.answer(Answer::EnterRefused);
+                if let Some(id) = before {
+                    self.acknowledged = Some(id.clone());
+                    effects.push(Effect::GiveUp(id, failure));
+                }
+                effects.extend(self.adopt(self.view.clone(), now));
+                effects
+            }
+        }
+    }
+
+    fn opened(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
+        let State::Receiving(receiving) = &mut self.state else { return Vec::new() };
+        let Step::Opening(question) = &receiving.step else { return Vec::new() };
+        receiving.upgrade.heard = now;
+        match result {
+            Ok(()) => {
+                let answer = question.answer(Answer::DcftpStarted);
+                receiving.step = Step::Open;
+                answer
+            }
+            Err(failure) => {
+                let answer = question.answer(Answer::Refused);
+                self.fail_reception(failure, answer, now)
+            }
+        }
+    }
+
+    fn stored(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
+        let State::Receiving(receiving) = &mut self.state else { return Vec::new() };
+        let Step::Storing { question, length } = &receiving.step else { return Vec::new() };
+        receiving.upgrade.heard = now;
+        match result {
+            Ok(()) => {
+                receiving.sequence.advance(*length);
+                let answer = question.answer(commands::taken(&receiving.sequence));
+                receiving.step = Step::Open;
+                answer
+            }
+            Err(failure) => {
+                let answer = question.answer(commands::failed(receiving.sequence.next()));
+                self.fail_reception(failure, answer, now)
+            }
+        }
+    }
+
+    fn finished(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
+        let receiving = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Receiving(receiving) => receiving,
+            other => {
+                self.state = other;
+                return Vec::new();
+            }
+        };
+        let Receiving { mut upgrade, offer, sequence, step } = receiving;
+        upgrade.heard = now;
+        match (step, result) {
+            (Step::Finishing { question, md5 }, Ok(())) => {
+                self.state = State::Received { upgrade, sequence, md5 };
+                question.answer(Answer::Done)
+            }
+            (Step::Finishing { question, .. }, Err(failure)) => {
+                let answer = question.answer(Answer::Refused);
+                self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Open });
+                self.fail_reception(failure, answer, now)
+            }
+            (step, _) => {
+                self.state = State::Receiving(Receiving { upgrade, offer, sequence, step });
+                Vec::new()
+            }
+        }
+    }
+
+    /// A reception that failed is over: the host is told, and may start it again unless the engine has ended the upgrade.
+    fn fail_reception(&mut self, failure: Failure, mut answer: Vec<Effect>, now: Instant) -> Vec<Effect> {
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Receiving(Receiving { upgrade, .. }) => State::Entered(Entered { upgrade, port_told: false, failure: Some(failure) }),
+            other => other,
+        };
+        answer.push(Effect::Discard);
+        answer.extend(self.adopt(self.view.clone(), now));
+        answer
+    }
+}
+
+impl Entered {
+    fn silent_until(&self) -> Instant {
+        self.upgrade.heard + if self.port_told { guess::UPLOAD_LIMIT } else { SILENCE_LIMIT }
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

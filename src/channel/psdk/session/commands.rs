@@ -1,0 +1,261 @@
+//! The cells of the table of docs/payload-link.md section 5b: one function a row, one match arm a column.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::super::message::{Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered};
+use super::reporting::Started;
+use super::{Effect, Entered, Question, Receiving, Session, State, Step, Upgrade};
+use crate::model::{Failure, FailureKind};
+use crate::package::digest::Md5Digest;
+use crate::transfer::dcftp::{Offer, Sequence};
+
+/// The answer to the chunk that was just taken.
+pub(super) fn taken(sequence: &Sequence) -> Answer {
+    Answer::DcftpData(Acknowledgement { result: DataResult::Taken, next: sequence.next() })
+}
+
+/// The last acknowledgement again.
+fn not_taken(sequence: &Sequence) -> Answer {
+    Answer::DcftpData(Acknowledgement { result: DataResult::NotTaken, next: sequence.next() })
+}
+
+/// Nothing is being received, or the reception failed before chunk `next`.
+pub(super) fn failed(next: u32) -> Answer {
+    Answer::DcftpData(Acknowledgement { result: DataResult::Failed, next })
+}
+
+impl Session {
+    /// Takes a command.
+    pub fn command(&mut self, question: Question, command: Command, now: Instant) -> Vec<Effect> {
+        match command {
+            Command::Version => question.answer(Answer::Version(self.view.version)),
+            Command::ServiceInfo => question.answer(Answer::ServiceInfo),
+            Command::Enter => self.enter(question),
+            Command::Transfer => self.transfer(&question, now),
+            Command::Check => self.check(question, now),
+            Command::Finish => self.finish_reporting(),
+            // In FTP mode DCFTP gets no answer (section 3).
+            Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) if self.offered() == Some(Offered::Ftp) => {
+                Vec::new()
+            }
+            Command::DcftpStart(offer) => self.dcftp_start(question, offer, now),
+            Command::DcftpData { sequence, data } => self.dcftp_data(question, sequence, data, now),
+            Command::DcftpFinish(md5) => self.dcftp_finish(question, md5, now),
+        }
+    }
+
+    /// Takes a command whose fields do not fit its payload: nothing changes, and the answer is the failure code.
+    pub fn malformed(&self, question: &Question, malformed: Malformed) -> Vec<Effect> {
+        match malformed {
+            Malformed::Enter => question.answer(Answer::EnterRefused),
+            _ if self.offered() == Some(Offered::Ftp) => Vec::new(),
+            Malformed::DcftpStart | Malformed::DcftpFinish => question.answer(Answer::Refused),
+            Malformed::DcftpData => question.answer(failed(self.sequence().map_or(0, Sequence::next))),
+        }
+    }
+
+    /// How the file of the upgrade at hand comes, once that is decided.
+    fn offered(&self) -> Option<Offered> {
+        match &self.state {
+            State::Entered(Entered { upgrade, .. }) => Some(upgrade.offered),
+            State::Receiving(_) | State::Received { .. } => Some(Offered::Dcftp),
+            State::Started(started) => Some(started.offered()),
+            State::Idle | State::Entering { .. } | State::Concluded(_) => None,
+        }
+    }
+
+    fn sequence(&self) -> Option<&Sequence> {
+        match &self.state {
+            State::Receiving(Receiving { sequence, .. }) | State::Received { sequence, .. } => Some(sequence),
+            _ => None,
+        }
+    }
+
+    /// `83`
+    fn enter(&mut self, question: Question) -> Vec<Effect> {
+        let before = match &mut self.state {
+            State::Idle | State::Concluded(_) => None,
+            State::Entering { question: first, .. } if first.asker() == question.asker() => {
+                *first = question;
+                return Vec::new();
+            }
+            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. }
+                if upgrade.asker == question.asker() =>
+            {
+                Some(upgrade.id.clone())
+            }
+            _ => return question.answer(Answer::EnterRefused),
+        };
+        let asker = question.asker();
+        self.state = State::Entering { question, before };
+        vec![Effect::Enter { asker }]
+    }
+
+    /// `2A 01`
+    fn dcftp_start(&mut self, question: Question, offer: FileOffer, now: Instant) -> Vec<Effect> {
+        let upgrade = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Receiving(mut receiving) if receiving.is_fresh(&offer) => {
+                let answer = receiving.restart(question, now);
+                self.state = State::Receiving(receiving);
+                return answer;
+            }
+            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
+                upgrade
+            }
+            other => {
+                self.state = other;
+                return question.answer(Answer::Refused);
+            }
+        };
+        let effect = Effect::Receive(upgrade.id.clone(), offer.clone());
+        let sequence = Sequence::new(u64::from(offer.size));
+        let upgrade = Upgrade { heard: now, ..upgrade };
+        self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Opening(question) });
+        vec![effect]
+    }
+
+    /// `2A 02`
+    fn dcftp_data(&mut self, question: Question, number: u32, data: Bytes, now: Instant) -> Vec<Effect> {
+        match &mut self.state {
+            State::Receiving(receiving) => {
+                receiving.upgrade.heard = now;
+                match receiving.offer(&question, number, data.len()) {
+                    Chunk::Store => {
+                        receiving.step = Step::Storing { question, length: data.len() };
+                        vec![Effect::Store(data)]
+                    }
+                    Chunk::Joined => Vec::new(),
+                    Chunk::Answer(answer) => question.answer(answer),
+                    Chunk::TooMuch => self.refuse_excess(&question, now),
+                }
+            }
+            State::Received { upgrade, sequence, .. } => {
+                upgrade.heard = now;
+                question.answer(late(sequence, number))
+            }
+            _ => question.answer(failed(0)),
+        }
+    }
+
+    fn refuse_excess(&mut self, question: &Question, now: Instant) -> Vec<Effect> {
+        let answer = question.answer(failed(self.sequence().map_or(0, Sequence::next)));
+        let excess = Failure::new(FailureKind::TransferFailed, "the host sent more bytes than it had announced");
+        self.fail_reception(excess, answer, now)
+    }
+
+    /// `2A 03`
+    fn dcftp_finish(&mut self, question: Question, md5: Md5Digest, now: Instant) -> Vec<Effect> {
+        match &mut self.state {
+            State::Receiving(Receiving { upgrade, step: step @ Step::Open, .. }) => {
+                upgrade.heard = now;
+                *step = Step::Finishing { question, md5 };
+                vec![Effect::FinishReception(md5)]
+            }
+            State::Receiving(Receiving { step: Step::Finishing { question: first, md5: announced }, .. }) if *announced == md5 => {
+                *first = question;
+                Vec::new()
+            }
+            State::Received { upgrade, md5: received, .. } if *received == md5 => {
+                upgrade.heard = now;
+                question.answer(Answer::Done)
+            }
+            _ => question.answer(Answer::Refused),
+        }
+    }
+
+    /// `84`
+    fn transfer(&mut self, question: &Question, now: Instant) -> Vec<Effect> {
+        let port = Answer::FtpPort(self.ftp_port);
+        question.answer(match &mut self.state {
+            State::Entered(entered) if entered.upgrade.offered == Offered::Ftp => {
+                entered.upgrade.heard = now;
+                entered.port_told = true;
+                port
+            }
+            State::Received { upgrade, .. } => {
+                upgrade.heard = now;
+                Answer::Done
+            }
+            State::Started(started) if started.offered() == Offered::Ftp => port,
+            State::Started(_) => Answer::Done,
+            State::Idle | State::Entering { .. } | State::Entered(_) | State::Receiving(_) | State::Concluded(_) => Answer::Refused,
+        })
+    }
+
+    /// `85`
+    fn check(&mut self, question: Question, now: Instant) -> Vec<Effect> {
+        let upgrade = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Entered(Entered { upgrade, .. }) if upgrade.offered == Offered::Ftp => upgrade,
+            State::Received { upgrade, .. } => upgrade,
+            State::Started(mut started) => {
+                let answer = started.ask_again(question);
+                self.state = State::Started(started);
+                return answer;
+            }
+            other => {
+                self.state = other;
+                return question.answer(Answer::Check(CheckAnswer::CheckFailed));
+            }
+        };
+        let mut effects = vec![Effect::CheckAndStart(upgrade.id.clone())];
+        let (started, push) = Started::at_check(upgrade.id, upgrade.offered, question, &self.view, now);
+        self.state = State::Started(started);
+        effects.push(push);
+        effects
+    }
+
+    /// `41 04`
+    fn finish_reporting(&mut self) -> Vec<Effect> {
+        let State::Concluded(concluded) = &self.state else { return Vec::new() };
+        self.acknowledged = Some(concluded.id().clone());
+        self.state = State::Idle;
+        vec![Effect::Acknowledge]
+    }
+}
+
+/// What becomes of a chunk.
+enum Chunk {
+    Store,
+    /// The same chunk is being stored; its answer goes to whoever asked last.
+    Joined,
+    Answer(Answer),
+    TooMuch,
+}
+
+impl Receiving {
+    /// Whether this is the file of `offer`, with no byte of it there yet.
+    fn is_fresh(&self, offer: &FileOffer) -> bool {
+        self.offer == *offer && self.sequence.is_untouched() && matches!(self.step, Step::Opening(_) | Step::Open)
+    }
+
+    fn restart(&mut self, question: Question, now: Instant) -> Vec<Effect> {
+        self.upgrade.heard = now;
+        match &mut self.step {
+            Step::Opening(first) => {
+                *first = question;
+                Vec::new()
+            }
+            _ => question.answer(Answer::DcftpStarted),
+        }
+    }
+
+    fn offer(&mut self, question: &Question, number: u32, length: usize) -> Chunk {
+        match (&mut self.step, self.sequence.offer(number, length)) {
+            (Step::Open, Offer::Next) => Chunk::Store,
+            (Step::Open, Offer::TooMuch) => Chunk::TooMuch,
+            (Step::Storing { question: first, .. }, Offer::Next) => {
+                *first = question.clone();
+                Chunk::Joined
+            }
+            (Step::Finishing { .. }, _) => Chunk::Answer(late(&self.sequence, number)),
+            (Step::Open | Step::Opening(_) | Step::Storing { .. }, _) => Chunk::Answer(not_taken(&self.sequence)),
+        }
+    }
+}
+
+/// The answer to a chunk after the end: a repeated one has its last acknowledgement again, a new one is refused.
+fn late(sequence: &Sequence, number: u32) -> Answer {
+    if number < sequence.next() { not_taken(sequence) } else { failed(sequence.next()) }
+}

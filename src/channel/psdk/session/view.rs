@@ -1,0 +1,82 @@
+//! What the session sees of the engine's status: the upgrade of its own channel, and that channel's report.
+
+use super::super::message::{Reason, StatusPush};
+use crate::model::{Channel, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId};
+use crate::package::version::Version;
+
+/// The engine's status as far as it concerns the payload link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The version that runs.
+    pub version: Option<Version>,
+    /// The upgrade that runs, if a host of this link asked for it.
+    pub work: Option<Work>,
+    /// The report that a host of this link has not acknowledged.
+    pub report: Option<PendingReport>,
+}
+
+/// An upgrade that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The upgrade.
+    pub id: UpgradeId,
+    /// How its file came.
+    pub transfer: TransferKind,
+    /// Where it is.
+    pub phase: Phase,
+    /// Percent of the file that was received.
+    pub received: u8,
+    /// Seconds until the deadline of the phase, where it has one.
+    pub seconds_left: Option<u64>,
+}
+
+/// A report that waits for its receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingReport {
+    /// The upgrade.
+    pub id: UpgradeId,
+    /// How it ended, in the peer's words.
+    pub result: StatusPush,
+}
+
+impl From<&Status> for View {
+    fn from(status: &Status) -> Self {
+        let ours = |upgrade: &&CurrentUpgrade| upgrade.request.channel == Channel::Psdk;
+        Self {
+            version: status.installed.version,
+            work: status.upgrade.as_ref().filter(ours).map(|upgrade| Work::new(upgrade, status.phase)),
+            report: status.unacknowledged.iter().rfind(|report| report.request.channel == Channel::Psdk).map(PendingReport::from),
+        }
+    }
+}
+
+impl Work {
+    fn new(upgrade: &CurrentUpgrade, phase: Phase) -> Self {
+        Self {
+            id: upgrade.id.clone(),
+            transfer: upgrade.request.transfer,
+            phase,
+            received: upgrade.progress.percent(),
+            seconds_left: upgrade.seconds_left,
+        }
+    }
+
+    /// Whether the point of no return to the host is passed: it has asked for the check, and waits for the end.
+    pub(super) fn is_started(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Preparing | Phase::Receiving | Phase::Concluded => false,
+            Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting | Phase::Trial | Phase::Reverting => true,
+        }
+    }
+}
+
+impl From<&Report> for PendingReport {
+    fn from(report: &Report) -> Self {
+        let reason = || report.failure.as_ref().map_or(Reason::Failure, |failure| failure.kind.into());
+        let result = match report.outcome {
+            Outcome::Succeeded => StatusPush::Succeeded,
+            Outcome::Failed | Outcome::RolledBack => StatusPush::Failed(reason()),
+        };
+        Self { id: report.id.clone(), result }
+    }
+}

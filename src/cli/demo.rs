@@ -1,0 +1,107 @@
+//! `uplift demo`: the main job in a sandbox, through this very binary: a payload, its daemon and FTP server, and a simulated
+//! aircraft with Assistant 2 that upgrades it over FTP and then over DCFTP.
+
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::package::version::Version;
+use crate::sim::aircraft::narrator::Narrator;
+use crate::sim::aircraft::{self, Options, Verdict, Via};
+use crate::sim::line::{Line, LineOptions, Port, PtyLine};
+use crate::sim::sandbox::{Sandbox, free_address};
+
+/// Speed of the simulated serial line in bits a second; the fastest that is usual.
+const BAUD: u32 = 921_600;
+
+/// One upgrade of the demonstration.
+struct Round {
+    via: Via,
+    name: &'static str,
+    version: [u8; 4],
+    size: u64,
+}
+
+/// FTP takes megabytes in no time; the serial line takes three seconds for a quarter of one.
+const ROUNDS: [Round; 2] = [
+    Round { via: Via::Ftp, name: "FTP", version: [2, 0, 0, 0], size: 32 << 20 },
+    Round { via: Via::Dcftp, name: "DCFTP, over a serial line of 921600 baud", version: [3, 0, 0, 0], size: 192 << 10 },
+];
+
+/// Runs the demonstration.
+pub(super) fn run() -> anyhow::Result<()> {
+    let began = Instant::now();
+    let uplift = std::env::current_exe().context("this program's own path is unknown")?;
+    let mut sandbox = Sandbox::new(&uplift)?;
+    println!("A payload in {}: program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.", sandbox.root().display());
+    set_up(&mut sandbox)?;
+    let mut verdicts = Vec::new();
+    for round in &ROUNDS {
+        let version = Version::new(round.version).context("the rounds' versions are right")?;
+        println!("\nUpgrade to {version} by {}", round.name);
+        let verdict = upgrade(&mut sandbox, round, version)?;
+        ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);
+        verdicts.push((version, verdict));
+    }
+    println!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?);
+    print_times(&verdicts);
+    println!("The daemon's own words:");
+    let history = sandbox.command(&["history"]).output()?;
+    String::from_utf8_lossy(&history.stdout).lines().for_each(|line| println!("  {line}"));
+    println!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn set_up(sandbox: &mut Sandbox) -> anyhow::Result<()> {
+    let ftp = free_address()?;
+    let root = sandbox.root().display().to_string();
+    let sections = format!(
+        r#"
+[link]
+device = "{root}/run/ttyPayload"
+baud = {BAUD}
+[ftp]
+address = "{ftp}"
+[ftp_server]
+listen = "{ftp}"
+home = "{root}/upgrade"
+keep_free = 0
+"#
+    );
+    sandbox.install_by_hand(Version::new([1, 0, 0, 0]).context("a version")?)?;
+    sandbox.configure(&sandbox.restart_line(), &sections)?;
+    sandbox.start_program()?;
+    sandbox.start_ftp_server()?;
+    sandbox.start_daemon()
+}
+
+fn upgrade(sandbox: &mut Sandbox, round: &Round, version: Version) -> anyhow::Result<Verdict> {
+    let options = Options { via: round.via, ..Options::new(sandbox.firmware(version, Some(round.size))?) };
+    let port = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
+    let line = Line::new(Port::made(port), &LineOptions { baud: Some(BAUD), ..LineOptions::default() });
+    // The aircraft can't see the daemon's choice in advance: without the FTP server DCFTP is what the daemon offers.
+    if round.via == Via::Dcftp {
+        sandbox.kill_ftp_server();
+    }
+    let aircraft = thread::spawn(move || {
+        let mut narrator = Narrator::default();
+        aircraft::run(&options, line, &mut |step| narrator.tell(step))
+    });
+    let restarted = sandbox.wait_for_restart_request().and_then(|()| sandbox.reboot());
+    let Ok(verdict) = aircraft.join() else { bail!("the simulated aircraft crashed") };
+    restarted.with_context(|| format!("the aircraft says: {}", verdict.message))?;
+    Ok(verdict)
+}
+
+fn print_times(verdicts: &[(Version, Verdict)]) {
+    let Some((_, first)) = verdicts.first() else { return };
+    let versions: String = verdicts.iter().map(|(version, _)| format!("{version:>15}")).collect();
+    println!("  {:<10}{versions}", "");
+    for phase in &first.phases {
+        let name = format!("{:?}", phase.stage).to_lowercase();
+        let times = verdicts.iter().filter_map(|(_, verdict)| verdict.time_of(phase.stage));
+        let times: String = times.map(|time| format!("{:>15.3}", time.as_secs_f64())).collect();
+        println!("  {name:<10}{times}");
+    }
+}

@@ -1,0 +1,132 @@
+//! How statuses and reports look to a person. Pure: text from values.
+
+use std::fmt::Write as _;
+
+use crate::model::{Outcome, Phase, Progress, Report, RunningEvidence, Status};
+
+/// Width of the bar of the live view, in characters.
+const BAR_WIDTH: usize = 30;
+
+/// The status in a few aligned lines.
+pub(super) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let version = status.installed.version.map_or_else(|| "version unknown".into(), |version| version.to_string());
+    line(&mut text, "Program", &format!("{} {version}, {}", status.installed.product, status.installed.path.display()));
+    if status.installed.digest.is_none() {
+        line(&mut text, "", "no program is installed yet");
+    }
+    line(&mut text, "Phase", &phase(status));
+    if let Some(upgrade) = &status.upgrade {
+        let package = upgrade.package.as_ref().map(|package| format!("{}, ", package.file_name)).unwrap_or_default();
+        let request = &upgrade.request;
+        line(&mut text, "Upgrade", &format!("{package}asked for by {} ({}), {}", request.channel, request.requester, request.transfer));
+    }
+    if !status.link.device.is_empty() {
+        let baud = status.link.baud.map(|baud| format!(" at {baud} baud")).unwrap_or_default();
+        line(&mut text, "Link", &format!("{}{baud}: {}", status.link.device, status.link.state));
+        if let Some(notice) = &status.link.notice {
+            line(&mut text, "", notice);
+        }
+    }
+    match &status.last {
+        Some(report) => line(&mut text, "Last", &report_line(report)),
+        None => line(&mut text, "Last", "no upgrade yet"),
+    }
+    for report in &status.unacknowledged {
+        line(&mut text, "Pending", &format!("the report for {} is repeated until it is acknowledged", report.request.channel));
+    }
+    for notice in &status.notices {
+        line(&mut text, "Notice", notice);
+    }
+    text
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "{label:>8}  {value}");
+}
+
+fn phase(status: &Status) -> String {
+    match &status.upgrade {
+        Some(upgrade) if status.phase == Phase::Receiving => {
+            let Progress { done, total } = upgrade.progress;
+            format!("{} {} {} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
+        }
+        Some(upgrade) => match upgrade.seconds_left {
+            Some(seconds) => format!("{}, at most {seconds} s", status.phase),
+            None => status.phase.to_string(),
+        },
+        None => status.phase.to_string(),
+    }
+}
+
+fn bar(progress: Progress) -> String {
+    let percent = usize::from(progress.percent());
+    let full = percent * BAR_WIDTH / 100;
+    format!("[{}{}] {percent} %", "#".repeat(full), "-".repeat(BAR_WIDTH - full))
+}
+
+/// Bytes with a unit that keeps the number short.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, size)| bytes >= *size) {
+        Some((unit, size)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// One upgrade in one line.
+pub(super) fn report_line(report: &Report) -> String {
+    let from = report.from.map_or_else(|| "unknown version".into(), |version| version.to_string());
+    let to = report.package.as_ref().map_or_else(|| "?".into(), |package| package.version.to_string());
+    let mut text = format!("{} {from} -> {to} over {}: {}", report.ended, report.request.transfer, report.outcome);
+    if let Some(failure) = &report.failure {
+        let _ = write!(text, ", {}: {failure}", failure.kind);
+    }
+    text
+}
+
+/// A report as `uplift install` prints it at its end.
+pub(super) fn report(report: &Report) -> String {
+    let mut text = report_line(report);
+    text.push('\n');
+    if report.outcome == Outcome::Succeeded {
+        let evidence = match report.evidence.as_ref().map(|evidence| evidence.running) {
+            Some(RunningEvidence::Verified) => "the unit is active and runs the installed digest",
+            Some(RunningEvidence::NoUnit) => {
+                "the installed digest is at the path after a restart; no unit is named, so the process was not looked at"
+            }
+            Some(RunningEvidence::Contradicted) | None => "none",
+        };
+        let _ = writeln!(text, "evidence: {evidence}");
+    }
+    let phases: Vec<String> = report
+        .phases
+        .iter()
+        .map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000))
+        .collect();
+    let _ = writeln!(text, "phases: {}", phases.join(", "));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_keep_one_decimal() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(64 << 20), "64.0 MiB");
+        assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
+    }
+
+    #[test]
+    fn a_bar_is_always_as_wide() {
+        for done in 0..=100 {
+            let text = bar(Progress { done, total: 100 });
+            assert_eq!(text.find(']'), Some(BAR_WIDTH + 1));
+        }
+    }
+}

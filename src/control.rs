@@ -1,0 +1,73 @@
+//! The local socket: requests in, status and progress out (docs/control-protocol.md).
+//!
+//! One JSON object a line in both directions over a UNIX stream socket. Who may connect is the socket's mode; who did is
+//! written into the upgrade. The room knows the engine's handle, and neither files nor the machine.
+
+mod client;
+mod server;
+
+pub use client::{Client, ClientError};
+pub(crate) use server::bind;
+pub use server::serve;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Failure, Report, Status};
+
+/// Longest line in either direction; a longer one ends the connection.
+pub const LONGEST_LINE: usize = 1 << 20;
+
+/// What a client asks; one a line. A connection may ask one thing after the other.
+///
+/// | `request` | fields | answers |
+/// |---|---|---|
+/// | `status` | – | one `status` |
+/// | `watch` | – | a `status` now and after each change, until the client closes |
+/// | `history` | – | one `history` |
+/// | `install` | `file_name`, `size` | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ControlRequest {
+    /// The status, once.
+    Status,
+    /// The status now and after each change.
+    Watch,
+    /// The last reports.
+    History,
+    /// Installs a file whose bytes follow.
+    Install {
+        /// The file's name, `Product_Vaa.bb.cc.dd.bin`.
+        file_name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+/// What the daemon answers; one a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "lives for one line")]
+pub enum ControlAnswer {
+    /// The status.
+    Status {
+        /// As in `uplift status --json`.
+        status: Status,
+    },
+    /// The last reports, oldest first.
+    History {
+        /// As in `uplift history --json`.
+        reports: Vec<Report>,
+    },
+    /// The request to install was accepted; send the bytes now.
+    Send,
+    /// The upgrade ended.
+    Report {
+        /// How.
+        report: Report,
+    },
+    /// The request failed; the connection ends.
+    Failure {
+        /// Why.
+        failure: Failure,
+    },
+}

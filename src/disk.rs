@@ -1,0 +1,189 @@
+//! The few file-system operations that durability hangs on, behind one narrow door.
+//!
+//! The stage, the target and the journal change files only through a [`Disk`], so that a test can make any single
+//! operation fail, or write them all down and ask what a power cut between two of them leaves. An [`Operation`] is data
+//! for the same reason. Reading needs no door. The room must not know what the files are for.
+//!
+//! Blocking, on purpose: what must survive never goes through `tokio::fs` (design section 7).
+
+#[cfg(test)]
+pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod mounted;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, RenameFlags};
+use xattr::FileExt as _;
+
+/// Mode of a directory that others may pass through but not change.
+pub(crate) const DIRECTORY_MODE: u32 = 0o755;
+/// Mode of a file that is nobody's business yet.
+pub(crate) const PRIVATE_MODE: u32 = 0o600;
+/// Mode of a file that a person may read.
+const READABLE_MODE: u32 = 0o644;
+
+/// One change of the file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Operation<'a> {
+    /// Makes a directory of [`DIRECTORY_MODE`], whatever the umask.
+    MakeDirectory { path: &'a Path },
+    /// Allocates the blocks of a file that will have `size` bytes.
+    Allocate { file: &'a File, size: u64 },
+    /// Writes all bytes at the file's position.
+    Write { file: &'a File, bytes: &'a [u8] },
+    /// Makes the file's data durable, and what is needed to read it.
+    SyncData { file: &'a File },
+    /// Makes the file durable: data, owner, mode, attributes. Not its name.
+    Sync { file: &'a File },
+    /// Makes the names in a directory durable.
+    SyncDirectory { path: &'a Path },
+    /// Sets owner and group. The kernel clears file capabilities and the set-id bits.
+    SetOwner { file: &'a File, user: u32, group: u32 },
+    /// Sets the mode bits.
+    SetMode { file: &'a File, mode: u32 },
+    /// Sets an extended attribute.
+    SetAttribute { file: &'a File, name: &'a OsStr, value: &'a [u8] },
+    /// Swaps two names in one step; both exist before and after.
+    Exchange { one: &'a Path, other: &'a Path },
+    /// Renames, replacing what had the new name in one step.
+    Rename { from: &'a Path, to: &'a Path },
+    /// Renames, and fails with `AlreadyExists` if the new name is taken.
+    RenameToFree { from: &'a Path, to: &'a Path },
+    /// Gives a file a second name.
+    Link { original: &'a Path, name: &'a Path },
+    /// Removes a name.
+    Remove { path: &'a Path },
+}
+
+/// Who carries out the operations.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    /// Creates a file that does not exist yet, open for reading and writing.
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File>;
+
+    /// Carries out one operation.
+    fn apply(&self, operation: Operation<'_>) -> io::Result<()>;
+}
+
+/// The real disk: one system call an operation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+    }
+
+    fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
+        match operation {
+            Operation::MakeDirectory { path } => make_directory(path),
+            Operation::Allocate { file, size } => allocate(file, size),
+            Operation::Write { mut file, bytes } => file.write_all(bytes),
+            Operation::SyncData { file } => file.sync_data(),
+            Operation::Sync { file } => file.sync_all(),
+            Operation::SyncDirectory { path } => sync_directory(path),
+            Operation::SetOwner { file, user, group } => std::os::unix::fs::fchown(file, Some(user), Some(group)),
+            Operation::SetMode { file, mode } => file.set_permissions(Permissions::from_mode(mode)),
+            Operation::SetAttribute { file, name, value } => file.set_xattr(name, value),
+            Operation::Exchange { one, other } => rename_with(RenameFlags::RENAME_EXCHANGE, one, other),
+            Operation::Rename { from, to } => fs::rename(from, to),
+            Operation::RenameToFree { from, to } => rename_with(RenameFlags::RENAME_NOREPLACE, from, to),
+            Operation::Link { original, name } => fs::hard_link(original, name),
+            Operation::Remove { path } => fs::remove_file(path),
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+}
+
+/// A size that this machine's call can't express is as good as no support by the file system.
+fn allocate(file: &File, size: u64) -> io::Result<()> {
+    let size = size.try_into().map_err(|_| Errno::EOPNOTSUPP)?;
+    Ok(nix::fcntl::fallocate(file, FallocateFlags::empty(), 0, size)?)
+}
+
+/// Some network file systems have no sync of a directory and say `EINVAL`: their renames are as durable as they get.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?;
+    match directory.sync_all() {
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
+        result => result,
+    }
+}
+
+fn rename_with(flags: RenameFlags, from: &Path, to: &Path) -> io::Result<()> {
+    Ok(nix::fcntl::renameat2(AT_FDCWD, from, AT_FDCWD, to, flags)?)
+}
+
+/// Removes a name that may be gone already.
+pub(crate) fn remove_if_present(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.apply(Operation::Remove { path }) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes a small file so that its name always stands for the old or the new content, complete, and the new content is
+/// durable on return. The mode is 0644. One writer a name: what an earlier, interrupted writer left is replaced.
+pub(crate) fn write_atomic(disk: &dyn Disk, directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = directory.join(format!("{name}.new"));
+    remove_if_present(disk, &temporary)?;
+    let file = disk.create(&temporary, READABLE_MODE)?;
+    let written = disk
+        .apply(Operation::Write { file: &file, bytes })
+        .and_then(|()| disk.apply(Operation::Sync { file: &file }))
+        .and_then(|()| disk.apply(Operation::Rename { from: &temporary, to: &directory.join(name) }));
+    if let Err(error) = written {
+        // The first error is the one to tell; a temporary file that stays is replaced by the next writer.
+        let _ = disk.apply(Operation::Remove { path: &temporary });
+        return Err(error);
+    }
+    disk.apply(Operation::SyncDirectory { path: directory })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::faulty::FaultyDisk;
+    use super::*;
+
+    #[test]
+    fn an_atomic_write_replaces_the_content_and_leaves_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::File::create(directory.path().join("state.json.new")).unwrap();
+        for content in ["first", "second"] {
+            write_atomic(&LocalDisk, directory.path(), "state.json", content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(directory.path().join("state.json")).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_atomic_write_syncs_the_file_before_and_the_directory_after_the_rename() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::sound();
+        write_atomic(&disk, directory.path(), "state.json", b"content").unwrap();
+        assert_eq!(disk.log(), ["Remove", "create", "Write", "Sync", "Rename", "SyncDirectory"]);
+    }
+
+    #[test]
+    fn a_failed_atomic_write_leaves_the_old_content_and_no_temporary_file() {
+        for step in ["create", "Write", "Sync", "Rename"] {
+            let directory = tempfile::tempdir().unwrap();
+            write_atomic(&LocalDisk, directory.path(), "state.json", b"old").unwrap();
+            let disk = FaultyDisk::failing(step, Errno::EIO);
+            let error = write_atomic(&disk, directory.path(), "state.json", b"new").unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32), "{step}");
+            assert_eq!(fs::read_to_string(directory.path().join("state.json")).unwrap(), "old", "{step}");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{step}");
+        }
+    }
+}

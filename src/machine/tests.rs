@@ -1,0 +1,248 @@
+use super::*;
+use crate::model::{Channel, RunningEvidence, TransferKind};
+use crate::package::digest::FileDigest;
+
+fn upgrade(requester: &str, id: &str) -> Upgrade {
+    Upgrade {
+        id: UpgradeId(id.into()),
+        request: Request { channel: Channel::Psdk, requester: requester.into(), transfer: TransferKind::Ftp },
+        from: Version::new([1, 0, 0, 0]),
+        began: "2026-01-01T00:00:00Z".into(),
+        phases: Vec::new(),
+    }
+}
+
+fn package() -> PackageSummary {
+    PackageSummary {
+        file_name: "P_V02.00.00.00.bin".into(),
+        product: "P".into(),
+        version: Version::new([2, 0, 0, 0]).unwrap(),
+        size: 1,
+        file_digest: FileDigest([2; 32]),
+        program_digest: NEW,
+    }
+}
+
+const OLD: ProgramDigest = ProgramDigest([1; 32]);
+const NEW: ProgramDigest = ProgramDigest([2; 32]);
+
+fn origin(boot: &str) -> Origin {
+    Origin { boot_id: boot.into(), invocation: None }
+}
+
+fn swap() -> Swap {
+    Swap { package: package(), old: Some(OLD), origin: origin("before") }
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Unhealthy, "it failed")
+}
+
+fn evidence() -> Evidence {
+    Evidence { restarted: true, digest_at_path: true, running: RunningEvidence::NoUnit }
+}
+
+fn states() -> Vec<(&'static str, State)> {
+    let (upgrade, swap, failure) = (upgrade("0xed", "first"), swap(), failure());
+    let conclusion = Conclusion { package: Some(package()), outcome: Outcome::Succeeded, failure: None, evidence: Some(evidence()) };
+    vec![
+        ("idle", State::Idle),
+        ("preparing", State::Preparing { upgrade: upgrade.clone() }),
+        ("receiving", State::Receiving { upgrade: upgrade.clone() }),
+        ("checking", State::Checking { upgrade: upgrade.clone() }),
+        ("ready", State::Ready { upgrade: upgrade.clone(), package: package() }),
+        ("installing", State::Installing { upgrade: upgrade.clone(), swap: swap.clone() }),
+        ("restarting", State::Restarting { upgrade: upgrade.clone(), swap: swap.clone() }),
+        ("trial", State::Trial { upgrade: upgrade.clone(), swap: swap.clone() }),
+        ("reverting", State::Reverting { upgrade: upgrade.clone(), swap: swap.clone(), failure: failure.clone() }),
+        ("restarting-back", State::RestartingBack { upgrade: upgrade.clone(), swap, failure }),
+        ("concluded", State::Concluded { upgrade, conclusion }),
+    ]
+}
+
+fn events() -> Vec<(&'static str, Event)> {
+    vec![
+        ("begin", Event::Begin(upgrade("0xed", "second"))),
+        ("begin (other requester)", Event::Begin(upgrade("0x2a", "second"))),
+        ("receive", Event::Receive),
+        ("received", Event::Received),
+        ("check passed", Event::CheckPassed(package())),
+        ("fail", Event::Fail(failure())),
+        ("start", Event::Start { old: Some(OLD), origin: origin("before") }),
+        ("swapped", Event::Swapped),
+        ("swap failed", Event::SwapFailed(failure())),
+        ("restarted", Event::Restarted),
+        ("restart failed", Event::RestartFailed(failure())),
+        ("healthy", Event::Healthy(evidence())),
+        ("unhealthy", Event::Unhealthy(failure())),
+        ("reverted", Event::Reverted { restart_from: None }),
+        ("reverted, restart needed", Event::Reverted { restart_from: Some(origin("after")) }),
+        ("revert failed", Event::RevertFailed(failure())),
+        ("acknowledge", Event::Acknowledge),
+    ]
+}
+
+fn name_of(state: &State) -> &'static str {
+    let same = |other: &State| std::mem::discriminant(other) == std::mem::discriminant(state);
+    states().into_iter().find(|(_, other)| same(other)).map(|(name, _)| name).unwrap()
+}
+
+fn outcome_of(state: &State) -> String {
+    match state {
+        State::Concluded { conclusion, .. } => format!("concluded ({})", conclusion.outcome),
+        state => name_of(state).to_owned(),
+    }
+}
+
+fn kebab(actions: &[Action]) -> String {
+    let names = actions.iter().map(|action| match action {
+        Action::EmptyStage => "empty stage",
+        Action::Record => "record",
+        Action::Check => "check",
+        Action::Swap => "swap",
+        Action::Restart => "restart",
+        Action::Try => "try",
+        Action::SwapBack => "swap back",
+        Action::Report => "report",
+        Action::Forget => "forget",
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Every transition that is allowed, as the rows of docs/machine.md.
+fn table() -> String {
+    let mut rows = String::from("| state | event | next | actions |\n|---|---|---|---|\n");
+    for (from, state) in states() {
+        for (name, event) in events() {
+            if let Ok((next, actions)) = state.clone().step(event) {
+                rows.push_str(&format!("| {from} | {name} | {} | {} |\n", outcome_of(&next), kebab(&actions)));
+            }
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_documented_table_is_the_code() {
+    let document = include_str!("../../docs/machine.md");
+    assert!(document.contains(&table()), "docs/machine.md does not have this table:\n{}", table());
+}
+
+#[test]
+fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
+    for (from, state) in states() {
+        for (name, event) in events() {
+            if let Err(refused) = state.clone().step(event.clone()) {
+                assert_eq!(refused.state, state, "{from} × {name}");
+                let expected = match event {
+                    Event::Begin(_) => FailureKind::Busy,
+                    Event::Receive | Event::Received | Event::Start { .. } | Event::Fail(_) => FailureKind::Cancelled,
+                    _ => FailureKind::Internal,
+                };
+                assert_eq!(refused.failure.kind, expected, "{from} × {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_its_name_until_it_is_started_over() {
+    for (from, state) in states() {
+        let before = state.upgrade().map(|upgrade| upgrade.id.clone());
+        for (name, event) in events() {
+            let begins = matches!(event, Event::Begin(_));
+            let Ok((next, _)) = state.clone().step(event) else { continue };
+            let after = next.upgrade().map(|upgrade| upgrade.id.clone());
+            if !begins && next != State::Idle {
+                assert_eq!(after, before, "{from} × {name}");
+            }
+            if begins {
+                let expected = if from == "preparing" { "first" } else { "second" };
+                assert_eq!(after, Some(UpgradeId(expected.into())), "{from} × {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_swapped_or_restarted_before_it_is_recorded() {
+    for (_, state) in states() {
+        for (_, event) in events() {
+            let Ok((_, actions)) = state.clone().step(event) else { continue };
+            for dangerous in [Action::Swap, Action::SwapBack, Action::Restart, Action::Try] {
+                if let Some(place) = actions.iter().position(|action| *action == dangerous) {
+                    assert!(actions[..place].contains(&Action::Record), "{actions:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The table of `State::resume`, each row with both ways a restart can be seen.
+#[test]
+fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
+    let foreign = Some(ProgramDigest([9; 32]));
+    let rows = [
+        ("idle", foreign, false, "idle"),
+        ("preparing", Some(OLD), false, "concluded (failed)"),
+        ("receiving", Some(OLD), true, "concluded (failed)"),
+        ("checking", Some(OLD), false, "concluded (failed)"),
+        ("ready", Some(OLD), true, "concluded (failed)"),
+        ("installing", Some(OLD), false, "concluded (failed)"),
+        ("installing", Some(OLD), true, "concluded (failed)"),
+        ("installing", Some(NEW), false, "restarting"),
+        ("installing", Some(NEW), true, "trial"),
+        ("installing", foreign, true, "concluded (failed)"),
+        ("installing", None, true, "concluded (failed)"),
+        ("restarting", Some(NEW), false, "restarting"),
+        ("restarting", Some(NEW), true, "trial"),
+        ("restarting", Some(OLD), false, "concluded (rolled back)"),
+        ("restarting", Some(OLD), true, "concluded (rolled back)"),
+        ("restarting", foreign, true, "concluded (failed)"),
+        ("trial", Some(NEW), false, "trial"),
+        ("trial", Some(NEW), true, "trial"),
+        ("trial", Some(OLD), true, "concluded (rolled back)"),
+        ("trial", foreign, true, "concluded (failed)"),
+        ("reverting", Some(NEW), true, "reverting"),
+        ("reverting", Some(OLD), true, "restarting-back"),
+        ("reverting", foreign, false, "concluded (failed)"),
+        ("restarting-back", Some(NEW), true, "reverting"),
+        ("restarting-back", Some(OLD), false, "restarting-back"),
+        ("restarting-back", Some(OLD), true, "concluded (rolled back)"),
+        ("restarting-back", foreign, true, "concluded (failed)"),
+        ("concluded", Some(NEW), true, "concluded (succeeded)"),
+    ];
+    for (name, at_path, restarted, expected) in rows {
+        let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
+        let now = origin(if restarted { "after" } else { "before" });
+        let (next, actions) = state.resume(&Found { origin: now, at_path });
+        assert_eq!(outcome_of(&next), expected, "{name}, {at_path:?}, restarted: {restarted}");
+        let reports = matches!(next, State::Concluded { .. }) && name != "concluded";
+        assert_eq!(actions.contains(&Action::Report), reports, "{name}: {actions:?}");
+    }
+}
+
+#[test]
+fn a_first_installation_that_was_not_swapped_finds_no_program() {
+    let state = State::Installing { upgrade: upgrade("0xed", "first"), swap: Swap { old: None, ..swap() } };
+    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None });
+    let State::Concluded { conclusion, .. } = next else { panic!("{next:?}") };
+    assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
+}
+
+#[test]
+fn a_new_invocation_is_a_restart_and_none_is_not() {
+    let with = |invocation: Option<&str>| Origin { boot_id: "b".into(), invocation: invocation.map(String::from) };
+    assert!(with(Some("2")).restarted_since(&with(Some("1"))));
+    assert!(with(Some("1")).restarted_since(&with(None)));
+    assert!(!with(None).restarted_since(&with(Some("1"))));
+    assert!(!with(Some("1")).restarted_since(&with(Some("1"))));
+}
+
+#[test]
+fn each_state_survives_the_journal() {
+    for (name, state) in states() {
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "{name}");
+    }
+}

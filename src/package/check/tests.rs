@@ -1,0 +1,167 @@
+use std::io::Write as _;
+
+use super::*;
+use crate::config::Config;
+use crate::sim::elf::{Architecture, Program};
+use crate::stage::{Announced, Stage};
+
+/// A payload whose program is this test's own, with a staging area.
+struct Payload {
+    directory: tempfile::TempDir,
+    policy: Policy,
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn program(version_told: &str) -> Vec<u8> {
+    Program::new(Architecture::host().unwrap(), version(version_told)).bytes()
+}
+
+impl Payload {
+    fn new(more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("program");
+        let text = format!("[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\n{more}");
+        let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+        Self { directory, policy: Policy::new(&config.program, &config.package).running(Some(version("V01.00.00.00"))) }
+    }
+
+    fn stage(&self, name: &str, bytes: &[u8]) -> Staged {
+        let announced = Announced { file_name: name.into(), size: bytes.len() as u64, with_md5: false };
+        let stage = Stage::beside(&self.directory.path().join("program"), 1 << 30);
+        let mut receiving = stage.receive(announced, Box::new(|_| {})).unwrap();
+        receiving.write(bytes).unwrap();
+        receiving.finish(None).unwrap()
+    }
+
+    fn check(&self, name: &str, bytes: &[u8]) -> Result<Checked, Failure> {
+        check(self.stage(name, bytes), &self.policy)
+    }
+
+    fn kind(&self, name: &str, bytes: &[u8]) -> FailureKind {
+        self.check(name, bytes).unwrap_err().kind
+    }
+}
+
+const RIGHT: &str = "DEMO_V02.00.00.00.bin";
+
+#[test]
+fn a_right_file_is_checked_and_summarised() {
+    let bytes = program("V02.00.00.00");
+    let checked = Payload::new("version_command = [\"--version\"]").check(RIGHT, &bytes).unwrap();
+    let summary = checked.summary();
+    assert_eq!((summary.product.as_str(), summary.version, summary.size), ("DEMO", version("V02.00.00.00"), bytes.len() as u64));
+    assert_eq!(summary.file_digest.0, summary.program_digest.0);
+    assert!(Payload::new("").check("DEMO_2_V02.00.00.00.bin", &bytes).is_ok(), "an alias is ours too");
+}
+
+#[test]
+fn each_wrong_file_has_its_kind() {
+    let payload = Payload::new("version_command = [\"--version\"]\n[package]\nmax_size = 1000");
+    let right = program("V02.00.00.00");
+    let mut wrong_machine = right.clone();
+    wrong_machine[18] = 0xf3;
+    let mut relocatable = right.clone();
+    relocatable[16] = 1;
+    for (name, bytes, kind) in [
+        ("DEMO-2.0.bin", &right[..], FailureKind::NameInvalid),
+        ("OTHER_V02.00.00.00.bin", &right, FailureKind::WrongProduct),
+        ("DEMO_V00.99.99.99.bin", &right, FailureKind::Downgrade),
+        ("DEMO_V01.00.00.00.bin", &right, FailureKind::SameVersion),
+        (RIGHT, &[], FailureKind::Truncated),
+        (RIGHT, &[1; 1001], FailureKind::TooLarge),
+        (RIGHT, b"#!/bin/sh\n", FailureKind::WrongMachine),
+        (RIGHT, &wrong_machine, FailureKind::WrongMachine),
+        (RIGHT, &relocatable, FailureKind::WrongMachine),
+        (RIGHT, &right[..40], FailureKind::Truncated),
+        (RIGHT, &right[..right.len() - 1], FailureKind::Truncated),
+        (RIGHT, &[&right[..], b"x"].concat(), FailureKind::Truncated),
+        ("DEMO_V02.00.00.01.bin", &right, FailureKind::WrongVersion),
+    ] {
+        assert_eq!(payload.kind(name, bytes), kind, "{name} with {} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn the_configuration_and_a_person_can_let_in_what_they_may() {
+    let bytes = program("V01.00.00.00");
+    let digest = ProgramDigest(crate::package::digest::program_digest(&bytes[..]).unwrap().0);
+    let same = "DEMO_V01.00.00.00.bin";
+    assert!(Payload::new("[package]\nallow_same_version = true").check(same, &bytes).is_ok());
+
+    let mut payload = Payload::new("");
+    payload.policy = payload.policy.known_bad([digest].into());
+    assert_eq!(payload.kind(RIGHT, &bytes), FailureKind::KnownBad);
+    payload.policy = payload.policy.forced(true);
+    for name in [same, RIGHT, "DEMO_V00.00.00.01.bin"] {
+        assert!(payload.check(name, &bytes).is_ok(), "{name}");
+    }
+    assert_eq!(payload.kind(RIGHT, &bytes[..bytes.len() - 1]), FailureKind::Truncated, "what is cut off is never let in by force");
+    assert_eq!(payload.kind("OTHER_V02.00.00.00.bin", &bytes), FailureKind::WrongProduct);
+
+    let longer = [&bytes[..], b"x"].concat();
+    assert!(Payload::new("[package]\nallow_unproven_end = true").check(RIGHT, &longer).is_ok());
+}
+
+#[test]
+fn an_unknown_running_version_lets_any_in_and_says_so() {
+    let payload = Payload::new("");
+    let policy = payload.policy.clone().running(None);
+    let staged = payload.stage("DEMO_V00.00.00.00.bin", &program("V00.00.00.00"));
+    assert!(check(staged, &policy).is_ok());
+}
+
+#[test]
+fn the_installed_program_decides_the_machine() {
+    let foreign = Architecture::ALL.into_iter().find(|&one| one != Architecture::host().unwrap()).unwrap();
+    let foreign = Program::new(foreign, version("V02.00.00.00")).bytes();
+    let payload = Payload::new("");
+    assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine);
+    File::create(payload.directory.path().join("program")).unwrap().write_all(&foreign).unwrap();
+    assert!(payload.check(RIGHT, &foreign).is_ok());
+    let failure = payload.check(RIGHT, &program("V02.00.00.00")).unwrap_err();
+    assert!(failure.sentence.contains("the installed program is for"), "{failure}");
+}
+
+#[test]
+fn a_missing_interpreter_is_told() {
+    let mut bytes = std::fs::read("/bin/true").unwrap();
+    let at = bytes.windows(4).position(|window| window == b"/lib").unwrap();
+    bytes[at..at + 4].copy_from_slice(b"/lob");
+    let failure = Payload::new("").check(RIGHT, &bytes).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::WrongMachine);
+    assert!(failure.sentence.contains("\"/lob"), "{failure}");
+}
+
+#[test]
+fn the_preflight_leaves_the_mode_of_a_staged_file_as_it_was() {
+    let payload = Payload::new("version_command = [\"--version\"]");
+    let staged = payload.stage(RIGHT, &program("V02.00.00.00"));
+    let path = staged.path().to_owned();
+    let mode = || path.metadata().unwrap().permissions().mode();
+    let before = mode();
+    let checked = check(staged, &payload.policy).unwrap();
+    assert_eq!(mode(), before);
+    drop(checked);
+}
+
+#[test]
+fn an_examination_has_every_check_in_order_and_skips_what_builds_on_a_failed_one() {
+    let payload = Payload::new("version_command = [\"--version\"]");
+    let path = payload.directory.path().join("file");
+    File::create(&path).unwrap().write_all(b"text").unwrap();
+    let subject = Subject { file_name: "file", path: &path, size: 4, digests: None, owned: false };
+    let findings = examine(subject, &payload.policy).findings;
+    assert_eq!(findings.iter().map(|finding| finding.check).collect::<Vec<_>>(), Check::ALL);
+    let results: String = findings
+        .iter()
+        .map(|finding| match finding.verdict {
+            Verdict::Passed(_) => '+',
+            Verdict::Failed(_) => '-',
+            Verdict::Skipped(_) => '.',
+        })
+        .collect();
+    assert_eq!(results, "-..+-.....");
+}

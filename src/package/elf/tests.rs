@@ -1,0 +1,136 @@
+use std::fs::{self, File};
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::sim::elf::{Architecture, Program};
+
+fn tiny(architecture: Architecture) -> Vec<u8> {
+    Program::new(architecture, "V01.02.03.04".parse().unwrap()).filled_to(5000).bytes()
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<Elf, ElfError> {
+    read(Cursor::new(bytes))
+}
+
+fn end_of_bytes(bytes: &[u8]) -> End {
+    read_bytes(bytes).unwrap().end
+}
+
+/// Offsets in a 64 bit header.
+const E_TYPE: usize = 16;
+const E_MACHINE: usize = 18;
+const E_PHOFF: usize = 32;
+const E_SHOFF: usize = 40;
+const E_PHNUM: usize = 56;
+const E_SHNUM: usize = 60;
+/// Offsets of the first segment's fields in the file.
+const P_TYPE: usize = 64;
+const P_OFFSET: usize = 64 + 8;
+const P_FILESZ: usize = 64 + 32;
+
+fn patched(offset: usize, value: &[u8]) -> Vec<u8> {
+    let mut bytes = tiny(Architecture::X86_64);
+    bytes[offset..offset + value.len()].copy_from_slice(value);
+    bytes
+}
+
+#[test]
+fn each_architecture_is_told_apart() {
+    for (architecture, machine) in [
+        (Architecture::X86_64, "x86-64, 64 bit, little endian"),
+        (Architecture::Aarch64, "AArch64, 64 bit, little endian"),
+        (Architecture::Arm, "ARM, 32 bit, little endian"),
+    ] {
+        let elf = read_bytes(&tiny(architecture)).unwrap();
+        assert_eq!(elf.machine.to_string(), machine);
+        assert_eq!((elf.interpreter, elf.end), (None, End::Proven));
+    }
+    let unknown = read_bytes(&patched(E_MACHINE, &[0xab, 0xcd])).unwrap();
+    assert_eq!(unknown.machine.to_string(), "machine 52651, 64 bit, little endian");
+}
+
+#[test]
+fn the_programs_of_this_machine_are_whole_and_name_an_interpreter_that_exists() {
+    for path in ["/bin/true", "/bin/sh", "/usr/bin/env", "/proc/self/exe"] {
+        let elf = read(File::open(path).unwrap()).unwrap();
+        assert_eq!(elf.end, End::Proven, "{path}");
+        assert!(elf.interpreter.unwrap().is_file(), "{path}");
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_never_proven() {
+    for bytes in [tiny(Architecture::X86_64), tiny(Architecture::Arm), fs::read("/bin/true").unwrap()] {
+        for length in 0..bytes.len() {
+            match read_bytes(&bytes[..length]) {
+                Err(ElfError::NotElf) => assert!(length < 4, "{length}"),
+                Err(ElfError::CutOff) => assert!(length < 64, "{length}"),
+                Ok(Elf { end: End::Missing(missing), .. }) => assert!(missing as usize <= bytes.len() - length, "{length}"),
+                other => panic!("{length}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_and_a_missing_section_table_prove_nothing() {
+    let mut longer = tiny(Architecture::X86_64);
+    longer.extend_from_slice(b"more");
+    assert_eq!(end_of_bytes(&longer), End::DataBehind(4));
+    assert_eq!(end_of_bytes(&patched(E_SHOFF, &[0; 8])), End::NoSectionTable);
+}
+
+#[test]
+fn what_is_no_program_is_refused() {
+    for bytes in [&b""[..], b"\x7fEL", b"#!/bin/sh\n", &[0; 4096], b"MZ\x90\0", b"\x7fELF\x03\x01\x01", b"\x7fELF\x02\x03\x01"] {
+        assert!(matches!(read_bytes(bytes), Err(ElfError::NotElf)), "{bytes:?}");
+    }
+    for object_file_or_core in [1, 4] {
+        assert!(matches!(read_bytes(&patched(E_TYPE, &[object_file_or_core, 0])), Err(ElfError::NotExecutable(_))));
+    }
+}
+
+#[test]
+fn headers_that_can_not_be_true_are_refused_without_work() {
+    let contradictory = |bytes: Vec<u8>| assert!(matches!(end_of_bytes(&bytes), End::Contradictory(_)), "{:?}", end_of_bytes(&bytes));
+    contradictory(patched(E_PHNUM, &[0, 0]));
+    contradictory(patched(E_PHNUM, &[0xff, 0xff]));
+    contradictory(patched(E_SHNUM, &[0, 0]));
+    contradictory(patched(E_SHNUM, &[0xff, 0xff]));
+    contradictory(patched(E_PHOFF, &[0xff; 8]));
+    contradictory(patched(E_SHOFF, &[0xff; 8]));
+    let mut beyond_all = patched(P_FILESZ, &[0xff; 8]);
+    assert_eq!(end_of_bytes(&beyond_all), End::Missing(u64::MAX - 5000));
+    beyond_all[P_OFFSET] = 1;
+    contradictory(beyond_all);
+}
+
+#[test]
+fn an_interpreter_without_a_name_or_with_an_endless_one_is_refused() {
+    let mut bytes = patched(P_TYPE, &[3]); // PT_INTERP, from the first byte of the file
+    let interpreter = read_bytes(&bytes).unwrap().interpreter.unwrap();
+    assert_eq!(interpreter.as_os_str().as_bytes(), b"\x7fELF\x02\x01\x01");
+    bytes[P_FILESZ..P_FILESZ + 2].copy_from_slice(&4999_u16.to_le_bytes());
+    assert!(matches!(end_of_bytes(&bytes), End::Contradictory(_)));
+    let mut bytes = patched(P_TYPE, &[3]);
+    bytes[P_OFFSET] = 8; // where the header's padding lies: the empty name
+    assert!(matches!(end_of_bytes(&bytes), End::Contradictory(_)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_to_an_answer(mut bytes in prop::collection::vec(any::<u8>(), 0..400), class in 1u8..3, data in 1u8..3) {
+        let ident = [0x7f, b'E', b'L', b'F', class, data, 1, 0];
+        for (byte, wanted) in bytes.iter_mut().zip(ident) { *byte = wanted; }
+        let _ = read_bytes(&bytes);
+    }
+
+    #[test]
+    fn a_header_with_changed_bytes_is_read_to_an_answer(changes in prop::collection::vec((0usize..120, any::<u8>()), 1..8)) {
+        let mut bytes = tiny(Architecture::X86_64);
+        for (offset, value) in changes { bytes[offset] = value; }
+        let _ = read_bytes(&bytes);
+    }
+}

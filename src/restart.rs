@@ -1,0 +1,105 @@
+//! How the new program comes to run: a reboot, a restart of its unit, or a command; and the evidence that it happened.
+//!
+//! Programs are spawned directly, with a deadline. Nothing here decides what follows from a restart.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::{self, Restart};
+use crate::machine::Origin;
+use crate::model::{Failure, FailureKind};
+use crate::unit;
+
+/// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so there is no event to wait for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How the program of a configuration is restarted.
+#[derive(Debug, Clone)]
+pub struct Restarter {
+    how: Restart,
+    deadline: Duration,
+    unit: Option<String>,
+    boot_id: PathBuf,
+}
+
+impl Restarter {
+    /// The restarter of a configuration.
+    pub fn new(program: &config::Program, paths: &config::Paths) -> Self {
+        Self {
+            how: program.restart.clone(),
+            deadline: program.restart_deadline,
+            unit: program.unit.clone(),
+            boot_id: paths.boot_id.clone(),
+        }
+    }
+
+    /// How long a restart may take.
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether the old program still runs after a restart that failed: only a reboot that never came leaves it alone.
+    pub const fn leaves_old_running(&self) -> bool {
+        matches!(self.how, Restart::Reboot)
+    }
+
+    /// The boot and the invocation that run now.
+    pub async fn origin(&self) -> Result<Origin, Failure> {
+        let boot_id = boot_id(&self.boot_id).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("the boot id can't be read from {}", self.boot_id.display())).because(error)
+        })?;
+        let invocation = match &self.unit {
+            // A unit that systemd can't tell about has no invocation now; any that it has later is another one.
+            Some(unit) => unit::show(unit).await.ok().and_then(|unit| unit.invocation),
+            None => None,
+        };
+        Ok(Origin { boot_id, invocation })
+    }
+
+    /// Asks for the restart and waits until its evidence is seen. A reboot ends this process before that.
+    pub async fn restart(&self, before: &Origin) -> Result<(), Failure> {
+        let end = Instant::now() + self.deadline;
+        self.request(end).await?;
+        loop {
+            if self.origin().await?.restarted_since(before) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                let seconds = self.deadline.as_secs();
+                return Err(Failure::new(FailureKind::RestartFailed, format!("the restart did not come within {seconds} s")));
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn request(&self, end: Instant) -> Result<(), Failure> {
+        let (program, arguments): (&str, Vec<&str>) = match &self.how {
+            Restart::Reboot => ("systemctl", vec!["--no-block", "reboot"]),
+            Restart::Unit(unit) => ("systemctl", vec!["restart", unit]),
+            Restart::Command(command) => {
+                let mut words = command.iter().map(String::as_str);
+                (words.next().unwrap_or_default(), words.collect())
+            }
+        };
+        let failed = |sentence: String| Failure::new(FailureKind::RestartFailed, sentence);
+        let output = Command::new(program).args(&arguments).stdin(std::process::Stdio::null()).kill_on_drop(true).output();
+        let output = timeout(end.saturating_duration_since(Instant::now()), output)
+            .await
+            .map_err(|_| failed(format!("`{program}` did not end within {} s", self.deadline.as_secs())))?
+            .map_err(|error| failed(format!("`{program}` can't be started")).because(error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(failed(format!("`{program}` ended with {}: {}", output.status, said.trim().chars().take(500).collect::<String>())))
+    }
+}
+
+/// The kernel's name for this boot.
+pub fn boot_id(file: &Path) -> io::Result<String> {
+    Ok(std::fs::read_to_string(file)?.trim().to_owned())
+}

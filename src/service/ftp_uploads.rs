@@ -1,0 +1,82 @@
+//! Joins the payload link's wish for FTP uploads with the FTP client and the engine. Decides nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::channel::psdk::uploads::{Pull, Uploads};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::model::{Failure, FailureKind, UpgradeId};
+use crate::stage::Staged;
+use crate::transfer::ftp_client::{self, FtpClient};
+
+/// The FTP server of the configuration, pulled from by the FTP client.
+#[derive(Debug)]
+pub(super) struct FtpUploads {
+    client: FtpClient,
+    engine: Engine,
+    config: Arc<Config>,
+}
+
+impl FtpUploads {
+    pub(super) fn new(config: Arc<Config>, engine: Engine) -> Self {
+        Self { client: FtpClient::new(config.ftp.clone()), engine, config }
+    }
+}
+
+impl Uploads for FtpUploads {
+    fn port(&self) -> u16 {
+        self.config.ftp.address.port()
+    }
+
+    fn prepare(&self) -> oneshot::Receiver<Result<(), Failure>> {
+        let client = self.client.clone();
+        let (answer, answered) = oneshot::channel();
+        tokio::task::spawn_blocking(move || answer.send(client.prepare()));
+        answered
+    }
+
+    fn pull(&self, id: &UpgradeId) -> Pull {
+        let (now, told) = oneshot::channel();
+        let (answer, staged) = oneshot::channel();
+        let (config, engine, id) = (Arc::clone(&self.config), self.engine.clone(), id.clone());
+        let accepts = move |product: &str| config.program.accepts_product(product);
+        let receive = move |announced| engine.blocking_receive(&id, announced);
+        match ftp_client::Pull::start(&self.client, accepts, receive) {
+            Ok((pull, fetched)) => drop(tokio::spawn(relay(pull, told, fetched, answer))),
+            // Nobody to tell only if the pull was given up already.
+            Err(failure) => drop(answer.send(Err(failure))),
+        }
+        Pull { now, staged }
+    }
+
+    fn clear(&self) {
+        let client = self.client.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(failure) = client.prepare() {
+                tracing::warn!(UPLIFT_KIND = %failure.kind, "the upload area could not be emptied: {failure}");
+            }
+        });
+    }
+}
+
+/// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped, which ends it.
+async fn relay(
+    pull: ftp_client::Pull,
+    told: oneshot::Receiver<()>,
+    fetched: oneshot::Receiver<Result<Staged, Failure>>,
+    mut answer: oneshot::Sender<Result<Staged, Failure>>,
+) {
+    if told.await.is_err() {
+        return;
+    }
+    pull.now();
+    tokio::select! {
+        staged = fetched => {
+            let gone = |_| Err(Failure::new(FailureKind::Internal, "the FTP transfer ended without a result"));
+            let _ = answer.send(staged.unwrap_or_else(gone));
+        }
+        () = answer.closed() => {}
+    }
+}

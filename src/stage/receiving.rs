@@ -1,0 +1,144 @@
+//! A reception: bytes in any pieces go in, are gathered into large ones, written and hashed.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::hashing::Hashing;
+use super::staged::{Reception, Staged};
+use super::write_back::{PART_SIZE, WriteBack};
+use super::{Announced, unwritable};
+use crate::disk::Operation;
+use crate::model::{Failure, FailureKind};
+use crate::package::digest::{BUFFER_SIZE, Digests, Md5Digest};
+
+/// Called with the number of bytes received so far.
+pub type Observer = Box<dyn FnMut(u64) + Send>;
+
+/// A file that is being received. Dropped unfinished, it leaves nothing behind.
+pub struct Receiving {
+    announced: Announced,
+    reception: Reception,
+    file: File,
+    buffer: Vec<u8>,
+    hashing: Hashing,
+    received: u64,
+    write_back: Option<WriteBack>,
+    bytes_to_part: u64,
+    observer: Observer,
+}
+
+impl Receiving {
+    pub(super) fn new(announced: Announced, reception: Reception, file: File, observer: Observer) -> Self {
+        let hashing = Hashing::start(announced.size, announced.with_md5);
+        Self {
+            announced,
+            reception,
+            file,
+            buffer: Vec::with_capacity(BUFFER_SIZE),
+            hashing,
+            received: 0,
+            write_back: None,
+            bytes_to_part: PART_SIZE,
+            observer,
+        }
+    }
+
+    /// What was announced.
+    pub fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next bytes. More than announced is `transfer-failed`, and none of them is taken.
+    ///
+    /// Blocks while the disk is slower than the peer.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let received = self.received.saturating_add(bytes.len() as u64);
+        if received > self.announced.size {
+            let sentence = format!("the peer sent more than the {} bytes that it announced", self.announced.size);
+            return Err(Failure::new(FailureKind::TransferFailed, sentence));
+        }
+        self.gather(bytes).map_err(unwritable)?;
+        self.received = received;
+        (self.observer)(received);
+        Ok(())
+    }
+
+    /// Ends the reception: exactly the announced size (`truncated` otherwise) and the MD5 given, if one is
+    /// (`digest-mismatch` otherwise); then the data is durable.
+    pub fn finish(mut self, md5: Option<Md5Digest>) -> Result<Staged, Failure> {
+        if self.received < self.announced.size {
+            let sentence = format!("the peer sent {} of the {} bytes that it announced", self.received, self.announced.size);
+            return Err(Failure::new(FailureKind::Truncated, sentence));
+        }
+        self.flush().map_err(unwritable)?;
+        let digests = self.hashing.finish().map_err(unwritable)?;
+        compare(md5, &digests)?;
+        self.write_back.map_or(Ok(()), WriteBack::finish).map_err(unwritable)?;
+        self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
+        let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
+            return Err(Failure::new(FailureKind::Interrupted, "the staging area was emptied while the file was received"));
+        };
+        Ok(Staged { file_name: self.announced.file_name, size: self.received, digests, reception: self.reception, file })
+    }
+
+    fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let (piece, rest) = bytes.split_at(bytes.len().min(BUFFER_SIZE - self.buffer.len()));
+            self.buffer.extend_from_slice(piece);
+            bytes = rest;
+            if self.buffer.len() == BUFFER_SIZE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.reception.disk().apply(Operation::Write { file: &self.file, bytes: &self.buffer })?;
+        self.bytes_to_part = self.bytes_to_part.saturating_sub(self.buffer.len() as u64);
+        self.hashing.update(&mut self.buffer)?;
+        if self.bytes_to_part > 0 {
+            return Ok(());
+        }
+        self.bytes_to_part = PART_SIZE;
+        self.write_back_part()
+    }
+
+    fn write_back_part(&mut self) -> io::Result<()> {
+        let write_back = match self.write_back.take() {
+            Some(write_back) => write_back,
+            None => WriteBack::start(Arc::clone(self.reception.disk()), &self.file)?,
+        };
+        if !write_back.part_finished() {
+            return write_back.finish();
+        }
+        self.write_back = Some(write_back);
+        Ok(())
+    }
+}
+
+/// MD5 is computed only for a peer that gives one (`Announced::with_md5`).
+fn compare(given: Option<Md5Digest>, digests: &Digests) -> Result<(), Failure> {
+    match (given, digests.md5) {
+        (None, _) => Ok(()),
+        (Some(given), Some(computed)) if given == computed => Ok(()),
+        (Some(given), Some(computed)) => {
+            let sentence = format!("the peer gave the MD5 {given}, and what arrived has {computed}");
+            Err(Failure::new(FailureKind::DigestMismatch, sentence))
+        }
+        (Some(_), None) => Err(Failure::new(FailureKind::Internal, "an MD5 was given that was not announced")),
+    }
+}
+
+impl fmt::Debug for Receiving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving").field("announced", &self.announced).field("received", &self.received).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! A received file as it lies in the staging area: its name, and the inode that the name must stand for.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+
+use crate::disk::{self, Disk};
+use crate::package::digest::Digests;
+
+/// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing behind.
+///
+/// No descriptor of it is open for writing, so that it may be executed (`ETXTBSY` otherwise). One is open for reading:
+/// as long as it is, no other file can come by the same inode number.
+#[derive(Debug)]
+pub struct Staged {
+    /// Name as announced.
+    pub file_name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digests of all bytes.
+    pub digests: Digests,
+    pub(super) reception: Reception,
+    pub(super) file: File,
+}
+
+impl Staged {
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.reception.path
+    }
+
+    /// The very file that was received and hashed, open for reading, whatever its name stands for by now.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether this path names the very file that was received and hashed.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        names(path, &self.file).unwrap_or(false)
+    }
+}
+
+/// The name of a received file. Dropped, it removes the name, unless the swap has moved the file away.
+#[derive(Debug)]
+pub(super) struct Reception {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl Reception {
+    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        Self { disk, path }
+    }
+
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Opens the name for reading; `None` if it does not stand for `file`, which was created under it, any more.
+    pub(super) fn reopen(&self, file: &File) -> io::Result<Option<File>> {
+        if !names(&self.path, file)? {
+            return Ok(None);
+        }
+        OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&self.path).map(Some)
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        // Nobody is left to tell; `Stage::clean` tries again before the next reception.
+        let _ = disk::remove_if_present(&*self.disk, &self.path);
+    }
+}
+
+/// Whether `path` names `file`: while a file is open, device and inode number are its own.
+fn names(path: &Path, file: &File) -> io::Result<bool> {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(identity(metadata) == identity(file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,268 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+use tempfile::TempDir;
+
+use super::*;
+use crate::disk::faulty::FaultyDisk;
+use crate::disk::mounted::Mounted;
+use crate::package::digest::{FileDigest, Hasher, Md5Digest};
+
+const MIB: u64 = 1024 * 1024;
+
+fn announced(size: u64) -> Announced {
+    Announced { file_name: "PSDK_APPALIAS_V01.00.00.00.bin".into(), size, with_md5: true }
+}
+
+fn silent() -> Observer {
+    Box::new(|_| {})
+}
+
+/// A directory, and a stage beside a program in it.
+fn stage() -> (TempDir, Stage) {
+    stage_on(Arc::new(LocalDisk))
+}
+
+fn stage_on(disk: Arc<dyn Disk>) -> (TempDir, Stage) {
+    let directory = tempfile::tempdir().unwrap();
+    let stage = Stage::on(disk, &directory.path().join("demo"), 64 * MIB);
+    (directory, stage)
+}
+
+fn bytes(size: u64) -> Vec<u8> {
+    (0..size).map(|i| (i % 251) as u8).collect()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn digest_of(content: &[u8]) -> (FileDigest, Md5Digest) {
+    let mut hasher = Hasher::new(true);
+    hasher.update(content);
+    let digests = hasher.finish();
+    (digests.file, digests.md5.unwrap())
+}
+
+#[test]
+fn bytes_in_any_pieces_arrive_whole_and_hashed() {
+    let content = bytes(9 * MIB + 17);
+    let (file_digest, md5) = digest_of(&content);
+    for piece_size in [content.len(), 256 * 1024, 256 * 1024 + 1, 1000] {
+        let (_directory, stage) = stage();
+        let seen = Arc::new(Mutex::new(0));
+        let observed = Arc::clone(&seen);
+        let observer = Box::new(move |received| *observed.lock().unwrap() = received);
+        let mut receiving = stage.receive(announced(content.len() as u64), observer).unwrap();
+        content.chunks(piece_size).for_each(|piece| receiving.write(piece).unwrap());
+        assert_eq!(*seen.lock().unwrap(), content.len() as u64);
+        let staged = receiving.finish(Some(md5)).unwrap();
+        assert_eq!(staged.digests.file, file_digest);
+        assert!(fs::read(staged.path()).unwrap() == content, "pieces of {piece_size}");
+    }
+}
+
+#[test]
+fn the_staged_file_is_private_in_a_directory_that_all_may_pass() {
+    let (directory, stage) = stage();
+    let staged = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(staged.path()), 0o600);
+    assert_eq!(mode(&directory.path().join(".uplift")), 0o755);
+}
+
+#[test]
+fn one_byte_more_than_announced_is_refused_and_not_written() {
+    let (_directory, stage) = stage();
+    let mut receiving = stage.receive(announced(1000), silent()).unwrap();
+    receiving.write(&bytes(999)).unwrap();
+    assert_eq!(receiving.write(&[0; 2]).unwrap_err().kind, FailureKind::TransferFailed);
+    assert_eq!(receiving.received(), 999);
+    receiving.write(&[0]).unwrap();
+    assert_eq!(receiving.finish(None).unwrap().size, 1000);
+}
+
+#[test]
+fn one_byte_less_than_announced_is_truncated_and_leaves_nothing() {
+    let (directory, stage) = stage();
+    let mut receiving = stage.receive(announced(1000), silent()).unwrap();
+    receiving.write(&bytes(999)).unwrap();
+    assert_eq!(receiving.finish(None).unwrap_err().kind, FailureKind::Truncated);
+    assert!(names_in(&directory.path().join(".uplift")).is_empty());
+}
+
+#[test]
+fn a_wrong_md5_is_a_digest_mismatch_and_leaves_nothing() {
+    let (directory, stage) = stage();
+    let mut receiving = stage.receive(announced(1000), silent()).unwrap();
+    receiving.write(&bytes(1000)).unwrap();
+    let failure = receiving.finish(Some(Md5Digest([0; 16]))).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::DigestMismatch);
+    assert!(failure.sentence.contains("00000000000000000000000000000000"), "{failure}");
+    assert!(names_in(&directory.path().join(".uplift")).is_empty());
+}
+
+#[test]
+fn a_file_above_the_limit_is_refused_before_anything_is_made() {
+    let (directory, stage) = stage();
+    assert_eq!(stage.receive(announced(64 * MIB + 1), silent()).unwrap_err().kind, FailureKind::TooLarge);
+    assert!(names_in(directory.path()).is_empty());
+}
+
+#[test]
+fn what_is_dropped_leaves_nothing_behind() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(".uplift");
+    let mut receiving = stage.receive(announced(10), silent()).unwrap();
+    receiving.write(&bytes(10)).unwrap();
+    drop(receiving);
+    assert!(names_in(&area).is_empty());
+    let staged = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
+    assert_eq!(names_in(&area).len(), 1);
+    drop(staged);
+    assert!(names_in(&area).is_empty());
+}
+
+#[test]
+fn an_old_reception_dropped_late_does_not_touch_a_newer_one() {
+    let (_directory, stage) = stage();
+    let old = stage.receive(announced(10), silent()).unwrap();
+    stage.clean().unwrap();
+    let mut new = stage.receive(announced(10), silent()).unwrap();
+    drop(old);
+    new.write(&bytes(10)).unwrap();
+    assert_eq!(fs::read(new.finish(None).unwrap().path()).unwrap(), bytes(10));
+}
+
+#[test]
+fn a_reception_whose_file_was_cleaned_away_does_not_end_well() {
+    let (_directory, stage) = stage();
+    let mut receiving = stage.receive(announced(10), silent()).unwrap();
+    receiving.write(&bytes(10)).unwrap();
+    stage.clean().unwrap();
+    assert_eq!(receiving.finish(None).unwrap_err().kind, FailureKind::Interrupted);
+}
+
+#[test]
+fn cleaning_removes_receptions_and_nothing_else() {
+    let (directory, stage) = stage();
+    stage.clean().unwrap(); // no directory yet
+    drop(stage.receive(announced(0), silent()).unwrap());
+    let area = directory.path().join(".uplift");
+    for name in ["demo.previous", "demo.failed", "demo.next", "lock", "incoming-1-1", "incoming-77-0"] {
+        File::create(area.join(name)).unwrap();
+    }
+    stage.clean().unwrap();
+    assert_eq!(names_in(&area), ["demo.failed", "demo.next", "demo.previous", "lock"]);
+}
+
+#[test]
+fn a_name_that_an_earlier_process_left_is_passed_over() {
+    let (directory, stage) = stage();
+    let first = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
+    let number: u64 = first.path().to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
+    for number in number + 1..number + 200 {
+        let _ = File::create_new(directory.path().join(format!(".uplift/incoming-{}-{number}", std::process::id())));
+    }
+    stage.receive(announced(0), silent()).unwrap();
+}
+
+#[test]
+fn an_area_that_others_could_change_is_put_right_or_refused() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(".uplift");
+    fs::create_dir(&area).unwrap();
+    fs::set_permissions(&area, fs::Permissions::from_mode(0o777)).unwrap();
+    stage.receive(announced(0), silent()).unwrap();
+    assert_eq!(fs::metadata(&area).unwrap().permissions().mode() & 0o7777, 0o755);
+    fs::remove_dir(&area).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    symlink(elsewhere.path(), &area).unwrap();
+    assert_eq!(stage.receive(announced(0), silent()).unwrap_err().kind, FailureKind::InstallFailed);
+    assert!(names_in(elsewhere.path()).is_empty());
+}
+
+#[test]
+fn a_missing_program_directory_is_an_error_that_names_it() {
+    let stage = Stage::beside(Path::new("/nonexistent/bin/demo"), MIB);
+    let failure = stage.receive(announced(1), silent()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed);
+    assert!(failure.sentence.contains("/nonexistent/bin/.uplift"), "{failure}");
+}
+
+#[test]
+fn a_file_system_that_cannot_allocate_is_used_all_the_same() {
+    for errno in [Errno::EOPNOTSUPP, Errno::ENOSYS] {
+        let (_directory, stage) = stage_on(Arc::new(FaultyDisk::failing("Allocate", errno)));
+        let mut receiving = stage.receive(announced(10), silent()).unwrap();
+        receiving.write(&bytes(10)).unwrap();
+        receiving.finish(None).unwrap();
+    }
+}
+
+/// Every operation of a reception, its first and its last occurrence, failing alone.
+#[test]
+fn an_error_at_any_step_is_told_and_leaves_nothing() {
+    let content = bytes(9 * MIB);
+    let receive = |disk: FaultyDisk| {
+        let disk = Arc::new(disk);
+        let (directory, stage) = stage_on(disk.clone());
+        let mut receiving = stage.receive(announced(9 * MIB), silent());
+        let staged = receiving.as_mut().map_err(|failure| failure.clone()).and_then(|receiving| receiving.write(&content));
+        let staged = staged.and_then(|()| receiving.and_then(|receiving| receiving.finish(None)));
+        let kind = staged.as_ref().err().map(|failure| failure.kind);
+        drop(staged);
+        let left = fs::read_dir(directory.path().join(".uplift")).map_or(0, Iterator::count);
+        (kind, left, disk.log())
+    };
+    let (kind, left, log) = receive(FaultyDisk::sound());
+    assert_eq!((kind, left), (None, 0));
+    for step in ["MakeDirectory", "SyncDirectory", "create", "Allocate", "Write", "SyncData", "Sync"] {
+        let occurrences = log.iter().filter(|name| *name == step).count();
+        assert!(occurrences > 0, "{step} is not among {log:?}");
+        for (errno, expected) in [(Errno::EIO, FailureKind::InstallFailed), (Errno::ENOSPC, FailureKind::NoSpace)] {
+            for occurrence in [0, occurrences - 1] {
+                let (kind, left, _) = receive(FaultyDisk::sound().and_failing_once(step, occurrence, errno));
+                assert_eq!((kind, left), (Some(expected), 0), "{step} {occurrence} {errno}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_shows_before_the_first_byte() {
+    let Some(disk) = Mounted::memory(2048) else { return };
+    let stage = Stage::beside(&disk.path().join("demo"), 64 * MIB);
+    let failure = stage.receive(announced(3 * MIB), silent()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NoSpace);
+    assert!(names_in(&disk.path().join(".uplift")).is_empty());
+    stage.receive(announced(MIB / 2), silent()).unwrap();
+}
+
+#[test]
+fn a_disk_that_fills_while_bytes_arrive_is_no_space_too() {
+    let Some(mounted) = Mounted::memory(2048) else { return };
+    let disk = Arc::new(FaultyDisk::failing("Allocate", Errno::EOPNOTSUPP));
+    let stage = Stage::on(disk, &mounted.path().join("demo"), 64 * MIB);
+    let mut receiving = stage.receive(announced(MIB), silent()).unwrap();
+    let other = File::create(mounted.path().join("other")).unwrap();
+    LocalDisk.apply(Operation::Allocate { file: &other, size: 2 * MIB - 64 * 1024 }).unwrap();
+    assert_eq!(receiving.write(&bytes(MIB)).unwrap_err().kind, FailureKind::NoSpace);
+    drop(receiving);
+    assert!(names_in(&mounted.path().join(".uplift")).is_empty());
+}
+
+#[test]
+fn a_read_only_directory_is_install_failed_and_says_which() {
+    let original = tempfile::tempdir().unwrap();
+    let Some(read_only) = Mounted::read_only(original.path()) else { return };
+    let stage = Stage::beside(&read_only.path().join("demo"), MIB);
+    let failure = stage.receive(announced(1), silent()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed);
+    assert!(failure.to_string().contains(".uplift can't be written: Read-only file system"), "{failure}");
+}

@@ -1,0 +1,58 @@
+//! The lock of a swap: whoever replaces the program holds it, in whatever process. It ends with its holder.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use crate::disk::PRIVATE_MODE;
+use crate::model::{Failure, FailureKind};
+
+/// How long to wait for the lock; a swap takes milliseconds, on a slow card a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause between attempts: the kernel offers no wait for a lock that ends.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock file at `path`, which is created if need be.
+    pub(super) fn acquire(path: &Path) -> Result<Self, Failure> {
+        Self::acquire_within(PATIENCE, path)
+    }
+
+    pub(super) fn acquire_within(patience: Duration, path: &Path) -> Result<Self, Failure> {
+        let mut file = open(path).map_err(|error| unlockable(path, error))?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => return Ok(Self { _file: file }),
+                Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
+                    return Err(Failure::new(FailureKind::Busy, "another process is replacing the program"));
+                }
+                Err((unlocked, Errno::EWOULDBLOCK | Errno::EINTR)) => file = unlocked,
+                Err((_, errno)) => return Err(unlockable(path, errno.into())),
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW.bits();
+    OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_MODE).custom_flags(flags).open(path)
+}
+
+fn unlockable(path: &Path, error: io::Error) -> Failure {
+    Failure::from_io(FailureKind::InstallFailed, format!("the lock {} can't be taken", path.display()), error)
+}

@@ -1,0 +1,104 @@
+//! The way back: the program on trial leaves the path, the one before it returns.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::swap::{Swap, sync_directories};
+use super::{Program, digest_at};
+use crate::disk::{self, Operation};
+use crate::model::{Failure, FailureKind};
+use crate::package::digest::{Hasher, ProgramDigest};
+
+/// How a rollback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reverted {
+    /// The program before the swap is at the path again.
+    PutBack,
+    /// There was no program before the swap, so the new one was taken away.
+    Removed,
+    /// Another program than the one on trial is at the path, such as after a first rollback: nothing was done to it.
+    NotOnTrial,
+}
+
+/// What was at the path before the program on trial.
+enum Before {
+    /// A program, and where it is now.
+    At(PathBuf),
+    /// The same program: it was installed over itself.
+    TheSame,
+    /// Nothing, by the word of the empty file that is here.
+    Nothing(PathBuf),
+}
+
+impl Program {
+    /// Takes the program on trial away from the path and puts the one before it back; durable on return. Done twice, it
+    /// does nothing the second time.
+    pub fn revert(&self, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
+        if !self.stage.is_dir() {
+            return Ok(Reverted::NotOnTrial); // no swap was ever done here
+        }
+        let _lock = self.lock()?;
+        if self.digest().map_err(not_reverted("reading the program"))? != Some(on_trial) {
+            return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial);
+        }
+        match self.before(on_trial)? {
+            Before::Nothing(marker) => {
+                self.take_away(&marker).map_err(not_reverted("taking the new program away"))?;
+                return Ok(Reverted::Removed);
+            }
+            Before::TheSame => {}
+            Before::At(before) => self.put_back(&before)?,
+        }
+        Ok(Reverted::PutBack)
+    }
+
+    fn before(&self, on_trial: ProgramDigest) -> Result<Before, Failure> {
+        let read = |path: &Path| digest_at(path).map_err(not_reverted("reading the program before"));
+        let next = self.next(on_trial);
+        if read(&next)?.is_some_and(|digest| digest != on_trial) {
+            return Ok(Before::At(next)); // the swap was cut off right after its exchange
+        }
+        let previous = self.beside(".previous");
+        match read(&previous)? {
+            Some(digest) if digest == on_trial => Ok(Before::TheSame),
+            Some(digest) if digest == nothing() => Ok(Before::Nothing(previous)),
+            Some(_) => Ok(Before::At(previous)),
+            None => Err(Failure::new(FailureKind::InstallFailed, "there is no program before to put back")),
+        }
+    }
+
+    fn put_back(&self, before: &Path) -> Result<(), Failure> {
+        let (failed, kept) = (self.beside(".failed"), self.beside(".kept"));
+        let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept };
+        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the program before was not put back"))
+    }
+
+    /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
+    fn take_away(&self, marker: &Path) -> io::Result<()> {
+        self.disk.apply(Operation::Rename { from: &self.path, to: &self.beside(".failed") })?;
+        disk::remove_if_present(&*self.disk, marker)?;
+        sync_directories(&*self.disk, &[&self.path, marker])
+    }
+
+    /// A rollback that was cut off right after its exchange left the loser under the winner's old name.
+    fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
+        for left in [self.beside(".previous"), self.next(on_trial)] {
+            if digest_at(&left).map_err(not_reverted("reading what the rollback left"))? != Some(on_trial) {
+                continue;
+            }
+            let rename = Operation::Rename { from: &left, to: &self.beside(".failed") };
+            let synced = self.disk.apply(rename).and_then(|()| sync_directories(&*self.disk, &[&left]));
+            synced.map_err(not_reverted("setting the failed program aside"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The digest of no bytes: of the file that says that no program was there.
+fn nothing() -> ProgramDigest {
+    ProgramDigest(Hasher::new(false).finish().file.0)
+}
+
+fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the program before was not put back: {step} failed"), error)
+}

@@ -1,0 +1,56 @@
+//! The swap on file systems that the machine must lend.
+
+use super::*;
+use crate::disk::mounted::Mounted;
+
+#[test]
+fn without_exchange_the_old_program_gets_a_second_name() {
+    let original = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::without_rename_flags(original.path()) else { return };
+    let payload = Payload::at(mounted.path().to_owned(), Arc::new(LocalDisk));
+    assert_eq!(payload.install(OLD).unwrap().means, Means::FirstInstallation);
+    assert_eq!(payload.install(NEW).unwrap().means, Means::Link);
+    assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (NEW.into(), OLD.into()));
+    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+    assert_eq!((payload.content().unwrap(), payload.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
+    assert_eq!(payload.area(), ["demo.failed", "lock"]);
+}
+
+#[test]
+fn in_memory_the_names_are_exchanged() {
+    let Some(mounted) = Mounted::memory(4096) else { return };
+    let payload = Payload::at(mounted.path().to_owned(), Arc::new(LocalDisk));
+    payload.put(OLD);
+    assert_eq!(payload.install(NEW).unwrap().means, Means::Exchange);
+    assert_eq!(payload.content().unwrap(), NEW);
+}
+
+#[test]
+fn a_read_only_directory_is_install_failed_and_changes_nothing() {
+    let payload = Payload::with_program(OLD);
+    payload.install(NEW).unwrap();
+    let Some(mounted) = Mounted::read_only(&payload.directory) else { return };
+    let read_only = Payload::at(mounted.path().to_owned(), Arc::new(LocalDisk));
+    let failure = read_only.program.install(payload.checked(OLD)).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed);
+    assert!(failure.to_string().contains("Read-only file system"), "{failure}");
+    assert_eq!(read_only.program.revert(digest(NEW)).unwrap_err().kind, FailureKind::InstallFailed);
+    assert_eq!(payload.content().unwrap(), NEW);
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_copy_is_no_space_and_changes_nothing() {
+    use crate::disk::faulty::FaultyDisk;
+    use nix::errno::Errno;
+    let Some(mounted) = Mounted::memory(2048) else { return };
+    let only_renames = FaultyDisk::failing("Exchange", Errno::EINVAL).and_failing("Link", Errno::EPERM);
+    let payload = Payload::at(mounted.path().to_owned(), Arc::new(only_renames));
+    let old = vec![b'o'; 700 * 1024];
+    payload.put(&old);
+    let checked = payload.checked(&[b'n'; 200 * 1024]);
+    let filler = File::create(mounted.path().join("filler")).unwrap();
+    LocalDisk.apply(Operation::Allocate { file: &filler, size: 900 * 1024 }).unwrap();
+    assert_eq!(payload.program.install(checked).unwrap_err().kind, FailureKind::NoSpace);
+    assert!(payload.content().unwrap() == old);
+    assert_eq!(payload.area(), ["lock"]);
+}

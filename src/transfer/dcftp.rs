@@ -1,0 +1,168 @@
+//! The DCFTP receiver: a file in numbered chunks (docs/payload-link.md section 3, `2A`).
+//!
+//! Two halves. [`Sequence`] is pure: which chunk is taken, which is a repetition. [`Reception`] moves what was taken to a
+//! blocking thread of its own, which alone touches the file, so that a slow disk never holds up the link. Neither
+//! knows frames or hosts.
+
+use std::io;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{Failure, FailureKind};
+use crate::package::digest::Md5Digest;
+use crate::stage::{Receiving, Staged};
+
+/// Which chunk of a file comes next, and how much of the file is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    size: u64,
+    received: u64,
+    next: u32,
+}
+
+/// What is to be done with a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// It is the next one.
+    Next,
+    /// It was there before, or comes before its turn.
+    OutOfTurn,
+    /// It is the next one, but goes beyond the announced size.
+    TooMuch,
+}
+
+impl Sequence {
+    /// Nothing of a file of `size` bytes is there.
+    pub const fn new(size: u64) -> Self {
+        Self { size, received: 0, next: 0 }
+    }
+
+    /// Judges a chunk of `length` bytes.
+    pub fn offer(&self, sequence: u32, length: usize) -> Offer {
+        if sequence != self.next {
+            Offer::OutOfTurn
+        } else if self.received + length as u64 > self.size || sequence == u32::MAX {
+            Offer::TooMuch
+        } else {
+            Offer::Next
+        }
+    }
+
+    /// Counts a chunk that was taken.
+    pub fn advance(&mut self, length: usize) {
+        self.received += length as u64;
+        self.next += 1;
+    }
+
+    /// The chunk that is expected next.
+    pub const fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Whether `sequence` is the last chunk that was taken.
+    pub fn is_last(&self, sequence: u32) -> bool {
+        self.next.checked_sub(1) == Some(sequence)
+    }
+
+    /// Whether no chunk was taken yet.
+    pub const fn is_untouched(&self) -> bool {
+        self.next == 0
+    }
+
+    /// Whether every announced byte is there.
+    pub const fn is_complete(&self) -> bool {
+        self.received == self.size
+    }
+}
+
+/// Chunks that may wait for the disk. With chunks of at most 1005 bytes this bounds the memory to some 64 KiB.
+const WAITING_CHUNKS: usize = 64;
+
+enum Item {
+    Chunk(Bytes),
+    Finish(Md5Digest),
+}
+
+/// A file that is being received; its thread alone touches the file. Dropped unfinished, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Reception {
+    items: mpsc::Sender<Item>,
+    outcome: oneshot::Receiver<Result<Staged, Failure>>,
+}
+
+/// What became of a chunk that was handed over.
+#[derive(Debug)]
+pub enum Handover {
+    /// The thread has it, and nothing failed so far.
+    Taken,
+    /// The disk is behind; here it is again, for [`Reception::take`].
+    Full(Bytes),
+    /// The reception failed.
+    Failed(Failure),
+}
+
+fn thread_is_gone() -> Failure {
+    Failure::new(FailureKind::Internal, "the thread that writes the received file ended early")
+}
+
+impl Reception {
+    /// Starts the thread that fills `receiving`.
+    pub fn start(receiving: Receiving) -> io::Result<Self> {
+        let (items, mut incoming) = mpsc::channel(WAITING_CHUNKS);
+        let (report, outcome) = oneshot::channel();
+        std::thread::Builder::new().name("dcftp".into()).spawn(move || {
+            // Told before the channel closes, so that whoever finds it closed finds the reason too.
+            if let Some(result) = receive(receiving, &mut incoming) {
+                let _ = report.send(result);
+            }
+            drop(incoming);
+        })?;
+        Ok(Self { items, outcome })
+    }
+
+    /// Hands over a chunk without waiting.
+    pub fn try_take(&mut self, chunk: Bytes) -> Handover {
+        match self.items.try_send(Item::Chunk(chunk)) {
+            Ok(()) => Handover::Taken,
+            Err(mpsc::error::TrySendError::Full(Item::Chunk(chunk))) => Handover::Full(chunk),
+            Err(_) => Handover::Failed(self.failure()),
+        }
+    }
+
+    /// Hands over a chunk as soon as the disk has caught up.
+    pub async fn take(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.items.send(Item::Chunk(chunk)).await.map_err(|_| self.failure())
+    }
+
+    /// Ends the reception: size and MD5 are compared, and the file is durable.
+    pub async fn finish(self, md5: Md5Digest) -> Result<Staged, Failure> {
+        // A closed channel means that the thread failed before; it has said why.
+        let _ = self.items.send(Item::Finish(md5)).await;
+        self.outcome.await.unwrap_or_else(|_| Err(thread_is_gone()))
+    }
+
+    fn failure(&mut self) -> Failure {
+        match self.outcome.try_recv() {
+            Ok(Err(failure)) => failure,
+            _ => thread_is_gone(),
+        }
+    }
+}
+
+/// The thread's work; `None` when the other side gave up.
+fn receive(mut receiving: Receiving, incoming: &mut mpsc::Receiver<Item>) -> Option<Result<Staged, Failure>> {
+    loop {
+        match incoming.blocking_recv()? {
+            Item::Chunk(chunk) => {
+                if let Err(failure) = receiving.write(&chunk) {
+                    return Some(Err(failure));
+                }
+            }
+            Item::Finish(md5) => return Some(receiving.finish(Some(md5))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! What lies in the upload area: the answer to NLST, sorted into what is ours and what is not. Pure.
+
+use crate::model::{Failure, FailureKind};
+use crate::package::name::FileName;
+
+/// Largest answer to NLST that is looked at, in bytes: some hundred names.
+pub(super) const LARGEST_LISTING: usize = 64 * 1024;
+/// Most names that a failure lists.
+const MOST_LISTED: usize = 10;
+
+/// A file in the upload area, as the server describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its name: data, never a path.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was changed, as the server counts it: only compared for being the same. `None` where the server does not tell.
+    pub modified: Option<i64>,
+}
+
+/// The names in the upload area.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Names of firmware files for this payload.
+    pub ours: Vec<String>,
+    /// All others, as they can be shown.
+    pub others: Vec<String>,
+}
+
+impl Listing {
+    /// Sorts the lines of an answer to NLST; `accepts_product` says whether a product is this payload's.
+    pub fn parse(answer: &[u8], accepts_product: impl Fn(&str) -> bool) -> Self {
+        let mut listing = Self::default();
+        for line in answer.split(|&byte| byte == b'\n') {
+            let name = line.strip_suffix(b"\r").unwrap_or(line);
+            if name.is_empty() || name == b"." || name == b".." {
+                continue;
+            }
+            match std::str::from_utf8(name) {
+                Ok(name) if name.parse::<FileName>().is_ok_and(|name| accepts_product(name.product())) => listing.ours.push(name.into()),
+                _ => listing.others.push(String::from_utf8_lossy(name).into_owned()),
+            }
+        }
+        listing
+    }
+
+    /// The one name that is ours; none or several are a failure that lists what is there.
+    pub fn only_one(&self) -> Result<&str, Failure> {
+        match (self.ours.as_slice(), self.others.as_slice()) {
+            ([name], _) => Ok(name),
+            ([], []) => Err(Failure::new(FailureKind::TransferFailed, "no file was uploaded")),
+            ([], [other]) => Err(match other.parse::<FileName>() {
+                Ok(name) => {
+                    let sentence = format!("the uploaded file {other:?} is for product {:?}, not for this payload", name.product());
+                    Failure::new(FailureKind::WrongProduct, sentence)
+                }
+                Err(error) => error.into_failure(other),
+            }),
+            ([], others) => {
+                let sentence = format!("no uploaded file is for this payload: {}", shown(others));
+                Err(Failure::new(FailureKind::TransferFailed, sentence))
+            }
+            (several, _) => {
+                let sentence = format!("several uploaded files are for this payload, and only one may be: {}", shown(several));
+                Err(Failure::new(FailureKind::TransferFailed, sentence))
+            }
+        }
+    }
+}
+
+fn shown(names: &[String]) -> String {
+    let mut text = names.iter().take(MOST_LISTED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST_LISTED {
+        text += &format!(" and {} more", names.len() - MOST_LISTED);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(answer: &[u8]) -> Listing {
+        Listing::parse(answer, |product| product == "DEMO")
+    }
+
+    const OURS: &str = "DEMO_V01.00.00.00.bin";
+
+    #[test]
+    fn lines_end_as_they_like() {
+        for answer in [&b"DEMO_V01.00.00.00.bin"[..], b"DEMO_V01.00.00.00.bin\n", b".\r\n..\r\nDEMO_V01.00.00.00.bin\r\n\r\n"] {
+            assert_eq!(parse(answer), Listing { ours: vec![OURS.into()], others: vec![] });
+        }
+        assert_eq!(parse(b""), Listing::default());
+    }
+
+    #[test]
+    fn hostile_names_are_others() {
+        for name in
+            ["../DEMO_V01.00.00.00.bin", "/upgrade/DEMO_V01.00.00.00.bin", "DEMO_V01.00.00.00.bin\0", "\u{1b}[2JDEMO_V01.00.00.00.bin/"]
+        {
+            let listing = parse(name.as_bytes());
+            assert!(listing.ours.is_empty(), "{name:?}");
+            assert!(!listing.only_one().unwrap_err().to_string().contains('\u{1b}'));
+        }
+        assert!(parse(b"DEMO\xff_V01.00.00.00.bin").ours.is_empty());
+    }
+
+    #[test]
+    fn exactly_one_is_taken_whatever_else_lies_there() {
+        assert_eq!(parse(b"readme.txt\nDEMO_V01.00.00.00.bin\nOTHER_V01.00.00.00.bin").only_one(), Ok(OURS));
+    }
+
+    #[test]
+    fn none_and_several_list_what_is_there() {
+        let failure = |answer: &[u8]| parse(answer).only_one().unwrap_err();
+        for (answer, kind, reason) in [
+            ("", FailureKind::TransferFailed, "no file was uploaded"),
+            ("readme.txt", FailureKind::NameInvalid, "\"readme.txt\""),
+            ("OTHER_V01.00.00.00.bin", FailureKind::WrongProduct, "for product \"OTHER\""),
+            ("a\nb", FailureKind::TransferFailed, "\"a\", \"b\""),
+            (
+                "DEMO_V01.00.00.00.bin\nDEMO_V02.00.00.00.bin\nx",
+                FailureKind::TransferFailed,
+                "\"DEMO_V01.00.00.00.bin\", \"DEMO_V02.00.00.00.bin\"",
+            ),
+        ] {
+            let failure = failure(answer.as_bytes());
+            assert!(failure.kind == kind && failure.to_string().contains(reason), "{answer:?}: {failure}");
+        }
+        assert!(failure("x\n".repeat(500).as_bytes()).sentence.ends_with("and 490 more"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_sorted(answer in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&answer).only_one();
+        }
+    }
+}

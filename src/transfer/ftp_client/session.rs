@@ -1,0 +1,295 @@
+//! One connection to an FTP server: login, looking, deleting, and the beginning of a download.
+
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use suppaftp::types::{FileType, FtpError};
+use suppaftp::{FtpStream, Mode, Status, TlsStream, TransferStream};
+use tracing::debug;
+
+use crate::config;
+use crate::model::{Failure, FailureKind};
+use crate::transfer::ftp_client::listing::{LARGEST_LISTING, Listing, RemoteFile};
+use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
+
+/// A connection that is logged in, binary, and in the upload area's directory.
+pub(super) struct Session {
+    stream: FtpStream,
+    watchdog: Watchdog,
+}
+
+/// The data connection of a download.
+pub(super) struct Download(Box<dyn Transfer>);
+
+/// A data connection without the name of its type, which the library keeps to itself.
+trait Transfer: io::Read {
+    fn finish(self: Box<Self>) -> Result<(), FtpError>;
+}
+
+impl<T: TlsStream> Transfer for TransferStream<T> {
+    fn finish(self: Box<Self>) -> Result<(), FtpError> {
+        TransferStream::finish(*self)
+    }
+}
+
+impl io::Read for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Why a step with the server failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// Another attempt may succeed: no connection, a lost one, no answer in time.
+    #[error("the connection to the FTP server failed")]
+    Broken(#[source] FtpError),
+    /// The server says no, and would again.
+    #[error("the FTP server refuses {0}")]
+    Refused(&'static str, #[source] FtpError),
+    /// The server can't go on behind what we have already.
+    #[error("the FTP server refuses to resume a download")]
+    NoResume(#[source] FtpError),
+    /// The server says what no server may.
+    #[error("the FTP server's answer is senseless: {0}")]
+    Senseless(&'static str),
+    /// Not the server's fault: the password file can't be read.
+    #[error("the password file can't be read")]
+    Password(#[source] io::Error),
+    /// Cancelled from outside.
+    #[error("the FTP transfer was cancelled")]
+    Cancelled,
+    /// It took longer than it may.
+    #[error("the FTP server took too long")]
+    TooLate,
+}
+
+impl SessionError {
+    /// Whether another attempt is worth it.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::TooLate)
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        let kind = match self {
+            Self::Cancelled => FailureKind::Cancelled,
+            Self::TooLate => FailureKind::Timeout,
+            Self::Broken(_) | Self::Refused(..) | Self::NoResume(_) | Self::Senseless(_) | Self::Password(_) => FailureKind::TransferFailed,
+        };
+        let failure = Failure::new(kind, self.to_string());
+        match self {
+            Self::Broken(error) | Self::Refused(_, error) | Self::NoResume(error) => failure.because(Readable(error)),
+            Self::Password(error) => failure.because(error),
+            Self::Senseless(_) | Self::Cancelled | Self::TooLate => failure,
+        }
+    }
+}
+
+/// An error of the FTP library in words for a person: a time-out is not "resource temporarily unavailable".
+#[derive(Debug)]
+struct Readable(FtpError);
+
+impl std::error::Error for Readable {}
+
+impl std::fmt::Display for Readable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            FtpError::ConnectionError(error) if is_time_out(error) => f.write_str("it did not answer in time"),
+            FtpError::ConnectionError(error) => error.fmt(f),
+            FtpError::UnexpectedResponse(response) => write!(f, "it said {:?}", String::from_utf8_lossy(&response.body).trim_end()),
+            error => error.fmt(f),
+        }
+    }
+}
+
+fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// A connection whose every read and write has a time-out, watched over.
+fn connect(address: SocketAddr, timeout: Duration, watchdog: &Watchdog) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, timeout)?;
+    socket.set_read_timeout(Some(timeout))?;
+    socket.set_write_timeout(Some(timeout))?;
+    socket.set_nodelay(true)?;
+    watchdog.watch(&socket)?;
+    Ok(socket)
+}
+
+impl Session {
+    /// Connects and logs in.
+    pub(super) fn open(config: &config::Ftp, watchdog: &Watchdog) -> Result<Self, SessionError> {
+        let password = config.password.resolve(config.password_file.as_deref()).map_err(SessionError::Password)?;
+        let opened = Self::connect(config, watchdog);
+        let mut session = opened.map_err(|error| explain(error, watchdog, None))?;
+        session.step(Some("our account"), |stream| stream.login(config.user.as_str(), password.reveal()))?;
+        // Servers begin in ASCII mode, in which sizes are refused and bytes may be changed.
+        session.step(Some("binary transfers"), |stream| stream.transfer_type(FileType::Binary))?;
+        if !config.directory.is_empty() {
+            session.step(Some("the directory of the upload area"), |stream| stream.cwd(&config.directory))?;
+        }
+        Ok(session)
+    }
+
+    fn connect(config: &config::Ftp, watchdog: &Watchdog) -> Result<Self, FtpError> {
+        let (address, timeout) = (config.address, config.timeout);
+        let socket = connect(address, timeout, watchdog).map_err(FtpError::ConnectionError)?;
+        let mut stream = FtpStream::connect_with_stream(socket)?;
+        stream.set_mode(if matches!(address.ip(), IpAddr::V6(_)) { Mode::ExtendedPassive } else { Mode::Passive });
+        let data_watchdog = watchdog.clone();
+        // Only the port of the server's answer is used: it can't send us to another machine.
+        let stream = stream.passive_stream_builder(move |told| {
+            connect(SocketAddr::new(address.ip(), told.port()), timeout, &data_watchdog).map_err(FtpError::ConnectionError)
+        });
+        Ok(Self { stream, watchdog: watchdog.clone() })
+    }
+
+    /// One exchange. `refusable` names what a permanent refusal would mean; without it any refusal is worth another attempt.
+    fn step<T>(
+        &mut self,
+        refusable: Option<&'static str>,
+        exchange: impl FnOnce(&mut FtpStream) -> Result<T, FtpError>,
+    ) -> Result<T, SessionError> {
+        exchange(&mut self.stream).map_err(|error| explain(error, &self.watchdog, refusable))
+    }
+
+    /// The names in the upload area.
+    pub(super) fn list(&mut self, accepts_product: impl Fn(&str) -> bool) -> Result<Listing, SessionError> {
+        let expected = [Status::AboutToSend, Status::AlreadyOpen];
+        let download = match self.stream.custom_data_command("NLST", &expected) {
+            Ok((_, download)) => download,
+            // So some servers say that there is none.
+            Err(FtpError::UnexpectedResponse(response))
+                if matches!(response.status, Status::FileUnavailable | Status::RequestFileActionIgnored) =>
+            {
+                return Ok(Listing::default());
+            }
+            Err(error) => return Err(explain(error, &self.watchdog, None)),
+        };
+        let mut answer = Vec::new();
+        let mut limited = download.take(LARGEST_LISTING as u64 + 1);
+        if let Err(error) = limited.read_to_end(&mut answer) {
+            self.watchdog.hang_up();
+            return Err(explain(FtpError::ConnectionError(error), &self.watchdog, None));
+        }
+        if answer.len() > LARGEST_LISTING {
+            self.watchdog.hang_up();
+            return Err(SessionError::Senseless("a listing without end"));
+        }
+        limited.into_inner().finish().map_err(|error| explain(error, &self.watchdog, None))?;
+        Ok(Listing::parse(&answer, accepts_product))
+    }
+
+    /// Size and time of one file; `None` when it is gone.
+    pub(super) fn describe(&mut self, name: &str) -> Result<Option<RemoteFile>, SessionError> {
+        let size = match self.stream.size(name) {
+            Ok(size) => size as u64,
+            Err(FtpError::UnexpectedResponse(response)) if response.status == Status::FileUnavailable => return Ok(None),
+            Err(FtpError::BadResponse) => return Err(SessionError::Senseless("not the size of a file")),
+            Err(error) => return Err(explain(error, &self.watchdog, Some("the size of a file"))),
+        };
+        let modified = match self.stream.mdtm(name) {
+            Ok(time) => Some(time.and_utc().timestamp()),
+            // Not every server knows it; sizes alone are compared then.
+            Err(FtpError::UnexpectedResponse(_) | FtpError::BadResponse) => None,
+            Err(error) => return Err(explain(error, &self.watchdog, None)),
+        };
+        Ok(Some(RemoteFile { name: name.to_owned(), size, modified }))
+    }
+
+    /// Begins a download, behind the first `offset` bytes.
+    pub(super) fn download(&mut self, name: &str, offset: u64) -> Result<Download, SessionError> {
+        let from = usize::try_from(offset).map_err(|_| SessionError::Senseless("a file larger than this machine's memory"))?;
+        let begun = self.step(Some("the download"), |stream| {
+            stream.resume_transfer(from)?;
+            stream.retr_as_stream(name)
+        });
+        match begun {
+            Ok(stream) => Ok(Download(Box::new(stream))),
+            Err(SessionError::Refused(_, error)) if offset > 0 => Err(SessionError::NoResume(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a download that was read to its end, and tells whether the server thinks so too.
+    pub(super) fn finish(&self, download: Download) -> Result<(), SessionError> {
+        download.0.finish().map_err(|error| explain(error, &self.watchdog, None))
+    }
+
+    /// Gives up a download and the connection with it; waits for nothing.
+    pub(super) fn abandon(self, download: Download) {
+        self.watchdog.hang_up();
+        drop(download);
+    }
+
+    /// Deletes every file. One of ours that stays is a failure, for it would be taken for the next upload.
+    pub(super) fn empty_area(&mut self) -> Result<(), SessionError> {
+        // Whatever parses as a firmware file counts as ours: the area is to be empty.
+        let listing = self.list(|_| true)?;
+        for name in &listing.others {
+            // A name that can't be sent, or a directory: in nobody's way.
+            if let Err(error) = self.stream.rm(name) {
+                debug!(?name, %error, "not deleted from the upload area");
+            }
+        }
+        for name in &listing.ours {
+            self.step(Some("to empty the upload area"), |stream| stream.rm(name))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes one file.
+    pub(super) fn delete(&mut self, name: &str) -> Result<(), SessionError> {
+        self.step(Some("to delete a file"), |stream| stream.rm(name))
+    }
+
+    /// Says good-bye.
+    pub(super) fn close(mut self) {
+        // Whether the server says so too is of no interest any more.
+        let _ = self.stream.quit();
+        self.watchdog.hang_up();
+    }
+}
+
+/// Names an error: the watchdog's doing first, then a lasting refusal, else a broken connection.
+pub(super) fn explain(error: FtpError, watchdog: &Watchdog, refusable: Option<&'static str>) -> SessionError {
+    match (watchdog.stopped(), &error, refusable) {
+        (Some(Stopped::Cancelled), ..) => SessionError::Cancelled,
+        (Some(Stopped::Expired), ..) => SessionError::TooLate,
+        (None, FtpError::UnexpectedResponse(response), Some(what)) if response.status != Status::NotAvailable => {
+            SessionError::Refused(what, error)
+        }
+        _ => SessionError::Broken(error),
+    }
+}
+
+/// Waits between attempts: doubled each time from 100 ms to 2 s, less up to a half by chance.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    failed: u32,
+}
+
+impl Attempts {
+    /// Attempts without a byte of progress between them before a transfer is given up.
+    const MOST: u32 = 6;
+
+    pub(super) fn progressed(&mut self) {
+        self.failed = 0;
+    }
+
+    /// How long to wait before the next attempt; `None` when there were enough.
+    pub(super) fn next(&mut self) -> Option<Duration> {
+        self.failed += 1;
+        if self.failed >= Self::MOST {
+            return None;
+        }
+        let longest = Duration::from_millis(100 << self.failed.min(5)).min(Duration::from_secs(2));
+        Some(longest.mul_f64(0.5 + fastrand::f64() / 2.0))
+    }
+}
+
+/// Whether a moment has come.
+pub(super) fn is_past(moment: Option<Instant>) -> bool {
+    moment.is_some_and(|moment| Instant::now() >= moment)
+}

@@ -1,0 +1,293 @@
+//! The upload area: one flat directory. Only this file touches it.
+//!
+//! Every access is relative to the directory's own descriptor, by a single name, and follows no symbolic link: whatever else
+//! has write access to the directory, nothing outside it can be reached. An upload is written under a hidden name and
+//! takes its own by a rename; there is no state in which a client, or the daemon that pulls, sees a part of it.
+//!
+//! All calls block: they are for blocking threads. Nothing is synced; the area is temporary, the daemon's stage is what lasts.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::listing::{Entry, Modified};
+use super::name::{FileName, RemotePath};
+use super::reply::Reply;
+
+/// Hidden name of an upload that is not complete; the rest is a number.
+const UNFINISHED_PREFIX: &str = ".uplift-upload-";
+/// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty ones.
+const MOST_FILES: usize = 64;
+/// Bytes written between two looks at the free space.
+const SPACE_CHECK_INTERVAL: u64 = 8 << 20;
+
+/// Why the area refused something.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AreaError {
+    #[error("No such file")]
+    NotFound,
+    #[error("A file is named by its name alone, without a directory or a leading dot")]
+    NameRefused,
+    #[error("Something that is not a file has this name")]
+    NotAFile,
+    #[error("There are {MOST_FILES} files already; delete some")]
+    TooManyFiles,
+    #[error("The file may have at most {largest} bytes")]
+    TooLarge { largest: u64 },
+    #[error("Not enough space is free")]
+    NoSpace,
+    #[error("The offset lies beyond the end of the file")]
+    OffsetBeyondEnd,
+    #[error("The upload area failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for AreaError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT => Self::NotFound,
+            // A symbolic link where O_NOFOLLOW met one, or a name that is a directory.
+            Errno::ELOOP | Errno::EISDIR | Errno::ENOTDIR => Self::NotAFile,
+            Errno::ENOSPC | Errno::EDQUOT => Self::NoSpace,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl AreaError {
+    /// A failed write; a full disk has its own name.
+    fn from_write(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Io(error),
+        }
+    }
+
+    /// The reply of RFC 959 that says it.
+    pub(crate) fn reply(&self) -> Reply {
+        let code = match self {
+            Self::NotFound | Self::NotAFile => 550,
+            Self::NameRefused => 553,
+            Self::TooManyFiles | Self::TooLarge { .. } => 552,
+            Self::NoSpace => 452,
+            Self::OffsetBeyondEnd => 554,
+            Self::Io(_) => 451,
+        };
+        Reply::new(code, self.to_string())
+    }
+}
+
+/// How much may be uploaded, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Largest file.
+    pub(crate) max_size: u64,
+    /// Space that stays free on the file system.
+    pub(crate) keep_free: u64,
+}
+
+/// The directory, held open and locked.
+#[derive(Debug)]
+pub(crate) struct Area {
+    directory: Flock<OwnedFd>,
+    home: PathBuf,
+    limits: Limits,
+    uploads: AtomicU64,
+}
+
+impl Area {
+    /// Opens the directory, takes its lock, and removes what a server that was killed left unfinished.
+    pub(crate) fn open(home: &Path, limits: Limits) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(home, flags, Mode::empty())?;
+        // Two servers in one directory would remove each other's uploads as left-overs.
+        let directory = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
+            other => other.into(),
+        })?;
+        let area = Self { directory, home: home.to_owned(), limits, uploads: AtomicU64::new(0) };
+        for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX)) {
+            unlinkat(area.fd(), name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+        }
+        Ok(area)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// What a client's path names.
+    pub(crate) fn resolve(&self, path: &str) -> Result<RemotePath, AreaError> {
+        RemotePath::parse(path, &self.home).ok_or(AreaError::NameRefused)
+    }
+
+    fn file_name(&self, path: &str) -> Result<FileName, AreaError> {
+        match self.resolve(path)? {
+            RemotePath::File(name) => Ok(name),
+            RemotePath::Root => Err(AreaError::NotAFile),
+        }
+    }
+
+    /// A file's size and time.
+    pub(crate) fn entry(&self, path: &str) -> Result<Entry, AreaError> {
+        self.stat(self.file_name(path)?)
+    }
+
+    fn stat(&self, name: FileName) -> Result<Entry, AreaError> {
+        let stat = fstatat(self.fd(), name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if !is_regular(&stat) {
+            return Err(AreaError::NotAFile);
+        }
+        #[allow(clippy::useless_conversion, reason = "the time is 32 bits wide on armhf")]
+        let modified = Modified::from_seconds(i64::from(stat.st_mtime));
+        Ok(Entry { name, size: size(&stat), modified })
+    }
+
+    /// What `path` lists: the files of the root, or the one file; sorted by name.
+    pub(crate) fn list(&self, path: Option<&str>) -> Result<Vec<Entry>, AreaError> {
+        match self.resolve(path.unwrap_or_default())? {
+            RemotePath::File(name) => Ok(vec![self.stat(name)?]),
+            RemotePath::Root => self.files(),
+        }
+    }
+
+    /// The visible files; what is no regular file, or has a name that a client can't say, is not there.
+    fn files(&self) -> Result<Vec<Entry>, AreaError> {
+        let mut files: Vec<Entry> =
+            self.names()?.iter().filter_map(|name| FileName::parse(name)).filter_map(|name| self.stat(name).ok()).collect();
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(files)
+    }
+
+    fn names(&self) -> nix::Result<Vec<String>> {
+        // A descriptor of its own: the position in a directory belongs to the open file.
+        let mut directory = Dir::openat(self.fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        directory.iter().map(|entry| Ok(entry?.file_name().to_str().unwrap_or_default().to_owned())).collect()
+    }
+
+    /// Opens a file for a download from `offset` on; with it comes the number of bytes that follow.
+    pub(crate) fn read(&self, path: &str, offset: u64) -> Result<(File, u64), AreaError> {
+        let name = self.file_name(path)?;
+        // Without O_NONBLOCK a pipe that somebody put here would block for ever.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(self.fd(), name.as_str(), flags, Mode::empty())?);
+        let stat = fstat(&file)?;
+        if !is_regular(&stat) {
+            return Err(AreaError::NotAFile);
+        }
+        let rest = size(&stat).checked_sub(offset).ok_or(AreaError::OffsetBeyondEnd)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok((file, rest))
+    }
+
+    /// Removes a file.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), AreaError> {
+        let entry = self.entry(path)?;
+        Ok(unlinkat(self.fd(), entry.name.as_str(), UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Whether an upload of this size would fit now.
+    pub(crate) fn fits(&self, bytes: u64) -> Result<(), AreaError> {
+        if bytes > self.limits.max_size {
+            return Err(AreaError::TooLarge { largest: self.limits.max_size });
+        }
+        let file_system = fstatvfs(self.fd())?;
+        #[allow(clippy::useless_conversion, reason = "these are 32 bits wide on armhf")]
+        let available = u64::from(file_system.blocks_available()).saturating_mul(u64::from(file_system.fragment_size()));
+        if available < self.limits.keep_free.saturating_add(bytes) { Err(AreaError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Starts an upload to `path` of `announced` bytes, as far as the client said.
+    pub(crate) fn upload(self: &Arc<Self>, path: &str, announced: Option<u64>) -> Result<Upload, AreaError> {
+        let name = self.file_name(path)?;
+        self.fits(announced.unwrap_or(0))?;
+        match self.stat(name.clone()) {
+            Err(AreaError::NotFound) if self.files()?.len() >= MOST_FILES => return Err(AreaError::TooManyFiles),
+            Ok(_) | Err(AreaError::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+        let unfinished = format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP)?);
+        Ok(Upload { area: Arc::clone(self), name, unfinished: Some(unfinished), file, written: 0, next_space_check: SPACE_CHECK_INTERVAL })
+    }
+}
+
+fn is_regular(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG
+}
+
+fn size(stat: &FileStat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// A file that is being uploaded. Dropped before [`Upload::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    area: Arc<Area>,
+    name: FileName,
+    /// The hidden name, until it is gone.
+    unfinished: Option<String>,
+    file: File,
+    written: u64,
+    next_space_check: u64,
+}
+
+impl Upload {
+    /// The name that the file will have.
+    pub(crate) fn name(&self) -> &FileName {
+        &self.name
+    }
+
+    /// Bytes so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), AreaError> {
+        let written = self.written.saturating_add(bytes.len() as u64);
+        if written > self.area.limits.max_size {
+            return Err(AreaError::TooLarge { largest: self.area.limits.max_size });
+        }
+        if written > self.next_space_check {
+            self.area.fits(0)?;
+            self.next_space_check = written + SPACE_CHECK_INTERVAL;
+        }
+        self.file.write_all(bytes).map_err(AreaError::from_write)?;
+        self.written = written;
+        Ok(())
+    }
+
+    /// Gives the file its name, in place of one that had it before.
+    pub(crate) fn publish(mut self) -> Result<(), AreaError> {
+        if let Some(unfinished) = &self.unfinished {
+            renameat(self.area.fd(), unfinished.as_str(), self.area.fd(), self.name.as_str())?;
+            self.unfinished = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(unfinished) = &self.unfinished
+            && let Err(errno) = unlinkat(self.area.fd(), unfinished.as_str(), UnlinkatFlags::NoRemoveDir)
+        {
+            tracing::warn!("an unfinished upload can't be removed: {errno}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+use super::*;
+
+fn area(home: &Path, max_size: u64) -> Arc<Area> {
+    Arc::new(Area::open(home, Limits { max_size, keep_free: 0 }).unwrap())
+}
+
+fn names(home: &Path) -> Vec<String> {
+    std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_dropped_upload_is_gone_and_a_published_one_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 10);
+    let mut upload = area.upload("a", None).unwrap();
+    upload.write(b"12345").unwrap();
+    assert!(names(home.path())[0].starts_with(UNFINISHED_PREFIX));
+    drop(upload);
+    assert!(names(home.path()).is_empty());
+    let mut upload = area.upload("a", None).unwrap();
+    upload.write(b"1234567890").unwrap();
+    assert!(matches!(upload.write(b"1"), Err(AreaError::TooLarge { largest: 10 })));
+    upload.publish().unwrap();
+    assert_eq!(area.entry("/a").unwrap().size, 10);
+}
+
+#[test]
+fn an_upload_whose_hidden_name_was_taken_away_is_not_published() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 10);
+    let upload = area.upload("a", None).unwrap();
+    std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
+    assert!(matches!(upload.publish(), Err(AreaError::NotFound)));
+    assert!(names(home.path()).is_empty());
+}
+
+#[test]
+fn names_that_clients_can_t_say_are_not_listed() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = tempfile::tempdir().unwrap();
+    for name in [&b"plain"[..], b"\xFF\xFE", b"line\nend", b".hidden"] {
+        File::create(home.path().join(std::ffi::OsStr::from_bytes(name))).unwrap();
+    }
+    let listed = area(home.path(), 10).list(None).unwrap();
+    assert_eq!(listed.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["plain"]);
+}

@@ -1,0 +1,182 @@
+//! The data connection: a passive listener, and the thread that moves the bytes of one transfer.
+//!
+//! A transfer blocks on a thread of its own: socket, one buffer, file. What the transfer is for, and what is answered,
+//! is for the session.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::area::{AreaError, Upload};
+
+/// The buffer of an upload: below 64 KiB calls cost more than copying, above 256 KiB nothing is gained.
+const BUFFER: usize = 256 << 10;
+
+/// Why a transfer ended without being complete.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransferError {
+    #[error("no byte came or went for {}", humantime::format_duration(*.0))]
+    Stalled(Duration),
+    #[error("the data connection broke: {0}")]
+    Broken(io::Error),
+    #[error("aborted")]
+    Aborted,
+    #[error(transparent)]
+    Area(#[from] AreaError),
+    #[error("the transfer thread failed: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// A data port that waits for the client.
+#[derive(Debug)]
+pub(crate) struct Passive {
+    listener: TcpListener,
+    peer: IpAddr,
+}
+
+impl Passive {
+    /// Listens on `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`.
+    pub(crate) async fn listen(local: IpAddr, peer: IpAddr, ports: &RangeInclusive<u16>) -> io::Result<Self> {
+        let (first, count) = (*ports.start(), ports.len());
+        // A start at random: a port that was just in use may still be known to a firewall or a late packet.
+        let start = fastrand::usize(..count.max(1));
+        let mut refused = io::Error::from(ErrorKind::AddrInUse);
+        for index in 0..count {
+            let port = first.saturating_add(u16::try_from((start + index) % count).unwrap_or(0));
+            match TcpListener::bind(SocketAddr::new(local, port)).await {
+                Ok(listener) => return Ok(Self { listener, peer }),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// The port.
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
+    /// The client's connection. One from another address is closed: it would be somebody who reads or feeds another's transfer.
+    pub(crate) async fn accept(self) -> io::Result<TcpStream> {
+        loop {
+            let (stream, from) = self.listener.accept().await?;
+            if from.ip().to_canonical() == self.peer {
+                return stream.into_std();
+            }
+            tracing::warn!(%from, peer = %self.peer, "a data connection from another address is refused");
+        }
+    }
+}
+
+/// What a transfer moves.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// From the client into a file.
+    Receive(Upload),
+    /// A file to the client, from its position on.
+    SendFile(File),
+    /// A listing to the client.
+    SendText(String),
+}
+
+/// A transfer that came to its end in order.
+#[derive(Debug)]
+pub(crate) enum Completed {
+    /// All that the client sent is in the file, which has not got its name yet.
+    Received(Upload),
+    /// All was given to the connection.
+    Sent,
+}
+
+/// A running transfer. Dropped, it is broken off, and an upload leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    thread: JoinHandle<Result<Completed, TransferError>>,
+    connection: Arc<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    stall_timeout: Duration,
+    aborted: AtomicBool,
+}
+
+impl Transfer {
+    /// Starts the thread.
+    pub(crate) fn start(stream: TcpStream, stall_timeout: Duration, work: Work) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(stall_timeout))?;
+        stream.set_write_timeout(Some(stall_timeout))?;
+        let connection = Arc::new(Connection { stream, stall_timeout, aborted: AtomicBool::new(false) });
+        let on_thread = Arc::clone(&connection);
+        let thread = tokio::task::spawn_blocking(move || {
+            let result = on_thread.perform(work);
+            // The client takes the end of a download from the end of the connection, which must come before the reply.
+            let _ = on_thread.stream.shutdown(Shutdown::Both);
+            result
+        });
+        Ok(Self { thread, connection })
+    }
+
+    /// Breaks the transfer off; it still has to be waited for.
+    pub(crate) fn abort(&self) {
+        // The order matters: the thread takes the end of the stream for the client's, unless it sees the flag.
+        self.connection.aborted.store(true, Ordering::SeqCst);
+        let _ = self.connection.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Waits for the end. Dropping this future loses nothing.
+    pub(crate) async fn finished(&mut self) -> Result<Completed, TransferError> {
+        (&mut self.thread).await?
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl Connection {
+    fn perform(&self, work: Work) -> Result<Completed, TransferError> {
+        match work {
+            Work::Receive(upload) => self.receive(upload).map(Completed::Received),
+            // The kernel moves the bytes from file to socket itself (sendfile).
+            Work::SendFile(mut file) => self.sent(io::copy(&mut file, &mut &self.stream)),
+            Work::SendText(text) => self.sent((&self.stream).write_all(text.as_bytes())),
+        }
+    }
+
+    fn receive(&self, mut upload: Upload) -> Result<Upload, TransferError> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match (&self.stream).read(&mut buffer) {
+                Ok(0) if self.aborted.load(Ordering::SeqCst) => return Err(TransferError::Aborted),
+                Ok(0) => return Ok(upload),
+                Ok(length) => upload.write(&buffer[..length])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+    }
+
+    fn sent<T>(&self, result: io::Result<T>) -> Result<Completed, TransferError> {
+        result.map(|_| Completed::Sent).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: io::Error) -> TransferError {
+        match error.kind() {
+            _ if self.aborted.load(Ordering::SeqCst) => TransferError::Aborted,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => TransferError::Stalled(self.stall_timeout),
+            _ => TransferError::Broken(error),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Listings in the three forms that clients ask for. Pure text from entries.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use super::name::FileName;
+
+/// A file as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: FileName,
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) modified: Modified,
+}
+
+/// When a file was changed, in whole seconds of the Unix epoch, within the years that four digits can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Modified(u64);
+
+impl Modified {
+    /// The last second of the year 9999.
+    const LATEST: u64 = 253_402_300_799;
+
+    /// Times before 1970 and after 9999 become the nearest that can be told.
+    pub(crate) fn from_seconds(seconds: i64) -> Self {
+        Self(u64::try_from(seconds).unwrap_or(0).min(Self::LATEST))
+    }
+
+    /// `2026-11-21T07:31:38Z`.
+    fn rfc3339(self) -> String {
+        humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(self.0)).to_string()
+    }
+
+    /// `20261121073138`, as `MDTM` and `MLSD` have it (RFC 3659, section 2.3).
+    pub(crate) fn compact(self) -> String {
+        self.rfc3339().chars().filter(char::is_ascii_digit).collect()
+    }
+
+    /// `Nov 21  2026`, as `ls -l` shows old files. The form for recent files would need to know what time it is.
+    fn calendar_day(self) -> String {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let text = self.rfc3339();
+        let mut parts = text.split(['-', 'T']);
+        let (year, month, day) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let name = month.parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1))).unwrap_or(&"Jan");
+        format!("{name} {day}  {year}")
+    }
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// `LIST`: as `ls -l` does, which is what clients parse.
+    Long,
+    /// `NLST`: names.
+    Names,
+    /// `MLSD`: facts (RFC 3659, section 7).
+    Facts,
+}
+
+/// The facts of `MLSD` and `MLST`, as `FEAT` tells them.
+pub(crate) const FACTS: &str = "MLST type*;size*;modify*;";
+
+impl Entry {
+    /// One line without its end.
+    pub(crate) fn line(&self, style: Style) -> String {
+        let Self { name, size, modified } = self;
+        match style {
+            Style::Long => format!("-rw-r----- 1 ftp ftp {size:>12} {} {name}", modified.calendar_day()),
+            Style::Names => name.to_string(),
+            Style::Facts => format!("type=file;size={size};modify={}; {name}", modified.compact()),
+        }
+    }
+}
+
+/// A whole listing; each line ends in CR LF.
+pub(crate) fn listing(entries: &[Entry], style: Style) -> String {
+    entries.iter().fold(String::new(), |mut text, entry| {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{}\r\n", entry.line(style));
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(modified: i64) -> Entry {
+        Entry { name: FileName::parse("a b.bin").unwrap(), size: 1234, modified: Modified::from_seconds(modified) }
+    }
+
+    #[test]
+    fn the_three_forms() {
+        let entries = [entry(1_795_246_298)];
+        assert_eq!(listing(&entries, Style::Long), "-rw-r----- 1 ftp ftp         1234 Nov 21  2026 a b.bin\r\n");
+        assert_eq!(listing(&entries, Style::Names), "a b.bin\r\n");
+        assert_eq!(listing(&entries, Style::Facts), "type=file;size=1234;modify=20261121073138; a b.bin\r\n");
+        assert_eq!(listing(&[], Style::Long), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_time_of_a_file_system_can_be_told(seconds in any::<i64>()) {
+            prop_assert_eq!(entry(seconds).modified.compact().len(), 14);
+            prop_assert_eq!(entry(seconds).modified.calendar_day().len(), 12);
+        }
+    }
+}

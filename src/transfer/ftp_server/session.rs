@@ -1,0 +1,311 @@
+//! One client's session: its state, and the answer to each command. Transfers are in [`transfer`].
+
+mod transfer;
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Shared;
+use super::area::{Area, AreaError};
+use super::command::{Command, Epsv, Opts, Representation};
+use super::control::{Control, Gone};
+use super::data::Passive;
+use super::listing::{FACTS, Style};
+use super::login::FREE_ATTEMPTS;
+use super::name::RemotePath;
+use super::reply::Reply;
+
+/// A client that has not logged in by then is holding a place.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Whether the session goes on after a command.
+type Flow = Result<ControlFlow<()>, Gone>;
+
+const GO_ON: Flow = Ok(ControlFlow::Continue(()));
+const END: Flow = Ok(ControlFlow::Break(()));
+
+/// Who the client is.
+#[derive(Debug)]
+enum Login {
+    Nobody,
+    Named(String),
+    LoggedIn,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    control: Control,
+    /// The control connection's address on this side: data ports are opened there, and nowhere else.
+    local: IpAddr,
+    peer: IpAddr,
+    login: Login,
+    wrong_passwords: u32,
+    login_deadline: Instant,
+    /// What the client asked for. Without a word the bytes are left alone, as vsftpd does.
+    representation: Option<Representation>,
+    /// Offset that `REST` gave for the next transfer; clients ask for its data port before or after.
+    restart: u64,
+    /// Size that `ALLO` announced for the next upload.
+    announced: Option<u64>,
+    passive: Option<Passive>,
+    epsv_only: bool,
+}
+
+impl Session {
+    /// A session on a new connection between two canonical addresses.
+    pub(super) fn new(shared: Arc<Shared>, control: Control, local: IpAddr, peer: IpAddr) -> Self {
+        Self {
+            shared,
+            control,
+            local,
+            peer,
+            login: Login::Nobody,
+            wrong_passwords: 0,
+            login_deadline: Instant::now() + LOGIN_DEADLINE,
+            representation: None,
+            restart: 0,
+            announced: None,
+            passive: None,
+            epsv_only: false,
+        }
+    }
+
+    /// Serves the client until it leaves. Dropping the future ends everything that the session began.
+    pub(super) async fn run(mut self) -> Result<(), Gone> {
+        if let Some(wait) = self.locked_out() {
+            return self.control.reply(&locked_out(wait)).await;
+        }
+        self.say(220, "Ready").await?;
+        loop {
+            let Ok(received) = timeout_at(self.deadline(), self.control.next()).await else {
+                return self.control.reply(&Reply::new(421, "No command came in time; goodbye")).await;
+            };
+            let flow = match received? {
+                Ok(command) => self.obey(command).await?,
+                Err(refusal) => {
+                    self.control.reply(&refusal).await?;
+                    ControlFlow::Continue(())
+                }
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let idle = Instant::now() + self.shared.idle_timeout;
+        if matches!(self.login, Login::LoggedIn) { idle } else { idle.min(self.login_deadline) }
+    }
+
+    async fn say(&mut self, code: u16, text: impl Into<std::borrow::Cow<'static, str>>) -> Result<(), Gone> {
+        self.control.reply(&Reply::new(code, text)).await
+    }
+
+    async fn obey(&mut self, command: Command) -> Flow {
+        tracing::debug!(peer = %self.peer, ?command);
+        match command {
+            Command::User(name) => self.user(name).await?,
+            Command::Pass(password) => return self.password(password.reveal()).await,
+            Command::Quit => {
+                self.say(221, "Goodbye").await?;
+                return END;
+            }
+            Command::Syst => self.say(215, "UNIX Type: L8").await?,
+            Command::Feat => self.features().await?,
+            Command::Opts(Opts::Utf8) => self.say(200, "Names are UTF-8").await?,
+            Command::Opts(Opts::Mlst) => self.say(200, "MLST OPTS type;size;modify;").await?,
+            Command::Noop => self.say(200, "Here").await?,
+            Command::Acct => self.say(202, "No accounting here").await?,
+            _ if !matches!(self.login, Login::LoggedIn) => self.say(530, "Log in first, with USER and PASS").await?,
+            command => self.obey_logged_in(command).await?,
+        }
+        GO_ON
+    }
+
+    async fn obey_logged_in(&mut self, command: Command) -> Result<(), Gone> {
+        match command {
+            Command::Type(representation) => {
+                self.representation = Some(representation);
+                self.say(200, "Type set").await
+            }
+            Command::Mode | Command::Stru => self.say(200, "So it is").await,
+            Command::Pwd => self.say(257, "\"/\" is the current directory").await,
+            Command::Cwd(path) => self.change_directory(&path).await,
+            Command::Cdup => self.say(550, "Nothing is above this directory").await,
+            Command::Pasv => self.passive().await,
+            Command::Epsv(argument) => self.extended_passive(argument).await,
+            Command::Rest(offset) => {
+                self.restart = offset;
+                self.say(350, format!("The next download starts at byte {offset}")).await
+            }
+            Command::Size(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.size.to_string()))).await,
+            Command::Mdtm(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.modified.compact()))).await,
+            Command::Mlst(path) => self.answer_from_area(move |area| facts(area, path.as_deref())).await,
+            Command::Dele(path) => self.answer_from_area(move |area| area.delete(&path).map(|()| Reply::new(250, "Deleted"))).await,
+            Command::Allo(bytes) => self.allocate(bytes).await,
+            Command::Abor => {
+                self.passive = None;
+                self.say(226, "Nothing to abort").await
+            }
+            Command::Retr(path) => self.download(path).await,
+            Command::Stor(path) => self.upload(path).await,
+            Command::List(path) => self.list(path, Style::Long).await,
+            Command::Nlst(path) => self.list(path, Style::Names).await,
+            Command::Mlsd(path) => self.list(path, Style::Facts).await,
+            // Answered by `obey`.
+            Command::User(_) | Command::Pass(_) | Command::Quit | Command::Syst => Ok(()),
+            Command::Feat | Command::Opts(_) | Command::Noop | Command::Acct => Ok(()),
+        }
+    }
+
+    async fn features(&mut self) -> Result<(), Gone> {
+        let features = ["EPSV", "MDTM", FACTS, "PASV", "REST STREAM", "SIZE", "UTF8"].map(String::from).into();
+        self.control.reply(&Reply::new(211, "Features:").with_body(features)).await
+    }
+
+    async fn user(&mut self, name: String) -> Result<(), Gone> {
+        self.login = Login::Named(name);
+        self.say(331, "Password, please").await
+    }
+
+    async fn password(&mut self, password: &str) -> Flow {
+        let Login::Named(name) = std::mem::replace(&mut self.login, Login::Nobody) else {
+            self.say(503, "USER comes first").await?;
+            return GO_ON;
+        };
+        // Asked again here: an address may have many sessions that try side by side.
+        if let Some(wait) = self.locked_out() {
+            self.control.reply(&locked_out(wait)).await?;
+            return END;
+        }
+        if self.shared.accounts.accept(&name, password) {
+            self.shared.throttle().right(self.peer);
+            self.login = Login::LoggedIn;
+            tracing::info!(peer = %self.peer, user = ?name, "logged in");
+            self.say(230, "Logged in").await?;
+            return GO_ON;
+        }
+        self.wrong_password(&name).await
+    }
+
+    async fn wrong_password(&mut self, name: &str) -> Flow {
+        self.wrong_passwords += 1;
+        let delay = self.shared.throttle().wrong(self.peer, std::time::Instant::now());
+        tracing::warn!(peer = %self.peer, user = ?name, "wrong user name or password");
+        sleep(delay).await;
+        if self.wrong_passwords < FREE_ATTEMPTS {
+            self.say(530, "Wrong user name or password").await?;
+            return GO_ON;
+        }
+        self.say(421, "Wrong user name or password too often; goodbye").await?;
+        END
+    }
+
+    fn locked_out(&self) -> Option<Duration> {
+        self.shared.throttle().locked_out(self.peer, std::time::Instant::now())
+    }
+
+    async fn change_directory(&mut self, path: &str) -> Result<(), Gone> {
+        match self.shared.area.resolve(path) {
+            Ok(RemotePath::Root) => self.say(250, "\"/\" is the current directory").await,
+            Ok(RemotePath::File(_)) | Err(_) => self.say(550, "There is one directory here, \"/\"").await,
+        }
+    }
+
+    async fn allocate(&mut self, bytes: u64) -> Result<(), Gone> {
+        self.announced = Some(bytes);
+        self.answer_from_area(move |area| area.fits(bytes).map(|()| Reply::new(200, "There is room"))).await
+    }
+
+    async fn passive(&mut self) -> Result<(), Gone> {
+        if self.epsv_only {
+            return self.say(501, "EPSV ALL forbids PASV").await;
+        }
+        let IpAddr::V4(local) = self.local else {
+            return self.say(425, "PASV is for IPv4; use EPSV").await;
+        };
+        match self.open_data_port().await {
+            Ok(port) => {
+                let [a, b, c, d] = local.octets();
+                let [high, low] = port.to_be_bytes();
+                self.say(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low}).")).await
+            }
+            Err(refusal) => self.control.reply(&refusal).await,
+        }
+    }
+
+    async fn extended_passive(&mut self, argument: Epsv) -> Result<(), Gone> {
+        match (argument, self.local) {
+            (Epsv::All, _) => {
+                self.epsv_only = true;
+                return self.say(200, "Nothing but EPSV from now on").await;
+            }
+            (Epsv::Ipv4, IpAddr::V6(_)) => return self.say(522, "Network protocol not supported, use (2)").await,
+            (Epsv::Ipv6, IpAddr::V4(_)) => return self.say(522, "Network protocol not supported, use (1)").await,
+            _ => {}
+        }
+        match self.open_data_port().await {
+            Ok(port) => self.say(229, format!("Entering Extended Passive Mode (|||{port}|)")).await,
+            Err(refusal) => self.control.reply(&refusal).await,
+        }
+    }
+
+    async fn open_data_port(&mut self) -> Result<u16, Reply> {
+        // The old port goes first, or a range of one port would never do for a second request.
+        self.passive = None;
+        let opened = Passive::listen(self.local, self.peer, &self.shared.passive_ports).await;
+        let port = opened.and_then(|passive| {
+            let port = passive.port();
+            self.passive = Some(passive);
+            port
+        });
+        port.map_err(|error| {
+            tracing::warn!("no data port can be opened: {error}");
+            Reply::new(425, "No data port is free")
+        })
+    }
+
+    /// Answers with what the area says; on a blocking thread, as it touches the disk.
+    async fn answer_from_area<F>(&mut self, ask: F) -> Result<(), Gone>
+    where
+        F: FnOnce(&Arc<Area>) -> Result<Reply, AreaError> + Send + 'static,
+    {
+        let reply = self.ask_area(ask).await.unwrap_or_else(|refusal| refusal);
+        self.control.reply(&reply).await
+    }
+
+    async fn ask_area<T, F>(&self, ask: F) -> Result<T, Reply>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Area>) -> Result<T, AreaError> + Send + 'static,
+    {
+        let area = Arc::clone(&self.shared.area);
+        match tokio::task::spawn_blocking(move || ask(&area)).await {
+            Ok(answer) => answer.map_err(|error| error.reply()),
+            Err(error) => {
+                tracing::error!("{error}");
+                Err(Reply::new(451, "The server failed at this command"))
+            }
+        }
+    }
+}
+
+fn locked_out(wait: Duration) -> Reply {
+    // Rounded up, so that who waits as told is let in.
+    Reply::new(421, format!("Too many wrong passwords; try again in {} s", wait.as_secs() + 1))
+}
+
+fn facts(area: &Area, path: Option<&str>) -> Result<Reply, AreaError> {
+    let fact = match area.resolve(path.unwrap_or_default())? {
+        RemotePath::Root => "type=dir; /".to_owned(),
+        RemotePath::File(name) => area.entry(name.as_str())?.line(Style::Facts),
+    };
+    Ok(Reply::new(250, "Facts:").with_body(vec![fact]))
+}

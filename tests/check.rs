@@ -1,0 +1,201 @@
+//! `uplift check FILE`: each bad file gets its name, a reason and a hint; a good one is accepted.
+
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use uplift::sim::elf::{Architecture, Program};
+
+const RIGHT: &str = "DEMO_V02.00.00.00.bin";
+
+fn program(version: &str) -> Vec<u8> {
+    Program::new(Architecture::host().unwrap(), version.parse().unwrap()).filled_to(4000).bytes()
+}
+
+/// A directory with a configuration, an installed program of V01.00.00.00 and the file to check.
+struct Sandbox(tempfile::TempDir);
+
+impl Sandbox {
+    fn new(more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sandbox = Self(directory);
+        let installed = sandbox.file("program", &program("V01.00.00.00"));
+        let text = format!("[program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\n{more}");
+        sandbox.file("uplift.toml", text.as_bytes());
+        sandbox
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        let mut file = File::create(&path).unwrap();
+        file.write_all(bytes).unwrap();
+        file.set_permissions(Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn check(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
+        command.arg("--config").arg(self.0.path().join("uplift.toml")).arg("check").args(arguments);
+        command.arg(self.0.path().join(name)).output().unwrap()
+    }
+
+    /// Checks a file that must be refused, and returns its failure: kind and sentence.
+    fn refused(&self, name: &str) -> (String, String) {
+        let output = self.check(name, &["--json"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("hint: "), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["accepted"], false);
+        let findings = document["findings"].as_array().unwrap();
+        let failure = &findings.iter().find(|finding| finding["result"] == "failed").unwrap()["detail"];
+        (failure["kind"].as_str().unwrap().into(), failure["sentence"].as_str().unwrap().into())
+    }
+
+    fn assert_refused(&self, name: &str, kind: &str, reason: &str) {
+        let failure = self.refused(name);
+        assert!(failure.0 == kind && failure.1.contains(reason), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_right_file_is_accepted_with_a_line_for_each_check() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &program("V02.00.00.00"));
+    let output = sandbox.check(RIGHT, &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program tells version V02.00.00.00", "would be accepted"] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(text.lines().filter(|line| line.starts_with("  ok ")).count(), 10, "{text}");
+}
+
+#[test]
+fn the_json_has_a_finding_for_each_check() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &program("V02.00.00.00"));
+    let document: Value = serde_json::from_slice(&sandbox.check(RIGHT, &["--json"]).stdout).unwrap();
+    assert_eq!((&document["schema"], &document["accepted"], &document["running"]), (&1.into(), &true.into(), &"V01.00.00.00".into()));
+    let checks: Vec<_> = document["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    let expected = ["name", "product", "version", "size", "machine", "interpreter", "complete", "digest", "known-bad", "preflight"];
+    assert_eq!(checks, expected);
+}
+
+#[test]
+fn an_empty_file() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, b"");
+    sandbox.assert_refused(RIGHT, "truncated", "empty");
+}
+
+#[test]
+fn a_huge_file_is_refused_without_being_read() {
+    let sandbox = Sandbox::new("");
+    let sparse = File::create(sandbox.0.path().join(RIGHT)).unwrap();
+    sparse.set_len(1 << 42).unwrap(); // reading 4 TiB would not end in a test's life
+    sandbox.assert_refused(RIGHT, "too-large", "the limit is 2147483648");
+}
+
+#[test]
+fn a_file_that_is_cut_off() {
+    let sandbox = Sandbox::new("");
+    let bytes = program("V02.00.00.00");
+    for length in [10, 100, 150, bytes.len() / 2, bytes.len() - 1] {
+        sandbox.file(RIGHT, &bytes[..length]);
+        sandbox.assert_refused(RIGHT, "truncated", "");
+    }
+}
+
+#[test]
+fn a_file_with_something_behind_its_end() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &[&program("V02.00.00.00")[..], b"appended"].concat());
+    sandbox.assert_refused(RIGHT, "truncated", "8 bytes behind the program's end");
+}
+
+#[test]
+fn a_program_for_another_machine() {
+    const E_MACHINE: usize = 18;
+    let sandbox = Sandbox::new("");
+    let mut bytes = program("V02.00.00.00");
+    bytes[E_MACHINE] = 243;
+    sandbox.file(RIGHT, &bytes);
+    sandbox.assert_refused(RIGHT, "wrong-machine", "the file is for RISC-V");
+}
+
+#[test]
+fn a_file_that_is_no_program() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, b"#!/bin/sh\necho V02.00.00.00\n");
+    sandbox.assert_refused(RIGHT, "wrong-machine", "not an ELF program");
+}
+
+#[test]
+fn a_file_for_another_product() {
+    let sandbox = Sandbox::new("");
+    sandbox.file("OTHER_V02.00.00.00.bin", &program("V02.00.00.00"));
+    sandbox.assert_refused("OTHER_V02.00.00.00.bin", "wrong-product", "\"OTHER\", this payload is \"DEMO\"");
+}
+
+#[test]
+fn files_with_a_wrong_name() {
+    let sandbox = Sandbox::new("");
+    for name in ["firmware.bin", "DEMO_V2.0.0.0.bin", "DEMO_V02.00.00.00", "_V02.00.00.00.bin", "DEMO_V02.00.00.00\n.bin"] {
+        sandbox.file(name, &program("V02.00.00.00"));
+        sandbox.assert_refused(name, "name-invalid", "is not the name of a firmware file");
+    }
+}
+
+#[test]
+fn an_older_and_the_same_version() {
+    let sandbox = Sandbox::new("");
+    sandbox.file("DEMO_V00.99.00.00.bin", &program("V00.99.00.00"));
+    sandbox.assert_refused("DEMO_V00.99.00.00.bin", "downgrade", "lower than V01.00.00.00");
+    sandbox.file("DEMO_V01.00.00.00.bin", &program("V01.00.00.00"));
+    sandbox.assert_refused("DEMO_V01.00.00.00.bin", "same-version", "runs already");
+}
+
+#[test]
+fn a_program_that_tells_another_version_than_its_name() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &program("V02.00.00.01"));
+    sandbox.assert_refused(RIGHT, "wrong-version", "the program tells version V02.00.00.01, its name says V02.00.00.00");
+}
+
+#[test]
+fn a_program_that_does_not_start() {
+    const ENTRY: usize = 24;
+    let sandbox = Sandbox::new("");
+    let mut bytes = program("V02.00.00.00");
+    bytes[ENTRY..ENTRY + 4].copy_from_slice(&[0; 4]);
+    sandbox.file(RIGHT, &bytes);
+    sandbox.assert_refused(RIGHT, "preflight-failed", "ended by signal 11");
+}
+
+#[test]
+fn a_file_that_may_not_be_executed_is_neither_run_nor_changed() {
+    let sandbox = Sandbox::new("");
+    let path = sandbox.file(RIGHT, &program("V02.00.00.01"));
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let output = sandbox.check(RIGHT, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("skipped preflight   the file is not executable"), "{output:?}");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn what_is_no_file_at_all() {
+    let sandbox = Sandbox::new("");
+    nix::unistd::mkfifo(&sandbox.0.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    for (name, reason) in [("nothing", "can't be read: No such file"), ("", "not a regular file"), ("fifo", "not a regular file")] {
+        let output = sandbox.check(name, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{output:?}");
+    }
+}

@@ -1,0 +1,382 @@
+//! The daemon pulls the firmware file from an FTP server: vsftpd as in the vendor's tutorial, and one that does wrong.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use suppaftp::FtpStream;
+use suppaftp::types::FileType;
+use tokio::sync::oneshot;
+
+use uplift::config::Config;
+use uplift::model::{Failure, FailureKind};
+use uplift::stage::{Stage, Staged};
+use uplift::transfer::ftp_client::{FtpClient, Pull};
+
+#[path = "servers/scripted.rs"]
+mod scripted;
+#[path = "servers/vsftpd.rs"]
+mod vsftpd;
+
+use scripted::{Fault, Script, Scripted};
+use vsftpd::Vsftpd;
+
+const NAME: &str = "DEMO_V02.00.00.00.bin";
+const MAX_SIZE: u64 = 1 << 30;
+/// Longest wait for anything, far above what it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that hosts upload to.
+trait Server {
+    fn address(&self) -> SocketAddr;
+
+    fn client(&self, more: &str) -> FtpClient {
+        let address = self.address();
+        let text = format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp]\naddress = \"{address}\"\n{more}");
+        FtpClient::new(Config::parse(&text, Path::new("test.toml")).unwrap().ftp)
+    }
+}
+
+impl Server for Vsftpd {
+    fn address(&self) -> SocketAddr {
+        Vsftpd::address(self)
+    }
+}
+
+impl Server for Scripted {
+    fn address(&self) -> SocketAddr {
+        Scripted::address(self)
+    }
+}
+
+/// The host's side of a real server.
+fn host(server: &impl Server) -> FtpStream {
+    let mut host = FtpStream::connect(server.address()).unwrap();
+    host.login("psdk_payload_ftp", "DJi_#$31").unwrap();
+    host.transfer_type(FileType::Binary).unwrap();
+    host
+}
+
+/// The same bytes for the same size; they do not repeat themselves.
+fn bytes(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    fastrand::Rng::with_seed(7).fill(&mut bytes);
+    bytes
+}
+
+/// A pull into a stage of its own.
+struct Pulling {
+    pull: Pull,
+    answer: oneshot::Receiver<Result<Staged, Failure>>,
+    directory: tempfile::TempDir,
+}
+
+impl Pulling {
+    fn start(client: &FtpClient) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let stage = Stage::beside(&directory.path().join("program"), MAX_SIZE);
+        let receive = move |announced| stage.receive(announced, Box::new(|_| {}));
+        let (pull, answer) = Pull::start(client, |product| product == "DEMO", receive).unwrap();
+        Self { pull, answer, directory }
+    }
+
+    fn result(mut self) -> Result<Vec<u8>, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut self.answer).await });
+        let staged = answer.expect("no answer in time").expect("the pull is gone")?;
+        let bytes = std::fs::read(staged.path()).unwrap();
+        assert_eq!((staged.size, staged.file_name.as_str()), (bytes.len() as u64, NAME));
+        assert!(staged.path().starts_with(self.directory.path()));
+        Ok(bytes)
+    }
+
+    /// The host says that all is uploaded.
+    fn finish(self) -> Result<Vec<u8>, Failure> {
+        self.pull.now();
+        self.result()
+    }
+}
+
+fn pull(client: &FtpClient) -> Result<Vec<u8>, Failure> {
+    Pulling::start(client).finish()
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+// What must hold with any real server.
+
+fn an_uploaded_file_is_fetched_and_deleted(server: &impl Server) {
+    server.client("").prepare().unwrap();
+    let file = bytes(3_000_001);
+    let mut host = host(server);
+    host.put_file(NAME, &mut &file[..]).unwrap();
+    assert!(pull(&server.client("")).unwrap() == file);
+    assert_eq!(host.nlst(None).unwrap_or_default(), Vec::<String>::new());
+}
+
+fn entering_empties_the_upload_area(server: &impl Server) {
+    let mut host = host(server);
+    for name in [NAME, "DEMO_V01.00.00.00.bin", "notes with spaces.txt", "größe.bin"] {
+        host.put_file(name, &mut &b"old"[..]).unwrap();
+    }
+    server.client("").prepare().unwrap();
+    assert_eq!(host.nlst(None).unwrap_or_default(), Vec::<String>::new());
+}
+
+fn a_file_that_is_still_uploaded_is_fetched_whole(server: &impl Server) {
+    let file = bytes(500_000);
+    let pulling = Pulling::start(&server.client(""));
+    let mut host = host(server);
+    let mut upload = host.put_with_stream(NAME).unwrap();
+    for chunk in file.chunks(250_000) {
+        std::io::Write::write_all(&mut upload, chunk).unwrap();
+        // Longer than it takes to believe that the upload is complete, where partial files can be seen.
+        std::thread::sleep(Duration::from_millis(1300));
+    }
+    upload.finish().unwrap();
+    assert!(pulling.finish().unwrap() == file);
+}
+
+fn a_file_that_is_uploaded_anew_is_fetched_anew(server: &impl Server) {
+    let pulling = Pulling::start(&server.client(""));
+    let mut host = host(server);
+    host.put_file(NAME, &mut &bytes(100_000)[..]).unwrap();
+    wait_until("the first file is fetched ahead", || pulling.directory.path().join(".uplift").exists());
+    let second = bytes(200_000);
+    host.put_file(NAME, &mut &second[..]).unwrap();
+    assert!(pulling.finish().unwrap() == second);
+}
+
+fn a_wrong_password_is_told(server: &impl Server) {
+    let client = server.client("password = \"wrong\"");
+    // A server may take longer to say no than a host waits for the answer to "enter".
+    let failure = client.prepare().unwrap_err();
+    assert!([FailureKind::TransferFailed, FailureKind::Timeout].contains(&failure.kind), "{failure}");
+    let failure = pull(&client).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TransferFailed);
+    assert!(failure.to_string().contains("refuses our account: it said \"530"), "{failure}");
+}
+
+fn none_and_several_are_a_failure_that_lists_them(server: &impl Server) {
+    let failure = pull(&server.client("")).unwrap_err();
+    assert_eq!(failure.sentence, "no file was uploaded");
+    let mut host = host(server);
+    for name in [NAME, "DEMO_V03.00.00.00.bin", "readme.txt"] {
+        host.put_file(name, &mut &b"x"[..]).unwrap();
+    }
+    let failure = pull(&server.client("")).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TransferFailed);
+    assert!(failure.sentence.ends_with("only one may be: \"DEMO_V02.00.00.00.bin\", \"DEMO_V03.00.00.00.bin\""), "{failure}");
+}
+
+/// The same stories for each real server; one more is one more line.
+macro_rules! against {
+    ($($server:ident: $start:expr;)*) => { $(
+        mod $server {
+            use super::*;
+            against!(@stories $start;
+                an_uploaded_file_is_fetched_and_deleted
+                entering_empties_the_upload_area
+                a_file_that_is_still_uploaded_is_fetched_whole
+                a_file_that_is_uploaded_anew_is_fetched_anew
+                a_wrong_password_is_told
+                none_and_several_are_a_failure_that_lists_them
+            );
+        }
+    )* };
+    (@stories $start:expr; $($story:ident)*) => { $(
+        #[test]
+        fn $story() {
+            super::$story(&$start);
+        }
+    )* };
+}
+
+against! {
+    with_vsftpd: Vsftpd::start();
+}
+
+// What only a server that does wrong shows.
+
+fn scripted(file: &[u8], faults: &[Fault]) -> Scripted {
+    let files = BTreeMap::from([(NAME.into(), (file.to_vec(), 20_260_101_000_000))]);
+    Scripted::start(Script { files, faults: faults.iter().copied().collect(), ..Script::default() })
+}
+
+fn downloads(server: &Scripted) -> Vec<String> {
+    let log = &server.script().log;
+    log.iter().filter(|line| line.starts_with("REST") || line.starts_with("RETR")).cloned().collect()
+}
+
+#[test]
+fn a_broken_download_is_resumed_where_it_broke() {
+    let file = bytes(1_000_000);
+    let server = scripted(&file, &[Fault::Break(400_000), Fault::Break(0), Fault::Done(500_000)]);
+    assert!(pull(&server.client("")).unwrap() == file);
+    let retrieve = format!("RETR {NAME}");
+    let log = downloads(&server);
+    assert_eq!(log.iter().filter(|line| **line == retrieve).count(), 4, "{log:?}");
+    assert_eq!(log.last(), Some(&retrieve));
+    assert_eq!(log[log.len() - 2], "REST 900000", "{log:?}");
+}
+
+#[test]
+fn a_stalled_download_is_resumed_after_the_time_out() {
+    let file = bytes(100_000);
+    let server = scripted(&file, &[Fault::Stall(60_000)]);
+    assert!(pull(&server.client("timeout = \"300ms\"")).unwrap() == file);
+    assert!(downloads(&server).contains(&"REST 60000".to_owned()));
+}
+
+#[test]
+fn a_server_that_can_not_resume_is_asked_for_the_whole_file() {
+    let file = bytes(100_000);
+    let server = scripted(&file, &[Fault::Break(60_000)]);
+    server.script().without_rest = true;
+    assert!(pull(&server.client("")).unwrap() == file);
+}
+
+#[test]
+fn a_server_without_times_of_change_will_do() {
+    let file = bytes(100_000);
+    let server = scripted(&file, &[]);
+    server.script().without_mdtm = true;
+    assert!(pull(&server.client("")).unwrap() == file);
+}
+
+#[test]
+fn a_server_that_always_stops_early_is_given_up() {
+    let server = scripted(&bytes(1000), &[]);
+    server.script().told_size = Some("1001".into());
+    let failure = pull(&server.client("")).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TransferFailed);
+    assert!(failure.sentence.contains("broke off after 1000 of 1001 bytes"), "{failure}");
+}
+
+#[test]
+fn sizes_that_are_none_are_a_failure() {
+    for size in ["-1", "99999999999999999999", "many", ""] {
+        let server = scripted(&bytes(1000), &[]);
+        server.script().told_size = Some(size.into());
+        assert_eq!(pull(&server.client("")).unwrap_err().kind, FailureKind::TransferFailed, "{size}");
+    }
+}
+
+#[test]
+fn a_size_above_the_limit_is_refused_before_a_byte_is_fetched() {
+    let server = scripted(&bytes(1000), &[]);
+    server.script().told_size = Some((MAX_SIZE + 1).to_string());
+    assert_eq!(pull(&server.client("")).unwrap_err().kind, FailureKind::TooLarge);
+    assert!(downloads(&server).is_empty());
+}
+
+#[test]
+fn a_file_that_grows_once_is_fetched_again() {
+    let server = scripted(&bytes(1000), &[]);
+    server.script().grows = true;
+    let pulling = Pulling::start(&server.client(""));
+    pulling.pull.now();
+    wait_until("it was fetched", || !downloads(&server).is_empty());
+    server.script().grows = false;
+    assert!([1001, 1002].contains(&pulling.result().unwrap().len()));
+}
+
+#[test]
+fn a_file_with_more_bytes_than_were_told_is_never_taken_cut() {
+    let server = scripted(&bytes(1000), &[]);
+    server.script().told_size = Some("999".into());
+    let pulling = Pulling::start(&server.client(""));
+    pulling.pull.now();
+    wait_until("it was tried twice", || downloads(&server).len() >= 2);
+    server.script().told_size = None;
+    assert_eq!(pulling.result().unwrap().len(), 1000);
+}
+
+#[test]
+fn hostile_names_are_never_asked_for() {
+    let server = scripted(b"x", &[]);
+    let hostile = [&b"../DEMO_V02.00.00.00.bin"[..], b"DEMO\xff_V02.00.00.00.bin", b"/etc/DEMO_V02.00.00.00.bin", b"\x1b[31mred"];
+    {
+        let mut script = server.script();
+        script.files = hostile.iter().map(|name| (name.to_vec(), (b"evil".to_vec(), 20_260_101_000_000))).collect();
+    }
+    let failure = pull(&server.client("")).unwrap_err();
+    assert!(failure.sentence.contains("no uploaded file is for this payload") && !failure.to_string().contains('\x1b'), "{failure}");
+    assert!(!server.script().log.iter().any(|line| line.starts_with("SIZE") || line.starts_with("RETR")));
+}
+
+#[test]
+fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such() {
+    for (name, kind) in [("OTHER_V02.00.00.00.bin", FailureKind::WrongProduct), ("firmware.bin", FailureKind::NameInvalid)] {
+        let server = scripted(b"x", &[]);
+        server.script().files = BTreeMap::from([(name.into(), (b"x".to_vec(), 20_260_101_000_000))]);
+        assert_eq!(pull(&server.client("")).unwrap_err().kind, kind);
+    }
+}
+
+#[test]
+fn a_listing_without_end_is_a_failure() {
+    let server = scripted(b"x", &[]);
+    server.script().endless_listing = true;
+    let failure = pull(&server.client("")).unwrap_err();
+    assert!(failure.sentence.contains("a listing without end"), "{failure}");
+}
+
+#[test]
+fn a_server_that_drips_is_not_waited_for() {
+    let server = scripted(b"x", &[]);
+    server.script().drips = true;
+    let began = Instant::now();
+    assert_eq!(server.client("").prepare().unwrap_err().kind, FailureKind::Timeout);
+    assert!(began.elapsed() < PATIENCE / 4);
+}
+
+#[test]
+fn no_server_is_a_failure_and_not_a_wait() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    struct Nobody(SocketAddr);
+    impl Server for Nobody {
+        fn address(&self) -> SocketAddr {
+            self.0
+        }
+    }
+    let failure = Nobody(address).client("").prepare().unwrap_err();
+    assert!(failure.to_string().contains("Connection refused"), "{failure}");
+    assert_eq!(pull(&Nobody(address).client("")).unwrap_err().kind, FailureKind::TransferFailed);
+}
+
+#[test]
+fn a_server_that_comes_back_before_the_host_is_done_is_used() {
+    let file = bytes(100_000);
+    let server = scripted(&file, &[]);
+    server.script().drips = true;
+    let pulling = Pulling::start(&server.client("timeout = \"100ms\""));
+    server.script().drips = false;
+    assert!(pulling.finish().unwrap() == file);
+}
+
+#[test]
+fn a_pull_that_is_dropped_ends_at_once_and_leaves_nothing() {
+    let server = scripted(&bytes(100_000), &[Fault::Stall(50_000)]);
+    let pulling = Pulling::start(&server.client(""));
+    pulling.pull.now();
+    wait_until("the download began", || !downloads(&server).is_empty());
+    let Pulling { pull, answer, directory } = pulling;
+    let began = Instant::now();
+    drop(pull);
+    let failure = answer.blocking_recv().unwrap().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Cancelled);
+    assert!(began.elapsed() < Duration::from_secs(5), "the time-out of the connection is 10 s");
+    // No part of the file is left; the staging area itself stays for the next one.
+    let left: Vec<_> = directory.path().join(".uplift").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "lock"), "{left:?}");
+}

@@ -1,0 +1,272 @@
+//! The control connection: logging in, odd lines, waiting too long, and the replies that clients build on.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::peer::Peer;
+use crate::server::{PASSWORD, Server, USER, firmware, refused, wait_until};
+
+#[test]
+fn both_account_names_of_the_vendor_s_documents_come_in() {
+    let server = Server::start();
+    for user in [USER, "dji_payload_ftp"] {
+        let mut peer = server.connect();
+        peer.ask(&format!("USER {user}"), 331);
+        peer.ask(&format!("PASS {PASSWORD}"), 230);
+    }
+}
+
+#[test]
+fn nothing_is_done_for_who_is_not_logged_in() {
+    let server = Server::start();
+    server.put("a.bin", b"secret");
+    let mut peer = server.connect();
+    for line in
+        ["RETR a.bin", "STOR b.bin", "DELE a.bin", "LIST", "EPSV", "PASV", "SIZE a.bin", "MLST a.bin", "CWD /", "PWD", "ALLO 1", "ABOR"]
+    {
+        peer.ask(line, 530);
+    }
+    peer.ask("PASS x", 503);
+    for (line, code) in [("SYST", 215), ("FEAT", 211), ("NOOP", 200), ("OPTS UTF8 ON", 200), ("QUIT", 221)] {
+        peer.ask(line, code);
+    }
+    peer.expect_end();
+    assert_eq!(server.names(), ["a.bin"]);
+}
+
+#[test]
+fn the_third_wrong_password_ends_the_session_and_locks_the_address_out_for_a_while() {
+    let server = Server::start();
+    let mut peer = server.connect();
+    for (user, code) in [(USER, 530), ("root", 530), (USER, 421)] {
+        peer.ask(&format!("USER {user}"), 331);
+        peer.ask("PASS wrong-and-hidden", code);
+    }
+    peer.expect_end();
+    let mut turned_away = Peer::new(TcpStream::connect(server.address).unwrap());
+    let reply = turned_away.expect(421);
+    assert!(reply.contains("try again in"), "{reply}");
+    turned_away.expect_end();
+    // The lock-out ends by itself; the greeting tells.
+    let greeted = || Peer::new(TcpStream::connect(server.address).unwrap()).reply().starts_with("220");
+    wait_until(greeted, || "still locked out".into());
+    server.login();
+    let log = server.log();
+    assert!(log.contains("wrong user name or password") && !log.contains("hidden") && !log.contains(PASSWORD), "{log}");
+}
+
+#[test]
+fn a_wrong_password_delays_nobody_else() {
+    let server = Server::start();
+    let (mut wrong, mut right) = (server.connect(), server.connect());
+    wrong.ask(&format!("USER {USER}"), 331);
+    right.ask(&format!("USER {USER}"), 331);
+    wrong.say("PASS wrong");
+    right.ask(&format!("PASS {PASSWORD}"), 230);
+    wrong.stream.set_nonblocking(true).unwrap();
+    let mut byte = [0];
+    let unanswered = wrong.stream.peek(&mut byte).is_err();
+    assert!(unanswered, "the wrong password was answered first");
+    wrong.stream.set_nonblocking(false).unwrap();
+    wrong.expect(530);
+}
+
+#[test]
+fn the_password_comes_from_a_file_where_one_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("credential");
+    writeln!(std::fs::File::create(&path).unwrap(), "from the file\nsecond line").unwrap();
+    let server = Server::with(&format!("password_file = \"{}\"", path.display()));
+    let mut peer = server.connect();
+    peer.ask(&format!("USER {USER}"), 331);
+    peer.ask(&format!("PASS {PASSWORD}"), 530);
+    peer.ask(&format!("USER {USER}"), 331);
+    peer.ask("PASS from the file", 230);
+}
+
+#[test]
+fn a_server_that_can_t_work_says_why_and_does_not_start() {
+    let home = tempfile::tempdir().unwrap();
+    let missing = home.path().join("missing");
+    for (home, settings, expected) in [
+        (missing.as_path(), "", "missing can't be used: No such file or directory"),
+        (home.path(), "password = \"\"", "password is empty"),
+        (home.path(), "password_file = \"/nonexistent\"", "/nonexistent can't be read"),
+        (home.path(), "passive_ports = [5, 4]", "smaller one first"),
+        (home.path(), "max_connections = 0", "max_connections"),
+        (home.path(), "listen = \"192.0.2.1:21\"", "192.0.2.1:21 can't be listened on"),
+    ] {
+        let (code, text) = refused(home, settings);
+        assert_eq!(code, Some(1), "{settings}: {text}");
+        assert!(text.contains(expected), "{settings}: {text}");
+    }
+}
+
+#[test]
+fn two_servers_don_t_share_a_directory() {
+    let server = Server::start();
+    let (code, text) = refused(server.home(), "");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("another server serves this directory"), "{text}");
+}
+
+#[test]
+fn odd_lines_are_refused_and_harm_nothing() {
+    let server = Server::start();
+    let mut peer = server.login();
+    peer.ask("", 502);
+    peer.ask("GIBBERISH", 502);
+    peer.ask("STOR a\0b", 501);
+    peer.ask("STOR a\rb", 501);
+    peer.send(b"STOR \xFF\xFE\r\n");
+    peer.expect(501);
+    peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03\n");
+    peer.expect(501);
+    peer.ask(&format!("STOR {}", "x".repeat(300)), 553);
+    peer.ask(&"x".repeat(100_000), 500);
+    peer.ask("PORT 127,0,0,1,4,1", 502);
+    peer.ask("EPRT |1|127.0.0.1|1025|", 502);
+    peer.ask("NOOP", 200);
+    assert!(server.names().is_empty());
+}
+
+#[test]
+fn an_idle_session_is_closed() {
+    let server = Server::with("idle_timeout = \"300ms\"");
+    let mut peer = server.login();
+    let start = Instant::now();
+    peer.expect(421);
+    peer.expect_end();
+    assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+    // Half a command is no command.
+    let mut peer = server.connect();
+    peer.send(b"NOO");
+    peer.expect(421);
+    peer.expect_end();
+}
+
+#[test]
+fn a_transfer_is_not_idle() {
+    let server = Server::with("idle_timeout = \"300ms\"\nstall_timeout = \"10s\"");
+    let mut peer = server.login();
+    let mut data = peer.begin_upload("a.bin");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(900) {
+        data.write_all(b"x").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(data);
+    peer.expect(226);
+}
+
+#[test]
+fn commands_sent_ahead_are_answered_in_their_order() {
+    let server = Server::start();
+    let mut peer = server.login();
+    let mut data = peer.data();
+    peer.send(b"STOR a.bin\r\nSIZE a.bin\r\nNOOP\r\nQUIT\r\n");
+    peer.expect(150);
+    data.write_all(&firmware(70_000)).unwrap();
+    drop(data);
+    peer.expect(226);
+    assert!(peer.expect(213).starts_with("213 70000\r"));
+    peer.expect(200);
+    peer.expect(221);
+    peer.expect_end();
+}
+
+#[test]
+fn a_flood_of_commands_during_a_transfer_ends_the_session() {
+    let server = Server::start();
+    let mut peer = server.login();
+    let _data = peer.begin_upload("a.bin");
+    peer.send("NOOP\r\n".repeat(1000).as_bytes());
+    peer.expect_end();
+    server.wait_for_names(&[]);
+}
+
+#[test]
+fn facts_and_listings_tell_the_same() {
+    let server = Server::start();
+    server.put("b.bin", b"12345");
+    server.put("a b.bin", b"1");
+    server.put(".hidden", b"1");
+    std::fs::create_dir(server.home().join("directory")).unwrap();
+    let file = std::fs::File::options().write(true).open(server.home().join("b.bin")).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    let mut peer = server.login();
+    assert_eq!(peer.download("NLST"), b"a b.bin\r\nb.bin\r\n");
+    let list = String::from_utf8(peer.download("LIST -la")).unwrap();
+    assert!(list.ends_with("            5 Sep 09  2001 b.bin\r\n") && list.lines().count() == 2, "{list}");
+    assert_eq!(peer.download("MLSD b.bin"), b"type=file;size=5;modify=20010909014640; b.bin\r\n");
+    assert!(peer.ask("MLST b.bin", 250).contains("\r\n type=file;size=5;modify=20010909014640; b.bin\r\n"));
+    assert!(peer.ask("MLST", 250).contains("type=dir;"));
+    assert!(peer.ask("SIZE b.bin", 213).starts_with("213 5\r"));
+    assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640\r"));
+    for line in ["SIZE directory", "MDTM nothing", "LIST nothing", "DELE directory", "DELE nothing", "RETR nothing", "SIZE /"] {
+        peer.ask(line, 550);
+    }
+    assert!(peer.ask("PWD", 257).contains("\"/\""));
+}
+
+#[test]
+fn a_download_starts_where_rest_says() {
+    let server = Server::start();
+    let content = firmware(1 << 20);
+    server.put("a.bin", &content);
+    let mut peer = server.login();
+    peer.ask("REST 1000", 350);
+    assert_eq!(peer.download("RETR a.bin"), &content[1000..]);
+    assert_eq!(peer.download("RETR a.bin"), content);
+    peer.ask(&format!("REST {}", 1 << 20), 350);
+    assert_eq!(peer.download("RETR a.bin"), b"");
+    peer.ask(&format!("REST {}", (1 << 20) + 1), 350);
+    peer.ask("RETR a.bin", 554);
+    peer.ask("REST 18446744073709551615", 350);
+    peer.ask("RETR a.bin", 554);
+}
+
+#[test]
+fn an_aborted_download_ends_in_the_right_order_too() {
+    let server = Server::start();
+    server.put("a.bin", &firmware(32 << 20));
+    let mut peer = server.login();
+    let data = peer.data();
+    peer.ask("RETR a.bin", 150);
+    peer.say("ABOR");
+    peer.expect(426);
+    peer.expect(226);
+    drop(data);
+    peer.ask("NOOP", 200);
+}
+
+#[test]
+fn ipv6_is_served_by_epsv() {
+    let server = Server::with("listen = \"[::]:0\"");
+    let port = server.address.port();
+    let mut peer = Peer::new(TcpStream::connect(("::1", port)).unwrap());
+    peer.expect(220);
+    peer.ask(&format!("USER {USER}"), 331);
+    peer.ask(&format!("PASS {PASSWORD}"), 230);
+    peer.ask("PASV", 425);
+    peer.ask("EPSV 1", 522);
+    peer.upload("a.bin", b"over IPv6");
+    // The same socket serves IPv4, whose clients must get IPv4 answers.
+    let mut peer = Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    peer.expect(220);
+    peer.ask(&format!("USER {USER}"), 331);
+    peer.ask(&format!("PASS {PASSWORD}"), 230);
+    assert!(peer.ask("PASV", 227).contains("(127,0,0,1,"));
+    peer.upload("b.bin", b"over IPv4");
+    assert_eq!(server.names(), ["a.bin", "b.bin"]);
+}
+
+#[test]
+fn epsv_all_forbids_pasv() {
+    let server = Server::start();
+    let mut peer = server.login();
+    peer.ask("EPSV ALL", 200);
+    peer.ask("PASV", 501);
+    peer.upload("a.bin", b"x");
+}

@@ -1,0 +1,83 @@
+//! `uplift install`: an upgrade at the shell, through the real binaries.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
+use uplift::package::version::Version;
+use uplift::sim::sandbox::Sandbox;
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    sandbox
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn status(sandbox: &Sandbox) -> Status {
+    let output = run(&mut sandbox.command(&["status", "--json"]));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
+}
+
+fn history(sandbox: &Sandbox) -> Vec<Report> {
+    serde_json::from_slice(&run(&mut sandbox.command(&["history", "--json"])).stdout).unwrap()
+}
+
+#[test]
+fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    assert_eq!(status(&sandbox).installed.version, Some(version("V01.00.00.00")));
+    let firmware = sandbox.firmware(version("V02.00.00.00"), Some(3_000_000)).unwrap();
+    let client = sandbox.command(&["install", firmware.to_str().unwrap()]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    assert_eq!(status(&sandbox).phase, Phase::Restarting);
+    sandbox.reboot().unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("V01.00.00.00 -> V02.00.00.00 over local: succeeded"), "{}", text(&output.stdout));
+    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
+    let status = status(&sandbox);
+    assert_eq!((status.phase, status.installed.version), (Phase::Idle, Some(version("V02.00.00.00"))));
+    let report = history(&sandbox).pop().unwrap();
+    assert_eq!(report.outcome, Outcome::Succeeded);
+    assert_eq!(report.evidence.unwrap().running, RunningEvidence::NoUnit);
+    assert!(report.request.requester.starts_with("uid "));
+}
+
+#[test]
+fn a_restart_that_never_comes_puts_the_old_program_back() {
+    let mut sandbox = sandbox();
+    sandbox.configure("restart = [\"/bin/true\"]\nrestart_deadline = \"1s\"", "").unwrap();
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let report = history(&sandbox).pop().unwrap();
+    assert_eq!(report.failure.unwrap().kind, FailureKind::RestartFailed);
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+#[test]
+fn without_a_daemon_the_exit_code_is_4_and_a_hint_says_what_to_do() {
+    let sandbox = sandbox();
+    for arguments in [&["status"][..], &["history"], &["install", "/bin/true"]] {
+        let output = run(&mut sandbox.command(arguments));
+        assert_eq!(output.status.code(), Some(4));
+        assert!(text(&output.stderr).contains("hint: start it"), "{}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,112 @@
+//! vsftpd as in the vendor's tutorial: a local account `psdk_payload_ftp`, confined to its home, and nothing of it left
+//! on the machine afterwards.
+//!
+//! The account exists only in a private mount namespace, in which our own files lie over /etc/passwd and /etc/shadow.
+//! Started for each connection with the socket as its standard input (inetd's way), so that no port has to be guessed.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// An id that no account has.
+const ACCOUNT_ID: u32 = 61_021;
+/// The vendor's password, as crypt(3) keeps it.
+const PASSWORD: &str = "$6$uplift$y6djftf6k0IFktLlGSVVYHfvJZuTITbKFG3kfjK8lCOBtFLAiZK2xvnq4BQ0NSrMIGCqNgCPZgq5RdyPv.1hD0";
+
+const CONFIGURATION: &str = "\
+listen=NO
+listen_ipv6=NO
+anonymous_enable=NO
+local_enable=YES
+write_enable=YES
+local_umask=022
+chroot_local_user=YES
+allow_writeable_chroot=YES
+connect_from_port_20=NO
+xferlog_enable=NO
+pam_service_name=vsftpd
+secure_chroot_dir=/run
+";
+
+/// A running vsftpd.
+pub(crate) struct Vsftpd {
+    address: SocketAddr,
+    _root: tempfile::TempDir,
+    stop: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+fn write(path: &Path, mode: u32, text: &str) {
+    let mut file = File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.set_permissions(Permissions::from_mode(mode)).unwrap();
+}
+
+impl Vsftpd {
+    /// Starts it, with an empty home.
+    pub(crate) fn start() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "the tests against vsftpd need root for their mount namespace; `tests/run` has it");
+        assert!(Path::new("/usr/sbin/vsftpd").exists(), "vsftpd is not installed; `tests/run` installs it");
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().to_owned();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let home = path.join("upgrade");
+        fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(ACCOUNT_ID), Some(ACCOUNT_ID)).unwrap();
+        let account = format!("psdk_payload_ftp:x:{ACCOUNT_ID}:{ACCOUNT_ID}::{}:/bin/sh\n", home.display());
+        write(&path.join("passwd"), 0o644, &(fs::read_to_string("/etc/passwd").unwrap() + &account));
+        write(&path.join("shadow"), 0o600, &format!("psdk_payload_ftp:{PASSWORD}:20000:0:99999:7:::\n"));
+        write(&path.join("vsftpd.conf"), 0o600, CONFIGURATION);
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let acceptor = std::thread::spawn(move || {
+            let mut children = Vec::new();
+            for connection in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                children.push(serve(&path, connection.unwrap()));
+            }
+            for mut child in children {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        });
+        Self { address, _root: root, stop, acceptor: Some(acceptor) }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn serve(root: &Path, connection: TcpStream) -> Child {
+    const SCRIPT: &str = "mount --bind \"$0/passwd\" /etc/passwd && mount --bind \"$0/shadow\" /etc/shadow && \
+                          exec /usr/sbin/vsftpd \"$0/vsftpd.conf\"";
+    let socket = OwnedFd::from(connection);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(root);
+    command.stdout(Stdio::from(socket.try_clone().unwrap())).stdin(Stdio::from(socket)).stderr(Stdio::inherit());
+    command.spawn().unwrap()
+}
+
+impl Drop for Vsftpd {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
