@@ -103,7 +103,21 @@ fn lost_answers_to_each_command_are_survived() {
     let (verdict, _, given) = upgrade(&options(path), &LineOptions::default(), Script { lost_answers, ..Script::default() });
     assert!(verdict.is_success(), "{verdict:?}");
     assert!(given.data == content);
-    assert_eq!(verdict.repeats, 15);
+    // The start need not be asked for again: the payload's pushes show it.
+    assert_eq!((verdict.repeats, given.commands[&0x85]), (12, 1));
+}
+
+#[test]
+fn a_lost_answer_to_start_is_made_up_for_by_the_pushes_of_a_payload_that_has_forgotten_the_request() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = firmware(&directory, 1000);
+    // The answer is lost, and after its restart this payload refuses to start what it has concluded.
+    let script = Script { lost_answers: [(0x85, 1)].into(), start_again: 0xF2, ..Script::default() };
+    let mut options = options(path);
+    options.patience.check = Duration::from_secs(1);
+    let (verdict, _, given) = upgrade(&options, &LineOptions::default(), script);
+    assert!(verdict.is_success(), "{verdict:?}");
+    assert_eq!(given.commands[&0x85], 1);
 }
 
 #[test]

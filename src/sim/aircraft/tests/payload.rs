@@ -27,6 +27,8 @@ pub(super) struct Script {
     pub(super) not_ready: u32,
     /// Answer to "check and start".
     pub(super) start: u8,
+    /// Answer when that comes again.
+    pub(super) start_again: u8,
     /// The end that is reported.
     pub(super) end: Vec<u8>,
     /// Versions before and after, as on the wire.
@@ -44,6 +46,7 @@ impl Default for Script {
             lost_answers: HashMap::new(),
             not_ready: 0,
             start: 0x06,
+            start_again: 0x06,
             end: vec![4, 1, 0],
             versions: [[0, 0, 0, 1], [0, 0, 0, 2]],
             enter: 0xC7,
@@ -205,7 +208,9 @@ impl<P: Read + Write + AsFd> Payload<P> {
     }
 
     fn start(&mut self) -> Vec<u8> {
-        self.began.get_or_insert_with(Instant::now);
+        if self.began.replace(self.began.unwrap_or_else(Instant::now)).is_some() {
+            return vec![self.script.start_again];
+        }
         vec![self.script.start]
     }
 }
