@@ -37,6 +37,12 @@ pub(super) struct Host<'a> {
     bytes: u64,
 }
 
+/// What a request brought.
+pub(super) enum Reply {
+    Answer(Bytes),
+    Status(Status),
+}
+
 /// What listening brought.
 enum Heard {
     Answer(Bytes),
@@ -147,13 +153,24 @@ impl<'a> Host<'a> {
 
     /// Asks, again and again if need be, and returns the answer.
     pub(super) fn request(&mut self, command: CommandId, payload: impl Into<Bytes>) -> Result<Bytes, Trouble> {
-        self.request_within(command, payload, self.patience.answer)
+        match self.ask(command, payload.into(), self.patience.answer, |_| false)? {
+            Reply::Answer(answer) => Ok(answer),
+            // No status was asked for.
+            Reply::Status(_) => Err(Trouble::NoAnswer { command, attempts: self.patience.attempts }),
+        }
     }
 
-    /// The same with another time between the repetitions. All of them carry one sequence number, so that an answer to any of
-    /// them is the answer, and a late one is never taken for the answer to something else.
-    pub(super) fn request_within(&mut self, command: CommandId, payload: impl Into<Bytes>, wait: Duration) -> Result<Bytes, Trouble> {
-        let request = self.next_request(command, payload.into());
+    /// Asks for "check and start". A status push that only a started payload sends is as good as its answer: that may have been
+    /// lost, and the payload may have restarted and forgotten the request since.
+    pub(super) fn request_start(&mut self) -> Result<Reply, Trouble> {
+        let shows_start = |status| !matches!(status, Status::End(reason) if !reason.is_success());
+        self.ask(words::START, Bytes::new(), self.patience.check, shows_start)
+    }
+
+    /// All repetitions carry one sequence number, so that an answer to any of them is the answer, and a late one is never taken
+    /// for the answer to something else.
+    fn ask(&mut self, command: CommandId, payload: Bytes, wait: Duration, is_reply: impl Fn(Status) -> bool) -> Result<Reply, Trouble> {
+        let request = self.next_request(command, payload);
         // A payload that is just sending something else answers behind that.
         let wait = wait + self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
         for attempt in 0..self.patience.attempts {
@@ -162,7 +179,8 @@ impl<'a> Host<'a> {
             let deadline = Instant::now() + wait;
             loop {
                 match self.hear(deadline, Some(&request)) {
-                    Heard::Answer(answer) => return Ok(answer),
+                    Heard::Answer(answer) => return Ok(Reply::Answer(answer)),
+                    Heard::Status(status) if is_reply(status) => return Ok(Reply::Status(status)),
                     Heard::Silence => break,
                     _ => {}
                 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::host::Host;
+use super::host::{Host, Reply};
 use super::verdict::{Step, Transfer};
 use super::words::{self, Entered, Reason, Started, Status, Version};
 use super::{Options, Stage, Trouble, Via, dcftp, ftp};
@@ -46,8 +46,8 @@ pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble>
     }
     host.tell(&Step::Complete);
     host.begin(Stage::Check);
-    start(host)?;
-    let ended = follow(host)?;
+    let first = start(host)?;
+    let ended = follow(host, first)?;
     acknowledge(host)?;
     let runs = self::version(host)?;
     host.tell(&Step::RunsNow { version: runs });
@@ -108,17 +108,23 @@ pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) 
     }
 }
 
-fn start(host: &mut Host<'_>) -> Result<(), Trouble> {
-    let answer = host.request_within(words::START, &[][..], host.patience().check)?;
+/// Has the payload check and start; returns the status push that came in place of an answer, if one did.
+fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
+    let reply = host.request_start()?;
     host.pushes_are_due();
-    match Started::read(&answer) {
-        Some(Started::Yes) => {
+    let started = match &reply {
+        Reply::Status(_) => Some(Started::Yes),
+        Reply::Answer(answer) => Started::read(answer),
+    };
+    match (started, reply) {
+        (Some(Started::CheckFailed), _) => Err(Trouble::CheckFailed(why(host)?)),
+        (Some(Started::StartFailed), _) => Err(Trouble::StartFailed(why(host)?)),
+        (None, Reply::Answer(answer)) => Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() }),
+        (_, reply) => {
             host.tell(&Step::Started);
-            host.reach(Stage::Check)
+            host.reach(Stage::Check)?;
+            Ok(if let Reply::Status(status) = reply { Some(status) } else { None })
         }
-        Some(Started::CheckFailed) => Err(Trouble::CheckFailed(why(host)?)),
-        Some(Started::StartFailed) => Err(Trouble::StartFailed(why(host)?)),
-        None => Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() }),
     }
 }
 
@@ -135,11 +141,11 @@ fn why(host: &mut Host<'_>) -> Result<Option<Reason>, Trouble> {
     Ok(None)
 }
 
-/// Follows progress and restart to the end.
-fn follow(host: &mut Host<'_>) -> Result<Reason, Trouble> {
+/// Follows progress and restart to the end, beginning with a status that has come already.
+fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trouble> {
     let mut wait = host.patience().silence;
     loop {
-        match host.next_status(Instant::now() + wait).ok_or(Trouble::Silent(wait))? {
+        match first.take().or_else(|| host.next_status(Instant::now() + wait)).ok_or(Trouble::Silent(wait))? {
             Status::Ongoing { percent } => {
                 host.begin(Stage::Upgrade);
                 host.tell(&Step::Progress { percent });

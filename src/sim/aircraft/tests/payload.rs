@@ -1,0 +1,216 @@
+//! A payload by script, for tests of the aircraft alone: it does what it is told, and remembers what it was given.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::words;
+use crate::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, Kind};
+
+/// Time between pushes; the real one is a second.
+const PUSH: Duration = Duration::from_millis(40);
+/// Ends every script; no test needs so long.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the payload does.
+pub(super) struct Script {
+    /// FTP port to announce; DCFTP without.
+    pub(super) ftp_port: Option<u16>,
+    /// How many answers to a command are lost although it was carried out.
+    pub(super) lost_answers: HashMap<u8, u32>,
+    /// How many times a transfer is refused because the store is not ready.
+    pub(super) not_ready: u32,
+    /// Answer to "check and start".
+    pub(super) start: u8,
+    /// Answer when that comes again.
+    pub(super) start_again: u8,
+    /// The end that is reported.
+    pub(super) end: Vec<u8>,
+    /// Versions before and after, as on the wire.
+    pub(super) versions: [[u8; 4]; 2],
+    /// Answer to "enter".
+    pub(super) enter: u8,
+    /// Whether the restart is announced and takes a while.
+    pub(super) restart: Duration,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            ftp_port: None,
+            lost_answers: HashMap::new(),
+            not_ready: 0,
+            start: 0x06,
+            start_again: 0x06,
+            end: vec![4, 1, 0],
+            versions: [[0, 0, 0, 1], [0, 0, 0, 2]],
+            enter: 0xC7,
+            restart: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What the payload was given.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) name: String,
+    pub(super) size: u32,
+    pub(super) data: Vec<u8>,
+    pub(super) md5: Vec<u8>,
+    pub(super) acknowledged: u32,
+    /// How often each command came.
+    pub(super) commands: HashMap<u8, u32>,
+}
+
+/// A payload at work on its port.
+pub(super) struct Payload<P> {
+    port: P,
+    script: Script,
+    given: Given,
+    next: u32,
+    began: Option<Instant>,
+    pushed: Instant,
+}
+
+impl<P: Read + Write + AsFd> Payload<P> {
+    /// A payload on a port that does not block.
+    pub(super) fn new(port: P, script: Script) -> Self {
+        Self { port, script, given: Given::default(), next: 0, began: None, pushed: Instant::now() }
+    }
+
+    /// The payload after its restart: it has a report to make.
+    pub(super) fn reports_at_once(&mut self) {
+        self.began = Instant::now().checked_sub(DEADLINE);
+    }
+
+    /// Plays until the aircraft hangs up.
+    pub(super) fn play(mut self) -> Given {
+        let (mut codec, mut buffer, mut bytes, begun) = (FrameCodec::new(), BytesMut::new(), [0; 4096], Instant::now());
+        while begun.elapsed() < DEADLINE {
+            let left = Timespec::try_from(PUSH.saturating_sub(self.pushed.elapsed())).unwrap();
+            poll(&mut [PollFd::new(&self.port, PollFlags::IN)], Some(&left)).unwrap();
+            match self.port.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => buffer.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+            while let Some(frame) = codec.decode(&mut buffer).unwrap() {
+                self.hear(&frame);
+            }
+            if self.pushed.elapsed() >= PUSH {
+                self.pushed = Instant::now();
+                self.push();
+            }
+        }
+        self.given
+    }
+
+    fn hear(&mut self, frame: &Frame) {
+        let id = frame.command.id;
+        *self.given.commands.entry(id).or_default() += 1;
+        let answer = match (frame.kind, id) {
+            (Kind::Request(_), 0x4F) => self.version(),
+            (Kind::Request(_), 0x83) => self.enter(),
+            (Kind::Request(_), 0x2A) => self.dcftp(&frame.payload),
+            (Kind::Request(_), 0x84) => self.transferred(),
+            (Kind::Request(_), 0x85) => self.start(),
+            (Kind::Request(_), 0x41) => return self.given.acknowledged += 1,
+            _ => return,
+        };
+        if let Some(left) = self.script.lost_answers.get_mut(&id).filter(|left| **left > 0) {
+            *left -= 1;
+            return;
+        }
+        self.send(&frame.response(answer));
+    }
+
+    fn send(&mut self, frame: &Frame) {
+        let mut bytes = BytesMut::new();
+        FrameCodec::new().encode(frame, &mut bytes).unwrap();
+        // An aircraft that has hung up is noticed by the next read.
+        let _ = self.port.write_all(&bytes);
+    }
+
+    fn push(&mut self) {
+        let (pc, aircraft) = (Address(0x2A), Address(0xED));
+        let Some(began) = self.began else {
+            self.send(&Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(3, 0xFD), Vec::new()));
+            let mut presence = [0; 64];
+            presence[..4].copy_from_slice(b"psdk");
+            return self.send(&Frame::push(words::PAYLOAD, aircraft, 0, CommandId::new(0, 0x82), presence.to_vec()));
+        };
+        let since = began.elapsed();
+        let status = match since {
+            _ if self.given.acknowledged > 0 => return,
+            _ if self.script.start != 0x06 => self.script.end.clone(),
+            _ if since < 3 * PUSH => vec![3, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            _ if since < 5 * PUSH => vec![6, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            _ if since < 5 * PUSH + self.script.restart => return,
+            _ => self.script.end.clone(),
+        };
+        for to in [pc, aircraft] {
+            self.send(&Frame::push(words::PAYLOAD, to, 0, CommandId::new(0, 0x42), status.clone()));
+        }
+    }
+
+    fn version(&self) -> Vec<u8> {
+        let [before, after] = self.script.versions;
+        let version = if self.given.acknowledged > 0 { after } else { before };
+        [&[0, 4, 0, 0, 0, 0, 0, 0, 0][..], &version].concat()
+    }
+
+    fn enter(&self) -> Vec<u8> {
+        vec![self.script.enter, if self.script.ftp_port.is_some() { 1 } else { 2 }, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    fn dcftp(&mut self, payload: &[u8]) -> Vec<u8> {
+        match payload {
+            [1, ..] if self.refuses() => vec![1],
+            [1, a, b, c, d, _, name @ ..] => {
+                (self.given.size, self.given.name) = (u32::from_le_bytes([*a, *b, *c, *d]), String::from_utf8(name.to_vec()).unwrap());
+                vec![0, 0, 1, 1, 0, 1, 0]
+            }
+            [2, a, b, c, d, data @ ..] => {
+                if u32::from_le_bytes([*a, *b, *c, *d]) == self.next {
+                    self.given.data.extend_from_slice(data);
+                    self.next += 1;
+                }
+                [&[0][..], &self.next.wrapping_sub(1).to_le_bytes(), &self.next.to_le_bytes()].concat()
+            }
+            [3, md5 @ ..] => {
+                self.given.md5 = md5.to_vec();
+                vec![0]
+            }
+            _ => vec![1],
+        }
+    }
+
+    fn transferred(&mut self) -> Vec<u8> {
+        let Some(port) = self.script.ftp_port else { return vec![0] };
+        if self.refuses() {
+            return vec![1];
+        }
+        let mut answer = vec![0; 71];
+        answer[5..9].copy_from_slice(&u32::from(port).to_le_bytes());
+        answer
+    }
+
+    fn refuses(&mut self) -> bool {
+        let refuses = self.script.not_ready > 0;
+        self.script.not_ready = self.script.not_ready.saturating_sub(1);
+        refuses
+    }
+
+    fn start(&mut self) -> Vec<u8> {
+        if self.began.replace(self.began.unwrap_or_else(Instant::now)).is_some() {
+            return vec![self.script.start_again];
+        }
+        vec![self.script.start]
+    }
+}
