@@ -42,11 +42,6 @@ impl Restarter {
         self.deadline
     }
 
-    /// Whether the old program still runs after a restart that failed: only a reboot that never came leaves it alone.
-    pub const fn leaves_old_running(&self) -> bool {
-        matches!(self.how, Restart::Reboot)
-    }
-
     /// The boot and the invocation that run now.
     pub async fn origin(&self) -> Result<Origin, Failure> {
         let boot_id = boot_id(&self.boot_id).map_err(|error| {

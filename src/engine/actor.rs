@@ -454,12 +454,12 @@ impl Actor {
     }
 
     fn spawn_swap(&mut self) {
-        let Some(checked) = self.checked.take() else { return };
-        let program = self.program.clone();
+        let (Some(checked), Some(swap)) = (self.checked.take(), self.state.swap()) else { return };
+        let (program, old) = (self.program.clone(), swap.old);
         self.spawn(async move {
-            match blocking(move || program.install(checked)).await {
-                Ok(_) => Event::Swapped,
-                Err(failure) => Event::SwapFailed(failure),
+            match off_thread(move || install(&program, old, checked)).await {
+                Ok(event) => event,
+                Err(died) => Event::SwapFailed(died.into()),
             }
         });
     }
@@ -494,15 +494,16 @@ impl Actor {
     fn spawn_swap_back(&self) {
         let State::Reverting { swap, failure, .. } = &self.state else { return };
         let (program, on_trial) = (self.program.clone(), swap.package.program_digest);
-        let old_runs = failure.kind == FailureKind::RestartFailed && self.restarter.leaves_old_running();
+        let (restart_failed, origin) = (failure.kind == FailureKind::RestartFailed, swap.origin.clone());
         let restarter = self.restarter.clone();
         self.spawn(async move {
             if let Err(failure) = blocking(move || program.revert(on_trial)).await {
                 return Event::RevertFailed(failure);
             }
             match restarter.origin().await {
-                Ok(_) if old_runs => Event::Reverted { restart_from: None },
-                Ok(origin) => Event::Reverted { restart_from: Some(origin) },
+                // Same boot, same start of the unit: the old program was never stopped.
+                Ok(now) if restart_failed && now == origin => Event::Reverted { restart_from: None },
+                Ok(now) => Event::Reverted { restart_from: Some(now) },
                 Err(failure) => Event::RevertFailed(failure),
             }
         });
@@ -575,6 +576,24 @@ impl Actor {
             _ => return None,
         };
         Some(whole.as_secs().min(LARGEST_ANNOUNCED_SECONDS))
+    }
+}
+
+/// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused
+/// to sync and to undo alike; then it is put back, and where even that fails, it is what the next start will run.
+fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> Event {
+    let new = checked.summary().program_digest;
+    let Err(failure) = program.install(checked) else { return Event::Swapped };
+    let swapped = old != Some(new) && matches!(program.digest(), Ok(at_path) if at_path == Some(new));
+    if !swapped {
+        return Event::SwapFailed(failure);
+    }
+    match program.revert(new) {
+        Ok(_) => Event::SwapFailed(failure),
+        Err(second) => {
+            tracing::error!(UPLIFT_KIND = %failure.kind, "the swap failed ({failure}) and can't be undone ({second}); the trial decides");
+            Event::Swapped
+        }
     }
 }
 

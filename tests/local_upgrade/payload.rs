@@ -30,6 +30,8 @@ pub(crate) struct Payload {
 pub(crate) enum Transfer {
     Ftp,
     Dcftp,
+    /// As the payload offers.
+    Any,
 }
 
 impl Transfer {
@@ -39,6 +41,7 @@ impl Transfer {
         match self {
             Self::Ftp => "ftp",
             Self::Dcftp => "dcftp",
+            Self::Any => "auto",
         }
     }
 }

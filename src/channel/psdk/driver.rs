@@ -191,7 +191,7 @@ impl Driver {
         let file = self.file.take();
         let engine = self.engine.clone();
         self.operation = Some(match effect {
-            Effect::Enter { asker } => Box::pin(enter(engine, Arc::clone(&self.uploads), self.choice, asker.to_string())),
+            Effect::Enter { asker } => Box::pin(enter(engine, Arc::clone(&self.uploads), self.choice, format!("0x{asker}").to_lowercase())),
             Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
             Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
             Effect::CheckAndStart(id) => Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads))),

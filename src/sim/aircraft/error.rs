@@ -53,12 +53,14 @@ pub enum Trouble {
     #[error("the payload offers another transfer than {0:?}")]
     OtherTransfer(Via),
     /// A step of the transfer was refused.
-    #[error("the payload refuses {command} with code {code:02X}")]
+    #[error("the payload refuses {command} with code {code:02X}{}", because(*.reason))]
     Refused {
         /// The request.
         command: CommandId,
         /// Its return code.
         code: u8,
+        /// What it reported afterwards, if it did.
+        reason: Option<Reason>,
     },
     /// The payload acknowledges, but its count does not move.
     #[error("the transfer does not get on: the payload goes on asking for chunk {0}")]
@@ -103,7 +105,7 @@ impl Trouble {
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::CheckFailed(reason) | Self::StartFailed(reason) => *reason,
+            Self::CheckFailed(reason) | Self::StartFailed(reason) | Self::Refused { reason, .. } => *reason,
             Self::Reported(reason) => Some(*reason),
             _ => None,
         }

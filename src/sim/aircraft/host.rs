@@ -228,7 +228,8 @@ impl<'a> Host<'a> {
 
     fn answer_probe(&mut self, probe: &Frame) -> Heard {
         let answer = probe.response(&words::AIRCRAFT_TYPE[..]);
-        if self.abort_at == Some(Stage::Probe) || self.line.send(&answer).is_err() {
+        let falls_silent = self.abort_at == Some(Stage::Probe);
+        if !falls_silent && self.line.send(&answer).is_err() {
             return Heard::Other;
         }
         self.sign_of_life()

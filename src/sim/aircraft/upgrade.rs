@@ -40,9 +40,13 @@ pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble>
     let (transfer, ready) = enter(host, options.via)?;
     host.reach(Stage::Enter)?;
     host.begin(Stage::Transfer);
-    match transfer {
-        Transfer::Ftp => ftp::hand_over(host, &firmware, options, ready)?,
-        Transfer::Dcftp => dcftp::hand_over(host, &firmware, options, ready)?,
+    let handed_over = match transfer {
+        Transfer::Ftp => ftp::hand_over(host, &firmware, options, ready),
+        Transfer::Dcftp => dcftp::hand_over(host, &firmware, options, ready),
+    };
+    match handed_over {
+        Err(Trouble::Refused { command, code, .. }) => return Err(Trouble::Refused { command, code, reason: why(host)? }),
+        handed_over => handed_over?,
     }
     host.tell(&Step::Complete);
     host.begin(Stage::Check);
@@ -103,7 +107,7 @@ pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) 
     let answer = host.request(command, payload)?;
     match words::accepted(&answer) {
         Ok(rest) => Ok(rest.to_vec()),
-        Err(Some(code)) => Err(Trouble::Refused { command, code }),
+        Err(Some(code)) => Err(Trouble::Refused { command, code, reason: None }),
         Err(None) => Err(Trouble::Malformed { command, answer: answer.to_vec() }),
     }
 }
@@ -128,7 +132,7 @@ fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
     }
 }
 
-/// A payload that refuses to start may report why; then it is told that this was heard.
+/// A payload that refuses a step may report why; then it is told that this was heard.
 fn why(host: &mut Host<'_>) -> Result<Option<Reason>, Trouble> {
     let deadline = Instant::now() + REASON_WAIT;
     while let Some(status) = host.next_status(deadline) {

@@ -204,10 +204,8 @@ impl Session {
                 return question.answer(Answer::Check(CheckAnswer::CheckFailed));
             }
         };
-        let mut effects = vec![Effect::CheckAndStart(upgrade.id.clone())];
-        let (started, push) = Started::at_check(upgrade.id, upgrade.offered, question, &self.view, now);
-        self.state = State::Started(started);
-        effects.push(push);
+        let effects = vec![Effect::CheckAndStart(upgrade.id.clone())];
+        self.state = State::Started(Started::at_check(upgrade.id, upgrade.offered, question, &self.view, now));
         effects
     }
 

@@ -34,12 +34,12 @@ enum Decision {
 }
 
 impl Started {
-    pub(super) fn at_check(id: UpgradeId, offered: Offered, question: Question, view: &View, now: Instant) -> (Self, Effect) {
+    pub(super) fn at_check(id: UpgradeId, offered: Offered, question: Question, view: &View, now: Instant) -> Self {
         let decision = Decision::Awaited { question, answer_by: now + guess::HOST_WAIT_FOR_CHECK };
         let meter = Meter::starting_at(view.work.as_ref());
-        let push = StatusPush::Ongoing(0);
+        let pushed = StatusPush::Ongoing(0);
         let countdown = Countdown::default();
-        (Self { id, offered, decision, meter, countdown, pushed: push, push_at: now + PUSH_INTERVAL }, Effect::Push(push))
+        Self { id, offered, decision, meter, countdown, pushed, push_at: now }
     }
 
     /// An upgrade that was started before the daemon was.
@@ -57,7 +57,7 @@ impl Started {
 
     pub(super) fn deadline(&self) -> Instant {
         match &self.decision {
-            Decision::Awaited { answer_by, .. } => self.push_at.min(*answer_by),
+            Decision::Awaited { answer_by, .. } => *answer_by,
             Decision::Anticipated | Decision::Made => self.push_at,
         }
     }
@@ -85,13 +85,14 @@ impl Started {
         effects
     }
 
-    /// The push that is due, or that news make due.
+    /// The push that is due, or that news make due. None before the answer to "check and start": nothing has started yet.
     fn push(&mut self, view: &View, now: Instant) -> Option<Effect> {
+        if matches!(self.decision, Decision::Awaited { .. }) {
+            return None;
+        }
         let work = view.work.as_ref().filter(|work| work.id == self.id);
         let push = work.and_then(|work| status_push(work, &mut self.meter, &mut self.countdown, now)).unwrap_or(self.pushed);
         let is_news = match (self.pushed, push) {
-            // The answer to "check and start" goes before the restart.
-            (_, StatusPush::Rebooting(_)) if matches!(self.decision, Decision::Awaited { .. }) => false,
             // Seconds pass; that is no news.
             (StatusPush::Rebooting(_), StatusPush::Rebooting(_)) => false,
             (before, after) => before != after,
