@@ -8,3 +8,5 @@ mod bad_files;
 mod interruptions;
 mod payload;
 mod success;
+#[path = "../servers/vsftpd.rs"]
+mod vsftpd;

@@ -1,8 +1,9 @@
 //! Upgrades that succeed, on good and on bad lines.
 
-use uplift::model::{Channel, Outcome, Phase, TransferKind};
+use uplift::model::{Channel, FailureKind, Outcome, Phase, TransferKind};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, finish, verdict, version};
+use crate::vsftpd::Vsftpd;
 
 fn succeeds(transfer: Transfer, arguments: &[&str]) -> (Payload, serde_json::Value) {
     let mut payload = Payload::new(transfer);
@@ -43,6 +44,33 @@ fn dcftp_is_offered_when_the_ftp_server_does_not_answer() {
 #[test]
 fn over_ftp_with_the_newer_account_name() {
     succeeds(Transfer::Ftp, &["--ftp-user", "dji_payload_ftp"]);
+}
+
+#[test]
+fn over_vsftpd_as_in_the_vendors_tutorial() {
+    let server = Vsftpd::start();
+    let mut payload = Payload::with_ftp_at(server.address(), "", "");
+    payload.sandbox.start_daemon().unwrap();
+    let firmware = payload.firmware();
+    let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
+    assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
+    assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
+}
+
+#[test]
+fn a_broken_upload_to_vsftpd_is_refused_and_the_next_one_works() {
+    let server = Vsftpd::start();
+    let mut payload = Payload::with_ftp_at(server.address(), "", "");
+    payload.sandbox.start_daemon().unwrap();
+    let firmware = payload.firmware();
+    // An upload whose data connection is closed early is told `226`, and lies there under its final name.
+    let whole = std::fs::read(&firmware).unwrap();
+    std::fs::write(&firmware, &whole[..200_000]).unwrap();
+    let verdict = payload.refused(Transfer::Ftp, &firmware, &[]);
+    assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::Truncated, "{verdict}");
+    std::fs::write(&firmware, &whole).unwrap();
+    let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
+    assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
 }
 
 #[test]
