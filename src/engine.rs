@@ -3,7 +3,10 @@
 //! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine knows no channel's
 //! words and no wire.
 
+mod actions;
 mod actor;
+mod blocking;
+mod news;
 
 pub use actor::Actor;
 
