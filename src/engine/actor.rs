@@ -169,6 +169,9 @@ impl Actor {
                 let result = self.acknowledge(channel).await;
                 let _ = answer.send(result);
             }
+            Command::Ping(answer) => {
+                let _ = answer.send(Ok(()));
+            }
             Command::History(answer) => {
                 let _ = answer.send(Ok(self.journal.history().to_vec()));
             }
