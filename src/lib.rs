@@ -23,6 +23,7 @@
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
 //! | [`unit`] | what systemd says of a unit |
+//! | `places` | a limited number of peers at a time |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
 pub mod channel;
@@ -36,6 +37,7 @@ pub mod journal;
 pub mod machine;
 pub mod model;
 pub mod package;
+mod places;
 pub mod restart;
 pub mod service;
 #[cfg(feature = "sim")]
