@@ -309,11 +309,10 @@ impl State {
             (Self::Preparing { upgrade }, Event::Begin(new)) if upgrade.request == new.request => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (Self::Receiving { upgrade: old } | Self::Ready { upgrade: old, .. }, Event::Begin(upgrade))
-                if old.request == upgrade.request =>
-            {
-                (Self::Preparing { upgrade }, vec![EmptyStage])
-            }
+            (
+                Self::Preparing { upgrade: old } | Self::Receiving { upgrade: old } | Self::Ready { upgrade: old, .. },
+                Event::Begin(upgrade),
+            ) if old.request.is_by_requester_of(&upgrade.request) => (Self::Preparing { upgrade }, vec![EmptyStage]),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive) => {
                 (Self::Receiving { upgrade }, vec![EmptyStage])
             }

@@ -380,6 +380,13 @@ pub struct Request {
     pub transfer: TransferKind,
 }
 
+impl Request {
+    /// Whether the same peer asks again, perhaps for another transfer.
+    pub fn is_by_requester_of(&self, other: &Self) -> bool {
+        self.channel == other.channel && self.requester == other.requester
+    }
+}
+
 /// The end of an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

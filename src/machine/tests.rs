@@ -164,6 +164,20 @@ fn an_upgrade_keeps_its_name_until_it_is_started_over() {
     }
 }
 
+/// The FTP server may have died since the host entered; then it is offered DCFTP when it enters again.
+#[test]
+fn a_requester_may_begin_again_with_another_transfer() {
+    for (name, state) in states() {
+        let mut again = upgrade("0xed", "second");
+        again.request.transfer = TransferKind::Dcftp;
+        let may = ["idle", "preparing", "receiving", "ready", "concluded"].contains(&name);
+        match state.step(Event::Begin(again.clone())) {
+            Ok((next, _)) => assert!(may && next == State::Preparing { upgrade: again }, "{name}: {next:?}"),
+            Err(refused) => assert!(!may, "{name}: {}", refused.failure),
+        }
+    }
+}
+
 #[test]
 fn nothing_is_swapped_or_restarted_before_it_is_recorded() {
     for (_, state) in states() {
