@@ -306,7 +306,9 @@ impl State {
         use Action::{Check, EmptyStage, Forget, Record, Report, Restart, Swap as SwapPrograms, SwapBack, Try};
         let next = match (self, event) {
             (Self::Idle | Self::Concluded { .. }, Event::Begin(upgrade)) => (Self::Preparing { upgrade }, vec![EmptyStage]),
-            (Self::Preparing { upgrade }, Event::Begin(new)) if upgrade.request == new.request => {
+            (Self::Preparing { upgrade }, Event::Begin(new))
+                if upgrade.request.is_by_requester_of(&new.request) && upgrade.request.transfer == new.request.transfer =>
+            {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
             (

@@ -115,6 +115,19 @@ fn a_client_that_leaves_at_any_moment_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_second_install_is_busy_even_from_the_same_person() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let mut first = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+    first.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
+    sandbox.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert_eq!(status(&sandbox).phase, Phase::Receiving, "the first one goes on");
+}
+
+#[test]
 fn requests_that_are_none_are_told_so() {
     let mut sandbox = sandbox();
     sandbox.start_daemon().unwrap();
