@@ -139,7 +139,7 @@ impl Actor {
                 // Same boot, same start of the unit: the old program was never stopped.
                 Ok(now) if restart_failed && now == origin => Event::Reverted { restart_from: None },
                 Ok(now) => Event::Reverted { restart_from: Some(now) },
-                Err(failure) => Event::RevertFailed(failure),
+                Err(failure) => Event::RestartFailed(failure),
             }
         });
     }

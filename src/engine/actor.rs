@@ -129,7 +129,7 @@ impl Actor {
             (None, None) => State::Idle,
         };
         let from = state.phase();
-        let (state, actions) = match self.restarter.origin().await {
+        let (state, actions) = match self.restarter.found().await {
             Ok(origin) => {
                 let at_path = self.status.borrow().installed.digest;
                 state.resume(&Found { origin, at_path })
