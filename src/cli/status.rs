@@ -10,7 +10,7 @@ use crate::model::Status;
 /// Prints the status once, or with `watch` again after each change, until interrupted.
 pub(super) fn run(config: &Config, json: bool, watch: bool) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
-    client.ask(if watch { &ControlRequest::Watch } else { &ControlRequest::Status })?;
+    client.ask(if watch { &ControlRequest::Watch {} } else { &ControlRequest::Status {} })?;
     let mut line_before = String::new();
     let live = std::io::stdout().is_terminal() && !json;
     loop {

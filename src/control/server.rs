@@ -95,18 +95,18 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
             }
         };
         match request {
-            ControlRequest::Status => {
+            ControlRequest::Status {} => {
                 let status = engine.status().borrow().clone();
                 connection.send(&ControlAnswer::Status { status }).await?;
             }
-            ControlRequest::History => {
+            ControlRequest::History {} => {
                 let answer = match engine.history().await {
                     Ok(reports) => ControlAnswer::History { reports },
                     Err(failure) => ControlAnswer::Failure { failure },
                 };
                 connection.send(&answer).await?;
             }
-            ControlRequest::Watch => {
+            ControlRequest::Watch {} => {
                 tokio::select! {
                     ended = connection.watch(engine) => return ended,
                     () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
@@ -171,10 +171,7 @@ impl Connection {
     }
 
     fn requester(&self) -> anyhow::Result<String> {
-        // The process too: another one of the same user is another requester, and must not take over the upgrade.
-        let peer = self.0.get_ref().peer_cred()?;
-        let process = peer.pid().map(|pid| format!(", process {pid}")).unwrap_or_default();
-        Ok(format!("uid {}{process}", peer.uid()))
+        Ok(format!("uid {}", self.0.get_ref().peer_cred()?.uid()))
     }
 
     async fn watch(mut self, engine: &Engine) -> anyhow::Result<()> {

@@ -15,9 +15,6 @@ use crate::package::version::Version;
 use crate::stage::Observer;
 use crate::target::program::Program;
 
-/// The payload link announces a time in one byte of seconds.
-const LARGEST_ANNOUNCED_SECONDS: u64 = 255;
-
 impl Actor {
     /// News of a reception reach the status at each whole percent.
     pub(super) fn progress_of(&self, number: u64, total: u64) -> Observer {
@@ -69,13 +66,14 @@ impl Actor {
         });
     }
 
+    /// Until the verdict: a peer that is told of the restart waits for the trial too.
     pub(super) fn seconds_left(&self) -> Option<u64> {
-        let whole = match self.state.phase() {
-            Phase::Restarting | Phase::Reverting => self.restarter.deadline(),
-            Phase::Trial => self.config.trial.deadline,
-            _ => return None,
-        };
-        Some(whole.as_secs().min(LARGEST_ANNOUNCED_SECONDS))
+        let trial = self.config.trial.deadline;
+        match self.state.phase() {
+            Phase::Restarting | Phase::Reverting => Some(self.restarter.deadline().saturating_add(trial).as_secs()),
+            Phase::Trial => Some(trial.as_secs()),
+            _ => None,
+        }
     }
 }
 
