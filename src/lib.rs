@@ -22,7 +22,7 @@
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
-//! | [`unit`] | what systemd says of a unit |
+//! | [`mod@unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
 pub mod channel;
