@@ -148,10 +148,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Status { json, watch } => status::run(&load()?, *json, *watch),
         Command::History { json } => history::run(&load()?, *json),
         Command::Install { file, json } => install::run(&load()?, file, *json),
-        Command::Config(ConfigCommand::Check) => {
-            config_check::run(&arguments.config, &load()?);
-            Ok(())
-        }
+        Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         #[cfg(feature = "sim")]
         Command::Demo => demo::run(),
         Command::Check { file, json } => check::run(&load()?, file, *json),

@@ -13,6 +13,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// A unit, as systemd sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
+    /// `loaded`, `not-found`, `masked`, …
+    pub load_state: String,
     /// `active`, `activating`, `failed`, …
     pub active_state: String,
     /// Main process, while there is one.
@@ -24,7 +26,7 @@ pub struct Unit {
 /// Asks systemd about a unit.
 pub async fn show(unit: &str) -> io::Result<Unit> {
     let output = Command::new("systemctl")
-        .args(["show", "--property=ActiveState,MainPID,InvocationID", "--", unit])
+        .args(["show", "--property=LoadState,ActiveState,MainPID,InvocationID", "--", unit])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -39,6 +41,7 @@ fn parse(text: &str) -> Unit {
     let mut unit = Unit::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match name {
+            "LoadState" => value.clone_into(&mut unit.load_state),
             "ActiveState" => value.clone_into(&mut unit.active_state),
             "MainPID" => unit.main_pid = value.parse().ok().filter(|&pid| pid != 0),
             "InvocationID" => unit.invocation = Some(value.to_owned()).filter(|id| !id.is_empty()),
@@ -54,9 +57,12 @@ mod tests {
 
     #[test]
     fn properties_of_a_running_and_of_a_stopped_unit() {
-        let unit = parse("ActiveState=active\nMainPID=812\nInvocationID=0b2f\n");
-        assert_eq!(unit, Unit { active_state: "active".into(), main_pid: Some(812), invocation: Some("0b2f".into()) });
+        let unit = parse("LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\n");
+        assert_eq!(
+            unit,
+            Unit { load_state: "loaded".into(), active_state: "active".into(), main_pid: Some(812), invocation: Some("0b2f".into()) }
+        );
         let unit = parse("MainPID=0\nInvocationID=\nActiveState=inactive\nOther=1\nnonsense\n");
-        assert_eq!(unit, Unit { active_state: "inactive".into(), main_pid: None, invocation: None });
+        assert_eq!(unit, Unit { active_state: "inactive".into(), ..Unit::default() });
     }
 }

@@ -76,6 +76,10 @@ impl Actor {
             tracing::warn!(UPLIFT_KIND = "internal", "{notice}");
         }
         let program = Program::new(&config.program.path);
+        let examined = {
+            let program = program.clone();
+            blocking(move || program.examine()).await
+        };
         let installed = installed(&config.program, &program, &journal).await;
         let status = Status {
             schema: SCHEMA,
@@ -86,6 +90,7 @@ impl Actor {
             last: journal.history().last().cloned(),
             link: link_before_it_speaks(&config),
             notices,
+            known_bad: journal.known_bad().to_vec(),
         };
         let (status, watcher) = watch::channel(status);
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -107,6 +112,10 @@ impl Actor {
             checked: None,
             check_answer: None,
         };
+        if let Err(failure) = examined {
+            // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
+            actor.notice(&failure);
+        }
         actor.resume().await;
         Ok((actor, super::Engine::new(sender, watcher)))
     }
@@ -540,7 +549,9 @@ impl Actor {
         }
         let installed = installed(&self.config.program, &self.program, &self.journal).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
+        let known_bad = self.journal.known_bad().to_vec();
         self.status.send_modify(|status| {
+            status.known_bad = known_bad;
             status.installed = installed;
             status.unacknowledged = unacknowledged;
             status.last = Some(report);
