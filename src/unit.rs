@@ -32,7 +32,8 @@ pub async fn show(unit: &str) -> io::Result<Unit> {
         .output();
     let output = timeout(DEADLINE, output).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        // One line tells the reason; what follows only repeats it.
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("no reason given").to_owned()));
     }
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))
 }

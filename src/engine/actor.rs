@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -69,7 +70,8 @@ impl Actor {
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
         let (journal, damaged) = {
             let directory = config.paths.state.clone();
-            blocking(move || Journal::open(&directory)).await?
+            let opened = blocking(move || Journal::open(&directory)).await;
+            opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
         };
         let notices: Vec<String> = damaged.iter().map(ToString::to_string).collect();
         for notice in &notices {

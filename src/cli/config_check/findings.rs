@@ -126,7 +126,7 @@ impl Findings {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime can't be started")?;
         match runtime.block_on(unit::show(name)) {
             Err(error) => {
-                self.warning("program.unit", format!("systemd can't be asked about {name}: {error}"), "run this check where systemd runs")
+                self.warning("program.unit", format!("systemd can't be asked about {name}: {error}"), "run this check where systemd runs");
             }
             Ok(unit) if unit.load_state == "not-found" => {
                 self.error("program.unit", format!("systemd knows no unit {name}"), "correct the name, or install the unit");
