@@ -108,8 +108,9 @@ enum RestartWord {
     Unit,
 }
 
-/// The largest restart deadline: the payload link announces it in one byte of seconds.
-const LARGEST_ANNOUNCED_SECONDS: u64 = 255;
+/// The longest that a restart and its trial may take together: the payload link announces it in one byte of seconds
+/// (docs/payload-link.md section 4).
+const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 
 fn default_restart_deadline() -> Duration {
     Duration::from_secs(60)
@@ -138,11 +139,6 @@ impl TryFrom<ProgramFields> for Program {
         };
         if fields.product.is_empty() || !fields.aliases.iter().all(|alias| !alias.is_empty()) {
             return Err("`product` and `aliases` must not be empty names".into());
-        }
-        if fields.restart_deadline.as_secs() > LARGEST_ANNOUNCED_SECONDS {
-            return Err(format!(
-                "`restart_deadline` must be at most {LARGEST_ANNOUNCED_SECONDS}s: the payload link announces it in one byte"
-            ));
         }
         Ok(Self {
             product: fields.product,
@@ -482,10 +478,27 @@ impl Config {
             ConfigError::Invalid { path: path.to_owned(), line, field, explanation: explain(error) }
         };
         let deserializer = toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let config: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
             invalid(error.inner(), field)
-        })
+        })?;
+        config.check_deadlines(text, path)?;
+        Ok(config)
+    }
+
+    fn check_deadlines(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let together = self.program.restart_deadline.saturating_add(self.trial.deadline);
+        if self.link.is_none() || together <= LONGEST_ANNOUNCED {
+            return Ok(());
+        }
+        let is_deadline = |line: &str| line.trim_start().starts_with("deadline") || line.trim_start().starts_with("restart_deadline");
+        let explanation = format!(
+            "`restart_deadline` of [program] and `deadline` of [trial] are {} s together, and may be {} s: the payload link announces them in one byte",
+            together.as_secs(),
+            LONGEST_ANNOUNCED.as_secs()
+        );
+        let line = 1 + text.lines().position(is_deadline).unwrap_or_default();
+        Err(ConfigError::Invalid { path: path.to_owned(), line, field: "trial.deadline".into(), explanation })
     }
 }
 
@@ -546,6 +559,16 @@ mod tests {
         assert!(error.contains("field program") && error.contains("needs `unit`"), "{error}");
         let error = parse("[program\n").unwrap_err();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_restart_and_its_trial_must_be_announceable() {
+        let text = |link: &str| {
+            format!("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\"")
+        };
+        assert!(parse(&text("")).is_ok(), "without a link nothing is announced");
+        let error = parse(&text("[link]")).unwrap_err();
+        assert!(error.contains("line 4") && error.contains("256 s together"), "{error}");
     }
 
     #[test]

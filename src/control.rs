@@ -27,13 +27,14 @@ pub const LONGEST_LINE: usize = 1 << 20;
 /// | `install` | `file_name`, `size` | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+// Braces without fields: serde lets any field pass for a unit variant.
 pub enum ControlRequest {
     /// The status, once.
-    Status,
+    Status {},
     /// The status now and after each change.
-    Watch,
+    Watch {},
     /// The last reports.
-    History,
+    History {},
     /// Installs a file whose bytes follow.
     Install {
         /// The file's name, `Product_Vaa.bb.cc.dd.bin`.

@@ -3,7 +3,10 @@
 //! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine knows no channel's
 //! words and no wire.
 
+mod actions;
 mod actor;
+mod blocking;
+mod news;
 
 pub use actor::Actor;
 
@@ -34,6 +37,8 @@ pub enum Command {
     Abandon(UpgradeId, Failure, Answer<()>),
     /// [`Engine::acknowledge`]
     Acknowledge(Channel, Answer<()>),
+    /// [`Engine::ping`]
+    Ping(Answer<()>),
     /// [`Engine::history`]
     History(Answer<Vec<Report>>),
     /// [`Engine::update_link`]
@@ -95,6 +100,11 @@ impl Engine {
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.
     pub async fn acknowledge(&self, channel: Channel) -> Result<(), Failure> {
         self.ask(|answer| Command::Acknowledge(channel, answer)).await
+    }
+
+    /// Whether the engine still answers.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        self.ask(Command::Ping).await
     }
 
     /// The last reports, oldest first.

@@ -9,7 +9,7 @@
 //! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null` |
 //! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
 //! | | `installed` | version and digest of the program that `uplift` installed last |
-//! | | `known_bad` | digests of programs that were rolled back |
+//! | | `known_bad` | digests of programs that failed on trial |
 //! | `history.json` | `format` | 1 |
 //! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
@@ -129,7 +129,7 @@ impl Journal {
         self.state.installed
     }
 
-    /// Programs that were rolled back.
+    /// Programs that failed on trial.
     pub fn known_bad(&self) -> &[ProgramDigest] {
         &self.state.known_bad
     }
@@ -149,17 +149,16 @@ impl Journal {
                 file.unacknowledged.push(report.clone());
             }
             let Some(package) = &report.package else { return };
-            match report.outcome {
-                Outcome::Succeeded => {
-                    file.known_bad.retain(|digest| *digest != package.program_digest);
-                    file.installed = Some(InstalledRecord { version: package.version, digest: package.program_digest });
-                }
-                Outcome::RolledBack if report.failure.as_ref().is_some_and(|failure| failure.kind.blames_program()) => {
-                    file.known_bad.push(package.program_digest);
-                    let excess = file.known_bad.len().saturating_sub(KNOWN_BAD_LENGTH);
-                    file.known_bad.drain(..excess);
-                }
-                Outcome::Failed | Outcome::RolledBack => {}
+            let blamed = report.failure.as_ref().is_some_and(|failure| failure.kind.blames_program());
+            if report.outcome == Outcome::Succeeded || blamed {
+                file.known_bad.retain(|digest| *digest != package.program_digest);
+            }
+            if report.outcome == Outcome::Succeeded {
+                file.installed = Some(InstalledRecord { version: package.version, digest: package.program_digest });
+            } else if blamed {
+                file.known_bad.push(package.program_digest);
+                let excess = file.known_bad.len().saturating_sub(KNOWN_BAD_LENGTH);
+                file.known_bad.drain(..excess);
             }
         })?;
         self.append_history(vec![report.clone()])

@@ -57,7 +57,7 @@ pub struct Swap {
 impl Swap {
     fn side(&self, at_path: Option<ProgramDigest>) -> Side {
         if at_path == Some(self.package.program_digest) {
-            Side::New
+            if self.old == at_path { Side::Both } else { Side::New }
         } else if at_path == self.old {
             Side::Old
         } else {
@@ -71,6 +71,8 @@ impl Swap {
 enum Side {
     Old,
     New,
+    /// A program was installed over itself.
+    Both,
     Foreign,
 }
 
@@ -163,7 +165,7 @@ pub enum Event {
     SwapFailed(Failure),
     /// The restart took place: the evidence of it was seen.
     Restarted,
-    /// The restart was refused, or did not come in time.
+    /// The restart was refused, did not come in time, or can't be asked for.
     RestartFailed(Failure),
     /// The trial ended well.
     Healthy(Evidence),
@@ -306,11 +308,11 @@ impl State {
         use Action::{Check, EmptyStage, Forget, Record, Report, Restart, Swap as SwapPrograms, SwapBack, Try};
         let next = match (self, event) {
             (Self::Idle | Self::Concluded { .. }, Event::Begin(upgrade)) => (Self::Preparing { upgrade }, vec![EmptyStage]),
-            (Self::Preparing { upgrade }, Event::Begin(new)) if upgrade.request == new.request => {
-                (Self::Preparing { upgrade }, vec![EmptyStage])
+            (Self::Preparing { upgrade: old }, Event::Begin(new)) if old.request.is_by_requester_of(&new.request) => {
+                (Self::Preparing { upgrade: Upgrade { request: new.request, ..old } }, vec![EmptyStage])
             }
             (Self::Receiving { upgrade: old } | Self::Ready { upgrade: old, .. }, Event::Begin(upgrade))
-                if old.request == upgrade.request =>
+                if old.request.is_by_requester_of(&upgrade.request) =>
             {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
@@ -352,9 +354,14 @@ impl State {
             }
             (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: None })
             | (Self::RestartingBack { upgrade, swap, failure }, Event::Restarted) => (rolled_back(upgrade, swap, failure), vec![Report]),
-            (Self::RestartingBack { upgrade, swap, failure }, Event::RestartFailed(second))
-            | (Self::Reverting { upgrade, swap, failure }, Event::RevertFailed(second)) => {
-                (failed(upgrade, Some(swap.package), also(failure, &second)), vec![Report])
+            (
+                Self::Reverting { upgrade, swap, failure } | Self::RestartingBack { upgrade, swap, failure },
+                Event::RestartFailed(second),
+            ) => {
+                (rolled_back(upgrade, swap, also(failure, "the old program is at its path, but was not restarted", &second)), vec![Report])
+            }
+            (Self::Reverting { upgrade, swap, failure }, Event::RevertFailed(second)) => {
+                (failed(upgrade, Some(swap.package), also(failure, "the old program could not be put back", &second)), vec![Report])
             }
             (Self::Concluded { .. }, Event::Acknowledge) => (Self::Idle, vec![Forget]),
             (state, event) => return Err(Box::new(refuse(state, &event))),
@@ -377,11 +384,18 @@ impl State {
     /// | restarting back | old | no | restart back |
     /// | restarting back | old | yes | rolled back |
     /// | restarting back | new | any | put the old one back |
+    /// | any after the swap began | old and new are the same | any | as if it were new, but never put back again |
     /// | any after the swap began | another one | any | failed: `install-failed` |
     pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
         let side = self.swap().map_or(Side::Foreign, |swap| swap.side(found.at_path));
         let restarted = self.swap().is_some_and(|swap| found.origin.restarted_since(&swap.origin));
+        let side = match (&self, side) {
+            // It was put back already; nothing at the path can tell.
+            (Self::Reverting { .. } | Self::RestartingBack { .. }, Side::Both) => Side::Old,
+            (_, Side::Both) => Side::New,
+            (_, side) => side,
+        };
         match (self, side, restarted) {
             (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) => {
@@ -416,7 +430,7 @@ impl State {
                 | Self::Trial { upgrade, swap }
                 | Self::Reverting { upgrade, swap, .. }
                 | Self::RestartingBack { upgrade, swap, .. },
-                Side::Foreign,
+                Side::Foreign | Side::Both,
                 _,
             ) => (failed(upgrade, Some(swap.package), replaced_by_hand()), vec![EmptyStage, Report]),
         }
@@ -445,8 +459,8 @@ fn replaced_by_hand() -> Failure {
     Failure::new(FailureKind::InstallFailed, "the program at the path is neither the old nor the new one: something else replaced it")
 }
 
-fn also(mut failure: Failure, second: &Failure) -> Failure {
-    failure.causes.push(format!("and the old program could not be brought back: {second}"));
+fn also(mut failure: Failure, what: &str, second: &Failure) -> Failure {
+    failure.causes.push(format!("and {what}: {second}"));
     failure
 }
 

@@ -248,9 +248,9 @@ impl FailureKind {
 }
 
 impl FailureKind {
-    /// Whether this failure after a restart is the new program's own, so that it is not tried again by itself.
+    /// Whether the new program failed on trial, so that it is not tried again by itself.
     pub const fn blames_program(self) -> bool {
-        matches!(self, Self::Unhealthy | Self::PreflightFailed)
+        matches!(self, Self::Unhealthy)
     }
 }
 
@@ -304,7 +304,7 @@ impl Failure {
 pub enum Outcome {
     /// The new program runs, by the evidence in the report.
     Succeeded,
-    /// The upgrade failed and the old program was never replaced.
+    /// The upgrade failed and the old program was never replaced; or it could not be put back, and the failure says so.
     Failed,
     /// The new program was swapped in, failed, and the old one was put back.
     RolledBack,
@@ -378,6 +378,14 @@ pub struct Request {
     pub requester: String,
     /// How the bytes come.
     pub transfer: TransferKind,
+}
+
+impl Request {
+    /// Whether the same peer asks again, perhaps for another transfer. At the shell each request is another one's: two
+    /// people may share a uid, and neither comes back to an upgrade.
+    pub fn is_by_requester_of(&self, other: &Self) -> bool {
+        self.channel != Channel::Shell && self.channel == other.channel && self.requester == other.requester
+    }
 }
 
 /// The end of an upgrade.

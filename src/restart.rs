@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::{self, Restart};
 use crate::machine::Origin;
@@ -42,17 +42,37 @@ impl Restarter {
         self.deadline
     }
 
-    /// The boot and the invocation that run now.
+    /// The boot and the invocation that run now: what another one later is compared with. A failure where systemd can't tell
+    /// the invocation, because then the one that runs would pass for a new one later.
     pub async fn origin(&self) -> Result<Origin, Failure> {
-        let boot_id = boot_id(&self.boot_id).map_err(|error| {
-            Failure::new(FailureKind::Internal, format!("the boot id can't be read from {}", self.boot_id.display())).because(error)
-        })?;
-        let invocation = match &self.unit {
-            // A unit that systemd can't tell about has no invocation now; any that it has later is another one.
+        let boot_id = self.boot()?;
+        let failed = |error| Failure::new(FailureKind::RestartFailed, "systemd can't tell of the program's unit").because(error);
+        let invocation = match self.evident_unit() {
+            Some(unit) => unit::show(unit).await.map_err(failed)?.invocation,
+            None => None,
+        };
+        Ok(Origin { boot_id, invocation })
+    }
+
+    /// [`Restarter::origin`] as far as it can be told: an invocation that is not known proves no restart.
+    pub async fn found(&self) -> Result<Origin, Failure> {
+        let boot_id = self.boot()?;
+        let invocation = match self.evident_unit() {
             Some(unit) => unit::show(unit).await.ok().and_then(|unit| unit.invocation),
             None => None,
         };
         Ok(Origin { boot_id, invocation })
+    }
+
+    /// The unit whose invocation is evidence. A reboot is proved by nothing but another boot: units restart for many reasons.
+    fn evident_unit(&self) -> Option<&str> {
+        if matches!(self.how, Restart::Reboot) { None } else { self.unit.as_deref() }
+    }
+
+    fn boot(&self) -> Result<String, Failure> {
+        boot_id(&self.boot_id).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("the boot id can't be read from {}", self.boot_id.display())).because(error)
+        })
     }
 
     /// Asks for the restart and waits until its evidence is seen. A reboot ends this process before that.
@@ -60,7 +80,8 @@ impl Restarter {
         let end = Instant::now() + self.deadline;
         self.request(end).await?;
         loop {
-            if self.origin().await?.restarted_since(before) {
+            let found = timeout_at(end, self.found()).await;
+            if found.is_ok_and(|found| found.is_ok_and(|found| found.restarted_since(before))) {
                 return Ok(());
             }
             if Instant::now() >= end {
@@ -74,7 +95,8 @@ impl Restarter {
     async fn request(&self, end: Instant) -> Result<(), Failure> {
         let (program, arguments): (&str, Vec<&str>) = match &self.how {
             Restart::Reboot => ("systemctl", vec!["--no-block", "reboot"]),
-            Restart::Unit(unit) => ("systemctl", vec!["restart", unit]),
+            // Whether the new program starts is for the trial to judge, not for the one who asks.
+            Restart::Unit(unit) => ("systemctl", vec!["--no-block", "restart", "--", unit]),
             Restart::Command(command) => {
                 let mut words = command.iter().map(String::as_str);
                 (words.next().unwrap_or_default(), words.collect())

@@ -55,25 +55,28 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 /// Readiness at once, then a status line at each change, and the watchdog's word as long as the engine answers.
 async fn tell_systemd(engine: Engine) {
     let mut watcher = engine.status();
-    let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let mut period = sd_notify::watchdog_enabled().map(|limit| tokio::time::interval(limit / 2));
     notify(&[NotifyState::Ready]);
     loop {
         let line = status_line(&watcher.borrow_and_update());
         notify(&[NotifyState::Status(&line)]);
+        // The watchdog first: a status that changes all the time must not starve it.
         tokio::select! {
+            biased;
+            () = due(&mut period) => {
+                if engine.ping().await.is_ok() {
+                    notify(&[NotifyState::Watchdog]);
+                }
+            }
             changed = watcher.changed() => if changed.is_err() { return },
-            () = alive(&engine, period) => notify(&[NotifyState::Watchdog]),
         }
     }
 }
 
-/// Resolves a period later, once the engine has answered; never without a watchdog.
-async fn alive(engine: &Engine, period: Option<std::time::Duration>) {
+/// Resolves each period; never without a watchdog.
+async fn due(period: &mut Option<tokio::time::Interval>) {
     match period {
-        Some(period) => {
-            tokio::time::sleep(period).await;
-            let _ = engine.history().await;
-        }
+        Some(period) => drop(period.tick().await),
         None => std::future::pending().await,
     }
 }

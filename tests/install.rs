@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
 use uplift::package::version::Version;
@@ -80,4 +83,61 @@ fn without_a_daemon_the_exit_code_is_4_and_a_hint_says_what_to_do() {
         assert_eq!(output.status.code(), Some(4));
         assert!(text(&output.stderr).contains("hint: start it"), "{}", text(&output.stderr));
     }
+}
+
+/// Speaks the control protocol by itself, and leaves in the middle.
+fn leaves_after(sandbox: &Sandbox, sent: &[u8], reads_answer: bool) {
+    let mut client = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
+    if reads_answer {
+        let mut answer = [0; 64];
+        let length = client.read(&mut answer).unwrap();
+        assert_eq!(&answer[..length], b"{\"answer\":\"send\"}\n");
+    }
+    client.write_all(sent).unwrap();
+}
+
+#[test]
+fn a_client_that_leaves_at_any_moment_leaves_nothing_behind() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    for (number, (sent, reads_answer)) in [(&b""[..], false), (b"", true), (&[0; 999], true), (&[0; 1000], true)].into_iter().enumerate() {
+        leaves_after(&sandbox, sent, reads_answer);
+        let settled = sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some()).unwrap();
+        assert_eq!(settled.last.unwrap().outcome, Outcome::Failed);
+        // Each is in the history once, whatever was sent.
+        sandbox.wait_for_status(|_| history(&sandbox).len() == number + 1).unwrap();
+    }
+    let kinds: Vec<FailureKind> = history(&sandbox).into_iter().map(|report| report.failure.unwrap().kind).collect();
+    assert_eq!(kinds[3], FailureKind::WrongMachine);
+    assert!(kinds[..3].iter().all(|kind| *kind == FailureKind::TransferFailed), "{kinds:?}");
+}
+
+#[test]
+fn a_second_install_is_busy_even_from_the_same_person() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let mut first = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+    first.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
+    sandbox.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert_eq!(status(&sandbox).phase, Phase::Receiving, "the first one goes on");
+}
+
+#[test]
+fn requests_that_are_none_are_told_so() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    for line in [&b"nonsense\n"[..], b"{}\n", b"{\"request\":\"fly\"}\n", b"{\"request\":\"status\",\"more\":1}\n", b"\n", b"\xff\xfe\n"] {
+        let mut client = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.write_all(line).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("{\"answer\":\"failure\"") && answer.contains("control protocol"), "{line:?}: {answer}");
+    }
+    assert_eq!(status(&sandbox).phase, Phase::Idle);
 }

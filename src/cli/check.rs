@@ -99,7 +99,7 @@ fn digests(config: &Config, path: &Path, metadata: &Metadata) -> io::Result<Opti
 /// The daemon's knowledge of this very program, or a clause that says why there is none.
 fn ask_daemon(config: &Config) -> Result<Status, String> {
     let mut client = Client::connect(&config.paths.control).map_err(|error| error.to_string())?;
-    let answer = client.ask(&ControlRequest::Status).and_then(|()| client.answer_within(DAEMON_DEADLINE));
+    let answer = client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
     match answer.map_err(|error| error.to_string())? {
         ControlAnswer::Status { status } if status.installed.path == config.program.path => Ok(status),
         ControlAnswer::Status { status } => {

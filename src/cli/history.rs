@@ -7,7 +7,7 @@ use crate::control::{Client, ControlAnswer, ControlRequest};
 /// Prints the history, as JSON where wanted.
 pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
-    client.ask(&ControlRequest::History)?;
+    client.ask(&ControlRequest::History {})?;
     let reports = match client.answer()? {
         ControlAnswer::History { reports } => reports,
         ControlAnswer::Failure { failure } => return Err(failure.into()),

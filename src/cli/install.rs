@@ -103,7 +103,7 @@ fn wait_for_report(config: &Config, id: &UpgradeId, view: &mut View) -> anyhow::
 
 fn find_report(config: &Config, id: &UpgradeId) -> Result<Option<Report>, ClientError> {
     let mut client = Client::connect(&config.paths.control)?;
-    client.ask(&ControlRequest::History)?;
+    client.ask(&ControlRequest::History {})?;
     match client.answer()? {
         ControlAnswer::History { reports } => Ok(reports.into_iter().find(|report| report.id == *id)),
         _ => Ok(None),

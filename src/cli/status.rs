@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config, json: bool, watch: bool) -> anyhow::Result<()
 
 fn ask(config: &Config) -> anyhow::Result<Status> {
     let mut client = Client::connect(&config.paths.control)?;
-    client.ask(&ControlRequest::Status)?;
+    client.ask(&ControlRequest::Status {})?;
     match client.answer_within(DEADLINE)? {
         ControlAnswer::Status { status } => Ok(status),
         ControlAnswer::Failure { failure } => Err(failure.into()),

@@ -84,18 +84,18 @@ async fn converse(stream: UnixStream, engine: &Engine) -> anyhow::Result<()> {
             }
         };
         match request {
-            ControlRequest::Status => {
+            ControlRequest::Status {} => {
                 let status = engine.status().borrow().clone();
                 connection.send(&ControlAnswer::Status { status }).await?;
             }
-            ControlRequest::History => {
+            ControlRequest::History {} => {
                 let answer = match engine.history().await {
                     Ok(reports) => ControlAnswer::History { reports },
                     Err(failure) => ControlAnswer::Failure { failure },
                 };
                 connection.send(&answer).await?;
             }
-            ControlRequest::Watch => return connection.watch(engine).await,
+            ControlRequest::Watch {} => return connection.watch(engine).await,
             ControlRequest::Install { file_name, size } => return install(connection, engine, file_name, size).await,
         }
     }
@@ -109,20 +109,22 @@ async fn install(mut connection: Connection, engine: &Engine, file_name: String,
         Ok(id) => id,
         Err(failure) => return connection.send(&ControlAnswer::Failure { failure }).await,
     };
-    let receiving = match engine.receive(&id, Announced { file_name, size, with_md5: false }).await {
-        Ok(receiving) => receiving,
-        Err(failure) => return connection.send(&ControlAnswer::Failure { failure }).await,
+    let announced = Announced { file_name, size, with_md5: false };
+    let (mut connection, staged) = match receive(connection, engine, &id, announced).await {
+        Ok(received) => received,
+        Err(gone) => {
+            // Nobody else would ever end it.
+            let failure = Failure::new(FailureKind::TransferFailed, "the client left before the file's end").because(gone);
+            return Ok(engine.abandon(&id, failure).await?);
+        }
     };
-    connection.send(&ControlAnswer::Send).await?;
-    let (stream, staged) = connection.receive(receiving).await?;
-    connection = Connection(BufReader::new(UnixStream::from_std(stream)?));
     let verdict = match staged {
         Ok(staged) => match engine.check(&id, staged).await {
             Ok(_) => engine.start(&id).await,
             Err(failure) => Err(failure),
         },
         Err(failure) => {
-            // The upgrade may be over by itself already; its report says so.
+            // The engine ended it by itself where it refused the file; the first report stands.
             let _ = engine.abandon(&id, failure.clone()).await;
             Err(failure)
         }
@@ -132,6 +134,22 @@ async fn install(mut connection: Connection, engine: &Engine, file_name: String,
     }
     let report = connection.follow(engine, &id).await?;
     connection.send(&ControlAnswer::Report { report }).await
+}
+
+/// Tells the client to send, and takes the file. An error is a client that is gone.
+async fn receive(
+    mut connection: Connection,
+    engine: &Engine,
+    id: &UpgradeId,
+    announced: Announced,
+) -> anyhow::Result<(Connection, Result<Staged, Failure>)> {
+    let receiving = match engine.receive(id, announced).await {
+        Ok(receiving) => receiving,
+        Err(failure) => return Ok((connection, Err(failure))),
+    };
+    connection.send(&ControlAnswer::Send).await?;
+    let (stream, staged) = connection.receive(receiving).await?;
+    Ok((Connection(BufReader::new(UnixStream::from_std(stream)?)), staged))
 }
 
 struct Connection(BufReader<UnixStream>);

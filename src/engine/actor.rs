@@ -1,7 +1,5 @@
-//! The actor behind the handle: owns the machine, performs its actions in order, publishes the status.
-//!
-//! Short actions are awaited; long ones (check, swap, restart, trial) run as tasks that send their result back as an
-//! event, so that the engine always answers.
+//! The actor behind the handle: owns the machine, answers questions, and takes each step. What a step entails is in
+//! [`super::actions`], what everybody is told in [`super::news`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,50 +8,49 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::actions::awaits_acknowledgement;
+use super::blocking::blocking;
+use super::news::{installed, link_before_it_speaks};
 use super::{Answer, Command};
-use crate::config::{self, Config};
-use crate::health;
+use crate::config::Config;
 use crate::journal::{self, Journal};
 use crate::machine::{Action, Event, Found, Refused, State, Upgrade};
-use crate::model::{
-    Channel, CurrentUpgrade, Failure, FailureKind, Installed, LinkState, LinkStatus, PackageSummary, Phase, PhaseDuration, Progress,
-    Report, Request, SCHEMA, Status, UpgradeId,
-};
-use crate::package::check::{Checked, Policy, check, check_announced};
-use crate::package::digest::ProgramDigest;
-use crate::package::preflight;
-use crate::package::version::Version;
+use crate::model::{Channel, Failure, FailureKind, PackageSummary, Phase, PhaseDuration, Report, Request, SCHEMA, Status, UpgradeId};
+use crate::package::check::{Checked, check_announced};
 use crate::restart::Restarter;
 use crate::stage::{Announced, Receiving, Stage, Staged};
 use crate::target::program::Program;
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
-/// The payload link announces a time in one byte of seconds.
-const LARGEST_ANNOUNCED_SECONDS: u64 = 255;
 
 /// The engine itself. [`Actor::run`] is its life.
 pub struct Actor {
-    config: Arc<Config>,
-    state: State,
-    journal: Journal,
-    stage: Stage,
-    program: Program,
-    restarter: Restarter,
+    pub(super) config: Arc<Config>,
+    pub(super) state: State,
+    pub(super) journal: Journal,
+    pub(super) stage: Stage,
+    pub(super) program: Program,
+    pub(super) restarter: Restarter,
     commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Finished>,
+    pub(super) events: mpsc::Sender<Finished>,
     finished: mpsc::Receiver<Finished>,
-    status: Arc<watch::Sender<Status>>,
+    pub(super) status: Arc<watch::Sender<Status>>,
     phase_began: Instant,
     /// Number of the reception whose progress counts; an older one's news are dropped.
-    reception: Arc<AtomicU64>,
-    staged: Option<Staged>,
-    checked: Option<Checked>,
+    pub(super) reception: Arc<AtomicU64>,
+    pub(super) staged: Option<Staged>,
+    pub(super) checked: Option<Checked>,
     check_answer: Option<Answer<PackageSummary>>,
 }
 
-/// What a task brings back.
-enum Finished {
+/// What a task brings back, and for which upgrade: the result of one that was given up meanwhile must not become another's.
+pub(super) struct Finished {
+    pub(super) upgrade: UpgradeId,
+    pub(super) result: TaskResult,
+}
+
+pub(super) enum TaskResult {
     Checked(Result<Checked, Failure>),
     Event(Event),
 }
@@ -143,7 +140,7 @@ impl Actor {
             (None, None) => State::Idle,
         };
         let from = state.phase();
-        let (state, actions) = match self.restarter.origin().await {
+        let (state, actions) = match self.restarter.found().await {
             Ok(origin) => {
                 let at_path = self.status.borrow().installed.digest;
                 state.resume(&Found { origin, at_path })
@@ -182,6 +179,9 @@ impl Actor {
             Command::Acknowledge(channel, answer) => {
                 let result = self.acknowledge(channel).await;
                 let _ = answer.send(result);
+            }
+            Command::Ping(answer) => {
+                let _ = answer.send(Ok(()));
             }
             Command::History(answer) => {
                 let _ = answer.send(Ok(self.journal.history().to_vec()));
@@ -236,23 +236,6 @@ impl Actor {
         received
     }
 
-    /// News of a reception reach the status at each whole percent.
-    fn progress_of(&self, number: u64, total: u64) -> crate::stage::Observer {
-        let (reception, status) = (Arc::clone(&self.reception), Arc::clone(&self.status));
-        Box::new(move |done| {
-            if reception.load(Ordering::Relaxed) != number {
-                return;
-            }
-            let progress = Progress { done, total };
-            status.send_if_modified(|status| {
-                let Some(upgrade) = &mut status.upgrade else { return false };
-                let changed = upgrade.progress.percent() != progress.percent() || upgrade.progress.total != total;
-                upgrade.progress = progress;
-                changed
-            });
-        })
-    }
-
     async fn check(&mut self, id: &UpgradeId, staged: Staged, answer: Answer<PackageSummary>) {
         let accepted = match self.owned(id) {
             Ok(()) => {
@@ -305,14 +288,17 @@ impl Actor {
     }
 
     async fn finish(&mut self, finished: Finished) {
-        let event = match finished {
-            Finished::Checked(Ok(checked)) => {
+        if let Err(late) = self.owned(&finished.upgrade) {
+            return tracing::debug!("the result of a task of {} comes too late: {late}", finished.upgrade);
+        }
+        let event = match finished.result {
+            TaskResult::Checked(Ok(checked)) => {
                 let summary = checked.summary().clone();
                 self.checked = Some(checked);
                 Event::CheckPassed(summary)
             }
-            Finished::Checked(Err(failure)) => Event::Fail(failure),
-            Finished::Event(event) => event,
+            TaskResult::Checked(Err(failure)) => Event::Fail(failure),
+            TaskResult::Event(event) => event,
         };
         if let Err(failure) = self.apply(event).await {
             tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
@@ -379,240 +365,6 @@ impl Actor {
             let _ = answer.send(verdict);
         }
     }
-
-    /// An error only where going on would break a promise: an intent that is not in the journal.
-    async fn perform(&mut self, action: Action) -> Result<(), Failure> {
-        match action {
-            Action::EmptyStage => self.empty_stage().await,
-            Action::Record => return self.record().await,
-            Action::Check => self.spawn_check(),
-            Action::Swap => self.spawn_swap(),
-            Action::Restart => self.spawn_restart(),
-            Action::Try => self.spawn_trial(),
-            Action::SwapBack => self.spawn_swap_back(),
-            Action::Report => self.report().await,
-            Action::Forget => {}
-        }
-        Ok(())
-    }
-
-    async fn empty_stage(&mut self) {
-        self.reception.fetch_add(1, Ordering::Relaxed);
-        self.staged = None;
-        self.checked = None;
-        let stage = self.stage.clone();
-        if let Err(failure) = blocking(move || stage.clean()).await {
-            // What could not be removed now will be in the way later, and is reported then.
-            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
-        }
-    }
-
-    async fn record(&mut self) -> Result<(), Failure> {
-        let state = self.state.clone();
-        let written = self.write_journal("the upgrade's state", move |journal| journal.record(&state)).await;
-        match written {
-            Err(failure) if matches!(self.state, State::Checking { .. } | State::Installing { .. }) => Err(failure),
-            // After the swap the journal's older entry and the program at the path tell the same story.
-            _ => Ok(()),
-        }
-    }
-
-    async fn write_journal(
-        &mut self,
-        what: &str,
-        write: impl FnOnce(&mut Journal) -> std::io::Result<()> + Send + 'static,
-    ) -> Result<(), Failure> {
-        let mut journal = self.journal.clone();
-        let (journal, written) = off_thread(move || {
-            let written = write(&mut journal);
-            (journal, written)
-        })
-        .await?;
-        self.journal = journal;
-        written.map_err(|error| {
-            let failure = Failure::from_io(FailureKind::InstallFailed, format!("{what} can't be written to the journal"), error);
-            self.notice(&failure);
-            failure
-        })
-    }
-
-    /// Tells a person, in the log and in the status.
-    fn notice(&self, failure: &Failure) {
-        tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
-        let notice = failure.to_string();
-        self.status.send_modify(|status| {
-            if !status.notices.contains(&notice) {
-                status.notices.push(notice);
-            }
-        });
-    }
-
-    fn policy(&self) -> Policy {
-        let running = self.status.borrow().installed.version;
-        Policy::new(&self.config.program, &self.config.package)
-            .running(running)
-            .known_bad(self.journal.known_bad().iter().copied().collect())
-    }
-
-    fn spawn_check(&mut self) {
-        let Some(staged) = self.staged.take() else { return };
-        let policy = self.policy();
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            let checked = blocking(move || check(staged, &policy)).await;
-            let _ = events.send(Finished::Checked(checked)).await;
-        });
-    }
-
-    fn spawn_swap(&mut self) {
-        let (Some(checked), Some(swap)) = (self.checked.take(), self.state.swap()) else { return };
-        let (program, old) = (self.program.clone(), swap.old);
-        self.spawn(async move {
-            match off_thread(move || install(&program, old, checked)).await {
-                Ok(event) => event,
-                Err(died) => Event::SwapFailed(died.into()),
-            }
-        });
-    }
-
-    fn spawn_restart(&self) {
-        let Some(swap) = self.state.swap() else { return };
-        let (origin, restarter) = (swap.origin.clone(), self.restarter.clone());
-        self.spawn(async move {
-            match restarter.restart(&origin).await {
-                Ok(()) => Event::Restarted,
-                Err(failure) => Event::RestartFailed(failure),
-            }
-        });
-    }
-
-    fn spawn_trial(&self) {
-        let Some(swap) = self.state.swap() else { return };
-        let trial = health::Trial {
-            expected: swap.package.program_digest,
-            program: self.program.clone(),
-            unit: self.config.program.unit.clone(),
-            deadline: self.config.trial.deadline,
-        };
-        self.spawn(async move {
-            match trial.run().await {
-                Ok(evidence) => Event::Healthy(evidence),
-                Err(failure) => Event::Unhealthy(failure),
-            }
-        });
-    }
-
-    fn spawn_swap_back(&self) {
-        let State::Reverting { swap, failure, .. } = &self.state else { return };
-        let (program, on_trial) = (self.program.clone(), swap.package.program_digest);
-        let (restart_failed, origin) = (failure.kind == FailureKind::RestartFailed, swap.origin.clone());
-        let restarter = self.restarter.clone();
-        self.spawn(async move {
-            if let Err(failure) = blocking(move || program.revert(on_trial)).await {
-                return Event::RevertFailed(failure);
-            }
-            match restarter.origin().await {
-                // Same boot, same start of the unit: the old program was never stopped.
-                Ok(now) if restart_failed && now == origin => Event::Reverted { restart_from: None },
-                Ok(now) => Event::Reverted { restart_from: Some(now) },
-                Err(failure) => Event::RevertFailed(failure),
-            }
-        });
-    }
-
-    fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            // The engine is gone only when the daemon stops.
-            let _ = events.send(Finished::Event(work.await)).await;
-        });
-    }
-
-    async fn report(&mut self) {
-        let State::Concluded { upgrade, conclusion } = &self.state else { return };
-        let report = Report {
-            id: upgrade.id.clone(),
-            request: upgrade.request.clone(),
-            from: upgrade.from,
-            package: conclusion.package.clone(),
-            outcome: conclusion.outcome,
-            failure: conclusion.failure.clone(),
-            evidence: conclusion.evidence.clone(),
-            began: upgrade.began.clone(),
-            ended: journal::stamp(),
-            phases: upgrade.phases.clone(),
-        };
-        log(&report);
-        let acknowledged = !awaits_acknowledgement(upgrade);
-        let written = report.clone();
-        let kept = self.write_journal("the report", move |journal| journal.conclude(&written, acknowledged)).await;
-        if let Err(failure) = kept {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
-        }
-        let installed = installed(&self.config.program, &self.program, &self.journal).await;
-        let unacknowledged = self.journal.unacknowledged().to_vec();
-        let known_bad = self.journal.known_bad().to_vec();
-        self.status.send_modify(|status| {
-            status.known_bad = known_bad;
-            status.installed = installed;
-            status.unacknowledged = unacknowledged;
-            status.last = Some(report);
-        });
-    }
-
-    fn publish(&self) {
-        let (state, left) = (&self.state, self.seconds_left());
-        self.status.send_modify(|status| {
-            let progress = status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
-            let keep = matches!(state.phase(), Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting);
-            status.upgrade = match state {
-                State::Idle | State::Concluded { .. } => None,
-                _ => state.upgrade().map(|upgrade| CurrentUpgrade {
-                    id: upgrade.id.clone(),
-                    request: upgrade.request.clone(),
-                    progress: if keep { progress } else { Progress::default() },
-                    package: state.package().cloned(),
-                    seconds_left: left,
-                }),
-            };
-            if status.phase != state.phase() {
-                status.phase = state.phase();
-                tracing::info!(UPLIFT_PHASE = %status.phase, "{}", status.phase);
-            }
-        });
-    }
-
-    fn seconds_left(&self) -> Option<u64> {
-        let whole = match self.state.phase() {
-            Phase::Restarting | Phase::Reverting => self.restarter.deadline(),
-            Phase::Trial => self.config.trial.deadline,
-            _ => return None,
-        };
-        Some(whole.as_secs().min(LARGEST_ANNOUNCED_SECONDS))
-    }
-}
-
-/// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused
-/// to sync and to undo alike; then it is put back, and where even that fails, it is what the next start will run.
-fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> Event {
-    let new = checked.summary().program_digest;
-    let Err(failure) = program.install(checked) else { return Event::Swapped };
-    let swapped = old != Some(new) && matches!(program.digest(), Ok(at_path) if at_path == Some(new));
-    if !swapped {
-        return Event::SwapFailed(failure);
-    }
-    match program.revert(new) {
-        Ok(_) => Event::SwapFailed(failure),
-        Err(second) => {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "the swap failed ({failure}) and can't be undone ({second}); the trial decides");
-            Event::Swapped
-        }
-    }
-}
-
-/// A person at the shell reads the history; nobody there would ever acknowledge.
-fn awaits_acknowledgement(upgrade: &Upgrade) -> bool {
-    upgrade.request.channel != Channel::Shell
 }
 
 /// The state of a report that still waits for its receiver.
@@ -633,86 +385,9 @@ fn concluded(report: &Report) -> State {
     State::Concluded { upgrade, conclusion }
 }
 
-fn link_before_it_speaks(config: &Config) -> LinkStatus {
-    config.link.as_ref().map_or_else(LinkStatus::default, |link| LinkStatus {
-        device: link.device.display().to_string(),
-        state: LinkState::Waiting,
-        ..LinkStatus::default()
-    })
-}
-
-/// What is installed: the journal knows the version of what `uplift` installed, the program itself or the configuration
-/// that of any other.
-async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
-    let (reader, version_command) = (program.clone(), config.version_command.clone());
-    let recorded = journal.installed();
-    let path = config.path.clone();
-    let found = off_thread(move || {
-        let digest = reader.digest().unwrap_or_else(|error| {
-            tracing::warn!("the program {} can't be read: {error}", path.display());
-            None
-        });
-        let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?).ok());
-        (digest, version)
-    })
-    .await;
-    let (digest, version) = found.unwrap_or((None, None));
-    let version = version.or_else(|| digest.and(config.version));
-    Installed { product: config.product.clone(), path: config.path.clone(), version, digest }
-}
-
-fn version_of(
-    digest: Option<ProgramDigest>,
-    recorded: Option<journal::InstalledRecord>,
-    ask: impl FnOnce() -> Option<Version>,
-) -> Option<Version> {
-    let digest = digest?;
-    recorded.filter(|record| record.digest == digest).map(|record| record.version).or_else(ask)
-}
-
-fn log(report: &Report) {
-    let id = &report.id;
-    let version = report.package.as_ref().map(|package| package.version.to_string()).unwrap_or_default();
-    match &report.failure {
-        None => tracing::info!(UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, "upgrade {}: {version} runs", report.outcome),
-        Some(failure) => tracing::error!(
-            UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, UPLIFT_KIND = %failure.kind,
-            "upgrade {}: {}: {failure}", report.outcome, failure.kind
-        ),
-    }
-}
-
 /// A random name from the kernel.
 fn new_id() -> Result<UpgradeId, Failure> {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map(|uuid| UpgradeId(uuid.trim().to_owned()))
         .map_err(|error| Failure::new(FailureKind::Internal, "the kernel gives no random name").because(error))
-}
-
-/// Runs file work off the runtime's thread.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<WorkDied> + Send + 'static,
-{
-    off_thread(work).await?
-}
-
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkDied> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()))
-}
-
-/// A piece of blocking work panicked.
-struct WorkDied(String);
-
-impl From<WorkDied> for Failure {
-    fn from(died: WorkDied) -> Self {
-        Self::new(FailureKind::Internal, format!("a task of the daemon died: {}", died.0))
-    }
-}
-
-impl From<WorkDied> for std::io::Error {
-    fn from(died: WorkDied) -> Self {
-        Self::other(died.0)
-    }
 }

@@ -68,6 +68,18 @@ fn a_program_that_was_rolled_back_is_known_bad_until_it_succeeds() {
 }
 
 #[test]
+fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_away() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 7), false).unwrap();
+    assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])]);
+    let mut refused = report("two", Channel::Psdk, Outcome::RolledBack, 8);
+    refused.failure = Some(Failure::new(FailureKind::RestartFailed, "the restart was refused"));
+    journal.conclude(&refused, false).unwrap();
+    assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])], "a restart that never came is not the program's fault");
+}
+
+#[test]
 fn the_history_has_a_length() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);

@@ -230,6 +230,44 @@ fn a_first_installation_that_was_not_swapped_finds_no_program() {
     assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
 }
 
+/// Nothing at the path tells whether it was put back already; asking again at each start would restart the machine for ever.
+#[test]
+fn a_program_installed_over_itself_is_put_back_once() {
+    let rows = [
+        ("installing", false, "restarting"),
+        ("restarting", true, "trial"),
+        ("trial", true, "trial"),
+        ("reverting", true, "restarting-back"),
+        ("restarting-back", false, "restarting-back"),
+        ("restarting-back", true, "concluded (rolled back)"),
+    ];
+    for (name, restarted, expected) in rows {
+        let mut state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
+        let (State::Installing { swap, .. }
+        | State::Restarting { swap, .. }
+        | State::Trial { swap, .. }
+        | State::Reverting { swap, .. }
+        | State::RestartingBack { swap, .. }) = &mut state
+        else {
+            panic!("{name} has no swap")
+        };
+        swap.old = Some(NEW);
+        let now = origin(if restarted { "after" } else { "before" });
+        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW) });
+        assert_eq!(outcome_of(&next), expected, "{name}, restarted: {restarted}");
+    }
+}
+
+#[test]
+fn the_same_requester_may_come_back_over_another_transfer() {
+    let mut again = upgrade("0xed", "second");
+    again.request.transfer = TransferKind::Dcftp;
+    for (name, state) in states().into_iter().filter(|(name, _)| ["preparing", "receiving", "ready"].contains(name)) {
+        let (next, _) = state.step(Event::Begin(again.clone())).unwrap_or_else(|refused| panic!("{name}: {}", refused.failure));
+        assert_eq!(next.upgrade().unwrap().request, again.request, "{name}");
+    }
+}
+
 #[test]
 fn a_new_invocation_is_a_restart_and_none_is_not() {
     let with = |invocation: Option<&str>| Origin { boot_id: "b".into(), invocation: invocation.map(String::from) };

@@ -256,7 +256,7 @@ boot_id = "{root}/run/boot_id"
     /// The daemon's status.
     pub fn status(&self) -> anyhow::Result<Status> {
         let mut client = Client::connect(&self.root().join("run/control.sock"))?;
-        client.ask(&ControlRequest::Status)?;
+        client.ask(&ControlRequest::Status {})?;
         match client.answer()? {
             ControlAnswer::Status { status } => Ok(status),
             other => bail!("the daemon answered {other:?}"),
@@ -266,7 +266,7 @@ boot_id = "{root}/run/boot_id"
     /// Watches the daemon's status until it is as wanted.
     pub fn wait_for_status(&self, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
         let mut client = Client::connect(&self.root().join("run/control.sock"))?;
-        client.ask(&ControlRequest::Watch)?;
+        client.ask(&ControlRequest::Watch {})?;
         loop {
             match client.answer_within(DEADLINE)? {
                 ControlAnswer::Status { status } if wanted(&status) => return Ok(status),

@@ -155,7 +155,7 @@ fn two_files_in_the_upload_area() {
     let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
     payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
     fs::copy(&firmware, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin")).unwrap();
-    let verdict = crate::payload::verdict(crate::payload::finish(aircraft));
+    let verdict = crate::payload::verdict(&crate::payload::finish(aircraft));
     assert_eq!(verdict["result"], "failure", "{verdict}");
     let failure = payload.last_report().failure.expect("a failure");
     assert!(failure.to_string().contains(NAME) && failure.to_string().contains("V03.00.00.00"), "{failure}");

@@ -12,7 +12,7 @@ fn a_host_that_falls_silent_at_any_stage_can_come_back() {
         for stage in ["probe", "version", "enter", "transfer", "finish"] {
             let mut payload = Payload::new(transfer);
             let firmware = payload.firmware();
-            let first = verdict(finish(payload.aircraft(transfer, &firmware, &["--abort-at", stage]).spawn().unwrap()));
+            let first = verdict(&finish(payload.aircraft(transfer, &firmware, &["--abort-at", stage]).spawn().unwrap()));
             assert_eq!(first["result"], "aborted", "{first}");
             assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
             let second = payload.upgrade(transfer, &firmware, &[]);
@@ -70,7 +70,7 @@ fn the_daemon_dies_while_it_checks() {
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Checking).unwrap();
     payload.sandbox.kill_daemon();
     payload.sandbox.start_daemon().unwrap();
-    let verdict = verdict(finish(aircraft));
+    let verdict = verdict(&finish(aircraft));
     assert_eq!(verdict["result"], "failure", "the aircraft hears the truth: {verdict}\n{}", payload.log());
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::Interrupted);
 }
@@ -85,7 +85,7 @@ fn the_daemon_dies_after_the_swap_and_before_the_restart() {
     payload.sandbox.start_daemon().unwrap();
     assert_eq!(payload.status().phase, Phase::Restarting, "nothing is called done before the restart");
     payload.sandbox.reboot().unwrap();
-    let verdict = verdict(finish(aircraft));
+    let verdict = verdict(&finish(aircraft));
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
 }
 
@@ -109,7 +109,7 @@ fn the_new_program_is_replaced_by_hand_during_the_restart() {
     fs::remove_file(payload.sandbox.program()).unwrap();
     payload.sandbox.install_by_hand("V07.00.00.00".parse().unwrap()).unwrap();
     payload.sandbox.reboot().unwrap();
-    let verdict = verdict(finish(aircraft));
+    let verdict = verdict(&finish(aircraft));
     assert_eq!(verdict["result"], "failure", "{verdict}");
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::InstallFailed);
 }

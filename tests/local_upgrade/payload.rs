@@ -121,12 +121,12 @@ keep_free = 0
             panic!("{error:#}\n{}\n{:?}", self.log(), finish(aircraft));
         }
         self.sandbox.reboot().unwrap();
-        verdict(finish(aircraft))
+        verdict(&finish(aircraft))
     }
 
     /// An upgrade that is refused before the restart. The aircraft's verdict.
     pub(crate) fn refused(&self, transfer: Transfer, firmware: &Path, arguments: &[&str]) -> Value {
-        let verdict = verdict(finish(self.aircraft(transfer, firmware, arguments).spawn().unwrap()));
+        let verdict = verdict(&finish(self.aircraft(transfer, firmware, arguments).spawn().unwrap()));
         assert_eq!(verdict["result"], "failure", "{verdict}\n{}", self.log());
         assert_eq!(self.sandbox.reported_version().unwrap(), OLD);
         verdict
@@ -157,7 +157,7 @@ pub(crate) fn finish(aircraft: Child) -> Output {
 }
 
 /// The verdict that the aircraft printed.
-pub(crate) fn verdict(output: Output) -> Value {
+pub(crate) fn verdict(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -144,7 +144,7 @@ fn an_aircraft_that_asks_while_the_shell_upgrades_is_refused() {
     let firmware = payload.firmware();
     let mut shell = payload.sandbox.command(&["install", firmware.to_str().unwrap()]).spawn().unwrap();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
-    let verdict = verdict(finish(payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap()));
+    let verdict = verdict(&finish(payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap()));
     assert_eq!((verdict["result"].as_str(), verdict["reached"].as_str()), (Some("failure"), Some("enter")), "{verdict}");
     shell.kill().unwrap();
     shell.wait().unwrap();

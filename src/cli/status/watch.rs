@@ -92,7 +92,7 @@ impl Listener {
 
 fn connect(path: &Path) -> Result<Client, ClientError> {
     let mut client = Client::connect(path)?;
-    client.ask(&ControlRequest::Watch)?;
+    client.ask(&ControlRequest::Watch {})?;
     Ok(client)
 }
 

@@ -1,0 +1,32 @@
+//! Work that waits for the disk, off the runtime's one thread.
+
+use crate::model::{Failure, FailureKind};
+
+/// Runs file work off the runtime's thread.
+pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<WorkDied> + Send + 'static,
+{
+    off_thread(work).await?
+}
+
+pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkDied> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()))
+}
+
+/// A piece of blocking work panicked.
+#[derive(Debug)]
+pub(super) struct WorkDied(String);
+
+impl From<WorkDied> for Failure {
+    fn from(died: WorkDied) -> Self {
+        Self::new(FailureKind::Internal, format!("a task of the daemon died: {}", died.0))
+    }
+}
+
+impl From<WorkDied> for std::io::Error {
+    fn from(died: WorkDied) -> Self {
+        Self::other(died.0)
+    }
+}

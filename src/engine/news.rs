@@ -1,0 +1,127 @@
+//! What the actor tells: the status that everybody watches, the log, and what is installed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::actor::Actor;
+use super::blocking::off_thread;
+use crate::config::{self, Config};
+use crate::journal::{self, Journal};
+use crate::machine::State;
+use crate::model::{CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, Progress, Report};
+use crate::package::digest::ProgramDigest;
+use crate::package::preflight;
+use crate::package::version::Version;
+use crate::stage::Observer;
+use crate::target::program::Program;
+
+impl Actor {
+    /// News of a reception reach the status at each whole percent.
+    pub(super) fn progress_of(&self, number: u64, total: u64) -> Observer {
+        let (reception, status) = (Arc::clone(&self.reception), Arc::clone(&self.status));
+        Box::new(move |done| {
+            if reception.load(Ordering::Relaxed) != number {
+                return;
+            }
+            let progress = Progress { done, total };
+            status.send_if_modified(|status| {
+                let Some(upgrade) = &mut status.upgrade else { return false };
+                let changed = upgrade.progress.percent() != progress.percent() || upgrade.progress.total != total;
+                upgrade.progress = progress;
+                changed
+            });
+        })
+    }
+
+    /// Tells a person, in the log and in the status.
+    pub(super) fn notice(&self, failure: &Failure) {
+        tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
+        let notice = failure.to_string();
+        self.status.send_modify(|status| {
+            if !status.notices.contains(&notice) {
+                status.notices.push(notice);
+            }
+        });
+    }
+
+    pub(super) fn publish(&self) {
+        let (state, left) = (&self.state, self.seconds_left());
+        self.status.send_modify(|status| {
+            let progress = status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
+            let keep = matches!(state.phase(), Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting);
+            status.upgrade = match state {
+                State::Idle | State::Concluded { .. } => None,
+                _ => state.upgrade().map(|upgrade| CurrentUpgrade {
+                    id: upgrade.id.clone(),
+                    request: upgrade.request.clone(),
+                    progress: if keep { progress } else { Progress::default() },
+                    package: state.package().cloned(),
+                    seconds_left: left,
+                }),
+            };
+            if status.phase != state.phase() {
+                status.phase = state.phase();
+                tracing::info!(UPLIFT_PHASE = %status.phase, "{}", status.phase);
+            }
+        });
+    }
+
+    /// Until the verdict: a peer that is told of the restart waits for the trial too.
+    pub(super) fn seconds_left(&self) -> Option<u64> {
+        let trial = self.config.trial.deadline;
+        match self.state.phase() {
+            Phase::Restarting | Phase::Reverting => Some(self.restarter.deadline().saturating_add(trial).as_secs()),
+            Phase::Trial => Some(trial.as_secs()),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
+    config.link.as_ref().map_or_else(LinkStatus::default, |link| LinkStatus {
+        device: link.device.display().to_string(),
+        state: LinkState::Waiting,
+        ..LinkStatus::default()
+    })
+}
+
+/// What is installed: the journal knows the version of what `uplift` installed, the program itself or the configuration
+/// that of any other.
+pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
+    let (reader, version_command) = (program.clone(), config.version_command.clone());
+    let recorded = journal.installed();
+    let path = config.path.clone();
+    let found = off_thread(move || {
+        let digest = reader.digest().unwrap_or_else(|error| {
+            tracing::warn!("the program {} can't be read: {error}", path.display());
+            None
+        });
+        let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?).ok());
+        (digest, version)
+    })
+    .await;
+    let (digest, version) = found.unwrap_or((None, None));
+    let version = version.or_else(|| digest.and(config.version));
+    Installed { product: config.product.clone(), path: config.path.clone(), version, digest }
+}
+
+fn version_of(
+    digest: Option<ProgramDigest>,
+    recorded: Option<journal::InstalledRecord>,
+    ask: impl FnOnce() -> Option<Version>,
+) -> Option<Version> {
+    let digest = digest?;
+    recorded.filter(|record| record.digest == digest).map(|record| record.version).or_else(ask)
+}
+
+pub(super) fn log(report: &Report) {
+    let id = &report.id;
+    let version = report.package.as_ref().map(|package| package.version.to_string()).unwrap_or_default();
+    match &report.failure {
+        None => tracing::info!(UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, "upgrade {}: {version} runs", report.outcome),
+        Some(failure) => tracing::error!(
+            UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, UPLIFT_KIND = %failure.kind,
+            "upgrade {}: {}: {failure}", report.outcome, failure.kind
+        ),
+    }
+}
