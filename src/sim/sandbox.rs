@@ -23,6 +23,8 @@ use crate::package::version::Version;
 
 /// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine is no failure.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Has the kernel end a process together with the thread that started it. From util-linux, which is everywhere.
+const DIE_TOGETHER: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// Between two looks at a process and a file together, of which no one event tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Product name of the sandbox's payload.
@@ -153,38 +155,35 @@ boot_id = "{root}/run/boot_id"
     }
 
     fn command_by(&self, wrapper: &[String], arguments: &[&str]) -> Command {
-        let mut command = match wrapper {
-            [] => Command::new(&self.uplift),
-            [program, rest @ ..] => {
-                let mut command = Command::new(program);
-                command.args(rest).arg(&self.uplift);
-                command
-            }
-        };
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([self.uplift.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         command.args(arguments).arg("--config").arg(self.config()).envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command
     }
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start_daemon(&mut self) -> anyhow::Result<()> {
-        let mut command = self.command_by(&self.wrapper, &["daemon"]);
-        self.daemon = Some(self.start(&mut command, "daemon")?);
+        self.daemon = Some(self.start("daemon", &self.wrapper)?);
         Ok(())
     }
 
     /// Starts the FTP server on `address` and waits until it says that it is ready.
     pub fn start_ftp_server(&mut self) -> anyhow::Result<()> {
-        let mut command = self.command(&["ftp-server"]);
-        self.ftp_server = Some(self.start(&mut command, "ftp-server")?);
+        self.ftp_server = Some(self.start("ftp-server", &[])?);
         Ok(())
     }
 
-    fn start(&self, command: &mut Command, name: &str) -> anyhow::Result<Child> {
+    /// A process of the payload, which does not outlive this one, however this one ends.
+    fn start(&self, name: &str, wrapper: &[String]) -> anyhow::Result<Child> {
         let path = self.root().join(format!("run/{name}.notify"));
         let _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path)?;
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(name))?;
-        let mut child = command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(log).spawn()?;
+        let wrapper: Vec<String> = DIE_TOGETHER.map(String::from).into_iter().chain(wrapper.iter().cloned()).collect();
+        let mut command = self.command_by(&wrapper, &[name]);
+        command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(log);
+        let mut child = command.spawn().with_context(|| format!("{name} can't be started by {}", DIE_TOGETHER[0]))?;
         let ready = wait_ready(&socket, &mut child);
         if let Err(error) = ready {
             end(Some(child));
