@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
 mod payload;
+mod stopped;
 
 use std::fs;
 use std::process::{Command, Stdio};
