@@ -101,13 +101,19 @@ fn while_it_waits_for_the_restart() {
 fn while_the_new_program_is_on_trial() {
     let mut payload = Payload::new(UNIT, "");
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    fs::write(payload.sandbox.config(), config.replace("deadline = \"2s\"", "deadline = \"60s\"")).unwrap();
+    let config = config.replace("deadline = \"2s\"", "deadline = \"60s\"");
+    let config = config.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"");
+    fs::write(payload.sandbox.config(), config).unwrap();
     payload.sandbox.kill_daemon();
     payload.sandbox.start_daemon().unwrap();
     payload.systemd_has("fails", NEW);
     let client = payload.install();
     payload.stop_in(Phase::Trial);
     end(client);
+    payload.sandbox.start_daemon().unwrap();
+    let installed = payload.sandbox.status().unwrap().installed.version.unwrap();
+    assert_eq!(installed.to_string(), NEW, "not the version that the configuration gives the one before");
+    payload.stop_in(Phase::Trial);
     payload.systemd_has("fails", "");
     payload.start_unit();
     assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
