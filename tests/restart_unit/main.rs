@@ -179,6 +179,20 @@ fn systemd_that_can_not_tell_of_the_unit_proves_no_restart() {
 }
 
 #[test]
+fn the_engine_answers_while_systemd_does_not() {
+    let payload = Payload::new(UNIT, "");
+    payload.systemd_has("hang", "show");
+    let client = payload.install();
+    payload.sandbox.wait_for_status(|status| status.phase == Phase::Ready).unwrap();
+    let began = std::time::Instant::now();
+    assert!(payload.sandbox.command(&["history"]).output().unwrap().status.success());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the engine waited for systemd: {:?}", began.elapsed());
+    client.wait_with_output().unwrap();
+    let report = payload.last_report();
+    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::RestartFailed));
+}
+
+#[test]
 fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
     for (fails, expected) in [("", "success"), (NEW, "failure")] {
         let link = "[link]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
