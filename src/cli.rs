@@ -24,6 +24,8 @@ use crate::transfer::ftp_server::StartError;
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
 #[derive(Debug, Parser)]
 #[command(name = "uplift", version, arg_required_else_help = true)]
+#[command(after_help = "Examples:\n  uplift config check\n  uplift status --watch\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong command line or configuration,\n3 another upgrade runs, 4 the daemon does not run.")]
 pub struct Arguments {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
@@ -57,6 +59,8 @@ pub enum Command {
         json: bool,
     },
     /// Upgrade to a firmware file of this machine, and follow it to its end.
+    ///
+    /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may restart the machine.
     #[command(after_help = "Example:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin")]
     Install {
         /// The firmware file.
@@ -66,13 +70,15 @@ pub enum Command {
         json: bool,
     },
     /// Look at the configuration.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  uplift config check")]
     Config(ConfigCommand),
     /// Show the main job in a sandbox: two upgrades by a simulated aircraft. Needs no root, no hardware, no network.
     #[cfg(feature = "sim")]
     #[command(after_help = "Example:\n  uplift demo")]
     Demo,
     /// Explain a firmware file, and what would happen to it here.
+    ///
+    /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
     Check {
         /// The firmware file.
@@ -89,7 +95,11 @@ pub enum Command {
 /// The subcommands of `uplift config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the configuration can be used; errors name file, line, field and what would be right.
+    /// Say whether the configuration can be used on this machine.
+    ///
+    /// A mistake in the file is told with file, line, field and what would be right. Then what the configuration names is
+    /// looked at: directories, unit, device, FTP server, password files. Nothing is changed. Exits 0 when there are only
+    /// warnings.
     #[command(after_help = "Example:\n  uplift config check --config ./uplift.toml")]
     Check,
 }
@@ -100,7 +110,7 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// It failed; the message says why.
     pub const FAILED: u8 = 1;
-    /// The command line is wrong.
+    /// The command line or the configuration is wrong.
     pub const USAGE: u8 = 2;
     /// Another upgrade runs.
     pub const BUSY: u8 = 3;
@@ -136,9 +146,21 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::NoDaemon { .. }) => (exit::NO_DAEMON, Some("start it with `systemctl start uplift`, or `uplift daemon` by hand")),
         Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("be root, or join the group `uplift`")),
-        _ if error.is::<ConfigError>() => (exit::USAGE, Some("`uplift config check` says more; config/uplift.toml lists every field")),
-        _ => (exit::FAILED, None),
+        _ => match error.downcast_ref::<ConfigError>() {
+            Some(ConfigError::Unreadable { .. }) => {
+                (exit::USAGE, Some("name another file with --config, or copy config/uplift.toml there"))
+            }
+            Some(ConfigError::Invalid { .. }) => (exit::USAGE, Some("config/uplift.toml lists every field")),
+            None => (exit::FAILED, hint_of_refusal(error)),
+        },
     }
+}
+
+/// Whoever is not root may lack a right that the daemon has.
+fn hint_of_refusal(error: &anyhow::Error) -> Option<&'static str> {
+    let refused = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let refused = refused.into_iter().any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
+    (refused && !nix::unistd::geteuid().is_root()).then_some("be root: the daemon is")
 }
 
 fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
@@ -148,10 +170,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Status { json, watch } => status::run(&load()?, *json, *watch),
         Command::History { json } => history::run(&load()?, *json),
         Command::Install { file, json } => install::run(&load()?, file, *json),
-        Command::Config(ConfigCommand::Check) => {
-            config_check::run(&arguments.config, &load()?);
-            Ok(())
-        }
+        Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         #[cfg(feature = "sim")]
         Command::Demo => demo::run(),
         Command::Check { file, json } => check::run(&load()?, file, *json),

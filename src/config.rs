@@ -447,9 +447,16 @@ pub enum ConfigError {
         line: usize,
         /// The field, such as `link.baud`; empty where the text as a whole is wrong.
         field: String,
-        /// What is wrong and what would be right, with the line and a caret under the place.
+        /// What is wrong and what would be right, then the line with a caret under the place.
         explanation: String,
     },
+}
+
+/// The parser's words without its heading, which repeats the place, and with the message before the line it is about.
+fn explain(error: &toml::de::Error) -> String {
+    let (message, text) = (error.message(), error.to_string());
+    let excerpt = text.split_once('\n').and_then(|(_heading, rest)| rest.trim_end().strip_suffix(message));
+    format!("{message}\n{}", excerpt.unwrap_or_default()).trim_end().to_owned()
 }
 
 fn field_clause(field: &str) -> String {
@@ -468,7 +475,7 @@ impl Config {
         let invalid = |error: &toml::de::Error, field: String| {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
-            ConfigError::Invalid { path: path.to_owned(), line, field, explanation: error.to_string().trim_end().to_owned() }
+            ConfigError::Invalid { path: path.to_owned(), line, field, explanation: explain(error) }
         };
         let deserializer = toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
         let config: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {

@@ -22,8 +22,8 @@
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
-//! | [`unit`] | what systemd says of a unit |
 //! | `places` | a limited number of peers at a time |
+//! | [`mod@unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
 pub mod channel;

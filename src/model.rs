@@ -504,6 +504,9 @@ pub struct Status {
     pub link: LinkStatus,
     /// What a person should know: a damaged state file that was set aside, a wrong configuration.
     pub notices: Vec<String>,
+    /// Programs that were rolled back here, and are refused.
+    #[serde(default)]
+    pub known_bad: Vec<ProgramDigest>,
 }
 
 #[cfg(test)]

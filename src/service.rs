@@ -22,7 +22,7 @@ use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
-use crate::model::Status;
+use crate::model::{Phase, Status};
 
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -105,7 +105,9 @@ async fn due(period: &mut Option<tokio::time::Interval>) {
 pub(crate) fn status_line(status: &Status) -> String {
     let version = status.installed.version.map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
     let mut line = match &status.upgrade {
-        Some(upgrade) if upgrade.progress.total > 0 => format!("{} {} %", status.phase, upgrade.progress.percent()),
+        Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
+            format!("{} {} %", status.phase, upgrade.progress.percent())
+        }
         _ => status.phase.to_string(),
     };
     line.push_str(&format!(", {} {version}", status.installed.product));

@@ -13,6 +13,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// A unit, as systemd sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
+    /// `loaded`, `not-found`, `masked`, …
+    pub load_state: String,
     /// `active`, `activating`, `failed`, …
     pub active_state: String,
     /// Main process, while there is one.
@@ -24,13 +26,14 @@ pub struct Unit {
 /// Asks systemd about a unit.
 pub async fn show(unit: &str) -> io::Result<Unit> {
     let output = Command::new("systemctl")
-        .args(["show", "--property=ActiveState,MainPID,InvocationID", "--", unit])
+        .args(["show", "--property=LoadState,ActiveState,MainPID,InvocationID", "--", unit])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
     let output = timeout(DEADLINE, output).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        // One line tells the reason; what follows only repeats it.
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("no reason given").to_owned()));
     }
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))
 }
@@ -39,6 +42,7 @@ fn parse(text: &str) -> Unit {
     let mut unit = Unit::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match name {
+            "LoadState" => value.clone_into(&mut unit.load_state),
             "ActiveState" => value.clone_into(&mut unit.active_state),
             "MainPID" => unit.main_pid = value.parse().ok().filter(|&pid| pid != 0),
             "InvocationID" => unit.invocation = Some(value.to_owned()).filter(|id| !id.is_empty()),
@@ -54,9 +58,12 @@ mod tests {
 
     #[test]
     fn properties_of_a_running_and_of_a_stopped_unit() {
-        let unit = parse("ActiveState=active\nMainPID=812\nInvocationID=0b2f\n");
-        assert_eq!(unit, Unit { active_state: "active".into(), main_pid: Some(812), invocation: Some("0b2f".into()) });
+        let unit = parse("LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\n");
+        assert_eq!(
+            unit,
+            Unit { load_state: "loaded".into(), active_state: "active".into(), main_pid: Some(812), invocation: Some("0b2f".into()) }
+        );
         let unit = parse("MainPID=0\nInvocationID=\nActiveState=inactive\nOther=1\nnonsense\n");
-        assert_eq!(unit, Unit { active_state: "inactive".into(), main_pid: None, invocation: None });
+        assert_eq!(unit, Unit { active_state: "inactive".into(), ..Unit::default() });
     }
 }

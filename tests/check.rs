@@ -73,7 +73,32 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
     for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program tells version V02.00.00.00", "would be accepted"] {
         assert!(text.contains(line), "{text}");
     }
-    assert_eq!(text.lines().filter(|line| line.starts_with("  ok ")).count(), 10, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("  ok ")).count(), 9, "{text}");
+    assert!(text.contains("  skipped known bad   only the daemon knows") && text.contains("because the daemon does not run"), "{text}");
+}
+
+/// The configuration says nothing of what was installed and rolled back; the daemon's journal does.
+#[test]
+fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
+    let mut payload = uplift::sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    payload.configure("", "").unwrap();
+    let bad = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let good = payload.firmware("V03.00.00.00".parse().unwrap(), None).unwrap();
+    let digest = uplift::package::digest::program_digest(File::open(&bad).unwrap()).unwrap();
+    let state = format!(r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#);
+    File::create(payload.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
+    payload.start_daemon().unwrap();
+    let check = |file: &PathBuf| {
+        let output = payload.command(&["check", "--json", file.to_str().unwrap()]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let refused = check(&bad);
+    assert_eq!((&refused["accepted"], &refused["daemon"]), (&false.into(), &true.into()), "{refused}");
+    let failed = refused["findings"].as_array().unwrap().iter().find(|finding| finding["result"] == "failed").unwrap();
+    assert_eq!(failed["detail"]["kind"], "known-bad");
+    let accepted = check(&good);
+    assert_eq!((&accepted["accepted"], &accepted["running"]), (&true.into(), &"V01.00.00.00".into()), "{accepted}");
 }
 
 #[test]

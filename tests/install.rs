@@ -52,7 +52,7 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     sandbox.reboot().unwrap();
     let output = client.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("V01.00.00.00 -> V02.00.00.00 over local: succeeded"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("V01.00.00.00 -> V02.00.00.00 at the shell: succeeded"), "{}", text(&output.stdout));
     assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
     let status = status(&sandbox);
     assert_eq!((status.phase, status.installed.version), (Phase::Idle, Some(version("V02.00.00.00"))));

@@ -3,16 +3,21 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::model::{Failure, SCHEMA};
+use crate::control::{Client, ControlAnswer, ControlRequest};
+use crate::model::{Failure, SCHEMA, Status};
 use crate::package::check::{self, Examination, Finding, Policy, Subject, Verdict};
 use crate::package::digest::{BUFFER_SIZE, Digests, Hasher};
 use crate::package::preflight;
 use crate::package::version::Version;
+
+/// Longest wait for the daemon; without its answer the configuration has to do.
+const DAEMON_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -21,23 +26,39 @@ struct Document<'a> {
     file: &'a str,
     accepted: bool,
     running: Option<Version>,
+    /// Whether the daemon told what runs and which programs are bad.
+    daemon: bool,
     findings: &'a [Finding],
 }
 
 /// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be refused is an error.
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()> {
-    let running = running_version(config);
-    let policy = Policy::new(&config.program, &config.package).running(running);
+    let policy = Policy::new(&config.program, &config.package);
+    let status = ask_daemon(config);
+    let (policy, running) = match &status {
+        Ok(status) => {
+            let running = status.installed.version;
+            (policy.running(running).known_bad(status.known_bad.iter().copied().collect()), running)
+        }
+        Err(_) => {
+            let running = running_version(config);
+            (policy.running(running), running)
+        }
+    };
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let examination = examine(config, &policy, file, &name)?;
     let accepted = examination.failure().is_none();
     let mut out = io::stdout().lock();
     if json {
-        let document = Document { schema: SCHEMA, file: &name, accepted, running, findings: &examination.findings };
+        let findings = &examination.findings;
+        let document = Document { schema: SCHEMA, file: &name, accepted, running, daemon: status.is_ok(), findings };
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)?;
     } else {
         print(&mut out, &name, &examination)?;
+        if let Err(why) = &status {
+            writeln!(out, "Judged by the configuration alone, because {why}.")?;
+        }
     }
     out.flush()?;
     examination.failure().map_or(Ok(()), |failure| Err(refused(failure)))
@@ -72,6 +93,19 @@ fn digests(config: &Config, path: &Path, metadata: &Metadata) -> io::Result<Opti
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// The daemon's knowledge of this very program, or a clause that says why there is none.
+fn ask_daemon(config: &Config) -> Result<Status, String> {
+    let mut client = Client::connect(&config.paths.control).map_err(|error| error.to_string())?;
+    let answer = client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
+    match answer.map_err(|error| error.to_string())? {
+        ControlAnswer::Status { status } if status.installed.path == config.program.path => Ok(status),
+        ControlAnswer::Status { status } => {
+            Err(format!("the daemon that runs is for another program, {}", status.installed.path.display()))
+        }
+        _ => Err("the daemon did not tell its status".into()),
     }
 }
 

@@ -1,25 +1,59 @@
-//! `uplift config check`: says whether the configuration can be used, and what follows from it.
+//! `uplift config check`: says whether the configuration can be used on this machine, and what follows from it.
 
+mod findings;
+
+use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::config::{Config, Restart};
+use crate::config::{Baud, Config, Restart, TransferChoice};
 
-/// Reports on a configuration that parsed; one that does not parse never comes here.
-pub(super) fn run(file: &Path, config: &Config) {
-    println!("{} is valid", file.display());
+use findings::{Finding, Level};
+
+/// Reports on a configuration that parsed; one that does not parse never comes here. Warnings alone are no error.
+pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
+    let findings = findings::find(config)?;
+    let mut out = io::stdout().lock();
+    summary(&mut out, file, config)?;
+    for Finding { level, field, sentence, hint } in &findings {
+        let word = match level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        writeln!(out, "\n{word}: {field}: {sentence}\n  hint: {hint}")?;
+    }
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let warnings = findings.len() - errors;
+    writeln!(out, "\n{}, {}", count(errors, "error"), count(warnings, "warning"))?;
+    out.flush()?;
+    anyhow::ensure!(errors == 0, "{} can't be used on this machine as it is", file.display());
+    Ok(())
+}
+
+fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result<()> {
+    writeln!(out, "{} has no mistake in itself; it says:", file.display())?;
     let program = &config.program;
-    println!("  program  {} for product {}", program.path.display(), program.product);
+    writeln!(out, "  program  {} of product {}", program.path.display(), program.product)?;
     let restart = match &program.restart {
         Restart::Reboot => "reboot".to_owned(),
         Restart::Unit(unit) => format!("restart of {unit}"),
-        Restart::Command(command) => format!("command {command:?}"),
+        Restart::Command(command) => format!("the command {}", command.join(" ")),
     };
-    println!("  restart  {restart}, within {} s", program.restart_deadline.as_secs());
-    match &config.link {
-        Some(link) => println!("  link     {}", link.device.display()),
-        None => println!("  link     none: upgrades come through `uplift install` only"),
-    }
-    if program.unit.is_none() {
-        println!("  note     no `unit` is named: reports rest on the boot id and the digest at the path alone");
-    }
+    writeln!(out, "  restart  {restart}; it must begin within {} s", program.restart_deadline.as_secs())?;
+    let Some(link) = &config.link else {
+        return writeln!(out, "  link     none: upgrades come through `uplift install` only");
+    };
+    let baud = match link.baud {
+        Baud::Auto => "at the baud rate that the aircraft answers".to_owned(),
+        Baud::Fixed(rate) => format!("at {rate} baud"),
+    };
+    let transfer = match link.transfer {
+        TransferChoice::Auto => "FTP where the server answers, DCFTP otherwise",
+        TransferChoice::Ftp => "FTP only",
+        TransferChoice::Dcftp => "DCFTP only",
+    };
+    writeln!(out, "  link     {} {baud}; {transfer}", link.device.display())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -34,7 +34,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     let began = Instant::now();
     let uplift = std::env::current_exe().context("this program's own path is unknown")?;
     let mut sandbox = Sandbox::new(&uplift)?;
-    println!("A payload in {}: program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.", sandbox.root().display());
+    println!("A payload in {}:", sandbox.root().display());
+    println!("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.");
     set_up(&mut sandbox)?;
     let mut verdicts = Vec::new();
     for round in &ROUNDS {
@@ -46,7 +47,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     }
     println!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?);
     print_times(&verdicts);
-    println!("The daemon's own words:");
+    println!("\nThe daemon's history:");
     let history = sandbox.command(&["history"]).output()?;
     String::from_utf8_lossy(&history.stdout).lines().for_each(|line| println!("  {line}"));
     println!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64());

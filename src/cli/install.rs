@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::view;
@@ -19,11 +19,17 @@ const RESTART_DEADLINE: Duration = Duration::from_secs(300);
 /// Between two attempts to reach a daemon that restarts: it has no way to call us.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Between two turns of the spinner.
+const REDRAW: Duration = Duration::from_millis(100);
+
 /// Sends the file to the daemon and follows the upgrade to its end.
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()> {
-    let mut client = Client::connect(&config.paths.control)?;
+    // Asked before it is opened: opening a FIFO would wait for ever.
+    let metadata = file.metadata().with_context(|| format!("{} can't be read", file.display()))?;
+    ensure!(metadata.is_file(), "{} is not a regular file", file.display());
     let mut source = File::open(file).with_context(|| format!("{} can't be opened", file.display()))?;
-    let size = source.metadata()?.len();
+    let size = metadata.len();
+    let mut client = Client::connect(&config.paths.control)?;
     let file_name = file.file_name().and_then(|name| name.to_str()).context("the file's name is not UTF-8 text")?.to_owned();
     client.ask(&ControlRequest::Install { file_name, size })?;
     match client.answer()? {
@@ -32,9 +38,9 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()
         _ => anyhow::bail!("the daemon answered something else than that it takes the file"),
     }
     let mut view = View::new(json, size);
-    send(&mut client, &mut source, &view)?;
-    let report = follow(config, client, &mut view)?;
+    let report = send(&mut client, &mut source, &view).and_then(|()| follow(config, client, &mut view));
     view.end();
+    let report = report?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -51,6 +57,7 @@ fn send(client: &mut Client, source: &mut File, view: &View) -> anyhow::Result<(
     loop {
         let n = source.read(&mut buffer).context("the file can't be read")?;
         if n == 0 {
+            view.all_sent();
             return Ok(());
         }
         match client.send_bytes(&buffer[..n]) {
@@ -103,7 +110,7 @@ fn find_report(config: &Config, id: &UpgradeId) -> Result<Option<Report>, Client
     }
 }
 
-/// A bar while the file is sent, then the phases; plain lines where there is no terminal, nothing with `--json`.
+/// A bar while the file is sent, then the phases with a spinner; plain lines where there is no terminal, nothing with `--json`.
 struct View {
     bar: ProgressBar,
     quiet: bool,
@@ -113,7 +120,7 @@ struct View {
 impl View {
     fn new(json: bool, size: u64) -> Self {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(size) };
-        let style = ProgressStyle::with_template("{msg:12} [{bar:30}] {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {eta}");
+        let style = ProgressStyle::with_template("{msg} [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
         bar.set_message("sending");
         if bar.is_hidden() && !json {
@@ -126,15 +133,34 @@ impl View {
         self.bar.inc(bytes);
     }
 
+    /// All is sent: from now on the phases count.
+    fn all_sent(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.say(&format!("sent {}", view::bytes(self.bar.position())));
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        self.bar.set_message("waiting for the daemon");
+        self.bar.reset_elapsed();
+        self.bar.enable_steady_tick(REDRAW);
+    }
+
     fn show(&mut self, status: &Status) {
         if status.phase != self.phase && !matches!(status.phase, Phase::Idle | Phase::Receiving) {
             self.phase = status.phase;
             self.say(self.phase.as_str());
+            self.bar.set_message(match status.upgrade.as_ref().and_then(|upgrade| upgrade.seconds_left) {
+                Some(seconds) => format!("{}, at most {seconds} s", self.phase),
+                None => self.phase.to_string(),
+            });
+            self.bar.reset_elapsed();
         }
     }
 
     fn away(&mut self) {
         self.say("the payload restarts; waiting for the daemon");
+        self.bar.set_message("waiting for the daemon");
     }
 
     fn say(&self, text: &str) {

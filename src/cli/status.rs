@@ -1,51 +1,103 @@
 //! `uplift status`: what the daemon does, once or as a live view.
 
+mod live;
+mod watch;
+
 use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
 
 use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
-use crate::model::Status;
+use crate::model::{Progress, Status};
+
+use live::{Live, Screen};
+use watch::{Seen, Watcher};
+
+/// Longest wait for a status that is owed at once.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Between two drawings of the live view while an upgrade runs, for the times in it.
+const REDRAW: Duration = Duration::from_millis(500);
+/// Plain lines tell the percents of a transfer in steps of so many.
+const PLAIN_STRIDE: u8 = 10;
 
 /// Prints the status once, or with `watch` again after each change, until interrupted.
 pub(super) fn run(config: &Config, json: bool, watch: bool) -> anyhow::Result<()> {
-    let mut client = Client::connect(&config.paths.control)?;
-    client.ask(if watch { &ControlRequest::Watch {} } else { &ControlRequest::Status {} })?;
-    let mut line_before = String::new();
-    let live = std::io::stdout().is_terminal() && !json;
-    loop {
-        let status = match client.answer()? {
-            ControlAnswer::Status { status } => status,
-            ControlAnswer::Failure { failure } => return Err(failure.into()),
-            _ => anyhow::bail!("the daemon answered something else than a status"),
-        };
-        match (json, watch) {
-            (true, false) => println!("{}", serde_json::to_string_pretty(&status)?),
-            (true, true) => println!("{}", serde_json::to_string(&status)?),
-            (false, false) => print!("{}", view::status(&status)),
-            (false, true) if live => show_live(&status)?,
-            (false, true) => {
-                let line = crate::service::status_line(&status);
-                if line != line_before {
-                    println!("{line}");
-                    line_before = line;
-                }
-            }
+    if !watch {
+        let status = ask(config)?;
+        if json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+        } else {
+            print!("{}", view::status(&status, &view::phase(&status)));
         }
-        std::io::stdout().flush()?;
-        if !watch {
-            return Ok(());
+        return Ok(());
+    }
+    let watcher = Watcher::start(config)?;
+    if json {
+        watch_json(&watcher)
+    } else if std::io::stdout().is_terminal() {
+        watch_live(&watcher)
+    } else {
+        watch_plain(&watcher)
+    }
+}
+
+fn ask(config: &Config) -> anyhow::Result<Status> {
+    let mut client = Client::connect(&config.paths.control)?;
+    client.ask(&ControlRequest::Status {})?;
+    match client.answer_within(DEADLINE)? {
+        ControlAnswer::Status { status } => Ok(status),
+        ControlAnswer::Failure { failure } => Err(failure.into()),
+        _ => bail!("the daemon answered something else than a status"),
+    }
+}
+
+/// One object a line. While the daemon is away there is nothing to say.
+fn watch_json(watcher: &Watcher) -> anyhow::Result<()> {
+    loop {
+        if let Seen::Status(status) = watcher.next()? {
+            println!("{}", serde_json::to_string(&status)?);
         }
     }
 }
 
-/// Draws over the last view: cursor home, then each line with its rest cleared, so that nothing flickers.
-fn show_live(status: &Status) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    write!(out, "\x1b[H")?;
-    for line in view::status(status).lines() {
-        writeln!(out, "{line}\x1b[K")?;
+/// A line for each change that is one for a reader.
+fn watch_plain(watcher: &Watcher) -> anyhow::Result<()> {
+    let mut line_before = String::new();
+    loop {
+        let line = match watcher.next()? {
+            Seen::Status(mut status) => {
+                if let Some(upgrade) = &mut status.upgrade {
+                    upgrade.progress.done = stepped(upgrade.progress);
+                }
+                crate::service::status_line(&status)
+            }
+            Seen::Away => watch::AWAY.to_owned(),
+        };
+        if line != line_before {
+            println!("{line}");
+            std::io::stdout().flush()?;
+            line_before = line;
+        }
     }
-    write!(out, "\x1b[J")?;
-    Ok(())
+}
+
+/// The bytes of the last whole step.
+fn stepped(progress: Progress) -> u64 {
+    let percent = progress.percent() / PLAIN_STRIDE * PLAIN_STRIDE;
+    u64::try_from((u128::from(progress.total) * u128::from(percent)).div_ceil(100)).unwrap_or(progress.done)
+}
+
+fn watch_live(watcher: &Watcher) -> anyhow::Result<()> {
+    let mut screen = Screen::default();
+    let mut live = Live::new(Instant::now());
+    loop {
+        let patience = live.is_moving().then_some(REDRAW);
+        if let Some(seen) = watcher.next_within(patience)? {
+            live.see(seen, Instant::now());
+        }
+        screen.draw(&live.text(Instant::now()))?;
+    }
 }

@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{Outcome, Phase, Progress, Report, RunningEvidence, Status};
+use crate::model::{Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
 
 /// Width of the bar of the live view, in characters.
 const BAR_WIDTH: usize = 30;
 
-/// The status in a few aligned lines.
-pub(super) fn status(status: &Status) -> String {
+/// The status in a few aligned lines; `phase` is what is said of the phase, as by [`phase`].
+pub(super) fn status(status: &Status, phase: &str) -> String {
     let mut text = String::new();
     let version = status.installed.version.map_or_else(|| "version unknown".into(), |version| version.to_string());
     line(&mut text, "Program", &format!("{} {version}, {}", status.installed.product, status.installed.path.display()));
     if status.installed.digest.is_none() {
         line(&mut text, "", "no program is installed yet");
     }
-    line(&mut text, "Phase", &phase(status));
+    for (number, part) in phase.lines().enumerate() {
+        line(&mut text, if number == 0 { "Phase" } else { "" }, part);
+    }
     if let Some(upgrade) = &status.upgrade {
         let package = upgrade.package.as_ref().map(|package| format!("{}, ", package.file_name)).unwrap_or_default();
         let request = &upgrade.request;
@@ -46,14 +48,15 @@ fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "{label:>8}  {value}");
 }
 
-fn phase(status: &Status) -> String {
+/// The phase, and how far it is; in two lines while a file is received.
+pub(super) fn phase(status: &Status) -> String {
     match &status.upgrade {
         Some(upgrade) if status.phase == Phase::Receiving => {
             let Progress { done, total } = upgrade.progress;
-            format!("{} {} {} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
+            format!("{} {}\n{} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
         }
         Some(upgrade) => match upgrade.seconds_left {
-            Some(seconds) => format!("{}, at most {seconds} s", status.phase),
+            Some(seconds) => format!("{}, at most {seconds} s more", status.phase),
             None => status.phase.to_string(),
         },
         None => status.phase.to_string(),
@@ -77,9 +80,18 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// One upgrade in one line.
 pub(super) fn report_line(report: &Report) -> String {
+    format!("{} {}", report.ended, outcome(report))
+}
+
+/// From what to what, over what, and how it ended.
+pub(super) fn outcome(report: &Report) -> String {
     let from = report.from.map_or_else(|| "unknown version".into(), |version| version.to_string());
-    let to = report.package.as_ref().map_or_else(|| "?".into(), |package| package.version.to_string());
-    let mut text = format!("{} {from} -> {to} over {}: {}", report.ended, report.request.transfer, report.outcome);
+    let to = report.package.as_ref().map_or_else(|| "unknown version".into(), |package| package.version.to_string());
+    let way = match report.request.transfer {
+        TransferKind::Local => "at the shell".to_owned(),
+        transfer => format!("over {transfer}"),
+    };
+    let mut text = format!("{from} -> {to} {way}: {}", report.outcome);
     if let Some(failure) = &report.failure {
         let _ = write!(text, ", {}: {failure}", failure.kind);
     }

@@ -190,9 +190,11 @@ impl Actor {
         }
         let installed = installed(&self.config.program, &self.program, &self.journal).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
+        let known_bad = self.journal.known_bad().to_vec();
         self.status.send_modify(|status| {
             status.installed = installed;
             status.unacknowledged = unacknowledged;
+            status.known_bad = known_bad;
             status.last = Some(report);
         });
     }

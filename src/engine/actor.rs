@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -68,13 +69,18 @@ impl Actor {
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
         let (journal, damaged) = {
             let directory = config.paths.state.clone();
-            blocking(move || Journal::open(&directory)).await?
+            let opened = blocking(move || Journal::open(&directory)).await;
+            opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
         };
         let notices: Vec<String> = damaged.iter().map(ToString::to_string).collect();
         for notice in &notices {
             tracing::warn!(UPLIFT_KIND = "internal", "{notice}");
         }
         let program = Program::new(&config.program.path);
+        let examined = {
+            let program = program.clone();
+            blocking(move || program.examine()).await
+        };
         let installed = installed(&config.program, &program, &journal).await;
         let status = Status {
             schema: SCHEMA,
@@ -85,6 +91,7 @@ impl Actor {
             last: journal.history().last().cloned(),
             link: link_before_it_speaks(&config),
             notices,
+            known_bad: journal.known_bad().to_vec(),
         };
         let (status, watcher) = watch::channel(status);
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -106,6 +113,10 @@ impl Actor {
             checked: None,
             check_answer: None,
         };
+        if let Err(failure) = examined {
+            // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
+            actor.notice(&failure);
+        }
         actor.resume().await;
         Ok((actor, super::Engine::new(sender, watcher)))
     }

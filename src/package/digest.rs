@@ -130,7 +130,7 @@ pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
 mod tests {
     use super::*;
 
-    /// The test file of docs/protocols: bytes 00..FF sixteen times.
+    /// Bytes 00..FF sixteen times; digests by md5sum and sha256sum.
     #[test]
     fn digests_of_a_known_file() {
         let bytes: Vec<u8> = (0..4096).map(|i| (i % 256) as u8).collect();

@@ -208,8 +208,8 @@ fn print(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
         writeln!(out, "  {:<10} {:>8.3} s", format!("{:?}", phase.stage).to_lowercase(), phase.time.as_secs_f64())?;
     }
     let pushes = &verdict.pushes;
-    writeln!(out, "  {} progress pushes, at most {:.1} s apart; one a second is due", pushes.ongoing, pushes.longest_gap.as_secs_f64())?;
-    writeln!(out, "  {} requests had to be sent again", verdict.repeats)?;
+    writeln!(out, "  progress pushes: {}; longest gap {:.1} s, at most 1 s is right", pushes.ongoing, pushes.longest_gap.as_secs_f64())?;
+    writeln!(out, "  requests sent again: {}", verdict.repeats)?;
     Ok(())
 }
 

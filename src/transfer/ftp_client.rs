@@ -46,6 +46,14 @@ impl FtpClient {
         session.close();
         Ok(())
     }
+
+    /// Proves that the server answers and lets us in, and changes nothing there. Blocks for at most [`PREPARE_DEADLINE`].
+    pub fn examine(&self) -> Result<(), Failure> {
+        let watchdog = Watchdog::start().map_err(no_thread)?;
+        let _limit = watchdog.limit(PREPARE_DEADLINE);
+        Session::open(&self.config, &watchdog).map_err(SessionError::into_failure)?.close();
+        Ok(())
+    }
 }
 
 fn no_thread(error: std::io::Error) -> Failure {

@@ -298,6 +298,7 @@ fn first_status(script: &Script) -> Status {
         last: None,
         link: LinkStatus::default(),
         notices: vec![],
+        known_bad: vec![],
     }
 }
 

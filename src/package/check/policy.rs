@@ -18,12 +18,13 @@ pub struct Policy {
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
     pub(super) running: Option<Version>,
-    pub(super) known_bad: BTreeSet<ProgramDigest>,
+    /// `None`: not known to whoever asks.
+    pub(super) known_bad: Option<BTreeSet<ProgramDigest>>,
     pub(super) forced: bool,
 }
 
 impl Policy {
-    /// The policy of a configuration: nothing known to be running, nothing known to be bad, nothing forced.
+    /// The policy of a configuration: nothing known to be running, no word of which programs are bad, nothing forced.
     pub fn new(program: &config::Program, package: &config::Package) -> Self {
         Self {
             product: program.product.clone(),
@@ -34,7 +35,7 @@ impl Policy {
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
             running: None,
-            known_bad: BTreeSet::new(),
+            known_bad: None,
             forced: false,
         }
     }
@@ -48,7 +49,7 @@ impl Policy {
     /// Programs that were rolled back here.
     #[must_use]
     pub fn known_bad(self, known_bad: BTreeSet<ProgramDigest>) -> Self {
-        Self { known_bad, ..self }
+        Self { known_bad: Some(known_bad), ..self }
     }
 
     /// Lets in a lower version, the same version and a known-bad program, and nothing else. For a person's request only.

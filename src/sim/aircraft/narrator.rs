@@ -12,8 +12,8 @@ use super::{Step, Transfer};
 /// Plain lines tell a progress at every so many percent.
 const PLAIN_STRIDE: u64 = 25;
 const REDRAW: Duration = Duration::from_millis(100);
-const BYTES_BAR: &str = "  {msg:<12} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
-const PERCENT_BAR: &str = "  {msg:<12} [{bar:40}] {percent} %";
+const BYTES_BAR: &str = "  {msg:<12} [{bar:24}] {bytes}/{total_bytes} {binary_bytes_per_sec}";
+const PERCENT_BAR: &str = "  {msg:<12} [{bar:24}] {percent} %";
 const SPINNER: &str = "  {spinner} {msg} ({elapsed})";
 
 /// Turns steps into what a person reads.
@@ -68,10 +68,13 @@ impl Narrator {
     }
 
     fn restart(&mut self, timeout: u64) {
+        let shown = self.bar.as_ref().map(|(bar, _)| *bar).or(self.plain.map(|(bar, _)| bar));
+        if shown != Some(Bar::Restart) {
+            self.line(&format_args!("the payload restarts, at most {timeout} s more"));
+            self.plain = Some((Bar::Restart, 0));
+        }
         if self.terminal {
-            self.bar(Bar::Restart, 0).set_message(format!("the payload restarts, at most {timeout} s more"));
-        } else if self.plain.replace((Bar::Restart, 0)) != Some((Bar::Restart, 0)) {
-            eprintln!("  the payload restarts, at most {timeout} s more");
+            self.bar(Bar::Restart, 0).set_message(format!("at most {timeout} s more"));
         }
     }
 
@@ -85,8 +88,9 @@ impl Narrator {
     fn finish(&mut self) {
         self.plain = None;
         match self.bar.take() {
-            Some((Bar::Restart, bar)) => bar.finish_and_clear(),
-            Some((_, bar)) => bar.abandon(),
+            Some((Bar::Transfer, bar)) => bar.abandon(),
+            // What they told is over; the next sentence says how it ended.
+            Some((Bar::Upgrade | Bar::Restart, bar)) => bar.finish_and_clear(),
             None => {}
         }
     }
@@ -134,6 +138,7 @@ impl fmt::Display for Sentence<'_> {
             Step::PortOpened => write!(formatter, "the port is open"),
             Step::Linked => write!(formatter, "a payload is there"),
             Step::Runs { version } => write!(formatter, "it runs {version}"),
+            Step::Entered { transfer, wait: 0 } => write!(formatter, "it is in upgrade mode and wants the file {transfer}"),
             Step::Entered { transfer, wait } => write!(formatter, "it is in upgrade mode, wants the file {transfer}, and needs {wait} s"),
             Step::Transferred { bytes, total } => write!(formatter, "{bytes} of {total} bytes are handed over"),
             Step::UploadAgain { cause } => write!(formatter, "the upload broke ({cause}); once more"),
