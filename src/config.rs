@@ -302,7 +302,7 @@ pub struct FtpServer {
     /// A connection without a command for this long is closed.
     #[serde(deserialize_with = "duration")]
     pub idle_timeout: Duration,
-    /// A data connection without a byte for this long is broken off.
+    /// A data connection without a byte for this long is broken off; so is an upload slower than 1 KiB a second over this time.
     #[serde(deserialize_with = "duration")]
     pub stall_timeout: Duration,
 }

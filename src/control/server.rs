@@ -199,8 +199,10 @@ impl Connection {
         let mut watcher = engine.status();
         loop {
             let status: Status = watcher.borrow_and_update().clone();
-            if let Some(report) = status.last.as_ref().filter(|report| report.id == *id) {
-                return Ok(report.clone());
+            if status.upgrade.as_ref().is_none_or(|upgrade| upgrade.id != *id) {
+                // The history, not the last report: a client that reads slowly may come late to its own.
+                let reports = engine.history().await?;
+                return reports.into_iter().find(|report| report.id == *id).context("the upgrade ended without a report");
             }
             self.send(&ControlAnswer::Status { status }).await?;
             watcher.changed().await?;

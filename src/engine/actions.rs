@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::Answer;
 use super::actor::{Actor, Finished, TaskResult};
 use super::blocking::{blocking, off_thread};
 use super::news::{installed, log};
@@ -12,6 +13,7 @@ use crate::machine::{Action, Event, State, Upgrade};
 use crate::model::{Channel, Failure, FailureKind, Report};
 use crate::package::check::{Checked, Policy, check};
 use crate::package::digest::ProgramDigest;
+use crate::restart::Restarter;
 use crate::target::program::Program;
 
 impl Actor {
@@ -88,6 +90,12 @@ impl Actor {
         let Some(staged) = self.staged.take() else { return };
         let policy = self.policy();
         self.spawn_task(async move { TaskResult::Checked(blocking(move || check(staged, &policy)).await) });
+    }
+
+    /// Looks at what is to be swapped and restarted: a large program takes seconds to read, and systemd may take its time.
+    pub(super) fn spawn_start(&self, answer: Answer<()>) {
+        let (program, restarter) = (self.program.clone(), self.restarter.clone());
+        self.spawn_task(async move { TaskResult::Found(find_old(program, &restarter).await, answer) });
     }
 
     fn spawn_swap(&mut self) {
@@ -190,6 +198,12 @@ impl Actor {
             status.last = Some(report);
         });
     }
+}
+
+async fn find_old(program: Program, restarter: &Restarter) -> Result<Event, Failure> {
+    let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error);
+    let old = blocking(move || program.digest()).await.map_err(unreadable)?;
+    Ok(Event::Start { old, origin: restarter.origin().await? })
 }
 
 /// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused

@@ -52,6 +52,8 @@ pub(super) struct Finished {
 
 pub(super) enum TaskResult {
     Checked(Result<Checked, Failure>),
+    /// What was found before the swap, and who waits for the start.
+    Found(Result<Event, Failure>, Answer<()>),
     Event(Event),
 }
 
@@ -165,10 +167,12 @@ impl Actor {
                 let _ = answer.send(result);
             }
             Command::Check(id, staged, answer) => self.check(&id, staged, answer).await,
-            Command::Start(id, answer) => {
-                let result = self.start(&id).await;
-                let _ = answer.send(result);
-            }
+            Command::Start(id, answer) => match self.owned(&id) {
+                Ok(()) => self.spawn_start(answer),
+                Err(failure) => {
+                    let _ = answer.send(Err(failure));
+                }
+            },
             Command::Abandon(id, failure, answer) => {
                 let result = match self.owned(&id) {
                     Ok(()) => self.apply(Event::Fail(failure)).await,
@@ -252,19 +256,14 @@ impl Actor {
         }
     }
 
-    async fn start(&mut self, id: &UpgradeId) -> Result<(), Failure> {
-        self.owned(id)?;
-        let program = self.program.clone();
-        let old = blocking(move || program.digest())
-            .await
-            .map_err(|error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error));
-        let started = match (old, self.restarter.origin().await) {
-            (Ok(old), Ok(origin)) => Event::Start { old, origin },
-            (Err(failure), _) | (_, Err(failure)) => Event::Fail(failure),
-        };
-        let failure = if let Event::Fail(failure) = &started { Some(failure.clone()) } else { None };
-        self.apply(started).await?;
-        failure.map_or(Ok(()), Err)
+    async fn start(&mut self, found: Result<Event, Failure>) -> Result<(), Failure> {
+        match found {
+            Ok(start) => self.apply(start).await,
+            Err(failure) => {
+                self.apply(Event::Fail(failure.clone())).await?;
+                Err(failure)
+            }
+        }
     }
 
     async fn acknowledge(&mut self, channel: Channel) -> Result<(), Failure> {
@@ -288,7 +287,11 @@ impl Actor {
 
     async fn finish(&mut self, finished: Finished) {
         if let Err(late) = self.owned(&finished.upgrade) {
-            return tracing::debug!("the result of a task of {} comes too late: {late}", finished.upgrade);
+            tracing::debug!("the result of a task of {} comes too late: {late}", finished.upgrade);
+            if let TaskResult::Found(_, answer) = finished.result {
+                let _ = answer.send(Err(late));
+            }
+            return;
         }
         let event = match finished.result {
             TaskResult::Checked(Ok(checked)) => {
@@ -297,6 +300,11 @@ impl Actor {
                 Event::CheckPassed(summary)
             }
             TaskResult::Checked(Err(failure)) => Event::Fail(failure),
+            TaskResult::Found(found, answer) => {
+                let result = self.start(found).await;
+                let _ = answer.send(result);
+                return;
+            }
             TaskResult::Event(event) => event,
         };
         if let Err(failure) = self.apply(event).await {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::actor::Actor;
 use super::blocking::off_thread;
 use crate::config::{self, Config};
-use crate::journal::{self, Journal};
+use crate::journal::{InstalledRecord, Journal};
 use crate::machine::State;
 use crate::model::{CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, Progress, Report};
 use crate::package::digest::ProgramDigest;
@@ -85,11 +85,13 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
     })
 }
 
-/// What is installed: the journal knows the version of what `uplift` installed, the program itself or the configuration
-/// that of any other.
+/// What is installed: the journal knows the version of what `uplift` installed or has on trial, the program itself or the
+/// configuration that of any other.
 pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
     let (reader, version_command) = (program.clone(), config.version_command.clone());
-    let recorded = journal.installed();
+    let on_trial = journal.upgrade().and_then(State::swap).map(|swap| &swap.package);
+    let on_trial = on_trial.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
+    let recorded = [journal.installed(), on_trial];
     let path = config.path.clone();
     let found = off_thread(move || {
         let digest = reader.digest().unwrap_or_else(|error| {
@@ -107,11 +109,11 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
 
 fn version_of(
     digest: Option<ProgramDigest>,
-    recorded: Option<journal::InstalledRecord>,
+    recorded: [Option<InstalledRecord>; 2],
     ask: impl FnOnce() -> Option<Version>,
 ) -> Option<Version> {
     let digest = digest?;
-    recorded.filter(|record| record.digest == digest).map(|record| record.version).or_else(ask)
+    recorded.into_iter().flatten().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
 }
 
 pub(super) fn log(report: &Report) {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
 mod payload;
+mod stopped;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -175,6 +176,20 @@ fn systemd_that_can_not_tell_of_the_unit_proves_no_restart() {
     assert_kind(&failure, FailureKind::RestartFailed, &payload);
     assert_eq!(report.outcome, Outcome::Failed, "nothing was swapped: {report:?}");
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+}
+
+#[test]
+fn the_engine_answers_while_systemd_does_not() {
+    let payload = Payload::new(UNIT, "");
+    payload.systemd_has("hang", "show");
+    let client = payload.install();
+    payload.sandbox.wait_for_status(|status| status.phase == Phase::Ready).unwrap();
+    let began = std::time::Instant::now();
+    assert!(payload.sandbox.command(&["history"]).output().unwrap().status.success());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the engine waited for systemd: {:?}", began.elapsed());
+    client.wait_with_output().unwrap();
+    let report = payload.last_report();
+    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::RestartFailed));
 }
 
 #[test]

@@ -126,9 +126,13 @@ impl Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         self.sandbox.power_off();
-        let pid = fs::read_to_string(self.systemd().join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
-        if let Some(pid) = pid.filter(|pid| *pid > 0) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        // The unit's process, and programs that a daemon started and did not live to end.
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+            let is_ours = fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
+            if let Some(pid) = pid.filter(|_| is_ours) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
         }
     }
 }
