@@ -92,3 +92,16 @@ fn json_is_one_status_a_line() {
     client.kill().unwrap();
     client.wait().unwrap();
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
+    let sandbox = sandbox();
+    let mut process = sandbox.command(&["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap(); // and closes the pipe
+    let mut client = install(&sandbox, "V02.00.00.00");
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
