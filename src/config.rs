@@ -297,7 +297,7 @@ pub struct FtpServer {
     pub max_size: Size,
     /// Space that an upload must leave free on the file system of `home`.
     pub keep_free: Size,
-    /// Connections at a time.
+    /// Connections at a time; this machine itself has two more, for the daemon. Who has not logged in makes room for a newcomer.
     pub max_connections: usize,
     /// A connection without a command for this long is closed.
     #[serde(deserialize_with = "duration")]

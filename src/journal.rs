@@ -90,12 +90,15 @@ impl Journal {
     fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
         let mut damaged = Vec::new();
-        let state: StateFile = read(directory, STATE_FILE, |file: &StateFile| file.format, &mut damaged)?;
-        let history: HistoryFile = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format, &mut damaged)?;
+        let state: StateFile = read(directory, STATE_FILE, |file: &StateFile| file.format, &mut damaged);
+        let history: HistoryFile = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format, &mut damaged);
         let mut journal = Self { disk, directory: directory.to_owned(), state, history };
         journal.state.format = FORMAT;
         journal.history.format = FORMAT;
-        journal.complete_history()?;
+        if let Err(error) = journal.complete_history() {
+            // It stands in memory, and the next report writes it too.
+            tracing::warn!("the history can't be written: {error}");
+        }
         Ok((journal, damaged))
     }
 
@@ -142,7 +145,7 @@ impl Journal {
     /// Writes down the end of an upgrade: the report is kept until it is acknowledged (unless `acknowledged` says that
     /// it has no receiver), and in the history.
     pub fn conclude(&mut self, report: &Report, acknowledged: bool) -> io::Result<()> {
-        self.change_state(|file| {
+        let kept = self.change_state(|file| {
             file.upgrade = None;
             file.unacknowledged.retain(|other| other.request.channel != report.request.channel);
             if !acknowledged {
@@ -160,8 +163,9 @@ impl Journal {
                 let excess = file.known_bad.len().saturating_sub(KNOWN_BAD_LENGTH);
                 file.known_bad.drain(..excess);
             }
-        })?;
-        self.append_history(vec![report.clone()])
+        });
+        // Each file for itself: a state file that can't be written must not cost the history its entry.
+        kept.and(self.append_history(vec![report.clone()]))
     }
 
     /// Forgets the unacknowledged report of a channel.
@@ -170,6 +174,8 @@ impl Journal {
     }
 
     fn append_history(&mut self, reports: Vec<Report>) -> io::Result<()> {
+        // A report that could not be kept is made again by the next daemon.
+        self.history.reports.retain(|known| reports.iter().all(|report| report.id != known.id));
         self.history.reports.extend(reports);
         let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);
         self.history.reports.drain(..excess);
@@ -190,26 +196,24 @@ fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize) 
     disk::write_atomic(disk, directory, name, &text)
 }
 
-fn read<T: DeserializeOwned + Default>(
-    directory: &Path,
-    name: &str,
-    format: impl Fn(&T) -> u32,
-    damaged: &mut Vec<Damaged>,
-) -> io::Result<T> {
+fn read<T: DeserializeOwned + Default>(directory: &Path, name: &str, format: impl Fn(&T) -> u32, damaged: &mut Vec<Damaged>) -> T {
     let path = directory.join(name);
     let why = match read_limited(&path) {
-        Ok(None) => return Ok(T::default()),
+        Ok(None) => return T::default(),
         Ok(Some(text)) => match serde_json::from_slice::<T>(&text) {
-            Ok(value) if format(&value) == FORMAT => return Ok(value),
+            Ok(value) if format(&value) == FORMAT => return value,
             Ok(value) => format!("format {} is not known to this version", format(&value)),
             Err(error) => error.to_string(),
         },
         Err(error) => error.to_string(),
     };
     let set_aside = free_name(directory, name);
-    std::fs::rename(&path, &set_aside)?;
+    let why = match std::fs::rename(&path, &set_aside) {
+        Ok(()) => why,
+        Err(error) => format!("{why}; it could not be moved: {error}"),
+    };
     damaged.push(Damaged { file: path, set_aside, why });
-    Ok(T::default())
+    T::default()
 }
 
 fn read_limited(path: &Path) -> io::Result<Option<Vec<u8>>> {

@@ -22,6 +22,7 @@
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | `places` | a limited number of peers at a time |
 //! | [`mod@unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
@@ -36,6 +37,7 @@ pub mod journal;
 pub mod machine;
 pub mod model;
 pub mod package;
+mod places;
 pub mod restart;
 pub mod service;
 #[cfg(feature = "sim")]

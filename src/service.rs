@@ -3,10 +3,14 @@
 
 mod ftp_uploads;
 
+use std::fs::File;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::Layer as _;
@@ -33,7 +37,13 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (actor, engine) = Actor::open(Arc::clone(&config)).await.context("the daemon can't start")?;
+    // Held to the end: two daemons would resume the same upgrade.
+    let _alone = alone(&config.paths.state)?;
+    let (actor, engine) = tokio::select! {
+        opened = Actor::open(Arc::clone(&config)) => opened.context("the daemon can't start")?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let listener = control::bind(&config.paths.control)?;
     let engine_task = tokio::spawn(actor.run());
     tokio::spawn(control::serve(listener, engine.clone()));
@@ -50,6 +60,16 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())
+}
+
+/// Locks the directory of the state, which is made if it is missing; the lock ends with the process.
+fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
+    std::fs::create_dir_all(state).with_context(|| format!("the directory {} can't be made", state.display()))?;
+    let directory = File::open(state).with_context(|| format!("the directory {} can't be opened", state.display()))?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display()),
+        errno => anyhow::Error::new(errno).context(format!("the directory {} can't be locked", state.display())),
+    })
 }
 
 /// Readiness at once, then a status line at each change, and the watchdog's word as long as the engine answers.

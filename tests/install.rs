@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
 use uplift::package::version::Version;
@@ -83,6 +83,36 @@ fn without_a_daemon_the_exit_code_is_4_and_a_hint_says_what_to_do() {
         assert_eq!(output.status.code(), Some(4));
         assert!(text(&output.stderr).contains("hint: start it"), "{}", text(&output.stderr));
     }
+}
+
+/// A daemon that forgets to answer must fail the test, not hang it.
+fn run_within(command: &mut Command, deadline: Duration) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + deadline;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("no end after {} s", deadline.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn nothing_is_installed_that_can_not_be_written_down() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    // The state file's temporary name is taken by a directory: it can be read, but not written.
+    std::fs::create_dir(sandbox.state().join("state.json.new")).unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let output = run_within(&mut sandbox.command(&["install", firmware.to_str().unwrap()]), Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("can't be written to the journal"), "{}", text(&output.stderr));
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    let status = status(&sandbox);
+    assert_eq!((status.phase, status.last.unwrap().failure.unwrap().kind), (Phase::Idle, FailureKind::InstallFailed));
+    assert_eq!(history(&sandbox).len(), 1, "the history can be written");
 }
 
 /// Speaks the control protocol by itself, and leaves in the middle.

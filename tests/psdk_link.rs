@@ -185,7 +185,7 @@ fn an_upgrade_over_dcftp() {
         assert!(aircraft.pushes.iter().any(|(_, push)| ongoing(push)), "{receiver} was told of the progress");
     }
     assert_eq!(payload.checked.lock().unwrap().as_deref(), Some(&content[..]));
-    assert!(payload.was_told("begin 2A DCFTP") && payload.was_told("start"));
+    assert!(payload.was_told("begin 0x2a DCFTP") && payload.was_told("start"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
-use crate::transfer::ftp_server::Server;
+use crate::transfer::ftp_server::{PLACES_FOR_THIS_MACHINE, Server};
 
 /// How long transfers may take to end after a signal; they are only waiting for the disk by then.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A session has at most one transfer or one question to the disk at a time.
-        .max_blocking_threads(config.max_connections.clamp(1, 512))
+        .max_blocking_threads(config.max_connections.saturating_add(PLACES_FOR_THIS_MACHINE).clamp(1, 512))
         .build()
         .context("the runtime can't be started")?;
     let served = runtime.block_on(serve(config));

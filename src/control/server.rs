@@ -1,25 +1,28 @@
 //! The daemon's side of the control socket.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{ControlAnswer, ControlRequest, LONGEST_LINE};
+use super::{ControlAnswer, ControlRequest};
 use crate::engine::Engine;
 use crate::model::{Channel, Failure, FailureKind, Report, Request, Status, TransferKind, UpgradeId};
 use crate::package::digest::BUFFER_SIZE;
+use crate::places::{Place, Places};
 use crate::stage::{Announced, Receiving, Staged};
 
-/// Connections at a time; more wait in the listener's queue.
+/// Connections at a time. Beyond that the one that has been waiting or watching for longest makes room.
 const MOST_CONNECTIONS: usize = 16;
+/// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for the rest.
+const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor sends for this long is left.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
 /// Owner and group may ask, nobody else.
@@ -32,11 +35,11 @@ pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("the directory {} can't be made", directory.display()))?;
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+    if StdStream::connect(path).is_ok() {
         anyhow::bail!("another daemon listens on {}; only one may run", path.display());
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("an old control socket can't be removed"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old control socket can't be removed"),
         _ => {}
     }
     let listener = UnixListener::bind(path).with_context(|| format!("the control socket {} can't be made", path.display()))?;
@@ -51,9 +54,8 @@ pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Answers clients until the task is dropped.
 pub async fn serve(listener: UnixListener, engine: Engine) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Places::new(MOST_CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -63,19 +65,28 @@ pub async fn serve(listener: UnixListener, engine: Engine) {
                 continue;
             }
         };
+        let Some(place) = places.take() else {
+            tracing::warn!("all places at the control socket are taken");
+            continue;
+        };
         let engine = engine.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, &engine).await {
+            if let Err(error) = converse(stream, &place, &engine).await {
                 tracing::debug!("a client of the control socket left: {error:#}");
             }
-            drop(place);
         });
     }
 }
 
-async fn converse(stream: UnixStream, engine: &Engine) -> anyhow::Result<()> {
+async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow::Result<()> {
     let mut connection = Connection(BufReader::new(stream));
-    while let Some(line) = connection.read_line().await? {
+    loop {
+        place.settle(false);
+        let line = tokio::select! {
+            line = connection.read_line() => line?,
+            () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
+        };
+        let Some(line) = line else { return Ok(()) };
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(error) => {
@@ -95,61 +106,47 @@ async fn converse(stream: UnixStream, engine: &Engine) -> anyhow::Result<()> {
                 };
                 connection.send(&answer).await?;
             }
-            ControlRequest::Watch {} => return connection.watch(engine).await,
-            ControlRequest::Install { file_name, size } => return install(connection, engine, file_name, size).await,
+            ControlRequest::Watch {} => {
+                tokio::select! {
+                    ended = connection.watch(engine) => return ended,
+                    () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
+                }
+            }
+            ControlRequest::Install { file_name, size } => {
+                place.settle(true);
+                return install(connection, engine, Announced { file_name, size, with_md5: false }).await;
+            }
         }
     }
-    Ok(())
 }
 
-async fn install(mut connection: Connection, engine: &Engine, file_name: String, size: u64) -> anyhow::Result<()> {
-    let requester = connection.requester()?;
-    let request = Request { channel: Channel::Shell, requester, transfer: TransferKind::Local };
+/// Whatever happens to the client, the upgrade that it began is started or over when this returns.
+async fn install(mut connection: Connection, engine: &Engine, announced: Announced) -> anyhow::Result<()> {
+    let request = Request { channel: Channel::Shell, requester: connection.requester()?, transfer: TransferKind::Local };
     let id = match engine.begin(request).await {
         Ok(id) => id,
         Err(failure) => return connection.send(&ControlAnswer::Failure { failure }).await,
     };
-    let announced = Announced { file_name, size, with_md5: false };
-    let (mut connection, staged) = match receive(connection, engine, &id, announced).await {
-        Ok(received) => received,
-        Err(gone) => {
-            // Nobody else would ever end it.
-            let failure = Failure::new(FailureKind::TransferFailed, "the client left before the file's end").because(gone);
-            return Ok(engine.abandon(&id, failure).await?);
+    match start(&mut connection, engine, &id, announced).await {
+        Ok(()) => {
+            let report = connection.follow(engine, &id).await?;
+            connection.send(&ControlAnswer::Report { report }).await
         }
-    };
-    let verdict = match staged {
-        Ok(staged) => match engine.check(&id, staged).await {
-            Ok(_) => engine.start(&id).await,
-            Err(failure) => Err(failure),
-        },
         Err(failure) => {
-            // The engine ended it by itself where it refused the file; the first report stands.
+            // Without effect where the engine has ended the upgrade itself; its report says so.
             let _ = engine.abandon(&id, failure.clone()).await;
-            Err(failure)
+            connection.send(&ControlAnswer::Failure { failure }).await
         }
-    };
-    if let Err(failure) = verdict {
-        return connection.send(&ControlAnswer::Failure { failure }).await;
     }
-    let report = connection.follow(engine, &id).await?;
-    connection.send(&ControlAnswer::Report { report }).await
 }
 
-/// Tells the client to send, and takes the file. An error is a client that is gone.
-async fn receive(
-    mut connection: Connection,
-    engine: &Engine,
-    id: &UpgradeId,
-    announced: Announced,
-) -> anyhow::Result<(Connection, Result<Staged, Failure>)> {
-    let receiving = match engine.receive(id, announced).await {
-        Ok(receiving) => receiving,
-        Err(failure) => return Ok((connection, Err(failure))),
-    };
-    connection.send(&ControlAnswer::Send).await?;
-    let (stream, staged) = connection.receive(receiving).await?;
-    Ok((Connection(BufReader::new(UnixStream::from_std(stream)?)), staged))
+async fn start(connection: &mut Connection, engine: &Engine, id: &UpgradeId, announced: Announced) -> Result<(), Failure> {
+    let receiving = engine.receive(id, announced).await?;
+    let broken = |error: anyhow::Error| Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error);
+    connection.send(&ControlAnswer::Send).await.map_err(broken)?;
+    let staged = connection.receive(receiving).await?;
+    engine.check(id, staged).await?;
+    engine.start(id).await
 }
 
 struct Connection(BufReader<UnixStream>);
@@ -157,7 +154,7 @@ struct Connection(BufReader<UnixStream>);
 impl Connection {
     async fn read_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
-        let mut limited = (&mut self.0).take(LONGEST_LINE as u64);
+        let mut limited = (&mut self.0).take(LONGEST_REQUEST as u64);
         timeout(CLIENT_DEADLINE, limited.read_until(b'\n', &mut line)).await.context("the client is silent")??;
         if line.is_empty() {
             return Ok(None);
@@ -210,23 +207,25 @@ impl Connection {
         }
     }
 
-    /// Takes the file's bytes on the transfer's own thread, and gives the stream back.
-    async fn receive(self, receiving: Receiving) -> anyhow::Result<(std::os::unix::net::UnixStream, Result<Staged, Failure>)> {
-        anyhow::ensure!(self.0.buffer().is_empty(), "the client sent bytes before it was asked to");
-        let stream = self.0.into_inner().into_std()?;
-        stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(CLIENT_DEADLINE))?;
-        let (stream, staged) = tokio::task::spawn_blocking(move || {
+    /// Takes the file's bytes on the transfer's own thread.
+    async fn receive(&mut self, receiving: Receiving) -> Result<Staged, Failure> {
+        if !self.0.buffer().is_empty() {
+            return Err(Failure::new(FailureKind::TransferFailed, "the client sent bytes before it was asked to"));
+        }
+        let failed = |error: io::Error| Failure::new(FailureKind::Internal, "the client's connection can't be handed over").because(error);
+        let stream = self.0.get_ref().as_fd().try_clone_to_owned().map(StdStream::from).map_err(failed)?;
+        let received = tokio::task::spawn_blocking(move || {
+            stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(CLIENT_DEADLINE))).map_err(failed)?;
             let staged = take_bytes(&stream, receiving);
-            (stream, staged)
-        })
-        .await?;
-        stream.set_nonblocking(true)?;
-        Ok((stream, staged))
+            // The runtime has the other descriptor of the same socket, and must never block on it.
+            stream.set_nonblocking(true).map_err(failed)?;
+            staged
+        });
+        received.await.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, "the transfer's thread died").because(died)))
     }
 }
 
-fn take_bytes(mut stream: &std::os::unix::net::UnixStream, mut receiving: Receiving) -> Result<Staged, Failure> {
+fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Failure> {
     let mut buffer = vec![0; BUFFER_SIZE];
     let mut left = receiving.announced().size;
     while left > 0 {
@@ -237,8 +236,8 @@ fn take_bytes(mut stream: &std::os::unix::net::UnixStream, mut receiving: Receiv
                 receiving.write(&buffer[..n])?;
                 left -= n as u64;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Failure::new(FailureKind::Timeout, "the client stopped sending"));
             }
             Err(error) => return Err(Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error)),

@@ -50,6 +50,8 @@ impl Actor {
         let state = self.state.clone();
         let written = self.write_journal("the upgrade's state", move |journal| journal.record(&state)).await;
         match written {
+            // Nobody would know after the restart that it took place, and would ask for it again, for ever.
+            Err(failure) if matches!(self.state, State::RestartingBack { .. }) => Err(failure),
             Err(failure) if matches!(self.state, State::Checking { .. } | State::Installing { .. }) => Err(failure),
             // After the swap the journal's older entry and the program at the path tell the same story.
             _ => Ok(()),

@@ -237,17 +237,16 @@ impl Actor {
     }
 
     async fn check(&mut self, id: &UpgradeId, staged: Staged, answer: Answer<PackageSummary>) {
-        let accepted = match self.owned(id) {
-            Ok(()) => {
-                self.staged = Some(staged);
-                self.apply(Event::Received).await
-            }
-            Err(failure) => Err(failure),
-        };
-        match accepted {
-            Ok(()) => self.check_answer = Some(answer),
-            Err(failure) => {
-                self.staged = None;
+        if let Err(failure) = self.owned(id) {
+            let _ = answer.send(Err(failure));
+            return;
+        }
+        self.staged = Some(staged);
+        // Before the step: one that can't be written down ends the upgrade, and with it the wait, at once.
+        let earlier = self.check_answer.replace(answer);
+        if let Err(failure) = self.apply(Event::Received).await {
+            self.staged = None;
+            if let Some(answer) = std::mem::replace(&mut self.check_answer, earlier) {
                 let _ = answer.send(Err(failure));
             }
         }
@@ -331,10 +330,11 @@ impl Actor {
         self.state = state;
         for action in actions {
             if let Err(failure) = self.perform(action).await {
-                // The intent could not be written down: nothing was swapped yet, and nothing will be.
+                // The intent could not be written down, so it is not carried out.
                 let state = std::mem::replace(&mut self.state, State::Idle);
                 let event = match &state {
                     State::Installing { .. } => Event::SwapFailed(failure),
+                    State::RestartingBack { .. } => Event::RestartFailed(failure),
                     _ => Event::Fail(failure),
                 };
                 match state.step(event) {

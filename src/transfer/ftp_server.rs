@@ -36,10 +36,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config;
+use crate::places::{Place, Places};
 use area::{Area, Limits};
 use control::Control;
 use login::{Accounts, Throttle};
@@ -102,6 +102,9 @@ impl StartError {
     }
 }
 
+/// Connections of this machine itself beyond the limit: whoever fills all places must not keep out the daemon that pulls.
+pub const PLACES_FOR_THIS_MACHINE: usize = 2;
+
 /// What all sessions share.
 #[derive(Debug)]
 struct Shared {
@@ -124,7 +127,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Places,
     shared: Arc<Shared>,
 }
 
@@ -136,7 +139,7 @@ impl Server {
         let shared = Arc::new(Shared::new(config)?);
         let places = match config.max_connections {
             0 => return Err(StartError::NoConnections),
-            most => Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            most => Places::new(most),
         };
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = inherited.map_or_else(|| std::net::TcpListener::bind(config.listen), Ok).map_err(failed)?;
@@ -171,11 +174,12 @@ impl Server {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &mut JoinSet<()>) {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => {
+        let reserved = if peer.ip().to_canonical().is_loopback() { PLACES_FOR_THIS_MACHINE } else { 0 };
+        match self.places.take_beyond(reserved) {
+            Some(place) => {
                 sessions.spawn(converse(stream, peer, Arc::clone(&self.shared), place));
             }
-            Err(_) => {
+            None => {
                 tracing::warn!(%peer, "all places are taken");
                 turn_away(stream);
             }
@@ -209,10 +213,10 @@ impl Shared {
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, place: Place) {
     tracing::info!(%peer, "connected");
     let ended = match stream.local_addr().and_then(|local| Ok((local, Control::new(stream)?))) {
-        Ok((local, control)) => Session::new(shared, control, local, peer).run().await,
+        Ok((local, control)) => Session::new(shared, control, local, peer, place).run().await,
         Err(error) => Err(error.into()),
     };
     match ended {

@@ -98,16 +98,45 @@ fn the_number_of_files_is_limited() {
 #[test]
 fn connections_are_limited_and_a_place_becomes_free_again() {
     let server = Server::with("max_connections = 2");
-    let (one, mut two) = (server.login(), server.login());
-    let mut third = Peer::new(TcpStream::connect(server.address).unwrap());
-    third.expect(421);
-    third.expect_end();
+    // This machine has two places more.
+    let (one, mut two, _three, _four) = (server.login(), server.login(), server.login(), server.login());
+    let mut fifth = Peer::new(TcpStream::connect(server.address).unwrap());
+    fifth.expect(421);
+    fifth.expect_end();
     two.ask("NOOP", 200);
     drop(one);
     crate::server::wait_until(
         || Peer::new(TcpStream::connect(server.address).unwrap()).reply().starts_with("220"),
         || "no place became free".into(),
     );
+}
+
+#[test]
+fn who_does_not_log_in_keeps_nobody_out() {
+    let server = Server::with("max_connections = 2");
+    let mut silent: Vec<Peer> = (0..20).map(|_| server.connect()).collect();
+    let mut peer = server.login();
+    peer.upload("a.bin", b"in spite of all of them");
+    silent[0].expect(421);
+    silent[0].expect_end();
+    // Who has logged in keeps its place, whoever comes.
+    let _crowd: Vec<Peer> = (0..20).map(|_| server.connect()).collect();
+    peer.ask("NOOP", 200);
+}
+
+#[test]
+fn a_trickle_of_bytes_does_not_hold_an_upload_for_ever() {
+    let server = Server::with("stall_timeout = \"300ms\"");
+    let mut peer = server.login();
+    let mut data = peer.begin_upload("a.bin");
+    // Never silent for long, and never fast enough.
+    let deadline = std::time::Instant::now() + crate::server::PATIENCE;
+    while data.write_all(b"x").is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the trickle was taken for an upload");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    peer.expect(426);
+    server.wait_for_names(&[]);
 }
 
 #[test]

@@ -87,12 +87,12 @@ fn a_slow_upload_is_not_a_stalled_one() {
     let mut data = peer.begin_upload(NAME);
     // More than the stall time as a whole, never as much between two bytes.
     for byte in 0..15 {
-        data.write_all(&[byte]).unwrap();
+        data.write_all(&[byte; 400]).unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
     drop(data);
     peer.expect(226);
-    assert_eq!(server.content(NAME).len(), 15);
+    assert_eq!(server.content(NAME).len(), 15 * 400);
 }
 
 #[test]

@@ -198,3 +198,21 @@ fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
         assert!(status.unacknowledged.is_empty(), "the aircraft acknowledged");
     }
 }
+
+#[test]
+fn a_journal_that_can_not_be_written_causes_no_endless_reboots() {
+    let mut payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
+    payload.systemd_has("fails", NEW);
+    let mut client = payload.install();
+    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // The state file's temporary name is taken by a directory: it can be read, but not written.
+    fs::create_dir(payload.sandbox.state().join("state.json.new")).unwrap();
+    payload.reboot();
+    payload.sandbox.wait_until_settled().unwrap();
+    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.asked("reboot"), 1, "a second one could never be followed up");
+    let report = payload.last_report();
+    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Unhealthy));
+}

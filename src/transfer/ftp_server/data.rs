@@ -9,7 +9,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -19,11 +19,17 @@ use super::area::{AreaError, Upload};
 /// The buffer of an upload: small ones cost system calls, and larger ones gain less than their memory is worth with all places taken.
 const BUFFER: usize = 256 << 10;
 
+/// An upload that is slower than this, in bytes a second, over a whole `stall_timeout` is held by somebody who means harm: one
+/// byte now and then would keep its place for ever.
+const SLOWEST_UPLOAD: u64 = 1024;
+
 /// Why a transfer ended without being complete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransferError {
     #[error("no byte came or went for {}", humantime::format_duration(*.0))]
     Stalled(Duration),
+    #[error("fewer than {SLOWEST_UPLOAD} bytes a second came for {}", humantime::format_duration(*.0))]
+    TooSlow(Duration),
     #[error("the data connection broke: {0}")]
     Broken(io::Error),
     #[error("aborted")]
@@ -145,6 +151,33 @@ impl Drop for Transfer {
     }
 }
 
+/// Whether bytes come fast enough, judged over one window after the other. Pure.
+#[derive(Debug)]
+struct Pace {
+    window: Duration,
+    began: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(now: Instant, window: Duration) -> Self {
+        Self { window, began: now, bytes: 0 }
+    }
+
+    /// Counts bytes that came; true when a window is over in which too few did.
+    fn is_too_slow(&mut self, now: Instant, length: usize) -> bool {
+        self.bytes += length as u64;
+        let time = now.saturating_duration_since(self.began);
+        if time < self.window {
+            return false;
+        }
+        let least = u128::from(SLOWEST_UPLOAD) * time.as_millis() / 1000;
+        let bytes = std::mem::take(&mut self.bytes);
+        self.began = now;
+        u128::from(bytes) < least
+    }
+}
+
 impl Connection {
     fn perform(&self, work: Work) -> Result<Completed, TransferError> {
         match work {
@@ -157,11 +190,17 @@ impl Connection {
 
     fn receive(&self, mut upload: Upload) -> Result<Upload, TransferError> {
         let mut buffer = vec![0; BUFFER];
+        let mut pace = Pace::new(Instant::now(), self.stall_timeout);
         loop {
             match (&self.stream).read(&mut buffer) {
                 Ok(0) if self.aborted.load(Ordering::SeqCst) => return Err(TransferError::Aborted),
                 Ok(0) => return Ok(upload),
-                Ok(length) => upload.write(&buffer[..length])?,
+                Ok(length) => {
+                    upload.write(&buffer[..length])?;
+                    if pace.is_too_slow(Instant::now(), length) {
+                        return Err(TransferError::TooSlow(self.stall_timeout));
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
             }
@@ -178,5 +217,29 @@ impl Connection {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => TransferError::Stalled(self.stall_timeout),
             _ => TransferError::Broken(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_now_and_then_is_too_slow_and_a_slow_line_is_not() {
+        let (start, window) = (Instant::now(), Duration::from_secs(20));
+        for (bytes_a_second, too_slow) in [(1, true), (1000, true), (1024, false), (1_000_000, false)] {
+            let mut pace = Pace::new(start, window);
+            let slow = (1..=60).any(|second| pace.is_too_slow(start + Duration::from_secs(second), bytes_a_second));
+            assert_eq!(slow, too_slow, "{bytes_a_second}");
+        }
+    }
+
+    #[test]
+    fn each_window_counts_for_itself() {
+        let (start, window) = (Instant::now(), Duration::from_secs(20));
+        let mut pace = Pace::new(start, window);
+        assert!(!pace.is_too_slow(start + window, 1 << 30));
+        assert!(!pace.is_too_slow(start + window + Duration::from_secs(1), 1));
+        assert!(pace.is_too_slow(start + 2 * window, 1));
     }
 }

@@ -18,6 +18,7 @@ use super::listing::{FACTS, Style};
 use super::login::FREE_ATTEMPTS;
 use super::name::RemotePath;
 use super::reply::Reply;
+use crate::places::Place;
 
 /// A client that has not logged in by then is holding a place.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(60);
@@ -41,6 +42,8 @@ enum Login {
 pub(super) struct Session {
     shared: Arc<Shared>,
     control: Control,
+    /// Who has not logged in makes room for a newcomer.
+    place: Place,
     /// The control connection's address on this side: data ports are opened there, and nowhere else.
     local: SocketAddr,
     peer: IpAddr,
@@ -59,10 +62,11 @@ pub(super) struct Session {
 
 impl Session {
     /// A session on a new connection.
-    pub(super) fn new(shared: Arc<Shared>, control: Control, local: SocketAddr, peer: SocketAddr) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, control: Control, local: SocketAddr, peer: SocketAddr, place: Place) -> Self {
         Self {
             shared,
             control,
+            place,
             local: unmapped(local),
             peer: peer.ip().to_canonical(),
             login: Login::Nobody,
@@ -83,7 +87,14 @@ impl Session {
         }
         self.say(220, "Ready").await?;
         loop {
-            let Ok(received) = timeout_at(self.deadline(), self.control.next()).await else {
+            let deadline = self.deadline();
+            let received = tokio::select! {
+                received = timeout_at(deadline, self.control.next()) => received,
+                () = self.place.told_to_leave() => {
+                    return self.control.reply(&Reply::new(421, "Somebody else needs the place; log in at once")).await;
+                }
+            };
+            let Ok(received) = received else {
                 return self.control.reply(&Reply::new(421, "No command came in time; goodbye")).await;
             };
             let flow = match received? {
@@ -172,6 +183,7 @@ impl Session {
 
     async fn user(&mut self, name: String) -> Result<(), Gone> {
         self.login = Login::Named(name);
+        self.place.settle(false);
         self.say(331, "Password, please").await
     }
 
@@ -188,6 +200,7 @@ impl Session {
         if self.shared.accounts.accept(&name, password) {
             self.shared.throttle().right(self.peer);
             self.login = Login::LoggedIn;
+            self.place.settle(true);
             tracing::info!(peer = %self.peer, user = ?name, "logged in");
             self.say(230, "Logged in").await?;
             return GO_ON;

@@ -85,6 +85,15 @@ impl Started {
         effects
     }
 
+    /// How far the upgrade is when the host hears that it started. The rest may be over in an instant; no host is led from
+    /// the start to the restart without a word between.
+    fn first_push(&mut self, view: &View, now: Instant) -> Effect {
+        let work = view.work.as_ref().filter(|work| work.id == self.id);
+        self.pushed = StatusPush::Ongoing(work.map_or(0, |work| self.meter.read(work)));
+        self.push_at = now + PUSH_INTERVAL;
+        Effect::Push(self.pushed)
+    }
+
     /// The push that is due, or that news make due. None before the answer to "check and start": nothing has started yet.
     fn push(&mut self, view: &View, now: Instant) -> Option<Effect> {
         if matches!(self.decision, Decision::Awaited { .. }) {
@@ -211,7 +220,13 @@ impl Session {
         let State::Started(started) = &mut self.state else { return Vec::new() };
         let code = result.as_ref().map_or_else(Rejection::answer, |()| CheckAnswer::Started);
         let mut effects = match std::mem::replace(&mut started.decision, Decision::Made) {
-            Decision::Awaited { question, .. } => question.answer(Answer::Check(code)),
+            Decision::Awaited { question, .. } => {
+                let mut effects = question.answer(Answer::Check(code));
+                if result.is_ok() {
+                    effects.push(started.first_push(&self.view, now));
+                }
+                effects
+            }
             Decision::Anticipated => Vec::new(),
             Decision::Made => return Vec::new(),
         };

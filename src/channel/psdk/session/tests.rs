@@ -495,7 +495,7 @@ fn the_answer_to_the_check_goes_before_the_restart() {
     assert_eq!(bench.tell(Event::Status(viewing(Some(restarting), None))), []);
     let effects = bench.tell(Event::Decided(Ok(())));
     assert_eq!(answers(&effects), [check_answer(CheckAnswer::Started)]);
-    assert_eq!(effects[1..], [Effect::Push(StatusPush::Rebooting(60))]);
+    assert_eq!(effects[1..], [Effect::Push(StatusPush::Ongoing(96)), Effect::Push(StatusPush::Rebooting(60))]);
 }
 
 #[test]

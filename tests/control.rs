@@ -1,0 +1,143 @@
+//! The control socket and clients that behave badly.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use uplift::model::{FailureKind, Phase};
+use uplift::package::version::Version;
+use uplift::sim::sandbox::Sandbox;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const REQUEST: &str = "{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n";
+
+fn sandbox() -> Sandbox {
+    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    sandbox.start_daemon().unwrap();
+    sandbox
+}
+
+fn connect(sandbox: &Sandbox) -> UnixStream {
+    let stream = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn ask(sandbox: &Sandbox, bytes: &[u8]) -> UnixStream {
+    let mut stream = connect(sandbox);
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+fn answer(stream: &UnixStream) -> Value {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+fn install(sandbox: &Sandbox) -> Command {
+    let version: Version = "V02.00.00.00".parse().unwrap();
+    let mut command = sandbox.command(&["install", sandbox.firmware(version, Some(100_000)).unwrap().to_str().unwrap()]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// The upgrade that a bad client began is over, and the next one works.
+fn assert_free(mut sandbox: Sandbox, what: &str) {
+    let status = sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some());
+    assert!(status.is_ok(), "{what}: the upgrade goes on without anybody: {:?}", sandbox.status());
+    let mut client = install(&sandbox).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    sandbox.reboot().unwrap();
+    assert!(client.wait().unwrap().success(), "{what}");
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_end_the_upgrade() {
+    let sandbox = sandbox();
+    let stream = ask(&sandbox, format!("{REQUEST}too early").as_bytes());
+    let mut rest = String::new();
+    BufReader::new(&stream).read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"failure\""), "{rest}");
+    assert_free(sandbox, "with bytes that nobody asked for");
+}
+
+#[test]
+fn requests_that_are_none() {
+    let sandbox = sandbox();
+    let deep = format!("{{\"request\":{}1{}}}\n", "[".repeat(1500), "]".repeat(1500));
+    for request in ["\0\0\0\n", &deep] {
+        let answer = answer(&ask(&sandbox, request.as_bytes()));
+        assert_eq!(answer["answer"], "failure", "{answer}");
+    }
+    // A line without an end is not collected for ever.
+    let mut stream = connect(&sandbox);
+    let mut closed = false;
+    for _ in 0..100 {
+        closed |= stream.write_all(&[b'x'; 10_000]).is_err();
+    }
+    assert!(closed || stream.read(&mut [0]).is_ok_and(|length| length == 0), "a megabyte was taken for a request");
+    let output = sandbox.command(&["status"]).output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn clients_that_say_nothing_keep_nobody_out() {
+    let sandbox = sandbox();
+    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect(&sandbox)).collect();
+    let watching: Vec<UnixStream> = (0..40).map(|_| ask(&sandbox, b"{\"request\":\"watch\"}\n")).collect();
+    let began = Instant::now();
+    let output = sandbox.command(&["status", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(began.elapsed() < PATIENCE, "it took {:?}", began.elapsed());
+    // Those who waited longest made room; the others are still served.
+    let last = silent.last_mut().unwrap();
+    let _ = last.write_all(b"{\"request\":\"status\"}\n");
+    assert_eq!(answer(watching.last().unwrap())["answer"], "status");
+}
+
+#[test]
+fn an_upgrade_at_the_shell_is_not_sent_away_to_make_room() {
+    let mut sandbox = sandbox();
+    let first = ask(&sandbox, REQUEST.as_bytes());
+    assert_eq!(answer(&first)["answer"], "send");
+    let _crowd: Vec<UnixStream> = (0..60).map(|_| connect(&sandbox)).collect();
+    assert!(sandbox.command(&["status"]).output().unwrap().status.success());
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
+    (&first).write_all(&std::fs::read(firmware).unwrap()).unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.kill_daemon();
+}
+
+#[test]
+fn a_second_daemon_does_not_touch_the_upgrade_of_the_first() {
+    let sandbox = sandbox();
+    let first = ask(&sandbox, REQUEST.as_bytes());
+    assert_eq!(answer(&first)["answer"], "send");
+    // The socket is gone by accident: not even then may two daemons share a state.
+    std::fs::remove_file(sandbox.root().join("run/control.sock")).unwrap();
+    let output = sandbox.command(&["daemon"]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("another daemon"), "{said}");
+    let staged = std::fs::read_dir(sandbox.root().join("bin/.uplift")).unwrap().flatten();
+    assert!(staged.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")), "the first one's file is gone");
+    drop(first);
+}
+
+#[test]
+fn the_failure_of_a_hopeless_name_stays_small() {
+    let sandbox = sandbox();
+    let name = "\\u0001".repeat(500);
+    let stream = ask(&sandbox, format!("{{\"request\":\"install\",\"file_name\":\"{name}\",\"size\":1}}\n").as_bytes());
+    let answer = answer(&stream);
+    assert_eq!(answer["failure"]["kind"], FailureKind::NameInvalid.as_str(), "{answer}");
+    assert!(answer.to_string().len() < 10_000);
+}
