@@ -58,7 +58,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Upgrade to a firmware file of this machine, and follow it to its end.
+    /// Upgrade to a firmware file, and follow it to its end.
     ///
     /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may restart the machine.
     #[command(after_help = "Example:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin")]
@@ -69,13 +69,6 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at the configuration.
-    #[command(subcommand, after_help = "Example:\n  uplift config check")]
-    Config(ConfigCommand),
-    /// Show the main job in a sandbox: two upgrades by a simulated aircraft. Needs no root, no hardware, no network.
-    #[cfg(feature = "sim")]
-    #[command(after_help = "Example:\n  uplift demo")]
-    Demo,
     /// Explain a firmware file, and what would happen to it here.
     ///
     /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do.
@@ -87,9 +80,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at the configuration.
+    #[command(subcommand, after_help = "Example:\n  uplift config check")]
+    Config(ConfigCommand),
     /// Run the upload server that hosts send firmware to.
     #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
     FtpServer,
+    /// Show two upgrades by a simulated aircraft, in a sandbox.
+    ///
+    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft upgrades it over FTP, then over
+    /// DCFTP. Needs no root, no hardware and no network, and takes some ten seconds.
+    #[cfg(feature = "sim")]
+    #[command(after_help = "Example:\n  uplift demo")]
+    Demo,
 }
 
 /// The subcommands of `uplift config`.

@@ -1,7 +1,9 @@
 //! The README tells the truth where a program can see it: every field with its default, every kind with its hint, every
-//! exit code, every log field.
+//! exit code, every phase. And every `--help` has an example.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+use std::process::Command;
 
 use uplift::cli::exit;
 use uplift::model::{FailureKind, Phase};
@@ -49,6 +51,28 @@ fn every_kind_of_failure_is_told_with_what_to_do() {
     for kind in FailureKind::ALL {
         let row = row(part, &format!("`{kind}`")).unwrap_or_else(|| panic!("{kind} is not in the README"));
         assert!(row.ends_with(&format!("| {} |", kind.hint())), "{row}");
+    }
+}
+
+/// Runs `uplift … --help` on a terminal of 80 columns.
+fn help(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
+    let output = command.args(arguments).arg("--help").env("COLUMNS", "80").output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_help_has_an_example_and_fits_80_columns() {
+    let overview = help(&[]);
+    let commands = overview.split_once("Commands:\n").unwrap().1.lines().take_while(|line| !line.is_empty());
+    let names: Vec<&str> =
+        commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !["", "help"].contains(name)).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    let texts = names.iter().map(|name| help(&[name])).chain([overview.clone(), help(&["config", "check"])]);
+    for text in texts {
+        assert!(text.contains("\nExample"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }
 

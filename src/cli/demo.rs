@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::cli::view;
 use crate::package::version::Version;
 use crate::sim::aircraft::narrator::Narrator;
 use crate::sim::aircraft::{self, Options, Verdict, Via};
@@ -34,23 +35,23 @@ pub(super) fn run() -> anyhow::Result<()> {
     let began = Instant::now();
     let uplift = std::env::current_exe().context("this program's own path is unknown")?;
     let mut sandbox = Sandbox::new(&uplift)?;
-    println!("A payload in {}:", sandbox.root().display());
-    println!("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.");
+    view::print(format_args!("A payload in {}:", sandbox.root().display()))?;
+    view::print("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
     set_up(&mut sandbox)?;
     let mut verdicts = Vec::new();
     for round in &ROUNDS {
         let version = Version::new(round.version).context("the rounds' versions are right")?;
-        println!("\nUpgrade to {version} by {}", round.name);
+        view::print(format_args!("\nUpgrade to {version} by {}", round.name))?;
         let verdict = upgrade(&mut sandbox, round, version)?;
         ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);
         verdicts.push((version, verdict));
     }
-    println!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?);
-    print_times(&verdicts);
-    println!("\nThe daemon's history:");
+    view::print(format_args!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?))?;
+    print_times(&verdicts)?;
+    view::print("\nThe daemon's history:")?;
     let history = sandbox.command(&["history"]).output()?;
-    String::from_utf8_lossy(&history.stdout).lines().for_each(|line| println!("  {line}"));
-    println!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64());
+    String::from_utf8_lossy(&history.stdout).lines().try_for_each(|line| view::print(format_args!("  {line}")))?;
+    view::print(format_args!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64()))?;
     Ok(())
 }
 
@@ -95,14 +96,15 @@ fn upgrade(sandbox: &mut Sandbox, round: &Round, version: Version) -> anyhow::Re
     Ok(verdict)
 }
 
-fn print_times(verdicts: &[(Version, Verdict)]) {
-    let Some((_, first)) = verdicts.first() else { return };
+fn print_times(verdicts: &[(Version, Verdict)]) -> std::io::Result<()> {
+    let Some((_, first)) = verdicts.first() else { return Ok(()) };
     let versions: String = verdicts.iter().map(|(version, _)| format!("{version:>15}")).collect();
-    println!("  {:<10}{versions}", "");
+    view::print(format_args!("  {:<10}{versions}", ""))?;
     for phase in &first.phases {
         let name = format!("{:?}", phase.stage).to_lowercase();
         let times = verdicts.iter().filter_map(|(_, verdict)| verdict.time_of(phase.stage));
         let times: String = times.map(|time| format!("{:>15.3}", time.as_secs_f64())).collect();
-        println!("  {name:<10}{times}");
+        view::print(format_args!("  {name:<10}{times}"))?;
     }
+    Ok(())
 }

@@ -14,11 +14,11 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
         _ => anyhow::bail!("the daemon answered something else than its history"),
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        view::print(serde_json::to_string_pretty(&reports)?)?;
     } else if reports.is_empty() {
-        println!("no upgrade yet");
+        view::print("no upgrade yet")?;
     } else {
-        reports.iter().for_each(|report| println!("{}", view::report_line(report)));
+        reports.iter().try_for_each(|report| view::print(view::report_line(report)))?;
     }
     Ok(())
 }

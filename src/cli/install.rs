@@ -42,9 +42,9 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()
     view.end();
     let report = report?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        view::print(serde_json::to_string_pretty(&report)?)?;
     } else {
-        print!("{}", view::report(&report));
+        view::print(view::report(&report).trim_end())?;
     }
     match report.failure {
         Some(failure) if report.outcome != Outcome::Succeeded => Err(failure.into()),

@@ -3,7 +3,7 @@
 mod live;
 mod watch;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -28,9 +28,9 @@ pub(super) fn run(config: &Config, json: bool, watch: bool) -> anyhow::Result<()
     if !watch {
         let status = ask(config)?;
         if json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            view::print(serde_json::to_string_pretty(&status)?)?;
         } else {
-            print!("{}", view::status(&status, &view::phase(&status)));
+            view::print(view::status(&status, &view::phase(&status)).trim_end())?;
         }
         return Ok(());
     }
@@ -58,7 +58,7 @@ fn ask(config: &Config) -> anyhow::Result<Status> {
 fn watch_json(watcher: &Watcher) -> anyhow::Result<()> {
     loop {
         if let Seen::Status(status) = watcher.next()? {
-            println!("{}", serde_json::to_string(&status)?);
+            view::print(serde_json::to_string(&status)?)?;
         }
     }
 }
@@ -77,8 +77,7 @@ fn watch_plain(watcher: &Watcher) -> anyhow::Result<()> {
             Seen::Away => watch::AWAY.to_owned(),
         };
         if line != line_before {
-            println!("{line}");
-            std::io::stdout().flush()?;
+            view::print(&line)?;
             line_before = line;
         }
     }

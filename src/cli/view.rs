@@ -1,11 +1,19 @@
 //! How statuses and reports look to a person. Pure: text from values.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 
 use crate::model::{Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
 
 /// Width of the bar of the live view, in characters.
 const BAR_WIDTH: usize = 30;
+
+/// Prints a line. An error, where `println!` would panic, when whoever reads has seen enough.
+pub(super) fn print(line: impl fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
 
 /// The status in a few aligned lines; `phase` is what is said of the phase, as by [`phase`].
 pub(super) fn status(status: &Status, phase: &str) -> String {
