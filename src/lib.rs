@@ -22,6 +22,7 @@
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | `log` | where the words of daemon and FTP server go |
 //! | `places` | a limited number of peers at a time |
 //! | [`mod@unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
@@ -34,6 +35,7 @@ mod disk;
 pub mod engine;
 pub mod health;
 pub mod journal;
+mod log;
 pub mod machine;
 pub mod model;
 pub mod package;

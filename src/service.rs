@@ -4,7 +4,6 @@
 mod ftp_uploads;
 
 use std::fs::File;
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,20 +12,17 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
+use crate::log;
 use crate::model::{Phase, Status};
 
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    log_to_journal();
+    log::install("uplift");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime can't be started")?;
     let served = runtime.block_on(serve(Arc::new(config)));
     // A thread that still waits for a dead peer must not hold the daemon; what it received is thrown away at the next start.
@@ -121,28 +117,4 @@ pub(crate) fn status_line(status: &Status) -> String {
 fn notify(states: &[NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(states);
-}
-
-/// Logs to the journal with fields where systemd started this process, otherwise as lines for a person.
-pub(crate) fn log_to_journal() {
-    let filter = Targets::new().with_target("uplift", tracing::Level::INFO).with_default(tracing::Level::WARN);
-    let filter = match std::env::var("UPLIFT_LOG").ok().and_then(|text| text.parse::<Targets>().ok()) {
-        Some(chosen) => chosen,
-        None => filter,
-    };
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    match journal {
-        Some(layer) => {
-            let layer = layer.with_field_prefix(None).with_syslog_identifier("uplift".to_owned());
-            let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
-        }
-        None => {
-            let lines = tracing_subscriber::fmt::layer()
-                .with_target(false)
-                .with_ansi(std::io::stderr().is_terminal())
-                .without_time()
-                .with_writer(std::io::stderr);
-            let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-        }
-    }
 }

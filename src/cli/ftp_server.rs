@@ -1,6 +1,5 @@
 //! `uplift ftp-server`: the upload server, until SIGTERM or SIGINT.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,6 +7,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
+use crate::log;
 use crate::transfer::ftp_server::{PLACES_FOR_THIS_MACHINE, Server};
 
 /// How long transfers may take to end after a signal; they are only waiting for the disk by then.
@@ -15,7 +15,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal stops it.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
-    install_log();
+    log::install("uplift-ftp");
     let config = &config.ftp_server;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,15 +65,4 @@ fn notify(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("systemd can't be notified: {error}");
     }
-}
-
-fn install_log() {
-    // Only the first one counts; a second caller in the same process keeps the log that is there.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .with_max_level(tracing::Level::INFO)
-        .try_init();
 }
