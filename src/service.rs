@@ -5,15 +5,18 @@ mod ftp_uploads;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::alarm::Alarm;
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
@@ -55,26 +58,39 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 /// Readiness at once, then a status line at each change, and the watchdog's word as long as the engine answers.
 async fn tell_systemd(engine: Engine) {
     let mut watcher = engine.status();
-    let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let mut watchdog = Watchdog::new();
     notify(&[NotifyState::Ready]);
     loop {
         let line = status_line(&watcher.borrow_and_update());
         notify(&[NotifyState::Status(&line)]);
         tokio::select! {
             changed = watcher.changed() => if changed.is_err() { return },
-            () = alive(&engine, period) => notify(&[NotifyState::Watchdog]),
+            () = watchdog.fed_by(&engine) => {}
         }
     }
 }
 
-/// Resolves a period later, once the engine has answered; never without a watchdog.
-async fn alive(engine: &Engine, period: Option<std::time::Duration>) {
-    match period {
-        Some(period) => {
-            tokio::time::sleep(period).await;
-            let _ = engine.history().await;
-        }
-        None => std::future::pending().await,
+/// systemd's watchdog, fed twice as often as it asks for.
+struct Watchdog {
+    period: Option<Duration>,
+    alarm: Alarm,
+    /// Kept while the status changes, however often it does.
+    due: Instant,
+}
+
+impl Watchdog {
+    fn new() -> Self {
+        let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        Self { period, alarm: Alarm::default(), due: Instant::now() + period.unwrap_or_default() }
+    }
+
+    /// Feeds it when that is due, once the engine has answered; without a watchdog it waits for ever.
+    async fn fed_by(&mut self, engine: &Engine) {
+        let Some(period) = self.period else { return std::future::pending().await };
+        self.alarm.until(self.due).await;
+        let _ = engine.history().await;
+        notify(&[NotifyState::Watchdog]);
+        self.due = Instant::now() + period;
     }
 }
 

@@ -262,7 +262,7 @@ impl Actor {
     async fn start(&mut self, id: &UpgradeId) -> Result<(), Failure> {
         self.owned(id)?;
         let program = self.program.clone();
-        let old = blocking(move || program.digest())
+        let old = blocking(move || program.known_digest())
             .await
             .map_err(|error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error));
         let started = match (old, self.restarter.origin().await) {
