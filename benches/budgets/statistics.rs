@@ -1,5 +1,4 @@
-//! Times and what is taken of many: the median, which one slow sync of a busy disk does not move, or the best, which
-//! shows what a computation costs.
+//! Times and what is taken of many: the median, which one slow sync of a busy disk does not move.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +11,9 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The median time of so many runs; each says itself what counts.
-pub(crate) fn median_time(runs: usize, run: impl FnMut() -> Result<Duration>) -> Result<f64> {
-    Ok(median(seconds(runs, run)?))
-}
-
-/// The shortest time of so many runs, in seconds.
-pub(crate) fn best_time(runs: usize, run: impl FnMut() -> Result<Duration>) -> Result<f64> {
-    Ok(seconds(runs, run)?.into_iter().fold(f64::INFINITY, f64::min))
-}
-
-fn seconds(runs: usize, mut run: impl FnMut() -> Result<Duration>) -> Result<Vec<f64>> {
-    (0..runs).map(|_| run().map(|time| time.as_secs_f64())).collect()
+pub(crate) fn median_time(runs: usize, mut run: impl FnMut() -> Result<Duration>) -> Result<f64> {
+    let times: Result<Vec<f64>> = (0..runs).map(|_| run().map(|time| time.as_secs_f64())).collect();
+    Ok(median(times?))
 }
 
 /// How long something took.

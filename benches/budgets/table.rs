@@ -33,7 +33,7 @@ impl Row {
 
     fn judged(what: impl Into<String>, value: f64, relation: &str, bar: f64, unit: &str, passed: bool) -> Self {
         let (what, measured) = (what.into(), format!("{} {unit}", Rounded(value)));
-        Self { what, measured, bar: format!("{relation} {bar} {unit}"), passed: Some(passed) }
+        Self { what, measured, bar: format!("{relation} {} {unit}", Short(bar)), passed: Some(passed) }
     }
 }
 
@@ -48,6 +48,15 @@ impl fmt::Display for Rounded {
             _ => 0,
         };
         write!(f, "{:.decimals$}", self.0)
+    }
+}
+
+/// A bar without needless digits.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", (self.0 * 100.0).round() / 100.0)
     }
 }
 
