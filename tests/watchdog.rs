@@ -12,11 +12,11 @@ use uplift::sim::aircraft::{self, Options, Stage, Via};
 use uplift::sim::line::{Line, LineOptions, Port, PtyLine};
 use uplift::sim::sandbox::Sandbox;
 
-/// The daemon reports twice as often.
-const WATCHDOG: Duration = Duration::from_millis(200);
+/// The daemon reports twice as often: still less often than the status changes.
+const WATCHDOG: Duration = Duration::from_secs(1);
 /// For anything that must come.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Three seconds of the line's time, in which the percentage changes every 30 ms.
+/// Three seconds of the line's time, in which the percentage changes every 200 ms.
 const SIZE: u64 = 225_000;
 
 struct Daemon(Child);
@@ -48,15 +48,15 @@ fn the_watchdog_is_fed_while_a_file_is_received() {
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string()).stderr(Stdio::null());
     let _daemon = Daemon(command.spawn().unwrap());
     let line = Line::new(Port::made(PtyLine::new(device).unwrap()), &LineOptions { baud: Some(921_600), ..LineOptions::default() });
-    let options = Options { via: Via::Dcftp, abort_at: Some(Stage::Finish), ..Options::new(firmware) };
+    let options = Options { via: Via::Dcftp, abort_at: Some(Stage::Check), ..Options::new(firmware) };
     let aircraft = thread::spawn(move || aircraft::run(&options, line, &mut |_| {}));
 
-    while !next_message(&socket).contains("STATUS=receiving 1 %") {}
+    while !next_message(&socket).contains("STATUS=receiving") {}
     let mut fed = 0;
     loop {
         let message = next_message(&socket);
         fed += u32::from(message.contains("WATCHDOG=1"));
-        if message.contains("STATUS=receiving 99 %") {
+        if message.contains("STATUS=") && !message.contains("STATUS=receiving") {
             break;
         }
     }
