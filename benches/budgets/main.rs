@@ -14,6 +14,7 @@ mod statistics;
 mod swap;
 mod table;
 mod upload;
+#[allow(clippy::unwrap_used, reason = "shared with tests, where what can't go on panics")]
 #[path = "../../tests/servers/vsftpd.rs"]
 mod vsftpd;
 

@@ -1,5 +1,6 @@
 //! A payload in a sandbox that runs the shipped binary, and upgrades of it by a simulated aircraft, step by step with their times.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -74,7 +75,7 @@ keep_free = 0
         sandbox.install_by_hand(version(1)?)?;
         if let Some(size) = size {
             let firmware = sandbox.firmware(version(1)?, Some(size))?;
-            std::fs::copy(firmware, sandbox.program())?;
+            std::io::copy(&mut File::open(firmware)?, &mut File::create(sandbox.program())?)?;
         }
         sandbox.configure(&sandbox.restart_line(), &sections)?;
         let line = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;

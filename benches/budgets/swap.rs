@@ -1,6 +1,7 @@
 //! Synced and checked → committed, beside what the disk needs for any durable swap.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -40,7 +41,8 @@ impl Bench {
         let directory = TempDir::with_prefix("uplift-swap-")?;
         let file = directory.path().join("uplift.toml");
         let path = directory.path().join("program");
-        fs::write(&file, format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nallow_same_version = true\n"))?;
+        File::create(&file)?
+            .write_all(format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nallow_same_version = true\n").as_bytes())?;
         Ok(Self { config: Config::load(&file)?, directory })
     }
 
