@@ -16,6 +16,7 @@
 //! | [`machine`] | the upgrade as a pure state machine |
 //! | [`model`] | what is persisted and printed |
 //! | [`journal`] | the only writer of the state file and the history |
+//! | `alarm` | deadlines of an idle daemon, one wake-up each |
 //! | `disk` | the few file-system operations that durability hangs on |
 //! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
 //! | [`package`] | what a firmware file is, and all checks in one order |
@@ -27,6 +28,7 @@
 //! | [`mod@unit`] | what systemd says of a unit |
 //! | [`sim`] | simulated peers: the aircraft with Assistant 2 |
 
+mod alarm;
 pub mod channel;
 pub mod cli;
 pub mod config;

@@ -6,13 +6,16 @@ mod ftp_uploads;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
@@ -71,7 +74,7 @@ fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
 /// Readiness at once, then a status line at each change, and the watchdog's word as long as the engine answers.
 async fn tell_systemd(engine: Engine) {
     let mut watcher = engine.status();
-    let mut period = sd_notify::watchdog_enabled().map(|limit| tokio::time::interval(limit / 2));
+    let mut watchdog = Watchdog::new();
     notify(&[NotifyState::Ready]);
     loop {
         let line = status_line(&watcher.borrow_and_update());
@@ -79,21 +82,34 @@ async fn tell_systemd(engine: Engine) {
         // The watchdog first: a status that changes all the time must not starve it.
         tokio::select! {
             biased;
-            () = due(&mut period) => {
-                if engine.ping().await.is_ok() {
-                    notify(&[NotifyState::Watchdog]);
-                }
-            }
+            () = watchdog.fed_by(&engine) => {}
             changed = watcher.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Resolves each period; never without a watchdog.
-async fn due(period: &mut Option<tokio::time::Interval>) {
-    match period {
-        Some(period) => drop(period.tick().await),
-        None => std::future::pending().await,
+/// systemd's watchdog, fed twice as often as it asks for.
+struct Watchdog {
+    period: Option<Duration>,
+    alarm: Alarm,
+    /// Kept while the status changes, however often it does.
+    due: Instant,
+}
+
+impl Watchdog {
+    fn new() -> Self {
+        let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+        Self { period, alarm: Alarm::default(), due: Instant::now() + period.unwrap_or_default() }
+    }
+
+    /// Feeds it when that is due, once the engine has answered; without a watchdog it waits for ever.
+    async fn fed_by(&mut self, engine: &Engine) {
+        let Some(period) = self.period else { return std::future::pending().await };
+        self.alarm.until(self.due).await;
+        if engine.ping().await.is_ok() {
+            notify(&[NotifyState::Watchdog]);
+        }
+        self.due = Instant::now() + period;
     }
 }
 

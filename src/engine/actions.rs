@@ -202,7 +202,7 @@ impl Actor {
 
 async fn find_old(program: Program, restarter: &Restarter) -> Result<Event, Failure> {
     let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error);
-    let old = blocking(move || program.digest()).await.map_err(unreadable)?;
+    let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
     Ok(Event::Start { old, origin: restarter.origin().await? })
 }
 

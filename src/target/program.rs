@@ -24,9 +24,9 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::fcntl::OFlag;
@@ -56,6 +56,24 @@ pub struct Program {
     path: PathBuf,
     stage: PathBuf,
     disk: Arc<dyn Disk>,
+    last_read: Arc<Mutex<Option<LastRead>>>,
+}
+
+/// What the path was when all of it was read last.
+#[derive(Debug, Clone, Copy)]
+struct LastRead {
+    stamp: Stamp,
+    digest: ProgramDigest,
+}
+
+/// Which file it is, and since when it has not changed: device, inode, size, times of change of content and inode. The
+/// kernel alone sets the last one.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+fn stamp(file: &File) -> io::Result<Stamp> {
+    let metadata = file.metadata()?;
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    Ok((metadata.dev(), metadata.ino(), metadata.size(), modified, (metadata.ctime(), metadata.ctime_nsec())))
 }
 
 /// A swap that is done and durable.
@@ -82,7 +100,7 @@ impl Program {
     /// [`Program::new`] on a disk of the caller's.
     pub(crate) fn on(disk: Arc<dyn Disk>, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { stage: stage::directory_beside(&path), path, disk }
+        Self { stage: stage::directory_beside(&path), path, disk, last_read: Arc::default() }
     }
 
     /// Where the program lies.
@@ -98,7 +116,24 @@ impl Program {
 
     /// The digest of the program at the path; `None` if there is none. Reads all of it.
     pub fn digest(&self) -> io::Result<Option<ProgramDigest>> {
-        digest_at(&self.path)
+        let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
+        // Taken before the content is read: what changes meanwhile has another one.
+        let stamp = stamp(&file)?;
+        let digest = program_digest(file)?;
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastRead { stamp, digest });
+        Ok(Some(digest))
+    }
+
+    /// The same, but a program that has not changed since it was read last is not read again. Good enough to say what is
+    /// about to be replaced; what is to be proved is read.
+    pub fn known_digest(&self) -> io::Result<Option<ProgramDigest>> {
+        let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
+        let stamp = stamp(&file)?;
+        let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        match last_read {
+            Some(last) if last.stamp == stamp => Ok(Some(last.digest)),
+            _ => self.digest(),
+        }
     }
 
     /// Puts the checked file at the path, with owner, mode and extended attributes of the program that is there; durable
@@ -215,8 +250,12 @@ impl Program {
 }
 
 fn digest_at(path: &Path) -> io::Result<Option<ProgramDigest>> {
+    open_if_present(path)?.map(program_digest).transpose()
+}
+
+fn open_if_present(path: &Path) -> io::Result<Option<File>> {
     match File::open(path) {
-        Ok(file) => program_digest(file).map(Some),
+        Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

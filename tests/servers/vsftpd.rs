@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ secure_chroot_dir=/run
 /// A running vsftpd.
 pub(crate) struct Vsftpd {
     address: SocketAddr,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
     stop: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -82,12 +82,18 @@ impl Vsftpd {
                 let _ = child.wait();
             }
         });
-        Self { address, _root: root, stop, acceptor: Some(acceptor) }
+        Self { address, root, stop, acceptor: Some(acceptor) }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The directory that clients see.
+    #[allow(dead_code)] // only benches/budgets looks into it
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.path().join("upgrade")
     }
 }
 

@@ -20,6 +20,7 @@ use self::waiting::Waiting;
 use super::frame::{Frame, FrameCodec, IDLE_LIMIT, Kind};
 use super::guess;
 use super::message::{HOST, PAYLOAD, PRESENCE, aircraft_type, id};
+use crate::alarm::Alarm;
 use crate::config;
 use crate::model::{LinkState, LinkStatus};
 
@@ -34,6 +35,7 @@ pub struct Link {
     device: PathBuf,
     rates: Rates,
     state: State,
+    alarm: Alarm,
     codec: FrameCodec,
     incoming: BytesMut,
     /// No byte came for [`IDLE_LIMIT`]: what is in `incoming` is searched to its end.
@@ -124,6 +126,7 @@ impl Link {
             device: config.device.clone(),
             rates: Rates::new(config.baud),
             state: State::Waiting(Waiting::first(&config.device)),
+            alarm: Alarm::default(),
             codec: FrameCodec::new(),
             incoming: BytesMut::with_capacity(READ_SIZE),
             line_is_idle: false,
@@ -218,7 +221,7 @@ impl Link {
         let due = open.aircraft.due();
         tokio::select! {
             biased;
-            () = sleep_until(due) => self.do_what_is_due(),
+            () = self.alarm.until(due) => self.do_what_is_due(),
             read = open.port.read(&mut self.incoming) => match read {
                 Ok(0) => self.lose("the device is gone"),
                 Ok(_) => {

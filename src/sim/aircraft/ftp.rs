@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(300);
 const BLOCK: usize = 256 << 10;
 /// How long the link is served between two looks at the upload.
-const LINK_TURN: Duration = Duration::from_millis(10);
+const LINK_TURN: Duration = Duration::from_millis(2);
 
 /// Where and as whom to upload.
 #[derive(Debug, Clone)]

@@ -327,3 +327,18 @@ fn whoever_holds_the_lock_is_waited_for_but_not_for_ever() {
     drop(held);
     waiting.join().unwrap().unwrap();
 }
+
+#[test]
+fn the_known_digest_is_that_of_what_lies_there_now() {
+    let payload = Payload::new();
+    assert_eq!(payload.program.known_digest().unwrap(), None);
+    payload.put(OLD);
+    let old = payload.program.known_digest().unwrap();
+    assert_eq!(old, payload.program.digest().unwrap());
+    assert_eq!(payload.program.known_digest().unwrap(), old);
+    payload.install(NEW).unwrap();
+    let new = payload.program.known_digest().unwrap();
+    assert!(new.is_some() && new != old);
+    payload.put(OLD);
+    assert_eq!(payload.program.known_digest().unwrap(), old);
+}

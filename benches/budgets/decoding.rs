@@ -1,39 +1,41 @@
-//! How fast frames are found on one core, in megabytes (10^6 bytes) of line a second. The aim is 300 or more for each stream
-//! without noise.
-//!
-//! Run with `cargo bench --bench frame`.
+//! How fast frames are found on one core, in megabytes (10^6 bytes) of line a second.
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 use uplift::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, LONGEST_PAYLOAD};
 
+use super::statistics::median_time;
+use super::table::Row;
+
 const STREAM: usize = 16 << 20;
-const ROUNDS: usize = 9;
+const RUNS: usize = 9;
 /// What a read from the port hands over at most.
 const READ: usize = 64 << 10;
+const BAR: f64 = 300.0;
 
-fn main() {
-    println!("{:<44}{:>10}{:>12}", "stream", "MB/s", "frames/s");
+pub(crate) fn measure() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
     for payload in [11, 256 + 5, LONGEST_PAYLOAD] {
-        report(&format!("frames with {payload} bytes of payload"), &frames(payload));
+        let speed = speed(&frames(payload)?)?;
+        rows.push(Row::at_least(format!("decoding frames with {payload} bytes of payload"), speed, BAR, "MB/s"));
     }
-    report("noise (random bytes)", &noise());
-    report("frames with 261 bytes, one byte in 1000 bad", &damaged(frames(261)));
+    rows.push(Row::note("decoding noise (random bytes)", speed(&noise())?, "MB/s"));
+    rows.push(Row::note("decoding frames with 261 bytes, one byte in 1000 bad", speed(&damaged(frames(261)?))?, "MB/s"));
+    Ok(rows)
 }
 
-fn frames(payload: usize) -> Vec<u8> {
+fn frames(payload: usize) -> Result<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut stream = BytesMut::new();
     while stream.len() < STREAM {
         let payload: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(payload).collect();
         let frame = Frame::request(Address(0x2A), Address(0x13), random.u16(..), CommandId::new(0, 0x2A), payload);
-        if let Err(error) = FrameCodec::new().encode(frame, &mut stream) {
-            eprintln!("{error}");
-        }
+        FrameCodec::new().encode(frame, &mut stream)?;
     }
-    stream.to_vec()
+    Ok(stream.to_vec())
 }
 
 fn noise() -> Vec<u8> {
@@ -50,26 +52,21 @@ fn damaged(mut stream: Vec<u8>) -> Vec<u8> {
     stream
 }
 
-fn report(name: &str, stream: &[u8]) {
-    let mut runs: Vec<(Duration, usize)> = (0..ROUNDS).map(|_| decode(stream)).collect();
-    runs.sort();
-    let (time, frames) = runs[ROUNDS / 2];
-    let seconds = time.as_secs_f64();
-    println!("{name:<44}{:>10.0}{:>12.0}", stream.len() as f64 / 1e6 / seconds, frames as f64 / seconds);
+fn speed(stream: &[u8]) -> Result<f64> {
+    let seconds = median_time(RUNS, || Ok(decode(stream)))?;
+    Ok(stream.len() as f64 / 1e6 / seconds)
 }
 
 /// Feeds the stream as a port would, into one buffer that is used again and again.
-fn decode(stream: &[u8]) -> (Duration, usize) {
+fn decode(stream: &[u8]) -> Duration {
     let mut codec = FrameCodec::new();
     let mut buffer = BytesMut::with_capacity(2 * READ);
-    let mut frames = 0;
     let start = Instant::now();
     for piece in stream.chunks(READ) {
         buffer.extend_from_slice(piece);
         while let Ok(Some(frame)) = codec.decode(&mut buffer) {
-            frames += 1;
             std::hint::black_box::<Bytes>(frame.payload);
         }
     }
-    (start.elapsed(), frames)
+    start.elapsed()
 }

@@ -1,0 +1,66 @@
+//! The daemon that waits: its start, its size, its memory and what wakes it while it is linked to an aircraft.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use uplift::model::LinkState;
+use uplift::sim::aircraft::{Options, Stage};
+
+use super::payload::{MIB, Payload, shipped};
+use super::process::{pss_kib, wake_ups};
+use super::statistics::{median_time, timed};
+use super::table::Row;
+
+const STARTS: usize = 15;
+/// As in systemd/uplift.service; the daemon reports twice as often.
+const WATCHDOG: Duration = Duration::from_secs(60);
+/// Until what the start needed has gone: the runtime keeps a thread that has nothing to do for ten seconds.
+const SETTLE: Duration = Duration::from_secs(12);
+const WATCH: Duration = Duration::from_secs(30);
+/// Beside the presence push and the watchdog: an aircraft that says nothing for this long is asked, by two routes, and its two answers
+/// come at their own time (`guess::PROBE_AGAIN_AFTER`).
+const ASKED_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) fn measure() -> Result<Vec<Row>> {
+    let size = std::fs::metadata(shipped()?)?.len();
+    let mut rows = vec![
+        Row::at_most("stripped release binary, as shipped", size as f64 / 1e6, 7.0, "MB"),
+        Row::below(format!("started -> ready, median of {STARTS}"), 1e3 * start_time()?, 50.0, "ms"),
+    ];
+    rows.extend(linked()?);
+    Ok(rows)
+}
+
+/// Seconds, with a program of a usual size installed.
+fn start_time() -> Result<f64> {
+    let mut payload = Payload::new(Some(10 * MIB))?;
+    median_time(STARTS, || {
+        let time = timed(|| payload.sandbox.start_daemon())?;
+        payload.sandbox.kill_daemon();
+        Ok(time)
+    })
+}
+
+fn linked() -> Result<Vec<Row>> {
+    let mut payload = Payload::new(None)?;
+    payload.sandbox.set_environment("WATCHDOG_USEC", &WATCHDOG.as_micros().to_string());
+    payload.sandbox.start_daemon()?;
+    let firmware = payload.next_firmware(MIB)?;
+    // It answers probes, asks for the version, and then only listens until it gives up.
+    let pauses = vec![(Stage::Version, SETTLE + WATCH + SETTLE)];
+    let aircraft = payload.aircraft(Options { pauses, abort_at: Some(Stage::Enter), ..Options::new(firmware) }, None);
+    payload.sandbox.wait_for_status(|status| status.link.state == LinkState::Linked)?;
+    thread::sleep(SETTLE);
+    let daemon = payload.sandbox.daemon_pid().context("no daemon runs")?;
+    let (before, began) = (wake_ups(daemon)?, Instant::now());
+    thread::sleep(WATCH);
+    let (wake_ups, seconds) = (wake_ups(daemon)? - before, began.elapsed().as_secs_f64());
+    let memory = pss_kib(daemon)?;
+    drop(aircraft.wait()?);
+    let explained = 1.0 + 2.0 / WATCHDOG.as_secs_f64() + 2.0 / ASKED_EVERY.as_secs_f64();
+    Ok(vec![
+        Row::at_most("PSS of the daemon, idle and linked", memory as f64 / 1024.0, 4.0, "MiB"),
+        Row::at_most("wake-ups, idle and linked: presence, watchdog, probe answers", wake_ups as f64 / seconds, explained, "a second"),
+    ])
+}

@@ -1,0 +1,124 @@
+//! A payload in a sandbox that runs the shipped binary, and upgrades of it by a simulated aircraft, step by step with their times.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use uplift::package::version::Version;
+use uplift::sim::aircraft::{self, Options, Step, Verdict, Via};
+use uplift::sim::line::{Line, LineOptions, Port, PtyLine};
+use uplift::sim::sandbox::{Sandbox, free_address};
+
+pub(crate) const MIB: u64 = 1 << 20;
+/// The fastest rate that is usual.
+pub(crate) const BAUD: u32 = 921_600;
+
+/// The binary as it is shipped, which `benches/run` builds.
+pub(crate) fn shipped() -> Result<PathBuf> {
+    Ok(std::env::var_os("UPLIFT_SHIPPED").context("start this with benches/run, which builds the binary that is measured")?.into())
+}
+
+pub(crate) struct Payload {
+    pub(crate) sandbox: Sandbox,
+    line: PtyLine,
+    installed: u8,
+}
+
+/// An aircraft at work.
+pub(crate) struct Aircraft {
+    thread: JoinHandle<(Verdict, Vec<(Instant, Step)>)>,
+}
+
+/// An upgrade up to its restart, seen from outside.
+pub(crate) struct Upgrade {
+    steps: Vec<(Instant, Step)>,
+    /// When the daemon asked for the restart: everything before it is committed.
+    pub(crate) restart_requested: Instant,
+}
+
+impl Upgrade {
+    /// When the aircraft came to a step for the first time.
+    pub(crate) fn first(&self, wanted: impl Fn(&Step) -> bool) -> Result<Instant> {
+        self.steps.iter().find(|(_, step)| wanted(step)).map(|(at, _)| *at).context("the aircraft did not come to a step")
+    }
+
+    /// Bytes handed over, and when.
+    pub(crate) fn transferred(&self) -> impl DoubleEndedIterator<Item = (Instant, u64)> {
+        self.steps.iter().filter_map(|(at, step)| match step {
+            Step::Transferred { bytes, .. } => Some((*at, *bytes)),
+            _ => None,
+        })
+    }
+}
+
+impl Payload {
+    /// With a program of `size` bytes; nothing runs yet.
+    pub(crate) fn new(size: Option<u64>) -> Result<Self> {
+        let sandbox = Sandbox::new(&shipped()?)?;
+        let ftp = free_address()?;
+        let root = sandbox.root().display().to_string();
+        let sections = format!(
+            r#"
+[link]
+device = "{root}/run/ttyPayload"
+baud = {BAUD}
+[ftp]
+address = "{ftp}"
+[ftp_server]
+listen = "{ftp}"
+home = "{root}/upgrade"
+keep_free = 0
+"#
+        );
+        sandbox.install_by_hand(version(1)?)?;
+        if let Some(size) = size {
+            let firmware = sandbox.firmware(version(1)?, Some(size))?;
+            std::io::copy(&mut File::open(firmware)?, &mut File::create(sandbox.program())?)?;
+        }
+        sandbox.configure(&sandbox.restart_line(), &sections)?;
+        let line = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
+        Ok(Self { sandbox, line, installed: 1 })
+    }
+
+    /// A newer program than any before.
+    pub(crate) fn next_firmware(&mut self, size: u64) -> Result<PathBuf> {
+        self.installed += 1;
+        self.sandbox.firmware(version(self.installed)?, Some(size))
+    }
+
+    /// An aircraft at the other end of the line, which holds a real line's pace if `baud` is given.
+    pub(crate) fn aircraft(&self, options: Options, baud: Option<u32>) -> Aircraft {
+        let line = Line::new(Port::made(self.line.clone()), &LineOptions { baud, ..LineOptions::default() });
+        let thread = thread::spawn(move || {
+            let mut steps = Vec::new();
+            let verdict = aircraft::run(&options, line, &mut |step| steps.push((Instant::now(), step.clone())));
+            (verdict, steps)
+        });
+        Aircraft { thread }
+    }
+
+    /// Upgrades with a file up to the restart, and restarts.
+    pub(crate) fn upgrade(&mut self, firmware: &Path, via: Via, baud: Option<u32>) -> Result<Upgrade> {
+        let aircraft = self.aircraft(Options { via, ..Options::new(firmware) }, baud);
+        let requested = self.sandbox.wait_for_restart_request().map(|()| Instant::now());
+        let restarted = requested.and_then(|at| self.sandbox.reboot().map(|()| at));
+        let (verdict, steps) = aircraft.wait()?;
+        let restart_requested = restarted.with_context(|| format!("the aircraft says: {}", verdict.message))?;
+        ensure!(verdict.is_success(), "the upgrade failed: {}", verdict.message);
+        ensure!(verdict.repeats == 0, "the aircraft had to repeat {} requests: this run measures nothing", verdict.repeats);
+        Ok(Upgrade { steps, restart_requested })
+    }
+}
+
+impl Aircraft {
+    pub(crate) fn wait(self) -> Result<(Verdict, Vec<(Instant, Step)>)> {
+        let Ok(ended) = self.thread.join() else { bail!("the simulated aircraft crashed") };
+        Ok(ended)
+    }
+}
+
+fn version(number: u8) -> Result<Version> {
+    Version::new([number, 0, 0, 0]).context("no such version")
+}

@@ -1,0 +1,85 @@
+//! 64 MiB by FTP until they are installed, against the vendor's way with the same file, in pairs, one after the other.
+//!
+//! Ours is timed in our disfavour: from before the aircraft logs in to the request for the restart, when the new program
+//! is at its path and all that the journal and the directories have to say of it is on the disk. The vendor's way is timed
+//! from the first byte: vsftpd as in the vendor's tutorial, then `cp -f`, `chmod 777` and `sync` as in its sample, but `sync` of
+//! the two files alone, so that what other programs have written does not count.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use suppaftp::FtpStream;
+use suppaftp::types::FileType;
+use uplift::sim::aircraft::{FtpOptions, Step, Via};
+
+use super::payload::{BAUD, MIB, Payload};
+use super::statistics::median;
+use super::table::Row;
+use super::vsftpd::Vsftpd;
+
+const SIZE: u64 = 64 * MIB;
+const PAIRS: usize = 7;
+const BAR: f64 = 0.8;
+
+pub(crate) fn measure() -> Result<Vec<Row>> {
+    let mut payload = Payload::new(None)?;
+    payload.sandbox.start_ftp_server()?;
+    payload.sandbox.start_daemon()?;
+    let vsftpd = Vsftpd::start();
+    let (mut ours, mut vendors, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let firmware = payload.next_firmware(SIZE)?;
+        settle()?;
+        let our = upgrade(&mut payload, &firmware)?.as_secs_f64();
+        settle()?;
+        let vendor = vendors_way(&vsftpd, &firmware)?.as_secs_f64();
+        ours.push(our);
+        vendors.push(vendor);
+        ratios.push(our / vendor);
+    }
+    Ok(vec![
+        Row::note("FTP upload of 64 MiB to restart request", 1e3 * median(ours), "ms"),
+        Row::note("the same by vsftpd, cp -f, chmod, sync", 1e3 * median(vendors), "ms"),
+        Row::at_most(format!("our time of the vendor's way, median of {PAIRS} pairs"), median(ratios), BAR, ""),
+    ])
+}
+
+/// Neither way pays for what was written before it.
+fn settle() -> Result<()> {
+    run(&mut Command::new("sync"))
+}
+
+fn upgrade(payload: &mut Payload, firmware: &Path) -> Result<Duration> {
+    let upgrade = payload.upgrade(firmware, Via::Ftp, Some(BAUD))?;
+    Ok(upgrade.restart_requested - upgrade.first(|step| matches!(step, Step::Entered { .. }))?)
+}
+
+fn vendors_way(vsftpd: &Vsftpd, firmware: &Path) -> Result<Duration> {
+    let name = firmware.file_name().context("a firmware file has a name")?.to_string_lossy();
+    let (uploaded, installed) = (vsftpd.home().join(&*name), vsftpd.home().with_file_name("installed"));
+    let FtpOptions { user, password, .. } = FtpOptions::default();
+    let mut client = FtpStream::connect(vsftpd.address())?;
+    client.login(user, password)?;
+    client.transfer_type(FileType::Binary)?;
+    let mut file = File::open(firmware)?;
+    let start = Instant::now();
+    let mut data = client.put_with_stream(&*name)?;
+    std::io::copy(&mut std::io::BufReader::with_capacity(256 << 10, &mut file), &mut data)?;
+    data.finish()?;
+    run(Command::new("cp").arg("-f").arg(&uploaded).arg(&installed))?;
+    run(Command::new("chmod").arg("777").arg(&installed))?;
+    run(Command::new("sync").arg(&uploaded).arg(&installed))?;
+    let time = start.elapsed();
+    client.quit()?;
+    std::fs::remove_file(uploaded)?;
+    Ok(time)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
