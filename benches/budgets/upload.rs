@@ -3,7 +3,8 @@
 //! Both begin before the host logs in. Ours ends with the request for the restart, when the new program is at its path and all
 //! that the journal and the directories have to say of it is on the disk. The vendor's way is vsftpd as in its tutorial, then
 //! `cp -f`, `chmod 777` as in its sample, and `sync`. Which of the two comes first changes from pair to pair, because what
-//! a disk has just written may slow down what follows.
+//! a disk has just written may slow down what follows. The serial line has no pace here: the simulator holds it by spinning, on
+//! one of the processors that both ways need.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,7 +16,7 @@ use suppaftp::FtpStream;
 use suppaftp::types::FileType;
 use uplift::sim::aircraft::{FtpOptions, Step, Via};
 
-use super::payload::{BAUD, MIB, Payload};
+use super::payload::{MIB, Payload};
 use super::statistics::median;
 use super::table::Row;
 use super::vsftpd::Vsftpd;
@@ -58,7 +59,7 @@ fn settle() -> Result<()> {
 
 fn upgrade(payload: &mut Payload, firmware: &Path) -> Result<Duration> {
     settle()?;
-    let upgrade = payload.upgrade(firmware, Via::Ftp, Some(BAUD))?;
+    let upgrade = payload.upgrade(firmware, Via::Ftp, None)?;
     Ok(upgrade.restart_requested - upgrade.first(|step| matches!(step, Step::Entered { .. }))?)
 }
 
