@@ -25,10 +25,19 @@ const MOST_CONNECTIONS: usize = 16;
 const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor sends for this long is left.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
+/// Its members may ask.
+const GROUP: &str = "uplift";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
 /// Shortest time between two status lines: more than a person can see helps nobody.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library would load its name service
+/// modules for the question, and they stay in memory for ever.
+fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
+    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
+    fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
+}
 
 /// Binds the control socket; one that a dead daemon left is removed.
 pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
@@ -44,7 +53,7 @@ pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path).with_context(|| format!("the control socket {} can't be made", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    let group = nix::unistd::Group::from_name("uplift").ok().flatten().map(|group| group.gid);
+    let group = std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
     if group.is_some() {
         // A daemon without the right to give the socket away still serves its own user.
         let _ = nix::unistd::chown(path, None, group);
@@ -246,4 +255,18 @@ fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged
         }
     }
     receiving.finish(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_by_its_whole_name() {
+        let groups = "root:x:0:\nuplift-ftp:x:7:\nuplift:x:998:me,you\nbroken\nwrong:x:many:\n";
+        assert_eq!(group_id(groups, "uplift").map(nix::unistd::Gid::as_raw), Some(998));
+        for missing in ["uplif", "broken", "wrong", ""] {
+            assert_eq!(group_id(groups, missing), None, "{missing}");
+        }
+    }
 }
