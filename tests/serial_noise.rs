@@ -17,11 +17,7 @@ const SIZE: u64 = 16 << 10;
 
 fn sandbox(baud: &str) -> Sandbox {
     let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    let (ftp, root) = (free_address().unwrap(), sandbox.root().display().to_string());
-    let sections = format!(
-        "[link]\ndevice = \"{root}/run/ttyPayload\"\nbaud = {baud}\n[ftp]\naddress = \"{ftp}\"\n\
-         [ftp_server]\nlisten = \"{ftp}\"\nhome = \"{root}/upgrade\"\nkeep_free = 0\n"
-    );
+    let sections = sandbox.link_sections(&baud, free_address().unwrap());
     sandbox.install_by_hand(Version::new([1, 0, 0, 0]).unwrap()).unwrap();
     sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
     sandbox.start_program().unwrap();

@@ -57,21 +57,7 @@ impl Payload {
     /// With a program of `size` bytes; nothing runs yet.
     pub(crate) fn new(size: Option<u64>) -> Result<Self> {
         let sandbox = Sandbox::new(&shipped()?)?;
-        let ftp = free_address()?;
-        let root = sandbox.root().display().to_string();
-        let sections = format!(
-            r#"
-[link]
-device = "{root}/run/ttyPayload"
-baud = {BAUD}
-[ftp]
-address = "{ftp}"
-[ftp_server]
-listen = "{ftp}"
-home = "{root}/upgrade"
-keep_free = 0
-"#
-        );
+        let sections = sandbox.link_sections(&BAUD, free_address()?);
         sandbox.install_by_hand(version(1)?)?;
         if let Some(size) = size {
             let firmware = sandbox.firmware(version(1)?, Some(size))?;

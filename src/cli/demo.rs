@@ -56,21 +56,7 @@ pub(super) fn run() -> anyhow::Result<()> {
 }
 
 fn set_up(sandbox: &mut Sandbox) -> anyhow::Result<()> {
-    let ftp = free_address()?;
-    let root = sandbox.root().display().to_string();
-    let sections = format!(
-        r#"
-[link]
-device = "{root}/run/ttyPayload"
-baud = {BAUD}
-[ftp]
-address = "{ftp}"
-[ftp_server]
-listen = "{ftp}"
-home = "{root}/upgrade"
-keep_free = 0
-"#
-    );
+    let sections = sandbox.link_sections(&BAUD, free_address()?);
     sandbox.install_by_hand(Version::new([1, 0, 0, 0]).context("a version")?)?;
     sandbox.configure(&sandbox.restart_line(), &sections)?;
     sandbox.start_program()?;

@@ -134,6 +134,25 @@ boot_id = "{root}/run/boot_id"
         Ok(write_file(&self.config(), text.as_bytes())?)
     }
 
+    /// The sections of a payload with a serial line at `run/ttyPayload` and an FTP server of its own. `baud` is what stands in
+    /// the configuration: a rate, or `"auto"` with its quotation marks.
+    pub fn link_sections(&self, baud: &dyn std::fmt::Display, ftp: SocketAddr) -> String {
+        let root = self.root().display();
+        format!(
+            r#"
+[link]
+device = "{root}/run/ttyPayload"
+baud = {baud}
+[ftp]
+address = "{ftp}"
+[ftp_server]
+listen = "{ftp}"
+home = "{root}/upgrade"
+keep_free = 0
+"#
+        )
+    }
+
     /// The line of `[program]` that has a restart told to the sandbox instead of restarting the machine.
     pub fn restart_line(&self) -> String {
         format!("restart = [\"touch\", \"{}\"]", self.restart_request().display())
