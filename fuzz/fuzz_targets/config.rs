@@ -1,4 +1,4 @@
-//! Any text as a configuration: an error always says where, and never more than the text has lines.
+//! Any text as a configuration: an error always says where, and never behind the end of the text.
 #![no_main]
 
 use std::path::Path;
@@ -7,7 +7,12 @@ use libfuzzer_sys::fuzz_target;
 use uplift::config::{Config, ConfigError};
 
 fuzz_target!(|text: &str| {
-    if let Err(ConfigError::Invalid { line, .. }) = Config::parse(text, Path::new("fuzz.toml")) {
-        assert!(line >= 1 && line <= 1 + text.matches('\n').count());
+    match Config::parse(text, Path::new("fuzz.toml")) {
+        Ok(config) => {
+            assert!(config.program.path.is_absolute() && !config.program.product.is_empty());
+            assert!(config.trial.window < config.trial.deadline && config.trial.boots > 0);
+        }
+        Err(ConfigError::Invalid { line, .. }) => assert!(line >= 1 && line <= 1 + text.matches('\n').count()),
+        Err(other) => panic!("a text that is there can be read: {other}"),
     }
 });

@@ -1,5 +1,5 @@
-//! Any bytes, cut anywhere: the frame codec must not panic, must find the same frames however the stream is cut, must find
-//! them again in what it writes, and must leave nothing behind after silence.
+//! Any bytes on the line, cut at the place that the first byte tells: the frame codec must find the same frames however the
+//! stream is cut, must find them again in what it writes, and must leave nothing behind after silence.
 #![no_main]
 
 use bytes::{BufMut, BytesMut};
@@ -7,10 +7,10 @@ use libfuzzer_sys::fuzz_target;
 use tokio_util::codec::{Decoder, Encoder};
 use uplift::channel::psdk::frame::{Frame, FrameCodec};
 
-fuzz_target!(|input: (usize, Vec<u8>)| {
-    let (cut, bytes) = input;
-    let whole = decode(&[&bytes]);
-    let (before, behind) = bytes.split_at(cut.checked_rem(bytes.len() + 1).unwrap_or(0));
+fuzz_target!(|input: &[u8]| {
+    let [cut, bytes @ ..] = input else { return };
+    let whole = decode(&[bytes]);
+    let (before, behind) = bytes.split_at(usize::from(*cut).min(bytes.len()));
     assert_eq!(whole, decode(&[before, behind]));
     let mut written = BytesMut::new();
     for frame in &whole {
