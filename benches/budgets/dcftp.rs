@@ -3,7 +3,7 @@
 //!
 //! The bar is a share of what the line itself lets through: data bytes ÷ (time of request frame + time of answer frame).
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use uplift::sim::aircraft::Via;
 
 use super::payload::{BAUD, MIB, Payload};
@@ -42,6 +42,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 fn speed(payload: &mut Payload) -> Result<f64> {
     let firmware = payload.next_firmware(SIZE)?;
     let upgrade = payload.upgrade(&firmware, Via::Dcftp, Some(BAUD))?;
+    ensure!(upgrade.repeats == 0, "the aircraft had to repeat {} requests: this run measures nothing", upgrade.repeats);
     let (began, first) = upgrade.transferred().next().context("nothing was transferred")?;
     let (ended, last) = upgrade.transferred().next_back().context("nothing was transferred")?;
     Ok((last - first) as f64 / (ended - began).as_secs_f64())

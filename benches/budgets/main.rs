@@ -2,6 +2,7 @@
 //!
 //! Each part returns its rows; nothing here asserts, and no test depends on a time.
 
+mod check;
 mod dcftp;
 mod decoding;
 mod hashing;
@@ -10,6 +11,8 @@ mod memory;
 mod payload;
 mod process;
 mod restart;
+mod rollback;
+mod sealed;
 mod statistics;
 mod swap;
 mod table;
@@ -27,12 +30,15 @@ use self::table::{Row, Table};
 /// A part, by the name that the command line has for it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 11] = [
     ("decoding", decoding::measure),
     ("hashing", hashing::measure),
+    ("sealed", sealed::measure),
+    ("check", check::measure),
     ("swap", swap::measure),
     ("idle", idle::measure),
     ("restart", restart::measure),
+    ("rollback", rollback::measure),
     ("upload", upload::measure),
     ("dcftp", dcftp::measure),
     ("memory", memory::measure),

@@ -9,6 +9,11 @@ pub(crate) fn pss_kib(pid: u32) -> Result<u64> {
     field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:")
 }
 
+/// The most memory that it ever had resident, in KiB.
+pub(crate) fn peak_resident_kib(pid: u32) -> Result<u64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
+}
+
 /// How often its threads went to sleep, and so were woken. A thread that was merely interrupted by others is not counted.
 pub(crate) fn wake_ups(pid: u32) -> Result<u64> {
     let mut sum = 0;
