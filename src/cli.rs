@@ -2,12 +2,18 @@
 
 mod check;
 mod config_check;
+mod confirm;
 mod daemon;
 #[cfg(feature = "sim")]
 mod demo;
+mod follow;
 mod ftp_server;
 mod history;
 mod install;
+mod keygen;
+mod output;
+mod pack;
+mod rollback;
 mod status;
 mod view;
 
@@ -61,15 +67,38 @@ pub enum Command {
     /// Upgrade to a firmware file, and follow it to its end.
     ///
     /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may restart the machine.
-    #[command(after_help = "Example:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin")]
+    #[command(
+        after_help = "Examples:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n  uplift install --force PSDK_APPALIAS_V01.00.00.00.bin"
+    )]
     Install {
         /// The firmware file.
         file: PathBuf,
+        /// Let in a lower version, the same one, or a program that was rolled back here.
+        #[arg(long)]
+        force: bool,
         /// Print the report as JSON, and no progress.
         #[arg(long)]
         json: bool,
     },
-    /// Explain a firmware file, and what would happen to it here.
+    /// Say that the program on trial works.
+    ///
+    /// A trial waits for this where the configuration says `confirm = "explicit"`; without it the old program comes back.
+    #[command(after_help = "Example:\n  uplift confirm")]
+    Confirm,
+    /// Put the program back that was there before.
+    ///
+    /// While a new program is on trial, that ends the trial. Otherwise the program before the last upgrade comes back, with a
+    /// restart. The program that goes is refused from then on, unless it is forced.
+    #[command(after_help = "Examples:\n  uplift rollback\n  uplift rollback --yes --json")]
+    Rollback {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Print the report as JSON, and no progress.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain a firmware file, its seal, and what would happen to it here.
     ///
     /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
@@ -80,6 +109,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Seal a program: append a manifest and a signature to it, as PRODUCT_VERSION.bin.
+    ///
+    /// The result still runs. A seal tells product, version, machine, size and SHA-256, and who says so; the payload checks it
+    /// against the keys of its configuration. Signing can be done elsewhere, with minisign's own tool.
+    #[command(after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n\n\
+        With a key that is kept elsewhere:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --manifest-only --public release.pub\n  \
+        minisign -S -s release.key -m SENSOR_V02.01.00.03.manifest\n  \
+        uplift pack ./sensor --attach SENSOR_V02.01.00.03.manifest.minisig --public release.pub")]
+    Pack(Box<pack::PackArguments>),
+    /// Make a pair of keys for `uplift pack`; minisign's own tool can use them too.
+    #[command(after_help = "Example:\n  uplift keygen --out release")]
+    Keygen(keygen::KeygenArguments),
     /// Look at the configuration.
     #[command(subcommand, after_help = "Example:\n  uplift config check")]
     Config(ConfigCommand),
@@ -89,7 +130,7 @@ pub enum Command {
     /// Show two upgrades by a simulated aircraft, in a sandbox.
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft upgrades it over FTP, then over
-    /// DCFTP. Needs no root, no hardware and no network, and takes some ten seconds.
+    /// DCFTP, with sealed files. Needs no root, no hardware and no network, and takes some ten seconds.
     #[cfg(feature = "sim")]
     #[command(after_help = "Example:\n  uplift demo")]
     Demo,
@@ -138,10 +179,10 @@ pub fn run() -> ExitCode {
 }
 
 /// The exit code of an error, and what a person can do about it.
-fn classify(error: &anyhow::Error) -> (u8, Option<&'static str>) {
+fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         let code = if failure.kind == FailureKind::Busy { exit::BUSY } else { exit::FAILED };
-        return (code, Some(failure.kind.hint()));
+        return (code, Some(failure.hint()));
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
         return (exit::FAILED, Some(error.hint()));
@@ -172,11 +213,15 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Daemon => daemon::run(load()?),
         Command::Status { json, watch } => status::run(&load()?, *json, *watch),
         Command::History { json } => history::run(&load()?, *json),
-        Command::Install { file, json } => install::run(&load()?, file, *json),
+        Command::Install { file, force, json } => install::run(&load()?, file, *force, *json),
+        Command::Confirm => confirm::run(&load()?),
+        Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         #[cfg(feature = "sim")]
         Command::Demo => demo::run(),
         Command::Check { file, json } => check::run(&load()?, file, *json),
+        Command::Pack(arguments) => pack::run(arguments),
+        Command::Keygen(arguments) => keygen::run(arguments),
         Command::FtpServer => ftp_server::run(&load()?),
     }
 }

@@ -4,6 +4,10 @@
 //! are errors, so that a misspelt one is never silently a default. Nothing here looks at the machine: whether a device
 //! exists or a unit is known is for whoever uses the value.
 
+mod package;
+mod program;
+mod trial;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,10 +16,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::package::version::Version;
+use package::Mistake;
+pub use package::{Package, SealRule, TrustedKey};
+pub use program::{Program, Restart};
+pub use trial::{Confirm, Trial};
 
 /// Where the configuration lies unless `--config` names another file.
 pub const DEFAULT_PATH: &str = "/etc/uplift/uplift.toml";
+
+/// The packaged timer of `uplift-rescue`.
+pub const RESCUE_TIMER: &str = "uplift-rescue.timer";
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,145 +52,9 @@ pub struct Config {
     pub paths: Paths,
 }
 
-/// Section `[program]`: what is upgraded.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "ProgramFields")]
-pub struct Program {
-    /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
-    pub product: String,
-    /// Other product names that are accepted.
-    pub aliases: BTreeSet<String>,
-    /// The program's path. Default: `/usr/local/bin/` and `name`.
-    pub path: PathBuf,
-    /// The program's systemd unit; evidence of the running program needs it.
-    pub unit: Option<String>,
-    /// How the new program comes to run.
-    pub restart: Restart,
-    /// How long a restart may take to begin before it counts as failed.
-    pub restart_deadline: Duration,
-    /// Version of a program that was installed by hand; a version that `uplift` installed itself is remembered.
-    pub version: Option<Version>,
-    /// Arguments with which the program prints its version, such as `["--version"]`.
-    pub version_command: Option<Vec<String>>,
-}
-
-/// How the new program comes to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Restart {
-    /// `systemctl --no-block reboot`.
-    Reboot,
-    /// `systemctl restart` of the program's unit.
-    Unit(String),
-    /// A program and its arguments, spawned directly.
-    Command(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProgramFields {
-    name: Option<String>,
-    product: String,
-    #[serde(default)]
-    aliases: BTreeSet<String>,
-    path: Option<PathBuf>,
-    unit: Option<String>,
-    #[serde(default)]
-    restart: RestartField,
-    #[serde(default = "default_restart_deadline", deserialize_with = "duration")]
-    restart_deadline: Duration,
-    version: Option<Version>,
-    version_command: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(untagged, expecting = "expected \"reboot\", \"unit\", or a command as a list of strings")]
-enum RestartField {
-    #[default]
-    Unset,
-    Word(RestartWord),
-    Command(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RestartWord {
-    Reboot,
-    Unit,
-}
-
 /// The longest that a restart and its trial may take together: the payload link announces it in one byte of seconds
 /// (docs/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
-
-fn default_restart_deadline() -> Duration {
-    Duration::from_secs(60)
-}
-
-impl TryFrom<ProgramFields> for Program {
-    type Error = String;
-
-    fn try_from(fields: ProgramFields) -> Result<Self, String> {
-        let path = match (fields.path, fields.name) {
-            (Some(path), _) if !path.is_absolute() => return Err(format!("`path` must be absolute, not \"{}\"", path.display())),
-            (Some(path), None) => path,
-            (None, Some(name)) if is_plain_name(&name) => Path::new("/usr/local/bin").join(name),
-            (None, Some(name)) => return Err(format!("`name` must be a file name, not \"{name}\"; use `path` for another directory")),
-            (Some(_), Some(_)) => return Err("give `name` or `path`, not both".into()),
-            (None, None) => return Err("give the program's `name` (in /usr/local/bin) or its `path`".into()),
-        };
-        let restart = match (fields.restart, &fields.unit) {
-            (RestartField::Unset | RestartField::Word(RestartWord::Reboot), _) => Restart::Reboot,
-            (RestartField::Word(RestartWord::Unit), Some(unit)) => Restart::Unit(unit.clone()),
-            (RestartField::Word(RestartWord::Unit), None) => return Err("`restart = \"unit\"` needs `unit`, the program's unit".into()),
-            (RestartField::Command(command), _) if command.is_empty() => {
-                return Err("`restart` as a command needs at least the program".into());
-            }
-            (RestartField::Command(command), _) => Restart::Command(command),
-        };
-        if fields.product.is_empty() || !fields.aliases.iter().all(|alias| !alias.is_empty()) {
-            return Err("`product` and `aliases` must not be empty names".into());
-        }
-        Ok(Self {
-            product: fields.product,
-            aliases: fields.aliases,
-            path,
-            unit: fields.unit,
-            restart,
-            restart_deadline: fields.restart_deadline,
-            version: fields.version,
-            version_command: fields.version_command,
-        })
-    }
-}
-
-fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
-}
-
-impl Program {
-    /// Whether a file with this product name is for this payload.
-    pub fn accepts_product(&self, product: &str) -> bool {
-        self.product == product || self.aliases.contains(product)
-    }
-}
-
-/// Section `[package]`: what a firmware file may be.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Package {
-    /// Largest file, in bytes or with a unit ("512MiB").
-    pub max_size: Size,
-    /// Lets the version that runs be installed again.
-    pub allow_same_version: bool,
-    /// Lets an ELF file in whose completeness its own headers can't prove: no section table, or data behind the end.
-    pub allow_unproven_end: bool,
-}
-
-impl Default for Package {
-    fn default() -> Self {
-        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false }
-    }
-}
 
 /// Section `[link]`: the payload link.
 #[derive(Debug, Clone, Deserialize)]
@@ -325,22 +199,7 @@ impl Default for FtpServer {
     }
 }
 
-/// Section `[trial]`: deadlines of the evidence after a restart.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Trial {
-    /// How long the unit may take to become active with the new program.
-    #[serde(deserialize_with = "duration")]
-    pub deadline: Duration,
-}
-
-impl Default for Trial {
-    fn default() -> Self {
-        Self { deadline: Duration::from_secs(120) }
-    }
-}
-
-/// Section `[paths]`: where the daemon keeps its own files.
+/// Section `[paths]`: where the daemon keeps its own files, and what watches over them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Paths {
@@ -350,6 +209,9 @@ pub struct Paths {
     pub control: PathBuf,
     /// Where the kernel tells the boot id; another file stands for it in a sandbox.
     pub boot_id: PathBuf,
+    /// The timer of the `uplift-rescue` that serves `state`, started at each swap; `""` is none.
+    #[serde(deserialize_with = "timer")]
+    pub rescue_timer: Option<String>,
 }
 
 impl Default for Paths {
@@ -358,6 +220,7 @@ impl Default for Paths {
             state: "/var/lib/uplift".into(),
             control: "/run/uplift/control.sock".into(),
             boot_id: "/proc/sys/kernel/random/boot_id".into(),
+            rescue_timer: Some(RESCUE_TIMER.into()),
         }
     }
 }
@@ -419,6 +282,15 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn timer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "" => Ok(None),
+        name if name.ends_with(".timer") => Ok(Some(text)),
+        name => Err(D::Error::custom(format!("\"{name}\" is not a timer: expected a name such as \"{RESCUE_TIMER}\", or \"\""))),
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -483,6 +355,10 @@ impl Config {
             invalid(error.inner(), field)
         })?;
         config.check_deadlines(text, path)?;
+        config.package.check_keys().map_err(|Mistake { begin, field, explanation }| {
+            let line = 1 + text.lines().position(|line| line.trim_start().starts_with(begin)).unwrap_or_default();
+            ConfigError::Invalid { path: path.to_owned(), line, field, explanation }
+        })?;
         Ok(config)
     }
 
@@ -527,7 +403,7 @@ mod tests {
         let shipped = include_str!("../config/uplift.toml");
         let is_field =
             |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let without_default = ["path", "unit", "version", "version_command", "password_file"];
+        let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command"];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
@@ -541,7 +417,7 @@ mod tests {
             let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
             let known = error.rsplit("expected ").next().unwrap().split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
             assert!(!known.is_empty(), "{error}");
-            let start = shipped.find(&format!("[{section}]")).unwrap();
+            let start = shipped.find(&format!("\n[{section}]\n")).unwrap();
             let end = shipped[start + 1..].find("\n[").map_or(shipped.len(), |end| start + 1 + end);
             for field in known {
                 assert!(shipped[start..end].contains(&format!("{field} = ")), "[{section}] {field} is not listed");
@@ -580,6 +456,18 @@ mod tests {
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
             assert!(parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_timer_is_named_as_one_or_there_is_none() {
+        let timer = |text: &str| {
+            let config = parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}"));
+            config.map(|config| config.paths.rescue_timer)
+        };
+        assert_eq!(timer("").unwrap().as_deref(), Some(RESCUE_TIMER));
+        assert_eq!(timer("[paths]\nrescue_timer = \"\"").unwrap(), None);
+        let error = timer("[paths]\nrescue_timer = \"uplift-rescue\"").unwrap_err();
+        assert!(error.contains("field paths.rescue_timer") && error.contains(RESCUE_TIMER), "{error}");
     }
 
     #[test]

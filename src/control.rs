@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Report, Status};
 
-/// Longest line in either direction; a longer one ends the connection.
-pub const LONGEST_LINE: usize = 1 << 20;
+/// Longest answer: a whole history, with the last words of each program that failed. A longer one ends the connection.
+pub const LONGEST_LINE: usize = 4 << 20;
 
 /// What a client asks; one a line. A connection may ask one thing after the other.
 ///
@@ -24,7 +24,9 @@ pub const LONGEST_LINE: usize = 1 << 20;
 /// | `status` | – | one `status` |
 /// | `watch` | – | a `status` now and after each change, until the client closes |
 /// | `history` | – | one `history` |
-/// | `install` | `file_name`, `size` | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
+/// | `install` | `file_name`, `size`, `force` (optional) | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
+/// | `confirm` | – | `confirmed` |
+/// | `rollback` | – | a `status` now and at each change, and `report` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 // Braces without fields: serde lets any field pass for a unit variant.
@@ -41,7 +43,14 @@ pub enum ControlRequest {
         file_name: String,
         /// Its size in bytes.
         size: u64,
+        /// Lets in a lower version, the same one, and a program that failed here before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
+    /// Says that the program on trial works.
+    Confirm {},
+    /// Ends the trial that runs, or else puts the program back that was there before the last upgrade.
+    Rollback {},
 }
 
 /// What the daemon answers; one a line.
@@ -61,6 +70,8 @@ pub enum ControlAnswer {
     },
     /// The request to install was accepted; send the bytes now.
     Send,
+    /// The confirmation is written down.
+    Confirmed,
     /// The upgrade ended.
     Report {
         /// How.

@@ -2,7 +2,7 @@
 //!
 //! The stage, the target and the journal change files only through a [`Disk`], so that a test can make any single
 //! operation fail, or write them all down and ask what a power cut between two of them leaves. An [`Operation`] is data
-//! for the same reason. Reading needs no door. The room must not know what the files are for.
+//! for the same reason. Reading needs no door, only a limit. The room must not know what the files are for.
 //!
 //! Blocking, on purpose: what must survive never goes through `tokio::fs` (design section 7).
 
@@ -10,11 +10,14 @@
 pub(crate) mod faulty;
 #[cfg(test)]
 pub(crate) mod mounted;
+#[cfg(test)]
+#[cfg(feature = "sim")]
+pub(crate) mod recording;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -130,6 +133,17 @@ pub(crate) fn remove_if_present(disk: &dyn Disk, path: &Path) -> io::Result<()> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// Reads a small file, if there is one; a damaged one must not fill the memory.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(io::Error::other("the file is too large")) } else { Ok(Some(bytes)) }
 }
 
 /// Writes a small file so that its name always stands for the old or the new content, complete, and the new content is

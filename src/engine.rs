@@ -6,6 +6,7 @@
 mod actions;
 mod actor;
 mod blocking;
+mod by_hand;
 mod news;
 
 pub use actor::Actor;
@@ -35,6 +36,10 @@ pub enum Command {
     Start(UpgradeId, Answer<()>),
     /// [`Engine::abandon`]
     Abandon(UpgradeId, Failure, Answer<()>),
+    /// [`Engine::confirm`]
+    Confirm(String, Answer<()>),
+    /// [`Engine::roll_back`]
+    RollBack(Request, Answer<UpgradeId>),
     /// [`Engine::acknowledge`]
     Acknowledge(Channel, Answer<()>),
     /// [`Engine::ping`]
@@ -95,6 +100,17 @@ impl Engine {
     /// Gives up an upgrade that is not yet being installed: concluded with this failure, the staging area emptied.
     pub async fn abandon(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.ask(|answer| Command::Abandon(id.clone(), failure, answer)).await
+    }
+
+    /// A person says that the program on trial works; written down before the answer. A failure when nothing waits for it.
+    pub async fn confirm(&self, by: String) -> Result<(), Failure> {
+        self.ask(|answer| Command::Confirm(by, answer)).await
+    }
+
+    /// Ends the trial that runs, or else puts the program back that was there before the last upgrade. The answer is the
+    /// upgrade that is rolled back, or the way back's own name; how it goes on is in the status.
+    pub async fn roll_back(&self, request: Request) -> Result<UpgradeId, Failure> {
+        self.ask(|answer| Command::RollBack(request, answer)).await
     }
 
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.

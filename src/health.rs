@@ -1,85 +1,268 @@
 //! The trial after a restart: what is seen of the new program, never what was planned.
 //!
-//! With a unit named: it is active, and its main process runs the installed digest (the same invocation before and after
-//! the process was hashed). Without one: the digest at the path, and the report says that nothing is known of the process.
+//! With a unit named: it is active, its main process runs the installed digest, and it has not restarted for the window.
+//! Without one: the digest at the path, and the report says that nothing is known of the process. Then the health command
+//! succeeds, the unit is looked at once more, and where that is asked for, a person has confirmed.
+//!
+//! Knows what systemd says and what the terms are; nothing of peers, journal or what follows from a verdict.
 
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::model::{Evidence, Failure, FailureKind, RunningEvidence};
+use crate::command::{self, Network};
+use crate::config::Confirm;
+use crate::host;
+use crate::machine::Terms;
+use crate::model::{Evidence, Failure, FailureKind, RunningEvidence, TrialWait, Verdict};
 use crate::package::digest::{ProgramDigest, program_digest};
-use crate::target::program::Program;
-use crate::unit;
+use crate::target::program::{Program, Stamp, stamp};
+use crate::unit::{self, Since, Unit};
+
+use window::Window;
 
 /// Between two looks at the unit: systemd tells of a start by no event that a plain program could wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two runs of a health command that failed.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long one run of it may take.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The trial of one new program.
-#[derive(Debug, Clone)]
+/// Who is told what the trial waits for.
+pub type Observer = Box<dyn Fn(TrialWait) + Send + Sync>;
+
+/// The trial of one new program, in one boot.
 pub struct Trial {
-    /// What was installed.
-    pub expected: ProgramDigest,
-    /// Where it was installed.
-    pub program: Program,
-    /// The program's unit, where one is named.
-    pub unit: Option<String>,
-    /// How long the unit may take to become active with the new program.
-    pub deadline: Duration,
+    expected: ProgramDigest,
+    program: Program,
+    terms: Terms,
+    confirmed: watch::Receiver<bool>,
+    observer: Observer,
+    window: Window,
+    /// The file that was hashed last, as a process's executable: a large one takes seconds to read.
+    hashed: Option<(Stamp, ProgramDigest)>,
+    health: Health,
+}
+
+/// How the health command has done since the unit's last start.
+#[derive(Debug, Clone)]
+enum Health {
+    /// To be run, at once or after a failure.
+    Due {
+        at: Instant,
+        why: Option<String>,
+    },
+    Succeeded,
+}
+
+impl Health {
+    fn due() -> Self {
+        Self::Due { at: Instant::now(), why: None }
+    }
+}
+
+impl std::fmt::Debug for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial").field("expected", &self.expected).field("terms", &self.terms).finish_non_exhaustive()
+    }
 }
 
 impl Trial {
-    /// Gathers the evidence; a failure says what is missing in it when the deadline has passed.
-    pub async fn run(self) -> Result<Evidence, Failure> {
-        self.check_path().await?;
-        let running = match &self.unit {
-            None => RunningEvidence::NoUnit,
-            Some(unit) => {
-                self.wait_for(unit).await?;
-                RunningEvidence::Verified
-            }
-        };
-        Ok(Evidence { restarted: true, digest_at_path: true, running })
+    /// A trial of what was installed (`expected`) at the program's path. `confirmed` becomes true when a person says so.
+    pub fn new(expected: ProgramDigest, program: Program, terms: Terms, confirmed: watch::Receiver<bool>, observer: Observer) -> Self {
+        Self { expected, program, terms, confirmed, observer, window: Window::default(), hashed: None, health: Health::due() }
     }
 
-    async fn check_path(&self) -> Result<(), Failure> {
+    /// Gathers the evidence until the deadline; a verdict says what is missing in it, or what ended the trial before.
+    pub async fn run(mut self) -> Result<Evidence, Verdict> {
+        match self.watch().await {
+            Ok(evidence) => Ok(evidence),
+            Err(failure) => {
+                // Where somebody else replaced it, what was seen proves nothing about the program on trial.
+                let failure = self.check_path(Program::known_digest).await.err().unwrap_or(failure);
+                let program_log = match &self.terms.unit {
+                    Some(unit) => unit::last_lines(unit, Since::ThisBoot).await,
+                    None => Vec::new(),
+                };
+                Err(Verdict { failure, program_log })
+            }
+        }
+    }
+
+    async fn watch(&mut self) -> Result<Evidence, Failure> {
+        let end = Instant::now() + self.terms.deadline;
+        self.check_path(Program::digest).await?;
+        loop {
+            let wait = match self.look().await? {
+                Some(wait) => wait,
+                None => match self.check_health(end).await {
+                    Checked::Now => continue, // the unit is looked at once more
+                    Checked::Before if self.is_confirmed() => return Ok(self.evidence()),
+                    Checked::Before => TrialWait::Confirmation {},
+                    Checked::Waits(wait) => wait,
+                },
+            };
+            if Instant::now() >= end {
+                return Err(self.too_late(wait));
+            }
+            (self.observer)(wait);
+            self.pause(end).await;
+        }
+    }
+
+    async fn check_path(&self, read: fn(&Program) -> io::Result<Option<ProgramDigest>>) -> Result<(), Failure> {
         let program = self.program.clone();
-        let at_path = blocking(move || program.digest())
+        let at_path = blocking(move || read(&program))
             .await
             .map_err(|error| Failure::new(FailureKind::Unhealthy, "the program can't be read after the restart").because(error))?;
         if at_path == Some(self.expected) {
             return Ok(());
         }
-        Err(Failure::new(FailureKind::Unhealthy, "the program at the path is not the one that was installed"))
+        Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the one that was installed"))
     }
 
-    async fn wait_for(&self, unit: &str) -> Result<(), Failure> {
-        let end = Instant::now() + self.deadline;
-        loop {
-            let Err(reason) = self.look_at(unit).await else { return Ok(()) };
-            if Instant::now() >= end {
-                let sentence = format!("{unit} does not run the new program {} s after the restart", self.deadline.as_secs());
-                return Err(Failure { causes: vec![reason], ..Failure::new(FailureKind::Unhealthy, sentence) });
-            }
-            sleep(LOOK_INTERVAL).await;
-        }
-    }
-
-    async fn look_at(&self, unit: &str) -> Result<(), String> {
-        let before = unit::show(unit).await.map_err(|error| error.to_string())?;
-        let Some(pid) = before.main_pid.filter(|_| before.active_state == "active") else {
-            return Err(format!("the unit is {}", before.active_state));
+    /// Looks at the unit: what it waits for, or nothing when it has been stable for the window. Without a unit there is
+    /// nothing to look at. A unit that systemd has given up is a failure at once.
+    async fn look(&mut self) -> Result<Option<TrialWait>, Failure> {
+        let Some(name) = self.terms.unit.clone() else { return Ok(None) };
+        let unit = match unit::show(&name).await {
+            Ok(unit) => unit,
+            Err(error) => return Ok(Some(TrialWait::Unit { why: error.to_string() })),
         };
-        let running = blocking(move || program_digest(std::fs::File::open(format!("/proc/{pid}/exe"))?))
-            .await
-            .map_err(|error| format!("process {pid} can't be read: {error}"))?;
-        if running != self.expected {
-            return Err(format!("process {pid} runs another program ({running})"));
+        self.window.count(&unit);
+        if unit.active_state == "failed" {
+            return Err(Failure::new(FailureKind::Unhealthy, format!("{name} has failed{}", self.after_restarts())));
         }
-        let after = unit::show(unit).await.map_err(|error| error.to_string())?;
-        if after == before { Ok(()) } else { Err("the unit restarted".into()) }
+        if let Err(why) = self.check_process(&name, &unit).await {
+            return Ok(Some(TrialWait::Unit { why }));
+        }
+        if self.window.begins_with(&unit, Instant::now()) {
+            self.health = Health::due();
+        }
+        let stable = self.window.stable(Instant::now());
+        let wait = || TrialWait::Window { stable: stable.as_secs(), window: self.terms.window.as_secs() };
+        Ok((stable < self.terms.window).then(wait))
     }
+
+    async fn check_process(&mut self, name: &str, unit: &Unit) -> Result<(), String> {
+        let Some(pid) = unit.main_pid.filter(|_| unit.active_state == "active") else {
+            let without = if unit.active_state == "active" { " without a main process" } else { "" };
+            return Err(format!("it is {}{without}", unit.active_state));
+        };
+        let exe = host::executable(pid);
+        let unreadable = |error| format!("process {pid} can't be read: {error}");
+        let found = std::fs::metadata(&exe).map(|metadata| stamp(&metadata)).map_err(unreadable)?;
+        let digest = match self.hashed {
+            Some((stamp, digest)) if stamp == found => digest,
+            _ => {
+                let digest = blocking(move || program_digest(std::fs::File::open(exe)?)).await.map_err(unreadable)?;
+                let after = unit::show(name).await.map_err(|error| error.to_string())?;
+                if after != *unit {
+                    return Err("it restarts".into());
+                }
+                self.hashed = Some((found, digest));
+                digest
+            }
+        };
+        if digest == self.expected { Ok(()) } else { Err(format!("process {pid} runs another program ({digest})")) }
+    }
+
+    /// Runs the health command if it is due.
+    async fn check_health(&mut self, end: Instant) -> Checked {
+        let Some((program, arguments)) = self.terms.health_command.as_deref().and_then(<[String]>::split_first) else {
+            return Checked::Before;
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        match &self.health {
+            Health::Succeeded => return Checked::Before,
+            // A last run without the time to end would only hide why the others failed.
+            Health::Due { at, why } if Instant::now() < *at || (why.is_some() && left < HEALTH_INTERVAL) => {
+                return Checked::Waits(TrialWait::HealthCommand { why: why.clone() });
+            }
+            Health::Due { why, .. } => (self.observer)(TrialWait::HealthCommand { why: why.clone() }),
+        }
+        let (program, arguments) = (program.clone(), arguments.to_vec());
+        let deadline = HEALTH_DEADLINE.min(left);
+        let run = move || command::run(OsStr::new(&program), &arguments, Network::Machine, deadline).map_err(io::Error::other);
+        match blocking(run).await {
+            Ok(_) => {
+                self.health = Health::Succeeded;
+                Checked::Now
+            }
+            Err(error) => {
+                let why = Some(error.to_string());
+                self.health = Health::Due { at: Instant::now() + HEALTH_INTERVAL, why: why.clone() };
+                Checked::Waits(TrialWait::HealthCommand { why })
+            }
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.terms.confirm == Confirm::Auto || *self.confirmed.borrow()
+    }
+
+    fn evidence(&self) -> Evidence {
+        Evidence {
+            restarted: true,
+            digest_at_path: true,
+            running: if self.terms.unit.is_some() { RunningEvidence::Verified } else { RunningEvidence::NoUnit },
+            restarts: self.window.restarts(),
+            // The machine knows the boots, and who confirmed.
+            boots: 0,
+            health_command: self.terms.health_command.clone(),
+            confirmed_by: None,
+        }
+    }
+
+    /// Until the next look; a confirmation is seen at once.
+    async fn pause(&mut self, end: Instant) {
+        let was_confirmed = *self.confirmed.borrow();
+        tokio::select! {
+            () = sleep(LOOK_INTERVAL) => {}
+            () = sleep_until(end) => {}
+            Ok(_) = self.confirmed.wait_for(|confirmed| *confirmed), if !was_confirmed => {}
+        }
+    }
+
+    fn too_late(&self, wait: TrialWait) -> Failure {
+        let deadline = humantime::format_duration(self.terms.deadline);
+        let unit = self.terms.unit.as_deref().unwrap_or_default();
+        let restarts = self.after_restarts();
+        let (sentence, cause) = match wait {
+            TrialWait::Unit { why } => (format!("{unit} does not run the new program {deadline} after the restart{restarts}"), Some(why)),
+            TrialWait::Window { .. } => {
+                let window = humantime::format_duration(self.terms.window);
+                (format!("{unit} was not stable for {window} within {deadline}{restarts}"), None)
+            }
+            TrialWait::HealthCommand { why } => (format!("the health command did not succeed within {deadline}"), why),
+            TrialWait::Confirmation {} => (format!("nobody confirmed within {deadline} that the new program works"), None),
+        };
+        Failure { causes: cause.into_iter().collect(), ..Failure::new(FailureKind::Unhealthy, sentence) }
+    }
+
+    fn after_restarts(&self) -> String {
+        match self.window.restarts() {
+            0 => String::new(),
+            1 => ", after 1 restart".into(),
+            restarts => format!(", after {restarts} restarts"),
+        }
+    }
+}
+
+/// What is known of the program's health.
+enum Checked {
+    /// It was found just now.
+    Now,
+    /// It is known, or nobody asks for it.
+    Before,
+    Waits(TrialWait),
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -17,12 +17,16 @@
 //! | [`model`] | what is persisted and printed |
 //! | [`journal`] | the only writer of the state file and the history |
 //! | `alarm` | deadlines of an idle daemon, one wake-up each |
+//! | `command` | runs a program of the user's, bounded and unprivileged |
 //! | `disk` | the few file-system operations that durability hangs on |
+//! | `crash_states` | for tests alone: every state that a power cut can leave, proved |
 //! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
 //! | [`package`] | what a firmware file is, and all checks in one order |
 //! | [`target`] | what an upgrade replaces: the program at its path |
 //! | [`health`] | evidence after a restart |
+//! | [`rescue`] | the second, independent deadline: `uplift-rescue` |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
+//! | `host` | the machine: runs `systemctl` and the like, shows processes |
 //! | `log` | where the words of daemon and FTP server go |
 //! | `places` | a limited number of peers at a time |
 //! | [`mod@unit`] | what systemd says of a unit |
@@ -31,17 +35,23 @@
 mod alarm;
 pub mod channel;
 pub mod cli;
+mod command;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+#[cfg(feature = "sim")] // the tiny programs come from there
+mod crash_states;
 mod disk;
 pub mod engine;
 pub mod health;
+mod host;
 pub mod journal;
 mod log;
 pub mod machine;
 pub mod model;
 pub mod package;
 mod places;
+pub mod rescue;
 pub mod restart;
 pub mod service;
 #[cfg(feature = "sim")]

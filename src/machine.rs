@@ -3,11 +3,24 @@
 //! The table of all transitions stands in docs/machine.md and is checked against this code by a test. [`State::resume`]
 //! answers what a freshly started daemon does with what it finds; every combination has an answer.
 
+mod resume;
+mod swap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Evidence, Failure, FailureKind, Outcome, PackageSummary, Phase, PhaseDuration, Request, UpgradeId};
+use crate::config::Confirm;
+use crate::model::{Evidence, Failure, FailureKind, Outcome, PackageSummary, Phase, PhaseDuration, Request, UpgradeId, Verdict};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
+
+pub use resume::Found;
+pub(crate) use resume::replaced_by_hand;
+pub(crate) use swap::boots_used_up;
+pub use swap::{Attempt, Origin, Swap, Terms};
+
+/// How often a restart is asked for, by one daemon after the other, before it counts as one that never comes: where the boot
+/// id never changes (a container has its host's), the evidence of the restart would be awaited for ever.
+const MOST_RESTART_REQUESTS: u32 = 3;
 
 /// What is known of an upgrade from its first moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,57 +38,6 @@ pub struct Upgrade {
     pub phases: Vec<PhaseDuration>,
 }
 
-/// Where the swap took place: what a restart changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// The kernel's boot id.
-    pub boot_id: String,
-    /// The invocation id of the program's unit, where one is named and ran.
-    pub invocation: Option<String>,
-}
-
-impl Origin {
-    /// Whether a restart lies between `before` and this.
-    pub fn restarted_since(&self, before: &Self) -> bool {
-        self.boot_id != before.boot_id || (self.invocation.is_some() && self.invocation != before.invocation)
-    }
-}
-
-/// What is swapped for what, and where that took place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Swap {
-    /// The new program's package.
-    pub package: PackageSummary,
-    /// Digest of the program that was at the path before; absent at the first installation.
-    pub old: Option<ProgramDigest>,
-    /// Boot and invocation in which the swap took place.
-    pub origin: Origin,
-}
-
-impl Swap {
-    fn side(&self, at_path: Option<ProgramDigest>) -> Side {
-        if at_path == Some(self.package.program_digest) {
-            if self.old == at_path { Side::Both } else { Side::New }
-        } else if at_path == self.old {
-            Side::Old
-        } else {
-            Side::Foreign
-        }
-    }
-}
-
-/// Whose program is at the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Old,
-    New,
-    /// A program was installed over itself.
-    Both,
-    Foreign,
-}
-
 /// How an upgrade ended, before it becomes a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +50,8 @@ pub struct Conclusion {
     pub failure: Option<Failure>,
     /// What was seen after the restart.
     pub evidence: Option<Evidence>,
+    /// The last lines that the failed program logged.
+    pub program_log: Vec<String>,
 }
 
 /// Where an upgrade is, with all that must be known there. From `Checking` on the journal holds it.
@@ -116,22 +80,29 @@ pub enum State {
     Restarting {
         upgrade: Upgrade,
         swap: Swap,
+        /// How often the restart was asked for.
+        requests: u32,
     },
     Trial {
         upgrade: Upgrade,
         swap: Swap,
+        attempt: Attempt,
+        /// Who has confirmed that the new program works.
+        confirmed_by: Option<String>,
     },
-    /// The failure is why the old program comes back.
+    /// The verdict is why the old program comes back.
     Reverting {
         upgrade: Upgrade,
         swap: Swap,
-        failure: Failure,
+        verdict: Verdict,
     },
     /// The old program is back at the path and is being restarted.
     RestartingBack {
         upgrade: Upgrade,
         swap: Swap,
-        failure: Failure,
+        verdict: Verdict,
+        /// How often the restart was asked for.
+        requests: u32,
     },
     Concluded {
         upgrade: Upgrade,
@@ -158,19 +129,34 @@ pub enum Event {
         old: Option<ProgramDigest>,
         /// The boot and the invocation that run.
         origin: Origin,
+        /// What restart and trial will be.
+        terms: Terms,
     },
     /// The new program is at the path, durably.
     Swapped,
     /// The programs were not swapped; the old one is at the path.
     SwapFailed(Failure),
-    /// The restart took place: the evidence of it was seen.
-    Restarted,
+    /// The restart took place: the evidence of it was seen, this boot and invocation.
+    Restarted(Origin),
     /// The restart was refused, did not come in time, or can't be asked for.
     RestartFailed(Failure),
     /// The trial ended well.
     Healthy(Evidence),
     /// The trial ended badly.
-    Unhealthy(Failure),
+    Unhealthy(Verdict),
+    /// A person says that the new program works.
+    Confirm(String),
+    /// A person ends the trial: the old program comes back.
+    RollBack(Failure),
+    /// A person wants the program back that was there before the last upgrade.
+    GoBack {
+        /// The way back is an upgrade of its own.
+        upgrade: Upgrade,
+        /// What is at the path, and what comes back.
+        swap: Box<Swap>,
+        /// Who asked.
+        failure: Failure,
+    },
     /// The old program is at the path again, durably.
     Reverted {
         /// Where that took place, if a restart is needed; none is when the new program never ran.
@@ -216,15 +202,6 @@ pub struct Refused {
 
 /// The next state, and what to do.
 pub type Transition = Result<(State, Vec<Action>), Box<Refused>>;
-
-/// What a freshly started daemon finds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The boot and the invocation that run; another one than the recorded one is a restart.
-    pub origin: Origin,
-    /// Digest of the program at the path; absent when there is none.
-    pub at_path: Option<ProgramDigest>,
-}
 
 impl State {
     /// The phase that people and peers are told.
@@ -322,151 +299,97 @@ impl State {
             (Self::Receiving { upgrade }, Event::Received) => (Self::Checking { upgrade }, vec![Record, Check]),
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => (Self::Ready { upgrade, package }, vec![]),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, Event::Fail(failure)) => {
-                (failed(upgrade, None, failure), vec![EmptyStage, Report])
+                (failed(upgrade, None, failure.into()), vec![EmptyStage, Report])
             }
-            (Self::Ready { upgrade, package }, Event::Fail(failure)) => (failed(upgrade, Some(package), failure), vec![EmptyStage, Report]),
-            (Self::Ready { upgrade, package }, Event::Start { old, origin }) => {
-                (Self::Installing { upgrade, swap: Swap { package, old, origin } }, vec![Record, SwapPrograms])
+            (Self::Ready { upgrade, package }, Event::Fail(failure)) => {
+                (failed(upgrade, Some(package), failure.into()), vec![EmptyStage, Report])
+            }
+            (Self::Ready { upgrade, package }, Event::Start { old, origin, terms }) => {
+                (Self::Installing { upgrade, swap: Swap { package, old, origin, terms } }, vec![Record, SwapPrograms])
             }
             (Self::Installing { upgrade, swap }, Event::SwapFailed(failure)) => {
-                (failed(upgrade, Some(swap.package), failure), vec![EmptyStage, Report])
+                (failed(upgrade, Some(swap.package), failure.into()), vec![EmptyStage, Report])
             }
-            (Self::Installing { upgrade, swap }, Event::Swapped) => (Self::Restarting { upgrade, swap }, vec![Record, Restart]),
-            (Self::Restarting { upgrade, swap }, Event::Restarted) => (Self::Trial { upgrade, swap }, vec![Record, Try]),
-            (Self::Restarting { upgrade, swap }, Event::RestartFailed(failure))
-            | (Self::Trial { upgrade, swap }, Event::Unhealthy(failure)) => {
-                (Self::Reverting { upgrade, swap, failure }, vec![Record, SwapBack])
+            (Self::Installing { upgrade, swap }, Event::Swapped) => {
+                (Self::Restarting { upgrade, swap, requests: 1 }, vec![Record, Restart])
             }
-            (Self::Trial { upgrade, swap }, Event::Healthy(evidence)) => (
-                Self::Concluded {
-                    upgrade,
-                    conclusion: Conclusion {
-                        package: Some(swap.package),
-                        outcome: Outcome::Succeeded,
-                        failure: None,
-                        evidence: Some(evidence),
-                    },
-                },
-                vec![Report],
-            ),
-            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: Some(origin) }) => {
-                (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, failure }, vec![Record, Restart])
+            (Self::Restarting { upgrade, swap, .. }, Event::Restarted(origin)) => {
+                let attempt = Attempt::first(&origin.boot_id);
+                (Self::Trial { upgrade, swap, attempt, confirmed_by: None }, vec![Record, Try])
             }
-            (Self::Reverting { upgrade, swap, failure }, Event::Reverted { restart_from: None })
-            | (Self::RestartingBack { upgrade, swap, failure }, Event::Restarted) => (rolled_back(upgrade, swap, failure), vec![Report]),
+            (Self::Restarting { upgrade, swap, .. }, Event::RestartFailed(failure))
+            | (Self::Trial { upgrade, swap, .. }, Event::RollBack(failure)) => {
+                (Self::Reverting { upgrade, swap, verdict: failure.into() }, vec![Record, SwapBack])
+            }
+            (Self::Trial { upgrade, swap, .. }, Event::Unhealthy(verdict)) => {
+                (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack])
+            }
+            (Self::Trial { upgrade, swap, attempt, .. }, Event::Confirm(by)) => {
+                (Self::Trial { upgrade, swap, attempt, confirmed_by: Some(by) }, vec![Record])
+            }
+            (Self::Trial { upgrade, swap, attempt, confirmed_by }, Event::Healthy(evidence))
+                if confirmed_by.is_some() || swap.terms.confirm == Confirm::Auto =>
+            {
+                (succeeded(upgrade, swap, Evidence { boots: attempt.number, confirmed_by, ..evidence }), vec![Report])
+            }
+            (Self::Idle | Self::Concluded { .. }, Event::GoBack { upgrade, swap, failure }) => {
+                (Self::Reverting { upgrade, swap: *swap, verdict: failure.into() }, vec![Record, SwapBack])
+            }
+            (Self::Reverting { upgrade, swap, verdict }, Event::Reverted { restart_from: Some(origin) }) => {
+                (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, verdict, requests: 1 }, vec![Record, Restart])
+            }
+            (Self::Reverting { upgrade, swap, verdict }, Event::Reverted { restart_from: None })
+            | (Self::RestartingBack { upgrade, swap, verdict, .. }, Event::Restarted(_)) => {
+                (rolled_back(upgrade, swap, verdict), vec![Report])
+            }
             (
-                Self::Reverting { upgrade, swap, failure } | Self::RestartingBack { upgrade, swap, failure },
+                Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. },
                 Event::RestartFailed(second),
             ) => {
-                (rolled_back(upgrade, swap, also(failure, "the old program is at its path, but was not restarted", &second)), vec![Report])
+                (rolled_back(upgrade, swap, also(verdict, "the old program is at its path, but was not restarted", &second)), vec![Report])
             }
-            (Self::Reverting { upgrade, swap, failure }, Event::RevertFailed(second)) => {
-                (failed(upgrade, Some(swap.package), also(failure, "the old program could not be put back", &second)), vec![Report])
+            (Self::Reverting { upgrade, swap, verdict }, Event::RevertFailed(second)) => {
+                (failed(upgrade, Some(swap.package), also(verdict, "the old program could not be put back", &second)), vec![Report])
             }
             (Self::Concluded { .. }, Event::Acknowledge) => (Self::Idle, vec![Forget]),
             (state, event) => return Err(Box::new(refuse(state, &event))),
         };
         Ok(next)
     }
-
-    /// What a freshly started daemon does with a state that the journal holds.
-    ///
-    /// | journal | the program at the path | restarted | then |
-    /// |---|---|---|---|
-    /// | before the swap (checking, ready) | any | any | failed: `interrupted` |
-    /// | installing | old | any | failed: `interrupted` |
-    /// | installing, restarting | new | no | restart |
-    /// | installing, restarting | new | yes | trial |
-    /// | trial | new | any | trial |
-    /// | restarting, trial | old | any | rolled back: `interrupted` |
-    /// | reverting | new | any | put the old one back |
-    /// | reverting | old | any | restart back |
-    /// | restarting back | old | no | restart back |
-    /// | restarting back | old | yes | rolled back |
-    /// | restarting back | new | any | put the old one back |
-    /// | any after the swap began | old and new are the same | any | as if it were new, but never put back again |
-    /// | any after the swap began | another one | any | failed: `install-failed` |
-    pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
-        use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
-        let side = self.swap().map_or(Side::Foreign, |swap| swap.side(found.at_path));
-        let restarted = self.swap().is_some_and(|swap| found.origin.restarted_since(&swap.origin));
-        let side = match (&self, side) {
-            // It was put back already; nothing at the path can tell.
-            (Self::Reverting { .. } | Self::RestartingBack { .. }, Side::Both) => Side::Old,
-            (_, Side::Both) => Side::New,
-            (_, side) => side,
-        };
-        match (self, side, restarted) {
-            (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
-            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) => {
-                (failed(upgrade, None, interrupted()), vec![EmptyStage, Report])
-            }
-            (Self::Ready { upgrade, package }, ..) => (failed(upgrade, Some(package), interrupted()), vec![EmptyStage, Report]),
-            (Self::Installing { upgrade, swap }, Side::Old, _) => {
-                (failed(upgrade, Some(swap.package), interrupted()), vec![EmptyStage, Report])
-            }
-            (Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap }, Side::New, false) => {
-                (Self::Restarting { upgrade, swap }, vec![Record, Restart])
-            }
-            (Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap }, Side::New, true)
-            | (Self::Trial { upgrade, swap }, Side::New, _) => (Self::Trial { upgrade, swap }, vec![Record, Try]),
-            (Self::Restarting { upgrade, swap } | Self::Trial { upgrade, swap }, Side::Old, _) => {
-                (rolled_back(upgrade, swap, put_back_meanwhile()), vec![EmptyStage, Report])
-            }
-            (Self::Reverting { upgrade, swap, failure } | Self::RestartingBack { upgrade, swap, failure }, Side::New, _) => {
-                (Self::Reverting { upgrade, swap, failure }, vec![Record, SwapBack])
-            }
-            (Self::Reverting { upgrade, swap, failure }, Side::Old, _)
-            | (Self::RestartingBack { upgrade, swap, failure }, Side::Old, false) => {
-                let swap = Swap { origin: found.origin.clone(), ..swap };
-                (Self::RestartingBack { upgrade, swap, failure }, vec![Record, Restart])
-            }
-            (Self::RestartingBack { upgrade, swap, failure }, Side::Old, true) => {
-                (rolled_back(upgrade, swap, failure), vec![EmptyStage, Report])
-            }
-            (
-                Self::Installing { upgrade, swap }
-                | Self::Restarting { upgrade, swap }
-                | Self::Trial { upgrade, swap }
-                | Self::Reverting { upgrade, swap, .. }
-                | Self::RestartingBack { upgrade, swap, .. },
-                Side::Foreign | Side::Both,
-                _,
-            ) => (failed(upgrade, Some(swap.package), replaced_by_hand()), vec![EmptyStage, Report]),
-        }
-    }
 }
 
-fn failed(upgrade: Upgrade, package: Option<PackageSummary>, failure: Failure) -> State {
-    let conclusion = Conclusion { package, outcome: Outcome::Failed, failure: Some(failure), evidence: None };
+fn succeeded(upgrade: Upgrade, swap: Swap, evidence: Evidence) -> State {
+    let conclusion = Conclusion {
+        package: Some(swap.package),
+        outcome: Outcome::Succeeded,
+        failure: None,
+        evidence: Some(evidence),
+        program_log: Vec::new(),
+    };
     State::Concluded { upgrade, conclusion }
 }
 
-fn rolled_back(upgrade: Upgrade, swap: Swap, failure: Failure) -> State {
-    let conclusion = Conclusion { package: Some(swap.package), outcome: Outcome::RolledBack, failure: Some(failure), evidence: None };
-    State::Concluded { upgrade, conclusion }
+fn failed(upgrade: Upgrade, package: Option<PackageSummary>, verdict: Verdict) -> State {
+    unsuccessful(upgrade, package, Outcome::Failed, verdict)
 }
 
-fn interrupted() -> Failure {
-    Failure::new(FailureKind::Interrupted, "the daemon was stopped before the program was swapped; the old program was not touched")
+fn rolled_back(upgrade: Upgrade, swap: Swap, verdict: Verdict) -> State {
+    unsuccessful(upgrade, Some(swap.package), Outcome::RolledBack, verdict)
 }
 
-fn put_back_meanwhile() -> Failure {
-    Failure::new(FailureKind::Interrupted, "the old program was put back while the daemon did not run")
+fn unsuccessful(upgrade: Upgrade, package: Option<PackageSummary>, outcome: Outcome, verdict: Verdict) -> State {
+    let Verdict { failure, program_log } = verdict;
+    State::Concluded { upgrade, conclusion: Conclusion { package, outcome, failure: Some(failure), evidence: None, program_log } }
 }
 
-fn replaced_by_hand() -> Failure {
-    Failure::new(FailureKind::InstallFailed, "the program at the path is neither the old nor the new one: something else replaced it")
-}
-
-fn also(mut failure: Failure, what: &str, second: &Failure) -> Failure {
-    failure.causes.push(format!("and {what}: {second}"));
-    failure
+fn also(mut verdict: Verdict, what: &str, second: &Failure) -> Verdict {
+    verdict.failure.causes.push(format!("and {what}: {second}"));
+    verdict
 }
 
 fn refuse(state: State, event: &Event) -> Refused {
     let failure = match event {
-        Event::Begin(_) => {
+        Event::Begin(_) | Event::GoBack { .. } => {
             let who = state.upgrade().map(|upgrade| format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester));
             Failure::new(FailureKind::Busy, format!("another upgrade is {}{}", state.phase(), who.unwrap_or_default()))
         }

@@ -4,12 +4,16 @@
 //! change here is a change of a documented format (docs/control-protocol.md). The module must not know how anything
 //! is done: no I/O, no clock.
 
+mod failure;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::package::digest::{FileDigest, ProgramDigest};
 use crate::package::version::Version;
+
+pub use failure::{Failure, FailureKind, Verdict};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +34,13 @@ pub enum Channel {
     Psdk,
     /// A person or a program on this machine, through the control socket.
     Shell,
+}
+
+impl Channel {
+    /// Whether somebody there says that a report was seen. A person at the shell reads the history.
+    pub const fn acknowledges(self) -> bool {
+        !matches!(self, Self::Shell)
+    }
 }
 
 impl fmt::Display for Channel {
@@ -130,176 +141,8 @@ impl Progress {
     }
 }
 
-/// Why an upgrade failed: the closed list of the design (invariant I6). Names are stable in logs, JSON and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "the sentence of each kind is its hint below")]
-pub enum FailureKind {
-    Busy,
-    Interrupted,
-    Cancelled,
-    Timeout,
-    TransferFailed,
-    TooLarge,
-    NoSpace,
-    NameInvalid,
-    WrongProduct,
-    WrongVersion,
-    Downgrade,
-    SameVersion,
-    Truncated,
-    WrongMachine,
-    DigestMismatch,
-    SealMissing,
-    SealInvalid,
-    KnownBad,
-    PreflightFailed,
-    InstallFailed,
-    RestartFailed,
-    Unhealthy,
-    Internal,
-}
-
-impl FailureKind {
-    /// Every kind, in the order of the design's list.
-    pub const ALL: [Self; 23] = [
-        Self::Busy,
-        Self::Interrupted,
-        Self::Cancelled,
-        Self::Timeout,
-        Self::TransferFailed,
-        Self::TooLarge,
-        Self::NoSpace,
-        Self::NameInvalid,
-        Self::WrongProduct,
-        Self::WrongVersion,
-        Self::Downgrade,
-        Self::SameVersion,
-        Self::Truncated,
-        Self::WrongMachine,
-        Self::DigestMismatch,
-        Self::SealMissing,
-        Self::SealInvalid,
-        Self::KnownBad,
-        Self::PreflightFailed,
-        Self::InstallFailed,
-        Self::RestartFailed,
-        Self::Unhealthy,
-        Self::Internal,
-    ];
-
-    /// The stable name, as in `journalctl -u uplift UPLIFT_KIND=downgrade`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Interrupted => "interrupted",
-            Self::Cancelled => "cancelled",
-            Self::Timeout => "timeout",
-            Self::TransferFailed => "transfer-failed",
-            Self::TooLarge => "too-large",
-            Self::NoSpace => "no-space",
-            Self::NameInvalid => "name-invalid",
-            Self::WrongProduct => "wrong-product",
-            Self::WrongVersion => "wrong-version",
-            Self::Downgrade => "downgrade",
-            Self::SameVersion => "same-version",
-            Self::Truncated => "truncated",
-            Self::WrongMachine => "wrong-machine",
-            Self::DigestMismatch => "digest-mismatch",
-            Self::SealMissing => "seal-missing",
-            Self::SealInvalid => "seal-invalid",
-            Self::KnownBad => "known-bad",
-            Self::PreflightFailed => "preflight-failed",
-            Self::InstallFailed => "install-failed",
-            Self::RestartFailed => "restart-failed",
-            Self::Unhealthy => "unhealthy",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// What a person can do about a failure of this kind.
-    pub const fn hint(self) -> &'static str {
-        match self {
-            Self::Busy => "wait for the upgrade that runs; `uplift status --watch` shows it",
-            Self::Interrupted => "the old program runs; start the upgrade again",
-            Self::Cancelled => "the old program runs; start the upgrade again when wanted",
-            Self::Timeout => "check the connection to the sender, then start the upgrade again",
-            Self::TransferFailed => "check the connection to the sender, then send the file again",
-            Self::TooLarge => "send a smaller file, or raise `max_size` in the [package] section",
-            Self::NoSpace => "free space on the file system of the program's directory",
-            Self::NameInvalid => "name the file Product_Vaa.bb.cc.dd.bin, each number two digits",
-            Self::WrongProduct => "send the file of this payload, or add its name to `aliases` in the [program] section",
-            Self::WrongVersion => "give the file the version that the program itself reports",
-            Self::Downgrade => "send a file with a higher version than the one that runs",
-            Self::SameVersion => "this version runs already; `allow_same_version` in the [package] section lets it in again",
-            Self::Truncated => "the file is cut off or has bytes that nothing accounts for; build and send it again",
-            Self::WrongMachine => "build the program for this machine",
-            Self::DigestMismatch => "the file changed on its way; send it again",
-            Self::SealMissing => "seal the file before sending it",
-            Self::SealInvalid => "the file was changed after it was sealed, or sealed with an unknown key",
-            Self::KnownBad => "this program failed here before; send a newer one",
-            Self::PreflightFailed => "run the program by hand and see why it fails",
-            Self::InstallFailed => "check that the program's directory can be written and is not full",
-            Self::RestartFailed => "the old program was put back; restart by hand and see why it fails",
-            Self::Unhealthy => "read the journal of the program's unit",
-            Self::Internal => "this is a bug; please report it with the journal of `uplift`",
-        }
-    }
-}
-
-impl FailureKind {
-    /// Whether the new program failed on trial, so that it is not tried again by itself.
-    pub const fn blames_program(self) -> bool {
-        matches!(self, Self::Unhealthy)
-    }
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A failure as a person and a program read it: kind, sentence, causes from the outside in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{sentence}{}", chain(causes))]
-pub struct Failure {
-    /// Which of the closed list.
-    pub kind: FailureKind,
-    /// One sentence without a full stop, such as "the file is for product \"X\", this payload is \"Y\"".
-    pub sentence: String,
-    /// Causes, outermost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<String>,
-}
-
-fn chain(causes: &[String]) -> String {
-    causes.iter().map(|cause| format!(": {cause}")).collect()
-}
-
-impl Failure {
-    /// A failure without a deeper cause.
-    pub fn new(kind: FailureKind, sentence: impl Into<String>) -> Self {
-        Self { kind, sentence: sentence.into(), causes: Vec::new() }
-    }
-
-    /// Adds an error and all its sources as causes.
-    #[must_use]
-    pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
-        self.causes.extend(error.into().chain().map(ToString::to_string));
-        self
-    }
-
-    /// A failed file operation: a full disk or quota is `no-space`, all else the `kind` given.
-    pub fn from_io(kind: FailureKind, sentence: impl Into<String>, error: std::io::Error) -> Self {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        let kind = if matches!(error.kind(), StorageFull | QuotaExceeded) { FailureKind::NoSpace } else { kind };
-        Self::new(kind, sentence).because(error)
-    }
-}
-
 /// How an upgrade ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The new program runs, by the evidence in the report.
@@ -329,6 +172,18 @@ pub struct Evidence {
     pub digest_at_path: bool,
     /// What is known of the process that runs.
     pub running: RunningEvidence,
+    /// Restarts of the unit that the trial saw; each began the window anew.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Boots that the trial took.
+    #[serde(default)]
+    pub boots: u32,
+    /// The health command that succeeded, where one is configured.
+    #[serde(default)]
+    pub health_command: Option<Vec<String>>,
+    /// Who confirmed that the new program works, such as "uid 1000".
+    #[serde(default)]
+    pub confirmed_by: Option<String>,
 }
 
 /// What is known of the running program.
@@ -378,6 +233,9 @@ pub struct Request {
     pub requester: String,
     /// How the bytes come.
     pub transfer: TransferKind,
+    /// A person insists: a lower version, the same one, or a program that failed here before is let in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 impl Request {
@@ -405,12 +263,26 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// What was seen after the restart; absent when there was none.
     pub evidence: Option<Evidence>,
+    /// The last lines that a program logged which was rolled back, oldest first, where it has a unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub program_log: Vec<String>,
     /// When the request was accepted, RFC 3339. For people only: nothing depends on the wall clock.
     pub began: String,
     /// When the report was made, RFC 3339. For people only.
     pub ended: String,
     /// How long each phase took.
     pub phases: Vec<PhaseDuration>,
+}
+
+impl Report {
+    /// Whether the program is not let in again until somebody forces it: it failed on trial, or a person took it back.
+    pub fn blames_program(&self) -> bool {
+        match self.failure.as_ref().map(|failure| failure.kind) {
+            Some(FailureKind::Unhealthy) => true,
+            Some(FailureKind::Cancelled) => self.outcome == Outcome::RolledBack,
+            _ => false,
+        }
+    }
 }
 
 /// What is installed now.
@@ -439,6 +311,46 @@ pub struct CurrentUpgrade {
     pub package: Option<PackageSummary>,
     /// Seconds until the deadline of the phase that runs, where it has one that the peer is told.
     pub seconds_left: Option<u64>,
+    /// What the trial waits for, while it does.
+    #[serde(default)]
+    pub waits_for: Option<TrialWait>,
+}
+
+/// What a trial waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum TrialWait {
+    /// The unit does not run the new program yet.
+    Unit {
+        /// Why not.
+        why: String,
+    },
+    /// The unit runs it, and shall for a while longer.
+    Window {
+        /// Seconds since its last start.
+        stable: u64,
+        /// Seconds that are asked for.
+        window: u64,
+    },
+    /// The health command has not succeeded yet.
+    HealthCommand {
+        /// Why its last run failed; absent before the first.
+        why: Option<String>,
+    },
+    /// Nobody has confirmed yet.
+    Confirmation {},
+}
+
+impl fmt::Display for TrialWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit { why } => write!(f, "waits for the unit: {why}"),
+            Self::Window { stable, window } => write!(f, "{stable} s of {window} s stable"),
+            Self::HealthCommand { why: None } => write!(f, "runs the health command"),
+            Self::HealthCommand { why: Some(why) } => write!(f, "waits for the health command: {why}"),
+            Self::Confirmation {} => write!(f, "waits for `uplift confirm`"),
+        }
+    }
 }
 
 /// The payload link, for `uplift status`.
@@ -507,6 +419,9 @@ pub struct Status {
     /// Programs that were rolled back here, and are refused.
     #[serde(default)]
     pub known_bad: Vec<ProgramDigest>,
+    /// The highest version that ever succeeded here; lower ones are refused.
+    #[serde(default)]
+    pub minimum_version: Option<Version>,
 }
 
 #[cfg(test)]
@@ -527,13 +442,5 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert_eq!(serde_json::to_value(Phase::Concluded).unwrap(), Phase::Concluded.as_str());
-    }
-
-    #[test]
-    fn a_full_disk_is_no_space_whatever_was_being_done() {
-        let error = std::io::Error::from_raw_os_error(28);
-        let failure = Failure::from_io(FailureKind::Internal, "the state file can't be written", error);
-        assert_eq!(failure.kind, FailureKind::NoSpace);
-        assert!(failure.to_string().starts_with("the state file can't be written: "));
     }
 }

@@ -1,10 +1,13 @@
-//! What a firmware file is: its name, version, digests and executable format; [`check`] runs all checks in one order.
+//! What a firmware file is: its name, version, digests, executable format and seal; [`check`] runs all checks in one order.
 //!
 //! Nothing here knows where a file came from or where it goes.
 
 pub mod check;
 pub mod digest;
 pub mod elf;
+pub mod hashing;
 pub mod name;
+pub mod pack;
 pub mod preflight;
+pub mod seal;
 pub mod version;

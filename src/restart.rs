@@ -6,18 +6,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::{self, Restart};
-use crate::machine::Origin;
+use crate::host;
+use crate::machine::{Origin, Terms};
 use crate::model::{Failure, FailureKind};
 use crate::unit;
 
 /// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so there is no event to wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How the program of a configuration is restarted.
+/// How the program of an upgrade is restarted.
 #[derive(Debug, Clone)]
 pub struct Restarter {
     how: Restart,
@@ -27,19 +27,24 @@ pub struct Restarter {
 }
 
 impl Restarter {
-    /// The restarter of a configuration.
-    pub fn new(program: &config::Program, paths: &config::Paths) -> Self {
-        Self {
-            how: program.restart.clone(),
-            deadline: program.restart_deadline,
-            unit: program.unit.clone(),
-            boot_id: paths.boot_id.clone(),
-        }
+    /// The restarter of these terms.
+    pub fn new(terms: &Terms, paths: &config::Paths) -> Self {
+        Self::by(terms.restart.clone(), terms.unit.clone(), terms.restart_deadline, paths.boot_id.clone())
     }
 
-    /// How long a restart may take.
-    pub const fn deadline(&self) -> Duration {
-        self.deadline
+    /// The restarter of whoever has no configuration and knows but a part of the terms.
+    pub(crate) fn by(how: Restart, unit: Option<String>, deadline: Duration, boot_id: PathBuf) -> Self {
+        Self { how, deadline, unit, boot_id }
+    }
+
+    /// Whether a restart in the same boot can be told from none.
+    pub(crate) fn leaves_evidence(&self) -> bool {
+        !matches!(self.how, Restart::Command(_)) || self.unit.is_some()
+    }
+
+    /// Asks for the restart, and does not wait for it.
+    pub(crate) async fn ask(&self) -> Result<(), Failure> {
+        self.request(Instant::now() + self.deadline).await
     }
 
     /// The boot and the invocation that run now: what another one later is compared with. A failure where systemd can't tell
@@ -75,14 +80,15 @@ impl Restarter {
         })
     }
 
-    /// Asks for the restart and waits until its evidence is seen. A reboot ends this process before that.
-    pub async fn restart(&self, before: &Origin) -> Result<(), Failure> {
+    /// Asks for the restart and waits until its evidence is seen: what runs then. A reboot ends this process before that.
+    pub async fn restart(&self, before: &Origin) -> Result<Origin, Failure> {
         let end = Instant::now() + self.deadline;
         self.request(end).await?;
         loop {
-            let found = timeout_at(end, self.found()).await;
-            if found.is_ok_and(|found| found.is_ok_and(|found| found.restarted_since(before))) {
-                return Ok(());
+            if let Ok(Ok(found)) = timeout_at(end, self.found()).await
+                && found.restarted_since(before)
+            {
+                return Ok(found);
             }
             if Instant::now() >= end {
                 let seconds = self.deadline.as_secs();
@@ -90,6 +96,13 @@ impl Restarter {
             }
             sleep(LOOK_INTERVAL).await;
         }
+    }
+
+    /// A unit that crashed up to its start limit is not started for a while, be the program at its path another one by now.
+    async fn lift_start_limit(&self, end: Instant) {
+        let Some(unit) = self.evident_unit() else { return };
+        // Where there is nothing to lift, or nobody who could, the restart itself tells.
+        let _ = timeout_at(end, host::output("systemctl", &["reset-failed", "--", unit])).await;
     }
 
     async fn request(&self, end: Instant) -> Result<(), Failure> {
@@ -102,9 +115,9 @@ impl Restarter {
                 (words.next().unwrap_or_default(), words.collect())
             }
         };
+        self.lift_start_limit(end).await;
         let failed = |sentence: String| Failure::new(FailureKind::RestartFailed, sentence);
-        let output = Command::new(program).args(&arguments).stdin(std::process::Stdio::null()).kill_on_drop(true).output();
-        let output = timeout(end.saturating_duration_since(Instant::now()), output)
+        let output = timeout(end.saturating_duration_since(Instant::now()), host::output(program, &arguments))
             .await
             .map_err(|_| failed(format!("`{program}` did not end within {} s", self.deadline.as_secs())))?
             .map_err(|error| failed(format!("`{program}` can't be started")).because(error))?;

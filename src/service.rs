@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::control;
 use crate::engine::{Actor, Engine};
 use crate::log;
-use crate::model::{Phase, Status};
+use crate::model::{CurrentUpgrade, Phase, Status};
 
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -120,6 +120,7 @@ pub(crate) fn status_line(status: &Status) -> String {
         Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
             format!("{} {} %", status.phase, upgrade.progress.percent())
         }
+        Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
         _ => status.phase.to_string(),
     };
     line.push_str(&format!(", {} {version}", status.installed.product));

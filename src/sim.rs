@@ -6,3 +6,4 @@ pub mod command;
 pub mod elf;
 pub mod line;
 pub mod sandbox;
+pub mod seal;

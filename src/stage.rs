@@ -3,7 +3,6 @@
 //! It is the sub-directory `.uplift` of the program's own directory, so that it is on the same file system and the same
 //! mount: the swap is a rename, whatever the size. The room knows sizes and digests, not what a package is.
 
-mod hashing;
 mod receiving;
 mod staged;
 #[cfg(test)]

@@ -1,14 +1,20 @@
-//! What systemd says of a unit. Knows `systemctl show` and nothing of upgrades.
+//! What systemd says of a unit. Knows `systemctl show` and `journalctl`, and nothing of upgrades.
+
+mod log;
 
 use std::io;
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::host;
+
+pub use log::{Since, last_lines};
 
 /// Longest wait for systemd's answer.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Characters that are quoted of a refusal.
+const LONGEST_REASON: usize = 200;
 
 /// A unit, as systemd sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,21 +27,25 @@ pub struct Unit {
     pub main_pid: Option<u32>,
     /// Names one start of the unit; another start has another one.
     pub invocation: Option<String>,
+    /// How often systemd has started it again by itself, since somebody started it.
+    pub restarts: u32,
 }
 
 /// Asks systemd about a unit.
 pub async fn show(unit: &str) -> io::Result<Unit> {
-    let output = Command::new("systemctl")
-        .args(["show", "--property=LoadState,ActiveState,MainPID,InvocationID", "--", unit])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(DEADLINE, output).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    if !output.status.success() {
-        // One line tells the reason; what follows only repeats it.
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("no reason given").to_owned()));
+    let question = ["show", "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts", "--", unit];
+    Ok(parse(&systemctl(&question).await?))
+}
+
+/// What `systemctl` says to these arguments; its reason, where it refuses.
+pub(crate) async fn systemctl(arguments: &[&str]) -> io::Result<String> {
+    let output = timeout(DEADLINE, host::output("systemctl", arguments)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+    // One line tells the reason; what follows only repeats it.
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(said.lines().next().unwrap_or("no reason given").chars().take(LONGEST_REASON).collect::<String>()))
 }
 
 fn parse(text: &str) -> Unit {
@@ -46,6 +56,7 @@ fn parse(text: &str) -> Unit {
             "ActiveState" => value.clone_into(&mut unit.active_state),
             "MainPID" => unit.main_pid = value.parse().ok().filter(|&pid| pid != 0),
             "InvocationID" => unit.invocation = Some(value.to_owned()).filter(|id| !id.is_empty()),
+            "NRestarts" => unit.restarts = value.parse().unwrap_or_default(),
             _ => {}
         }
     }
@@ -58,11 +69,15 @@ mod tests {
 
     #[test]
     fn properties_of_a_running_and_of_a_stopped_unit() {
-        let unit = parse("LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\n");
-        assert_eq!(
-            unit,
-            Unit { load_state: "loaded".into(), active_state: "active".into(), main_pid: Some(812), invocation: Some("0b2f".into()) }
-        );
+        let unit = parse("LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\nNRestarts=2\n");
+        let expected = Unit {
+            load_state: "loaded".into(),
+            active_state: "active".into(),
+            main_pid: Some(812),
+            invocation: Some("0b2f".into()),
+            restarts: 2,
+        };
+        assert_eq!(unit, expected);
         let unit = parse("MainPID=0\nInvocationID=\nActiveState=inactive\nOther=1\nnonsense\n");
         assert_eq!(unit, Unit { active_state: "inactive".into(), ..Unit::default() });
     }

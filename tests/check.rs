@@ -108,7 +108,7 @@ fn the_json_has_a_finding_for_each_check() {
     let document: Value = serde_json::from_slice(&sandbox.check(RIGHT, &["--json"]).stdout).unwrap();
     assert_eq!((&document["schema"], &document["accepted"], &document["running"]), (&1.into(), &true.into(), &"V01.00.00.00".into()));
     let checks: Vec<_> = document["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
-    let expected = ["name", "product", "version", "size", "machine", "interpreter", "complete", "digest", "known-bad", "preflight"];
+    let expected = ["name", "product", "version", "size", "machine", "interpreter", "complete", "seal", "digest", "known-bad", "preflight"];
     assert_eq!(checks, expected);
 }
 

@@ -55,12 +55,16 @@ fn warnings_alone_are_no_failure_and_each_has_a_hint() {
 fn all_that_is_wrong_comes_in_one_list() {
     let sandbox = sandbox();
     let server = free_address().unwrap();
-    let sections = format!("[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"ftp\"\n[ftp]\naddress = \"{server}\"\n");
+    let sections = format!(
+        "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"ftp\"\n[ftp]\naddress = \"{server}\"\n\
+         [trial]\nhealth_command = [\"/no/such/health\", \"--quick\"]\n"
+    );
     let said = check(&sandbox, "restart = [\"/no/such/command\"]", &sections);
     assert_error(&said, "program.restart: \"/no/such/command\" is not a program");
+    assert_error(&said, "trial.health_command: \"/no/such/health\" is not a program");
     assert_error(&said, &format!("ftp: {server}"));
     assert!(said.1.contains("warning: link.device: /dev/no-such-port is not there"), "{}", said.1);
-    assert!(said.1.contains("2 errors, "), "{}", said.1);
+    assert!(said.1.contains("3 errors, "), "{}", said.1);
 }
 
 #[test]
@@ -104,6 +108,15 @@ fn a_program_that_does_not_tell_its_version() {
     let sandbox = sandbox();
     fs::File::create(sandbox.program()).unwrap().write_all(b"#!/bin/sh\n").unwrap();
     assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "program.version_command: ");
+}
+
+#[test]
+fn a_second_deadline_that_nobody_keeps() {
+    let mut sandbox = sandbox();
+    sandbox.set_rescue_timer("uplift-no-such.timer");
+    assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "paths.rescue_timer: no trial has a second deadline");
+    sandbox.set_rescue_timer("");
+    assert!(!check(&sandbox, &sandbox.restart_line(), "").1.contains("rescue_timer"));
 }
 
 /// Told by the check, and by the daemon before anybody sends a file.

@@ -1,20 +1,26 @@
 //! `uplift check FILE`: explains a firmware file and what would happen to it here.
 
+mod explain;
+
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
+use super::output::hashing_bar;
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Failure, SCHEMA, Status};
-use crate::package::check::{self, Examination, Finding, Policy, Subject, Verdict};
-use crate::package::digest::{BUFFER_SIZE, Digests, Hasher};
+use crate::package::check::{self, Examination, Finding, Policy, Subject};
+use crate::package::digest::{Digests, FileDigest, ProgramDigest};
+use crate::package::hashing::hash_file;
 use crate::package::preflight;
 use crate::package::version::Version;
+
+use explain::{SealDocument, explain};
 
 /// Longest wait for the daemon; without its answer the configuration has to do.
 const DAEMON_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,6 +34,11 @@ struct Document<'a> {
     running: Option<Version>,
     /// Whether the daemon told what runs and which programs are bad.
     daemon: bool,
+    /// Absent for a file that is too large to be worth hashing.
+    file_digest: Option<FileDigest>,
+    program_digest: Option<ProgramDigest>,
+    /// Absent for a file without a well-formed seal.
+    seal: Option<SealDocument<'a>>,
     findings: &'a [Finding],
 }
 
@@ -38,24 +49,42 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()
     let (policy, running) = match &status {
         Ok(status) => {
             let running = status.installed.version;
-            (policy.running(running).known_bad(status.known_bad.iter().copied().collect()), running)
+            let policy = policy.running(running).minimum(status.minimum_version);
+            (policy.known_bad(status.known_bad.iter().copied().collect()), running)
         }
         Err(_) => {
             let running = running_version(config);
             (policy.running(running), running)
         }
     };
+    // The program is asked for its version from another directory, and a bare name would be looked for in PATH.
+    let file = &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let examination = examine(config, &policy, file, &name)?;
+    let (examination, digests) = examine(config, &policy, file, &name, json)?;
     let accepted = examination.failure().is_none();
+    let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &policy));
     let mut out = io::stdout().lock();
     if json {
-        let findings = &examination.findings;
-        let document = Document { schema: SCHEMA, file: &name, accepted, running, daemon: status.is_ok(), findings };
+        let document = Document {
+            schema: SCHEMA,
+            file: &name,
+            accepted,
+            running,
+            daemon: status.is_ok(),
+            file_digest: digests.map(|digests| digests.file),
+            program_digest: digests.map(|digests| digests.program),
+            seal,
+            findings: &examination.findings,
+        };
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)?;
     } else {
-        print(&mut out, &name, &examination)?;
+        explain(&mut out, &name, seal.as_ref(), &examination)?;
+        if accepted {
+            let program = &config.program;
+            let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
+            writeln!(out, "The file would be accepted. It would replace {}{replaced}, then: {}.", program.path.display(), program.restart)?;
+        }
         if let Err(why) = &status {
             writeln!(out, "Judged by the configuration alone, because {why}.")?;
         }
@@ -68,32 +97,25 @@ fn refused(failure: &Failure) -> anyhow::Error {
     anyhow::Error::new(failure.clone()).context("the file would be refused")
 }
 
-fn examine(config: &Config, policy: &Policy, path: &Path, name: &str) -> anyhow::Result<Examination> {
+fn examine(config: &Config, policy: &Policy, path: &Path, name: &str, quiet: bool) -> anyhow::Result<(Examination, Option<Digests>)> {
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let digests = digests(config, path, &metadata).with_context(|| format!("{} can't be read", path.display()))?;
+    let digests = digests(config, path, &metadata, quiet).with_context(|| format!("{} can't be read", path.display()))?;
     let subject = Subject { file_name: name, path, size: metadata.len(), digests, owned: false };
-    Ok(check::examine(subject, policy))
+    Ok((check::examine(subject, policy), digests))
 }
 
 /// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth waiting for.
-fn digests(config: &Config, path: &Path, metadata: &Metadata) -> io::Result<Option<Digests>> {
-    let limit = config.package.max_size.0;
-    if metadata.len() > limit {
+fn digests(config: &Config, path: &Path, metadata: &Metadata, quiet: bool) -> io::Result<Option<Digests>> {
+    let size = metadata.len();
+    if size > config.package.max_size.0 {
         return Ok(None);
     }
-    let mut file = File::open(path)?.take(limit);
-    let mut hasher = Hasher::new(false);
-    let mut buffer = vec![0; BUFFER_SIZE];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some(hasher.finish())),
-            Ok(n) => hasher.update(&buffer[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let bar = hashing_bar(size, quiet);
+    let digests = hash_file(&File::open(path)?, size, |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    digests.map(Some)
 }
 
 /// The daemon's knowledge of this very program, or a clause that says why there is none.
@@ -114,20 +136,4 @@ fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
     let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?).ok();
     program.version.or_else(told)
-}
-
-fn print(out: &mut impl io::Write, name: &str, examination: &Examination) -> io::Result<()> {
-    writeln!(out, "{name:?}")?;
-    for Finding { check, verdict } in &examination.findings {
-        let (word, text) = match verdict {
-            Verdict::Passed(text) => ("ok", text.clone()),
-            Verdict::Failed(failure) => ("FAILED", format!("{failure} [{}]", failure.kind)),
-            Verdict::Skipped(text) => ("skipped", text.clone()),
-        };
-        writeln!(out, "  {word:<8}{:<12}{text}", check.as_str())?;
-    }
-    match examination.failure() {
-        None => writeln!(out, "The file would be accepted."),
-        Some(_) => Ok(()), // the error says it, with its hint
-    }
 }

@@ -5,7 +5,7 @@ mod findings;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::config::{Baud, Config, Restart, TransferChoice};
+use crate::config::{Baud, Config, Package, SealRule, TransferChoice};
 
 use findings::{Finding, Level};
 
@@ -33,12 +33,8 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
     writeln!(out, "{} has no mistake in itself; it says:", file.display())?;
     let program = &config.program;
     writeln!(out, "  program  {} of product {}", program.path.display(), program.product)?;
-    let restart = match &program.restart {
-        Restart::Reboot => "reboot".to_owned(),
-        Restart::Unit(unit) => format!("restart of {unit}"),
-        Restart::Command(command) => format!("the command {}", command.join(" ")),
-    };
-    writeln!(out, "  restart  {restart}; it must begin within {} s", program.restart_deadline.as_secs())?;
+    writeln!(out, "  restart  {}; it must begin within {} s", program.restart, program.restart_deadline.as_secs())?;
+    seals(out, &config.package)?;
     let Some(link) = &config.link else {
         return writeln!(out, "  link     none: upgrades come through `uplift install` only");
     };
@@ -52,6 +48,16 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
         TransferChoice::Dcftp => "DCFTP only",
     };
     writeln!(out, "  link     {} {baud}; {transfer}", link.device.display())
+}
+
+fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
+    let rule = match package.seal {
+        SealRule::Required => "required",
+        SealRule::Optional => "optional",
+    };
+    let keys: Vec<String> = package.keys.iter().map(ToString::to_string).collect();
+    let trusted = if keys.is_empty() { "no keys, so nobody's are checked".to_owned() } else { format!("by {}", keys.join(", ")) };
+    writeln!(out, "  seal     {rule}; {trusted}")
 }
 
 fn count(number: usize, what: &str) -> String {

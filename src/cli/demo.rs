@@ -1,5 +1,5 @@
 //! `uplift demo`: the main job in a sandbox, through this very binary: a payload, its daemon and FTP server, and a simulated
-//! aircraft with Assistant 2 that upgrades it over FTP and then over DCFTP.
+//! aircraft with Assistant 2 that upgrades it over FTP and then over DCFTP, with sealed files.
 
 use std::thread;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use crate::sim::aircraft::narrator::Narrator;
 use crate::sim::aircraft::{self, Options, Verdict, Via};
 use crate::sim::line::{Line, LineOptions, Port, PtyLine};
 use crate::sim::sandbox::{Sandbox, free_address};
+use crate::sim::seal::Signer;
 
 /// Speed of the simulated serial line in bits a second; the fastest that is usual.
 const BAUD: u32 = 921_600;
@@ -37,12 +38,14 @@ pub(super) fn run() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::new(&uplift)?;
     view::print(format_args!("A payload in {}:", sandbox.root().display()))?;
     view::print("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
-    set_up(&mut sandbox)?;
+    let signer = Signer::new()?;
+    view::print(format_args!("It takes files only that are sealed by key {}.", signer.public().id()))?;
+    set_up(&mut sandbox, &signer)?;
     let mut verdicts = Vec::new();
     for round in &ROUNDS {
         let version = Version::new(round.version).context("the rounds' versions are right")?;
         view::print(format_args!("\nUpgrade to {version} by {}", round.name))?;
-        let verdict = upgrade(&mut sandbox, round, version)?;
+        let verdict = upgrade(&mut sandbox, &signer, round, version)?;
         ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);
         verdicts.push((version, verdict));
     }
@@ -55,8 +58,9 @@ pub(super) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn set_up(sandbox: &mut Sandbox) -> anyhow::Result<()> {
-    let sections = sandbox.link_sections(&BAUD, free_address()?);
+fn set_up(sandbox: &mut Sandbox, signer: &Signer) -> anyhow::Result<()> {
+    let link = sandbox.link_sections(&BAUD, free_address()?);
+    let sections = format!("[package]\nseal = \"required\"\n{}{link}", signer.trusted_section());
     sandbox.install_by_hand(Version::new([1, 0, 0, 0]).context("a version")?)?;
     sandbox.configure(&sandbox.restart_line(), &sections)?;
     sandbox.start_program()?;
@@ -64,8 +68,10 @@ fn set_up(sandbox: &mut Sandbox) -> anyhow::Result<()> {
     sandbox.start_daemon()
 }
 
-fn upgrade(sandbox: &mut Sandbox, round: &Round, version: Version) -> anyhow::Result<Verdict> {
-    let options = Options { via: round.via, ..Options::new(sandbox.firmware(version, Some(round.size))?) };
+fn upgrade(sandbox: &mut Sandbox, signer: &Signer, round: &Round, version: Version) -> anyhow::Result<Verdict> {
+    let firmware = sandbox.firmware(version, Some(round.size))?;
+    signer.seal_file(&firmware)?;
+    let options = Options { via: round.via, ..Options::new(firmware) };
     let port = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
     let line = Line::new(Port::made(port), &LineOptions { baud: Some(BAUD), ..LineOptions::default() });
     // The aircraft can't see the daemon's choice in advance: without the FTP server DCFTP is what the daemon offers.

@@ -18,7 +18,8 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
     } else if reports.is_empty() {
         view::print("no upgrade yet")?;
     } else {
-        reports.iter().try_for_each(|report| view::print(view::report_line(report)))?;
+        let entry = |report| format!("{}\n{}", view::report_line(report), view::program_log(report));
+        reports.iter().try_for_each(|report| view::print(entry(report).trim_end()))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
-use crate::model::{Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
+use crate::model::{CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
 
 /// Width of the bar of the live view, in characters.
 const BAR_WIDTH: usize = 30;
@@ -63,12 +63,17 @@ pub(super) fn phase(status: &Status) -> String {
             let Progress { done, total } = upgrade.progress;
             format!("{} {}\n{} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
         }
-        Some(upgrade) => match upgrade.seconds_left {
-            Some(seconds) => format!("{}, at most {seconds} s more", status.phase),
-            None => status.phase.to_string(),
-        },
+        Some(upgrade) => {
+            let left = upgrade.seconds_left.map(|seconds| format!(", at most {seconds} s more")).unwrap_or_default();
+            format!("{}{left}{}", status.phase, waits_for(upgrade))
+        }
         None => status.phase.to_string(),
     }
+}
+
+/// What a trial waits for, on a line of its own.
+pub(super) fn waits_for(upgrade: &CurrentUpgrade) -> String {
+    upgrade.waits_for.as_ref().map(|wait| format!("\n{wait}")).unwrap_or_default()
 }
 
 fn bar(progress: Progress) -> String {
@@ -118,7 +123,7 @@ pub(super) fn report(report: &Report) -> String {
             }
             Some(RunningEvidence::Contradicted) | None => "none",
         };
-        let _ = writeln!(text, "evidence: {evidence}");
+        let _ = writeln!(text, "evidence: {evidence}{}", report.evidence.as_ref().map(trial).unwrap_or_default());
     }
     let phases: Vec<String> = report
         .phases
@@ -126,7 +131,32 @@ pub(super) fn report(report: &Report) -> String {
         .map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000))
         .collect();
     let _ = writeln!(text, "phases: {}", phases.join(", "));
+    text.push_str(&program_log(report));
     text
+}
+
+/// What else the trial saw.
+fn trial(evidence: &Evidence) -> String {
+    let mut text = match evidence.restarts {
+        0 => String::new(),
+        1 => ", after 1 restart".into(),
+        restarts => format!(", after {restarts} restarts"),
+    };
+    if evidence.boots > 1 {
+        let _ = write!(text, ", in {} boots", evidence.boots);
+    }
+    if let Some(command) = &evidence.health_command {
+        let _ = write!(text, "; `{}` succeeded", command.join(" "));
+    }
+    if let Some(by) = &evidence.confirmed_by {
+        let _ = write!(text, "; confirmed by {by}");
+    }
+    text
+}
+
+/// The last lines of a program that was rolled back, indented below its report.
+pub(super) fn program_log(report: &Report) -> String {
+    report.program_log.iter().map(|line| format!("    | {line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -121,17 +121,28 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
                     () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
                 }
             }
-            ControlRequest::Install { file_name, size } => {
+            ControlRequest::Confirm {} => {
+                let answer = match engine.confirm(connection.requester()?).await {
+                    Ok(()) => ControlAnswer::Confirmed,
+                    Err(failure) => ControlAnswer::Failure { failure },
+                };
+                connection.send(&answer).await?;
+            }
+            ControlRequest::Rollback {} => {
                 place.settle(true);
-                return install(connection, engine, Announced { file_name, size, with_md5: false }).await;
+                return roll_back(connection, engine).await;
+            }
+            ControlRequest::Install { file_name, size, force } => {
+                place.settle(true);
+                return install(connection, engine, Announced { file_name, size, with_md5: false }, force).await;
             }
         }
     }
 }
 
 /// Whatever happens to the client, the upgrade that it began is started or over when this returns.
-async fn install(mut connection: Connection, engine: &Engine, announced: Announced) -> anyhow::Result<()> {
-    let request = Request { channel: Channel::Shell, requester: connection.requester()?, transfer: TransferKind::Local };
+async fn install(mut connection: Connection, engine: &Engine, announced: Announced, forced: bool) -> anyhow::Result<()> {
+    let request = Request { forced, ..connection.request()? };
     let id = match engine.begin(request).await {
         Ok(id) => id,
         Err(failure) => return connection.send(&ControlAnswer::Failure { failure }).await,
@@ -147,6 +158,15 @@ async fn install(mut connection: Connection, engine: &Engine, announced: Announc
             connection.send(&ControlAnswer::Failure { failure }).await
         }
     }
+}
+
+/// Whatever happens to the client, the way back goes on.
+async fn roll_back(mut connection: Connection, engine: &Engine) -> anyhow::Result<()> {
+    let answer = match engine.roll_back(connection.request()?).await {
+        Ok(id) => ControlAnswer::Report { report: connection.follow(engine, &id).await? },
+        Err(failure) => ControlAnswer::Failure { failure },
+    };
+    connection.send(&answer).await
 }
 
 async fn start(connection: &mut Connection, engine: &Engine, id: &UpgradeId, announced: Announced) -> Result<(), Failure> {
@@ -177,6 +197,10 @@ impl Connection {
         line.push(b'\n');
         timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(&line)).await.context("the client does not read")??;
         Ok(())
+    }
+
+    fn request(&self) -> anyhow::Result<Request> {
+        Ok(Request { channel: Channel::Shell, requester: self.requester()?, transfer: TransferKind::Local, forced: false })
     }
 
     fn requester(&self) -> anyhow::Result<String> {

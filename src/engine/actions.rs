@@ -1,20 +1,26 @@
 //! What the actor does about a step of the machine, one method an action. Short ones are awaited; long ones run as tasks
 //! that send their result back, tagged with the upgrade that they are for.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
 use super::Answer;
-use super::actor::{Actor, Finished, TaskResult};
+use super::actor::{Actor, Finished, OnTrial, TaskResult};
 use super::blocking::{blocking, off_thread};
-use super::news::{installed, log};
+use super::news::{installed, log, notice};
 use crate::health;
 use crate::journal::{self, Journal};
-use crate::machine::{Action, Event, State, Upgrade};
-use crate::model::{Channel, Failure, FailureKind, Report};
+use crate::machine::{Action, Event, Origin, State, Terms, replaced_by_hand};
+use crate::model::{Failure, FailureKind, Report, UpgradeId, Verdict};
 use crate::package::check::{Checked, Policy, check};
 use crate::package::digest::ProgramDigest;
+use crate::rescue;
 use crate::restart::Restarter;
-use crate::target::program::Program;
+use crate::target::program::{Lock, Program, Reverted};
 
 impl Actor {
     /// An error only where going on would break a promise: an intent that is not in the journal.
@@ -72,6 +78,9 @@ impl Actor {
         })
         .await?;
         self.journal = journal;
+        if written.is_ok() {
+            self.held = None;
+        }
         written.map_err(|error| {
             let failure = Failure::from_io(FailureKind::InstallFailed, format!("{what} can't be written to the journal"), error);
             self.notice(&failure);
@@ -83,7 +92,9 @@ impl Actor {
         let running = self.status.borrow().installed.version;
         Policy::new(&self.config.program, &self.config.package)
             .running(running)
+            .minimum(self.journal.minimum_version())
             .known_bad(self.journal.known_bad().iter().copied().collect())
+            .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced))
     }
 
     fn spawn_check(&mut self) {
@@ -94,8 +105,9 @@ impl Actor {
 
     /// Looks at what is to be swapped and restarted: a large program takes seconds to read, and systemd may take its time.
     pub(super) fn spawn_start(&self, answer: Answer<()>) {
-        let (program, restarter) = (self.program.clone(), self.restarter.clone());
-        self.spawn_task(async move { TaskResult::Found(find_old(program, &restarter).await, answer) });
+        let terms = Terms::new(&self.config.program, &self.config.trial);
+        let (program, restarter) = (self.program.clone(), self.restarter_of(&terms));
+        self.spawn_task(async move { TaskResult::Found(find_old(program, &restarter, terms).await, answer) });
     }
 
     fn spawn_swap(&mut self) {
@@ -111,43 +123,80 @@ impl Actor {
 
     fn spawn_restart(&self) {
         let Some(swap) = self.state.swap() else { return };
-        let (origin, restarter) = (swap.origin.clone(), self.restarter.clone());
+        let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
+        let armed = matches!(self.state, State::Restarting { .. }).then(|| self.arm_rescue());
         self.spawn(async move {
+            if let Some(armed) = armed {
+                armed.await;
+            }
             match restarter.restart(&origin).await {
-                Ok(()) => Event::Restarted,
+                Ok(now) => Event::Restarted(now),
                 Err(failure) => Event::RestartFailed(failure),
             }
         });
     }
 
-    fn spawn_trial(&self) {
-        let Some(swap) = self.state.swap() else { return };
-        let trial = health::Trial {
-            expected: swap.package.program_digest,
-            program: self.program.clone(),
-            unit: self.config.program.unit.clone(),
-            deadline: self.config.trial.deadline,
-        };
-        self.spawn(async move {
-            match trial.run().await {
-                Ok(evidence) => Event::Healthy(evidence),
-                Err(failure) => Event::Unhealthy(failure),
+    /// Starts the timer of the second deadline; one that runs already runs on. Without it the upgrade goes on: a payload without
+    /// systemd has the first deadline still.
+    fn arm_rescue(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (timer, status) = (self.config.paths.rescue_timer.clone(), Arc::clone(&self.status));
+        async move {
+            let Some(timer) = timer else { return };
+            if let Err(failure) = rescue::arm(&timer).await {
+                let sentence = "the second deadline of the trial is not armed";
+                notice(&status, &Failure::new(failure.kind, sentence).because(failure));
+            }
+        }
+    }
+
+    /// The restart of an upgrade under way is the one that was agreed, whatever the configuration says by now.
+    pub(super) fn restarter_of(&self, terms: &Terms) -> Restarter {
+        Restarter::new(terms, &self.config.paths)
+    }
+
+    /// So is its program.
+    pub(super) fn program_of(&self, terms: &Terms) -> Program {
+        if terms.program == self.program.path() { self.program.clone() } else { Program::new(&terms.program) }
+    }
+
+    fn spawn_trial(&mut self) {
+        let State::Trial { upgrade, swap, confirmed_by, .. } = &self.state else { return };
+        let (id, expected) = (upgrade.id.clone(), swap.package.program_digest);
+        let (program, state) = (self.program_of(&swap.terms), self.config.paths.state.clone());
+        let (confirmed, confirmation) = watch::channel(confirmed_by.is_some());
+        let trial = health::Trial::new(expected, program.clone(), swap.terms.clone(), confirmation, self.trial_observer());
+        // Again, for the daemon of another boot, where the timer may not be enabled.
+        let armed = self.arm_rescue();
+        let task = self.spawn_task(async move {
+            armed.await;
+            let evidence = match trial.run().await {
+                Ok(evidence) => evidence,
+                Err(verdict) => {
+                    // Where the rescue has rolled back meanwhile, that is what this trial has seen.
+                    let ruled = off_thread(move || rescue::read_verdict(&state, &id)).await.ok().flatten();
+                    return TaskResult::Event(Event::Unhealthy(ruled.unwrap_or(verdict)));
+                }
+            };
+            match off_thread(move || hold(&program, expected, &state, &id)).await {
+                Ok(Ok(held)) => TaskResult::Healthy(evidence, held),
+                Ok(Err(verdict)) => TaskResult::Event(Event::Unhealthy(verdict)),
+                Err(died) => TaskResult::Event(Event::Unhealthy(Failure::from(died).into())),
             }
         });
+        self.trial = task.map(|task| OnTrial { confirmed, task });
     }
 
     fn spawn_swap_back(&self) {
-        let State::Reverting { swap, failure, .. } = &self.state else { return };
-        let (program, on_trial) = (self.program.clone(), swap.package.program_digest);
-        let (restart_failed, origin) = (failure.kind == FailureKind::RestartFailed, swap.origin.clone());
-        let restarter = self.restarter.clone();
+        let State::Reverting { swap, verdict, .. } = &self.state else { return };
+        let (program, on_trial) = (self.program_of(&swap.terms), swap.package.program_digest);
+        let (restart_failed, origin) = (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
+        let (restarter, restart, old) = (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
         self.spawn(async move {
-            if let Err(failure) = blocking(move || program.revert(on_trial)).await {
+            if let Err(failure) = blocking(move || put_back(&program, on_trial, old)).await {
                 return Event::RevertFailed(failure);
             }
             match restarter.origin().await {
-                // Same boot, same start of the unit: the old program was never stopped.
-                Ok(now) if restart_failed && now == origin => Event::Reverted { restart_from: None },
+                Ok(now) if restart_failed && Origin::was_never_restarted(&origin, &now, &restart) => Event::Reverted { restart_from: None },
                 Ok(now) => Event::Reverted { restart_from: Some(now) },
                 Err(failure) => Event::RestartFailed(failure),
             }
@@ -158,13 +207,18 @@ impl Actor {
         self.spawn_task(async move { TaskResult::Event(work.await) });
     }
 
-    fn spawn_task(&self, work: impl Future<Output = TaskResult> + Send + 'static) {
-        let Some(upgrade) = self.state.upgrade().map(|upgrade| upgrade.id.clone()) else { return };
+    fn spawn_task(&self, work: impl Future<Output = TaskResult> + Send + 'static) -> Option<AbortHandle> {
+        let upgrade = self.state.upgrade()?.id.clone();
+        Some(self.spawn_task_of(upgrade, work))
+    }
+
+    pub(super) fn spawn_task_of(&self, upgrade: UpgradeId, work: impl Future<Output = TaskResult> + Send + 'static) -> AbortHandle {
         let events = self.events.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // The engine is gone only when the daemon stops.
             let _ = events.send(Finished { upgrade, result: work.await }).await;
         });
+        task.abort_handle()
     }
 
     async fn report(&mut self) {
@@ -177,12 +231,13 @@ impl Actor {
             outcome: conclusion.outcome,
             failure: conclusion.failure.clone(),
             evidence: conclusion.evidence.clone(),
+            program_log: conclusion.program_log.clone(),
             began: upgrade.began.clone(),
             ended: journal::stamp(),
             phases: upgrade.phases.clone(),
         };
         log(&report);
-        let acknowledged = !awaits_acknowledgement(upgrade);
+        let acknowledged = !upgrade.request.channel.acknowledges();
         let written = report.clone();
         let kept = self.write_journal("the report", move |journal| journal.conclude(&written, acknowledged)).await;
         if let Err(failure) = kept {
@@ -191,19 +246,40 @@ impl Actor {
         let installed = installed(&self.config.program, &self.program, &self.journal).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
         let known_bad = self.journal.known_bad().to_vec();
+        let minimum_version = self.journal.minimum_version();
         self.status.send_modify(|status| {
             status.installed = installed;
             status.unacknowledged = unacknowledged;
             status.known_bad = known_bad;
+            status.minimum_version = minimum_version;
             status.last = Some(report);
         });
     }
 }
 
-async fn find_old(program: Program, restarter: &Restarter) -> Result<Event, Failure> {
+/// Holds the program that a trial found healthy, so that `uplift-rescue` can't roll it back before its success is written
+/// down. It may have done so a moment ago, or have decided to.
+fn hold(program: &Program, expected: ProgramDigest, state: &Path, id: &UpgradeId) -> Result<Lock, Verdict> {
+    let held = program.hold(expected);
+    match rescue::read_verdict(state, id) {
+        Some(verdict) => Err(verdict),
+        None => held.map_err(Verdict::from),
+    }
+}
+
+/// Puts the old program back. That the new one is gone is not enough: what is there instead must be the old one.
+fn put_back(program: &Program, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<(), Failure> {
+    if program.revert(on_trial)? != Reverted::NotOnTrial {
+        return Ok(());
+    }
+    let at_path = program.digest().map_err(|error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error))?;
+    if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
+}
+
+async fn find_old(program: Program, restarter: &Restarter, terms: Terms) -> Result<Event, Failure> {
     let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error);
     let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
-    Ok(Event::Start { old, origin: restarter.origin().await? })
+    Ok(Event::Start { old, origin: restarter.origin().await?, terms })
 }
 
 /// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused
@@ -222,9 +298,4 @@ fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> E
             Event::Swapped
         }
     }
-}
-
-/// A person at the shell reads the history; nobody there would ever acknowledge.
-pub(super) fn awaits_acknowledgement(upgrade: &Upgrade) -> bool {
-    upgrade.request.channel != Channel::Shell
 }

@@ -6,20 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::actions::awaits_acknowledgement;
-use super::blocking::blocking;
+use super::blocking::{blocking, off_thread};
 use super::news::{installed, link_before_it_speaks};
 use super::{Answer, Command};
 use crate::config::Config;
+use crate::disk::{Disk, LocalDisk};
 use crate::journal::{self, Journal};
-use crate::machine::{Action, Event, Found, Refused, State, Upgrade};
-use crate::model::{Channel, Failure, FailureKind, PackageSummary, Phase, PhaseDuration, Report, Request, SCHEMA, Status, UpgradeId};
+use crate::machine::{Action, Event, Found, Refused, State, Terms, Upgrade};
+use crate::model::{
+    Channel, Evidence, Failure, FailureKind, PackageSummary, Phase, PhaseDuration, Report, Request, SCHEMA, Status, UpgradeId,
+};
 use crate::package::check::{Checked, check_announced};
-use crate::restart::Restarter;
+use crate::rescue;
 use crate::stage::{Announced, Receiving, Stage, Staged};
-use crate::target::program::Program;
+use crate::target::program::{Lock, Program};
+use crate::unit::{self, Since};
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
@@ -31,7 +35,6 @@ pub struct Actor {
     pub(super) journal: Journal,
     pub(super) stage: Stage,
     pub(super) program: Program,
-    pub(super) restarter: Restarter,
     commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Finished>,
     finished: mpsc::Receiver<Finished>,
@@ -41,6 +44,9 @@ pub struct Actor {
     pub(super) reception: Arc<AtomicU64>,
     pub(super) staged: Option<Staged>,
     pub(super) checked: Option<Checked>,
+    pub(super) trial: Option<OnTrial>,
+    /// Held until the success of a trial is written down: what a peer was told, the rescue must not undo.
+    pub(super) held: Option<Lock>,
     check_answer: Option<Answer<PackageSummary>>,
 }
 
@@ -52,9 +58,26 @@ pub(super) struct Finished {
 
 pub(super) enum TaskResult {
     Checked(Result<Checked, Failure>),
+    /// The trial ended well, and nobody can replace the program before that is written down.
+    Healthy(Evidence, Lock),
+    /// What was found before the way back, and who waits for it.
+    WayBack(Result<Event, Failure>, Answer<UpgradeId>),
     /// What was found before the swap, and who waits for the start.
     Found(Result<Event, Failure>, Answer<()>),
     Event(Event),
+}
+
+/// The trial that runs.
+pub(super) struct OnTrial {
+    /// Becomes true when a person confirms.
+    pub(super) confirmed: watch::Sender<bool>,
+    pub(super) task: AbortHandle,
+}
+
+impl Drop for OnTrial {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl std::fmt::Debug for Actor {
@@ -67,16 +90,23 @@ impl Actor {
     /// Opens journal, stage and target of a configuration, and resumes what the last daemon left, so that the first status
     /// that anybody sees is a true one.
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
+        Self::open_on(Arc::new(LocalDisk), config).await
+    }
+
+    /// [`Actor::open`] on a disk of the caller's.
+    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
         let (journal, damaged) = {
-            let directory = config.paths.state.clone();
-            let opened = blocking(move || Journal::open(&directory)).await;
+            let (disk, directory) = (Arc::clone(&disk), config.paths.state.clone());
+            let opened = blocking(move || Journal::open_on(disk, &directory)).await;
             opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
         };
-        let notices: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+        let foreign = "a trial that another version of the daemon began can't be read; `uplift-rescue` ends it at its deadline";
+        let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
+        let notices: Vec<String> = damaged.iter().map(ToString::to_string).chain(foreign).collect();
         for notice in &notices {
             tracing::warn!(UPLIFT_KIND = "internal", "{notice}");
         }
-        let program = Program::new(&config.program.path);
+        let program = Program::on(Arc::clone(&disk), &config.program.path);
         let examined = {
             let program = program.clone();
             blocking(move || program.examine()).await
@@ -92,14 +122,14 @@ impl Actor {
             link: link_before_it_speaks(&config),
             notices,
             known_bad: journal.known_bad().to_vec(),
+            minimum_version: journal.minimum_version(),
         };
         let (status, watcher) = watch::channel(status);
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (events, finished) = mpsc::channel(COMMAND_QUEUE);
         let mut actor = Self {
             state: State::Idle,
-            stage: Stage::beside(&config.program.path, config.package.max_size.0),
-            restarter: Restarter::new(&config.program, &config.paths),
+            stage: Stage::on(disk, &config.program.path, config.package.max_size.0),
             config,
             journal,
             program,
@@ -111,13 +141,15 @@ impl Actor {
             reception: Arc::default(),
             staged: None,
             checked: None,
+            trial: None,
+            held: None,
             check_answer: None,
         };
         if let Err(failure) = examined {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
             actor.notice(&failure);
         }
-        actor.resume().await;
+        actor.resume().await.context("an upgrade is under way, and nothing can be said of it")?;
         Ok((actor, super::Engine::new(sender, watcher)))
     }
 
@@ -134,7 +166,7 @@ impl Actor {
         }
     }
 
-    async fn resume(&mut self) {
+    async fn resume(&mut self) -> Result<(), Failure> {
         let recorded = self.journal.upgrade().cloned();
         let state = match (recorded, self.journal.unacknowledged().last()) {
             (Some(state), _) => state,
@@ -142,18 +174,48 @@ impl Actor {
             (None, None) => State::Idle,
         };
         let from = state.phase();
-        let (state, actions) = match self.restarter.found().await {
-            Ok(origin) => {
-                let at_path = self.status.borrow().installed.digest;
-                state.resume(&Found { origin, at_path })
+        let (mut state, actions) = match self.find(&state).await {
+            Ok(found) => state.resume(&found),
+            // An upgrade about which nothing can be proved now stays in the journal: systemd starts the daemon again.
+            Err(failure) if self.journal.upgrade().is_some() => return Err(failure),
+            Err(failure) => {
+                self.notice(&failure);
+                return Ok(());
             }
-            // Without a boot id nothing can be proved; the journal keeps what is known until there is one.
-            Err(failure) => return self.notice(&failure),
         };
         if from != Phase::Idle {
             tracing::info!(UPLIFT_PHASE = %state.phase(), "resuming an upgrade that was {from}: now {}", state.phase());
         }
+        if let State::Reverting { swap, verdict, .. } = &mut state
+            && let (Phase::Trial, Some(unit), true) = (from, &swap.terms.unit, verdict.program_log.is_empty())
+        {
+            // Its boots are used up; what it had to say, it said in those.
+            verdict.program_log = unit::last_lines(unit, Since::Ever).await;
+        }
         self.enter(state, actions).await;
+        Ok(())
+    }
+
+    /// What is found by the terms of the upgrade that was left, or else by the configuration.
+    async fn find(&self, left: &State) -> Result<Found, Failure> {
+        let terms = left.swap().map_or_else(|| Terms::new(&self.config.program, &self.config.trial), |swap| swap.terms.clone());
+        let origin = self.restarter_of(&terms).found().await?;
+        // One that can't be read is not one that is missing: of that, a verdict would follow.
+        let unreadable = |error| Failure::from_io(FailureKind::Internal, "the program can't be read", error);
+        let program = self.program_of(&terms);
+        let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
+        let at_path = match is_no_file {
+            true => None,
+            false => blocking(move || program.known_digest()).await.map_err(unreadable)?,
+        };
+        let verdict = match left.upgrade() {
+            Some(upgrade) => {
+                let (state, id) = (self.config.paths.state.clone(), upgrade.id.clone());
+                off_thread(move || rescue::read_verdict(&state, &id)).await?
+            }
+            None => None,
+        };
+        Ok(Found { origin, at_path, verdict })
     }
 
     async fn answer(&mut self, command: Command) {
@@ -180,6 +242,11 @@ impl Actor {
                 };
                 let _ = answer.send(result);
             }
+            Command::Confirm(by, answer) => {
+                let result = self.confirm(by).await;
+                let _ = answer.send(result);
+            }
+            Command::RollBack(request, answer) => self.roll_back(request, answer).await,
             Command::Acknowledge(channel, answer) => {
                 let result = self.acknowledge(channel).await;
                 let _ = answer.send(result);
@@ -210,8 +277,7 @@ impl Actor {
 
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
-        let from = self.status.borrow().installed.version;
-        let upgrade = Upgrade { id: new_id()?, request, from, began: journal::stamp(), phases: Vec::new() };
+        let upgrade = self.new_upgrade(request)?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
         let upgrade = self.state.upgrade().ok_or_else(|| Failure::new(FailureKind::Internal, "the upgrade vanished"))?;
@@ -220,6 +286,11 @@ impl Actor {
             "upgrade asked for by {} over {}", upgrade.request.requester, upgrade.request.transfer
         );
         Ok(upgrade.id.clone())
+    }
+
+    pub(super) fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
+        let from = self.status.borrow().installed.version;
+        Ok(Upgrade { id: new_id()?, request, from, began: journal::stamp(), phases: Vec::new() })
     }
 
     async fn receive(&mut self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
@@ -286,6 +357,9 @@ impl Actor {
     }
 
     async fn finish(&mut self, finished: Finished) {
+        if let TaskResult::WayBack(found, answer) = finished.result {
+            return self.go_back(found, answer).await;
+        }
         if let Err(late) = self.owned(&finished.upgrade) {
             tracing::debug!("the result of a task of {} comes too late: {late}", finished.upgrade);
             if let TaskResult::Found(_, answer) = finished.result {
@@ -305,15 +379,22 @@ impl Actor {
                 let _ = answer.send(result);
                 return;
             }
+            TaskResult::Healthy(evidence, held) => {
+                self.held = Some(held);
+                let concluded = self.apply(Event::Healthy(evidence)).await;
+                if concluded.is_err() {
+                    self.held = None;
+                }
+                return told(concluded);
+            }
+            TaskResult::WayBack(..) => return, // taken above
             TaskResult::Event(event) => event,
         };
-        if let Err(failure) = self.apply(event).await {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
-        }
+        told(self.apply(event).await);
     }
 
     /// One step of the machine, and all that follows from it.
-    async fn apply(&mut self, event: Event) -> Result<(), Failure> {
+    pub(super) async fn apply(&mut self, event: Event) -> Result<(), Failure> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         match state.step(event) {
             Ok((state, actions)) => {
@@ -335,6 +416,9 @@ impl Actor {
             let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             state.add_duration(PhaseDuration { phase: over, milliseconds });
         }
+        if !matches!(state, State::Trial { .. }) {
+            self.trial = None;
+        }
         self.state = state;
         for action in actions {
             if let Err(failure) = self.perform(action).await {
@@ -353,7 +437,7 @@ impl Actor {
         }
         self.publish();
         self.answer_check();
-        if matches!(&self.state, State::Concluded { upgrade, .. } if !awaits_acknowledgement(upgrade)) {
+        if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges()) {
             self.state = State::Idle;
             self.publish();
         }
@@ -375,6 +459,12 @@ impl Actor {
     }
 }
 
+fn told(result: Result<(), Failure>) {
+    if let Err(failure) = result {
+        tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
+    }
+}
+
 /// The state of a report that still waits for its receiver.
 fn concluded(report: &Report) -> State {
     let upgrade = Upgrade {
@@ -389,6 +479,7 @@ fn concluded(report: &Report) -> State {
         outcome: report.outcome,
         failure: report.failure.clone(),
         evidence: report.evidence.clone(),
+        program_log: report.program_log.clone(),
     };
     State::Concluded { upgrade, conclusion }
 }

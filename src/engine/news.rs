@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::watch;
+
 use super::actor::Actor;
 use super::blocking::off_thread;
 use crate::config::{self, Config};
+use crate::health;
 use crate::journal::{InstalledRecord, Journal};
 use crate::machine::State;
-use crate::model::{CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, Progress, Report};
+use crate::model::{CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, Progress, Report, Status};
 use crate::package::digest::ProgramDigest;
 use crate::package::preflight;
 use crate::package::version::Version;
@@ -33,15 +36,22 @@ impl Actor {
         })
     }
 
+    /// What the trial waits for reaches the status when it is something else than before.
+    pub(super) fn trial_observer(&self) -> health::Observer {
+        let status = Arc::clone(&self.status);
+        Box::new(move |wait| {
+            status.send_if_modified(|status| {
+                let Some(upgrade) = status.upgrade.as_mut().filter(|_| status.phase == Phase::Trial) else { return false };
+                let changed = upgrade.waits_for.as_ref() != Some(&wait);
+                upgrade.waits_for = Some(wait);
+                changed
+            });
+        })
+    }
+
     /// Tells a person, in the log and in the status.
     pub(super) fn notice(&self, failure: &Failure) {
-        tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
-        let notice = failure.to_string();
-        self.status.send_modify(|status| {
-            if !status.notices.contains(&notice) {
-                status.notices.push(notice);
-            }
-        });
+        notice(&self.status, failure);
     }
 
     pub(super) fn publish(&self) {
@@ -49,6 +59,7 @@ impl Actor {
         self.status.send_modify(|status| {
             let progress = status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
             let keep = matches!(state.phase(), Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting);
+            let waits_for = status.upgrade.take().and_then(|upgrade| upgrade.waits_for).filter(|_| state.phase() == Phase::Trial);
             status.upgrade = match state {
                 State::Idle | State::Concluded { .. } => None,
                 _ => state.upgrade().map(|upgrade| CurrentUpgrade {
@@ -57,6 +68,7 @@ impl Actor {
                     progress: if keep { progress } else { Progress::default() },
                     package: state.package().cloned(),
                     seconds_left: left,
+                    waits_for,
                 }),
             };
             if status.phase != state.phase() {
@@ -68,13 +80,26 @@ impl Actor {
 
     /// Until the verdict: a peer that is told of the restart waits for the trial too.
     pub(super) fn seconds_left(&self) -> Option<u64> {
-        let trial = self.config.trial.deadline;
+        let terms = &self.state.swap()?.terms;
         match self.state.phase() {
-            Phase::Restarting | Phase::Reverting => Some(self.restarter.deadline().saturating_add(trial).as_secs()),
-            Phase::Trial => Some(trial.as_secs()),
+            Phase::Restarting | Phase::Reverting => Some(terms.restart_deadline.saturating_add(terms.deadline).as_secs()),
+            Phase::Trial => Some(terms.deadline.as_secs()),
             _ => None,
         }
     }
+}
+
+/// [`Actor::notice`] by one of its tasks.
+pub(super) fn notice(status: &watch::Sender<Status>, failure: &Failure) {
+    tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
+    let notice = failure.to_string();
+    status.send_if_modified(|status| {
+        let is_new = !status.notices.contains(&notice);
+        if is_new {
+            status.notices.push(notice);
+        }
+        is_new
+    });
 }
 
 pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
@@ -91,7 +116,7 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
     let (reader, version_command) = (program.clone(), config.version_command.clone());
     let on_trial = journal.upgrade().and_then(State::swap).map(|swap| &swap.package);
     let on_trial = on_trial.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
-    let recorded = [journal.installed(), on_trial];
+    let recorded = [journal.installed(), journal.previous(), on_trial];
     let path = config.path.clone();
     let found = off_thread(move || {
         let digest = reader.digest().unwrap_or_else(|error| {
@@ -109,7 +134,7 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
 
 fn version_of(
     digest: Option<ProgramDigest>,
-    recorded: [Option<InstalledRecord>; 2],
+    recorded: [Option<InstalledRecord>; 3],
     ask: impl FnOnce() -> Option<Version>,
 ) -> Option<Version> {
     let digest = digest?;

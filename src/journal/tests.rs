@@ -1,13 +1,15 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::faulty::FaultyDisk;
+use crate::machine::Upgrade;
 use crate::model::{Failure, FailureKind, PackageSummary, Request, TransferKind, UpgradeId};
 use crate::package::digest::FileDigest;
 
 fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
     Report {
         id: UpgradeId(id.into()),
-        request: Request { channel, requester: "0xed".into(), transfer: TransferKind::Ftp },
+        request: Request { channel, requester: "0xed".into(), transfer: TransferKind::Ftp, forced: false },
         from: None,
         package: Some(PackageSummary {
             file_name: "P_V02.00.00.00.bin".into(),
@@ -20,6 +22,7 @@ fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
         outcome,
         failure: (outcome != Outcome::Succeeded).then(|| Failure::new(FailureKind::Unhealthy, "it failed")),
         evidence: None,
+        program_log: Vec::new(),
         began: stamp(),
         ended: stamp(),
         phases: Vec::new(),
@@ -80,6 +83,29 @@ fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_awa
 }
 
 #[test]
+fn the_minimum_version_is_raised_by_success_alone_and_never_lowered() {
+    let directory = TempDir::new().unwrap();
+    let version = |number| Version::new([number, 0, 0, 0]);
+    for (number, outcome, minimum) in
+        [(1, Outcome::Failed, None), (3, Outcome::Succeeded, Some(3)), (2, Outcome::Succeeded, Some(3)), (4, Outcome::RolledBack, Some(3))]
+    {
+        let (mut journal, _) = open(&directory);
+        let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
+        report.package.as_mut().unwrap().version = version(number).unwrap();
+        journal.conclude(&report, true).unwrap();
+        assert_eq!(open(&directory).0.minimum_version(), minimum.and_then(version), "after {number}");
+    }
+}
+
+#[test]
+fn a_state_file_from_before_the_minimum_version_is_read() {
+    let directory = TempDir::new().unwrap();
+    write_file(&directory, STATE_FILE, r#"{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":[]}"#);
+    let (journal, damaged) = open(&directory);
+    assert!(damaged.is_empty() && journal.minimum_version().is_none());
+}
+
+#[test]
 fn the_history_has_a_length() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
@@ -104,6 +130,48 @@ fn damage_is_set_aside_and_told() {
     assert_eq!(kept, 4, "each damaged file is kept");
 }
 
+/// A daemon that was rolled back, in the state that the newer one left, lets in nothing that it refused before.
+#[test]
+fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
+    let digest = |byte| serde_json::to_value(ProgramDigest([byte; 32])).unwrap();
+    let told = report("one", Channel::Psdk, Outcome::RolledBack, 7);
+    let checking = checking(&report("two", Channel::Psdk, Outcome::Failed, 7));
+    for (upgrade, kept, foreign) in [
+        (serde_json::Value::Null, None, false),
+        (serde_json::to_value(&checking).unwrap(), Some(checking), false),
+        (serde_json::json!({ "phase": "of its own" }), None, false),
+        (serde_json::json!({ "phase": "of its own", "swap": {} }), None, true),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let text = serde_json::json!({
+            "format": 2, "of_its_own": 1, "upgrade": upgrade, "unacknowledged": [told, "in a new form"], "known_bad": ["new", digest(7)],
+            "installed": { "version": "V01.00.00.00", "digest": digest(1) }, "previous": "in a new form", "minimum_version": "V03.00.00.00",
+        });
+        write_file(&directory, STATE_FILE, &text.to_string());
+        for damage in [1, 0] {
+            let (journal, damaged) = open(&directory);
+            assert_eq!(damaged.len(), damage, "{damaged:?}");
+            assert_eq!((journal.upgrade(), journal.has_foreign_trial()), (kept.as_ref(), foreign));
+            assert_eq!((journal.unacknowledged(), journal.known_bad()), (&[told.clone()][..], &[ProgramDigest([7; 32])][..]));
+            assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
+            assert_eq!((journal.previous(), journal.minimum_version()), (None, Version::new([3, 0, 0, 0])));
+        }
+        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(directory.path().join(STATE_FILE)).unwrap()).unwrap();
+        assert_eq!(state["upgrade"]["swap"].is_object(), foreign, "the rescue reads it still");
+    }
+}
+
+#[test]
+fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
+    let text = serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] }).to_string();
+    for death in 0..20 {
+        let directory = TempDir::new().unwrap();
+        write_file(&directory, STATE_FILE, &text);
+        let _ = Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(death)), directory.path());
+        assert_eq!(open(&directory).0.known_bad(), [ProgramDigest([7; 32])], "dies at {death}");
+    }
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_not_guessed_at() {
     let directory = TempDir::new().unwrap();
@@ -123,7 +191,7 @@ fn damage_again_and_again_does_not_fill_the_disk() {
 }
 
 #[test]
-fn a_crash_between_the_two_files_does_not_cost_the_history_its_entry() {
+fn a_history_that_could_not_be_written_gets_its_entry_later() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
@@ -131,7 +199,119 @@ fn a_crash_between_the_two_files_does_not_cost_the_history_its_entry() {
     assert_eq!(open(&directory).0.history().len(), 1);
 }
 
+#[test]
+fn whoever_dies_while_concluding_has_the_upgrade_in_the_journal_or_its_report_in_the_history() {
+    for death in 0.. {
+        let directory = TempDir::new().unwrap();
+        let report = report("one", Channel::Shell, Outcome::Succeeded, 1);
+        open(&directory).0.record(&checking(&report)).unwrap();
+        let disk = Arc::new(FaultyDisk::sound().and_dying_at(death));
+        let concluded = Journal::open_on(disk, directory.path()).unwrap().0.conclude(&report, true);
+        let (journal, _) = open(&directory);
+        assert!(journal.upgrade().is_some() || journal.history() == [report], "dies at {death}");
+        if concluded.is_ok() {
+            return;
+        }
+    }
+}
+
+fn checking(report: &Report) -> State {
+    let Report { id, request, .. } = report.clone();
+    State::Checking { upgrade: Upgrade { id, request, from: None, began: stamp(), phases: Vec::new() } }
+}
+
 fn write_file(directory: &TempDir, name: &str, text: &str) {
     use std::io::Write;
     std::fs::File::create(directory.path().join(name)).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// `rescue.json` of an upgrade over the payload link that was rolled back; the package as it was then.
+fn rescued(directory: &TempDir, package: &serde_json::Value, rolled_back: bool) {
+    let digest = ProgramDigest([7; 32]);
+    let terms = serde_json::json!({
+        "program": "/usr/local/bin/p", "unit": null, "restart": "reboot", "restart_deadline": 1, "deadline": 1, "boots": 3,
+    });
+    let file = serde_json::json!({
+        "format": 1, "boot_id": "b", "since": 1, "boots": 1,
+        "trial": {
+            "upgrade": "lost", "on_trial": digest, "old": null, "origin": { "boot_id": "b", "invocation": null }, "terms": terms,
+            "request": { "channel": "psdk", "requester": "0xed", "transfer": "ftp" }, "package": package,
+        },
+        "ruling": {
+            "verdict": { "failure": { "kind": "unhealthy", "sentence": "why" }, "program_log": ["panicked"] },
+            "rolled_back": rolled_back, "restart_from": null, "requests": 0,
+        },
+    });
+    write_text(directory, "rescue.json", &file.to_string());
+}
+
+#[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+fn write_text(directory: &TempDir, name: &str, text: &str) {
+    std::fs::write(directory.path().join(name), text).unwrap();
+}
+
+#[test]
+fn what_the_rescue_rolled_back_is_reported_though_the_state_is_lost_or_that_of_a_newer_daemon() {
+    let package = serde_json::to_value(report("one", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
+    for state in [None, Some("{"), Some("{\"format\": 2, \"upgrade\": {}}")] {
+        for (package, known) in [(package.clone(), true), (serde_json::json!("in a new form"), false)] {
+            let directory = TempDir::new().unwrap();
+            rescued(&directory, &package, true);
+            if let Some(text) = state {
+                write_text(&directory, "state.json", text);
+            }
+            for _ in 0..2 {
+                let (journal, _) = open(&directory);
+                let [told] = journal.unacknowledged() else { panic!("{:?}", journal.unacknowledged()) };
+                assert_eq!((told.id.0.as_str(), told.outcome, told.package.is_some()), ("lost", Outcome::RolledBack, known));
+                assert_eq!(
+                    (told.failure.as_ref().unwrap().to_string().as_str(), &*told.program_log),
+                    ("why", &["panicked".to_owned()][..])
+                );
+                assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])], "its digest is remembered");
+                assert_eq!(journal.history().len(), 1, "it is told once");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_cut_off_between_history_and_state_is_told_again_and_what_is_long_told_is_not() {
+    let directory = TempDir::new().unwrap();
+    rescued(&directory, &serde_json::Value::Null, true);
+    open(&directory);
+    std::fs::remove_file(directory.path().join("state.json")).unwrap();
+    let (mut journal, _) = open(&directory);
+    assert_eq!((journal.unacknowledged().len(), journal.history().len(), journal.known_bad().len()), (1, 1, 1));
+    journal.conclude(&report("later", Channel::Psdk, Outcome::Succeeded, 1), true).unwrap();
+    std::fs::remove_file(directory.path().join("state.json")).unwrap();
+    let (journal, _) = open(&directory);
+    assert_eq!((journal.unacknowledged().len(), journal.history().len()), (0, 2));
+}
+
+#[test]
+fn what_the_rescue_has_not_carried_out_or_the_daemon_knows_better_is_not_reported_by_it() {
+    let directory = TempDir::new().unwrap();
+    rescued(&directory, &serde_json::Value::Null, false);
+    assert!(open(&directory).0.history().is_empty());
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    journal.conclude(&report("other", Channel::Shell, Outcome::Failed, 1), true).unwrap();
+    rescued(&directory, &serde_json::Value::Null, true);
+    assert_eq!(open(&directory).0.history().len(), 1, "the state is there, and knows of no such upgrade");
+}
+
+/// What is written must be read again: a history at its limits, each line of a log as long as it gets, of what JSON escapes.
+#[test]
+fn the_largest_history_is_not_taken_for_a_damaged_one() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    let mut worst = report("one", Channel::Shell, Outcome::RolledBack, 1);
+    worst.program_log = vec!["\\".repeat(243); 50];
+    journal.history.reports = vec![worst.clone(); HISTORY_LENGTH];
+    journal.conclude(&Report { id: UpgradeId("two".into()), ..worst }, true).unwrap();
+    let (journal, damaged) = open(&directory);
+    assert!(damaged.is_empty(), "{damaged:?}");
+    let answer = serde_json::to_vec(journal.history()).unwrap();
+    assert!(answer.len() < crate::control::LONGEST_LINE, "{}", answer.len());
 }

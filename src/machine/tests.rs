@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use super::*;
+use crate::config::Restart;
 use crate::model::{Channel, RunningEvidence, TransferKind};
 use crate::package::digest::FileDigest;
 
 fn upgrade(requester: &str, id: &str) -> Upgrade {
     Upgrade {
         id: UpgradeId(id.into()),
-        request: Request { channel: Channel::Psdk, requester: requester.into(), transfer: TransferKind::Ftp },
+        request: Request { channel: Channel::Psdk, requester: requester.into(), transfer: TransferKind::Ftp, forced: false },
         from: Version::new([1, 0, 0, 0]),
         began: "2026-01-01T00:00:00Z".into(),
         phases: Vec::new(),
@@ -30,21 +33,57 @@ fn origin(boot: &str) -> Origin {
     Origin { boot_id: boot.into(), invocation: None }
 }
 
+fn terms() -> Terms {
+    Terms {
+        program: "/program".into(),
+        unit: Some("payload.service".into()),
+        restart: Restart::Unit("payload.service".into()),
+        restart_deadline: Duration::from_secs(60),
+        window: Duration::from_secs(20),
+        deadline: Duration::from_millis(120_500),
+        boots: 3,
+        confirm: Confirm::Auto,
+        health_command: Some(vec!["/bin/true".into()]),
+    }
+}
+
 fn swap() -> Swap {
-    Swap { package: package(), old: Some(OLD), origin: origin("before") }
+    Swap { package: package(), old: Some(OLD), origin: origin("before"), terms: terms() }
 }
 
 fn failure() -> Failure {
     Failure::new(FailureKind::Unhealthy, "it failed")
 }
 
+fn verdict() -> Verdict {
+    Verdict { failure: failure(), program_log: vec!["its last words".into()] }
+}
+
 fn evidence() -> Evidence {
-    Evidence { restarted: true, digest_at_path: true, running: RunningEvidence::NoUnit }
+    Evidence {
+        restarted: true,
+        digest_at_path: true,
+        running: RunningEvidence::NoUnit,
+        restarts: 0,
+        boots: 0,
+        health_command: None,
+        confirmed_by: None,
+    }
+}
+
+fn trial(upgrade: Upgrade, swap: Swap) -> State {
+    State::Trial { upgrade, swap, attempt: Attempt::first("after"), confirmed_by: None }
 }
 
 fn states() -> Vec<(&'static str, State)> {
-    let (upgrade, swap, failure) = (upgrade("0xed", "first"), swap(), failure());
-    let conclusion = Conclusion { package: Some(package()), outcome: Outcome::Succeeded, failure: None, evidence: Some(evidence()) };
+    let (upgrade, swap, verdict) = (upgrade("0xed", "first"), swap(), verdict());
+    let conclusion = Conclusion {
+        package: Some(package()),
+        outcome: Outcome::Succeeded,
+        failure: None,
+        evidence: Some(evidence()),
+        program_log: Vec::new(),
+    };
     vec![
         ("idle", State::Idle),
         ("preparing", State::Preparing { upgrade: upgrade.clone() }),
@@ -52,10 +91,10 @@ fn states() -> Vec<(&'static str, State)> {
         ("checking", State::Checking { upgrade: upgrade.clone() }),
         ("ready", State::Ready { upgrade: upgrade.clone(), package: package() }),
         ("installing", State::Installing { upgrade: upgrade.clone(), swap: swap.clone() }),
-        ("restarting", State::Restarting { upgrade: upgrade.clone(), swap: swap.clone() }),
-        ("trial", State::Trial { upgrade: upgrade.clone(), swap: swap.clone() }),
-        ("reverting", State::Reverting { upgrade: upgrade.clone(), swap: swap.clone(), failure: failure.clone() }),
-        ("restarting-back", State::RestartingBack { upgrade: upgrade.clone(), swap, failure }),
+        ("restarting", State::Restarting { upgrade: upgrade.clone(), swap: swap.clone(), requests: 1 }),
+        ("trial", trial(upgrade.clone(), swap.clone())),
+        ("reverting", State::Reverting { upgrade: upgrade.clone(), swap: swap.clone(), verdict: verdict.clone() }),
+        ("restarting-back", State::RestartingBack { upgrade: upgrade.clone(), swap, verdict, requests: 1 }),
         ("concluded", State::Concluded { upgrade, conclusion }),
     ]
 }
@@ -68,13 +107,16 @@ fn events() -> Vec<(&'static str, Event)> {
         ("received", Event::Received),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
-        ("start", Event::Start { old: Some(OLD), origin: origin("before") }),
+        ("start", Event::Start { old: Some(OLD), origin: origin("before"), terms: terms() }),
         ("swapped", Event::Swapped),
         ("swap failed", Event::SwapFailed(failure())),
-        ("restarted", Event::Restarted),
+        ("restarted", Event::Restarted(origin("after"))),
         ("restart failed", Event::RestartFailed(failure())),
         ("healthy", Event::Healthy(evidence())),
-        ("unhealthy", Event::Unhealthy(failure())),
+        ("unhealthy", Event::Unhealthy(verdict())),
+        ("confirm", Event::Confirm("uid 1000".into())),
+        ("roll back", Event::RollBack(failure())),
+        ("go back", Event::GoBack { upgrade: upgrade("uid 1000", "second"), swap: Box::new(swap()), failure: failure() }),
         ("reverted", Event::Reverted { restart_from: None }),
         ("reverted, restart needed", Event::Reverted { restart_from: Some(origin("after")) }),
         ("revert failed", Event::RevertFailed(failure())),
@@ -135,7 +177,7 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
             if let Err(refused) = state.clone().step(event.clone()) {
                 assert_eq!(refused.state, state, "{from} × {name}");
                 let expected = match event {
-                    Event::Begin(_) => FailureKind::Busy,
+                    Event::Begin(_) | Event::GoBack { .. } => FailureKind::Busy,
                     Event::Receive | Event::Received | Event::Start { .. } | Event::Fail(_) => FailureKind::Cancelled,
                     _ => FailureKind::Internal,
                 };
@@ -150,7 +192,7 @@ fn an_upgrade_keeps_its_name_until_it_is_started_over() {
     for (from, state) in states() {
         let before = state.upgrade().map(|upgrade| upgrade.id.clone());
         for (name, event) in events() {
-            let begins = matches!(event, Event::Begin(_));
+            let begins = matches!(event, Event::Begin(_) | Event::GoBack { .. });
             let Ok((next, _)) = state.clone().step(event) else { continue };
             let after = next.upgrade().map(|upgrade| upgrade.id.clone());
             if !begins && next != State::Idle {
@@ -215,7 +257,7 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
     for (name, at_path, restarted, expected) in rows {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, actions) = state.resume(&Found { origin: now, at_path });
+        let (next, actions) = state.resume(&Found { origin: now, at_path, verdict: None });
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path:?}, restarted: {restarted}");
         let reports = matches!(next, State::Concluded { .. }) && name != "concluded";
         assert_eq!(actions.contains(&Action::Report), reports, "{name}: {actions:?}");
@@ -225,7 +267,7 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
 #[test]
 fn a_first_installation_that_was_not_swapped_finds_no_program() {
     let state = State::Installing { upgrade: upgrade("0xed", "first"), swap: Swap { old: None, ..swap() } };
-    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None });
+    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None, verdict: None });
     let State::Concluded { conclusion, .. } = next else { panic!("{next:?}") };
     assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
 }
@@ -253,7 +295,7 @@ fn a_program_installed_over_itself_is_put_back_once() {
         };
         swap.old = Some(NEW);
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW) });
+        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW), verdict: None });
         assert_eq!(outcome_of(&next), expected, "{name}, restarted: {restarted}");
     }
 }
@@ -283,4 +325,84 @@ fn each_state_survives_the_journal() {
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "{name}");
     }
+}
+
+/// Rows of `State::resume` with a verdict of the rescue.
+#[test]
+fn what_the_rescue_decided_counts_until_something_else_is_decided() {
+    let rows = [
+        ("ready", NEW, "concluded (failed)"),
+        ("installing", OLD, "concluded (rolled back)"),
+        ("installing", NEW, "reverting"),
+        ("restarting", OLD, "concluded (rolled back)"),
+        ("restarting", NEW, "reverting"),
+        ("trial", OLD, "concluded (rolled back)"),
+        ("trial", NEW, "reverting"),
+        ("trial", ProgramDigest([9; 32]), "concluded (failed)"),
+        ("reverting", OLD, "restarting-back"),
+        ("restarting-back", OLD, "concluded (rolled back)"),
+        ("concluded", OLD, "concluded (succeeded)"),
+    ];
+    let rescued = Verdict { failure: Failure::new(FailureKind::Unhealthy, "the rescue says so"), program_log: vec!["panicked".into()] };
+    for (name, at_path, expected) in rows {
+        let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
+        let decided = !["installing", "restarting", "trial"].contains(&name);
+        let found = Found { origin: origin("after"), at_path: Some(at_path), verdict: Some(rescued.clone()) };
+        let (next, _) = state.resume(&found);
+        assert_eq!(outcome_of(&next), expected, "{name}, {at_path}");
+        let told = match next {
+            State::Concluded { conclusion: Conclusion { failure: Some(failure), program_log, .. }, .. } => Verdict { failure, program_log },
+            State::Reverting { verdict, .. } | State::RestartingBack { verdict, .. } => verdict,
+            _ => continue,
+        };
+        assert_eq!(told == rescued, !decided && at_path != ProgramDigest([9; 32]), "{name}, {at_path}: {told:?}");
+    }
+}
+
+#[test]
+fn a_trial_has_a_number_of_boots() {
+    let mut state = trial(upgrade("0xed", "first"), swap());
+    let resume = |state: State, boot: &str| state.resume(&Found { origin: origin(boot), at_path: Some(NEW), verdict: None }).0;
+    for (boot, number) in [("after", 1), ("after", 1), ("second", 2), ("second", 2), ("third", 3)] {
+        state = resume(state, boot);
+        let State::Trial { attempt, .. } = &state else { panic!("{boot}: {state:?}") };
+        assert_eq!(*attempt, Attempt { boot_id: boot.into(), number });
+    }
+    let State::Reverting { verdict, .. } = resume(state, "fourth") else { panic!("a fourth boot") };
+    assert_eq!(verdict.failure, Failure::new(FailureKind::Unhealthy, "3 boots were used up without a verdict"));
+}
+
+/// Where the boot id never changes, a daemon that starts again would ask for ever.
+#[test]
+fn a_restart_is_asked_for_so_often_and_not_again() {
+    let resume = |state: State, at_path| state.resume(&Found { origin: origin("before"), at_path: Some(at_path), verdict: None });
+    let mut state = State::Installing { upgrade: upgrade("0xed", "first"), swap: swap() };
+    for asked in 1..=MOST_RESTART_REQUESTS {
+        let (next, actions) = resume(state, NEW);
+        assert!(matches!(next, State::Restarting { requests, .. } if requests == asked), "{next:?}");
+        assert_eq!(actions, [Action::Record, Action::Restart]);
+        state = next;
+    }
+    let (mut state, _) = resume(state, NEW);
+    assert!(matches!(&state, State::Reverting { verdict, .. } if verdict.failure.kind == FailureKind::RestartFailed), "{state:?}");
+    for asked in 1..=MOST_RESTART_REQUESTS {
+        state = resume(state, OLD).0;
+        assert!(matches!(state, State::RestartingBack { requests, .. } if requests == asked), "{state:?}");
+    }
+    let (state, actions) = resume(state, OLD);
+    assert_eq!(outcome_of(&state), "concluded (rolled back)");
+    assert_eq!(actions, [Action::EmptyStage, Action::Report]);
+}
+
+#[test]
+fn only_a_confirmed_trial_ends_well_where_that_is_asked_for() {
+    let explicit = Swap { terms: Terms { confirm: Confirm::Explicit, ..terms() }, ..swap() };
+    let state = trial(upgrade("0xed", "first"), explicit);
+    let refused = state.step(Event::Healthy(evidence())).unwrap_err();
+    let (state, actions) = refused.state.step(Event::Confirm("uid 1000".into())).unwrap();
+    assert_eq!(actions, [Action::Record], "a daemon that starts again knows it");
+    let (state, _) = state.step(Event::Healthy(evidence())).unwrap();
+    let State::Concluded { conclusion, .. } = state else { panic!("{state:?}") };
+    let evidence = conclusion.evidence.unwrap();
+    assert_eq!((evidence.boots, evidence.confirmed_by.as_deref()), (1, Some("uid 1000")));
 }

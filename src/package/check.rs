@@ -6,17 +6,19 @@
 mod examiner;
 mod findings;
 mod policy;
+mod sealed;
 
 use std::path::Path;
 
 use crate::model::{Failure, PackageSummary};
-use crate::package::digest::{Digests, FileDigest, ProgramDigest};
+use crate::package::digest::Digests;
 use crate::package::name::{FileName, NameError};
 use crate::stage::Staged;
 
 use examiner::{Examiner, read_elf};
 pub use findings::{Check, Examination, Finding, Verdict};
-pub use policy::Policy;
+pub use policy::{Policy, Signer};
+use sealed::read_seal;
 
 /// A file to be examined: what is known of it before.
 #[derive(Debug, Clone, Copy)]
@@ -66,14 +68,13 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
     if let Some(failure) = examine(subject, policy).failure() {
         return Err(failure.clone());
     }
-    let FileDigest(digest) = staged.digests.file;
     let summary = PackageSummary {
         file_name: staged.file_name.clone(),
         product: name.product().to_owned(),
         version: name.version(),
         size: staged.size,
         file_digest: staged.digests.file,
-        program_digest: ProgramDigest(digest), // without a seal the program is the whole file
+        program_digest: staged.digests.program,
     };
     Ok(Checked { staged, summary })
 }
@@ -82,7 +83,7 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
 /// its end, perhaps hours later, is refused at its beginning.
 pub fn check_announced(file_name: &str, size: u64, policy: &Policy) -> Result<(), Failure> {
     let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
-    let examiner = Examiner { subject, policy, name: name_of(subject), elf: None };
+    let examiner = Examiner { subject, policy, name: name_of(subject), elf: None, seal: None };
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
     checks.into_iter().try_for_each(|check| examiner.run(check).map(drop))
 }
@@ -95,9 +96,12 @@ fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
 /// else is right.
 pub fn examine(subject: Subject<'_>, policy: &Policy) -> Examination {
     let name = name_of(subject);
-    let elf = if subject.size == 0 || subject.size > policy.max_size { None } else { Some(read_elf(subject.path)) };
-    let examiner = Examiner { subject, policy, name, elf };
-    let mut examination = Examination { findings: Vec::with_capacity(Check::ALL.len()) };
+    let readable = subject.size > 0 && subject.size <= policy.max_size;
+    let seal = readable.then(|| read_seal(subject.path));
+    let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
+    let elf = readable.then(|| read_elf(subject.path, found.as_ref().map(|seal| seal.program_size)));
+    let examiner = Examiner { subject, policy, name, elf, seal };
+    let mut examination = Examination { findings: Vec::with_capacity(Check::ALL.len()), seal: found };
     for check in Check::ALL {
         let verdict = match check {
             Check::Preflight if examination.failure().is_some() => Verdict::Skipped("other checks failed".into()),

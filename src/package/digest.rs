@@ -10,6 +10,8 @@ use std::io::{self, Read};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::Digest as _;
 
+use crate::package::seal::{LARGEST_SEAL, Seal};
+
 macro_rules! digest_type {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -74,9 +76,16 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
+///
+/// One pass gives both the digest of the file and that of the program: only the end of a file tells whether it has a seal,
+/// so SHA-256 lags behind by the largest seal that there is.
 #[derive(Debug, Clone)]
 pub struct Hasher {
+    /// Of all bytes but those in `tail`.
     sha256: sha2::Sha256,
+    /// The last bytes, at most [`LARGEST_SEAL`].
+    tail: Vec<u8>,
+    size: u64,
     md5: Option<md5::Md5>,
 }
 
@@ -85,6 +94,8 @@ pub struct Hasher {
 pub struct Digests {
     /// SHA-256 of all bytes.
     pub file: FileDigest,
+    /// SHA-256 of the bytes before the seal; of all bytes where there is no well-formed seal.
+    pub program: ProgramDigest,
     /// MD5, where it was asked for.
     pub md5: Option<Md5Digest>,
 }
@@ -92,33 +103,49 @@ pub struct Digests {
 impl Hasher {
     /// A hasher that has seen nothing; `with_md5` computes MD5 too, at about four times the cost.
     pub fn new(with_md5: bool) -> Self {
-        Self { sha256: sha2::Sha256::new(), md5: with_md5.then(md5::Md5::new) }
+        let md5 = with_md5.then(md5::Md5::new);
+        Self { sha256: sha2::Sha256::new(), tail: Vec::with_capacity(LARGEST_SEAL), size: 0, md5 }
     }
 
-    /// Takes the next bytes.
+    /// Takes the next bytes. Large pieces cost least: up to the largest seal of them is copied.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
         }
+        self.size += bytes.len() as u64;
+        let (before, last) = bytes.split_at(bytes.len().saturating_sub(LARGEST_SEAL));
+        let surplus = (self.tail.len() + last.len()).saturating_sub(LARGEST_SEAL);
+        self.sha256.update(&self.tail[..surplus]);
+        self.sha256.update(before);
+        self.tail.drain(..surplus);
+        self.tail.extend_from_slice(last);
     }
 
     /// The digests of all bytes taken.
-    pub fn finish(self) -> Digests {
-        Digests { file: FileDigest(self.sha256.finalize().into()), md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())) }
+    pub fn finish(mut self) -> Digests {
+        let sealed = match Seal::find(&self.tail, self.size) {
+            Ok(Some(seal)) => usize::try_from(self.size - seal.program_size).unwrap_or_default(),
+            Ok(None) | Err(_) => 0, // what is no seal belongs to the program; the check will not let it in
+        };
+        let (of_program, of_seal) = self.tail.split_at(self.tail.len().saturating_sub(sealed));
+        self.sha256.update(of_program);
+        let program = ProgramDigest(self.sha256.clone().finalize().into());
+        self.sha256.update(of_seal);
+        let file = FileDigest(self.sha256.finalize().into());
+        Digests { file, program, md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())) }
     }
 }
 
 /// Size of the one buffer of a transfer or of a hashing pass: large enough that system calls do not count.
 pub const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Reads to the end and returns the digest of the program.
+/// Reads to the end and returns the digest of the program, without its seal if it has one.
 pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
     let mut hasher = Hasher::new(false);
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         match program.read(&mut buffer) {
-            Ok(0) => return Ok(ProgramDigest(hasher.finish().file.0)),
+            Ok(0) => return Ok(hasher.finish().program),
             Ok(n) => hasher.update(&buffer[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -90,12 +90,17 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Reads what the headers of `file` say.
+/// Reads what the headers of `file` say, all of which is a program.
 pub fn read(mut file: impl Read + Seek) -> Result<Elf, ElfError> {
     let size = file.seek(SeekFrom::End(0))?;
+    read_first(file, size)
+}
+
+/// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may follow it.
+pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
     file.rewind()?;
     let mut ident = Vec::with_capacity(elf::ELFMAG.len() + 2);
-    file.by_ref().take(elf::ELFMAG.len() as u64 + 2).read_to_end(&mut ident)?;
+    file.by_ref().take(size.min(elf::ELFMAG.len() as u64 + 2)).read_to_end(&mut ident)?;
     let Some(rest) = ident.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf) };
     let [class, data] = *rest else { return Err(ElfError::CutOff) };
     let endian = match data {
@@ -125,11 +130,10 @@ fn end_of(offset: u64, size: u64) -> Result<u64, End> {
 
 impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H, F> {
     fn read(data: &'data ReadCache<F>, endian: Endianness, size: u64) -> Result<Elf, ElfError> {
-        let header: &H = match data.read_at(0) {
-            Ok(header) => header,
-            Err(()) if size < size_of::<H>() as u64 => return Err(ElfError::CutOff),
-            Err(()) => return Err(io::Error::other("its first header can't be read").into()),
-        };
+        if size < size_of::<H>() as u64 {
+            return Err(ElfError::CutOff);
+        }
+        let header: &H = data.read_at(0).map_err(|()| io::Error::other("its first header can't be read"))?;
         let kind = header.e_type(endian);
         if kind != elf::ET_EXEC && kind != elf::ET_DYN {
             return Err(ElfError::NotExecutable(kind));

@@ -3,168 +3,26 @@
 //!
 //! Knows nothing of packages; the program is not trusted.
 
-use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::io::{self, PipeReader, Read as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
-
+use crate::command::{self, Network};
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
 /// How long a program may take to print its version.
 pub const DEADLINE: Duration = Duration::from_secs(5);
-/// How much of what it prints is looked at.
-const LARGEST_OUTPUT: usize = 16 * 1024;
-/// How much of it is quoted when it has no version.
-const LARGEST_QUOTE: usize = 200;
-/// Pause before looking again for something that tells no event: a descriptor that another thread's child holds for an
-/// instant (ETXTBSY), and an exit code that follows the end of the output.
-const PAUSE: Duration = Duration::from_millis(2);
-/// It exists where systemd is the running init (sd_booted(3)).
-const SYSTEMD: &str = "/run/systemd/system";
 
 /// Runs `program` with `arguments` and returns the version that it prints.
 ///
 /// Anything else than a successful end with a version in the output, in time, is `preflight-failed`.
 pub fn printed_version(program: &Path, arguments: &[String]) -> Result<Version, Failure> {
-    printed_version_until(program, arguments, DEADLINE)
-}
-
-fn printed_version_until(program: &Path, arguments: &[String], deadline: Duration) -> Result<Version, Failure> {
     let failed = |reason: String| Failure::new(FailureKind::PreflightFailed, format!("the program did not tell its version: {reason}"));
-    let isolated = Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root();
-    let command = if isolated { isolated_command(program, arguments, deadline) } else { direct_command(program, arguments) };
-    let (output, status) = run(command, deadline).map_err(|error| failed(error.to_string()))?;
-    if !status.success() {
-        let how = status.signal().map_or_else(
-            || format!("it ended with exit code {}", status.code().unwrap_or_default()),
-            |signal| format!("it was ended by signal {signal}"),
-        );
-        return Err(failed(how + &quote(&output)));
-    }
-    find_version(&output).ok_or_else(|| failed(format!("no version such as V01.00.02.10 in what it printed{}", quote(&output))))
-}
-
-fn direct_command(program: &Path, arguments: &[String]) -> Command {
-    let mut command = Command::new(program);
-    // "/" so that a core dump or a relative path of the program lands nowhere of ours.
-    command.args(arguments).current_dir("/");
-    command
-}
-
-/// The same in a transient unit with a user of its own, no network, and systemd's deadline behind ours.
-fn isolated_command(program: &Path, arguments: &[String], deadline: Duration) -> Command {
-    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().max(1));
-    let mut command = Command::new("systemd-run");
-    command.args(["--quiet", "--pipe", "--wait", "--collect"]);
-    for property in ["DynamicUser=yes", "PrivateNetwork=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit] {
-        command.args([OsStr::new("--property"), OsStr::new(property)]);
-    }
-    command.arg("--").arg(program).args(arguments);
-    command
-}
-
-/// Runs a command until its output ends or the deadline passes; nothing of its process group is left then.
-fn run(mut command: Command, deadline: Duration) -> io::Result<(String, ExitStatus)> {
-    let until = Instant::now() + deadline;
-    let (reader, writer) = io::pipe()?;
-    // The version is looked for in both, in the order in which they were written.
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0).env_remove("NOTIFY_SOCKET");
-    let child = spawn(&mut command, until)?;
-    drop(command); // and with it our ends for writing, or the output would never end
-    let group = Group { leader: child, reaped: false };
-    let output = read_output(reader, until)?;
-    Ok((output, group.wait(until)?))
-}
-
-fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
-    loop {
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => std::thread::sleep(PAUSE),
-            result => return result,
-        }
-    }
-}
-
-fn too_late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "it did not end in time")
-}
-
-fn read_output(mut reader: PipeReader, until: Instant) -> io::Result<String> {
-    let mut output = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(std::os::fd::AsFd::as_fd(&reader), PollFlags::POLLIN)], timeout) {
-            Ok(0) => return Err(too_late()),
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        let n = reader.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(String::from_utf8_lossy(&output).into_owned());
-        }
-        // The rest is read and dropped: a program that fills its pipe would not end.
-        let room = LARGEST_OUTPUT - output.len();
-        output.extend_from_slice(&buffer[..n.min(room)]);
-    }
-}
-
-/// A process group of ours; it does not outlive this value.
-struct Group {
-    leader: Child,
-    reaped: bool,
-}
-
-impl Group {
-    /// Waits for the leader's end, then ends the rest.
-    fn wait(mut self, until: Instant) -> io::Result<ExitStatus> {
-        // The leader stays a zombie for now, so that its id can't become another group's before ours is ended.
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(self.id()?), look)? == WaitStatus::StillAlive {
-            if Instant::now() >= until {
-                return Err(too_late());
-            }
-            std::thread::sleep(PAUSE);
-        }
-        self.end()
-    }
-
-    fn id(&self) -> io::Result<Pid> {
-        i32::try_from(self.leader.id()).map(Pid::from_raw).map_err(io::Error::other)
-    }
-
-    fn end(&mut self) -> io::Result<ExitStatus> {
-        killpg(self.id()?, Signal::SIGKILL)?;
-        let status = self.leader.wait()?;
-        self.reaped = true;
-        Ok(status)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if !self.reaped {
-            // It failed or was too late already; that is what is reported.
-            let _ = self.end();
-        }
-    }
-}
-
-fn quote(output: &str) -> String {
-    let text: String = output.trim().chars().take(LARGEST_QUOTE).collect();
-    if text.is_empty() { String::new() } else { format!(" (it printed {text:?})") }
+    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE).map_err(|error| failed(error.to_string()))?;
+    find_version(&output).ok_or_else(|| failed(format!("no version such as V01.00.02.10 in what it printed{}", command::quote(&output))))
 }
 
 /// The first `Vaa.bb.cc.dd` of a text; without one the first plain `a.b.c.d` of numbers up to 99, with or without a V.
@@ -208,12 +66,10 @@ impl Drop for Executable {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
 
-    fn shell(script: &str, deadline: Duration) -> Result<Version, Failure> {
-        printed_version_until(Path::new("/bin/sh"), &["-c".into(), script.into()], deadline)
+    fn shell(script: &str) -> Result<Version, Failure> {
+        printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()])
     }
 
     #[test]
@@ -235,46 +91,24 @@ mod tests {
 
     #[test]
     fn the_version_may_stand_on_either_stream() {
-        assert_eq!(shell("echo V01.02.03.04", DEADLINE).unwrap().to_string(), "V01.02.03.04");
-        assert_eq!(shell("echo V01.02.03.04 >&2", DEADLINE).unwrap().to_string(), "V01.02.03.04");
+        assert_eq!(shell("echo V01.02.03.04").unwrap().to_string(), "V01.02.03.04");
+        assert_eq!(shell("echo V01.02.03.04 >&2").unwrap().to_string(), "V01.02.03.04");
         let chatty = "echo V01.02.03.04; i=0; while [ $i -lt 4000 ]; do echo 'many lines of a chatty program'; i=$((i+1)); done";
-        assert_eq!(shell(chatty, DEADLINE).unwrap().to_string(), "V01.02.03.04");
+        assert_eq!(shell(chatty).unwrap().to_string(), "V01.02.03.04");
     }
 
     #[test]
-    fn each_way_to_fail_is_told() {
+    fn what_has_no_version_is_quoted() {
         for (script, reason) in [
-            ("exit 3", "exit code 3"),
             ("echo V01.02.03.04; exit 1", "exit code 1"),
-            ("kill -11 $$", "signal 11"),
             ("echo hello", "no version such as V01.00.02.10 in what it printed (it printed \"hello\")"),
             ("true", "no version"),
         ] {
-            let failure = shell(script, DEADLINE).unwrap_err();
+            let failure = shell(script).unwrap_err();
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
         let failure = printed_version(Path::new("/nonexistent/program"), &[]).unwrap_err();
         assert!(failure.sentence.contains("No such file"), "{failure}");
-    }
-
-    #[test]
-    fn a_program_that_does_not_end_is_ended_with_all_its_children() {
-        let began = Instant::now();
-        for script in ["sleep 60", "sleep 60 & echo V01.02.03.04", "exec >/dev/null 2>&1; sleep 60", "exec yes"] {
-            let failure = shell(script, Duration::from_millis(200)).unwrap_err();
-            assert!(failure.sentence.contains("did not end in time"), "{script}: {failure}");
-        }
-        assert!(began.elapsed() < Duration::from_secs(30));
-    }
-
-    #[test]
-    fn a_transient_unit_has_a_user_of_its_own_and_a_deadline() {
-        let command = isolated_command(Path::new("/opt/p"), &["--version".into()], DEADLINE);
-        let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
-        for expected in ["DynamicUser=yes", "RuntimeMaxSec=5"] {
-            assert!(arguments.iter().any(|argument| argument == expected), "{arguments:?}");
-        }
-        assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
     }
 }

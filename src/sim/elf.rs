@@ -72,6 +72,17 @@ impl Architecture {
     }
 }
 
+impl Architecture {
+    /// Makes the branch to `wait`, which is for a start without arguments, one that is always taken.
+    fn always_wait(self, code: &mut [u8]) {
+        match self {
+            Self::X86_64 => code[8] = 0xeb,                                               // jmp wait
+            Self::Aarch64 => code[8..12].copy_from_slice(&0x1400_0009_u32.to_le_bytes()), // b wait
+            Self::Arm => code[11] = 0xea,                                                 // b wait
+        }
+    }
+}
+
 /// `V01.02.03.04` and a line feed.
 const TEXT: u8 = 13;
 
@@ -149,18 +160,25 @@ pub struct Program {
     architecture: Architecture,
     version: Version,
     size: u64,
+    hangs: bool,
 }
 
 impl Program {
     /// The smallest program that tells `version`.
     pub fn new(architecture: Architecture, version: Version) -> Self {
-        Self { architecture, version, size: 0 }
+        Self { architecture, version, size: 0, hangs: false }
     }
 
     /// Filled up to `size` bytes with what does not compress, the same for the same version; never smaller than it is.
     #[must_use]
     pub fn filled_to(self, size: u64) -> Self {
         Self { size, ..self }
+    }
+
+    /// One that waits whatever it is asked.
+    #[must_use]
+    pub fn hanging(self) -> Self {
+        Self { hangs: true, ..self }
     }
 
     /// Its bytes.
@@ -187,6 +205,9 @@ impl Program {
     /// Code and text.
     fn image(&self) -> Vec<u8> {
         let mut image = self.architecture.code();
+        if self.hangs {
+            self.architecture.always_wait(&mut image);
+        }
         image.extend_from_slice(format!("{}\n", self.version).as_bytes());
         image
     }

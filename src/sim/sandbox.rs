@@ -36,6 +36,7 @@ pub struct Sandbox {
     root: TempDir,
     uplift: PathBuf,
     environment: Vec<(String, String)>,
+    rescue_timer: String,
     wrapper: Vec<String>,
     daemon: Option<Child>,
     ftp_server: Option<Child>,
@@ -54,6 +55,7 @@ impl Sandbox {
             root,
             uplift: uplift.to_owned(),
             environment: Vec::new(),
+            rescue_timer: String::new(),
             wrapper: Vec::new(),
             daemon: None,
             ftp_server: None,
@@ -117,7 +119,7 @@ impl Sandbox {
 
     /// Writes the configuration. `program` is appended to the section `[program]`, `sections` to the file.
     pub fn configure(&self, program: &str, sections: &str) -> anyhow::Result<()> {
-        let root = self.root().display();
+        let (root, timer) = (self.root().display(), &self.rescue_timer);
         let text = format!(
             r#"[program]
 product = "{PRODUCT}"
@@ -128,6 +130,7 @@ version_command = ["--version"]
 state = "{root}/state"
 control = "{root}/run/control.sock"
 boot_id = "{root}/run/boot_id"
+rescue_timer = "{timer}"
 {sections}
 "#
         );
@@ -156,6 +159,11 @@ keep_free = 0
     /// The line of `[program]` that has a restart told to the sandbox instead of restarting the machine.
     pub fn restart_line(&self) -> String {
         format!("restart = [\"touch\", \"{}\"]", self.restart_request().display())
+    }
+
+    /// Has the daemon start this timer at each swap, from the next configuration on. Without it none is: it would be the machine's own.
+    pub fn set_rescue_timer(&mut self, timer: &str) {
+        timer.clone_into(&mut self.rescue_timer);
     }
 
     /// Sets an environment variable of the processes that are started from now on.
@@ -250,6 +258,11 @@ keep_free = 0
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// Whether the daemon has asked for a restart that was not carried out yet.
+    pub fn restart_requested(&self) -> bool {
+        self.restart_request().exists()
+    }
+
     /// Waits until the daemon asks for a restart.
     pub fn wait_for_restart_request(&self) -> anyhow::Result<()> {
         wait_for_file(&self.restart_request()).context("the daemon did not ask for a restart")
@@ -317,6 +330,12 @@ keep_free = 0
             self.start_program()?;
         }
         self.start_daemon()
+    }
+
+    /// Restarts the program alone, in what passes for another boot: to a daemon that goes on, the evidence of a restart.
+    pub fn restart_program(&mut self) -> anyhow::Result<()> {
+        self.new_boot()?;
+        if self.program.is_some() { self.start_program() } else { Ok(()) }
     }
 
     /// Ends all processes at once.

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::hashing::Hashing;
 use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
 use crate::disk::Operation;
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::{BUFFER_SIZE, Digests, Md5Digest};
+use crate::package::hashing::Hashing;
 
 /// Called with the number of bytes received so far.
 pub type Observer = Box<dyn FnMut(u64) + Send>;

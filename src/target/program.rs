@@ -38,9 +38,9 @@ use crate::package::digest::{ProgramDigest, program_digest};
 use crate::stage::{self, Staged};
 
 use first::First;
-use lock::Lock;
 use swap::Swap;
 
+pub(crate) use lock::Lock;
 pub use rollback::Reverted;
 pub use swap::Means;
 
@@ -68,12 +68,11 @@ struct LastRead {
 
 /// Which file it is, and since when it has not changed: device, inode, size, times of change of content and inode. The
 /// kernel alone sets the last one.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+pub(crate) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-fn stamp(file: &File) -> io::Result<Stamp> {
-    let metadata = file.metadata()?;
+pub(crate) fn stamp(metadata: &Metadata) -> Stamp {
     let modified = (metadata.mtime(), metadata.mtime_nsec());
-    Ok((metadata.dev(), metadata.ino(), metadata.size(), modified, (metadata.ctime(), metadata.ctime_nsec())))
+    (metadata.dev(), metadata.ino(), metadata.size(), modified, (metadata.ctime(), metadata.ctime_nsec()))
 }
 
 /// A swap that is done and durable.
@@ -118,7 +117,7 @@ impl Program {
     pub fn digest(&self) -> io::Result<Option<ProgramDigest>> {
         let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
         // Taken before the content is read: what changes meanwhile has another one.
-        let stamp = stamp(&file)?;
+        let stamp = stamp(&file.metadata()?);
         let digest = program_digest(file)?;
         *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastRead { stamp, digest });
         Ok(Some(digest))
@@ -128,7 +127,7 @@ impl Program {
     /// about to be replaced; what is to be proved is read.
     pub fn known_digest(&self) -> io::Result<Option<ProgramDigest>> {
         let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
-        let stamp = stamp(&file)?;
+        let stamp = stamp(&file.metadata()?);
         let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         match last_read {
             Some(last) if last.stamp == stamp => Ok(Some(last.digest)),
@@ -154,8 +153,24 @@ impl Program {
         Ok(Swapped { summary, means })
     }
 
-    fn lock(&self) -> Result<Lock, Failure> {
-        Lock::acquire(&self.stage.join("lock"))
+    /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
+    pub(crate) fn hold(&self, expected: ProgramDigest) -> Result<Lock, Failure> {
+        let lock = self.lock()?;
+        let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error);
+        if self.digest().map_err(unreadable)? != Some(expected) {
+            return Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the expected one any more"));
+        }
+        Ok(lock)
+    }
+
+    /// Takes the lock of a swap or a rollback, for whoever must look before it acts; waits for another holder for some seconds.
+    pub(crate) fn lock(&self) -> Result<Lock, Failure> {
+        let lock = self.stage.join("lock");
+        if !self.stage.is_dir() {
+            // Somebody removed it by hand. Without a way back the program on trial is to be judged all the same.
+            self.disk.apply(Operation::MakeDirectory { path: &self.stage }).map_err(|error| lock::unlockable(&lock, error))?;
+        }
+        Lock::acquire(&lock)
     }
 
     /// `<name><suffix>` in the staging area.
@@ -239,7 +254,8 @@ impl Program {
 
     fn replace(&self, next: &Path) -> Result<Means, Failure> {
         let previous = self.beside(".previous");
-        let swap = Swap { disk: &*self.disk, path: &self.path, incoming: next, outgoing: &previous, kept: &self.beside(".kept") };
+        let (disk, path, kept) = (&*self.disk, &self.path, self.beside(".kept"));
+        let swap = Swap { disk, path, incoming: next, outgoing: &previous, kept: &kept, irreplaceable: false };
         swap.perform().map_err(|unfinished| swap.undo(unfinished).into_failure("the program was not replaced"))
     }
 

@@ -158,6 +158,7 @@ fn two_files_in_the_upload_area() {
     let verdict = crate::payload::verdict(&crate::payload::finish(aircraft));
     assert_eq!(verdict["result"], "failure", "{verdict}");
     let failure = payload.last_report().failure.expect("a failure");
+    assert_eq!(failure.kind, FailureKind::TransferFailed);
     assert!(failure.to_string().contains(NAME) && failure.to_string().contains("V03.00.00.00"), "{failure}");
     assert_eq!(version(&payload.sandbox.reported_version().unwrap()), version(OLD));
 }

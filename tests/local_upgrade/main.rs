@@ -7,6 +7,7 @@
 mod bad_files;
 mod interruptions;
 mod payload;
+mod sealed;
 mod success;
 #[path = "../servers/vsftpd.rs"]
 mod vsftpd;

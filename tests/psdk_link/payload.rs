@@ -164,7 +164,8 @@ impl Fake {
                     status.unacknowledged.clear();
                     status.phase = Phase::Preparing;
                     let progress = Progress::default();
-                    status.upgrade = Some(CurrentUpgrade { id: upgrade(), request, progress, package: None, seconds_left: None });
+                    status.upgrade =
+                        Some(CurrentUpgrade { id: upgrade(), request, progress, package: None, seconds_left: None, waits_for: None });
                 });
                 let _ = answer.send(Ok(upgrade()));
             }
@@ -283,9 +284,21 @@ fn upgrade() -> UpgradeId {
 }
 
 fn report(outcome: Outcome, failure: Option<Failure>) -> Report {
-    let request = Request { channel: Channel::Psdk, requester: "2A".into(), transfer: TransferKind::Dcftp };
+    let request = Request { channel: Channel::Psdk, requester: "2A".into(), transfer: TransferKind::Dcftp, forced: false };
     let (began, ended) = (String::new(), String::new());
-    Report { id: upgrade(), request, from: None, package: None, outcome, failure, evidence: None, began, ended, phases: vec![] }
+    Report {
+        id: upgrade(),
+        request,
+        from: None,
+        package: None,
+        outcome,
+        failure,
+        evidence: None,
+        program_log: vec![],
+        began,
+        ended,
+        phases: vec![],
+    }
 }
 
 fn first_status(script: &Script) -> Status {
@@ -299,6 +312,7 @@ fn first_status(script: &Script) -> Status {
         link: LinkStatus::default(),
         notices: vec![],
         known_bad: vec![],
+        minimum_version: None,
     }
 }
 

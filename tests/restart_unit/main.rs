@@ -4,8 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+mod by_hand;
 mod payload;
 mod stopped;
+mod trial;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -23,7 +25,16 @@ fn a_unit_is_restarted_and_its_process_is_the_evidence() {
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let report = payload.upgrade();
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}\n{}", payload.log());
-    assert_eq!(report.evidence.unwrap(), Evidence { restarted: true, digest_at_path: true, running: RunningEvidence::Verified });
+    let evidence = Evidence {
+        restarted: true,
+        digest_at_path: true,
+        running: RunningEvidence::Verified,
+        restarts: 0,
+        boots: 1,
+        health_command: None,
+        confirmed_by: None,
+    };
+    assert_eq!(report.evidence.unwrap(), evidence);
     assert_eq!(payload.running().as_deref(), Some(NEW));
     assert_eq!(payload.asked("restart"), 2, "once for the start, once for the upgrade");
 }
@@ -81,7 +92,7 @@ fn the_daemon_dies_between_swap_and_restart_of_the_unit() {
     let mut payload = Payload::new("restart = \"unit\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("hang", "restart");
     let mut client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+    payload.wait_until_hung(1);
     payload.sandbox.kill_daemon();
     client.kill().unwrap();
     client.wait().unwrap();

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use uplift::model::{Failure, FailureKind, Report};
+use uplift::model::{Failure, FailureKind, Report, Status, TrialWait};
 use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
@@ -25,10 +26,15 @@ pub(crate) struct Payload {
 impl Payload {
     /// The unit runs, the daemon does too; `program` and `sections` are lines of the configuration.
     pub(crate) fn new(program: &str, sections: &str) -> Self {
+        Self::with_trial(program, &format!("window = \"100ms\"\ndeadline = \"2s\"\n{sections}"))
+    }
+
+    /// The same with a trial of the test's own, and whatever sections follow.
+    pub(crate) fn with_trial(program: &str, trial: &str) -> Self {
         let mut payload = Self { sandbox: Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap() };
         payload.sandbox.install_by_hand(version(OLD)).unwrap();
         let program = format!("unit = \"payload.service\"\n{program}");
-        payload.sandbox.configure(&program, &format!("[trial]\ndeadline = \"2s\"\n{sections}")).unwrap();
+        payload.sandbox.configure(&program, &format!("[trial]\n{trial}")).unwrap();
         payload.install_systemd();
         payload.sandbox.start_daemon().unwrap();
         payload
@@ -41,9 +47,11 @@ impl Payload {
     fn install_systemd(&mut self) {
         let systemd = self.systemd();
         fs::create_dir(&systemd).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit/systemctl");
-        std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        for (name, content) in [("state", "inactive"), ("pid", "0"), ("invocation", ""), ("starts", "0")] {
+        for program in ["systemctl", "journalctl"] {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
+            std::os::unix::fs::symlink(script, systemd.join(program)).unwrap();
+        }
+        for (name, content) in [("state", "inactive"), ("pid", "0"), ("invocation", ""), ("starts", "0"), ("restarts", "0")] {
             fs::write(systemd.join(name), content).unwrap();
         }
         let path = format!("{}:{}", systemd.display(), std::env::var("PATH").unwrap());
@@ -68,9 +76,19 @@ impl Payload {
         self.sandbox.reboot().unwrap();
     }
 
-    /// Has systemd fail: `fails` for versions that do not start, `refuse` and `hang` for verbs.
+    /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse` and `hang` for verbs.
     pub(crate) fn systemd_has(&self, behaviour: &str, what: &str) {
         fs::write(self.systemd().join(behaviour), format!("{what}\n")).unwrap();
+    }
+
+    /// Waits until systemd hangs, for the n-th time that it is asked; only then may it be told not to.
+    pub(crate) fn wait_until_hung(&self, times: usize) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let hung = || fs::read_to_string(self.systemd().join("hung")).unwrap_or_default().lines().count();
+        while hung() < times {
+            assert!(Instant::now() < end, "systemd is not asked\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What systemd was asked to do.
@@ -85,6 +103,19 @@ impl Payload {
         let exe = format!("/proc/{}/exe", pid.trim());
         let output = Command::new(exe).arg("--version").output().ok()?;
         Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+
+    /// What `uplift` with these arguments says, and its exit code.
+    pub(crate) fn uplift(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.sandbox.command(arguments).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+
+    /// Waits until the trial waits for this.
+    pub(crate) fn wait_for_trial(&self, wanted: impl Fn(&TrialWait) -> bool) {
+        let waits = |status: &Status| status.upgrade.as_ref().and_then(|upgrade| upgrade.waits_for.as_ref()).is_some_and(&wanted);
+        self.sandbox.wait_for_status(waits).unwrap();
     }
 
     /// A firmware file of the new version.

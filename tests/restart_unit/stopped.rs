@@ -90,6 +90,7 @@ fn while_it_waits_for_the_restart() {
     let mut payload = Payload::new(UNIT, "");
     payload.systemd_has("hang", "restart");
     let client = payload.install();
+    payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
     end(client);
     payload.systemd_has("hang", "");
@@ -106,7 +107,7 @@ fn while_the_new_program_is_on_trial() {
     fs::write(payload.sandbox.config(), config).unwrap();
     payload.sandbox.kill_daemon();
     payload.sandbox.start_daemon().unwrap();
-    payload.systemd_has("fails", NEW);
+    payload.systemd_has("waits", NEW);
     let client = payload.install();
     payload.stop_in(Phase::Trial);
     end(client);
@@ -114,7 +115,7 @@ fn while_the_new_program_is_on_trial() {
     let installed = payload.sandbox.status().unwrap().installed.version.unwrap();
     assert_eq!(installed.to_string(), NEW, "not the version that the configuration gives the one before");
     payload.stop_in(Phase::Trial);
-    payload.systemd_has("fails", "");
+    payload.systemd_has("waits", "");
     payload.start_unit();
     assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
     assert_eq!(payload.running().as_deref(), Some(NEW));
@@ -123,10 +124,11 @@ fn while_the_new_program_is_on_trial() {
 #[test]
 fn while_the_old_program_is_restarted() {
     let mut payload = Payload::new(UNIT, "");
-    payload.systemd_has("fails", NEW);
+    payload.systemd_has("waits", NEW);
     let client = payload.install();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
     payload.systemd_has("hang", "restart");
+    payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
     end(client);
     payload.systemd_has("hang", "");

@@ -226,7 +226,7 @@ async fn finished(operation: &mut Option<Operation>) -> Done {
 async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice, requester: String) -> Done {
     let entered = async {
         let offered = choose(choice, &*uploads).await?;
-        let request = Request { channel: Channel::Psdk, requester, transfer: offered.into() };
+        let request = Request { channel: Channel::Psdk, requester, transfer: offered.into(), forced: false };
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };

@@ -14,7 +14,7 @@ use crate::package::preflight;
 use crate::restart;
 use crate::target;
 use crate::transfer::ftp_client::FtpClient;
-use crate::unit;
+use crate::unit::{self, Unit};
 
 /// Where systemd lays a unit's credentials; what is there exists only while the unit runs.
 const CREDENTIALS: &str = "/run/credentials";
@@ -44,12 +44,16 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.version(config);
     findings.unit(&config.program)?;
     findings.restart(&config.program.restart);
+    if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first()) {
+        findings.command("trial.health_command", program);
+    }
     if let Some(link) = &config.link {
         findings.device(link);
         findings.ftp(config, link.transfer);
     }
     findings.password_files(config);
     findings.paths(config);
+    findings.rescue_timer(config.paths.rescue_timer.as_deref())?;
     Ok(findings.0)
 }
 
@@ -123,8 +127,7 @@ impl Findings {
             );
             return Ok(());
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime can't be started")?;
-        match runtime.block_on(unit::show(name)) {
+        match show(name)? {
             Err(error) => {
                 self.warning("program.unit", format!("systemd can't be asked about {name}: {error}"), "run this check where systemd runs");
             }
@@ -140,14 +143,31 @@ impl Findings {
         Ok(())
     }
 
+    /// An upgrade goes on without it, so nothing here is an error.
+    fn rescue_timer(&mut self, timer: Option<&str>) -> anyhow::Result<()> {
+        let Some(timer) = timer else { return Ok(()) };
+        let why = match show(timer)? {
+            Err(error) => format!("systemd can't be asked about {timer}: {error}"),
+            Ok(unit) if unit.load_state != "loaded" => format!("{timer} is {}", unit.load_state),
+            Ok(_) => return Ok(()),
+        };
+        let hint = "install the units `uplift-rescue*`; where there is no systemd, give `rescue_timer = \"\"`";
+        self.warning("paths.rescue_timer", format!("no trial has a second deadline: {why}"), hint);
+        Ok(())
+    }
+
     fn restart(&mut self, restart: &Restart) {
         let program = match restart {
             Restart::Command(command) => command.first().map_or("", String::as_str),
             Restart::Reboot | Restart::Unit(_) => "systemctl",
         };
+        self.command("program.restart", program);
+    }
+
+    fn command(&mut self, field: &'static str, program: &str) {
         if find_program(program).is_none() {
-            let hint = "give `restart` a command as a list: an executable file, then its arguments";
-            self.error("program.restart", format!("{program:?} is not a program that can be started"), hint);
+            let hint = "give a command as a list: an executable file, then its arguments";
+            self.error(field, format!("{program:?} is not a program that can be started"), hint);
         }
     }
 
@@ -212,6 +232,11 @@ impl Findings {
             self.warning("paths.control", "there is no group `uplift`, so only root may talk to the daemon", hint);
         }
     }
+}
+
+fn show(unit: &str) -> anyhow::Result<io::Result<Unit>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime can't be started")?;
+    Ok(runtime.block_on(unit::show(unit)))
 }
 
 fn unreadable(file: Option<&Path>) -> Option<(&Path, io::Error)> {

@@ -123,7 +123,7 @@ impl Live {
         let Some(upgrade) = &status.upgrade else { return text };
         if let Some(seconds) = upgrade.seconds_left {
             let left = seconds.saturating_sub(now.duration_since(self.phase_began).as_secs());
-            return format!("{}, at most {left} s more", status.phase);
+            return format!("{}, at most {left} s more{}", status.phase, view::waits_for(upgrade));
         }
         if status.phase == Phase::Receiving {
             let Progress { done, total } = upgrade.progress;
@@ -168,9 +168,9 @@ mod tests {
     use crate::model::{Channel, CurrentUpgrade, Installed, LinkStatus, Request, SCHEMA, TransferKind, UpgradeId};
 
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
-        let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp };
+        let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
         let progress = Progress { done, total: 1000 << 10 };
-        let upgrade = CurrentUpgrade { id: UpgradeId("1".into()), request, progress, package: None, seconds_left };
+        let upgrade = CurrentUpgrade { id: UpgradeId("1".into()), request, progress, package: None, seconds_left, waits_for: None };
         Seen::Status(Box::new(Status {
             schema: SCHEMA,
             phase,
@@ -181,6 +181,7 @@ mod tests {
             link: LinkStatus::default(),
             notices: vec![],
             known_bad: vec![],
+            minimum_version: None,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! How each check is done.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -8,15 +9,21 @@ use nix::fcntl::OFlag;
 
 use crate::model::{Failure, FailureKind};
 use crate::package::check::{Check, Policy, Subject, Verdict};
-use crate::package::digest::{Digests, ProgramDigest};
+use crate::package::digest::Digests;
 use crate::package::elf::{self, Elf, ElfError, End, Machine};
 use crate::package::name::FileName;
 use crate::package::preflight::{self, Executable};
+use crate::package::seal::Seal;
 
-/// What the headers of a file say; whatever else lies there, such as a FIFO, is not waited for.
-pub(super) fn read_elf(path: &Path) -> Result<Elf, Failure> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
-    let error = match file.map_err(ElfError::from).and_then(elf::read) {
+/// Whatever else lies there than a file, such as a FIFO, is not waited for.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
+}
+
+/// What the headers of a program say, which is the first `size` bytes of a file, or all of it.
+pub(super) fn read_elf(path: &Path, size: Option<u64>) -> Result<Elf, Failure> {
+    let read = |file| size.map_or_else(|| elf::read(&file), |size| elf::read_first(&file, size));
+    let error = match open(path).map_err(ElfError::from).and_then(read) {
         Ok(elf) => return Ok(elf),
         Err(error) => error,
     };
@@ -35,11 +42,11 @@ pub(super) fn read_elf(path: &Path) -> Result<Elf, Failure> {
 /// What a check found, or the failure that it found.
 pub(super) type Examined = Result<Verdict, Failure>;
 
-fn passed(text: impl Into<String>) -> Examined {
+pub(super) fn passed(text: impl Into<String>) -> Examined {
     Ok(Verdict::Passed(text.into()))
 }
 
-fn skipped(text: impl Into<String>) -> Examined {
+pub(super) fn skipped(text: impl Into<String>) -> Examined {
     Ok(Verdict::Skipped(text.into()))
 }
 
@@ -50,6 +57,8 @@ pub(super) struct Examiner<'a> {
     pub(super) name: Result<FileName, Failure>,
     /// `None` when the size alone is wrong.
     pub(super) elf: Option<Result<Elf, Failure>>,
+    /// `None` when the size alone is wrong.
+    pub(super) seal: Option<Result<Option<Seal>, Failure>>,
 }
 
 impl Examiner<'_> {
@@ -62,6 +71,7 @@ impl Examiner<'_> {
             Check::Machine => self.machine(),
             Check::Interpreter => self.interpreter(),
             Check::Complete => self.complete(),
+            Check::Seal => self.seal(),
             Check::Digest => self.digest(),
             Check::KnownBad => self.known_bad(),
             Check::Preflight => self.preflight(),
@@ -84,24 +94,25 @@ impl Examiner<'_> {
 
     fn version(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not tell it") };
-        let version = name.version();
-        let Some(running) = self.policy.running else { return passed(format!("{version}; the version that runs is not known")) };
-        let forced = self.policy.forced;
-        if version > running || version < running && forced || version == running && (forced || self.policy.allow_same_version) {
-            let note = if version > running {
-                ""
-            } else if forced {
-                ", forced"
-            } else {
-                ", allowed by the configuration"
-            };
-            return passed(format!("{version}, {running} runs{note}"));
+        let (version, forced) = (name.version(), self.policy.forced);
+        let text = match self.policy.running {
+            None => format!("{version}; the version that runs is not known"),
+            Some(running) if version > running => format!("{version}, {running} runs"),
+            Some(running) if forced => format!("{version}, {running} runs, forced"),
+            Some(running) if version < running => {
+                return Err(Failure::new(FailureKind::Downgrade, format!("version {version} is lower than {running}, which runs")));
+            }
+            Some(running) if self.policy.allow_same_version => format!("{version}, {running} runs, allowed by the configuration"),
+            Some(_) => return Err(Failure::new(FailureKind::SameVersion, format!("version {version} runs already"))),
+        };
+        match self.policy.minimum {
+            Some(minimum) if version < minimum && !forced => {
+                let sentence =
+                    format!("version {version} is lower than {minimum}, which succeeded here before; older ones don't come back");
+                Err(Failure::new(FailureKind::Downgrade, sentence))
+            }
+            _ => passed(text),
         }
-        Err(if version == running {
-            Failure::new(FailureKind::SameVersion, format!("version {version} runs already"))
-        } else {
-            Failure::new(FailureKind::Downgrade, format!("version {version} is lower than {running}, which runs"))
-        })
     }
 
     fn size(&self) -> Examined {
@@ -125,13 +136,13 @@ impl Examiner<'_> {
 
     /// The machine of the installed program; of this one where nothing is installed, or a script is.
     fn wanted_machine(&self) -> Result<(Machine, &'static str), Failure> {
-        if let Ok(installed) = read_elf(&self.policy.program) {
+        if let Ok(installed) = read_elf(&self.policy.program, None) {
             return Ok((installed.machine, "the installed program"));
         }
-        Ok((read_elf(Path::new("/proc/self/exe"))?.machine, "this machine"))
+        Ok((read_elf(Path::new("/proc/self/exe"), None)?.machine, "this machine"))
     }
 
-    fn elf(&self) -> Option<&Elf> {
+    pub(super) fn elf(&self) -> Option<&Elf> {
         self.elf.as_ref().and_then(|elf| elf.as_ref().ok())
     }
 
@@ -150,12 +161,14 @@ impl Examiner<'_> {
     fn complete(&self) -> Examined {
         let Some(elf) = self.elf() else { return skipped("not a program") };
         let truncated = |sentence: String| Err(Failure::new(FailureKind::Truncated, sentence));
-        let unproven = |what: String| {
-            let allowed = self.policy.allow_unproven_end;
-            if allowed { passed(what + "; allowed by the configuration") } else { truncated(what) }
+        let unproven = |what: String| match &self.seal {
+            Some(Ok(Some(_))) => passed("the seal tells size and digest"),
+            Some(Err(_)) => skipped("the seal would tell, and is damaged"),
+            _ if self.policy.allow_unproven_end => passed(what + "; allowed by the configuration"),
+            _ => truncated(what),
         };
         match elf.end {
-            End::Proven => passed("the file ends where its headers say"),
+            End::Proven => passed("the program ends where its headers say"),
             End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
             End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
             End::NoSectionTable => unproven("the file has no section table, so nothing proves that it is whole".into()),
@@ -168,14 +181,14 @@ impl Examiner<'_> {
             None => skipped("the size is wrong"),
             // The reception compared it: a staged file with an MD5 has the one that was announced.
             Some(Digests { md5: Some(md5), .. }) => passed(format!("MD5 {md5}, as announced")),
-            Some(Digests { file, md5: None }) => passed(format!("SHA-256 {file}; none was announced")),
+            Some(Digests { file, md5: None, .. }) => passed(format!("SHA-256 {file}; none was announced")),
         }
     }
 
     fn known_bad(&self) -> Examined {
         let Some(digests) = self.subject.digests else { return skipped("the size is wrong") };
         let Some(known_bad) = &self.policy.known_bad else { return skipped("only the daemon knows which programs failed here") };
-        if !known_bad.contains(&ProgramDigest(digests.file.0)) {
+        if !known_bad.contains(&digests.program) {
             return passed("it did not fail here before");
         }
         if self.policy.forced {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::model::Failure;
+use crate::package::seal::Seal;
 
 /// The checks, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -22,6 +23,8 @@ pub enum Check {
     Interpreter,
     /// The file is whole.
     Complete,
+    /// The seal is by a trusted key, and agrees with name and program.
+    Seal,
     /// The digest that the channel gave agrees.
     Digest,
     /// The program did not fail here before.
@@ -32,7 +35,7 @@ pub enum Check {
 
 impl Check {
     /// Every check, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Name,
         Self::Product,
         Self::Version,
@@ -40,6 +43,7 @@ impl Check {
         Self::Machine,
         Self::Interpreter,
         Self::Complete,
+        Self::Seal,
         Self::Digest,
         Self::KnownBad,
         Self::Preflight,
@@ -55,6 +59,7 @@ impl Check {
             Self::Machine => "machine",
             Self::Interpreter => "interpreter",
             Self::Complete => "complete",
+            Self::Seal => "seal",
             Self::Digest => "digest",
             Self::KnownBad => "known bad",
             Self::Preflight => "preflight",
@@ -85,10 +90,12 @@ pub struct Finding {
 }
 
 /// All findings on one file, in the order of the checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examination {
     /// One a check.
     pub findings: Vec<Finding>,
+    /// The file's seal, if it has a well-formed one. Whether it is to be believed is a finding.
+    pub seal: Option<Seal>,
 }
 
 impl Examination {

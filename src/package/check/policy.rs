@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config;
+use crate::config::{self, SealRule, TrustedKey};
 use crate::package::digest::ProgramDigest;
+use crate::package::seal::Seal;
 use crate::package::version::Version;
 
 /// What a firmware file must satisfy on this payload, now.
@@ -17,10 +18,26 @@ pub struct Policy {
     pub(super) max_size: u64,
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
+    pub(super) seal: SealRule,
+    pub(super) keys: Vec<TrustedKey>,
     pub(super) running: Option<Version>,
+    pub(super) minimum: Option<Version>,
     /// `None`: not known to whoever asks.
     pub(super) known_bad: Option<BTreeSet<ProgramDigest>>,
     pub(super) forced: bool,
+}
+
+/// What is to be thought of who signed a seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signer<'a> {
+    /// A trusted key did.
+    Trusted(&'a TrustedKey),
+    /// The seal names a trusted key, and that key did not sign this manifest.
+    Forged(&'a TrustedKey),
+    /// A key that is not trusted here, if at all.
+    Unknown,
+    /// No keys are configured, so nothing was checked.
+    NotChecked,
 }
 
 impl Policy {
@@ -34,7 +51,10 @@ impl Policy {
             max_size: package.max_size.0,
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
+            seal: package.seal,
+            keys: package.keys.clone(),
             running: None,
+            minimum: None,
             known_bad: None,
             forced: false,
         }
@@ -44,6 +64,12 @@ impl Policy {
     #[must_use]
     pub fn running(self, running: Option<Version>) -> Self {
         Self { running, ..self }
+    }
+
+    /// The highest version that ever succeeded here: nothing lower comes back, whatever runs.
+    #[must_use]
+    pub fn minimum(self, minimum: Option<Version>) -> Self {
+        Self { minimum, ..self }
     }
 
     /// Programs that were rolled back here.
@@ -56,6 +82,17 @@ impl Policy {
     #[must_use]
     pub fn forced(self, forced: bool) -> Self {
         Self { forced, ..self }
+    }
+
+    /// What is to be thought of who signed a seal.
+    pub fn signer(&self, seal: &Seal) -> Signer<'_> {
+        let by = |key: &&TrustedKey| key.public.id() == seal.signature.key_id();
+        match self.keys.iter().find(by) {
+            _ if self.keys.is_empty() => Signer::NotChecked,
+            None => Signer::Unknown,
+            Some(key) if key.public.verifies(&seal.signature, &seal.manifest_text) => Signer::Trusted(key),
+            Some(key) => Signer::Forged(key),
+        }
     }
 
     pub(super) fn accepts_product(&self, product: &str) -> bool {

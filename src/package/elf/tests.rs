@@ -75,6 +75,17 @@ fn a_file_cut_off_anywhere_is_never_proven() {
 }
 
 #[test]
+fn what_follows_the_program_does_not_count() {
+    let whole = tiny(Architecture::X86_64);
+    let followed = [&whole[..], &[7; 100]].concat();
+    for size in 0..whole.len() {
+        let cut_off = read_bytes(&whole[..size]).map_err(|error| error.to_string());
+        assert_eq!(read_first(Cursor::new(&followed), size as u64).map_err(|error| error.to_string()), cut_off, "{size}");
+    }
+    assert_eq!(read_first(Cursor::new(&followed), whole.len() as u64).unwrap().end, End::Proven);
+}
+
+#[test]
 fn bytes_behind_the_end_and_a_missing_section_table_prove_nothing() {
     let mut longer = tiny(Architecture::X86_64);
     longer.extend_from_slice(b"more");

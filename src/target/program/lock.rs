@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: Flock<File>,
 }
 
@@ -53,6 +53,6 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_MODE).custom_flags(flags).open(path)
 }
 
-fn unlockable(path: &Path, error: io::Error) -> Failure {
+pub(super) fn unlockable(path: &Path, error: io::Error) -> Failure {
     Failure::from_io(FailureKind::InstallFailed, format!("the lock {} can't be taken", path.display()), error)
 }

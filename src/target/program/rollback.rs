@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::swap::{Swap, sync_directories};
-use super::{Program, digest_at};
+use super::{Lock, Program, digest_at};
 use crate::disk::{self, Operation};
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::{Hasher, ProgramDigest};
@@ -31,13 +31,20 @@ enum Before {
 }
 
 impl Program {
+    /// The program that a rollback would put back, by its digest; none where the last swap was a first installation, was
+    /// rolled back already, or never was.
+    pub fn previous(&self) -> io::Result<Option<ProgramDigest>> {
+        Ok(digest_at(&self.beside(".previous"))?.filter(|digest| *digest != nothing()))
+    }
+
     /// Takes the program on trial away from the path and puts the one before it back; durable on return. Done twice, it
     /// does nothing the second time.
     pub fn revert(&self, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
-        if !self.stage.is_dir() {
-            return Ok(Reverted::NotOnTrial); // no swap was ever done here
-        }
-        let _lock = self.lock()?;
+        self.revert_under(&self.lock()?, on_trial)
+    }
+
+    /// [`Program::revert`] by the holder of the lock.
+    pub(crate) fn revert_under(&self, _lock: &Lock, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
         if self.digest().map_err(not_reverted("reading the program"))? != Some(on_trial) {
             return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial);
         }
@@ -69,15 +76,17 @@ impl Program {
 
     fn put_back(&self, before: &Path) -> Result<(), Failure> {
         let (failed, kept) = (self.beside(".failed"), self.beside(".kept"));
-        let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept };
+        let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept, irreplaceable: true };
         swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the program before was not put back"))
     }
 
     /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
     fn take_away(&self, marker: &Path) -> io::Result<()> {
         self.disk.apply(Operation::Rename { from: &self.path, to: &self.beside(".failed") })?;
+        // Otherwise a power cut could undo the rename alone, and nothing would lead back from the new program.
+        sync_directories(&*self.disk, &[&self.path, marker])?;
         disk::remove_if_present(&*self.disk, marker)?;
-        sync_directories(&*self.disk, &[&self.path, marker])
+        sync_directories(&*self.disk, &[marker])
     }
 
     /// A rollback that was cut off right after its exchange left the loser under the winner's old name.
@@ -96,7 +105,7 @@ impl Program {
 
 /// The digest of no bytes: of the file that says that no program was there.
 fn nothing() -> ProgramDigest {
-    ProgramDigest(Hasher::new(false).finish().file.0)
+    Hasher::new(false).finish().program
 }
 
 fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {

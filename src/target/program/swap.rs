@@ -39,6 +39,9 @@ pub(super) struct Swap<'a> {
     pub(super) outgoing: &'a Path,
     /// A temporary name.
     pub(super) kept: &'a Path,
+    /// Whether no power cut may cost the program at `incoming` its name, as if the exchange had never been and what came
+    /// after it had: a program to be put back has no other name, a new one is sent again.
+    pub(super) irreplaceable: bool,
 }
 
 /// A swap that an error stopped.
@@ -86,9 +89,15 @@ impl Swap<'_> {
 
     fn finish_exchange(&self) -> Result<(), Unfinished> {
         let stop = |step, at_path| move |error| Unfinished { step, error, at_path };
+        let touched_last: &[&Path] = if self.irreplaceable {
+            sync_directories(self.disk, &[self.path, self.incoming]).map_err(stop("syncing the directories", AtPath::NewAndOldIncoming))?;
+            &[self.outgoing]
+        } else {
+            &[self.path, self.outgoing]
+        };
         let rename = Operation::Rename { from: self.incoming, to: self.outgoing };
         self.disk.apply(rename).map_err(stop("setting the old program aside", AtPath::NewAndOldIncoming))?;
-        self.sync_directories().map_err(stop("syncing the directories", AtPath::NewAndOldOutgoing))
+        sync_directories(self.disk, touched_last).map_err(stop("syncing the directories", AtPath::NewAndOldOutgoing))
     }
 
     fn rename_over(&self) -> Result<Means, Unfinished> {
@@ -112,6 +121,8 @@ impl Swap<'_> {
             Err(error) => return Err(error),
         };
         self.disk.apply(Operation::Rename { from: self.kept, to: self.outgoing })?;
+        // A swap that was cut off here may have left both names to the old program; such a rename does nothing.
+        disk::remove_if_present(self.disk, self.kept)?;
         sync_directories(self.disk, &[self.outgoing])?;
         Ok(means)
     }

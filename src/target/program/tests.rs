@@ -102,7 +102,7 @@ fn summary(staged: &Staged) -> PackageSummary {
         version: "V01.00.00.00".parse().unwrap(),
         size: staged.size,
         file_digest: staged.digests.file,
-        program_digest: ProgramDigest(staged.digests.file.0),
+        program_digest: staged.digests.program,
     }
 }
 

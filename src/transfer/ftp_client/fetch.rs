@@ -158,5 +158,5 @@ fn gave_up(error: SessionError, file: &RemoteFile, receiving: &Receiving) -> Fai
     let (received, size) = (receiving.received(), file.size);
     let sentence = format!("the download of {:?} broke off after {received} of {size} bytes and could not be resumed", file.name);
     let kind = if failure.kind == FailureKind::Timeout { FailureKind::Timeout } else { FailureKind::TransferFailed };
-    Failure { kind, sentence, causes: [vec![failure.sentence], failure.causes].concat() }
+    Failure { causes: [vec![failure.sentence], failure.causes].concat(), ..Failure::new(kind, sentence) }
 }

@@ -85,6 +85,28 @@ fn each_fall_back_swaps_and_rolls_back_like_the_exchange() {
     }
 }
 
+/// A rename of one name of a file over another name of it does nothing, and both stay.
+#[test]
+fn a_fall_back_cleans_up_after_one_that_was_cut_off_with_the_old_program_kept() {
+    let (_temporary, payload, _) = payload_on(FileSystem::Links.disk());
+    payload.put(OLD);
+    payload.install(NEW).unwrap();
+    fs::remove_file(payload.program.beside(".previous")).unwrap();
+    fs::hard_link(payload.program.path(), payload.program.beside(".previous")).unwrap();
+    payload.install(OLD).unwrap();
+    assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (OLD.into(), NEW.into()));
+    assert_eq!(payload.area(), ["demo.previous", "lock"]);
+}
+
+/// Otherwise a power cut could undo the exchange and keep what came after it: the program to be put back, or the word that there
+/// was none, would have no name at all.
+#[test]
+fn a_rollback_is_durable_before_it_gives_up_what_leads_back() {
+    let log = |first| rollback_on(FileSystem::Exchanges.disk(), first).1;
+    assert_eq!(log(false), ["Exchange", "SyncDirectory", "SyncDirectory", "Rename", "SyncDirectory"]);
+    assert_eq!(log(true), ["Rename", "SyncDirectory", "SyncDirectory", "Remove", "SyncDirectory"]);
+}
+
 #[test]
 fn each_fall_back_makes_a_first_installation() {
     for file_system in FileSystem::ALL {
@@ -165,33 +187,56 @@ fn whoever_dies_in_a_swap_leaves_old_or_new_and_a_way_back() {
 fn whoever_dies_in_a_rollback_can_do_it_again() {
     for file_system in FileSystem::ALL {
         for first in [true, false] {
-            let log = rollback_dying_at(usize::MAX, file_system, first).1;
+            let log = rollback_on(file_system.disk(), first).1;
             for death in 0..=log.len() {
                 let case = format!("{file_system:?}, first installation {first}, dies at {death} of {log:?}");
-                let (payload, _) = rollback_dying_at(death, file_system, first);
-                let content = payload.content();
-                let before = (!first).then(|| OLD.to_vec());
-                assert!(content == before || content.as_deref() == Some(NEW), "{case}");
-                let again = Payload::at(payload.directory.clone(), Arc::new(file_system.disk()));
-                again.program.revert(digest(NEW)).unwrap();
-                assert_eq!(again.content(), before, "{case}");
-                assert_eq!(again.beside(".failed").unwrap(), NEW, "{case}");
-                assert_ne!(again.beside(".previous").as_deref(), Some(NEW), "{case}");
+                let (payload, _, _) = rollback_on(file_system.disk().and_dying_at(death), first);
+                can_be_rolled_back_again(&payload, file_system, first, &case);
             }
         }
     }
 }
 
-fn rollback_dying_at(death: usize, file_system: FileSystem, first: bool) -> (Payload, Vec<String>) {
+#[test]
+fn after_an_error_at_any_step_of_a_rollback_it_can_be_done_again() {
+    for file_system in FileSystem::ALL {
+        for first in [true, false] {
+            let log = rollback_on(file_system.disk(), first).1;
+            for (name, occurrence) in single_faults(&log) {
+                for (errno, kind) in [(Errno::EIO, FailureKind::InstallFailed), (Errno::ENOSPC, FailureKind::NoSpace)] {
+                    let case = format!("{file_system:?}, first installation {first}, {name} {occurrence} {errno}");
+                    let disk = file_system.disk().and_failing_once(name, occurrence, errno);
+                    let (payload, _, reverted) = rollback_on(disk, first);
+                    assert!(reverted.is_ok() || reverted.is_err_and(|failure| failure.kind == kind), "{case}");
+                    can_be_rolled_back_again(&payload, file_system, first, &case);
+                }
+            }
+        }
+    }
+}
+
+/// A rollback that was cut off left a whole program at the path, and the next one completes it.
+fn can_be_rolled_back_again(payload: &Payload, file_system: FileSystem, first: bool, case: &str) {
+    let content = payload.content();
+    let before = (!first).then(|| OLD.to_vec());
+    assert!(content == before || content.as_deref() == Some(NEW), "{case}");
+    let again = Payload::at(payload.directory.clone(), Arc::new(file_system.disk()));
+    again.program.revert(digest(NEW)).unwrap();
+    assert_eq!(again.content(), before, "{case}");
+    assert_eq!(again.beside(".failed").unwrap(), NEW, "{case}");
+    assert_ne!(again.beside(".previous").as_deref(), Some(NEW), "{case}");
+}
+
+fn rollback_on(disk: FaultyDisk, first: bool) -> (Payload, Vec<String>, Result<Reverted, Failure>) {
     let sound = Payload::new();
     if !first {
         sound.put(OLD);
     }
     sound.install(NEW).unwrap();
-    let disk = Arc::new(file_system.disk().and_dying_at(death));
+    let disk = Arc::new(disk);
     let payload = Payload { _temporary: sound._temporary, ..Payload::at(sound.directory, disk.clone()) };
-    let _ = payload.program.revert(digest(NEW));
-    (payload, disk.log())
+    let reverted = payload.program.revert(digest(NEW));
+    (payload, disk.log(), reverted)
 }
 
 #[test]

@@ -1,30 +1,52 @@
-//! Hashes what is received while more of it is read and written: on a thread of its own, for files that are worth one.
+//! Hashes bytes while more of them are read: on a thread of its own, for files that are worth one.
 //!
 //! Hashing is the slowest step of a reception, on processors without instructions for it by far. The threads pass a
 //! few buffers round, so that neither allocates and memory is constant.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::package::digest::{BUFFER_SIZE, Digests, Hasher};
 
 /// Buffers that go round: one is filled, one waits, one is hashed.
 const BUFFERS: usize = 3;
 
-/// Files up to this size in bytes are hashed where they are received; a thread would cost more than it gains.
+/// Files up to this size in bytes are hashed where they are read; a thread would cost more than it gains.
 const SMALL: u64 = 4 * BUFFER_SIZE as u64;
 
+/// Hashes the first `size` bytes of a file, or all of it where it ends before; `progress` hears how many were read so far.
+pub fn hash_file(file: &File, size: u64, mut progress: impl FnMut(u64)) -> io::Result<Digests> {
+    // The kernel then reads ahead further; nothing is lost where it can't be told.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+    let mut hashing = Hashing::start(size, false);
+    let mut buffer = Vec::with_capacity(BUFFER_SIZE);
+    let mut left = size;
+    while left > 0 {
+        let n = file.take(left.min(BUFFER_SIZE as u64)).read_to_end(&mut buffer)? as u64;
+        if n == 0 {
+            break;
+        }
+        hashing.update(&mut buffer)?;
+        left -= n;
+        progress(size - left);
+    }
+    hashing.finish()
+}
+
 /// Where the hashing is done.
-pub(super) enum Hashing {
-    /// On the thread of the reception.
+pub(crate) enum Hashing {
+    /// On the thread that brings the bytes.
     Here(Hasher),
     /// On one of its own.
     Beside(HashThread),
 }
 
 /// The thread that hashes. Dropped, it ends by itself after the buffers that it has.
-pub(super) struct HashThread {
+pub(crate) struct HashThread {
     filled: SyncSender<Vec<u8>>,
     emptied: Receiver<Vec<u8>>,
     thread: JoinHandle<Digests>,
@@ -32,7 +54,7 @@ pub(super) struct HashThread {
 
 impl Hashing {
     /// Hashing of a file of this size; MD5 too where it is asked for.
-    pub(super) fn start(size: u64, with_md5: bool) -> Self {
+    pub(crate) fn start(size: u64, with_md5: bool) -> Self {
         let hasher = Hasher::new(with_md5);
         if size <= SMALL {
             return Self::Here(hasher);
@@ -42,7 +64,7 @@ impl Hashing {
     }
 
     /// Takes the bytes of `full`, and leaves an empty buffer of the same capacity in its place.
-    pub(super) fn update(&mut self, full: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn update(&mut self, full: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::Here(hasher) => {
                 hasher.update(full);
@@ -54,7 +76,7 @@ impl Hashing {
     }
 
     /// The digests of all bytes.
-    pub(super) fn finish(self) -> io::Result<Digests> {
+    pub(crate) fn finish(self) -> io::Result<Digests> {
         match self {
             Self::Here(hasher) => Ok(hasher.finish()),
             Self::Beside(thread) => thread.finish(),
@@ -98,4 +120,27 @@ fn hash(mut hasher: Hasher, filled: &Receiver<Vec<u8>>, emptied: &SyncSender<Vec
 /// It ends early only by a panic.
 fn thread_is_gone() -> io::Error {
     io::Error::other("the hashing thread panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_hashed_to_its_size_or_its_end_here_and_beside() {
+        let content: Vec<u8> = (0..SMALL + 70_000).map(|byte| byte.to_le_bytes()[0]).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let whole = content.len() as u64;
+        for (size, hashed) in [(0, 0), (1, 1), (SMALL, SMALL), (whole - 1, whole - 1), (whole, whole), (whole + 9, whole)] {
+            file.rewind().unwrap();
+            let mut hasher = Hasher::new(false);
+            hasher.update(&content[..usize::try_from(hashed).unwrap()]);
+            let mut told = 0;
+            let digests = hash_file(&file, size, |bytes| told = bytes).unwrap();
+            assert_eq!((digests, told), (hasher.finish(), hashed), "{size}");
+        }
+    }
 }

@@ -1,0 +1,16 @@
+//! `uplift confirm`: a person says that the program on trial works.
+
+use crate::cli::view;
+use crate::config::Config;
+use crate::control::{Client, ControlAnswer, ControlRequest};
+
+/// Confirms. A failure when nothing waits for it.
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    let mut client = Client::connect(&config.paths.control)?;
+    client.ask(&ControlRequest::Confirm {})?;
+    match client.answer()? {
+        ControlAnswer::Confirmed => Ok(view::print("confirmed; the trial goes on until it has seen the rest")?),
+        ControlAnswer::Failure { failure } => Err(failure.into()),
+        _ => anyhow::bail!("the daemon answered something else than that it is confirmed"),
+    }
+}

@@ -1,0 +1,73 @@
+//! `uplift keygen`: a pair of keys for sealing, as minisign's own tool makes them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use clap::Args;
+
+use super::output::{NewFile, ask_password, read_password};
+use crate::cli::view;
+use crate::package::seal::signing::NewKeys;
+
+/// Mode of a file that only its owner reads.
+const SECRET_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o644;
+
+/// The arguments of `uplift keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArguments {
+    /// Path of the two files without their ends: NAME.key is the secret key, NAME.pub the public one.
+    #[arg(long, value_name = "NAME", default_value = "uplift")]
+    out: PathBuf,
+    /// File with the password of the secret key in its first line, instead of asking for it.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Write the secret key without a password; whoever reads the file can sign.
+    #[arg(long, conflicts_with = "password_file")]
+    no_password: bool,
+    /// Replace files that exist already. A secret key that is replaced is lost.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Makes the keys and says what to do with them.
+pub(super) fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
+    let KeygenArguments { out, force, .. } = arguments;
+    // Both names are taken before a password is asked for.
+    let secret = NewFile::create(&with_end(out, "key"), SECRET_MODE, *force)?;
+    let public = NewFile::create(&with_end(out, "pub"), PUBLIC_MODE, *force)?;
+    let keys = NewKeys::generate(password(arguments)?)?;
+    secret.finish_with(keys.secret_text.as_bytes())?;
+    public.finish_with(keys.public_text.as_bytes())?;
+    let line = keys.public_text.lines().nth(1).unwrap_or_default();
+    view::print(format_args!(
+        "Key {}: secret in {}, public in {}.\nKeep the secret one off the payload. In the payload's configuration:\n\n\
+         [package]\nseal = \"required\"\n\n[[package.keys]]\npublic = \"{line}\"",
+        keys.public.id(),
+        with_end(out, "key").display(),
+        with_end(out, "pub").display(),
+    ))?;
+    Ok(())
+}
+
+/// The end is put behind the name, whatever dots are in it.
+fn with_end(name: &Path, end: &str) -> PathBuf {
+    let mut path = name.as_os_str().to_owned();
+    path.push(".");
+    path.push(end);
+    path.into()
+}
+
+fn password(arguments: &KeygenArguments) -> anyhow::Result<Option<String>> {
+    let password = match &arguments.password_file {
+        _ if arguments.no_password => return Ok(None),
+        Some(file) => read_password(file)?,
+        None => {
+            let password = ask_password("Password for the secret key: ")?;
+            ensure!(ask_password("The same again: ")? == password, "the two passwords differ");
+            password
+        }
+    };
+    ensure!(!password.is_empty(), "the password is empty; --no-password makes a key without one");
+    Ok(Some(password))
+}

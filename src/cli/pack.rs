@@ -1,0 +1,203 @@
+//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+
+use super::output::{NewFile, ask_password, hashing_bar, read_password, read_small};
+use crate::cli::view;
+use crate::journal;
+use crate::package::name::FileName;
+use crate::package::pack::{Label, Unsealed};
+use crate::package::seal::signing::{SecretKey, SigningError};
+use crate::package::seal::{KeyId, LARGEST_SEAL, Manifest, PublicKey, Seal, Signature};
+use crate::package::version::Version;
+
+/// Longest key file that is read; they have two lines.
+const LARGEST_KEY_FILE: u64 = 4096;
+/// Mode of a manifest; it is no secret.
+const MANIFEST_MODE: u32 = 0o644;
+
+/// The arguments of `uplift pack`.
+#[derive(Debug, Args)]
+pub struct PackArguments {
+    /// The program: an ELF file without a seal.
+    program: PathBuf,
+    /// Product that it is for.
+    #[arg(long, value_name = "NAME", required_unless_present = "attach")]
+    product: Option<String>,
+    /// Its version, Vaa.bb.cc.dd.
+    #[arg(long, value_name = "VERSION", required_unless_present = "attach")]
+    version: Option<Version>,
+    /// Secret key to sign with: a .key file of `uplift keygen` or `minisign -G`.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["manifest_only", "attach"])]
+    key: Option<PathBuf>,
+    /// File with the key's password in its first line, instead of asking for it.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    password_file: Option<PathBuf>,
+    /// Lowest version that the program may replace.
+    #[arg(long, value_name = "VERSION")]
+    replaces_from: Option<Version>,
+    /// When it was packed, RFC 3339, for people to read [default: now].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    created: Option<String>,
+    /// Write the manifest alone, to be signed elsewhere with `minisign -S`.
+    #[arg(long, requires = "public", conflicts_with_all = ["key", "attach"])]
+    manifest_only: bool,
+    /// Complete the file with the signature of a manifest that --manifest-only wrote.
+    #[arg(long, value_name = "SIGNATURE", requires = "public", conflicts_with_all = ["key", "product", "version", "replaces_from", "created"])]
+    attach: Option<PathBuf>,
+    /// That manifest [default: SIGNATURE without .minisig].
+    #[arg(long, value_name = "FILE", requires = "attach")]
+    manifest: Option<PathBuf>,
+    /// Public key of who signs elsewhere: a .pub file.
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    public: Option<PathBuf>,
+    /// Directory of the new file.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Replace a file that exists already.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Seals the program, or does the part of it that was asked for.
+pub(super) fn run(arguments: &PackArguments) -> anyhow::Result<()> {
+    // Clap sees to it that each way has what it needs.
+    match arguments {
+        PackArguments { attach: Some(signature), public: Some(public), .. } => attach(arguments, signature, &read_public(public)?),
+        PackArguments { manifest_only: true, public: Some(public), .. } => manifest_only(arguments, read_public(public)?.id()),
+        PackArguments { key: Some(key), .. } => seal(arguments, key),
+        _ => bail!("a key is needed"),
+    }
+}
+
+fn time(text: &str) -> Result<String, String> {
+    humantime::parse_rfc3339(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+impl PackArguments {
+    fn name(&self) -> anyhow::Result<FileName> {
+        let (Some(product), Some(version)) = (&self.product, self.version) else { bail!("product and version are needed") };
+        let name = format!("{product}_{version}.bin");
+        name.parse().with_context(|| format!("{name:?} can't be the name of a firmware file"))
+    }
+
+    fn label(&self, name: FileName, key_id: KeyId) -> Label {
+        let created = self.created.clone().unwrap_or_else(journal::stamp);
+        Label { name, created, replaces_from: self.replaces_from, key_id }
+    }
+
+    fn can_not_be_sealed(&self) -> String {
+        format!("{} can't be sealed", self.program.display())
+    }
+}
+
+fn seal(arguments: &PackArguments, key: &Path) -> anyhow::Result<()> {
+    let name = arguments.name()?;
+    let copy = Copy::begin(arguments, &name)?;
+    let key = read_secret(key, arguments.password_file.as_deref())?;
+    let text = copy.measure(arguments)?.manifest(arguments.label(name.clone(), key.public().id())).to_text()?;
+    let signature = key.sign(&text, &format!("{name}, sealed by uplift"))?;
+    copy.finish(&text, &signature, key.public())
+}
+
+/// The manifest lies beside nothing yet: the program is measured where it is.
+fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()> {
+    let name = arguments.name()?;
+    let path = arguments.out.join(format!("{}_{}.manifest", name.product(), name.version()));
+    let manifest = NewFile::create(&path, MANIFEST_MODE, arguments.force)?;
+    let program = open(&arguments.program)?;
+    let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
+    manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id)).to_text()?)?;
+    let path = path.display();
+    view::print(format_args!(
+        "Wrote {path}. Sign it with key {key_id}, as with\n\n  minisign -S -s SECRET.key -m {path}\n\n\
+         and complete the file with `uplift pack {} --attach {path}.minisig --public PUBLIC.pub`.",
+        arguments.program.display()
+    ))?;
+    Ok(())
+}
+
+fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> anyhow::Result<()> {
+    let beside = || {
+        let name = signature.to_str().and_then(|name| name.strip_suffix(".minisig")).map(PathBuf::from);
+        name.with_context(|| format!("{} does not end in .minisig; name the manifest with --manifest", signature.display()))
+    };
+    let path = arguments.manifest.clone().map_or_else(beside, Ok)?;
+    let text = read_small(&path, LARGEST_SEAL as u64)?;
+    let manifest = Manifest::parse(text.as_bytes()).with_context(|| format!("{} is not a manifest", path.display()))?;
+    let name: FileName = format!("{}_{}.bin", manifest.product, manifest.version).parse().context("the manifest names no product")?;
+    let copy = Copy::begin(arguments, &name)?;
+    let unsealed = copy.measure(arguments)?;
+    ensure!(unsealed.is_described_by(&manifest), "{} is not the program that {} describes", arguments.program.display(), path.display());
+    copy.finish(text.as_bytes(), &read_small(signature, LARGEST_SEAL as u64)?, public)
+}
+
+/// The program's bytes in the new file; measured there, so that what is sealed is what was copied.
+struct Copy {
+    target: NewFile,
+    path: PathBuf,
+}
+
+impl Copy {
+    fn begin(arguments: &PackArguments, name: &FileName) -> anyhow::Result<Self> {
+        let program = open(&arguments.program)?;
+        let mode = program.metadata()?.permissions().mode() & 0o777;
+        let path = arguments.out.join(name.to_string());
+        let target = NewFile::create(&path, mode, arguments.force)?;
+        io::copy(&mut &program, &mut target.file()).with_context(|| format!("{} can't be written", path.display()))?;
+        Ok(Self { target, path })
+    }
+
+    fn measure(&self, arguments: &PackArguments) -> anyhow::Result<Unsealed> {
+        measure(self.target.file()).with_context(|| arguments.can_not_be_sealed())
+    }
+
+    /// Appends the seal. A signature that does not hold is never written.
+    fn finish(self, manifest: &[u8], signature: &str, public: &PublicKey) -> anyhow::Result<()> {
+        let seal = Seal::to_bytes(manifest, signature).context("manifest and signature make no seal")?;
+        let signed = Signature::parse(signature.as_bytes())?;
+        ensure!(signed.key_id() == public.id(), "the signature is by key {}, and the public key is {}", signed.key_id(), public.id());
+        ensure!(public.verifies(&signed, manifest), "the signature is not of key {} over this manifest", public.id());
+        io::Seek::seek(&mut self.target.file(), io::SeekFrom::End(0))?;
+        self.target.finish_with(&seal)?;
+        view::print(format_args!("Wrote {}, sealed by key {}.", self.path.display(), public.id()))?;
+        Ok(())
+    }
+}
+
+fn measure(file: &File) -> anyhow::Result<Unsealed> {
+    let bar = hashing_bar(file.metadata()?.len(), false);
+    let measured = Unsealed::measure(file, |bytes| bar.set_position(bytes));
+    bar.finish_and_clear();
+    Ok(measured?)
+}
+
+fn open(program: &Path) -> anyhow::Result<File> {
+    let unreadable = || format!("{} can't be read", program.display());
+    // Asked before it is opened: opening a FIFO would wait for ever.
+    ensure!(program.metadata().with_context(unreadable)?.is_file(), "{} is not a regular file", program.display());
+    File::open(program).with_context(unreadable)
+}
+
+fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
+    let text = read_small(path, LARGEST_KEY_FILE)?;
+    let line = text.lines().nth(1).unwrap_or_default();
+    line.parse().with_context(|| format!("{} is not a public key", path.display()))
+}
+
+fn read_secret(path: &Path, password_file: Option<&Path>) -> anyhow::Result<SecretKey> {
+    let text = read_small(path, LARGEST_KEY_FILE)?;
+    let password = password_file.map(read_password).transpose()?;
+    let key = match SecretKey::read(&text, password) {
+        Err(SigningError::PasswordNeeded) => SecretKey::read(&text, Some(ask_password(&format!("Password of {}: ", path.display()))?)),
+        read => read,
+    };
+    key.with_context(|| format!("the secret key {} can't be used", path.display()))
+}

@@ -1,0 +1,223 @@
+//! Runs a program of the user's: spawned directly, unprivileged where systemd can do that, with a deadline, and a bound on what
+//! it may print. Nothing of it is left when its time is over.
+//!
+//! Knows nothing of what the program is for; the program is not trusted. Blocks.
+
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+/// How much of what a program prints is looked at.
+const LARGEST_OUTPUT: usize = 16 * 1024;
+/// How much of it is quoted.
+const LARGEST_QUOTE: usize = 200;
+/// Pause before looking again for something that tells no event: a descriptor that another thread's child holds for an
+/// instant (ETXTBSY), and an exit code that follows the end of the output.
+const PAUSE: Duration = Duration::from_millis(2);
+/// It exists where systemd is the running init (sd_booted(3)).
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// What a program may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Nothing.
+    None,
+    /// What this machine reaches, itself included.
+    Machine,
+}
+
+/// Why a program that was run is no success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// It could not be started, or did not end in time.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It ended badly.
+    #[error("it ended {how}{}", quote(output))]
+    Ended { how: String, output: String },
+}
+
+/// Runs `program` with `arguments` until its end, a successful one; what it printed.
+pub(crate) fn run(program: &OsStr, arguments: &[String], network: Network, deadline: Duration) -> Result<String, CommandError> {
+    let isolated = Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root();
+    let command = match isolated {
+        true => isolated_command(program, arguments, network, deadline),
+        false => direct_command(program, arguments),
+    };
+    let (output, status) = output_of(command, deadline)?;
+    if status.success() {
+        return Ok(output);
+    }
+    let how = status
+        .signal()
+        .map_or_else(|| format!("with exit code {}", status.code().unwrap_or_default()), |signal| format!("by signal {signal}"));
+    Err(CommandError::Ended { how, output })
+}
+
+fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    // "/" so that a core dump or a relative path of the program lands nowhere of ours.
+    command.args(arguments).current_dir("/");
+    command
+}
+
+/// The same in a transient unit with a user of its own, and systemd's deadline behind ours.
+fn isolated_command(program: &OsStr, arguments: &[String], network: Network, deadline: Duration) -> Command {
+    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().max(1));
+    let mut command = Command::new("systemd-run");
+    command.args(["--quiet", "--pipe", "--wait", "--collect"]);
+    let private = network == Network::None;
+    let properties = ["DynamicUser=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit].into_iter();
+    for property in properties.chain(private.then_some("PrivateNetwork=yes")) {
+        command.args(["--property", property]);
+    }
+    command.arg("--").arg(program).args(arguments);
+    command
+}
+
+/// Runs a command until its output ends or the deadline passes; nothing of its process group is left then.
+fn output_of(mut command: Command, deadline: Duration) -> io::Result<(String, ExitStatus)> {
+    let until = Instant::now() + deadline;
+    let (reader, writer) = io::pipe()?;
+    // Both in one, in the order in which they were written.
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0).env_remove("NOTIFY_SOCKET");
+    let child = spawn(&mut command, until)?;
+    drop(command); // and with it our ends for writing, or the output would never end
+    let group = Group { leader: child, reaped: false };
+    let output = read_output(reader, until)?;
+    Ok((output, group.wait(until)?))
+}
+
+fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it did not end in time")
+}
+
+fn read_output(mut reader: PipeReader, until: Instant) -> io::Result<String> {
+    let mut output = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(std::os::fd::AsFd::as_fd(&reader), PollFlags::POLLIN)], timeout) {
+            Ok(0) => return Err(too_late()),
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let n = reader.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(String::from_utf8_lossy(&output).into_owned());
+        }
+        // The rest is read and dropped: a program that fills its pipe would not end.
+        let room = LARGEST_OUTPUT - output.len();
+        output.extend_from_slice(&buffer[..n.min(room)]);
+    }
+}
+
+/// A process group of ours; it does not outlive this value.
+struct Group {
+    leader: Child,
+    reaped: bool,
+}
+
+impl Group {
+    /// Waits for the leader's end, then ends the rest.
+    fn wait(mut self, until: Instant) -> io::Result<ExitStatus> {
+        // The leader stays a zombie for now, so that its id can't become another group's before ours is ended.
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(self.id()?), look)? == WaitStatus::StillAlive {
+            if Instant::now() >= until {
+                return Err(too_late());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.end()
+    }
+
+    fn id(&self) -> io::Result<Pid> {
+        i32::try_from(self.leader.id()).map(Pid::from_raw).map_err(io::Error::other)
+    }
+
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        killpg(self.id()?, Signal::SIGKILL)?;
+        let status = self.leader.wait()?;
+        self.reaped = true;
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // It failed or was too late already; that is what is reported.
+            let _ = self.end();
+        }
+    }
+}
+
+/// What a program printed, for a sentence about it.
+pub(crate) fn quote(output: &str) -> String {
+    let text: String = output.trim().chars().take(LARGEST_QUOTE).collect();
+    if text.is_empty() { String::new() } else { format!(" (it printed {text:?})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn shell(script: &str, deadline: Duration) -> Result<String, String> {
+        run(OsStr::new("/bin/sh"), &["-c".into(), script.into()], Network::None, deadline).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_way_to_fail_is_told() {
+        for (script, reason) in [
+            ("exit 3", "it ended with exit code 3"),
+            ("echo no; exit 1", "it ended with exit code 1 (it printed \"no\")"),
+            ("kill -11 $$", "it ended by signal 11"),
+        ] {
+            assert_eq!(shell(script, Duration::from_secs(5)).unwrap_err(), reason, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended_with_all_its_children() {
+        let began = Instant::now();
+        for script in ["sleep 60", "sleep 60 & echo done", "exec >/dev/null 2>&1; sleep 60", "exec yes"] {
+            let error = shell(script, Duration::from_millis(200)).unwrap_err();
+            assert!(error.contains("did not end in time"), "{script}: {error}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_transient_unit_has_a_user_of_its_own_and_a_deadline() {
+        for network in [Network::None, Network::Machine] {
+            let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], network, Duration::from_secs(5));
+            let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
+            let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+            assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=5"), "{arguments:?}");
+            assert_eq!(has("PrivateNetwork=yes"), network == Network::None, "{arguments:?}");
+            assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
+        }
+    }
+}

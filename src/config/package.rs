@@ -1,0 +1,115 @@
+//! Section `[package]`: what a firmware file may be, and whose seals are trusted.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::Size;
+use crate::package::seal::PublicKey;
+
+/// Section `[package]`: what a firmware file may be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Package {
+    /// Largest file, in bytes or with a unit ("512MiB").
+    pub max_size: Size,
+    /// Lets the version that runs be installed again.
+    pub allow_same_version: bool,
+    /// Lets an ELF file in whose completeness its own headers can't prove: no section table, or data behind the end.
+    pub allow_unproven_end: bool,
+    /// Whether a file without a seal is let in.
+    pub seal: SealRule,
+    /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was sealed, by whomever.
+    pub keys: Vec<TrustedKey>,
+}
+
+impl Default for Package {
+    fn default() -> Self {
+        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false, seal: SealRule::Optional, keys: Vec::new() }
+    }
+}
+
+/// Whether a file must be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SealRule {
+    /// A file without a seal is refused.
+    Required,
+    /// A file without a seal is let in; one with a seal must be right all the same.
+    Optional,
+}
+
+/// A key whose seals are trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedKey {
+    /// The key: the second line of a minisign `.pub` file.
+    pub public: PublicKey,
+    /// Whose it is, for people.
+    pub note: Option<String>,
+}
+
+/// Its id, and whose it is.
+impl fmt::Display for TrustedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.note {
+            Some(note) => write!(f, "{} ({note})", self.public.id()),
+            None => write!(f, "{}", self.public.id()),
+        }
+    }
+}
+
+/// What is wrong in this section although each field by itself is right.
+pub(super) struct Mistake {
+    /// How the line begins that it is about.
+    pub(super) begin: &'static str,
+    pub(super) field: String,
+    pub(super) explanation: String,
+}
+
+impl Package {
+    pub(super) fn check_keys(&self) -> Result<(), Mistake> {
+        if self.seal == SealRule::Required && self.keys.is_empty() {
+            let explanation = "`seal = \"required\"` needs a key: add a section [[package.keys]] with `public`, the second line of the \
+                               .pub file that `uplift keygen` or `minisign -G` made";
+            return Err(Mistake { begin: "seal", field: "package.seal".into(), explanation: explanation.into() });
+        }
+        for (index, TrustedKey { public, .. }) in self.keys.iter().enumerate() {
+            if self.keys[..index].iter().any(|earlier| earlier.public.id() == public.id()) {
+                let explanation = format!("the key {} is listed twice", public.id());
+                return Err(Mistake { begin: "[[package.keys]]", field: format!("package.keys[{index}]"), explanation });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn trusted_keys_are_keys_and_listed_once() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let package = |text: &str| {
+            Config::parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\n{text}"), Path::new("uplift.toml"))
+                .map(|config| config.package)
+        };
+        let key = |more: &str| format!("[[package.keys]]\npublic = \"{KEY}\"\n{more}\n");
+        let right = package(&format!("seal = \"required\"\n{}", key("note = \"release\""))).unwrap();
+        assert_eq!((right.seal, right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        for (text, place, reason) in [
+            ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
+            ("seal = \"always\"", "line 5, field package.seal", "`optional`"),
+            (&(key("") + &key("")), "line 5, field package.keys[1]", "E7620F1842B4E81F is listed twice"),
+            (&key("id = 1"), "line 7, field package.keys[0]", "`note`"),
+            ("keys = [{ public = \"RW\" }]", "line 5, field package.keys[0].public", "begin with RW"),
+        ] {
+            let error = package(text).unwrap_err().to_string();
+            assert!(error.contains(place) && error.contains(reason), "{error}");
+        }
+    }
+}

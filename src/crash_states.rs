@@ -1,0 +1,27 @@
+//! The proof that no power cut bricks a payload or makes its daemon lie, by enumeration: for tests alone.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`tree`] | a file tree as data |
+//! | [`model`] | a file system: what is durable, what is pending |
+//! | [`enumerate`] | every tree that a power cut can leave of it |
+//! | [`payload`] | a payload in a directory, with the real engine |
+//! | [`host`] | the machine that it runs on, as a model |
+//! | [`recording`] | the changes of one story, and what was promised to the peer when |
+//! | [`labels`] | what each change is called |
+//! | [`proof`] | what must hold in every state, whoever starts from it |
+//! | [`stories`] | the stories, each exhaustively |
+//! | [`mutants`] | the same stories with a step left out or exchanged, which must not pass |
+//!
+//! The crash model and its bounds stand in docs/crash-states.md.
+
+mod enumerate;
+mod host;
+mod labels;
+mod model;
+mod mutants;
+mod payload;
+mod proof;
+mod recording;
+mod stories;
+mod tree;

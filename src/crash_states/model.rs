@@ -1,0 +1,238 @@
+//! The model of a file system: what is certain to be on the disk, and what is still pending.
+//!
+//! Two things make changes durable, and neither makes the other's: a sync of a file, its data and metadata; a sync of a
+//! directory, its names. An operation on names is one atomic set of assignments, durable when every directory that it
+//! touches was synced after it. docs/crash-states.md says how this compares with file systems.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::tree::{Content, Entry, Tree};
+use crate::disk::recording::{Change, Created};
+
+/// A file, whatever its names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Inode {
+    /// It was there from the beginning, under this name.
+    Found(PathBuf),
+    Created(Created),
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Node {
+    Directory,
+    File(Inode),
+}
+
+/// All names of the file system.
+pub(crate) type Names = BTreeMap<PathBuf, Node>;
+
+/// A file: what is durable, and every state that it went through since, the present one last.
+#[derive(Debug, Clone)]
+pub(crate) struct Versions {
+    pub(crate) durable: Content,
+    pub(crate) since: Vec<Content>,
+}
+
+/// An operation on names that a power cut can undo, or that came after such a one.
+#[derive(Debug, Clone)]
+pub(crate) struct NameOperation {
+    /// `None` removes the name.
+    pub(crate) assignments: Vec<(PathBuf, Option<Node>)>,
+    /// Directories that were not synced since; durable without any.
+    unsynced: BTreeSet<PathBuf>,
+}
+
+/// The file system.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    /// What programs see while the power is on.
+    pub(crate) now: Names,
+    /// Names that no pending operation can touch any more.
+    pub(crate) durable: Names,
+    /// In the order in which they took place.
+    pub(crate) operations: Vec<NameOperation>,
+    pub(crate) files: BTreeMap<Inode, Versions>,
+}
+
+/// The change is not possible here; of a true recording none is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Impossible;
+
+impl NameOperation {
+    pub(crate) fn is_durable(&self) -> bool {
+        self.unsynced.is_empty()
+    }
+
+    fn touches(&self, other: &Self) -> bool {
+        self.assignments.iter().any(|(path, _)| other.assignments.iter().any(|(other, _)| path == other))
+    }
+
+    pub(crate) fn apply(&self, names: &mut Names) {
+        for (path, node) in &self.assignments {
+            match node {
+                Some(node) => names.insert(path.clone(), node.clone()),
+                None => names.remove(path),
+            };
+        }
+    }
+}
+
+impl Versions {
+    pub(crate) fn now(&self) -> &Content {
+        self.since.last().unwrap_or(&self.durable)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Content)) {
+        let mut next = self.now().clone();
+        change(&mut next);
+        self.since.push(next);
+    }
+
+    fn sync(&mut self) {
+        self.durable = self.now().clone();
+        self.since.clear();
+    }
+
+    /// Data and size, nothing else.
+    fn sync_data(&mut self) {
+        let bytes = self.now().bytes.clone();
+        for version in std::iter::once(&mut self.durable).chain(&mut self.since) {
+            version.bytes.clone_from(&bytes);
+        }
+    }
+}
+
+impl Model {
+    /// A disk with these files, all durable.
+    pub(crate) fn of(tree: &Tree) -> Self {
+        let (mut names, mut files) = (Names::new(), BTreeMap::new());
+        for (path, entry) in &tree.0 {
+            let node = match entry {
+                Entry::Directory => Node::Directory,
+                Entry::File(content) => {
+                    let inode = Inode::Found(path.clone());
+                    files.insert(inode.clone(), Versions { durable: (**content).clone(), since: Vec::new() });
+                    Node::File(inode)
+                }
+                Entry::Link(first) => Node::File(Inode::Found(first.clone())),
+            };
+            names.insert(path.clone(), node);
+        }
+        Self { now: names.clone(), durable: names, operations: Vec::new(), files }
+    }
+
+    /// What a program reads now under this name.
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> Option<&[u8]> {
+        match self.now.get(path.as_ref())? {
+            Node::File(inode) => Some(&self.files[inode].now().bytes),
+            Node::Directory => None,
+        }
+    }
+
+    /// A name of this file.
+    pub(crate) fn name(&self, file: Created) -> Option<&Path> {
+        let node = Node::File(Inode::Created(file));
+        self.now.iter().find(|(_, other)| **other == node).map(|(path, _)| path.as_path())
+    }
+
+    /// Lets a change take place.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<(), Impossible> {
+        match change {
+            Change::Create { path, file, mode, owner } => {
+                self.must_be_free(path)?;
+                let content = Content { mode: *mode, owner: *owner, ..Content::default() };
+                let inode = Inode::Created(*file);
+                self.files.insert(inode.clone(), Versions { durable: content, since: Vec::new() });
+                self.rename([(path, Some(Node::File(inode)))]);
+            }
+            Change::MakeDirectory { path } => {
+                self.must_be_free(path)?;
+                self.rename([(path, Some(Node::Directory))]);
+            }
+            Change::Allocate { file, size } => self.file(*file)?.change(|content| {
+                let size = content.bytes.len().max(*size);
+                content.bytes.resize(size, 0);
+            }),
+            Change::Write { file, offset, bytes } => self.file(*file)?.change(|content| {
+                let end = offset + bytes.len();
+                let size = content.bytes.len().max(end);
+                content.bytes.resize(size, 0);
+                content.bytes[*offset..end].copy_from_slice(bytes);
+            }),
+            Change::SyncData { file } => self.file(*file)?.sync_data(),
+            Change::Sync { file } => self.file(*file)?.sync(),
+            Change::SyncDirectory { path } => self.sync_directory(path)?,
+            Change::SetOwner { file, owner } => self.file(*file)?.change(|content| content.owner = *owner),
+            Change::SetMode { file, mode } => self.file(*file)?.change(|content| content.mode = *mode),
+            Change::SetAttribute { file, name, value } => self.file(*file)?.change(|content| {
+                content.attributes.insert(name.clone(), value.clone());
+            }),
+            Change::Exchange { one, other } => {
+                let (first, second) = (self.node(one)?, self.node(other)?);
+                self.rename([(one, Some(second)), (other, Some(first))]);
+            }
+            Change::Rename { from, to } => {
+                let node = self.node(from)?;
+                // One name of a file renamed to another name of it: POSIX keeps both.
+                if self.now.get(to) != Some(&node) {
+                    self.rename([(from, None), (to, Some(node))]);
+                }
+            }
+            Change::Link { original, name } => {
+                self.must_be_free(name)?;
+                let node = self.node(original)?;
+                self.rename([(name, Some(node))]);
+            }
+            Change::Remove { path } => {
+                self.node(path)?;
+                self.rename([(path, None)]);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, file: Created) -> Result<&mut Versions, Impossible> {
+        self.files.get_mut(&Inode::Created(file)).ok_or(Impossible)
+    }
+
+    fn node(&self, path: &Path) -> Result<Node, Impossible> {
+        self.now.get(path).cloned().ok_or(Impossible)
+    }
+
+    fn must_be_free(&self, path: &Path) -> Result<(), Impossible> {
+        let parent = self.now.get(parent(path));
+        if self.now.contains_key(path) || parent != Some(&Node::Directory) { Err(Impossible) } else { Ok(()) }
+    }
+
+    fn rename<const N: usize>(&mut self, assignments: [(&PathBuf, Option<Node>); N]) {
+        let unsynced = assignments.iter().map(|(path, _)| parent(path).to_owned()).collect();
+        let assignments = assignments.map(|(path, node)| (path.clone(), node)).into();
+        let operation = NameOperation { assignments, unsynced };
+        operation.apply(&mut self.now);
+        self.operations.push(operation);
+    }
+
+    fn sync_directory(&mut self, path: &Path) -> Result<(), Impossible> {
+        self.node(path)?;
+        for operation in &mut self.operations {
+            operation.unsynced.remove(path);
+        }
+        let mut pending: Vec<NameOperation> = Vec::new();
+        for operation in self.operations.drain(..) {
+            // A pending one that touches the same names may still come after it.
+            if operation.is_durable() && !pending.iter().any(|earlier| earlier.touches(&operation)) {
+                operation.apply(&mut self.durable);
+            } else {
+                pending.push(operation);
+            }
+        }
+        self.operations = pending;
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("no change is made to the root itself")
+}

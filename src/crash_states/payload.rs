@@ -1,0 +1,398 @@
+//! A payload in a directory: the real engine and the real rescue on a recording disk, and a machine that is a model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::host::ModelHost;
+use super::tree::{Content, Entry, Tree};
+use crate::config::{self, Config};
+use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
+use crate::disk::{self, Disk};
+use crate::engine::{Actor, Engine};
+use crate::host::modelled::{self, Host};
+use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
+use crate::rescue::{Call, Rescue};
+use crate::sim::elf::{self, Architecture};
+use crate::stage::Announced;
+use crate::target::program::Program;
+
+/// Where things lie in every tree.
+pub(crate) const PROGRAM: &str = "bin/payload";
+pub(crate) const STAGE: &str = "bin/.uplift";
+pub(crate) const STATE: &str = "state";
+/// The boot in which a story begins.
+pub(crate) const FIRST_BOOT: &str = "first";
+/// Version of the program that an upgrade brings.
+pub(crate) const NEW_VERSION: &str = "V02.00.00.00";
+/// Starts of a unit after which it starts for ever.
+const MOST_STARTS: usize = 6;
+/// Mode of the program that is installed by hand.
+const MODE: u32 = 0o750;
+/// Seconds since the boot, when the machine starts and when the second deadline of any trial is over.
+const EARLY: &str = "10.0 10.0";
+const LATE: &str = "10000.0 10000.0";
+/// Name of a payload's directory, and what stands for the random rest of it in a tree.
+const PREFIX: &str = "uplift-crash-";
+const ANYWHERE: &str = "xxxxxxxxxxxx";
+/// Bytes of a program: three blocks of the model.
+const SIZE: u64 = 10_000;
+/// Nothing here waits for anything; whatever takes so long hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A program and its version.
+#[derive(Debug)]
+pub(crate) struct Firmware {
+    version: &'static str,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Firmware {
+    pub(crate) fn new(version: &'static str) -> Self {
+        let program = elf::Program::new(Architecture::host().unwrap(), version.parse().unwrap());
+        Self { version, bytes: program.filled_to(SIZE).bytes() }
+    }
+
+    /// As somebody has installed it by hand.
+    pub(crate) fn installed(&self) -> Content {
+        Content { bytes: self.bytes.clone(), mode: MODE, owner: ourselves(), ..Content::default() }
+    }
+}
+
+/// What is particular about a payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// Who asks for the upgrade.
+    pub(crate) channel: Channel,
+    /// Operations that the file system does not have.
+    pub(crate) lacks: &'static [&'static str],
+    /// Whether restarts come when they are asked for.
+    pub(crate) restarts: bool,
+    /// How many boots a trial may take.
+    pub(crate) boots: u32,
+    /// Why the story is one of a rollback, if it is.
+    pub(crate) verdict: Option<FailureKind>,
+    /// Reports that the history has when the story begins.
+    pub(crate) reports: usize,
+    /// Whether `uplift-rescue` runs before each daemon.
+    pub(crate) rescue: bool,
+    /// What becomes of the new program, where it is the daemon itself.
+    pub(crate) own: Option<NewDaemon>,
+    /// Whether the health command fails.
+    pub(crate) ill: bool,
+}
+
+/// What a new daemon does with its own trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewDaemon {
+    Concludes,
+    /// It never gives a verdict.
+    Hangs,
+    /// Nor this one, but first it writes the state in a format of its own.
+    HangsInAnotherFormat,
+}
+
+/// What somebody wants of the daemon.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wish<'a> {
+    /// Nothing but its report.
+    Report,
+    Upgrade(&'a Firmware),
+    RollBack,
+}
+
+/// The payload. Dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    directory: TempDir,
+    setting: Setting,
+    disk: Arc<RecordingDisk>,
+    config: Arc<Config>,
+    host: Arc<ModelHost>,
+    /// Whether this boot has only begun.
+    boots: bool,
+}
+
+/// What a daemon says that has nothing left to do.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) status: Status,
+    pub(crate) history: Vec<Report>,
+}
+
+/// User and group of the daemon.
+pub(crate) fn ourselves() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+}
+
+/// A tree with nothing but this program, if any.
+pub(crate) fn tree_with(program: Option<&Content>) -> Tree {
+    let mut tree = Tree::default();
+    for directory in ["bin", STATE] {
+        tree.0.insert(directory.into(), Entry::Directory);
+    }
+    if let Some(program) = program {
+        tree.0.insert(PROGRAM.into(), Entry::File(Arc::new(program.clone())));
+    }
+    tree
+}
+
+impl Payload {
+    /// One with these files, at this moment.
+    pub(crate) fn new(setting: Setting, tree: &Tree, moment: &Moment) -> Self {
+        let directory = tempfile::Builder::new().prefix(PREFIX).rand_bytes(ANYWHERE.len()).tempdir_in(home()).unwrap();
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        tree.moved(&|bytes| replace(bytes, &anywhere(), directory.path())).write(&root);
+        let hanging = setting.own.filter(|own| *own != NewDaemon::Concludes).map(|_| NEW_VERSION);
+        let host = Arc::new(ModelHost::new(directory.path(), root.join(PROGRAM), hanging, setting.restarts, moment));
+        let config = Arc::new(config(setting, &root, &host.boot_id()));
+        let clock = Arc::clone(&host);
+        let disk = Arc::new(RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks));
+        Self { directory, setting, disk, config, host, boots: setting.own.is_none() || moment.start.is_none() }
+    }
+
+    /// The same files, but from now on restarts come, and programs are healthy.
+    pub(crate) fn put_right(mut self) -> Self {
+        self.host.repair();
+        self.setting.ill = false;
+        self.config = Arc::new(config(self.setting, &self.root(), &self.host.boot_id()));
+        self
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// A file, with all that it is; `None` if there is none.
+    pub(crate) fn file(&self, path: impl AsRef<Path>) -> Option<Content> {
+        Content::read(&self.root().join(path))
+    }
+
+    /// Names in the staging area.
+    pub(crate) fn staged(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root().join(STAGE)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The boot that runs now.
+    pub(crate) fn boot(&self) -> String {
+        self.host.moment().boot
+    }
+
+    /// What the daemon's unit runs.
+    pub(crate) fn running(&self) -> Option<Vec<u8>> {
+        self.host.running()
+    }
+
+    /// What was changed so far, as if it had been done anywhere.
+    pub(crate) fn changes(&self) -> Vec<Recorded> {
+        let mut changes = self.disk.changes();
+        for recorded in &mut changes {
+            if let Change::Write { bytes, .. } = &mut recorded.change {
+                *bytes = replace(bytes, self.directory.path(), &anywhere());
+            }
+        }
+        changes
+    }
+
+    /// The payload starts: the daemon does what it has to, and is stopped.
+    pub(crate) fn settle(&mut self) -> Result<Settled, String> {
+        self.live(Wish::Report, false).map(|(settled, _)| settled)
+    }
+
+    /// The same, but somebody has a wish, hears how it ended, and acknowledges that. The number tells how many changes there
+    /// were before the acknowledgement.
+    pub(crate) fn conclude(&mut self, wish: Wish<'_>) -> Result<(Settled, usize), String> {
+        self.live(wish, true)
+    }
+
+    fn live(&mut self, mut wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {
+        self.start_up()?;
+        for _ in 0..MOST_STARTS {
+            if self.host.hangs() {
+                self.hang()?;
+                continue;
+            }
+            if let Some(done) = self.on_host(self.host.life(self.daemon(wish, acknowledges))) {
+                return done;
+            }
+            wish = Wish::Report; // it was told before
+        }
+        Err("the daemon is restarted for ever".into())
+    }
+
+    /// What comes before the daemon. Where that is a unit, a death in the same boot is one of it, and systemd starts it again;
+    /// if it hung, it was the rescue that died.
+    fn start_up(&mut self) -> Result<(), String> {
+        if std::mem::take(&mut self.boots) {
+            self.rescue(Call::Boot, EARLY)?;
+        }
+        if self.setting.own.is_some() && !self.host.hangs() {
+            self.host.start_unit();
+        }
+        Ok(())
+    }
+
+    /// The second deadline of a trial passes in a boot in which the daemon does not run.
+    pub(crate) fn pass_deadline(&self) {
+        self.rescue(Call::Boot, EARLY).and_then(|()| self.rescue(Call::Deadline, LATE)).unwrap();
+    }
+
+    /// The unit runs, and the second deadline passes.
+    fn hang(&self) -> Result<(), String> {
+        if self.setting.own == Some(NewDaemon::HangsInAnotherFormat) {
+            self.write_another_format();
+        }
+        self.rescue(Call::Deadline, EARLY)?;
+        self.rescue(Call::Deadline, LATE)
+    }
+
+    /// A newer daemon writes what an older one can't read, but for the part that is agreed between all versions.
+    fn write_another_format(&self) {
+        let state = self.root().join(STATE);
+        let text = fs::read(state.join("state.json")).unwrap_or_default();
+        let mut file: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        if file["upgrade"].get("swap").is_some() {
+            file["format"] = 2.into();
+            file["upgrade"]["phase"] = "of its own".into();
+            disk::write_atomic(&*self.disk, &state, "state.json", file.to_string().as_bytes()).unwrap();
+        }
+    }
+
+    fn rescue(&self, call: Call, uptime: &str) -> Result<(), String> {
+        if !self.setting.rescue {
+            return Ok(());
+        }
+        write_file(&self.host.uptime(), uptime);
+        let disk = Arc::clone(&self.disk) as Arc<dyn Disk>;
+        let rescue = Rescue::on(disk, self.root().join(STATE), self.host.boot_id(), self.host.uptime(), config::RESCUE_TIMER.into());
+        self.on_host(rescue.run(call)).map_err(|failure| format!("the rescue: {failure}"))
+    }
+
+    /// In a process, so to speak: what is left of it in the end is gone.
+    fn on_host<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        modelled::on(Arc::clone(&self.host) as Arc<dyn Host>, || runtime.block_on(work))
+    }
+
+    /// Puts the program before the one at the path back, without a daemon.
+    pub(crate) fn roll_back(&self) -> Result<(), Failure> {
+        let program = Program::on(Arc::clone(&self.disk) as Arc<dyn Disk>, self.root().join(PROGRAM));
+        let on_trial = program.digest().unwrap().expect("a program at the path");
+        program.revert(on_trial).map(drop)
+    }
+
+    async fn daemon(&self, wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {
+        let (engine, actor) = self.start().await?;
+        let mut end = settled(&engine).await?;
+        if !matches!(wish, Wish::Report) {
+            self.ask(&engine, wish).await.map_err(|failure| failure.to_string())?;
+            end = settled(&engine).await?;
+        }
+        let concluded = self.disk.len();
+        if acknowledges {
+            engine.acknowledge(self.setting.channel).await.map_err(|failure| failure.to_string())?;
+        }
+        drop(engine);
+        actor.await.map_err(|error| error.to_string())?;
+        Ok((end, concluded))
+    }
+
+    async fn ask(&self, engine: &Engine, wish: Wish<'_>) -> Result<(), Failure> {
+        let request = Request { channel: self.setting.channel, requester: "the peer".into(), transfer: TransferKind::Local, forced: false };
+        match wish {
+            Wish::Report => Ok(()),
+            Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
+            Wish::RollBack => engine.roll_back(request).await.map(drop),
+        }
+    }
+
+    async fn start(&self) -> Result<(Engine, tokio::task::JoinHandle<()>), String> {
+        let disk = Arc::clone(&self.disk);
+        let (actor, engine) = Actor::open_on(disk, Arc::clone(&self.config)).await.map_err(|error| format!("{error:#}"))?;
+        Ok((engine, tokio::spawn(actor.run())))
+    }
+
+    async fn send(&self, engine: &Engine, request: Request, firmware: &Firmware) -> Result<(), Failure> {
+        let id = engine.begin(request).await?;
+        let file_name = format!("P_{}.bin", firmware.version);
+        let announced = Announced { file_name, size: firmware.bytes.len() as u64, with_md5: false };
+        let mut receiving = engine.receive(&id, announced).await?;
+        receiving.write(&firmware.bytes)?;
+        let staged = receiving.finish(None)?;
+        engine.check(&id, staged).await?;
+        engine.start(&id).await
+    }
+}
+
+/// Waits until nothing is under way.
+async fn settled(engine: &Engine) -> Result<Settled, String> {
+    let mut status = engine.status();
+    let idle = status.wait_for(|status| matches!(status.phase, Phase::Idle | Phase::Concluded));
+    let status = match timeout(DEADLINE, idle).await {
+        Ok(Ok(status)) => status.clone(),
+        Ok(Err(_)) => return Err("the daemon died".into()),
+        Err(_) => return Err(format!("the daemon is {} for ever", engine.status().borrow().phase)),
+    };
+    let history = engine.history().await.map_err(|failure| failure.to_string())?;
+    Ok(Settled { status, history })
+}
+
+fn config(setting: Setting, root: &Path, boot_id: &Path) -> Config {
+    let (root, boot_id, boots) = (root.display(), boot_id.display(), setting.boots);
+    let (restart, timer) = match setting.own {
+        Some(_) => (r#""unit""#.to_owned() + "\nunit = \"uplift.service\"", config::RESCUE_TIMER),
+        None => (r#"["reboot"]"#.to_owned(), ""),
+    };
+    // As short as it may be: nothing gets well by waiting.
+    let health = if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };
+    let text = format!(
+        r#"[program]
+product = "P"
+path = "{root}/{PROGRAM}"
+version = "V01.00.00.00"
+restart = {restart}
+[paths]
+state = "{root}/{STATE}"
+boot_id = "{boot_id}"
+rescue_timer = "{timer}"
+[trial]
+boots = {boots}
+window = "0s"
+{health}
+"#
+    );
+    Config::parse(&text, Path::new("uplift.toml")).unwrap()
+}
+
+/// Where a tree is that is nowhere. The journal holds paths, and a state must hold in whatever directory it is tried out; so
+/// that no size changes, all of these directories have names of one length.
+fn anywhere() -> PathBuf {
+    home().join(format!("{PREFIX}{ANYWHERE}"))
+}
+
+/// In memory, if the machine has such a place: what is durable is the model's business, and this is four times as fast.
+fn home() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+/// Only text holds paths.
+fn replace(bytes: &[u8], from: &Path, to: &Path) -> Vec<u8> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.replace(from.to_str().unwrap(), to.to_str().unwrap()).into_bytes(),
+        Err(_) => bytes.to_vec(),
+    }
+}
+
+pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) {
+    use std::io::Write as _;
+    fs::File::create(path).unwrap().write_all(content.as_ref()).unwrap();
+}

@@ -1,0 +1,256 @@
+//! The stories, each proved in every crash state of every moment.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::payload::{FIRST_BOOT, Firmware, NEW_VERSION, NewDaemon, Payload, Setting, Wish, tree_with};
+use super::proof::{Programs, prove, recover};
+use super::recording::{Case, Promise, Recording};
+use crate::disk::recording::Moment;
+use crate::model::{Channel, FailureKind};
+
+/// A user and a group that are not ours.
+const SOMEBODY: u32 = 65_534;
+
+/// A story to be told.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) name: &'static str,
+    setting: Setting,
+    programs: Programs,
+    kind: Kind,
+    /// Whether the second cut may also come after a first one that lost something.
+    thorough: bool,
+}
+
+/// What the story is of.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Upgrade,
+    /// The power is cut in the first boot of the trial; it begins with the next.
+    CutInTrial,
+    /// The same, and then the daemon does not start: the second deadline passes.
+    RescuedInTrial,
+    /// A person puts the old program back after the upgrade.
+    ByHand,
+}
+
+/// Every story. Where a trial may take one boot only, a power cut in it means a rollback.
+pub(crate) fn stories() -> Vec<Story> {
+    let only_renames = &["Exchange", "RenameToFree", "Link"];
+    vec![
+        Story::new("exchange").thorough(),
+        Story::new("exchange, three boots").with(|setting| setting.boots = 3),
+        Story::new("exchange, asked for at the shell").with(|setting| setting.channel = Channel::Shell),
+        Story::new("hard link").with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("copy").with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("first installation").first(),
+        Story::new("first installation by link").first().with(|setting| setting.lacks = &["RenameToFree"]),
+        Story::new("first installation by rename").first().with(|setting| setting.lacks = only_renames),
+        Story::new("restart refused").with(|setting| setting.restarts = false),
+        Story::new("rollback by exchange").cut_in_trial().thorough(),
+        Story::new("rollback by hard link").cut_in_trial().with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("rollback by copy").cut_in_trial().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("rollback of a first installation").cut_in_trial().first(),
+        Story::new("rollback by the rescue").rescued_in_trial().thorough(),
+        Story::new("rollback by hand").by_hand(),
+        Story::new("exchange, of another owner").of_another_owner(),
+        Story::new("copy, of another owner").of_another_owner().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("health command fails").ill(),
+        Story::new("of itself").of_itself(NewDaemon::Concludes),
+        Story::new("of itself, hangs").of_itself(NewDaemon::Hangs).thorough(),
+        Story::new("of itself, hangs in another format").of_itself(NewDaemon::HangsInAnotherFormat),
+    ]
+}
+
+impl Story {
+    fn new(name: &'static str) -> Self {
+        let programs = Programs {
+            old: Some(Firmware::new("V01.00.00.00").installed()),
+            new: Firmware::new(NEW_VERSION),
+            next: Firmware::new("V03.00.00.00"),
+        };
+        Self {
+            name,
+            setting: Setting {
+                channel: Channel::Psdk,
+                lacks: &[],
+                restarts: true,
+                boots: 1,
+                verdict: None,
+                reports: 0,
+                rescue: false,
+                own: None,
+                ill: false,
+            },
+            programs,
+            kind: Kind::Upgrade,
+            thorough: false,
+        }
+    }
+
+    fn thorough(self) -> Self {
+        Self { thorough: true, ..self }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Setting)) -> Self {
+        set(&mut self.setting);
+        self
+    }
+
+    fn first(mut self) -> Self {
+        self.programs.old = None;
+        self
+    }
+
+    fn cut_in_trial(mut self) -> Self {
+        self.kind = Kind::CutInTrial;
+        self.with(|setting| setting.verdict = Some(FailureKind::Unhealthy))
+    }
+
+    fn rescued_in_trial(mut self) -> Self {
+        self.kind = Kind::RescuedInTrial;
+        let verdict = Some(FailureKind::Unhealthy);
+        self.with(|setting| *setting = Setting { verdict, boots: 3, rescue: true, ..*setting })
+    }
+
+    fn by_hand(mut self) -> Self {
+        self.kind = Kind::ByHand;
+        let verdict = Some(FailureKind::Cancelled);
+        self.with(|setting| *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting })
+    }
+
+    /// The old program belongs to somebody else, and has an attribute.
+    fn of_another_owner(mut self) -> Self {
+        let old = self.programs.old.as_mut().expect("a program of an owner");
+        if nix::unistd::geteuid().is_root() {
+            old.owner = (SOMEBODY, SOMEBODY);
+        }
+        old.attributes = [("user.uplift".into(), b"kept".to_vec())].into();
+        self
+    }
+
+    /// The new program fails its trial.
+    fn ill(self) -> Self {
+        self.with(|setting| *setting = Setting { ill: true, verdict: Some(FailureKind::Unhealthy), ..*setting })
+    }
+
+    /// The program is the daemon itself.
+    fn of_itself(self, new: NewDaemon) -> Self {
+        let verdict = (new != NewDaemon::Concludes).then_some(FailureKind::Unhealthy);
+        self.with(|setting| *setting = Setting { own: Some(new), verdict, boots: 3, rescue: true, ..*setting })
+    }
+
+    /// Lets it take place.
+    pub(crate) fn record(&self) -> Recording {
+        let tree = tree_with(self.programs.old.as_ref());
+        let moment = Moment { boot: FIRST_BOOT.into(), start: None };
+        let (before, new) = (Case { tree, promise: Promise::Nothing, moment }, Wish::Upgrade(&self.programs.new));
+        let upgrade = || self.record_from(before.clone(), 0, new);
+        let in_trial = || upgrade().cut_after("SyncDirectory state (trial)");
+        match self.kind {
+            Kind::Upgrade => upgrade(),
+            Kind::CutInTrial | Kind::RescuedInTrial => self.record_from(in_trial(), 0, Wish::Report),
+            Kind::ByHand => self.record_from(upgrade().end(), 1, Wish::RollBack),
+        }
+    }
+
+    fn record_from(&self, case: Case, reports: usize, wish: Wish<'_>) -> Recording {
+        let mut payload = Payload::new(self.setting, &case.tree, &case.moment);
+        if let (Kind::RescuedInTrial, Wish::Report) = (self.kind, wish) {
+            payload.pass_deadline();
+        }
+        let (_, concluded) = payload.conclude(wish).unwrap();
+        Recording::new(case, reports, payload.changes(), concluded)
+    }
+
+    /// Proves one case of it.
+    pub(crate) fn prove(&self, case: &Case) -> Result<(), String> {
+        prove(self.setting, &self.programs, case)
+    }
+
+    /// The same without the upgrade that follows; tells what the daemon did.
+    fn recover(&self, case: &Case) -> Result<Recording, String> {
+        recover(self.setting, &self.programs, case).map(|(_, recovery)| recovery)
+    }
+}
+
+/// Proves a story: every crash state, every death of the daemon with the power on, and of each recovery that follows such a
+/// death (in a thorough story, of each recovery at all) every crash state again.
+fn prove_all(story: &Story) {
+    let recording = story.record();
+    let (states, deaths) = (recording.crash_states().unwrap(), recording.deaths().unwrap());
+    let cases = distinct(states.iter().chain(&deaths).cloned());
+    all_of(&cases, |(n, case)| story.prove(case).map_err(|why| complaint(story, &recording, *n, case, &why)));
+    let again = AtomicUsize::new(0);
+    all_of(if story.thorough { &cases } else { &deaths }, |(n, case)| {
+        let recovery = story.recover(case)?;
+        let cases = distinct(recovery.crash_states().unwrap().into_iter());
+        again.fetch_add(cases.len(), Ordering::Relaxed);
+        cases.iter().try_for_each(|(m, second)| {
+            let proved = story.recover(second).map(drop);
+            proved.map_err(|why| complaint(story, &recording, *n, case, &complaint(story, &recovery, *m, second, &why)))
+        })
+    });
+    // Past the capture of the test harness: whoever runs the tests sees how much was proved.
+    let line = format!(
+        "crash states: {:<40} {:>4} changes {:>6} states {:>5} distinct {:>6} after a second cut",
+        story.name,
+        recording.steps.len(),
+        states.len(),
+        cases.len(),
+        again.into_inner()
+    );
+    writeln!(std::io::stdout(), "{line}").unwrap();
+}
+
+fn distinct(cases: impl Iterator<Item = (usize, Case)>) -> Vec<(usize, Case)> {
+    let mut seen = HashSet::new();
+    cases.filter(|(_, case)| seen.insert(case.clone())).collect()
+}
+
+/// Proves each case, on as many threads as there are processors, and panics with the first complaint.
+pub(crate) fn all_of<T: Sync>(cases: &[T], prove: impl Fn(&T) -> Result<(), String> + Sync) {
+    let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = prove(case) {
+                        complaints.lock().unwrap().push(why);
+                    }
+                }
+            });
+        }
+    });
+    let complaints = complaints.into_inner().unwrap();
+    assert!(complaints.is_empty(), "{} of {} states are wrong, such as this one:\n{}", complaints.len(), cases.len(), complaints[0]);
+}
+
+/// What is wrong, and after what.
+fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &str) -> String {
+    let Case { tree, promise, moment } = case;
+    let steps: Vec<String> = recording.steps[..n].iter().rev().take(8).rev().map(|step| step.label.clone()).collect();
+    let files: Vec<String> = tree
+        .0
+        .keys()
+        .map(|path| match tree.file(path) {
+            Some(content) => format!("{} ({} bytes, {:o})", path.display(), content.bytes.len(), content.mode),
+            None => path.display().to_string(),
+        })
+        .collect();
+    let name = story.name;
+    format!(
+        "{why}\nin \"{name}\" after change {n} ({promise:?}, {moment:?}):\n  … {}\non the disk: {}",
+        steps.join("\n  "),
+        files.join(", ")
+    )
+}
+
+#[test]
+fn no_power_cut_bricks_or_lies() {
+    stories().iter().for_each(prove_all);
+}

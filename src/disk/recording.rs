@@ -1,0 +1,168 @@
+//! A disk for tests: the real one, which writes each change down as data, so that [`crate::crash_states`] can ask what a
+//! power cut leaves of it.
+//!
+//! Nothing is synced in truth: what is durable is for the model to say, and a real sync would only take time.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+
+use super::{Disk, LocalDisk, Operation};
+
+/// A file that was created while the disk recorded, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Created(pub(crate) usize);
+
+/// A change that took place. Paths are relative to the disk's root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Create { path: PathBuf, file: Created, mode: u32, owner: (u32, u32) },
+    MakeDirectory { path: PathBuf },
+    Allocate { file: Created, size: usize },
+    Write { file: Created, offset: usize, bytes: Vec<u8> },
+    SyncData { file: Created },
+    Sync { file: Created },
+    SyncDirectory { path: PathBuf },
+    SetOwner { file: Created, owner: (u32, u32) },
+    SetMode { file: Created, mode: u32 },
+    SetAttribute { file: Created, name: OsString, value: Vec<u8> },
+    Exchange { one: PathBuf, other: PathBuf },
+    Rename { from: PathBuf, to: PathBuf },
+    Link { original: PathBuf, name: PathBuf },
+    Remove { path: PathBuf },
+}
+
+/// When a change takes place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Moment {
+    /// The boot that runs.
+    pub(crate) boot: String,
+    /// The start of the unit that runs, where the daemon is one.
+    pub(crate) start: Option<Start>,
+}
+
+/// A start of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Start {
+    pub(crate) invocation: String,
+    /// Whether the program is there and does nothing.
+    pub(crate) hangs: bool,
+}
+
+/// A change, and when it took place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    pub(crate) change: Change,
+    pub(crate) moment: Moment,
+}
+
+/// Tells the moment.
+type Clock = Box<dyn Fn() -> Moment + Send + Sync>;
+
+/// The disk. Everything below `root` is its business.
+pub(crate) struct RecordingDisk {
+    root: PathBuf,
+    clock: Clock,
+    /// Names of operations that this file system does not have.
+    lacks: &'static [&'static str],
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    changes: Vec<Recorded>,
+    /// By the numbers of their inodes. A number that is used again stands for the file that has it now.
+    files: HashMap<u64, Created>,
+    created: usize,
+}
+
+impl RecordingDisk {
+    /// A disk on which the operations of these names (such as `Exchange`) are refused, as by a simpler file system.
+    pub(crate) fn new(root: &Path, clock: Clock, lacks: &'static [&'static str]) -> Self {
+        Self { root: root.to_owned(), clock, lacks, log: Mutex::default() }
+    }
+
+    /// The changes so far, in the order in which they took place. What failed changed nothing.
+    pub(crate) fn changes(&self) -> Vec<Recorded> {
+        self.log.lock().unwrap().changes.clone()
+    }
+
+    /// How many changes there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.log.lock().unwrap().changes.len()
+    }
+
+    fn now(&self, change: Change) -> Recorded {
+        Recorded { change, moment: (self.clock)() }
+    }
+
+    fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).expect("the disk's root").to_owned()
+    }
+
+    fn change(&self, operation: Operation<'_>, log: &Log) -> Change {
+        let file = |file: &File| log.files[&file.metadata().unwrap().ino()];
+        let path = |path: &Path| self.relative(path);
+        match operation {
+            Operation::MakeDirectory { path: directory } => Change::MakeDirectory { path: path(directory) },
+            Operation::Allocate { file: of, size } => Change::Allocate { file: file(of), size: usize::try_from(size).unwrap() },
+            Operation::Write { file: mut of, bytes } => {
+                let offset = usize::try_from(of.stream_position().unwrap()).unwrap();
+                Change::Write { file: file(of), offset, bytes: bytes.to_vec() }
+            }
+            Operation::SyncData { file: of } => Change::SyncData { file: file(of) },
+            Operation::Sync { file: of } => Change::Sync { file: file(of) },
+            Operation::SyncDirectory { path: directory } => Change::SyncDirectory { path: path(directory) },
+            Operation::SetOwner { file: of, user, group } => Change::SetOwner { file: file(of), owner: (user, group) },
+            Operation::SetMode { file: of, mode } => Change::SetMode { file: file(of), mode },
+            Operation::SetAttribute { file: of, name, value } => {
+                Change::SetAttribute { file: file(of), name: name.to_owned(), value: value.to_owned() }
+            }
+            Operation::Exchange { one, other } => Change::Exchange { one: path(one), other: path(other) },
+            Operation::Rename { from, to } | Operation::RenameToFree { from, to } => Change::Rename { from: path(from), to: path(to) },
+            Operation::Link { original, name } => Change::Link { original: path(original), name: path(name) },
+            Operation::Remove { path: name } => Change::Remove { path: path(name) },
+        }
+    }
+}
+
+impl Disk for RecordingDisk {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut log = self.log.lock().unwrap();
+        let file = LocalDisk.create(path, mode)?;
+        let metadata = file.metadata()?;
+        let created = Created(log.created);
+        log.created += 1;
+        log.files.insert(metadata.ino(), created);
+        let (mode, owner) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()));
+        log.changes.push(self.now(Change::Create { path: self.relative(path), file: created, mode, owner }));
+        Ok(file)
+    }
+
+    fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
+        let name = format!("{operation:?}");
+        if self.lacks.contains(&name.split_whitespace().next().unwrap_or_default()) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let mut log = self.log.lock().unwrap();
+        let change = self.change(operation, &log);
+        if !matches!(change, Change::SyncData { .. } | Change::Sync { .. } | Change::SyncDirectory { .. }) {
+            LocalDisk.apply(operation)?;
+        }
+        log.changes.push(self.now(change));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RecordingDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordingDisk").field("root", &self.root).finish_non_exhaustive()
+    }
+}

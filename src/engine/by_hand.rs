@@ -1,0 +1,134 @@
+//! What a person decides by hand: that the program on trial works, or that it goes; and that the program before the last
+//! upgrade comes back.
+
+use std::fs::File;
+use std::io;
+
+use super::Answer;
+use super::actor::{Actor, TaskResult};
+use super::blocking::blocking;
+use crate::config::Confirm;
+use crate::journal::InstalledRecord;
+use crate::machine::{Event, State, Swap, Terms};
+use crate::model::{Failure, FailureKind, PackageSummary, Phase, Request, UpgradeId};
+use crate::package::digest::{Digests, ProgramDigest};
+use crate::package::hashing::hash_file;
+use crate::target::program::Program;
+
+impl Actor {
+    /// Written down before it counts, so that a daemon that starts again knows it.
+    pub(super) async fn confirm(&mut self, by: String) -> Result<(), Failure> {
+        let State::Trial { swap, confirmed_by, .. } = &self.state else { return Err(nothing_on_trial()) };
+        if swap.terms.confirm == Confirm::Auto {
+            return Err(no_confirmation_needed());
+        }
+        if confirmed_by.is_some() {
+            return Ok(());
+        }
+        let (confirmed, _) = self.state.clone().step(Event::Confirm(by)).map_err(|refused| refused.failure)?;
+        let written = confirmed.clone();
+        self.write_journal("the confirmation", move |journal| journal.record(&written)).await?;
+        self.state = confirmed;
+        if let Some(trial) = &self.trial {
+            trial.confirmed.send_replace(true);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn roll_back(&mut self, request: Request, answer: Answer<UpgradeId>) {
+        match &self.state {
+            State::Trial { upgrade, .. } => {
+                let id = upgrade.id.clone();
+                let ended = self.apply(Event::RollBack(by_hand(&request))).await;
+                let _ = answer.send(ended.map(|()| id));
+            }
+            State::Idle | State::Concluded { .. } => self.spawn_way_back(request, answer),
+            state => {
+                let _ = answer.send(Err(not_now(state.phase())));
+            }
+        }
+    }
+
+    /// Looks at what would go and what would come back, which takes seconds for a large program.
+    fn spawn_way_back(&self, request: Request, answer: Answer<UpgradeId>) {
+        let upgrade = match self.new_upgrade(request) {
+            Ok(upgrade) => upgrade,
+            Err(failure) => return drop(answer.send(Err(failure))),
+        };
+        let terms = Terms::new(&self.config.program, &self.config.trial);
+        let (program, restarter) = (self.program.clone(), self.restarter_of(&terms));
+        let (installed, product) = (self.journal.installed(), self.config.program.product.clone());
+        self.spawn_task_of(upgrade.id.clone(), async move {
+            let found = async {
+                let (package, old) = blocking(move || find_way_back(&program, installed, product)).await?;
+                let swap = Box::new(Swap { package, old: Some(old), origin: restarter.origin().await?, terms });
+                let failure = by_hand(&upgrade.request);
+                Ok(Event::GoBack { upgrade, swap, failure })
+            };
+            TaskResult::WayBack(found.await, answer)
+        });
+    }
+
+    pub(super) async fn go_back(&mut self, found: Result<Event, Failure>, answer: Answer<UpgradeId>) {
+        let begun = match found {
+            Ok(event) => self.apply(event).await,
+            Err(failure) => Err(failure),
+        };
+        let id = || self.state.upgrade().map(|upgrade| upgrade.id.clone()).ok_or_else(nothing_on_trial);
+        let _ = answer.send(begun.and_then(|()| id()));
+    }
+}
+
+/// What goes, and the digest of what comes back.
+fn find_way_back(
+    program: &Program,
+    installed: Option<InstalledRecord>,
+    product: String,
+) -> Result<(PackageSummary, ProgramDigest), Failure> {
+    let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error);
+    let at_path = measure(program).map_err(unreadable)?;
+    let Some((installed, (size, digests))) = installed.zip(at_path).filter(|(installed, (_, found))| installed.digest == found.program)
+    else {
+        return Err(nothing_to_go_back_to("the program at the path is not one that uplift installed"));
+    };
+    let previous = program.previous().map_err(unreadable)?.filter(|previous| *previous != installed.digest);
+    let previous = previous.ok_or_else(|| nothing_to_go_back_to("no program from before the last upgrade is kept"))?;
+    let file_name = format!("{product}_{}.bin", installed.version);
+    let (version, file_digest, program_digest) = (installed.version, digests.file, digests.program);
+    Ok((PackageSummary { file_name, product, version, size, file_digest, program_digest }, previous))
+}
+
+/// Size and digests of the file at the path, as it was received; `None` if there is none.
+fn measure(program: &Program) -> io::Result<Option<(u64, Digests)>> {
+    let file = match File::open(program.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let size = file.metadata()?.len();
+    Ok(Some((size, hash_file(&file, size, |_| ())?)))
+}
+
+fn by_hand(request: &Request) -> Failure {
+    Failure::new(FailureKind::Cancelled, format!("rolled back by {}", request.requester))
+        .with_hint("this program is refused from now on; `uplift install --force` lets it in again")
+}
+
+fn nothing_on_trial() -> Failure {
+    Failure::new(FailureKind::Cancelled, "nothing is on trial, so there is nothing to confirm")
+        .with_hint("`uplift status` shows what the daemon does, `uplift history` how upgrades ended")
+}
+
+fn no_confirmation_needed() -> Failure {
+    Failure::new(FailureKind::Cancelled, "this trial waits for nobody's word: `confirm` was \"auto\" when it was agreed")
+        .with_hint("`uplift status --watch` shows what it waits for; `uplift rollback` ends it")
+}
+
+fn nothing_to_go_back_to(why: &str) -> Failure {
+    Failure::new(FailureKind::InstallFailed, format!("there is nothing to go back to: {why}"))
+        .with_hint("install the version that is wanted; `uplift install --force` lets a lower one in")
+}
+
+fn not_now(phase: Phase) -> Failure {
+    Failure::new(FailureKind::Busy, format!("an upgrade is {phase} and can't be rolled back now"))
+        .with_hint("wait until its trial begins, or until it is over; `uplift status --watch` shows it")
+}

@@ -1,0 +1,83 @@
+//! The machine that `uplift` runs on: programs that it runs for us, such as `systemctl`, and what the kernel shows of processes.
+//!
+//! Spawned directly, as the daemon's own user; what a user names for a check runs unprivileged, by [`crate::command`]. Knows
+//! nothing of what is asked. In tests a model can stand in the machine's place.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+
+/// Runs a program to its end and collects what it says. Dropped before that, it ends the program. No deadline: that is the
+/// asker's.
+pub(crate) async fn output(program: &str, arguments: &[&str]) -> io::Result<Output> {
+    #[cfg(all(test, feature = "sim"))]
+    if let Some(host) = modelled::host() {
+        return match host.output(program, arguments) {
+            Some(output) => Ok(output),
+            None => std::future::pending().await,
+        };
+    }
+    Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await
+}
+
+/// The same, but of what it says no more than the first `most` bytes, and nothing of how it ended: it is ended then.
+pub(crate) async fn first_bytes(program: &str, arguments: &[&str], most: u64) -> io::Result<Vec<u8>> {
+    #[cfg(all(test, feature = "sim"))]
+    if modelled::host().is_some() {
+        return Ok(output(program, arguments).await?.stdout);
+    }
+    let mut command = Command::new(program);
+    let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let mut bytes = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// Where the kernel shows the file that a process runs, whatever became of its name.
+pub(crate) fn executable(pid: u32) -> PathBuf {
+    #[cfg(all(test, feature = "sim"))]
+    if let Some(host) = modelled::host() {
+        return host.executable(pid);
+    }
+    format!("/proc/{pid}/exe").into()
+}
+
+/// Machines that are models, one a thread: a test runs its daemon on its own.
+#[cfg(all(test, feature = "sim"))]
+pub(crate) mod modelled {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+    use std::process::Output;
+    use std::sync::Arc;
+
+    /// A model of a machine.
+    pub(crate) trait Host: Send + Sync {
+        /// What a program says; nothing, ever, where whoever asks is ended by it.
+        fn output(&self, program: &str, arguments: &[&str]) -> Option<Output>;
+
+        /// The file that stands for the one that this process runs.
+        fn executable(&self, pid: u32) -> PathBuf;
+    }
+
+    thread_local! {
+        static HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn host() -> Option<Arc<dyn Host>> {
+        HOST.with_borrow(Clone::clone)
+    }
+
+    /// Does something on a model machine.
+    pub(crate) fn on<T>(host: Arc<dyn Host>, work: impl FnOnce() -> T) -> T {
+        HOST.set(Some(host));
+        let done = work();
+        HOST.set(None);
+        done
+    }
+}

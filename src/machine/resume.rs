@@ -1,0 +1,146 @@
+//! What a freshly started daemon does with what it finds; every combination has an answer.
+
+use super::swap::{Attempt, Origin, Side, Swap, boots_used_up};
+use super::{Action, MOST_RESTART_REQUESTS, State, Upgrade, also, failed, rolled_back};
+use crate::model::{Failure, FailureKind, Verdict};
+use crate::package::digest::ProgramDigest;
+
+/// What a freshly started daemon finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The boot and the invocation that run; another one than the recorded one is a restart.
+    pub origin: Origin,
+    /// Digest of the program at the path; absent when there is none.
+    pub at_path: Option<ProgramDigest>,
+    /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut off while it did.
+    pub verdict: Option<Verdict>,
+}
+
+impl State {
+    /// What a freshly started daemon does with a state that the journal holds.
+    ///
+    /// | journal | the program at the path | restarted | then |
+    /// |---|---|---|---|
+    /// | before the swap (checking, ready) | any | any | failed: `interrupted` |
+    /// | installing | old | any | failed: `interrupted` |
+    /// | installing, restarting | new | no | restart; asked for too often: put the old one back |
+    /// | installing, restarting | new | yes | trial |
+    /// | trial | new | any | trial; in one boot too many: put the old one back |
+    /// | restarting, trial | old | any | rolled back: `interrupted` |
+    /// | installing, restarting, trial | new, with a verdict of the rescue | any | put the old one back |
+    /// | installing, restarting, trial | old, with a verdict of the rescue | any | rolled back: what the verdict says |
+    /// | reverting | new | any | put the old one back |
+    /// | reverting | old | any | restart back |
+    /// | restarting back | old | no | restart back; asked for too often: rolled back |
+    /// | restarting back | old | yes | rolled back |
+    /// | restarting back | new | any | put the old one back |
+    /// | any after the swap began | old and new are the same | any | as if it were new, but never put back again |
+    /// | any after the swap began | another one | any | failed: `install-failed` |
+    pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
+        use Action::{EmptyStage, Record, Report, Restart, SwapBack};
+        let side = self.swap().map_or(Side::Foreign, |swap| swap.side(found.at_path));
+        let restarted = self.swap().is_some_and(|swap| found.origin.restarted_since(&swap.origin));
+        let side = match (&self, side) {
+            // It was put back already; nothing at the path can tell.
+            (Self::Reverting { .. } | Self::RestartingBack { .. }, Side::Both) => Side::Old,
+            (_, Side::Both) => Side::New,
+            (_, side) => side,
+        };
+        match (self, side, restarted) {
+            (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
+            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) => {
+                (failed(upgrade, None, interrupted().into()), vec![EmptyStage, Report])
+            }
+            (Self::Ready { upgrade, package }, ..) => (failed(upgrade, Some(package), interrupted().into()), vec![EmptyStage, Report]),
+            (
+                Self::Installing { upgrade, swap, .. }
+                | Self::Restarting { upgrade, swap, .. }
+                | Self::Trial { upgrade, swap, .. }
+                | Self::Reverting { upgrade, swap, .. }
+                | Self::RestartingBack { upgrade, swap, .. },
+                Side::Foreign | Side::Both,
+                _,
+            ) => (failed(upgrade, Some(swap.package), replaced_by_hand().into()), vec![EmptyStage, Report]),
+            (on_trial @ (Self::Installing { .. } | Self::Restarting { .. } | Self::Trial { .. }), side, _) => {
+                on_trial.resume_trial(side == Side::New, restarted, found)
+            }
+            (Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. }, Side::New, _) => {
+                (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack])
+            }
+            (Self::Reverting { upgrade, swap, verdict }, Side::Old, _) => {
+                let swap = Swap { origin: found.origin.clone(), ..swap };
+                (Self::RestartingBack { upgrade, swap, verdict, requests: 1 }, vec![Record, Restart])
+            }
+            (Self::RestartingBack { upgrade, swap, verdict, .. }, Side::Old, true) => {
+                (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
+            }
+            (Self::RestartingBack { upgrade, swap, verdict, requests }, Side::Old, false) if requests < MOST_RESTART_REQUESTS => {
+                (Self::RestartingBack { upgrade, swap, verdict, requests: requests + 1 }, vec![Record, Restart])
+            }
+            (Self::RestartingBack { upgrade, swap, verdict, .. }, Side::Old, false) => {
+                let verdict = also(verdict, "the old program is at its path, but was not restarted", &restart_never_came());
+                (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
+            }
+        }
+    }
+
+    /// An upgrade whose swap has begun and about which nothing is decided yet.
+    fn resume_trial(self, new_at_path: bool, restarted: bool, found: &Found) -> (Self, Vec<Action>) {
+        use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
+        let put_back =
+            |upgrade: Upgrade, swap: Swap, verdict: Verdict| (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack]);
+        match (self, new_at_path, found.verdict.clone()) {
+            (
+                Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
+                true,
+                Some(verdict),
+            ) => put_back(upgrade, swap, verdict),
+            (
+                Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
+                false,
+                Some(verdict),
+            ) => (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report]),
+            (Self::Installing { upgrade, swap }, false, None) => {
+                (failed(upgrade, Some(swap.package), interrupted().into()), vec![EmptyStage, Report])
+            }
+            (Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. }, false, None) => {
+                (rolled_back(upgrade, swap, put_back_meanwhile().into()), vec![EmptyStage, Report])
+            }
+            (Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. }, true, None) if restarted => {
+                let attempt = Attempt::first(&found.origin.boot_id);
+                (Self::Trial { upgrade, swap, attempt, confirmed_by: None }, vec![Record, Try])
+            }
+            (Self::Installing { upgrade, swap }, true, None) => (Self::Restarting { upgrade, swap, requests: 1 }, vec![Record, Restart]),
+            (Self::Restarting { upgrade, swap, requests }, true, None) if requests < MOST_RESTART_REQUESTS => {
+                (Self::Restarting { upgrade, swap, requests: requests + 1 }, vec![Record, Restart])
+            }
+            (Self::Restarting { upgrade, swap, .. }, true, None) => put_back(upgrade, swap, restart_never_came().into()),
+            (Self::Trial { upgrade, swap, attempt, confirmed_by }, true, None) => {
+                let attempt = attempt.resumed(&found.origin.boot_id);
+                if attempt.number > swap.terms.boots {
+                    let verdict = boots_used_up(swap.terms.boots).into();
+                    return put_back(upgrade, swap, verdict);
+                }
+                (Self::Trial { upgrade, swap, attempt, confirmed_by }, vec![Record, Try])
+            }
+            (state, ..) => (state, vec![]),
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(FailureKind::Interrupted, "the daemon was stopped before the program was swapped; the old program was not touched")
+}
+
+fn put_back_meanwhile() -> Failure {
+    Failure::new(FailureKind::Interrupted, "the old program was put back while the daemon did not run")
+}
+
+/// What is at the path is none of the upgrade's programs.
+pub(crate) fn replaced_by_hand() -> Failure {
+    Failure::new(FailureKind::InstallFailed, "the program at the path is neither the old nor the new one: something else replaced it")
+}
+
+fn restart_never_came() -> Failure {
+    Failure::new(FailureKind::RestartFailed, format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"))
+}

@@ -1,0 +1,89 @@
+//! The check of the seal: who says what of the program, and whether that is so.
+//!
+//! Read here from the file itself; the digest that it is compared with was taken when the bytes passed.
+
+use std::path::Path;
+
+use super::Signer;
+use super::examiner::{Examined, Examiner, open, passed, skipped};
+use crate::config::SealRule;
+use crate::model::{Failure, FailureKind};
+use crate::package::seal::{Manifest, Seal, SealError};
+
+/// The seal of the file at `path`; `None` for a file without one. A claim to be sealed that is not true is `seal-invalid`.
+pub(super) fn read_seal(path: &Path) -> Result<Option<Seal>, Failure> {
+    let error = match open(path).map_err(SealError::from).and_then(Seal::read) {
+        Ok(seal) => return Ok(seal),
+        Err(error) => error,
+    };
+    Err(match error {
+        SealError::Unreadable(cause) => Failure::new(FailureKind::Internal, "the file can't be read").because(cause),
+        error => Failure::new(FailureKind::SealInvalid, "the file ends as a sealed one does, and its seal is damaged").because(error),
+    })
+}
+
+impl Examiner<'_> {
+    pub(super) fn seal(&self) -> Examined {
+        let Some(seal) = &self.seal else { return skipped("the size is wrong") };
+        match (seal.as_ref().map_err(Failure::clone)?, self.policy.seal) {
+            (None, SealRule::Required) => {
+                Err(Failure::new(FailureKind::SealMissing, "the file has no seal, and this payload takes sealed files only"))
+            }
+            (None, SealRule::Optional) => skipped("the file has no seal, and needs none"),
+            (Some(seal), _) => {
+                let signer = self.signer(seal)?;
+                self.agrees(seal)?;
+                passed(signer)
+            }
+        }
+    }
+
+    /// Says who signed, where the signature holds.
+    fn signer(&self, seal: &Seal) -> Result<String, Failure> {
+        let id = seal.signature.key_id();
+        let invalid = |sentence: String| Err(Failure::new(FailureKind::SealInvalid, sentence));
+        match self.policy.signer(seal) {
+            Signer::Trusted(key) => Ok(format!("signed by key {key}")),
+            Signer::NotChecked => Ok(format!("signed by key {id}, which is not checked: no keys are configured")),
+            Signer::Forged(key) => invalid(format!("the signature of the seal does not hold: key {key} did not sign this manifest")),
+            Signer::Unknown => {
+                let trusted: Vec<String> = self.policy.keys.iter().map(ToString::to_string).collect();
+                invalid(format!("the seal is signed by key {id}, and trusted here is only {}", trusted.join(", ")))
+            }
+        }
+    }
+
+    /// Whether what the manifest says is what the name says and the program is.
+    fn agrees(&self, seal: &Seal) -> Result<(), Failure> {
+        let Manifest { product, version, machine, size, sha256, replaces_from, .. } = &seal.manifest;
+        if let Ok(name) = &self.name {
+            if name.product() != product {
+                let sentence = format!("the file is named for product {:?} and sealed for {product:?}", name.product());
+                return Err(Failure::new(FailureKind::WrongProduct, sentence));
+            }
+            if name.version() != *version {
+                let sentence = format!("the seal tells version {version}, the file's name says {}", name.version());
+                return Err(Failure::new(FailureKind::WrongVersion, sentence));
+            }
+        }
+        if let Some(elf) = self.elf().filter(|elf| elf.machine.to_string() != *machine) {
+            let sentence = format!("the program is for {}, and sealed for {machine:?}", elf.machine);
+            return Err(Failure::new(FailureKind::WrongMachine, sentence));
+        }
+        if seal.program_size != *size {
+            let sentence = format!("the program has {} bytes, and had {size} when it was sealed", seal.program_size);
+            return Err(Failure::new(FailureKind::Truncated, sentence));
+        }
+        if let Some(digests) = self.subject.digests.filter(|digests| digests.program != *sha256) {
+            let sentence = format!("the program has SHA-256 {}, and had {sha256} when it was sealed", digests.program);
+            return Err(Failure::new(FailureKind::DigestMismatch, sentence));
+        }
+        match (self.policy.running, replaces_from) {
+            (Some(running), Some(lowest)) if running < *lowest => {
+                let sentence = format!("the file replaces {lowest} or higher, and {running} runs; install one in between first");
+                Err(Failure::new(FailureKind::WrongVersion, sentence))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What is to be sealed: a program that is measured once, and for which a manifest is then written.
+//!
+//! For `uplift pack` and the simulation; a payload never seals anything.
+
+use std::fs::File;
+use std::io;
+
+use super::digest::{Digests, ProgramDigest};
+use super::elf::{self, Elf, ElfError, End, Machine};
+use super::hashing::hash_file;
+use super::name::FileName;
+use super::seal::{KeyId, Manifest, Seal, SealError};
+use super::version::Version;
+
+/// A whole program without a seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsealed {
+    machine: Machine,
+    size: u64,
+    digest: ProgramDigest,
+}
+
+/// What a person says of a program that is to be sealed.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Product and version.
+    pub name: FileName,
+    /// When it is packed, RFC 3339. For people only.
+    pub created: String,
+    /// Lowest version that it may replace.
+    pub replaces_from: Option<Version>,
+    /// The key that will sign.
+    pub key_id: KeyId,
+}
+
+/// Why a file can't be sealed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each is its documentation")]
+pub enum PackError {
+    #[error("it can't be read")]
+    Unreadable(#[from] io::Error),
+    #[error("it is sealed already: as {product:?} {version}, by key {key_id}")]
+    Sealed { product: String, version: Version, key_id: KeyId },
+    #[error("it ends as a sealed file does, and its seal is damaged")]
+    DamagedSeal(#[source] SealError),
+    #[error(transparent)]
+    NoProgram(#[from] ElfError),
+    #[error("the program is cut off: at least {0} bytes are missing")]
+    CutOff(u64),
+    #[error("the headers of the program contradict themselves ({0})")]
+    Contradictory(&'static str),
+}
+
+impl Unsealed {
+    /// Measures a program. `progress` hears how many bytes were read so far.
+    pub fn measure(file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
+        match Seal::read(file) {
+            Ok(None) => {}
+            Ok(Some(Seal { manifest: Manifest { product, version, key_id, .. }, .. })) => {
+                return Err(PackError::Sealed { product, version, key_id });
+            }
+            Err(SealError::Unreadable(error)) => return Err(error.into()),
+            Err(error) => return Err(PackError::DamagedSeal(error)),
+        }
+        let Elf { machine, end, .. } = elf::read(file)?;
+        match end {
+            // A seal is what proves a file whole that can't do it by itself.
+            End::Proven | End::NoSectionTable | End::DataBehind(_) => {}
+            End::Missing(bytes) => return Err(PackError::CutOff(bytes)),
+            End::Contradictory(what) => return Err(PackError::Contradictory(what)),
+        }
+        let size = file.metadata()?.len();
+        io::Seek::rewind(&mut &*file)?;
+        let Digests { program: digest, .. } = hash_file(file, size, progress)?;
+        Ok(Self { machine, size, digest })
+    }
+
+    /// What a seal says of it.
+    pub fn manifest(&self, label: Label) -> Manifest {
+        Manifest {
+            product: label.name.product().to_owned(),
+            version: label.name.version(),
+            machine: self.machine.to_string(),
+            size: self.size,
+            sha256: self.digest,
+            created: label.created,
+            replaces_from: label.replaces_from,
+            key_id: label.key_id,
+        }
+    }
+
+    /// Whether a manifest is of this program.
+    pub fn is_described_by(&self, manifest: &Manifest) -> bool {
+        manifest.machine == self.machine.to_string() && manifest.size == self.size && manifest.sha256 == self.digest
+    }
+}

@@ -1,0 +1,228 @@
+//! The second, independent deadline of a trial: `uplift-rescue` rolls back when no verdict came in time, or when the boots
+//! of the trial are used up, whatever became of the daemon and of the new program.
+//!
+//! It runs early in each boot, and by a timer while a trial is under way. It knows `state.json` (`trial`, read leniently)
+//! and writes `rescue.json` (`file`) and nothing else of the state; it must not need the daemon, the new program or the
+//! configuration. A verdict is written before it is carried out, so that a power cut between the two costs nothing: the next
+//! call, or the daemon, completes it. What it decides is in `judge`, for people in docs/rescue.md.
+
+pub mod command;
+mod file;
+mod fuzz;
+mod judge;
+mod timer;
+mod trial;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::disk::{Disk, LocalDisk};
+use crate::journal::STATE_FILE;
+use crate::model::{Failure, FailureKind, UpgradeId, Verdict};
+use crate::restart::Restarter;
+use crate::target::program::{Lock, Program};
+use crate::unit::{self, Since};
+
+use judge::{Decision, Now, is_concluded, judge, trial_of};
+use trial::{Known, Trial};
+
+pub(crate) use file::RescueFile;
+#[doc(hidden)]
+pub use fuzz::fuzz;
+pub use judge::Call;
+pub(crate) use timer::arm;
+
+use timer::disarm;
+
+/// Longest wait for `systemctl` or the restart command; the unit's own time-out is above it.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60);
+
+/// The rescue of one payload.
+#[derive(Debug)]
+pub struct Rescue {
+    disk: Arc<dyn Disk>,
+    /// Directory of `state.json` and `rescue.json`.
+    state: PathBuf,
+    /// Where the kernel tells the boot id.
+    boot_id: PathBuf,
+    /// Where the kernel tells the seconds since this boot began, as `/proc/uptime` does.
+    uptime: PathBuf,
+    /// The timer that calls it.
+    timer: String,
+}
+
+/// What lies on the disk.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    known: Known,
+    file: Option<RescueFile>,
+}
+
+/// What the rescue has decided about this upgrade, by its file in the directory of the state.
+pub fn read_verdict(state_directory: &Path, upgrade: &UpgradeId) -> Option<Verdict> {
+    // A file that can't be read holds no verdict; the rescue begins it anew and says so.
+    let file = RescueFile::read(state_directory).ok()??;
+    file.ruling.filter(|_| file.trial.upgrade == *upgrade).map(|ruling| ruling.verdict)
+}
+
+impl Rescue {
+    /// The rescue whose state is in `state`, whose kernel tells boot id and uptime in these files, and that this timer calls.
+    pub fn new(state: PathBuf, boot_id: PathBuf, uptime: PathBuf, timer: String) -> Self {
+        Self::on(Arc::new(LocalDisk), state, boot_id, uptime, timer)
+    }
+
+    /// [`Rescue::new`] on a disk of the caller's.
+    pub(crate) fn on(disk: Arc<dyn Disk>, state: PathBuf, boot_id: PathBuf, uptime: PathBuf, timer: String) -> Self {
+        Self { disk, state, boot_id, uptime, timer }
+    }
+
+    /// Does what is to be done at this call. A failure is tried again at the next one.
+    pub async fn run(&self, call: Call) -> Result<(), Failure> {
+        let seen = self.look();
+        let Some(trial) = trial_of(&seen.known, seen.file.as_ref()) else { return self.stand_down(call, &seen).await };
+        let program = Program::on(Arc::clone(&self.disk), &trial.terms.program);
+        let restarter = self.restarter(trial);
+        let now = self.now(call, &program, &restarter).await?;
+        // Gathering it takes seconds, in which the lock must not be held.
+        let program_log = match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
+            Some(_) => last_lines(trial, call).await,
+            None => Vec::new(),
+        };
+        let lock = program.lock()?;
+        let seen = self.look();
+        let now = Now { at_path: program.known_digest().map_err(unreadable)?, ..now };
+        let mut decision = judge(&seen.known, seen.file.as_ref(), &now);
+        if let Some(verdict) = decision.new_verdict(seen.file.as_ref()) {
+            verdict.program_log = program_log;
+        }
+        match decision {
+            Decision::StandDown => {
+                drop(lock);
+                self.stand_down(call, &seen).await
+            }
+            Decision::Wait(file) => {
+                if seen.file.as_ref() != Some(&*file) {
+                    self.write(&file)?;
+                }
+                drop(lock);
+                self.wait(call, &file).await
+            }
+            Decision::RollBack(file) => {
+                let rolled_back = self.roll_back(*file, &program, &lock)?;
+                drop(lock);
+                self.restart_back(rolled_back, &restarter).await
+            }
+            Decision::Restart(file) => {
+                self.write(&file)?;
+                drop(lock);
+                self.restart_back(*file, &restarter).await
+            }
+        }
+    }
+
+    fn look(&self) -> Seen {
+        let file = RescueFile::read(&self.state).unwrap_or_else(|error| {
+            tracing::warn!("{} is damaged and will be begun anew: {error}", self.state.join(file::NAME).display());
+            None
+        });
+        Seen { known: trial::read(&self.state), file }
+    }
+
+    fn restarter(&self, trial: &Trial) -> Restarter {
+        let terms = &trial.terms;
+        let deadline = terms.restart_deadline().min(LONGEST_REQUEST);
+        Restarter::by(terms.restart.clone(), terms.unit.clone(), deadline, self.boot_id.clone())
+    }
+
+    async fn now(&self, call: Call, program: &Program, restarter: &Restarter) -> Result<Now, Failure> {
+        let uptime = uptime(&self.uptime)
+            .map_err(|error| Failure::new(FailureKind::Internal, format!("{} can't be read", self.uptime.display())).because(error))?;
+        Ok(Now { call, origin: restarter.found().await?, uptime, at_path: program.digest().map_err(unreadable)? })
+    }
+
+    async fn wait(&self, call: Call, file: &RescueFile) -> Result<(), Failure> {
+        let terms = &file.trial.terms;
+        tracing::info!(
+            UPLIFT_UPGRADE_ID = %file.trial.upgrade, UPLIFT_PHASE = "trial",
+            "a new {} is on trial, boot {} of {}", terms.program.display(), file.boots, terms.boots
+        );
+        // At a boot the timer's own enabling may be missing; while it elapses it is armed.
+        if call == Call::Boot { arm(&self.timer).await } else { Ok(()) }
+    }
+
+    /// The verdict first, then what it says.
+    fn roll_back(&self, mut file: RescueFile, program: &Program, lock: &Lock) -> Result<RescueFile, Failure> {
+        self.write(&file)?;
+        let RescueFile { trial, ruling: Some(ruling), .. } = &mut file else { return Ok(file) };
+        let (path, failure) = (trial.terms.program.display(), &ruling.verdict.failure);
+        tracing::error!(
+            UPLIFT_UPGRADE_ID = %trial.upgrade, UPLIFT_KIND = %failure.kind, UPLIFT_PHASE = "reverting",
+            "the new {path} is rolled back: {failure}"
+        );
+        program.revert_under(lock, trial.on_trial)?;
+        ruling.rolled_back = true;
+        ruling.requests += u32::from(ruling.restart_from.is_some());
+        self.write(&file)?;
+        Ok(file)
+    }
+
+    /// Asks for the restart of the old program, where one is needed. Whether it came is seen at the next call.
+    async fn restart_back(&self, mut file: RescueFile, restarter: &Restarter) -> Result<(), Failure> {
+        let Some(ruling) = file.ruling.as_mut().filter(|ruling| ruling.restart_from.is_some()) else { return Ok(()) };
+        tracing::info!(UPLIFT_UPGRADE_ID = %file.trial.upgrade, UPLIFT_PHASE = "restarting", "restarting the old program");
+        restarter.ask().await?;
+        if !restarter.leaves_evidence() {
+            // All that will ever be known is that the command succeeded.
+            ruling.restart_from = None;
+            self.write(&file)?;
+        }
+        Ok(())
+    }
+
+    async fn stand_down(&self, call: Call, seen: &Seen) -> Result<(), Failure> {
+        if is_concluded(&seen.known, seen.file.as_ref()) {
+            RescueFile::forget(&*self.disk, &self.state).map_err(not_written)?;
+        }
+        if call == Call::Deadline {
+            disarm(&self.timer).await?;
+            if self.look().known != seen.known {
+                // An upgrade armed the timer meanwhile, maybe before it was stopped. A needless arming ends at its first call.
+                arm(&self.timer).await?;
+            }
+        }
+        match &seen.known {
+            Known::Damaged(why) => {
+                let sentence = format!("{} can't be read, and nothing was touched", self.state.join(STATE_FILE).display());
+                Err(Failure { causes: vec![why.clone()], ..Failure::new(FailureKind::Internal, sentence) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, file: &RescueFile) -> Result<(), Failure> {
+        file.write(&*self.disk, &self.state).map_err(not_written)
+    }
+}
+
+async fn last_lines(trial: &Trial, call: Call) -> Vec<String> {
+    let Some(unit) = &trial.terms.unit else { return Vec::new() };
+    // At a boot the program on trial has said nothing yet.
+    unit::last_lines(unit, if call == Call::Boot { Since::Ever } else { Since::ThisBoot }).await
+}
+
+/// Whole seconds of the first number in a file such as `/proc/uptime`, which counts what CLOCK_BOOTTIME does.
+fn uptime(file: &Path) -> io::Result<u64> {
+    let text = std::fs::read_to_string(file)?;
+    let seconds = text.split(['.', ' ', '\n']).next().and_then(|seconds| seconds.parse().ok());
+    seconds.ok_or_else(|| io::Error::other(format!("\"{}\" does not begin with seconds", text.trim())))
+}
+
+fn not_written(error: io::Error) -> Failure {
+    Failure::from_io(FailureKind::Internal, "the rescue's file can't be written", error)
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error)
+}

@@ -1,0 +1,79 @@
+//! The rescue's own file, which nobody else writes.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::trial::Trial;
+use crate::disk::{self, Disk, Operation};
+use crate::machine::Origin;
+use crate::model::Verdict;
+
+pub(super) const NAME: &str = "rescue.json";
+/// Number of the format.
+const FORMAT: u32 = 1;
+/// Largest file that is read; a log of fifty long lines makes a tenth of it.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// `rescue.json`, beside `state.json`: how long a trial has been seen, and the verdict on it.
+///
+/// | field | meaning |
+/// |---|---|
+/// | `format` | 1; another number is treated as damaged, and begun anew |
+/// | `trial` | the trial as it was first seen: upgrade, digests, terms, and what a report needs |
+/// | `boot_id` | the boot that was seen last |
+/// | `since` | seconds since that boot began (CLOCK_BOOTTIME, as `/proc/uptime` tells) when the trial was first seen in it |
+/// | `boots` | boots that the trial has taken; the one of the swap does not count where the restart is a reboot |
+/// | `ruling` | `null`, or the end of the trial by the rescue's word |
+/// | `ruling.verdict` | why, and the last lines that the new program logged |
+/// | `ruling.rolled_back` | whether the old program is back at the path; `false` is carried out at the next call |
+/// | `ruling.restart_from` | the boot and the invocation in which the old program must be restarted, `null` where it need not |
+/// | `ruling.requests` | how often that restart was asked for |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RescueFile {
+    pub(super) format: u32,
+    pub(crate) trial: Trial,
+    pub(super) boot_id: String,
+    pub(super) since: u64,
+    pub(super) boots: u32,
+    pub(crate) ruling: Option<Ruling>,
+}
+
+/// The end of a trial by the rescue's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ruling {
+    pub(crate) verdict: Verdict,
+    pub(crate) rolled_back: bool,
+    pub(super) restart_from: Option<Origin>,
+    pub(super) requests: u32,
+}
+
+impl RescueFile {
+    /// A trial that is seen for the first time.
+    pub(super) fn begin(trial: Trial, boot_id: String, since: u64, boots: u32) -> Self {
+        Self { format: FORMAT, trial, boot_id, since, boots, ruling: None }
+    }
+
+    /// The file in `directory`, if there is one.
+    pub(crate) fn read(directory: &Path) -> io::Result<Option<Self>> {
+        let Some(text) = disk::read_limited(&directory.join(NAME), LARGEST_FILE)? else { return Ok(None) };
+        let file: Self = serde_json::from_slice(&text)?;
+        if file.format == FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
+    }
+
+    /// Writes it, durably.
+    pub(super) fn write(&self, disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        disk::write_atomic(disk, directory, NAME, &text)
+    }
+
+    /// Removes the file of a trial that is over.
+    pub(super) fn forget(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+        disk::remove_if_present(disk, &directory.join(NAME))?;
+        disk.apply(Operation::SyncDirectory { path: directory })
+    }
+}

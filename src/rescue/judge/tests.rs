@@ -1,0 +1,222 @@
+//! Every combination of what the rescue can find, and what it does.
+
+use super::super::trial::tests::{NEW, OLD, digest, trial};
+use super::*;
+
+const PATIENCE: u64 = 180 + GRACE;
+
+fn on(boot: &str, invocation: Option<&str>) -> Origin {
+    Origin { boot_id: boot.into(), invocation: invocation.map(String::from) }
+}
+
+/// At a moment of the boot in which the swap took place, the unit started anew since.
+fn now(call: Call, uptime: u64) -> Now {
+    Now { call, origin: on("boot-1", Some("start-2")), uptime, at_path: Some(digest(NEW)) }
+}
+
+fn at_boot(number: u32) -> Now {
+    Now { origin: on(&format!("boot-{number}"), None), ..now(Call::Boot, 9) }
+}
+
+fn known(trial: &Trial) -> Known {
+    Known::Trial(Box::new(trial.clone()))
+}
+
+/// A trial that was first seen 100 s after the machine's start.
+fn seen(trial: &Trial) -> RescueFile {
+    RescueFile::begin(trial.clone(), "boot-1".into(), 100, 1)
+}
+
+fn ruled(trial: &Trial, restart_from: Option<Origin>, requests: u32) -> RescueFile {
+    let verdict = Failure::new(FailureKind::Unhealthy, "why").into();
+    RescueFile { ruling: Some(Ruling { verdict, rolled_back: true, restart_from, requests }), ..seen(trial) }
+}
+
+fn ruling(decision: Decision) -> Ruling {
+    match decision {
+        Decision::RollBack(file) | Decision::Restart(file) => file.ruling.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn waits(decision: Decision) -> RescueFile {
+    match decision {
+        Decision::Wait(file) => *file,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_a_trial_nothing_is_done() {
+    let trial = trial(Restart::Reboot);
+    for call in [Call::Boot, Call::Deadline] {
+        for known in [Known::NoTrial, Known::Absent, Known::Damaged("why".into())] {
+            assert_eq!(judge(&known, None, &now(call, 9999)), Decision::StandDown, "{known:?}");
+        }
+        for file in [seen(&trial), ruled(&trial, Some(on("boot-1", None)), 0)] {
+            assert_eq!(judge(&Known::NoTrial, Some(&file), &now(call, 9999)), Decision::StandDown, "the daemon has concluded");
+        }
+    }
+    assert!(is_concluded(&Known::NoTrial, Some(&seen(&trial))));
+    assert!(!is_concluded(&Known::NoTrial, Some(&ruled(&trial, None, 0))), "the verdict stays to be read");
+    assert!(!is_concluded(&Known::NoTrial, None) && !is_concluded(&Known::Absent, Some(&seen(&trial))));
+}
+
+#[test]
+fn another_program_than_the_one_on_trial_is_never_touched() {
+    let trial = trial(Restart::Reboot);
+    for at_path in [None, Some(digest(OLD)), Some(digest(9))] {
+        for call in [Call::Boot, Call::Deadline] {
+            let now = Now { at_path, ..now(call, 9999) };
+            assert_eq!(judge(&known(&trial), Some(&seen(&trial)), &now), Decision::StandDown, "{at_path:?}");
+            assert_eq!(judge(&known(&trial), None, &now), Decision::StandDown, "{at_path:?}");
+        }
+    }
+    let over_itself = Trial { old: Some(digest(NEW)), ..trial };
+    assert_eq!(judge(&known(&over_itself), Some(&seen(&over_itself)), &now(Call::Deadline, 9999)), Decision::StandDown);
+}
+
+#[test]
+fn a_first_installation_is_taken_away() {
+    let first = Trial { old: None, ..trial(Restart::Unit("u".into())) };
+    assert!(matches!(judge(&known(&first), Some(&seen(&first)), &now(Call::Deadline, 9999)), Decision::RollBack(_)));
+}
+
+#[test]
+fn boots_are_counted_once_each_and_the_one_of_the_swap_only_where_the_trial_runs_in_it() {
+    for (restart, first) in [(Restart::Reboot, 0), (Restart::Unit("u".into()), 1), (Restart::Command(vec!["true".into()]), 1)] {
+        let trial = trial(restart.clone());
+        let file = waits(judge(&known(&trial), None, &now(Call::Deadline, 100)));
+        assert_eq!((file.boots, file.since), (first, 100), "{restart:?}");
+        let again = waits(judge(&known(&trial), Some(&file), &now(Call::Deadline, 130)));
+        assert_eq!(again, file, "nothing new to write");
+        let next = waits(judge(&known(&trial), Some(&file), &at_boot(2)));
+        assert_eq!((next.boots, next.since, next.boot_id.as_str()), (first + 1, 9, "boot-2"));
+        let timer = Now { call: Call::Deadline, uptime: 39, ..at_boot(2) };
+        assert_eq!(waits(judge(&known(&trial), Some(&next), &timer)), next);
+    }
+    let trial = trial(Restart::Reboot);
+    assert_eq!(waits(judge(&known(&trial), None, &at_boot(2))).boots, 1, "the timer was never armed before");
+}
+
+#[test]
+fn boots_used_up_roll_back_before_the_program_starts() {
+    let trial = trial(Restart::Reboot);
+    let mut file = seen(&trial);
+    for boot in [2, 3] {
+        file = waits(judge(&known(&trial), Some(&file), &at_boot(boot)));
+    }
+    assert_eq!(file.boots, 3);
+    let ruling = ruling(judge(&known(&trial), Some(&file), &at_boot(4)));
+    assert_eq!(ruling.verdict.failure.to_string(), "3 boots were used up without a verdict");
+    assert_eq!(ruling.verdict.failure.kind, FailureKind::Unhealthy);
+    assert_eq!((ruling.rolled_back, ruling.restart_from, ruling.requests), (false, None, 0), "the old program starts in this boot");
+    // Where the call at the boot is missing the timer's first one counts, and the program runs by then.
+    let timer = Now { call: Call::Deadline, ..at_boot(4) };
+    let ruling = self::ruling(judge(&known(&trial), Some(&file), &timer));
+    assert_eq!(ruling.restart_from, Some(timer.origin));
+}
+
+#[test]
+fn the_deadline_is_that_of_restart_and_trial_with_a_grace() {
+    let trial = trial(Restart::Unit("u".into()));
+    let file = seen(&trial);
+    assert_eq!(waits(judge(&known(&trial), Some(&file), &now(Call::Deadline, 100 + PATIENCE - 1))), file);
+    let at_end = now(Call::Deadline, 100 + PATIENCE);
+    let ruling = ruling(judge(&known(&trial), Some(&file), &at_end));
+    assert_eq!(ruling.verdict.failure.to_string(), "no verdict on the new program came within 210 s");
+    assert_eq!(ruling.restart_from, Some(at_end.origin.clone()));
+    assert_eq!(waits(judge(&known(&trial), Some(&file), &Now { call: Call::Boot, ..at_end })), file, "a boot is no deadline");
+}
+
+#[test]
+fn a_restart_that_never_came_blames_nobody_and_needs_none_back() {
+    let reboot = trial(Restart::Reboot);
+    let same_boot = now(Call::Deadline, 9999);
+    let unit = trial(Restart::Unit("u".into()));
+    let same_start = Now { origin: unit.origin.clone(), ..same_boot };
+    for (trial, now) in [(&reboot, &same_boot), (&unit, &same_start)] {
+        let ruling = ruling(judge(&known(trial), Some(&seen(trial)), now));
+        assert_eq!((ruling.verdict.failure.kind, ruling.restart_from), (FailureKind::RestartFailed, None));
+    }
+    // systemd does not tell of the unit: the new program may run.
+    let unknown = Now { origin: on("boot-1", None), ..same_boot };
+    let ruling = ruling(judge(&known(&unit), Some(&seen(&unit)), &unknown));
+    assert_eq!((ruling.verdict.failure.kind, ruling.restart_from), (FailureKind::Unhealthy, Some(unknown.origin)));
+}
+
+#[test]
+fn a_time_that_can_not_be_begins_anew() {
+    let trial = trial(Restart::Unit("u".into()));
+    let file = RescueFile { since: u64::MAX, ..seen(&trial) };
+    assert_eq!(waits(judge(&known(&trial), Some(&file), &now(Call::Deadline, 100))).since, 100);
+}
+
+#[test]
+fn a_state_that_is_lost_ends_no_trial() {
+    let trial = trial(Restart::Unit("u".into()));
+    for lost in [Known::Absent, Known::Damaged("why".into())] {
+        assert_eq!(waits(judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 130))), seen(&trial));
+        assert!(matches!(judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 9999)), Decision::RollBack(_)));
+    }
+}
+
+#[test]
+fn the_terms_are_those_that_were_seen_first_and_a_new_trial_has_its_own() {
+    let first = trial(Restart::Unit("u".into()));
+    let mut rewritten = first.clone();
+    rewritten.terms.boots = 1000;
+    assert_eq!(trial_of(&known(&rewritten), Some(&seen(&first))).unwrap().terms.boots, 3);
+    let next = Trial { upgrade: crate::model::UpgradeId("next".into()), ..first.clone() };
+    for file in [seen(&first), ruled(&first, None, 0)] {
+        let begun = waits(judge(&known(&next), Some(&file), &now(Call::Deadline, 500)));
+        assert_eq!(begun, RescueFile::begin(next.clone(), "boot-1".into(), 500, 1));
+    }
+}
+
+#[test]
+fn a_verdict_that_was_not_carried_out_is_completed() {
+    let trial = trial(Restart::Reboot);
+    let old = ruled(&trial, None, 0);
+    for call in [Call::Boot, Call::Deadline] {
+        let now = now(call, 130);
+        let mut decision = judge(&known(&trial), Some(&old), &now);
+        assert!(decision.new_verdict(Some(&old)).is_none(), "it keeps the log that it has");
+        let ruling = ruling(decision);
+        assert_eq!(ruling.verdict.failure.sentence, "why");
+        assert!(!ruling.rolled_back);
+        assert_eq!(ruling.restart_from.is_some(), call == Call::Deadline, "at a boot nothing runs yet");
+    }
+}
+
+#[test]
+fn a_roll_back_that_was_cut_off_behind_its_exchange_is_completed() {
+    let trial = trial(Restart::Reboot);
+    let from = on("boot-1", None);
+    let mut cut_off = ruled(&trial, Some(from.clone()), 0);
+    cut_off.ruling.as_mut().unwrap().rolled_back = false;
+    for (call, restart_from) in [(Call::Boot, None), (Call::Deadline, Some(from))] {
+        let back = Now { at_path: Some(digest(OLD)), ..now(call, 130) };
+        assert_eq!(ruling(judge(&known(&trial), Some(&cut_off), &back)).restart_from, restart_from);
+        let foreign = Now { at_path: Some(digest(9)), ..now(call, 130) };
+        assert_eq!(judge(&known(&trial), Some(&cut_off), &foreign), Decision::StandDown, "replaced by hand");
+    }
+}
+
+#[test]
+fn a_restart_that_was_asked_for_in_vain_is_asked_for_again_some_times() {
+    let trial = trial(Restart::Reboot);
+    let old_at_path = |call| Now { at_path: Some(digest(OLD)), ..now(call, 9999) };
+    let from = Some(old_at_path(Call::Deadline).origin);
+    for requests in 0..MOST_REQUESTS {
+        let file = ruled(&trial, from.clone(), requests);
+        assert_eq!(ruling(judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline))).requests, requests + 1);
+        assert_eq!(judge(&known(&trial), Some(&file), &old_at_path(Call::Boot)), Decision::StandDown);
+    }
+    let file = ruled(&trial, from.clone(), MOST_REQUESTS);
+    assert_eq!(judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline)), Decision::StandDown);
+    let file = ruled(&trial, from, 1);
+    let rebooted = Now { call: Call::Deadline, at_path: Some(digest(OLD)), ..at_boot(2) };
+    assert_eq!(judge(&known(&trial), Some(&file), &rebooted), Decision::StandDown);
+    assert_eq!(judge(&known(&trial), Some(&ruled(&trial, None, 0)), &old_at_path(Call::Deadline)), Decision::StandDown, "none is needed");
+}

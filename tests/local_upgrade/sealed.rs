@@ -1,0 +1,76 @@
+//! Sealed files over the link: let in by whose key they are sealed, refused otherwise, and never an old one again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use uplift::model::{FailureKind, Outcome};
+use uplift::package::digest::program_digest;
+use uplift::sim::seal::Signer;
+
+use crate::payload::{OLD, Payload, Transfer, version};
+
+/// Completion reasons of docs/payload-link.md section 4.
+const FIRMWARE_ERROR: u64 = 3;
+const ILLEGAL_DOWNGRADE: u64 = 9;
+
+fn payload_that_requires_seals(transfer: Transfer, signer: &Signer) -> Payload {
+    Payload::configured(transfer, "", &format!("seal = \"required\"\n{}", signer.trusted_section()))
+}
+
+/// Firmware of this version, and its program's digest.
+fn sealed(payload: &Payload, signer: &Signer, text: &str) -> PathBuf {
+    let firmware = payload.sandbox.firmware(version(text), Some(100_000)).unwrap();
+    signer.seal_file(&firmware).unwrap();
+    firmware
+}
+
+fn is_refused(payload: &Payload, transfer: Transfer, firmware: &std::path::Path, kind: FailureKind, reason: u64) {
+    let verdict = payload.refused(transfer, firmware, &[]);
+    assert_eq!(verdict["reason"].as_u64(), Some(reason), "{kind}: {verdict}\n{}", payload.log());
+    assert_eq!(payload.last_report().failure.expect("a failure").kind, kind);
+}
+
+#[test]
+fn only_a_file_that_a_trusted_key_sealed_is_installed() {
+    let signer = Signer::new().unwrap();
+    for transfer in Transfer::BOTH {
+        let mut payload = payload_that_requires_seals(transfer, &signer);
+        let unsealed = payload.firmware();
+        let program = program_digest(fs::File::open(&unsealed).unwrap()).unwrap();
+        is_refused(&payload, transfer, &unsealed, FailureKind::SealMissing, FIRMWARE_ERROR);
+        Signer::new().unwrap().seal_file(&unsealed).unwrap();
+        is_refused(&payload, transfer, &unsealed, FailureKind::SealInvalid, FIRMWARE_ERROR);
+
+        let firmware = payload.firmware();
+        signer.seal_file(&firmware).unwrap();
+        let verdict = payload.upgrade(transfer, &firmware, &[]);
+        assert_eq!(verdict["result"], "success", "{transfer:?}: {verdict}\n{}", payload.log());
+        let report = payload.last_report();
+        let package = report.package.expect("a package");
+        assert_eq!((report.outcome, package.program_digest), (Outcome::Succeeded, program), "the identity is without the seal");
+        assert_ne!(package.file_digest.0, program.0);
+        assert_eq!(payload.status().installed.digest, Some(program));
+        assert_eq!(fs::read(payload.sandbox.program()).unwrap(), fs::read(&firmware).unwrap(), "installed as it is, with its seal");
+    }
+}
+
+/// The program is put back by hand; the journal knows better.
+#[test]
+fn an_old_sealed_file_does_not_come_back() {
+    let signer = Signer::new().unwrap();
+    let transfer = Transfer::Dcftp;
+    let mut payload = payload_that_requires_seals(transfer, &signer);
+    let firmware = sealed(&payload, &signer, "V02.00.00.00");
+    let verdict = payload.upgrade(transfer, &firmware, &[]);
+    assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
+    payload.sandbox.power_off();
+    fs::remove_file(payload.sandbox.program()).unwrap();
+    payload.sandbox.install_by_hand(version(OLD)).unwrap();
+    payload.sandbox.start_daemon().unwrap();
+    let status = payload.status();
+    assert_eq!((status.installed.version, status.minimum_version), (Some(version(OLD)), Some(version("V02.00.00.00"))));
+    let between = sealed(&payload, &signer, "V01.50.00.00");
+    is_refused(&payload, transfer, &between, FailureKind::Downgrade, ILLEGAL_DOWNGRADE);
+    let again = sealed(&payload, &signer, "V02.00.00.00");
+    assert_eq!(payload.upgrade(transfer, &again, &[])["result"], "success", "{}", payload.log());
+}

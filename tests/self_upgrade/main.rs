@@ -1,0 +1,111 @@
+//! The daemon upgrades the daemon: a new one that works concludes its own trial; one that crashes at its start, or hangs without
+//! a verdict, is rolled back by the rescue, and the old one reports it.
+
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
+mod payload;
+
+use std::fs;
+
+use serde_json::Value;
+use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
+
+use payload::{LATE, Payload};
+
+#[test]
+fn a_new_daemon_concludes_its_own_trial() {
+    let payload = Payload::new();
+    let client = payload.install(&payload.good_daemon());
+    let (report, said) = payload.report(client);
+    assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}\n{said}\n{}", payload.log());
+    let evidence = report.evidence.unwrap();
+    assert!(evidence.restarted && evidence.digest_at_path && evidence.running == RunningEvidence::Verified, "{evidence:?}");
+    assert!(!payload.old_is_at_path());
+    assert!(payload.asked("start -- uplift-rescue.timer") >= 1, "the second deadline was armed");
+    payload.clock(LATE);
+    payload.rescue("deadline");
+    assert!(!payload.old_is_at_path(), "the trial is over");
+    assert_eq!(payload.asked("stop -- uplift-rescue.timer"), 1);
+}
+
+/// What the old daemon says of one that was rolled back, and does about it.
+fn assert_told(payload: &Payload, report: &Report, sentence: &str) {
+    assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}\n{}", payload.log());
+    let failure = report.failure.as_ref().unwrap();
+    assert_eq!((failure.kind, failure.sentence.as_str()), (FailureKind::Unhealthy, sentence));
+    assert_eq!(report.program_log, ["thread main panicked"]);
+    assert!(payload.old_is_at_path());
+    // The very same program is refused from now on.
+    let again = payload.sandbox.root().join("PSDK_APPALIAS_V02.00.00.00.bin");
+    let (report, said) = payload.report(payload.install(&again));
+    assert_eq!(report.failure.unwrap().kind, FailureKind::KnownBad, "{said}");
+}
+
+#[test]
+fn a_new_daemon_that_crashes_or_hangs_is_rolled_back_and_reported_by_the_old_one() {
+    for firmware in [Payload::crashing_daemon, Payload::hanging_daemon] {
+        let payload = Payload::new();
+        let client = payload.swap_in(&firmware(&payload));
+        payload.rescue("deadline");
+        assert!(!payload.old_is_at_path());
+        payload.clock(LATE);
+        payload.rescue("deadline");
+        assert!(payload.old_is_at_path());
+        let (report, said) = payload.report(client);
+        assert_told(&payload, &report, "no verdict on the new program came within 90 s");
+        assert!(said.contains("no verdict on the new program"), "{said}");
+        payload.rescue("deadline");
+        assert_eq!(payload.asked("stop -- uplift-rescue.timer"), 1);
+    }
+}
+
+#[test]
+fn boots_that_a_new_daemon_uses_up_bring_the_old_one_back() {
+    let payload = Payload::new();
+    let mut client = payload.swap_in(&payload.crashing_daemon());
+    client.kill().unwrap();
+    client.wait().unwrap();
+    payload.rescue("deadline");
+    // The boot of the swap is the first of three.
+    for boot in [2, 3] {
+        payload.boot(boot);
+        assert!(!payload.old_is_at_path(), "boot {boot}");
+    }
+    payload.boot(4);
+    assert!(payload.old_is_at_path());
+    payload.wait_for("the old daemon", || payload.sandbox.status().is_ok_and(|status| status.last.is_some()));
+    let report = payload.sandbox.status().unwrap().last.unwrap();
+    assert_told(&payload, &report, "3 boots were used up without a verdict");
+}
+
+#[test]
+fn a_state_file_of_the_newer_daemon_hides_nothing_from_the_old_one() {
+    let payload = Payload::new();
+    let client = payload.swap_in(&payload.crashing_daemon());
+    payload.rescue("deadline");
+    // Before it crashed the new daemon wrote the state in a format of its own.
+    let path = payload.sandbox.state().join("state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["format"] = 2.into();
+    state["of_its_own"] = true.into();
+    state["upgrade"]["phase"] = "of-its-own".into();
+    fs::write(&path, state.to_string()).unwrap();
+    payload.clock(LATE);
+    payload.rescue("deadline");
+    let (report, _) = payload.report(client);
+    assert_told(&payload, &report, "no verdict on the new program came within 90 s");
+    let notices = payload.sandbox.status().unwrap().notices;
+    assert!(notices.iter().any(|notice| notice.contains("state.json") && notice.contains("set aside")), "{notices:?}");
+}
+
+#[test]
+fn without_the_timer_the_upgrade_goes_on_and_the_status_says_so() {
+    let payload = Payload::new();
+    fs::write(payload.sandbox.root().join("systemd/refuse"), "start\n").unwrap();
+    let client = payload.install(&payload.good_daemon());
+    let (report, said) = payload.report(client);
+    assert_eq!(report.outcome, Outcome::Succeeded, "{said}\n{}", payload.log());
+    let notices = payload.sandbox.status().unwrap().notices;
+    assert_eq!(notices.iter().filter(|notice| notice.contains("second deadline")).count(), 1, "{notices:?}");
+}

@@ -1,0 +1,68 @@
+//! systemd itself finds no mistake in the units, and little that they leave open.
+
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Highest exposure of the rescue's services, in tenths.
+const EXPOSURE: &str = "--threshold=30";
+
+/// The units, with the programs of this build: systemd looks whether they are there.
+fn units() -> TempDir {
+    let directory = TempDir::new().unwrap();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::write(directory.path().join(path.file_name().unwrap()), built(&path)).unwrap();
+        }
+    }
+    directory
+}
+
+fn built(unit: &Path) -> String {
+    let text = fs::read_to_string(unit).unwrap();
+    let rescue = text.replace("/usr/bin/uplift-rescue", env!("CARGO_BIN_EXE_uplift-rescue"));
+    rescue.replace("/usr/bin/uplift ", &format!("{} ", env!("CARGO_BIN_EXE_uplift")))
+}
+
+fn analyze(units: &TempDir, arguments: &[&str], unit: &str) {
+    let output =
+        Command::new("systemd-analyze").args(arguments).arg(units.path().join(unit)).env("SYSTEMD_UNIT_PATH", units.path()).output();
+    let output = output.expect("systemd-analyze can't be run; `tests/run` installs it");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains(unit), "{unit}: {said}");
+}
+
+#[test]
+fn no_unit_has_a_mistake() {
+    let units = units();
+    let names = ["uplift.service", "uplift-ftp.service", "uplift-rescue.service", "uplift-rescue-deadline.service", "uplift-rescue.timer"];
+    for unit in names {
+        analyze(&units, &["verify", "--man=no", "--recursive-errors=no"], unit);
+    }
+}
+
+#[test]
+fn the_drop_in_of_a_daemon_that_upgrades_itself_has_none_either() {
+    let units = units();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/uplift.service.d/self-upgrade.conf.example");
+    let text =
+        fs::read_to_string(example).unwrap().replace("/usr/local/bin/uplift daemon", &format!("{} daemon", env!("CARGO_BIN_EXE_uplift")));
+    let directory = units.path().join("uplift.service.d");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("self-upgrade.conf"), text).unwrap();
+    analyze(&units, &["verify", "--man=no", "--recursive-errors=no"], "uplift.service");
+}
+
+#[test]
+fn the_rescue_leaves_little_open() {
+    let units = units();
+    for unit in ["uplift-rescue.service", "uplift-rescue-deadline.service"] {
+        analyze(&units, &["security", "--offline=yes", "--no-pager", EXPOSURE], unit);
+    }
+}
