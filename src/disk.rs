@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 pub(crate) mod faulty;
+mod locking;
 #[cfg(test)]
 pub(crate) mod mounted;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, RenameFlags};
 use xattr::FileExt as _;
+
+pub(crate) use locking::lock_within;
 
 /// Mode of a directory that others may pass through but not change.
 pub(crate) const DIRECTORY_MODE: u32 = 0o755;

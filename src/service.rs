@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -19,9 +19,13 @@ use crate::alarm::Alarm;
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
+use crate::disk::lock_within;
 use crate::engine::{Actor, Engine};
 use crate::log;
 use crate::model::{CurrentUpgrade, Phase, Status};
+
+/// How long the state of a daemon that died may stay locked: until its last child has become another program.
+const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -65,7 +69,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
     std::fs::create_dir_all(state).with_context(|| format!("the directory {} can't be made", state.display()))?;
     let directory = File::open(state).with_context(|| format!("the directory {} can't be opened", state.display()))?;
-    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+    lock_within(PREDECESSOR, directory).map_err(|errno| match errno {
         Errno::EWOULDBLOCK => anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display()),
         errno => anyhow::Error::new(errno).context(format!("the directory {} can't be locked", state.display())),
     })

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use uplift::package::version::Version;
@@ -29,12 +32,14 @@ impl Service {
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
         sandbox.install_by_hand(Version::new([1, 0, 0, 0]).unwrap()).unwrap();
         sandbox.configure(&sandbox.restart_line(), "").unwrap();
-        let path = sandbox.root().join("notify");
-        let notifications = UnixDatagram::bind(&path).unwrap();
+        let notifications = UnixDatagram::bind(sandbox.root().join("notify")).unwrap();
         notifications.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut command = sandbox.command(&["daemon"]);
-        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string()).stderr(Stdio::null());
-        Self { daemon: command.spawn().unwrap(), sandbox, notifications }
+        Self { daemon: spawn_daemon(&sandbox), sandbox, notifications }
+    }
+
+    fn kill(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
     }
 
     fn next(&self) -> String {
@@ -46,6 +51,12 @@ impl Service {
     fn wait_for(&self, wanted: &str) -> String {
         std::iter::repeat_with(|| self.next()).find(|message| message.contains(wanted)).unwrap()
     }
+}
+
+fn spawn_daemon(sandbox: &Sandbox) -> Child {
+    let mut command = sandbox.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", sandbox.root().join("notify")).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    command.stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Drop for Service {
@@ -99,4 +110,20 @@ fn it_ends_at_once_when_it_is_told_to() {
     kill(Pid::from_raw(service.daemon.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     service.wait_for("STOPPING=1");
     assert!(service.daemon.wait().unwrap().success());
+}
+
+#[test]
+fn it_waits_for_what_is_left_of_a_daemon_that_died() {
+    let mut service = Service::start();
+    service.wait_for("READY=1");
+    service.kill();
+    // As a child of the dead daemon does that is about to become another program.
+    let state = service.sandbox.root().join("state");
+    let held = Flock::lock(File::open(&state).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let opened = Inotify::init(InitFlags::empty()).unwrap();
+    opened.add_watch(&state, AddWatchFlags::IN_OPEN).unwrap();
+    service.daemon = spawn_daemon(&service.sandbox);
+    opened.read_events().unwrap();
+    drop(held);
+    service.wait_for("READY=1");
 }

@@ -4,20 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, OFlag};
 
-use crate::disk::PRIVATE_MODE;
+use crate::disk::{PRIVATE_MODE, lock_within};
 use crate::model::{Failure, FailureKind};
 
 /// How long to wait for the lock; a swap takes milliseconds, on a slow card a second.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Pause between attempts: the kernel offers no wait for a lock that ends.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -32,18 +28,11 @@ impl Lock {
     }
 
     pub(super) fn acquire_within(patience: Duration, path: &Path) -> Result<Self, Failure> {
-        let mut file = open(path).map_err(|error| unlockable(path, error))?;
-        let deadline = Instant::now() + patience;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(file) => return Ok(Self { _file: file }),
-                Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
-                    return Err(Failure::new(FailureKind::Busy, "another process is replacing the program"));
-                }
-                Err((unlocked, Errno::EWOULDBLOCK | Errno::EINTR)) => file = unlocked,
-                Err((_, errno)) => return Err(unlockable(path, errno.into())),
-            }
-            thread::sleep(PAUSE);
+        let file = open(path).map_err(|error| unlockable(path, error))?;
+        match lock_within(patience, file) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err(Errno::EWOULDBLOCK) => Err(Failure::new(FailureKind::Busy, "another process is replacing the program")),
+            Err(errno) => Err(unlockable(path, errno.into())),
         }
     }
 }
