@@ -8,6 +8,7 @@ mod aircraft;
 #[path = "psdk_link/payload.rs"]
 mod payload;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -132,6 +133,8 @@ fn unplugged_and_plugged_in_again_it_goes_on() {
         payload.await_link(LinkState::Linked);
     }
     assert_eq!(aircraft.ask(id::VERSION, vec![4]), VERSION);
+    // Once a link, and not at every sign of life.
+    assert_eq!(payload.woken.load(Ordering::Relaxed), 4, "the FTP server is woken when there is a host");
 }
 
 #[test]

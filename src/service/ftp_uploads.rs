@@ -30,6 +30,15 @@ impl Uploads for FtpUploads {
         self.config.ftp.address.port()
     }
 
+    fn wake(&self) {
+        let client = self.client.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(failure) = client.examine() {
+                tracing::debug!("the FTP server does not answer yet: {failure}");
+            }
+        });
+    }
+
     fn prepare(&self) -> oneshot::Receiver<Result<(), Failure>> {
         let client = self.client.clone();
         let (answer, answered) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! The payload's side: the real driver with an engine and an FTP side that do what the test says.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(crate) struct Payload {
     pub(crate) told: Arc<Mutex<Vec<String>>>,
     /// A disk that stalls goes on when this can be locked.
     pub(crate) stalled: Arc<Mutex<()>>,
+    /// How often the FTP server was woken.
+    pub(crate) woken: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,7 +82,8 @@ impl Payload {
             told: Arc::clone(&told),
             stalled: Arc::clone(&stalled),
         };
-        let uploads = Arc::new(FakeUploads { stage, script });
+        let woken: Arc<AtomicUsize> = Arc::default();
+        let uploads = Arc::new(FakeUploads { stage, script, woken: Arc::clone(&woken) });
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             runtime().block_on(async move {
@@ -91,7 +95,7 @@ impl Payload {
                 }
             });
         });
-        Self { directory, status, checked, told, stalled, stop: Some(stop), thread: Some(thread) }
+        Self { directory, status, checked, told, stalled, woken, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Waits until the status is as described.
@@ -246,11 +250,16 @@ impl Fake {
 struct FakeUploads {
     stage: Stage,
     script: Script,
+    woken: Arc<AtomicUsize>,
 }
 
 impl Uploads for FakeUploads {
     fn port(&self) -> u16 {
         2121
+    }
+
+    fn wake(&self) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
     }
 
     fn prepare(&self) -> oneshot::Receiver<Result<(), Failure>> {

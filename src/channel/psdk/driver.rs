@@ -18,7 +18,7 @@ use super::session::{Effect, Event, Question, Rejection, Session, View};
 use super::uploads::{Pull, Uploads, choose};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
-use crate::model::{Channel, Failure, FailureKind, Request, Status, UpgradeId};
+use crate::model::{Channel, Failure, FailureKind, LinkState, Request, Status, UpgradeId};
 use crate::package::digest::Md5Digest;
 use crate::stage::{Announced, Staged};
 use crate::transfer::dcftp::{Handover, Reception};
@@ -35,6 +35,7 @@ pub struct Driver {
     operation: Option<Operation>,
     file: Option<File>,
     tell_link_status: bool,
+    linked: bool,
 }
 
 /// The file of the upgrade at hand, as far as it is there. Dropped, it leaves nothing behind.
@@ -77,6 +78,7 @@ impl Driver {
             operation: None,
             file: None,
             tell_link_status: true,
+            linked: false,
         }
     }
 
@@ -105,10 +107,19 @@ impl Driver {
                 News::Frame(frame) => self.take(&frame),
                 News::Status => {
                     self.tell_link_status = true;
+                    self.look_at_link();
                     Vec::new()
                 }
             }),
         }
+    }
+
+    fn look_at_link(&mut self) {
+        let linked = self.link.status().state == LinkState::Linked;
+        if linked && !self.linked && self.choice != TransferChoice::Dcftp {
+            self.uploads.wake();
+        }
+        self.linked = linked;
     }
 
     fn look_at_status(&mut self) -> Vec<Effect> {

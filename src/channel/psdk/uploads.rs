@@ -18,6 +18,9 @@ const PREPARE_LIMIT: Duration = Duration::from_secs(2);
 pub trait Uploads: Send + Sync {
     /// The port that the host is told.
     fn port(&self) -> u16;
+    /// There is a host now: has the server start, where systemd holds its socket and starts it at the first connection. A host that
+    /// enters the upgrade mode does not wait for that.
+    fn wake(&self);
     /// Asks whether the server answers and its area could be emptied. A sender that is dropped counts as "no".
     fn prepare(&self) -> oneshot::Receiver<Result<(), Failure>>;
     /// Begins to watch the area for the file of this upgrade, and to fetch it as soon as it lies there complete.

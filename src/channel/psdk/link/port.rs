@@ -157,12 +157,12 @@ async fn read_available(reader: &pipe::Receiver, incoming: &mut BytesMut) -> io:
 }
 
 /// Asks a USB adapter not to hold bytes back (an FTDI one does for 16 ms otherwise); `sysfs` is the root of the kernel's
-/// attributes. A sentence when that was not possible; nothing when the device has no such timer.
+/// attributes. A sentence when that was not possible; nothing when the device has no such timer, or holds nothing back.
 pub(super) fn request_low_latency(sysfs: &Path, device: &Path) -> Option<String> {
     let node = device.canonicalize().ok()?;
     let timer = sysfs.join("bus/usb-serial/devices").join(node.file_name()?).join("latency_timer");
     let milliseconds = std::fs::read_to_string(&timer).ok()?;
-    if milliseconds.trim() == "1" {
+    if matches!(milliseconds.trim(), "0" | "1") {
         return None;
     }
     let written = std::fs::OpenOptions::new().write(true).open(&timer).and_then(|mut file| file.write_all(b"1"));

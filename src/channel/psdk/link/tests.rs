@@ -40,6 +40,16 @@ fn an_adapter_that_can_not_be_asked_is_named_in_the_status() {
 }
 
 #[test]
+fn an_adapter_that_holds_nothing_back_is_left_alone() {
+    use std::io::Write as _;
+    let (sysfs, device) = adapter(Some("../../../../timer"));
+    let timer = sysfs.path().join("timer");
+    fs::File::create(&timer).unwrap().write_all(b"0\n").unwrap();
+    assert_eq!(request_low_latency(sysfs.path(), &device), None);
+    assert_eq!(fs::read_to_string(&timer).unwrap(), "0\n");
+}
+
+#[test]
 fn a_device_without_a_timer_has_nothing_to_say() {
     let (sysfs, device) = adapter(None);
     assert_eq!(request_low_latency(sysfs.path(), &device), None);

@@ -1,0 +1,32 @@
+"""Firmware files: real programs in several versions, compiled from payload.c. Knows nothing of how they are installed."""
+
+import hashlib
+import random
+
+from .places import SOURCES, WORK, run
+
+PRODUCT = "PSDK_APPALIAS"
+
+
+def firmware(version, size=4 << 20, crashes=False):
+    """A firmware file of that version, about so large; made once."""
+    source = SOURCES / "payload.c"
+    recipe = hashlib.sha256(source.read_bytes() + repr((version, size, crashes)).encode()).hexdigest()[:12]
+    directory = WORK / "firmware" / recipe
+    path = directory / f"{PRODUCT}_{version}.bin"
+    if path.exists():
+        return path
+    directory.mkdir(parents=True, exist_ok=True)
+    ballast, unfinished = directory / "ballast", directory / "unfinished"
+    ballast.write_bytes(random.Random(version).randbytes(size))
+    run("gcc", "-static", "-O1", "-s", f'-DBALLAST="{ballast}"', f'-DVERSION="{version}"', f"-DCRASHES={int(crashes)}",
+        "-o", unfinished, source)
+    ballast.unlink()
+    unfinished.rename(path)
+    return path
+
+
+def digest(path):
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
