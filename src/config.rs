@@ -47,6 +47,9 @@ pub struct Config {
     /// Deadlines of the evidence after a restart.
     #[serde(default)]
     pub trial: Trial,
+    /// What monitoring may read.
+    #[serde(default)]
+    pub metrics: Metrics,
     /// Where the daemon keeps its own files.
     #[serde(default)]
     pub paths: Paths,
@@ -197,6 +200,14 @@ impl Default for FtpServer {
             stall_timeout: Duration::from_secs(20),
         }
     }
+}
+
+/// Section `[metrics]`: what monitoring may read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Socket of the Prometheus text endpoint. Without it there is none.
+    pub socket: Option<PathBuf>,
 }
 
 /// Section `[paths]`: where the daemon keeps its own files, and what watches over them.
@@ -355,6 +366,7 @@ impl Config {
             invalid(error.inner(), field)
         })?;
         config.check_deadlines(text, path)?;
+        config.check_sockets(text, path)?;
         config.package.check_keys().map_err(|Mistake { begin, field, explanation }| {
             let line = 1 + text.lines().position(|line| line.trim_start().starts_with(begin)).unwrap_or_default();
             ConfigError::Invalid { path: path.to_owned(), line, field, explanation }
@@ -375,6 +387,15 @@ impl Config {
         );
         let line = 1 + text.lines().position(is_deadline).unwrap_or_default();
         Err(ConfigError::Invalid { path: path.to_owned(), line, field: "trial.deadline".into(), explanation })
+    }
+
+    fn check_sockets(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        if self.metrics.socket.as_deref() != Some(&self.paths.control) {
+            return Ok(());
+        }
+        let line = 1 + text.lines().position(|line| line.trim_start().starts_with("socket")).unwrap_or_default();
+        let explanation = "this is the control socket, `control` of [paths]; metrics need one of their own".into();
+        Err(ConfigError::Invalid { path: path.to_owned(), line, field: "metrics.socket".into(), explanation })
     }
 }
 
@@ -403,7 +424,7 @@ mod tests {
         let shipped = include_str!("../config/uplift.toml");
         let is_field =
             |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command"];
+        let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket"];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
@@ -413,7 +434,7 @@ mod tests {
             .collect();
         assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
         // The parser itself tells which fields a section has.
-        for section in ["program", "package", "link", "ftp", "ftp_server", "trial", "paths"] {
+        for section in ["program", "package", "link", "ftp", "ftp_server", "trial", "metrics", "paths"] {
             let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
             let known = error.rsplit("expected ").next().unwrap().split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
             assert!(!known.is_empty(), "{error}");
@@ -468,6 +489,14 @@ mod tests {
         assert_eq!(timer("[paths]\nrescue_timer = \"\"").unwrap(), None);
         let error = timer("[paths]\nrescue_timer = \"uplift-rescue\"").unwrap_err();
         assert!(error.contains("field paths.rescue_timer") && error.contains(RESCUE_TIMER), "{error}");
+    }
+
+    #[test]
+    fn metrics_have_a_socket_of_their_own_or_none() {
+        let text = |socket| format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}");
+        assert_eq!(parse(&text("")).unwrap().metrics.socket, None);
+        let error = parse(&text("socket = \"/run/uplift/control.sock\"")).unwrap_err();
+        assert!(error.contains("line 5, field metrics.socket: this is the control socket"), "{error}");
     }
 
     #[test]

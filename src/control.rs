@@ -7,7 +7,6 @@ mod client;
 mod server;
 
 pub use client::{Client, ClientError};
-pub(crate) use server::bind;
 pub use server::serve;
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,11 @@ mod news;
 
 pub use actor::Actor;
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Report, Request, Status, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
@@ -21,7 +25,11 @@ use crate::stage::{Announced, Receiving, Staged};
 pub struct Engine {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
+    deadline: Deadline,
 }
+
+/// When the phase that runs ends at the latest. The status says how long it may take, and is not sent again each second.
+type Deadline = Arc<Mutex<Option<Instant>>>;
 
 /// What an [`Engine`] asks of the actor. Each carries the sender of its answer.
 #[derive(Debug)]
@@ -46,8 +54,23 @@ pub enum Command {
     Ping(Answer<()>),
     /// [`Engine::history`]
     History(Answer<Vec<Report>>),
+    /// [`Engine::measure`]
+    Measure(Answer<Measures>),
     /// [`Engine::update_link`]
     UpdateLink(LinkStatus),
+}
+
+/// What the engine has counted, for monitoring.
+#[derive(Debug)]
+pub struct Measures {
+    /// How long the upgrade has been in its phase, by the monotonic clock.
+    pub in_phase: Duration,
+    /// Bytes of firmware files received since the start.
+    pub received_bytes: u64,
+    /// How often the payload link lost its device or its aircraft since the start.
+    pub link_errors: u64,
+    /// The last reports, oldest first.
+    pub reports: Vec<Report>,
 }
 
 /// Where an answer goes.
@@ -60,12 +83,22 @@ fn engine_is_gone() -> Failure {
 impl Engine {
     /// A handle whose commands arrive at the receiver of `commands`.
     pub fn new(commands: mpsc::Sender<Command>, status: watch::Receiver<Status>) -> Self {
-        Self { commands, status }
+        Self { commands, status, deadline: Deadline::default() }
     }
 
     /// The status, and word of each change of it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// The status, with the seconds that are left by now.
+    pub fn status_now(&self) -> Status {
+        let mut status = self.status.borrow().clone();
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((left, deadline)) = status.upgrade.as_mut().and_then(|upgrade| upgrade.seconds_left.as_mut()).zip(deadline) {
+            *left = deadline.saturating_duration_since(Instant::now()).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+        }
+        status
     }
 
     /// Asks for an upgrade; `busy` while another one runs. The requester of an upgrade that is not yet being installed
@@ -126,6 +159,11 @@ impl Engine {
     /// The last reports, oldest first.
     pub async fn history(&self) -> Result<Vec<Report>, Failure> {
         self.ask(Command::History).await
+    }
+
+    /// What it has counted so far.
+    pub async fn measure(&self) -> Result<Measures, Failure> {
+        self.ask(Command::Measure).await
     }
 
     /// The payload link's news, for the status.

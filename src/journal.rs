@@ -28,8 +28,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::disk::{self, Disk, LocalDisk, Operation};
+use crate::log::{self, About, message};
 use crate::machine::State;
-use crate::model::{Channel, Outcome, Report};
+use crate::model::{Channel, Failure, FailureKind, Outcome, Report};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
@@ -166,7 +167,7 @@ impl Journal {
         journal.history.format = FORMAT;
         if let Err(error) = journal.complete_history() {
             // It stands in memory, and the next report writes it too.
-            tracing::warn!("the history can't be written: {error}");
+            warn("the history can't be written", error);
         }
         if lost {
             journal.absorb_rescue();
@@ -182,7 +183,10 @@ impl Journal {
         if self.history.reports.split_last().is_some_and(|(_, earlier)| earlier.iter().any(is_it)) {
             return; // told long ago; only the newest one may lack its other half
         }
-        tracing::warn!(UPLIFT_UPGRADE_ID = %report.id, "the state of an upgrade is lost, but not that it was {}", report.outcome);
+        log::about(Some(&About::report(&report)));
+        let kind = report.failure.as_ref().map(|failure| tracing::field::display(failure.kind));
+        let id = message::of_outcome(report.outcome);
+        tracing::warn!(MESSAGE_ID = id, UPLIFT_KIND = kind, "the state of an upgrade is lost, but not that it was {}", report.outcome);
         if report.blames_program() {
             self.state.remember_bad(on_trial); // the report may not know its package
         }
@@ -190,8 +194,9 @@ impl Journal {
         // Even where nothing has changed: the state is not lost any more.
         let kept = concluded.and_then(|()| write(&*self.disk, &self.directory, STATE_FILE, &self.state));
         if let Err(error) = kept {
-            tracing::warn!("the report of a lost upgrade can't be written: {error}"); // it stands in memory, and the next start tries again
+            warn("the report of a lost upgrade can't be written", error); // it stands in memory, and the next start tries again
         }
+        log::about(None);
     }
 
     /// A history that could not be written when a report was made lacks its entry.
@@ -301,6 +306,11 @@ impl Journal {
         change(&mut self.state);
         if self.state == before { Ok(()) } else { write(&*self.disk, &self.directory, STATE_FILE, &self.state) }
     }
+}
+
+fn warn(sentence: &str, error: io::Error) {
+    let failure = Failure::from_io(FailureKind::Internal, sentence, error);
+    tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
 }
 
 fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {

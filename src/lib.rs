@@ -10,6 +10,7 @@
 //! | [`config`] | the configuration file, every field documented |
 //! | [`service`] | the daemon's life: rooms wired together, signals, readiness, watchdog, logs |
 //! | [`control`] | the local socket: requests in, status and progress out |
+//! | `metrics` | what monitoring reads, on a socket of its own |
 //! | [`channel`] | who asks for an upgrade: the payload link; later cloud platforms and modules |
 //! | [`transfer`] | how bytes arrive: FTP client, FTP server, DCFTP receiver |
 //! | [`engine`] | the one actor that owns the machine and performs its actions |
@@ -27,6 +28,7 @@
 //! | [`rescue`] | the second, independent deadline: `uplift-rescue` |
 //! | [`restart`] | reboot, or restart of a unit; the boot id |
 //! | `host` | the machine: runs `systemctl` and the like, shows processes |
+//! | `local_socket` | UNIX sockets on which the daemon listens |
 //! | `log` | where the words of daemon and FTP server go |
 //! | `places` | a limited number of peers at a time |
 //! | [`mod@unit`] | what systemd says of a unit |
@@ -46,8 +48,10 @@ pub mod engine;
 pub mod health;
 mod host;
 pub mod journal;
+mod local_socket;
 mod log;
 pub mod machine;
+mod metrics;
 pub mod model;
 pub mod package;
 mod places;

@@ -1,5 +1,8 @@
 //! Where the words of daemon and FTP server go: to the journal with fields where systemd reads them, otherwise to stderr as
-//! lines for a person. Knows nothing of what is logged.
+//! lines for a person. Knows of what is logged only which upgrade it is about.
+
+mod about;
+pub(crate) mod message;
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -9,6 +12,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub(crate) use about::{About, about};
+
+use about::WithUpgrade;
 
 /// Environment variable that chooses what is logged, such as `uplift=debug`.
 const FILTER: &str = "UPLIFT_LOG";
@@ -23,7 +30,7 @@ pub(crate) fn install(identifier: &str) {
     let _ = match journal {
         Some(layer) => {
             let layer = layer.with_field_prefix(None).with_syslog_identifier(identifier.to_owned());
-            tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()
+            tracing_subscriber::registry().with(WithUpgrade(layer).with_filter(filter)).try_init()
         }
         None => {
             // The fields are for `journalctl`; a person reads the sentence.

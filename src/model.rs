@@ -101,6 +101,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase, in the order of an upgrade's life.
+    pub const ALL: [Self; 10] = [
+        Self::Idle,
+        Self::Preparing,
+        Self::Receiving,
+        Self::Checking,
+        Self::Ready,
+        Self::Installing,
+        Self::Restarting,
+        Self::Trial,
+        Self::Reverting,
+        Self::Concluded,
+    ];
+
     /// The stable word for this phase.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -309,7 +323,8 @@ pub struct CurrentUpgrade {
     pub progress: Progress,
     /// What is being installed, once checked.
     pub package: Option<PackageSummary>,
-    /// Seconds until the deadline of the phase that runs, where it has one that the peer is told.
+    /// Seconds until the deadline of the phase that runs, where it has one that the peer is told: from its beginning, and in an answer of
+    /// the control socket from now.
     pub seconds_left: Option<u64>,
     /// What the trial waits for, while it does.
     #[serde(default)]

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use crate::disk::{Disk, LocalDisk};
 use crate::journal::STATE_FILE;
-use crate::model::{Failure, FailureKind, UpgradeId, Verdict};
+use crate::log::{self, About, message};
+use crate::model::{Failure, FailureKind, Phase, UpgradeId, Verdict};
 use crate::restart::Restarter;
 use crate::target::program::{Lock, Program};
 use crate::unit::{self, Since};
@@ -82,6 +83,7 @@ impl Rescue {
     pub async fn run(&self, call: Call) -> Result<(), Failure> {
         let seen = self.look();
         let Some(trial) = trial_of(&seen.known, seen.file.as_ref()) else { return self.stand_down(call, &seen).await };
+        speak_of(trial, Phase::Trial);
         let program = Program::on(Arc::clone(&self.disk), &trial.terms.program);
         let restarter = self.restarter(trial);
         let now = self.now(call, &program, &restarter).await?;
@@ -124,7 +126,11 @@ impl Rescue {
 
     fn look(&self) -> Seen {
         let file = RescueFile::read(&self.state).unwrap_or_else(|error| {
-            tracing::warn!("{} is damaged and will be begun anew: {error}", self.state.join(file::NAME).display());
+            let file = self.state.join(file::NAME);
+            tracing::warn!(
+                MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal,
+                "{} is damaged and will be begun anew: {error}", file.display()
+            );
             None
         });
         Seen { known: trial::read(&self.state), file }
@@ -144,10 +150,7 @@ impl Rescue {
 
     async fn wait(&self, call: Call, file: &RescueFile) -> Result<(), Failure> {
         let terms = &file.trial.terms;
-        tracing::info!(
-            UPLIFT_UPGRADE_ID = %file.trial.upgrade, UPLIFT_PHASE = "trial",
-            "a new {} is on trial, boot {} of {}", terms.program.display(), file.boots, terms.boots
-        );
+        tracing::info!("a new {} is on trial, boot {} of {}", terms.program.display(), file.boots, terms.boots);
         // At a boot the timer's own enabling may be missing; while it elapses it is armed.
         if call == Call::Boot { arm(&self.timer).await } else { Ok(()) }
     }
@@ -157,8 +160,9 @@ impl Rescue {
         self.write(&file)?;
         let RescueFile { trial, ruling: Some(ruling), .. } = &mut file else { return Ok(file) };
         let (path, failure) = (trial.terms.program.display(), &ruling.verdict.failure);
+        speak_of(trial, Phase::Reverting);
         tracing::error!(
-            UPLIFT_UPGRADE_ID = %trial.upgrade, UPLIFT_KIND = %failure.kind, UPLIFT_PHASE = "reverting",
+            MESSAGE_ID = message::RESCUE_ROLLS_BACK, UPLIFT_KIND = %failure.kind,
             "the new {path} is rolled back: {failure}"
         );
         program.revert_under(lock, trial.on_trial)?;
@@ -171,7 +175,8 @@ impl Rescue {
     /// Asks for the restart of the old program, where one is needed. Whether it came is seen at the next call.
     async fn restart_back(&self, mut file: RescueFile, restarter: &Restarter) -> Result<(), Failure> {
         let Some(ruling) = file.ruling.as_mut().filter(|ruling| ruling.restart_from.is_some()) else { return Ok(()) };
-        tracing::info!(UPLIFT_UPGRADE_ID = %file.trial.upgrade, UPLIFT_PHASE = "restarting", "restarting the old program");
+        speak_of(&file.trial, Phase::Restarting);
+        tracing::info!("restarting the old program");
         restarter.ask().await?;
         if !restarter.leaves_evidence() {
             // All that will ever be known is that the command succeeded.
@@ -204,6 +209,13 @@ impl Rescue {
     fn write(&self, file: &RescueFile) -> Result<(), Failure> {
         file.write(&*self.disk, &self.state).map_err(not_written)
     }
+}
+
+/// What is said from now on is about this upgrade.
+fn speak_of(trial: &Trial, phase: Phase) {
+    let channel = trial.request.as_ref().map(|request| request.channel);
+    let version = trial.package.as_ref().map(|package| package.version);
+    log::about(Some(&About { id: &trial.upgrade, channel, phase, version }));
 }
 
 async fn last_lines(trial: &Trial, call: Call) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! journal. Decides nothing about upgrades.
 
 mod ftp_uploads;
+mod systemd;
 
 use std::fs::File;
 use std::path::Path;
@@ -13,16 +14,21 @@ use nix::errno::Errno;
 use nix::fcntl::Flock;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
-use crate::alarm::Alarm;
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
 use crate::disk::lock_within;
 use crate::engine::{Actor, Engine};
+use crate::local_socket;
 use crate::log;
-use crate::model::{CurrentUpgrade, Phase, Status};
+use crate::metrics;
+
+pub(crate) use systemd::status_line;
+
+use systemd::notify;
 
 /// How long the state of a daemon that died may stay locked: until its last child has become another program.
 const PREDECESSOR: Duration = Duration::from_secs(2);
@@ -47,22 +53,37 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let listener = control::bind(&config.paths.control)?;
-    let engine_task = tokio::spawn(actor.run());
-    tokio::spawn(control::serve(listener, engine.clone()));
-    if let Some(link) = &config.link {
-        let uploads = ftp_uploads::FtpUploads::new(Arc::clone(&config), engine.clone());
-        tokio::spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run());
-    }
-    tokio::spawn(tell_systemd(engine));
+    let mut rooms = JoinSet::new();
+    let link = open_rooms(&mut rooms, &config, actor, &engine)?;
+    rooms.spawn(systemd::tell(engine, link));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        ended = engine_task => anyhow::bail!("the engine stopped: {ended:?}"),
+        ended = rooms.join_next() => anyhow::bail!("a part of the daemon stopped: {ended:?}"),
     }
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())
+}
+
+/// Has all parts at work. The answer comes when the payload link is, too; without one it is there already.
+fn open_rooms(rooms: &mut JoinSet<()>, config: &Arc<Config>, actor: Actor, engine: &Engine) -> anyhow::Result<oneshot::Receiver<()>> {
+    let control = local_socket::bind(&config.paths.control, "control socket")?;
+    let metrics = config.metrics.socket.as_deref().map(|path| local_socket::bind(path, "metrics socket")).transpose()?;
+    let (running, link) = oneshot::channel();
+    rooms.spawn(actor.run());
+    rooms.spawn(control::serve(control, engine.clone()));
+    if let Some(metrics) = metrics {
+        rooms.spawn(metrics::serve(metrics, engine.clone()));
+    }
+    match &config.link {
+        Some(link) => {
+            let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone());
+            rooms.spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run(running));
+        }
+        None => drop(running.send(())),
+    }
+    Ok(link)
 }
 
 /// Locks the directory of the state, which is made if it is missing; the lock ends with the process.
@@ -73,69 +94,4 @@ fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
         Errno::EWOULDBLOCK => anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display()),
         errno => anyhow::Error::new(errno).context(format!("the directory {} can't be locked", state.display())),
     })
-}
-
-/// Readiness at once, then a status line at each change, and the watchdog's word as long as the engine answers.
-async fn tell_systemd(engine: Engine) {
-    let mut watcher = engine.status();
-    let mut watchdog = Watchdog::new();
-    notify(&[NotifyState::Ready]);
-    loop {
-        let line = status_line(&watcher.borrow_and_update());
-        notify(&[NotifyState::Status(&line)]);
-        // The watchdog first: a status that changes all the time must not starve it.
-        tokio::select! {
-            biased;
-            () = watchdog.fed_by(&engine) => {}
-            changed = watcher.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// systemd's watchdog, fed twice as often as it asks for.
-struct Watchdog {
-    period: Option<Duration>,
-    alarm: Alarm,
-    /// Kept while the status changes, however often it does.
-    due: Instant,
-}
-
-impl Watchdog {
-    fn new() -> Self {
-        let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Self { period, alarm: Alarm::default(), due: Instant::now() + period.unwrap_or_default() }
-    }
-
-    /// Feeds it when that is due, once the engine has answered; without a watchdog it waits for ever.
-    async fn fed_by(&mut self, engine: &Engine) {
-        let Some(period) = self.period else { return std::future::pending().await };
-        self.alarm.until(self.due).await;
-        if engine.ping().await.is_ok() {
-            notify(&[NotifyState::Watchdog]);
-        }
-        self.due = Instant::now() + period;
-    }
-}
-
-/// One line that tells a person what is going on.
-pub(crate) fn status_line(status: &Status) -> String {
-    let version = status.installed.version.map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
-    let mut line = match &status.upgrade {
-        Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
-            format!("{} {} %", status.phase, upgrade.progress.percent())
-        }
-        Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
-        _ => status.phase.to_string(),
-    };
-    line.push_str(&format!(", {} {version}", status.installed.product));
-    if !status.link.device.is_empty() {
-        let baud = status.link.baud.map(|baud| format!(" {baud}")).unwrap_or_default();
-        line.push_str(&format!(", link {}{baud} {}", status.link.device, status.link.state));
-    }
-    line
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(states);
 }

@@ -31,7 +31,7 @@ fn field(line: &str) -> Option<(&str, &str, bool)> {
 
 #[test]
 fn every_field_of_the_configuration_is_told_with_its_default() {
-    let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command"];
+    let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket"];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
@@ -86,19 +86,7 @@ fn every_exit_code_is_told() {
 #[test]
 fn every_phase_is_told_in_the_field_of_the_log() {
     let row = row(README, "`UPLIFT_PHASE`").unwrap();
-    let phases = [
-        Phase::Idle,
-        Phase::Preparing,
-        Phase::Receiving,
-        Phase::Checking,
-        Phase::Ready,
-        Phase::Installing,
-        Phase::Restarting,
-        Phase::Trial,
-        Phase::Reverting,
-        Phase::Concluded,
-    ];
-    for phase in phases {
+    for phase in Phase::ALL {
         assert!(row.contains(&format!("`{phase}`")), "{phase}");
     }
 }

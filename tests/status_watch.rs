@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uplift::model::{Phase, Status};
 use uplift::sim::sandbox::Sandbox;
@@ -102,6 +102,21 @@ fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
     let mut client = install(&sandbox, "V02.00.00.00");
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
+fn the_seconds_that_are_left_become_fewer_whenever_somebody_asks() {
+    let sandbox = sandbox();
+    let mut client = install(&sandbox, "V02.00.00.00");
+    sandbox.wait_for_restart_request().unwrap();
+    let left = || sandbox.status().unwrap().upgrade.unwrap().seconds_left.unwrap();
+    let (first, end) = (left(), Instant::now() + PATIENCE);
+    while left() >= first {
+        assert!(Instant::now() < end, "it says {first} s for ever");
+        thread::sleep(Duration::from_millis(20)); // time itself is what is waited for
+    }
     client.kill().unwrap();
     client.wait().unwrap();
 }

@@ -2,9 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{ControlAnswer, ControlRequest};
 use crate::engine::Engine;
-use crate::model::{Channel, Failure, FailureKind, Report, Request, Status, TransferKind, UpgradeId};
+use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
 use crate::package::digest::BUFFER_SIZE;
 use crate::places::{Place, Places};
 use crate::stage::{Announced, Receiving, Staged};
@@ -25,41 +23,8 @@ const MOST_CONNECTIONS: usize = 16;
 const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor sends for this long is left.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
-/// Its members may ask.
-const GROUP: &str = "uplift";
-/// Owner and group may ask, nobody else.
-const SOCKET_MODE: u32 = 0o660;
 /// Shortest time between two status lines: more than a person can see helps nobody.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library would load its name service
-/// modules for the question, and they stay in memory for ever.
-fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
-    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
-    fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
-}
-
-/// Binds the control socket; one that a dead daemon left is removed.
-pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("the directory {} can't be made", directory.display()))?;
-    }
-    if StdStream::connect(path).is_ok() {
-        anyhow::bail!("another daemon listens on {}; only one may run", path.display());
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context("an old control socket can't be removed"),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).with_context(|| format!("the control socket {} can't be made", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    let group = std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
-    if group.is_some() {
-        // A daemon without the right to give the socket away still serves its own user.
-        let _ = nix::unistd::chown(path, None, group);
-    }
-    Ok(listener)
-}
 
 /// Answers clients until the task is dropped.
 pub async fn serve(listener: UnixListener, engine: Engine) {
@@ -105,8 +70,7 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
         };
         match request {
             ControlRequest::Status {} => {
-                let status = engine.status().borrow().clone();
-                connection.send(&ControlAnswer::Status { status }).await?;
+                connection.send(&ControlAnswer::Status { status: engine.status_now() }).await?;
             }
             ControlRequest::History {} => {
                 let answer = match engine.history().await {
@@ -210,8 +174,8 @@ impl Connection {
     async fn watch(mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut watcher = engine.status();
         loop {
-            let status = watcher.borrow_and_update().clone();
-            self.send(&ControlAnswer::Status { status }).await?;
+            watcher.mark_unchanged();
+            self.send(&ControlAnswer::Status { status: engine.status_now() }).await?;
             tokio::select! {
                 changed = watcher.changed() => changed?,
                 closed = self.closed() => return closed,
@@ -231,7 +195,8 @@ impl Connection {
     async fn follow(&mut self, engine: &Engine, id: &UpgradeId) -> anyhow::Result<Report> {
         let mut watcher = engine.status();
         loop {
-            let status: Status = watcher.borrow_and_update().clone();
+            watcher.mark_unchanged();
+            let status = engine.status_now();
             if status.upgrade.as_ref().is_none_or(|upgrade| upgrade.id != *id) {
                 // The history, not the last report: a client that reads slowly may come late to its own.
                 let reports = engine.history().await?;
@@ -279,18 +244,4 @@ fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged
         }
     }
     receiving.finish(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_found_by_its_whole_name() {
-        let groups = "root:x:0:\nuplift-ftp:x:7:\nuplift:x:998:me,you\nbroken\nwrong:x:many:\n";
-        assert_eq!(group_id(groups, "uplift").map(nix::unistd::Gid::as_raw), Some(998));
-        for missing in ["uplif", "broken", "wrong", ""] {
-            assert_eq!(group_id(groups, missing), None, "{missing}");
-        }
-    }
 }

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use super::blocking::{blocking, off_thread};
 use super::news::{installed, link_before_it_speaks};
-use super::{Answer, Command};
+use super::{Answer, Command, Deadline, Engine, Measures};
 use crate::config::Config;
 use crate::disk::{Disk, LocalDisk};
 use crate::journal::{self, Journal};
+use crate::log::message;
 use crate::machine::{Action, Event, Found, Refused, State, Terms, Upgrade};
 use crate::model::{
-    Channel, Evidence, Failure, FailureKind, PackageSummary, Phase, PhaseDuration, Report, Request, SCHEMA, Status, UpgradeId,
+    Channel, Evidence, Failure, FailureKind, LinkState, PackageSummary, Phase, PhaseDuration, Report, Request, SCHEMA, Status, UpgradeId,
 };
 use crate::package::check::{Checked, check_announced};
 use crate::rescue;
@@ -39,9 +40,12 @@ pub struct Actor {
     pub(super) events: mpsc::Sender<Finished>,
     finished: mpsc::Receiver<Finished>,
     pub(super) status: Arc<watch::Sender<Status>>,
-    phase_began: Instant,
+    pub(super) phase_began: Instant,
+    pub(super) deadline: Deadline,
     /// Number of the reception whose progress counts; an older one's news are dropped.
     pub(super) reception: Arc<AtomicU64>,
+    pub(super) received_bytes: Arc<AtomicU64>,
+    link_errors: u64,
     pub(super) staged: Option<Staged>,
     pub(super) checked: Option<Checked>,
     pub(super) trial: Option<OnTrial>,
@@ -89,12 +93,12 @@ impl std::fmt::Debug for Actor {
 impl Actor {
     /// Opens journal, stage and target of a configuration, and resumes what the last daemon left, so that the first status
     /// that anybody sees is a true one.
-    pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
+    pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
         Self::open_on(Arc::new(LocalDisk), config).await
     }
 
     /// [`Actor::open`] on a disk of the caller's.
-    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Arc<Config>) -> anyhow::Result<(Self, super::Engine)> {
+    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
         let (journal, damaged) = {
             let (disk, directory) = (Arc::clone(&disk), config.paths.state.clone());
             let opened = blocking(move || Journal::open_on(disk, &directory)).await;
@@ -104,7 +108,7 @@ impl Actor {
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
         let notices: Vec<String> = damaged.iter().map(ToString::to_string).chain(foreign).collect();
         for notice in &notices {
-            tracing::warn!(UPLIFT_KIND = "internal", "{notice}");
+            tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
         let program = Program::on(Arc::clone(&disk), &config.program.path);
         let examined = {
@@ -138,7 +142,10 @@ impl Actor {
             finished,
             status: Arc::new(status),
             phase_began: Instant::now(),
+            deadline: Deadline::default(),
             reception: Arc::default(),
+            received_bytes: Arc::default(),
+            link_errors: 0,
             staged: None,
             checked: None,
             trial: None,
@@ -150,7 +157,8 @@ impl Actor {
             actor.notice(&failure);
         }
         actor.resume().await.context("an upgrade is under way, and nothing can be said of it")?;
-        Ok((actor, super::Engine::new(sender, watcher)))
+        let deadline = Arc::clone(&actor.deadline);
+        Ok((actor, Engine { commands: sender, status: watcher, deadline }))
     }
 
     /// Answers until all handles are gone.
@@ -183,14 +191,17 @@ impl Actor {
                 return Ok(());
             }
         };
-        if from != Phase::Idle {
-            tracing::info!(UPLIFT_PHASE = %state.phase(), "resuming an upgrade that was {from}: now {}", state.phase());
-        }
+        let now = state.phase();
         if let State::Reverting { swap, verdict, .. } = &mut state
             && let (Phase::Trial, Some(unit), true) = (from, &swap.terms.unit, verdict.program_log.is_empty())
         {
             // Its boots are used up; what it had to say, it said in those.
             verdict.program_log = unit::last_lines(unit, Since::Ever).await;
+        }
+        self.state = state.clone();
+        self.speak_of_upgrade();
+        if from != Phase::Idle {
+            tracing::info!(MESSAGE_ID = message::RESUMED, "resuming an upgrade that was {from}: now {now}");
         }
         self.enter(state, actions).await;
         Ok(())
@@ -221,7 +232,10 @@ impl Actor {
     async fn answer(&mut self, command: Command) {
         match command {
             Command::Begin(request, answer) => {
-                let result = self.begin(request).await;
+                let result = self.begin(request.clone()).await;
+                if let Err(failure) = &result {
+                    self.tell_refused(&request, failure);
+                }
                 let _ = answer.send(result);
             }
             Command::Receive(id, announced, answer) => {
@@ -257,7 +271,16 @@ impl Actor {
             Command::History(answer) => {
                 let _ = answer.send(Ok(self.journal.history().to_vec()));
             }
+            Command::Measure(answer) => {
+                let _ = answer.send(Ok(Measures {
+                    in_phase: self.phase_began.elapsed(),
+                    received_bytes: self.received_bytes.load(Ordering::Relaxed),
+                    link_errors: self.link_errors,
+                    reports: self.journal.history().to_vec(),
+                }));
+            }
             Command::UpdateLink(link) => {
+                self.link_errors += u64::from(is_lost(self.status.borrow().link.state, link.state));
                 self.status.send_if_modified(|status| {
                     let changed = status.link != link;
                     status.link = link;
@@ -281,10 +304,7 @@ impl Actor {
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
         let upgrade = self.state.upgrade().ok_or_else(|| Failure::new(FailureKind::Internal, "the upgrade vanished"))?;
-        tracing::info!(
-            UPLIFT_UPGRADE_ID = %upgrade.id, UPLIFT_CHANNEL = %channel, UPLIFT_PHASE = %self.state.phase(),
-            "upgrade asked for by {} over {}", upgrade.request.requester, upgrade.request.transfer
-        );
+        tracing::info!(MESSAGE_ID = message::BEGAN, "upgrade asked for by {} over {}", upgrade.request.requester, upgrade.request.transfer);
         Ok(upgrade.id.clone())
     }
 
@@ -420,6 +440,7 @@ impl Actor {
             self.trial = None;
         }
         self.state = state;
+        self.speak_of_upgrade();
         for action in actions {
             if let Err(failure) = self.perform(action).await {
                 // The intent could not be written down, so it is not carried out.
@@ -439,6 +460,7 @@ impl Actor {
         self.answer_check();
         if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges()) {
             self.state = State::Idle;
+            self.speak_of_upgrade();
             self.publish();
         }
     }
@@ -457,6 +479,11 @@ impl Actor {
             let _ = answer.send(verdict);
         }
     }
+}
+
+/// Whether the payload link lost its device or its aircraft.
+const fn is_lost(before: LinkState, now: LinkState) -> bool {
+    matches!((before, now), (LinkState::Linked, LinkState::Probing) | (LinkState::Linked | LinkState::Probing, LinkState::Waiting))
 }
 
 fn told(result: Result<(), Failure>) {

@@ -1,7 +1,8 @@
 //! What the actor tells: the status that everybody watches, the log, and what is installed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -10,8 +11,9 @@ use super::blocking::off_thread;
 use crate::config::{self, Config};
 use crate::health;
 use crate::journal::{InstalledRecord, Journal};
+use crate::log::{self, About, message};
 use crate::machine::State;
-use crate::model::{CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, Progress, Report, Status};
+use crate::model::{CurrentUpgrade, Failure, FailureKind, Installed, LinkState, LinkStatus, Phase, Progress, Report, Request, Status};
 use crate::package::digest::ProgramDigest;
 use crate::package::preflight;
 use crate::package::version::Version;
@@ -19,10 +21,13 @@ use crate::stage::Observer;
 use crate::target::program::Program;
 
 impl Actor {
-    /// News of a reception reach the status at each whole percent.
+    /// News of a reception reach the status at each whole percent, its bytes the count at once.
     pub(super) fn progress_of(&self, number: u64, total: u64) -> Observer {
         let (reception, status) = (Arc::clone(&self.reception), Arc::clone(&self.status));
+        let (received_bytes, mut counted) = (Arc::clone(&self.received_bytes), 0);
         Box::new(move |done| {
+            received_bytes.fetch_add(done - counted, Ordering::Relaxed);
+            counted = done;
             if reception.load(Ordering::Relaxed) != number {
                 return;
             }
@@ -56,6 +61,7 @@ impl Actor {
 
     pub(super) fn publish(&self) {
         let (state, left) = (&self.state, self.seconds_left());
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = left.map(|left| self.phase_began + Duration::from_secs(left));
         self.status.send_modify(|status| {
             let progress = status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
             let keep = matches!(state.phase(), Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting);
@@ -73,9 +79,30 @@ impl Actor {
             };
             if status.phase != state.phase() {
                 status.phase = state.phase();
-                tracing::info!(UPLIFT_PHASE = %status.phase, "{}", status.phase);
+                tell(state);
             }
         });
+    }
+
+    /// What anybody says from now on is about the upgrade as it is now.
+    pub(super) fn speak_of_upgrade(&self) {
+        let about = self.state.upgrade().map(|upgrade| About {
+            id: &upgrade.id,
+            channel: Some(upgrade.request.channel),
+            phase: self.state.phase(),
+            version: self.state.package().map(|package| package.version),
+        });
+        log::about(about.as_ref());
+    }
+
+    /// A request that does not become an upgrade is not about the one that runs.
+    pub(super) fn tell_refused(&self, request: &Request, failure: &Failure) {
+        log::about(None);
+        tracing::warn!(
+            MESSAGE_ID = message::REFUSED, UPLIFT_KIND = %failure.kind, UPLIFT_CHANNEL = %request.channel,
+            "the request of {} over {} was refused: {failure}", request.requester, request.transfer
+        );
+        self.speak_of_upgrade();
     }
 
     /// Until the verdict: a peer that is told of the restart waits for the trial too.
@@ -91,7 +118,7 @@ impl Actor {
 
 /// [`Actor::notice`] by one of its tasks.
 pub(super) fn notice(status: &watch::Sender<Status>, failure: &Failure) {
-    tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
+    tracing::error!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
     let notice = failure.to_string();
     status.send_if_modified(|status| {
         let is_new = !status.notices.contains(&notice);
@@ -120,7 +147,8 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
     let path = config.path.clone();
     let found = off_thread(move || {
         let digest = reader.digest().unwrap_or_else(|error| {
-            tracing::warn!("the program {} can't be read: {error}", path.display());
+            let failure = Failure::from_io(FailureKind::Internal, format!("the program {} can't be read", path.display()), error);
+            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
         let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?).ok());
@@ -141,14 +169,33 @@ fn version_of(
     recorded.into_iter().flatten().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
 }
 
+/// A phase that begins, for the journal.
+fn tell(state: &State) {
+    let phase = state.phase();
+    let (id, more) = match state {
+        State::Restarting { .. } => (Some(message::SWAPPED), ": the new program is at its path"),
+        State::RestartingBack { .. } => (None, ": the old program is back at its path"),
+        State::Trial { .. } => (Some(message::TRIAL), ": the new program has to show that it works"),
+        State::Reverting { verdict, .. } => {
+            let failure = &verdict.failure;
+            tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} to the old program: {failure}");
+            return;
+        }
+        State::Concluded { upgrade, .. } if upgrade.request.channel.acknowledges() => {
+            (Some(message::REPORT_WAITS), ": the report waits for its receiver")
+        }
+        _ => (None, ""),
+    };
+    tracing::info!(MESSAGE_ID = id, "{phase}{more}");
+}
+
 pub(super) fn log(report: &Report) {
-    let id = &report.id;
+    let id = message::of_outcome(report.outcome);
     let version = report.package.as_ref().map(|package| package.version.to_string()).unwrap_or_default();
     match &report.failure {
-        None => tracing::info!(UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, "upgrade {}: {version} runs", report.outcome),
-        Some(failure) => tracing::error!(
-            UPLIFT_UPGRADE_ID = %id, UPLIFT_VERSION = %version, UPLIFT_KIND = %failure.kind,
-            "upgrade {}: {}: {failure}", report.outcome, failure.kind
-        ),
+        None => tracing::info!(MESSAGE_ID = id, "upgrade {}: {version} runs", report.outcome),
+        Some(failure) => {
+            tracing::error!(MESSAGE_ID = id, UPLIFT_KIND = %failure.kind, "upgrade {}: {}: {failure}", report.outcome, failure.kind);
+        }
     }
 }

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use super::{Call, Rescue};
 use crate::config::{self, Paths};
-use crate::log;
+use crate::log::{self, message};
 use crate::model::{Failure, FailureKind};
 
 /// Rolls back a program on trial when no verdict on it came in time, or when its boots are used up.
@@ -55,7 +55,7 @@ pub fn run() -> ExitCode {
     match perform(call, &Rescue::new(state, boot_id, uptime, timer)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
+            tracing::error!(MESSAGE_ID = message::RESCUE_FAILED, UPLIFT_KIND = %failure.kind, "{failure}");
             ExitCode::FAILURE
         }
     }

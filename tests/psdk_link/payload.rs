@@ -89,7 +89,7 @@ impl Payload {
             runtime().block_on(async move {
                 let driver = Driver::new(&config, engine, uploads);
                 tokio::select! {
-                    () = driver.run() => panic!("the driver ended by itself"),
+                    () = driver.run(oneshot::channel().0) => panic!("the driver ended by itself"),
                     () = fake.run(received) => panic!("the engine has no handle left"),
                     _ = stopped => {}
                 }

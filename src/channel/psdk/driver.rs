@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::frame::Frame;
@@ -18,6 +18,7 @@ use super::session::{Effect, Event, Question, Rejection, Session, View};
 use super::uploads::{Pull, Uploads, choose};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
+use crate::log::message as message_id;
 use crate::model::{Channel, Failure, FailureKind, LinkState, Request, Status, UpgradeId};
 use crate::package::digest::Md5Digest;
 use crate::stage::{Announced, Staged};
@@ -82,11 +83,15 @@ impl Driver {
         }
     }
 
-    /// Serves the link until the engine is gone.
-    pub async fn run(mut self) {
+    /// Serves the link until the engine is gone; says `running` after the first step.
+    pub async fn run(mut self, running: oneshot::Sender<()>) {
+        let mut running = Some(running);
         while let Some(effects) = self.step().await {
             self.perform(effects);
             self.link.set_in_use(!self.session.is_idle());
+            if let Some(running) = running.take() {
+                let _ = running.send(()); // nobody is there to hear it only if the daemon stops
+            }
         }
     }
 
@@ -236,15 +241,18 @@ async fn finished(operation: &mut Option<Operation>) -> Done {
 
 async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice, requester: String) -> Done {
     let entered = async {
-        let offered = choose(choice, &*uploads).await?;
+        let offered = choose(choice, &*uploads).await.inspect_err(|failure| {
+            // What the engine refuses, it tells itself.
+            tracing::warn!(
+                MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %failure.kind, UPLIFT_CHANNEL = %Channel::Psdk,
+                "the request of {requester} was refused: {failure}"
+            );
+        })?;
         let request = Request { channel: Channel::Psdk, requester, transfer: offered.into(), forced: false };
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };
     let entered: Result<(UpgradeId, Offered), Failure> = entered.await;
-    if let Err(failure) = &entered {
-        tracing::warn!(UPLIFT_KIND = %failure.kind, "the host's request was refused: {failure}");
-    }
     let file = match &entered {
         Ok((id, Offered::Ftp)) => Some(File::Pulled(uploads.pull(id))),
         _ => None,
@@ -314,7 +322,7 @@ async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged) -> Result<(), R
 }
 
 async fn give_up(engine: Engine, id: UpgradeId, failure: Failure) -> Done {
-    tracing::warn!(UPLIFT_KIND = %failure.kind, UPLIFT_UPGRADE_ID = %id, "{failure}");
+    tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
     // Both fail only where there is nothing left to give up.
     let _ = engine.abandon(&id, failure).await;
     acknowledge(engine).await

@@ -22,6 +22,7 @@ use super::guess;
 use super::message::{HOST, PAYLOAD, PRESENCE, aircraft_type, id};
 use crate::alarm::Alarm;
 use crate::config;
+use crate::log::message as message_id;
 use crate::model::{LinkState, LinkStatus};
 
 /// The presence is pushed so often.
@@ -200,7 +201,13 @@ impl Link {
         let State::Waiting(waiting) = &mut self.state else { return false };
         let port = match Port::open(&self.device, self.rates.current()) {
             Ok(port) => port,
-            Err(error) => return waiting.failed(error.to_string()),
+            Err(error) => {
+                let news = waiting.failed(error.to_string());
+                if news {
+                    tracing::warn!(MESSAGE_ID = message_id::DEVICE_MISSING, "{}", waiting.reason());
+                }
+                return news;
+            }
         };
         let notice = request_low_latency(Path::new("/sys"), &self.device);
         self.incoming.clear();
@@ -261,7 +268,7 @@ impl Link {
         };
         let news = open.aircraft.heard(kind, Instant::now());
         if news {
-            tracing::info!("linked to the aircraft at {} baud", self.rates.current());
+            tracing::info!(MESSAGE_ID = message_id::LINKED, "linked to the aircraft at {} baud", self.rates.current());
             self.rates.keep();
             self.pause = waiting::FIRST_PAUSE;
         }
@@ -299,7 +306,7 @@ impl Link {
                         None
                     }
                     Silence::Lost => {
-                        tracing::info!("the aircraft is silent; looking for it again");
+                        tracing::warn!(MESSAGE_ID = message_id::AIRCRAFT_SILENT, "the aircraft is silent; looking for it again");
                         open.aircraft = Aircraft::Sought(Probe::new(now));
                         Some(News::Status)
                     }
@@ -327,7 +334,7 @@ impl Link {
     }
 
     fn lose(&mut self, reason: &str) -> Option<News> {
-        tracing::warn!("{}: {reason}", self.device.display());
+        tracing::warn!(MESSAGE_ID = message_id::DEVICE_MISSING, "{}: {reason}", self.device.display());
         self.rates.restart();
         self.pause = waiting::longer(self.pause);
         self.state = State::Waiting(Waiting::again(&self.device, format!("{}: {reason}", self.device.display()), self.pause));

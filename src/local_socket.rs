@@ -1,0 +1,59 @@
+//! UNIX sockets on which the daemon listens: for its own user and the members of a group, and nobody else.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
+
+use anyhow::Context as _;
+use tokio::net::UnixListener;
+
+/// Its members may ask.
+const GROUP: &str = "uplift";
+/// Owner and group may ask, nobody else.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library would load its name service
+/// modules for the question, and they stay in memory for ever.
+fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
+    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
+    fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
+}
+
+/// Binds the socket, which is `what`; one that a dead daemon left is removed.
+pub(crate) fn bind(path: &Path, what: &str) -> anyhow::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("the directory {} can't be made", directory.display()))?;
+    }
+    if StdStream::connect(path).is_ok() {
+        anyhow::bail!("another daemon listens on {}; only one may run", path.display());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("an old {what} can't be removed"));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("the {what} {} can't be made", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    let group = std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
+    if group.is_some() {
+        // A daemon without the right to give the socket away still serves its own user.
+        let _ = nix::unistd::chown(path, None, group);
+    }
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_by_its_whole_name() {
+        let groups = "root:x:0:\nuplift-ftp:x:7:\nuplift:x:998:me,you\nbroken\nwrong:x:many:\n";
+        assert_eq!(group_id(groups, "uplift").map(nix::unistd::Gid::as_raw), Some(998));
+        for missing in ["uplif", "broken", "wrong", ""] {
+            assert_eq!(group_id(groups, missing), None, "{missing}");
+        }
+    }
+}
