@@ -1,6 +1,7 @@
 //! `uplift status`: what the daemon does, once or as a live view.
 
 mod live;
+mod screen;
 mod watch;
 
 use std::io::IsTerminal as _;
@@ -13,7 +14,8 @@ use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Progress, Status};
 
-use live::{Live, Screen};
+use live::Live;
+use screen::{Screen, Size};
 use watch::{Seen, Watcher};
 
 /// Longest wait for a status that is owed at once.
@@ -97,6 +99,7 @@ fn watch_live(watcher: &Watcher) -> anyhow::Result<()> {
         if let Some(seen) = watcher.next_within(patience)? {
             live.see(seen, Instant::now());
         }
-        screen.draw(&live.text(Instant::now()))?;
+        let size = Size::now();
+        screen.draw(&live.lines(Instant::now(), size), size)?;
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn phase(status: &Status) -> String {
             format!("{} {}\n{} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
         }
         Some(upgrade) => {
-            let left = upgrade.seconds_left.map(|seconds| format!(", at most {seconds} s more")).unwrap_or_default();
+            let left = upgrade.seconds_left.map(|seconds| format!(", at most {} more", self::seconds(seconds))).unwrap_or_default();
             format!("{}{left}{}", status.phase, waits_for(upgrade))
         }
         None => status.phase.to_string(),
@@ -91,13 +91,37 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Bytes a second, in no more digits than stay calm.
+pub(super) fn rate(rate: u64) -> String {
+    let text = bytes(rate);
+    match text.split_once('.') {
+        Some((whole, rest)) if whole.len() > 1 => format!("{whole}{}/s", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
+        _ => format!("{text}/s"),
+    }
+}
+
+/// Seconds as a person says them.
+pub(super) fn seconds(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
 /// One upgrade in one line.
 pub(super) fn report_line(report: &Report) -> String {
     format!("{} {}", report.ended, outcome(report))
 }
 
+/// From what to what, over what, how it ended, and why.
+fn outcome(report: &Report) -> String {
+    let why = report.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+    ending(report) + &why
+}
+
 /// From what to what, over what, and how it ended.
-pub(super) fn outcome(report: &Report) -> String {
+pub(super) fn ending(report: &Report) -> String {
     let from = report.from.map_or_else(|| "unknown version".into(), |version| version.to_string());
     let to = report.package.as_ref().map_or_else(|| "unknown version".into(), |package| package.version.to_string());
     let way = match report.request.transfer {
@@ -106,7 +130,7 @@ pub(super) fn outcome(report: &Report) -> String {
     };
     let mut text = format!("{from} -> {to} {way}: {}", report.outcome);
     if let Some(failure) = &report.failure {
-        let _ = write!(text, ", {}: {failure}", failure.kind);
+        let _ = write!(text, ", {}", failure.kind);
     }
     text
 }
@@ -170,6 +194,12 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(64 << 20), "64.0 MiB");
         assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
+    }
+
+    #[test]
+    fn a_rate_and_a_time_have_few_digits() {
+        assert_eq!([rate(999), rate(1536), rate(35 << 10), rate(1500 << 10)], ["999 B/s", "1.5 KiB/s", "35 KiB/s", "1.4 MiB/s"]);
+        assert_eq!([seconds(119), seconds(121), seconds(7201)], ["119 s", "3 min", "3 h"]);
     }
 
     #[test]

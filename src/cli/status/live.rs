@@ -1,19 +1,25 @@
-//! The live view: the status with rate, times and the last events, drawn in place. Pure but for the drawing; the time is
+//! The live view: the status with rate, times and the last events, as lines for a terminal of some size. Pure; the time is
 //! handed in.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use super::screen::{Size, fold};
 use super::watch::{AWAY, Seen};
 use crate::cli::view;
-use crate::model::{LinkState, Phase, Progress, Status};
+use crate::model::{LinkState, LinkStatus, Phase, Progress, Status};
 
 /// Events that are shown.
 const EVENTS: usize = 8;
 /// The rate of a transfer is that of its last seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// What stands before the events, in the column of the labels.
+const LABEL: &str = "  Events";
+/// Where the values begin.
+const LABEL_WIDTH: usize = 10;
+/// Where the words of an event begin, behind its time.
+const EVENT_INDENT: usize = LABEL_WIDTH + 8;
 /// A rate over less than this is noise.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(500);
 
@@ -22,15 +28,16 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(500);
 pub(super) struct Live {
     began: Instant,
     status: Option<Box<Status>>,
+    /// When the status came.
+    seen_at: Instant,
     away: bool,
-    phase_began: Instant,
     samples: VecDeque<(Instant, u64)>,
     events: VecDeque<(Instant, String)>,
 }
 
 impl Live {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, status: None, away: false, phase_began: now, samples: VecDeque::new(), events: VecDeque::new() }
+        Self { began: now, status: None, seen_at: now, away: false, samples: VecDeque::new(), events: VecDeque::new() }
     }
 
     /// Whether something in the view changes with the time alone.
@@ -41,9 +48,11 @@ impl Live {
     /// Takes news.
     pub(super) fn see(&mut self, seen: Seen, now: Instant) {
         match seen {
+            // One that goes away before it has said anything is away still.
+            Seen::Away if self.away => {}
             Seen::Away => {
                 self.away = true;
-                self.tell(now, AWAY.into());
+                self.tell(now, self.absence().into());
             }
             Seen::Status(status) => self.take(status, now),
         }
@@ -59,16 +68,24 @@ impl Live {
                 self.tell(now, format!("link: {}", status.link.state));
             }
             if before.phase != status.phase {
-                self.phase_began = now;
                 self.samples.clear();
                 self.tell(now, status.phase.to_string());
             }
             if let Some(report) = status.last.as_ref().filter(|report| before.last.as_ref().is_none_or(|last| last.id != report.id)) {
-                self.tell(now, view::outcome(report));
+                self.tell(now, view::ending(report));
             }
         }
         self.sample(&status, now);
+        self.seen_at = now;
         self.status = Some(status);
+    }
+
+    /// What is said of a daemon that is away.
+    fn absence(&self) -> &'static str {
+        match self.status.as_ref().map(|status| status.phase) {
+            Some(Phase::Restarting) => "the payload restarts; waiting for the daemon",
+            _ => AWAY,
+        }
     }
 
     fn tell(&mut self, now: Instant, event: String) {
@@ -101,71 +118,65 @@ impl Live {
         u64::try_from(u128::from(to - from) * 1000 / time.as_millis()).ok().filter(|&rate| rate > 0)
     }
 
-    /// The view.
-    pub(super) fn text(&self, now: Instant) -> String {
-        let Some(status) = &self.status else { return String::new() };
-        let mut text = view::status(status, &self.phase(status, now));
-        for (number, (then, event)) in self.events.iter().enumerate() {
-            let label = if number == 0 { "Events" } else { "" };
+    /// The view, in no more lines than a terminal of this size has above the one of its cursor. The oldest events give way first.
+    pub(super) fn lines(&self, now: Instant, size: Size) -> Vec<String> {
+        let Some(status) = &self.status else { return Vec::new() };
+        let text =
+            if self.away { view::status(&without_link(status), self.absence()) } else { view::status(status, &self.phase(status, now)) };
+        let mut lines: Vec<String> = text.lines().flat_map(|line| fold(line, LABEL_WIDTH, size.columns)).collect();
+        let most = size.rows.saturating_sub(1);
+        let hint = fold(&format!("{:LABEL_WIDTH$}(Ctrl-C ends the view, not the upgrade)", ""), LABEL_WIDTH, size.columns);
+        let room = most.saturating_sub(lines.len() + hint.len());
+        lines.extend(self.events(room, size.columns));
+        lines.extend(hint);
+        lines.truncate(most);
+        lines
+    }
+
+    /// The last events that have room, with the time since the view began.
+    fn events(&self, room: usize, columns: usize) -> Vec<String> {
+        let mut lines = VecDeque::new();
+        for (then, event) in self.events.iter().rev() {
             let seconds = then.duration_since(self.began).as_secs();
-            // Writing to a String can't fail.
-            let _ = writeln!(text, "{label:>8}  {:>3}:{:02}  {event}", seconds / 60, seconds % 60);
+            let event = fold(&format!("{:LABEL_WIDTH$}{:>3}:{:02}  {event}", "", seconds / 60, seconds % 60), EVENT_INDENT, columns);
+            if lines.len() + event.len() > room {
+                break;
+            }
+            event.into_iter().rev().for_each(|line| lines.push_front(line));
         }
-        text.push_str("          (Ctrl-C ends the view, not the upgrade)\n");
-        text
+        if let Some(first) = lines.front_mut() {
+            first.replace_range(..LABEL.len(), LABEL);
+        }
+        lines.into()
     }
 
     fn phase(&self, status: &Status, now: Instant) -> String {
-        if self.away {
-            return AWAY.into();
-        }
         let mut text = view::phase(status);
         let Some(upgrade) = &status.upgrade else { return text };
         if let Some(seconds) = upgrade.seconds_left {
-            let left = seconds.saturating_sub(now.duration_since(self.phase_began).as_secs());
-            return format!("{}, at most {left} s more{}", status.phase, view::waits_for(upgrade));
+            let left = seconds.saturating_sub(now.duration_since(self.seen_at).as_secs());
+            return format!("{}, at most {} more{}", status.phase, view::seconds(left), view::waits_for(upgrade));
         }
         if status.phase == Phase::Receiving {
             let Progress { done, total } = upgrade.progress;
             if let Some(rate) = self.rate(now) {
                 let left = total.saturating_sub(done).div_ceil(rate);
-                let _ = write!(text, ", {}/s, {left} s left", view::bytes(rate));
+                let _ = write!(text, ", {}, {} left", view::rate(rate), view::seconds(left));
             }
         }
         text
     }
 }
 
-/// Draws over what it drew before, so that nothing flickers and what stood above stays.
-#[derive(Debug, Default)]
-pub(super) struct Screen {
-    lines: usize,
-}
-
-impl Screen {
-    pub(super) fn draw(&mut self, text: &str) -> std::io::Result<()> {
-        let mut frame = String::new();
-        if self.lines > 0 {
-            let _ = write!(frame, "\x1b[{}A", self.lines);
-        }
-        // Without automatic margins a long line is cut and not wrapped, so that each takes one row.
-        frame.push_str("\r\x1b[?7l");
-        self.lines = 0;
-        for line in text.lines() {
-            self.lines += 1;
-            let _ = writeln!(frame, "{line}\x1b[K");
-        }
-        frame.push_str("\x1b[J\x1b[?7h");
-        let mut out = std::io::stdout().lock();
-        out.write_all(frame.as_bytes())?;
-        out.flush()
-    }
+/// Of the link of a daemon that is away nothing is known.
+fn without_link(status: &Status) -> Status {
+    Status { link: LinkStatus::default(), ..status.clone() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Channel, CurrentUpgrade, Installed, LinkStatus, Request, SCHEMA, TransferKind, UpgradeId};
+    use crate::model::{Channel, CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId};
 
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
         let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
@@ -185,6 +196,10 @@ mod tests {
         }))
     }
 
+    fn text(live: &Live, now: Instant) -> String {
+        live.lines(now, Size { rows: 24, columns: 80 }).join("\n")
+    }
+
     fn after(began: Instant, seconds: u64) -> Instant {
         began + Duration::from_secs(seconds)
     }
@@ -198,8 +213,8 @@ mod tests {
             let done = if second <= 10 { second * 10 } else { 100 + (second - 10) * 50 };
             live.see(status(Phase::Receiving, done << 10, None), after(began, second));
         }
-        let text = live.text(after(began, 20));
-        assert!(text.contains("600.0 KiB of 1000.0 KiB, 50.0 KiB/s, 8 s left"), "{text}");
+        let text = text(&live, after(began, 20));
+        assert!(text.contains("600.0 KiB of 1000.0 KiB, 50 KiB/s, 8 s left"), "{text}");
     }
 
     #[test]
@@ -210,7 +225,7 @@ mod tests {
         assert!(!live.is_moving());
         live.see(status(Phase::Restarting, 0, Some(60)), after(began, 65));
         assert!(live.is_moving());
-        let text = live.text(after(began, 77));
+        let text = text(&live, after(began, 77));
         assert!(text.contains("restarting, at most 48 s more") && text.contains("Events    1:05  restarting"), "{text}");
     }
 
@@ -220,9 +235,41 @@ mod tests {
         let mut live = Live::new(began);
         live.see(status(Phase::Idle, 0, None), began);
         live.see(Seen::Away, after(began, 1));
-        assert!(live.text(after(began, 1)).contains("Phase  the daemon went away"));
+        assert!(text(&live, after(began, 1)).contains("Phase  the daemon went away"));
         live.see(status(Phase::Idle, 0, None), after(began, 2));
-        let text = live.text(after(began, 2));
+        let text = text(&live, after(began, 2));
         assert!(text.contains("Phase  idle") && text.contains("0:02  the daemon is back"), "{text}");
+    }
+
+    #[test]
+    fn a_restart_that_belongs_to_the_upgrade_is_told_as_one_and_once() {
+        let began = Instant::now();
+        let mut live = Live::new(began);
+        live.see(status(Phase::Restarting, 0, Some(60)), began);
+        live.see(Seen::Away, after(began, 1));
+        live.see(Seen::Away, after(began, 2));
+        assert_eq!(text(&live, after(began, 2)).matches("the payload restarts; waiting for the daemon").count(), 2);
+    }
+
+    #[test]
+    fn no_line_is_too_long_and_on_a_small_terminal_the_oldest_events_give_way() {
+        let began = Instant::now();
+        let mut live = Live::new(began);
+        for second in 0..10 {
+            live.see(Seen::Away, after(began, second));
+            live.see(status(Phase::Idle, 0, None), after(began, second));
+        }
+        for size in
+            [Size { rows: 24, columns: 80 }, Size { rows: 8, columns: 30 }, Size { rows: 2, columns: 12 }, Size { rows: 1, columns: 1 }]
+        {
+            let lines = live.lines(after(began, 20), size);
+            assert!(lines.len() < size.rows.max(2), "{lines:#?}");
+            assert!(lines.iter().all(|line| line.chars().count() <= size.columns.max(EVENT_INDENT + 1)), "{lines:#?}");
+        }
+        let lines = live.lines(after(began, 20), Size { rows: 8, columns: 80 });
+        assert!(
+            lines[4].starts_with("  Events    0:09  the daemon went away") && lines[5].contains("0:09  the daemon is back"),
+            "{lines:#?}"
+        );
     }
 }

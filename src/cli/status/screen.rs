@@ -1,0 +1,87 @@
+//! A terminal that is drawn over in place: nothing flickers, and what stood above stays.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use console::Term;
+
+/// Size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Size {
+    /// That of the terminal at the standard output, now, but for the last column: a cursor that waits there would erase what it
+    /// stands on together with the rest of its row.
+    pub(super) fn now() -> Self {
+        let (rows, columns) = Term::stdout().size();
+        Self { rows: rows.into(), columns: usize::from(columns).saturating_sub(1) }
+    }
+}
+
+/// The screen, and what is on it.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    /// Width of each line that was drawn last.
+    drawn: Vec<usize>,
+}
+
+impl Screen {
+    /// Draws these lines over those before. None may be longer than a row.
+    pub(super) fn draw(&mut self, lines: &[String], size: Size) -> std::io::Result<()> {
+        let mut frame = String::new();
+        // Where the terminal has become narrower since, the old lines take more rows.
+        let rows: usize = self.drawn.iter().map(|width| width.div_ceil(size.columns.max(1)).max(1)).sum();
+        if rows > 0 {
+            // Writing to a String can't fail.
+            let _ = write!(frame, "\x1b[{rows}A");
+        }
+        // Without automatic margins what is too long all the same is cut and not wrapped.
+        frame.push_str("\r\x1b[?7l");
+        for line in lines {
+            let _ = writeln!(frame, "{line}\x1b[K");
+        }
+        frame.push_str("\x1b[J\x1b[?7h");
+        self.drawn = lines.iter().map(|line| line.chars().count()).collect();
+        let mut out = std::io::stdout().lock();
+        out.write_all(frame.as_bytes())?;
+        out.flush()
+    }
+}
+
+/// A line in rows of this width, broken between words where that is possible; all but the first are indented.
+pub(super) fn fold(line: &str, indent: usize, columns: usize) -> Vec<String> {
+    let columns = columns.max(indent + 1);
+    let (mut rows, mut row, mut rest) = (Vec::new(), String::new(), line);
+    loop {
+        let room = columns - row.chars().count();
+        let Some((end, _)) = rest.char_indices().nth(room) else {
+            rows.push(row + rest);
+            return rows;
+        };
+        // A blank within the label is no place to break.
+        let first = if rows.is_empty() { rest.char_indices().nth(indent).map_or(end, |(at, _)| at) } else { 0 };
+        let blank = || rest[..end].rfind(' ').filter(|at| *at > first).unwrap_or(end);
+        let (head, tail) = rest.split_at(if rest[end..].starts_with(' ') { end } else { blank() });
+        rows.push(row + head);
+        row = " ".repeat(indent);
+        rest = tail.trim_start_matches(' ');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_broken_between_words_and_within_one_that_is_too_long() {
+        assert_eq!(fold("   Phase  idle", 10, 80), ["   Phase  idle"]);
+        assert_eq!(fold("   Phase  one two three", 10, 18), ["   Phase  one two", "          three"]);
+        assert_eq!(fold("   Phase  one two three", 10, 17), ["   Phase  one two", "          three"]);
+        assert_eq!(fold("   Phase  abcdefgh ij", 10, 15), ["   Phase  abcde", "          fgh", "          ij"]);
+        assert_eq!(fold("   Phase  äöü", 10, 11), ["   Phase  ä", "          ö", "          ü"]);
+        assert_eq!(fold("", 10, 1), [""]);
+    }
+}
