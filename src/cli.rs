@@ -2,6 +2,7 @@
 
 mod check;
 mod config_check;
+mod config_sandbox;
 mod confirm;
 mod daemon;
 #[cfg(feature = "sim")]
@@ -122,7 +123,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  uplift keygen --out release")]
     Keygen(keygen::KeygenArguments),
     /// Look at the configuration.
-    #[command(subcommand, after_help = "Example:\n  uplift config check")]
+    #[command(subcommand, after_help = "Examples:\n  uplift config check\n  uplift config sandbox")]
     Config(ConfigCommand),
     /// Run the upload server that hosts send firmware to.
     #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
@@ -146,6 +147,19 @@ pub enum ConfigCommand {
     /// warnings.
     #[command(after_help = "Example:\n  uplift config check --config ./uplift.toml")]
     Check,
+    /// Print what the packaged units need beyond their sandbox for this configuration.
+    ///
+    /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters, and talk to this machine only.
+    /// A program, state, device, upload area or FTP server elsewhere needs a drop-in: a file beside the unit that adds to it.
+    /// Each is printed with the name that it should have; --write puts them there, and takes away what is no longer needed.
+    #[command(after_help = "Examples:\n  uplift config sandbox\n  uplift config sandbox --write && systemctl daemon-reload\n\n\
+        A restart command runs in the same sandbox. One that needs more is best a unit of\n\
+        its own: restart = [\"systemctl\", \"start\", \"restart-payload.service\"].")]
+    Sandbox {
+        /// Write them below this directory of units [default: /etc/systemd/system].
+        #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = config_sandbox::UNITS)]
+        write: Option<PathBuf>,
+    },
 }
 
 /// Exit codes of `uplift`, the same for every subcommand.
@@ -217,6 +231,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Confirm => confirm::run(&load()?),
         Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
+        Command::Config(ConfigCommand::Sandbox { write }) => config_sandbox::run(&load()?, write.as_deref()),
         #[cfg(feature = "sim")]
         Command::Demo => demo::run(),
         Command::Check { file, json } => check::run(&load()?, file, *json),

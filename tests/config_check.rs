@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use uplift::sim::sandbox::{Sandbox, free_address};
 
@@ -25,7 +27,11 @@ fn check(sandbox: &Sandbox, program: &str, sections: &str) -> Said {
 }
 
 fn said(sandbox: &Sandbox, arguments: &[&str]) -> Said {
-    let output = sandbox.command(arguments).output().unwrap();
+    output(&mut sandbox.command(arguments))
+}
+
+fn output(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
@@ -138,4 +144,126 @@ fn a_configuration_that_is_missing_or_misspelt_is_a_usage_error_with_the_place()
     assert!(code == Some(2) && error.contains("can't be read") && error.contains("hint: "), "{error}");
     let (code, _, error) = check(&sandbox, "unti = \"x.service\"", "");
     assert!(code == Some(2) && error.contains("line 5, field program") && error.contains("`unit`"), "{error}");
+}
+
+/// A systemd that shows its units as files say.
+fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
+    let directory = sandbox.root().join("systemd");
+    fs::create_dir(&directory).unwrap();
+    for (unit, properties) in units {
+        fs::File::create(directory.join(unit)).unwrap().write_all(properties.as_bytes()).unwrap();
+    }
+    let script =
+        format!("#!/bin/sh\nfor unit; do :; done\ncat \"{}/$unit\" 2>/dev/null || echo LoadState=not-found\n", directory.display());
+    let systemctl = directory.join("systemctl");
+    fs::File::create(&systemctl).unwrap().write_all(script.as_bytes()).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.set_environment("PATH", &format!("{}:{}", directory.display(), std::env::var("PATH").unwrap()));
+}
+
+#[test]
+fn a_unit_that_is_unknown_or_runs_another_program() {
+    let mut sandbox = sandbox();
+    let other = format!("LoadState=loaded\nActiveState=active\nMainPID={}\n", std::process::id());
+    systemd(&mut sandbox, &[("other.service", &other), ("masked.service", "LoadState=masked\n")]);
+    let with = |unit: &str| check(&sandbox, &format!("{}\nunit = \"{unit}.service\"", sandbox.restart_line()), "");
+    assert_error(&with("unknown"), "program.unit: systemd knows no unit unknown.service");
+    assert_error(&with("masked"), "program.unit: the unit masked.service is masked");
+    assert_error(&with("other"), "program.unit: the main process of other.service runs ");
+}
+
+#[test]
+fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
+    let mut sandbox = sandbox();
+    let hidden = "LoadState=loaded\nProtectSystem=strict\nReadWritePaths=-/usr/local/bin\nPrivateTmp=yes\n";
+    systemd(&mut sandbox, &[("uplift.service", hidden)]);
+    let directory = sandbox.root().join("bin").display().to_string();
+    let said = check(&sandbox, &sandbox.restart_line(), "");
+    assert_error(&said, &format!("program.path: uplift.service has no ReadWritePaths={directory}"));
+    assert!(said.1.contains("`uplift config sandbox --write` makes the drop-in"), "{}", said.1);
+    let root = sandbox.root().display();
+    let open = format!("LoadState=loaded\nProtectSystem=strict\nReadWritePaths={root}\nPrivateTmp=no\n");
+    fs::File::create(sandbox.root().join("systemd/uplift.service")).unwrap().write_all(open.as_bytes()).unwrap();
+    let said = check(&sandbox, &sandbox.restart_line(), "");
+    assert!(said.0 == Some(0) && !said.1.contains("uplift.service has no"), "{}", said.1);
+}
+
+#[test]
+fn a_rescue_that_is_not_called_at_the_boot() {
+    let mut sandbox = sandbox();
+    let disabled = "LoadState=loaded\nUnitFileState=disabled\n";
+    systemd(&mut sandbox, &[("uplift-rescue.timer", "LoadState=loaded\n"), ("uplift-rescue.service", disabled)]);
+    sandbox.set_rescue_timer("uplift-rescue.timer");
+    let said = check(&sandbox, &sandbox.restart_line(), "");
+    let warning = "warning: paths.rescue_timer: nobody counts the boots of a trial before the program starts";
+    assert!(said.1.contains(warning), "{}", said.1);
+}
+
+/// It listens, and greets nobody.
+#[test]
+fn a_port_that_another_server_has() {
+    let sandbox = sandbox();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let sections = format!("[link]\ntransfer = \"ftp\"\n[ftp]\naddress = \"{address}\"\ntimeout = \"200ms\"\n");
+    let said = check(&sandbox, &sandbox.restart_line(), &sections);
+    assert_error(&said, "a server that is not uplift's has the port");
+    assert!(said.1.contains(&format!("`ss -ltnp sport = :{}`", address.port())), "{}", said.1);
+}
+
+#[test]
+fn a_seal_that_nobody_could_check_is_a_usage_error() {
+    let sandbox = sandbox();
+    let (code, _, error) = check(&sandbox, &sandbox.restart_line(), "[package]\nseal = \"required\"\n");
+    assert!(code == Some(2) && error.contains("package.seal") && error.contains("needs a key"), "{error}");
+    let (code, _, error) = check(&sandbox, &sandbox.restart_line(), "[package]\nkeys = [{ public = \"/etc/uplift/release.pub\" }]\n");
+    assert!(code == Some(2) && error.contains("package.keys[0].public"), "{error}");
+}
+
+#[test]
+fn a_previous_program_that_is_gone() {
+    let sandbox = sandbox();
+    let record = format!("{{\"version\":\"V01.00.00.00\",\"digest\":\"{}\"}}", "0".repeat(64));
+    let state =
+        format!("{{\"format\":1,\"upgrade\":null,\"unacknowledged\":[],\"installed\":{record},\"previous\":{record},\"known_bad\":[]}}");
+    fs::File::create(sandbox.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
+    assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "the program before the last upgrade is missing");
+    let stage = sandbox.root().join("bin/.uplift");
+    fs::create_dir(&stage).unwrap();
+    fs::hard_link(sandbox.program(), stage.join("payload.previous")).unwrap();
+    assert!(!check(&sandbox, &sandbox.restart_line(), "").1.contains("is missing from the staging area"));
+}
+
+/// `uplift`, in a mount namespace in which a command was run before.
+fn check_after(sandbox: &Sandbox, command: &str) -> Said {
+    assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    let uplift = sandbox.command(&["config", "check"]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private", "sh", "-c", &format!("{command} && exec \"$@\"")]).arg("sh");
+    output(unshare.arg(uplift.get_program()).args(uplift.get_args()))
+}
+
+#[test]
+fn a_staging_area_on_another_mount_and_a_program_that_is_one() {
+    let sandbox = sandbox();
+    let bin = sandbox.root().join("bin");
+    let bin = bin.display();
+    fs::create_dir(sandbox.root().join("bin/.uplift")).unwrap();
+    let said = check_after(&sandbox, &format!("mount --bind {bin}/.uplift {bin}/.uplift"));
+    assert_error(&said, "program.path: ");
+    assert!(said.1.contains("bin/.uplift is a mount of its own"), "{}", said.1);
+    assert!(check_after(&sandbox, &format!("mount --bind {bin}/payload {bin}/payload")).1.contains("bin/payload is a mount of its own"));
+}
+
+#[test]
+fn a_file_system_that_is_read_only_full_or_in_memory() {
+    let sandbox = sandbox();
+    let bin = sandbox.root().join("bin");
+    let bin = bin.display();
+    assert_error(&check_after(&sandbox, &format!("mount --bind -o ro {bin} {bin}")), "can't be written: Read-only file system");
+    let keep = format!("cp {bin}/payload {bin}.kept && mount -t tmpfs -o size=16k tmpfs {bin} && cp {bin}.kept {bin}/payload");
+    assert_warning(&check_after(&sandbox, &keep), "is in memory (tmpfs)");
+    let said = check_after(&sandbox, &format!("{keep} && {{ cat /dev/zero >{bin}/filler 2>/dev/null; true; }}"));
+    assert_warning(&said, "has 0 bytes free, less than the program's");
 }

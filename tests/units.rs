@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -66,4 +67,36 @@ fn the_services_leave_little_open() {
     for (unit, tenths) in EXPOSURES {
         analyze(&units, &["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")], unit);
     }
+}
+
+/// A root directory in which nothing is installed yet but the users that every one has.
+fn empty_root() -> TempDir {
+    let root = TempDir::new().unwrap();
+    fs::create_dir(root.path().join("etc")).unwrap();
+    fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+    fs::write(root.path().join("etc/group"), "root:x:0:\n").unwrap();
+    root
+}
+
+fn apply(tool: &str, arguments: &[&str], root: &TempDir, fragment: &str) {
+    let fragment = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(fragment);
+    let output = Command::new(tool).args(arguments).arg(format!("--root={}", root.path().display())).arg(fragment).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("uplift.sysusers:") && !said.contains("uplift.tmpfiles:"), "{tool}: {said}");
+}
+
+/// The user that may log in nowhere, the group, and a directory that is the user's alone.
+#[test]
+fn user_group_and_upload_area_are_made() {
+    assert!(nix::unistd::geteuid().is_root(), "this test gives a directory away: run it as root");
+    let root = empty_root();
+    apply("systemd-sysusers", &[], &root, "uplift.sysusers");
+    apply("systemd-tmpfiles", &["--create"], &root, "uplift.tmpfiles");
+    let read = |file: &str| fs::read_to_string(root.path().join(file)).unwrap();
+    assert!(read("etc/group").lines().any(|line| line.starts_with("uplift:")), "{}", read("etc/group"));
+    let passwd = read("etc/passwd");
+    let user: Vec<&str> = passwd.lines().find(|line| line.starts_with("uplift-ftp:")).expect("the user").split(':').collect();
+    assert_eq!(user[4..], ["uplift upload server", "/upgrade", "/usr/sbin/nologin"]);
+    let area = fs::metadata(root.path().join("upgrade")).unwrap();
+    assert_eq!((area.mode() & 0o7777, area.uid().to_string().as_str(), area.gid().to_string().as_str()), (0o700, user[2], user[3]));
 }

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
+pub(crate) use self::port::held_back;
 use self::port::{Port, request_low_latency};
 use self::probe::{Probe, Rates};
 use self::waiting::Waiting;

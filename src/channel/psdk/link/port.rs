@@ -159,14 +159,21 @@ async fn read_available(reader: &pipe::Receiver, incoming: &mut BytesMut) -> io:
 /// Asks a USB adapter not to hold bytes back (an FTDI one does for 16 ms otherwise); `sysfs` is the root of the kernel's
 /// attributes. A sentence when that was not possible; nothing when the device has no such timer, or holds nothing back.
 pub(super) fn request_low_latency(sysfs: &Path, device: &Path) -> Option<String> {
-    let node = device.canonicalize().ok()?;
-    let timer = sysfs.join("bus/usb-serial/devices").join(node.file_name()?).join("latency_timer");
-    let milliseconds = std::fs::read_to_string(&timer).ok()?;
-    if matches!(milliseconds.trim(), "0" | "1") {
-        return None;
-    }
+    let milliseconds = held_back(sysfs, device).filter(|&milliseconds| milliseconds > 1)?;
+    let timer = latency_timer(sysfs, device)?;
     let written = std::fs::OpenOptions::new().write(true).open(&timer).and_then(|mut file| file.write_all(b"1"));
-    written.err().map(|error| {
-        format!("the adapter holds bytes back for {} ms, and {} can't be set to 1: {error}", milliseconds.trim(), timer.display())
-    })
+    written
+        .err()
+        .map(|error| format!("the adapter holds bytes back for {milliseconds} ms, and {} can't be set to 1: {error}", timer.display()))
+}
+
+/// For how many milliseconds a USB adapter holds bytes back; nothing when it has no such timer.
+pub(crate) fn held_back(sysfs: &Path, device: &Path) -> Option<u32> {
+    std::fs::read_to_string(latency_timer(sysfs, device)?).ok()?.trim().parse().ok()
+}
+
+/// The attribute by the port's own name, whatever links lead to it.
+fn latency_timer(sysfs: &Path, device: &Path) -> Option<PathBuf> {
+    let node = device.canonicalize().ok()?;
+    Some(sysfs.join("bus/usb-serial/devices").join(node.file_name()?).join("latency_timer"))
 }

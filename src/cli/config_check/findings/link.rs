@@ -1,0 +1,132 @@
+//! The payload link's device, and the FTP server that the daemon pulls from.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::stat::{major, minor};
+
+use super::units::Systemd;
+use super::{Findings, Level};
+use crate::channel::psdk::link::held_back;
+use crate::config::{Config, Link, TransferChoice};
+use crate::transfer::ftp_client::FtpClient;
+
+/// Where systemd lays a unit's credentials; what is there exists only while the unit runs.
+const CREDENTIALS: &str = "/run/credentials";
+/// What udev knows of devices, one file a device.
+const UDEV: &str = "/run/udev/data";
+/// Longest wait for a connection to this machine itself.
+const KNOCK: Duration = Duration::from_secs(1);
+
+impl Findings {
+    pub(super) fn device(&mut self, link: &Link) {
+        let device = link.device.display();
+        match fs::metadata(&link.device) {
+            Ok(metadata) if metadata.file_type().is_char_device() => {}
+            Ok(_) => self.error("link.device", format!("{device} is not a device"), "name the serial port"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.warning(
+                    "link.device",
+                    format!("{device} is not there"),
+                    "the daemon waits for it; plug the adapter in, or correct the name",
+                );
+            }
+            Err(error) => self.error("link.device", format!("{device} can't be looked at: {error}"), "correct the name"),
+        }
+    }
+
+    pub(super) fn ftp(&mut self, systemd: &Systemd, config: &Config, transfer: TransferChoice) {
+        if transfer == TransferChoice::Dcftp || unreadable(config.ftp.password_file.as_deref()).is_some() {
+            return; // not used, or told already
+        }
+        let Err(failure) = FtpClient::new(config.ftp.clone()).examine() else { return };
+        let sentence = format!("{}: {failure}", config.ftp.address);
+        if self.taken(systemd, config.ftp.address, &sentence, transfer) {
+            return;
+        }
+        match transfer {
+            TransferChoice::Auto => {
+                let hint = "start the FTP server (`systemctl start uplift-ftp.socket`); until it answers, DCFTP is offered, which is slow";
+                self.warning("ftp", sentence, hint);
+            }
+            _ => self.error("ftp", sentence, "start the FTP server (`systemctl start uplift-ftp.socket`), or correct the [ftp] section"),
+        }
+        if config.ftp.address.ip().is_loopback() && !config.ftp_server.home.is_dir() {
+            let sentence = format!("{} is no directory", config.ftp_server.home.display());
+            self.warning("ftp_server.home", sentence, "make it for the user of `uplift ftp-server`; another FTP server does not need it");
+        }
+    }
+
+    pub(super) fn password_files(&mut self, config: &Config) {
+        let files = [("ftp.password_file", &config.ftp.password_file), ("ftp_server.password_file", &config.ftp_server.password_file)];
+        for (field, file) in files {
+            let Some((file, error)) = unreadable(file.as_deref()) else { continue };
+            let sentence = format!("{} can't be read: {error}", file.display());
+            if file.starts_with(CREDENTIALS) {
+                self.warning(field, sentence, "a credential is there only for its unit, while that runs; `uplift config sandbox` prints the `LoadCredential=` that makes it");
+            } else {
+                self.error(field, sentence, "correct the name, or let the service's user read it");
+            }
+        }
+    }
+
+    /// What an adapter on USB needs of udev.
+    pub(super) fn adapter(&mut self, systemd: &Systemd, link: &Link) {
+        let hint = "install packaging/udev/70-uplift.rules, then plug the adapter in again";
+        if let Some(milliseconds) = held_back(Path::new("/sys"), &link.device).filter(|&milliseconds| milliseconds > 1) {
+            self.warning("link.device", format!("the adapter holds bytes back for {milliseconds} ms"), hint);
+        }
+        let manager = "ModemManager.service";
+        if systemd.unit(manager).is_ok_and(|unit| unit.active_state == "active") && !is_left_alone(Path::new(UDEV), &link.device) {
+            self.warning("link.device", "ModemManager runs, and may talk to the adapter", hint);
+        }
+    }
+
+    /// Whether something else answers at the address of uplift's own server.
+    fn taken(&mut self, systemd: &Systemd, address: SocketAddr, sentence: &str, transfer: TransferChoice) -> bool {
+        let own = systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active");
+        if own || !address.ip().is_loopback() || TcpStream::connect_timeout(&address, KNOCK).is_err() {
+            return false;
+        }
+        let port = address.port();
+        let level = if transfer == TransferChoice::Auto { Level::Warning } else { Level::Error };
+        let sentence = format!("{sentence}; a server that is not uplift's has the port");
+        let hint =
+            format!("`ss -ltnp sport = :{port}` names it: stop it and start uplift-ftp.socket, or give its account in the [ftp] section");
+        self.add(level, "ftp.address", sentence, hint);
+        true
+    }
+}
+
+/// Whether udev tells ModemManager to keep away from a device.
+fn is_left_alone(udev: &Path, device: &Path) -> bool {
+    let Ok(metadata) = device.metadata() else { return true }; // a device that is missing is another finding
+    let number = metadata.rdev();
+    let known = fs::read_to_string(udev.join(format!("c{}:{}", major(number), minor(number)))).unwrap_or_default();
+    known.lines().any(|line| line == "E:ID_MM_DEVICE_IGNORE=1" || line == "E:ID_MM_PORT_IGNORE=1")
+}
+
+fn unreadable(file: Option<&Path>) -> Option<(&Path, io::Error)> {
+    let file = file?;
+    File::open(file).err().map(|error| (file, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn udev_says_what_modem_manager_leaves_alone() {
+        let udev = tempfile::tempdir().unwrap();
+        let device = Path::new("/dev/null");
+        assert!(!is_left_alone(udev.path(), device));
+        fs::File::create(udev.path().join("c1:3"))
+            .and_then(|mut file| io::Write::write_all(&mut file, b"I:1\nE:ID_MM_DEVICE_IGNORE=1\n"))
+            .unwrap();
+        assert!(is_left_alone(udev.path(), device));
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the program lies: its file system, its mounts, and what an earlier upgrade left beside it.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::sys::statvfs::statvfs;
+use serde_json::Value;
+
+use super::Findings;
+use crate::config::Config;
+use crate::journal::STATE_FILE;
+use crate::stage::directory_beside;
+use crate::target::program::Program;
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+impl Findings {
+    pub(super) fn place(&mut self, config: &Config) {
+        let path = &config.program.path;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        self.mounts(path);
+        if statfs(directory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC) {
+            let sentence = format!("{} is in memory (tmpfs): no program there outlives a restart of the machine", directory.display());
+            self.warning("program.path", sentence, "choose a directory on a disk");
+        }
+        self.space(path, directory);
+        self.previous(config);
+    }
+
+    /// A swap is a rename, which goes neither over a mount nor onto one.
+    fn mounts(&mut self, path: &Path) {
+        let stage = directory_beside(path);
+        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+        for mount in [path, &stage].into_iter().filter(|place| is_mount(&mounts, place)) {
+            let sentence = format!("{} is a mount of its own, so no program can be swapped in", mount.display());
+            self.error("program.path", sentence, "unmount it: program and staging area must be on one mount");
+        }
+    }
+
+    /// A new program needs about the room of the one that is there.
+    fn space(&mut self, path: &Path, directory: &Path) {
+        let (Ok(program), Ok(space)) = (path.metadata(), statvfs(directory)) else { return };
+        let free = space.blocks_available().saturating_mul(space.fragment_size());
+        if free < program.len() {
+            let sentence = format!("{} has {free} bytes free, less than the program's {}", directory.display(), program.len());
+            self.warning("program.path", sentence, "free space on its file system, or uploads will be refused (no-space)");
+        }
+    }
+
+    /// What the last upgrade replaced, if uplift had installed that too, is what `uplift rollback` goes back to.
+    fn previous(&mut self, config: &Config) {
+        let state = fs::read(config.paths.state.join(STATE_FILE)).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let expected = state.is_some_and(|state| state.get("previous").is_some_and(Value::is_object));
+        if expected && Program::new(&config.program.path).previous().is_ok_and(|previous| previous.is_none()) {
+            let sentence = "the program before the last upgrade is missing from the staging area";
+            self.warning("program.path", sentence, "`uplift rollback` can't go back now; after the next upgrade it can");
+        }
+    }
+}
+
+/// Whether the kernel's list of mounts has this path.
+fn is_mount(mounts: &str, path: &Path) -> bool {
+    // White space and backslashes are octal there.
+    let escaped = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&escaped))
+}

@@ -1,0 +1,303 @@
+//! What a configuration needs beyond the packaged units, as systemd's directives. Looks at nothing but what a device is.
+//!
+//! Knows what the units in `systemd/` let in; a test holds the two together.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use nix::sys::stat::major;
+
+use crate::config::{Config, FtpServer, Link, Paths, TransferChoice};
+
+/// The daemon's unit.
+pub(in crate::cli) const DAEMON: &str = "uplift.service";
+/// The units of the second deadline, and what each of them calls.
+const RESCUES: [(&str, &str); 2] = [("uplift-rescue.service", "boot"), ("uplift-rescue-deadline.service", "deadline")];
+/// The upload server, and its port.
+const FTP_SERVER: &str = "uplift-ftp.service";
+const FTP_SOCKET: &str = "uplift-ftp.socket";
+
+/// Directory of programs that the units let uplift write to.
+const PROGRAMS: &str = "/usr/local/bin";
+/// Directories that `ProtectSystem=full` makes read-only.
+const SYSTEM: [&str; 4] = ["/usr", "/boot", "/efi", "/etc"];
+/// Directories that `ProtectHome=yes` hides.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Directories that `PrivateTmp=yes` replaces.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Major numbers of serial adapters on USB (`ttyUSB`, `ttyACM`), which the daemon's unit lets in.
+const USB_SERIAL: [u64; 2] = [188, 166];
+/// The same by their names, where none is plugged in.
+const USB_SERIAL_NAMES: [&str; 4] = ["/dev/ttyUSB", "/dev/ttyACM", "/dev/uplift-link", "/dev/serial/"];
+/// Where systemd lays the credentials of units.
+const CREDENTIALS: &str = "/run/credentials";
+/// Where the files lie that become credentials.
+const SECRETS: &str = "/etc/uplift";
+/// Major numbers of pseudo-terminals.
+const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
+
+/// One directive, and the field of the configuration that asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct Directive {
+    pub(in crate::cli) field: &'static str,
+    pub(in crate::cli) name: &'static str,
+    /// As systemd reads it; empty takes back what the unit says.
+    pub(in crate::cli) value: String,
+}
+
+/// A drop-in for one unit: a file that adds to it.
+#[derive(Debug)]
+pub(in crate::cli) struct DropIn {
+    pub(in crate::cli) unit: &'static str,
+    section: &'static str,
+    pub(in crate::cli) directives: Vec<Directive>,
+}
+
+impl DropIn {
+    const fn of(unit: &'static str) -> Self {
+        Self { unit, section: "Service", directives: Vec::new() }
+    }
+
+    pub(in crate::cli) const fn is_empty(&self) -> bool {
+        self.directives.is_empty()
+    }
+
+    fn add(&mut self, field: &'static str, name: &'static str, value: impl Into<String>) {
+        let directive = Directive { field, name, value: value.into() };
+        if !self.directives.iter().any(|given| given.name == name && given.value == directive.value && !directive.value.is_empty()) {
+            self.directives.push(directive);
+        }
+    }
+
+    /// Lets the service write to a directory.
+    fn writable(&mut self, field: &'static str, directory: &Path) {
+        self.visible(field, directory);
+        self.add(field, "ReadWritePaths", quoted(directory));
+    }
+
+    /// Lays a file of root's, whose name is that of the credential, where the configuration looks for it.
+    fn credential(&mut self, field: &'static str, file: Option<&Path>) {
+        let Some(name) = file.and_then(|file| file.strip_prefix(CREDENTIALS).ok()?.strip_prefix(self.unit).ok()) else { return };
+        let name = name.to_string_lossy().replace('%', "%%");
+        self.add(field, "LoadCredential", format!("{name}:{SECRETS}/{name}"));
+    }
+
+    /// Shows the service a directory that the unit hides.
+    fn visible(&mut self, field: &'static str, path: &Path) {
+        if is_below_any(path, &HOMES) {
+            self.add(field, "ProtectHome", "read-only");
+        }
+        if is_below_any(path, &TEMPORARY) {
+            self.add(field, "PrivateTmp", "no");
+        }
+    }
+}
+
+/// The file's text.
+impl fmt::Display for DropIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# Made by `uplift config sandbox`.\n[{}]", self.section)?;
+        let mut last = "";
+        for Directive { field, name, value } in &self.directives {
+            if *field != last {
+                writeln!(f, "# {field}")?;
+            }
+            last = field;
+            writeln!(f, "{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A drop-in for each unit, empty where it suffices as it is.
+pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
+    let directory = config.program.path.parent().unwrap_or(Path::new("/"));
+    let mut drop_ins = vec![daemon(config, directory)];
+    drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, directory)));
+    drop_ins.push(ftp_server(&config.ftp_server));
+    drop_ins.push(ftp_socket(config.ftp_server.listen));
+    drop_ins
+}
+
+fn daemon(config: &Config, directory: &Path) -> DropIn {
+    let mut drop_in = DropIn::of(DAEMON);
+    if directory != Path::new(PROGRAMS) {
+        drop_in.add("program.path", "ReadWritePaths", "");
+        drop_in.writable("program.path", directory);
+    }
+    let (paths, default) = (&config.paths, Paths::default());
+    if paths.state != default.state {
+        drop_in.writable("paths.state", &paths.state);
+    }
+    if let Some(directory) = paths.control.parent().filter(|directory| Some(*directory) != default.control.parent()) {
+        drop_in.writable("paths.control", directory);
+    }
+    drop_in.credential("ftp.password_file", config.ftp.password_file.as_deref());
+    if let Some(link) = &config.link {
+        device(&mut drop_in, link);
+        let server = config.ftp.address.ip();
+        if link.transfer != TransferChoice::Dcftp && !server.is_loopback() {
+            drop_in.add("ftp.address", "IPAddressAllow", server.to_string());
+        }
+    }
+    drop_in
+}
+
+fn device(drop_in: &mut DropIn, link: &Link) {
+    drop_in.visible("link.device", &link.device);
+    let number = link.device.metadata().ok().filter(|metadata| metadata.file_type().is_char_device()).map(|found| major(found.rdev()));
+    let device = link.device.to_string_lossy();
+    match number {
+        Some(number) if USB_SERIAL.contains(&number) => {}
+        // Their nodes come and go, whoever the link at the path points to.
+        Some(number) if PSEUDO_TERMINALS.contains(&number) => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
+        None if USB_SERIAL_NAMES.iter().any(|name| device.starts_with(name)) => {}
+        None if !link.device.starts_with("/dev") => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
+        _ => drop_in.add("link.device", "DeviceAllow", format!("{} rw", quoted(&link.device))),
+    }
+}
+
+fn rescue(unit: &'static str, call: &str, paths: &Paths, directory: &Path) -> DropIn {
+    let mut drop_in = DropIn::of(unit);
+    // It may write everywhere but in the system's own directories and people's homes.
+    if directory != Path::new(PROGRAMS) && (is_below_any(directory, &SYSTEM) || is_below_any(directory, &HOMES)) {
+        drop_in.writable("program.path", directory);
+    }
+    if paths.state != Paths::default().state {
+        drop_in.visible("paths.state", &paths.state);
+        drop_in.add("paths.state", "ExecStart", "");
+        drop_in.add("paths.state", "ExecStart", format!("/usr/bin/uplift-rescue {call} --state {}", quoted(&paths.state)));
+    }
+    drop_in
+}
+
+fn ftp_server(config: &FtpServer) -> DropIn {
+    let (mut drop_in, home) = (DropIn::of(FTP_SERVER), &config.home);
+    drop_in.credential("ftp_server.password_file", config.password_file.as_deref());
+    if home != Path::new("/upgrade") {
+        drop_in.add("ftp_server.home", "ReadWritePaths", "");
+        drop_in.writable("ftp_server.home", home);
+    }
+    drop_in
+}
+
+fn ftp_socket(listen: SocketAddr) -> DropIn {
+    let mut drop_in = DropIn { section: "Socket", ..DropIn::of(FTP_SOCKET) };
+    if listen != SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 21) {
+        drop_in.add("ftp_server.listen", "ListenStream", "");
+        drop_in.add("ftp_server.listen", "ListenStream", listen.to_string());
+    }
+    drop_in
+}
+
+fn is_below_any(path: &Path, directories: &[&str]) -> bool {
+    directories.iter().any(|directory| path.starts_with(directory))
+}
+
+/// A path as systemd reads it: a percent sign begins a specifier, and white space ends a word outside quotation marks.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('%', "%%");
+    if text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
+        return format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn drop_ins(program: &str, sections: &str) -> String {
+        by_unit(program, sections).concat()
+    }
+
+    fn by_unit(program: &str, sections: &str) -> Vec<String> {
+        let text = format!("[program]\nproduct = \"P\"\n{program}\n{sections}\n");
+        let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
+        all(&config).iter().filter(|drop_in| !drop_in.is_empty()).map(|drop_in| format!("{}: {drop_in}", drop_in.unit)).collect()
+    }
+
+    #[test]
+    fn the_defaults_need_nothing() {
+        assert_eq!(drop_ins("name = \"p\"", "[link]"), "");
+        assert_eq!(drop_ins("name = \"p\"", "[link]\ndevice = \"/dev/uplift-link\""), "");
+        assert_eq!(drop_ins("name = \"p\"", "[ftp]\naddress = \"192.0.2.7:21\""), "", "without a link nothing is pulled");
+    }
+
+    /// The rescue may write there by itself.
+    #[test]
+    fn a_program_elsewhere_takes_the_place_of_the_default_directory() {
+        let all = drop_ins("path = \"/opt/pay load/p\"", "");
+        assert_eq!(
+            all,
+            "uplift.service: # Made by `uplift config sandbox`.\n[Service]\n# program.path\nReadWritePaths=\nReadWritePaths=\"/opt/pay load\"\n"
+        );
+    }
+
+    #[test]
+    fn what_is_hidden_is_shown_to_all_who_need_it() {
+        let all = drop_ins("path = \"/home/a/100%/p\"", "");
+        assert_eq!(all.matches("ProtectHome=read-only\nReadWritePaths=/home/a/100%%\n").count(), 3, "{all}");
+    }
+
+    #[test]
+    fn each_place_that_is_configured_elsewhere() {
+        let sections = "[link]\ndevice = \"/dev/null\"\n[ftp]\naddress = \"192.0.2.7:21\"\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n\
+                        home = \"/srv/upgrade\"\n[paths]\nstate = \"/data/uplift\"\ncontrol = \"/run/other/control.sock\"";
+        let all = by_unit("path = \"/usr/bin/p\"", sections);
+        for (unit, lines) in [
+            (DAEMON, "ReadWritePaths=/usr/bin\n"),
+            (DAEMON, "ReadWritePaths=/data/uplift\n"),
+            (DAEMON, "ReadWritePaths=/run/other\n"),
+            (DAEMON, "DeviceAllow=/dev/null rw\n"),
+            (DAEMON, "IPAddressAllow=192.0.2.7\n"),
+            (RESCUES[0].0, "ReadWritePaths=/usr/bin\n"),
+            (RESCUES[1].0, "ExecStart=\nExecStart=/usr/bin/uplift-rescue deadline --state /data/uplift\n"),
+            (FTP_SERVER, "ReadWritePaths=\nReadWritePaths=/srv/upgrade\n"),
+            (FTP_SOCKET, "[Socket]\n# ftp_server.listen\nListenStream=\nListenStream=0.0.0.0:2121\n"),
+        ] {
+            let of_unit = all.iter().find_map(|text| text.strip_prefix(&format!("{unit}: "))).unwrap();
+            assert!(of_unit.contains(lines), "{unit} lacks {lines}:\n{of_unit}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_loaded_into_the_unit_that_it_is_for() {
+        let sections = "[ftp]\npassword_file = \"/run/credentials/uplift.service/secret\"\n\
+                        [ftp_server]\npassword_file = \"/run/credentials/uplift.service/secret\"";
+        let all = drop_ins("name = \"p\"", sections);
+        assert_eq!(all.matches("LoadCredential=secret:/etc/uplift/secret\n").count(), 1, "{all}");
+        assert!(all.starts_with("uplift.service: "), "{all}");
+    }
+
+    #[test]
+    fn a_pseudo_terminal_is_let_in_whatever_its_number() {
+        let all = drop_ins("name = \"p\"", "[link]\ndevice = \"/tmp/ttyPayload\"");
+        assert!(all.contains("PrivateTmp=no\nDeviceAllow=char-pts rw\n"), "{all}");
+    }
+
+    /// What is taken for the units' defaults is what they say.
+    #[test]
+    fn the_units_say_what_is_assumed_of_them() {
+        let unit = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name)).unwrap();
+        let daemon = unit(DAEMON);
+        for line in
+            ["ReadWritePaths=-/usr/local/bin", "ProtectHome=yes", "PrivateTmp=yes", "DevicePolicy=closed", "IPAddressAllow=localhost"]
+        {
+            assert!(daemon.lines().any(|found| found == line), "{line}");
+        }
+        assert!(USB_SERIAL.iter().all(|number| daemon.contains(&format!("DeviceAllow=char-{number} rw\n"))));
+        for (name, call) in RESCUES {
+            let text = unit(name);
+            assert!(
+                text.contains("ProtectSystem=full\n") && text.contains(&format!("ExecStart=/usr/bin/uplift-rescue {call}\n")),
+                "{name}"
+            );
+        }
+        assert!(unit(FTP_SERVER).contains("ReadWritePaths=-/upgrade\n") && unit(FTP_SOCKET).contains("ListenStream=21\n"));
+    }
+}

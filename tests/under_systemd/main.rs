@@ -1,0 +1,173 @@
+//! The packaged units under a real systemd, with everything that they forbid forbidden: what they let uplift do is enough for
+//! whole upgrades, and little more.
+
+#![cfg(feature = "sim")]
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+
+mod machine;
+
+use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
+
+use machine::{Machine, NEW, OLD, PRODUCT, program};
+
+/// Of root's with all its capabilities, as most payload programs are: more than the daemon has.
+const UNIT: &str =
+    "[Service]\nExecStart=/usr/local/bin/payload\nRestart=on-failure\nRestartSec=100ms\n[Install]\nWantedBy=multi-user.target\n";
+/// The unit with which a trial begins before its program.
+const ORDER: &str = include_str!("../../systemd/program.service.d/uplift.conf.example");
+
+fn configuration(program: &str, sections: &str) -> String {
+    format!(
+        "[program]\npath = \"/usr/local/bin/payload\"\nproduct = \"{PRODUCT}\"\nunit = \"payload.service\"\nversion_command = [\"--version\"]\n{program}\n{sections}\n"
+    )
+}
+
+/// A payload whose program and daemon run.
+fn payload(program_section: &str, sections: &str) -> Machine {
+    let machine = Machine::boot();
+    machine.write("/etc/uplift/uplift.toml", configuration(program_section, sections).as_bytes());
+    start(&machine);
+    machine
+}
+
+/// Starts the program and what is configured.
+fn start(machine: &Machine) {
+    machine.install_program("/usr/local/bin/payload", program(OLD));
+    machine.write("/etc/systemd/system/payload.service", UNIT.as_bytes());
+    machine.write("/etc/systemd/system/payload.service.d/uplift.conf", ORDER.as_bytes());
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "enable", "--now", "payload.service"]);
+    machine.done(&["systemctl", "start", "uplift-ftp.socket", "uplift-rescue.timer"]);
+}
+
+#[track_caller]
+fn assert_succeeded(machine: &Machine, report: &Report) {
+    let running = report.evidence.as_ref().map(|evidence| evidence.running);
+    assert!(report.outcome == Outcome::Succeeded && running == Some(RunningEvidence::Verified), "{report:?}\n{}", machine.journal());
+    assert_eq!(machine.running("payload.service"), NEW);
+}
+
+/// The version is asked, and the health too, in units of their own. The restarted process is another user's.
+#[test]
+fn a_unit_is_restarted_and_owner_mode_and_capabilities_stay() {
+    let machine =
+        payload("restart = \"unit\"", "[trial]\nwindow = \"1s\"\nhealth_command = [\"test\", \"-x\", \"/usr/local/bin/payload\"]");
+    machine.done(&["chown", "uplift-ftp:games", "/usr/local/bin/payload"]);
+    machine.done(&["chmod", "6755", "/usr/local/bin/payload"]);
+    machine.done(&["setcap", "cap_net_raw=ep", "/usr/local/bin/payload"]);
+    let firmware = machine.firmware(program(NEW).filled_to(600_000));
+    machine.done(&["uplift", "install", &firmware]);
+    assert_succeeded(&machine, &machine.report());
+    assert_eq!(machine.done(&["stat", "--format=%U:%G %a", "/usr/local/bin/payload"]), "uplift-ftp:games 6755\n");
+    assert!(machine.done(&["getcap", "/usr/local/bin/payload"]).contains("cap_net_raw=ep"));
+}
+
+#[test]
+fn the_machine_restarts_and_the_new_program_is_proved_after_it() {
+    let mut machine = payload("", "[trial]\nwindow = \"1s\"");
+    let firmware = machine.firmware(program(NEW));
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", &firmware]));
+    assert_succeeded(&machine, &machine.report());
+}
+
+/// By FTP from the upload server on port 21, then by DCFTP; the port is a pseudo-terminal in /run, which the drop-in lets in.
+#[test]
+fn the_payload_link_under_the_drop_in_that_was_printed() {
+    let machine = payload("restart = \"unit\"", "[link]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\n[trial]\nwindow = \"1s\"");
+    let firmware = machine.firmware(program(NEW).filled_to(300_000));
+    let aircraft = ["uplift-sim", "aircraft", "--make-pty", "/run/ttyPayload", "--firmware", &firmware, "--via", "ftp"];
+    assert!(
+        machine
+            .done(&["uplift", "config", "sandbox", "--write"])
+            .contains("wrote /etc/systemd/system/uplift.service.d/uplift-sandbox.conf")
+    );
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    machine.done(&aircraft);
+    assert_succeeded(&machine, &machine.report());
+}
+
+/// The driver of such adapters is not even there, as before the first one is plugged in: the kernel says so, not the sandbox.
+#[test]
+fn a_usb_adapter_may_come_at_any_time_and_no_other_device_may_be_opened() {
+    let machine = payload("restart = \"unit\"", "[link]\ndevice = \"/dev/ttyUSB0\"");
+    let status = || machine.done(&["uplift", "status"]);
+    machine.wait_for("the refusal", || status().contains("/dev/ttyUSB0 can't be opened"));
+    assert!(status().contains("No such device"), "{}", status());
+    let config = machine.read("/etc/uplift/uplift.toml").replace("ttyUSB0", "ttyS0");
+    machine.write("/etc/uplift/uplift.toml", config.as_bytes());
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    machine.wait_for("the refusal", || status().contains("/dev/ttyS0 can't be opened: Operation not permitted"));
+    assert!(machine.done(&["sh", "-c", "uplift config check || true"]).contains("uplift.service has no DeviceAllow=/dev/ttyS0 rw"));
+    machine.done(&["uplift", "config", "sandbox", "--write"]);
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    assert!(!machine.done(&["sh", "-c", "uplift config check || true"]).contains("DeviceAllow"));
+    machine.wait_for("another word", || !status().contains("Operation not permitted"));
+}
+
+/// The host and the daemon both log in with it, and nobody with the vendor's any more.
+#[test]
+fn a_password_of_ones_own_is_a_credential_of_both_services() {
+    let machine = Machine::boot();
+    let secrets = "[link]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\ntransfer = \"ftp\"\n\
+                   [ftp]\npassword_file = \"/run/credentials/uplift.service/ftp-password\"\n\
+                   [ftp_server]\npassword_file = \"/run/credentials/uplift-ftp.service/ftp-password\"\n[trial]\nwindow = \"1s\"";
+    machine.write("/etc/uplift/uplift.toml", configuration("restart = \"unit\"", secrets).as_bytes());
+    machine.write("/etc/uplift/ftp-password", b"secret\n");
+    machine.done(&["uplift", "config", "sandbox", "--write"]);
+    start(&machine);
+    let firmware = machine.firmware(program(NEW));
+    let aircraft = |password: &str| {
+        let words = ["uplift-sim", "aircraft", "--make-pty", "/run/ttyPayload", "--firmware", &firmware, "--ftp-password", password];
+        machine.output(&words).status.success()
+    };
+    assert!(!aircraft("DJi_#$31"));
+    assert!(aircraft("secret"), "{}", machine.journal());
+    machine.wait_for("the report", || machine.done(&["uplift", "history"]).contains("succeeded"));
+}
+
+/// The daemon is gone for good in the trial's boots: the rescue counts them, and puts the old program back before it starts.
+#[test]
+fn the_rescue_puts_the_old_program_back_when_the_daemon_does_not_come() {
+    let mut machine = payload("", "[trial]\nwindow = \"1s\"\nboots = 1");
+    let firmware = machine.firmware(program(NEW));
+    machine
+        .write("/etc/systemd/system/uplift.service.d/broken.conf", b"[Service]\nExecStartPre=/usr/bin/test ! -e /etc/broken\nRestart=no\n");
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.write("/etc/broken", b"");
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", &firmware]));
+    assert_eq!(machine.running("payload.service"), NEW);
+    machine.reboots_after(|machine| machine.starts(&["systemctl", "reboot"]));
+    assert_eq!(machine.running("payload.service"), OLD, "{}", machine.journal());
+    machine.done(&["rm", "/etc/broken"]);
+    machine.done(&["systemctl", "start", "uplift.service"]);
+    let report = machine.report();
+    assert_eq!((report.outcome, report.failure.map(|failure| failure.kind)), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
+}
+
+/// A check that the operating system has of its own decides about the trial, by the word of the example's unit.
+#[test]
+fn a_boot_that_is_never_complete_ends_a_trial() {
+    let mut machine =
+        payload("", "[trial]\nwindow = \"1s\"\ndeadline = \"5s\"\nhealth_command = [\"test\", \"-e\", \"/run/uplift-boot/complete\"]");
+    machine.write("/etc/systemd/system/uplift-boot-complete.service", include_bytes!("../../systemd/uplift-boot-complete.service.example"));
+    let check = "[Unit]\nBefore=boot-complete.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/test ! -e /etc/broken\n\
+                 [Install]\nRequiredBy=boot-complete.target\n";
+    machine.write("/etc/systemd/system/own-check.service", check.as_bytes());
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "enable", "--now", "uplift-boot-complete.service", "own-check.service"]);
+    let firmware = machine.firmware(program(NEW));
+    machine.write("/etc/broken", b"");
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", &firmware]));
+    let before = machine.boot_id().unwrap();
+    machine.wait_for_boot(&before);
+    let report = machine.report();
+    assert_eq!((report.outcome, report.failure.map(|failure| failure.kind)), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
+    assert_eq!(machine.running("payload.service"), OLD);
+    machine.done(&["rm", "/etc/broken"]);
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", "--force", &firmware]));
+    machine.wait_for("the second report", || machine.done(&["uplift", "history"]).contains("succeeded"));
+    assert_eq!(machine.running("payload.service"), NEW);
+}
