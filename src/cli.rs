@@ -4,8 +4,6 @@ mod check;
 mod config_check;
 mod confirm;
 mod daemon;
-#[cfg(feature = "sim")]
-mod demo;
 mod follow;
 mod ftp_server;
 mod history;
@@ -20,6 +18,8 @@ mod view;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[cfg(feature = "sim")]
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
@@ -218,7 +218,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         #[cfg(feature = "sim")]
-        Command::Demo => demo::run(),
+        Command::Demo => crate::sim::demo::run(&std::env::current_exe().context("this program's own path is unknown")?),
         Command::Check { file, json } => check::run(&load()?, file, *json),
         Command::Pack(arguments) => pack::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
