@@ -5,8 +5,6 @@ mod config_check;
 mod config_sandbox;
 mod confirm;
 mod daemon;
-#[cfg(feature = "sim")]
-mod demo;
 mod follow;
 mod ftp_server;
 mod history;
@@ -21,6 +19,8 @@ mod view;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[cfg(feature = "sim")]
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
@@ -233,7 +233,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         Command::Config(ConfigCommand::Sandbox { write }) => config_sandbox::run(&load()?, write.as_deref()),
         #[cfg(feature = "sim")]
-        Command::Demo => demo::run(),
+        Command::Demo => crate::sim::demo::run(&std::env::current_exe().context("this program's own path is unknown")?),
         Command::Check { file, json } => check::run(&load()?, file, *json),
         Command::Pack(arguments) => pack::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),

@@ -3,6 +3,7 @@
 
 pub mod aircraft;
 pub mod command;
+pub mod demo;
 pub mod elf;
 pub mod line;
 pub mod sandbox;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{Call, Rescue};
 use crate::config::{self, Paths};
@@ -42,6 +42,11 @@ enum CallArgument {
     /// Roll back and restart when no verdict came in time; every 30 s while a trial is under way.
     #[command(after_help = "Example:\n  uplift-rescue deadline")]
     Deadline,
+}
+
+/// The command line as data, for its manual page.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs `uplift-rescue`.

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::aircraft::narrator::Narrator;
 use super::aircraft::{self, Claims, FtpOptions, Options, Stage, Verdict, Via};
+use super::demo;
 use super::line::{Damage, Line, LineOptions, Port, PortName, PtyLine};
 
 /// Exit code of an upgrade that did not succeed; a wrong command line is 2.
@@ -20,15 +21,25 @@ const FAILED: u8 = 1;
 #[command(name = "uplift-sim", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
-    peer: Peer,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Peer {
+enum Command {
     /// The aircraft with Assistant 2: upgrades a payload and exits 0 only if it runs the new firmware then.
     #[command(after_help = "Example:\n  uplift-sim aircraft --make-pty /tmp/ttyPayload --firmware Sensor_V02.00.00.00.bin\n\n\
         Exit codes: 0 the payload runs the new firmware, 1 it does not, 2 wrong command line.")]
     Aircraft(Box<Aircraft>),
+    /// Show two upgrades by a simulated aircraft, in a sandbox.
+    ///
+    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft upgrades it over FTP, then over
+    /// DCFTP, with sealed files. Needs no root, no hardware and no network, and takes some ten seconds.
+    #[command(after_help = "Example:\n  uplift-sim demo")]
+    Demo {
+        /// The program that is shown [default: the `uplift` beside this program].
+        #[arg(long, value_name = "FILE")]
+        uplift: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -129,11 +140,19 @@ struct Behaviour {
     link_wait: Option<Duration>,
 }
 
+/// The command line as data, for its manual page and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs `uplift-sim`.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Peer::Aircraft(arguments) = Arguments::parse().peer;
-    match arguments.run() {
+    let done = match Arguments::parse().command {
+        Command::Aircraft(arguments) => arguments.run(),
+        Command::Demo { uplift } => demonstrate(uplift).map(|()| true),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
@@ -141,6 +160,17 @@ pub fn run() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn demonstrate(uplift: Option<PathBuf>) -> anyhow::Result<()> {
+    let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("uplift"));
+    let uplift = uplift.map_or_else(beside, Ok).context("this program's own path is unknown")?;
+    anyhow::ensure!(
+        uplift.exists(),
+        "{} does not exist; hint: install the package uplift, or name the program with --uplift",
+        uplift.display()
+    );
+    demo::run(&uplift)
 }
 
 impl Aircraft {

@@ -1,18 +1,20 @@
-//! `uplift demo`: the main job in a sandbox, through this very binary: a payload, its daemon and FTP server, and a simulated
+//! The demonstration: the main job in a sandbox, through a given `uplift`: a payload, its daemon and FTP server, and a simulated
 //! aircraft with Assistant 2 that upgrades it over FTP and then over DCFTP, with sealed files.
 
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::cli::view;
+use super::aircraft::narrator::Narrator;
+use super::aircraft::{self, Options, Verdict, Via};
+use super::line::{Line, LineOptions, Port, PtyLine};
+use super::sandbox::{Sandbox, free_address};
+use super::seal::Signer;
 use crate::package::version::Version;
-use crate::sim::aircraft::narrator::Narrator;
-use crate::sim::aircraft::{self, Options, Verdict, Via};
-use crate::sim::line::{Line, LineOptions, Port, PtyLine};
-use crate::sim::sandbox::{Sandbox, free_address};
-use crate::sim::seal::Signer;
 
 /// Speed of the simulated serial line in bits a second; the fastest that is usual.
 const BAUD: u32 = 921_600;
@@ -31,31 +33,37 @@ const ROUNDS: [Round; 2] = [
     Round { via: Via::Dcftp, name: "DCFTP, over a serial line of 921600 baud", version: [3, 0, 0, 0], size: 192 << 10 },
 ];
 
-/// Runs the demonstration.
-pub(super) fn run() -> anyhow::Result<()> {
+/// Runs the demonstration of this `uplift`.
+pub fn run(uplift: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
-    let uplift = std::env::current_exe().context("this program's own path is unknown")?;
-    let mut sandbox = Sandbox::new(&uplift)?;
-    view::print(format_args!("A payload in {}:", sandbox.root().display()))?;
-    view::print("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
+    let mut sandbox = Sandbox::new(uplift)?;
+    say(format_args!("A payload in {}:", sandbox.root().display()))?;
+    say("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
     let signer = Signer::new()?;
-    view::print(format_args!("It takes files only that are sealed by key {}.", signer.public().id()))?;
+    say(format_args!("It takes files only that are sealed by key {}.", signer.public().id()))?;
     set_up(&mut sandbox, &signer)?;
     let mut verdicts = Vec::new();
     for round in &ROUNDS {
         let version = Version::new(round.version).context("the rounds' versions are right")?;
-        view::print(format_args!("\nUpgrade to {version} by {}", round.name))?;
+        say(format_args!("\nUpgrade to {version} by {}", round.name))?;
         let verdict = upgrade(&mut sandbox, &signer, round, version)?;
         ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);
         verdicts.push((version, verdict));
     }
-    view::print(format_args!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?))?;
+    say(format_args!("\nThe payload runs {} now. How long each part took, in seconds:", sandbox.reported_version()?))?;
     print_times(&verdicts)?;
-    view::print("\nThe daemon's history:")?;
+    say("\nThe daemon's history:")?;
     let history = sandbox.command(&["history"]).output()?;
-    String::from_utf8_lossy(&history.stdout).lines().try_for_each(|line| view::print(format_args!("  {line}")))?;
-    view::print(format_args!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64()))?;
+    String::from_utf8_lossy(&history.stdout).lines().try_for_each(|line| say(format_args!("  {line}")))?;
+    say(format_args!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64()))?;
     Ok(())
+}
+
+/// Prints a line. An error, where `println!` would panic, when whoever reads has seen enough.
+fn say(line: impl fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
 }
 
 fn set_up(sandbox: &mut Sandbox, signer: &Signer) -> anyhow::Result<()> {
@@ -88,15 +96,15 @@ fn upgrade(sandbox: &mut Sandbox, signer: &Signer, round: &Round, version: Versi
     Ok(verdict)
 }
 
-fn print_times(verdicts: &[(Version, Verdict)]) -> std::io::Result<()> {
+fn print_times(verdicts: &[(Version, Verdict)]) -> io::Result<()> {
     let Some((_, first)) = verdicts.first() else { return Ok(()) };
     let versions: String = verdicts.iter().map(|(version, _)| format!("{version:>15}")).collect();
-    view::print(format_args!("  {:<10}{versions}", ""))?;
+    say(format_args!("  {:<10}{versions}", ""))?;
     for phase in &first.phases {
         let name = format!("{:?}", phase.stage).to_lowercase();
         let times = verdicts.iter().filter_map(|(_, verdict)| verdict.time_of(phase.stage));
         let times: String = times.map(|time| format!("{:>15.3}", time.as_secs_f64())).collect();
-        view::print(format_args!("  {name:<10}{times}"))?;
+        say(format_args!("  {name:<10}{times}"))?;
     }
     Ok(())
 }
