@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from .firmware import FIRMWARE
 from .talk import Line, Silent
 
 # An emulated processor on a busy one. Nobody waits so long but for what will never come.
@@ -73,6 +74,7 @@ class Machine:
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={self.directory / 'agent.sock'},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+            "-virtfs", f"local,path={FIRMWARE},mount_tag=outside,security_model=none,readonly=on",
             "-device", "qemu-xhci,id=usb",
             "-chardev", f"socket,id=serial,path={self.serial},server=on,wait=off",
             "-device", "usb-serial,chardev=serial,always-plugged=on,id=adapter,bus=usb.0",

@@ -1,5 +1,6 @@
 """Where things lie, and how programs of the outside are run. Knows nothing of the machine."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def run(*command, **options):
     return done.stdout
 
 
-def simulator():
-    """The simulated peers."""
-    return REPOSITORY / "target/release/uplift-sim"
+def packages():
+    """Builds the packages, unpacks them for the programs in them, and gives that of uplift."""
+    run(REPOSITORY / "packaging/build", env={"UPLIFT_PROFILE": "ci", **os.environ})
+    built = REPOSITORY / "target/packages"
+    for name in ("uplift", "uplift-sim"):
+        (package,) = built.glob(f"{name}_*_amd64.deb")
+        run("dpkg-deb", "-x", package, WORK / "packaged")
+    return next(built.glob("uplift_*_amd64.deb"))
+
+
+def program(name):
+    """A program of the packages, such as `uplift-sim`."""
+    return WORK / "packaged/usr/bin" / name
