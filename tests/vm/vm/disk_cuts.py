@@ -17,7 +17,7 @@ from .outside import PROGRAM, Outside
 from .payload import Payload
 from .phases import PHASES, RESET, phase_of
 from .places import WORK, run
-from .truth import judge, judge_next
+from .truth import BRICK, judge, judge_next
 
 OLD, NEW, NEXT = "V01.00.00.00", "V02.00.00.00", "V03.00.00.00"
 SIZE = 4 << 20
@@ -111,21 +111,26 @@ def choose(recording, count, seed):
 
 
 class Rebuilding:
-    """Rebuilds the disk for one cut after the other."""
+    """Rebuilds the disk for one cut after the other. One that is `lying` never did what a flush asks for: what it keeps of an upgrade
+    is any part of it. No program survives that, so it shows that bricks are seen."""
 
-    def __init__(self, recording):
-        self._recording = recording
+    def __init__(self, recording, lying=False):
+        self._recording, self._lying = recording, lying
         self._durable = recording.log.with_name("durable")
         run("cp", "--sparse=always", recording.log.with_name("untouched"), self._durable)
         self._replay = disk_log.Replay(recording.entries, recording.log, self._durable)
+        self._replay.advance(min(recording.begins.values()))
 
     def disk(self, cut):
         """The disk after this cut, and how many writes were pending."""
-        pending = self._replay.advance(cut.at)
+        if self._lying:
+            pending = self._recording.entries[min(self._recording.begins.values()):cut.at]
+        else:
+            pending = self._replay.advance(cut.at)
         disk = self._durable.with_name("rebuilt")
         run("cp", "--sparse=always", self._durable, disk)
         with open(disk, "r+b", buffering=0) as file:
-            for entry, sectors in disk_log.some_of(pending, cut.seed) if cut.kept else []:
+            for entry, sectors in disk_log.some_of(pending, cut.seed) if cut.kept or self._lying else []:
                 self._replay.apply(entry, file, sectors)
         return disk, sum(entry.is_write for entry in pending)
 
@@ -144,15 +149,22 @@ def look(disk, cut, pending, directory, configuration):
     """Starts the payload outside, on this disk, judges what it says, and upgrades it once more."""
     new, following = firmware(NEW, SIZE), firmware(NEXT, SIZE)
     olds = digest(firmware(OLD)), digest(new)
-    with Outside(disk, directory / "root") as payload:
+    try:
+        payload = Outside(disk, directory / "root")
+    except RuntimeError as error:
+        return Result(cut, "not mountable", pending, [(BRICK, str(error))])
+    with payload:
         path = payload.root / PROGRAM
         first = digest(path)
         payload.configure(configuration)
-        payload.settle()
+        try:
+            payload.settle()
+        except (RuntimeError, OSError) as error:
+            return Result(cut, "does not settle", pending, judge(first, *olds, [], False) + [("no daemon", str(error))])
         reports = payload.history()
         # The program is judged before the daemon has run and after: neither may be a brick.
         wrong = judge(digest(path), *olds, reports, told_by(cut))
-        wrong += [fault for fault in judge(first, *olds, reports, False) if fault[0] == "brick"]
+        wrong += [fault for fault in judge(first, *olds, reports, False) if fault[0] == BRICK]
         if not wrong:
             wrong = _next(payload, path, following)
     return Result(cut, outcome_of(reports), pending, wrong)
