@@ -19,6 +19,7 @@ from .talk import Line, Silent
 BOOT = 300
 COMMAND = 120
 FTP_PORTS = [21, *range(40000, 40008)]
+_numbers = itertools.count(1)
 _addresses = itertools.count(os.getpid() % 200 * 250 + 1)
 
 
@@ -142,10 +143,11 @@ class Machine:
     def wait_for_agent(self, patience=BOOT):
         """Waits until programs can be run inside."""
         deadline = time.monotonic() + patience
-        number = time.monotonic_ns() & 0x7FFFFFFF
         while True:
             if self._qemu.poll() is not None:
                 raise RuntimeError(f"the emulator ended with {self._qemu.returncode}; see {self.directory / 'qemu.log'}")
+            # Another one each time: an answer to an earlier question may come late.
+            number = next(_numbers)
             try:
                 self._agent.open(deadline)
                 self._agent.say({"execute": "guest-sync", "arguments": {"id": number}})
