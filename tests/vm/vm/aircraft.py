@@ -4,14 +4,14 @@ import json
 import subprocess
 import threading
 
-from .places import simulator
+from .places import program
 
 
 class Aircraft:
     """Upgrades the payload, beside us."""
 
     def __init__(self, machine, firmware, *arguments, tell=lambda line: None):
-        command = [simulator(), "aircraft", "--port", f"unix:{machine.serial}", "--firmware", firmware, "--ftp-host", machine.address,
+        command = [program("uplift-sim"), "aircraft", "--port", f"unix:{machine.serial}", "--firmware", firmware, "--ftp-host", machine.address,
                    "--json", *arguments]
         self._told, self._tell = [], tell
         self._news = threading.Condition()

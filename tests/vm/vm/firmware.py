@@ -6,14 +6,16 @@ import random
 from .places import SOURCES, WORK, run
 
 PRODUCT = "PSDK_APPALIAS"
+# What lies here can be read inside the machine.
+FIRMWARE = WORK / "firmware"
 
 
-def firmware(version, size=4 << 20, crashes=False):
+def firmware(version, size=4 << 20, crashes=False, product=PRODUCT):
     """A firmware file of that version, about so large; made once."""
     source = SOURCES / "payload.c"
-    recipe = hashlib.sha256(source.read_bytes() + repr((version, size, crashes)).encode()).hexdigest()[:12]
-    directory = WORK / "firmware" / recipe
-    path = directory / f"{PRODUCT}_{version}.bin"
+    recipe = hashlib.sha256(source.read_bytes() + repr((version, size, crashes, product)).encode()).hexdigest()[:12]
+    directory = FIRMWARE / recipe
+    path = directory / f"{product}_{version}.bin"
     if path.exists():
         return path
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The disk of the payload: Debian 12 by debootstrap, then the package, installed as a user installs it.
 
-Two layers, each made afresh when what it is made from has changed: the system without uplift, and with it. Knows nothing of
-how the machine is run.
+In layers, each made afresh when what it is made from has changed: the system without uplift, its kernel, and the disk with
+uplift. Knows nothing of how the machine is run.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .firmware import firmware
-from .places import REPOSITORY, SOURCES, WORK, run
+from .places import SOURCES, WORK, run
 
 SUITE = "bookworm"
 PACKAGES = ["systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "vsftpd", "qemu-guest-agent", "busybox-static"]
@@ -20,7 +20,7 @@ PACKAGES = ["systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "vsft
 FIRST_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
 MODULES = ["virtio_net", "virtio_console", "virtio-rng", "9pnet_virtio", "9p", "xhci-pci", "ftdi_sio", "fuse", "autofs4", "configfs"]
 UNITS = [
-    ("enable", "psdk-demo.service", "systemd-networkd.service"),
+    ("enable", "psdk-demo.service", "uplift.service", "systemd-networkd.service"),
     ("disable", "vsftpd.service", "systemd-networkd-wait-online.service", "e2scrub_reap.service"),
     # Nobody logs in, nothing is updated, and a timer would be but noise.
     ("mask", "getty@.service", "serial-getty@.service", "systemd-logind.service", "dev-hugepages.mount", "dev-mqueue.mount",
@@ -38,15 +38,15 @@ class Image:
     initrd: Path
 
 
-def image(packages):
-    """The image with these .deb files installed."""
+def image(package):
+    """The image with this package installed."""
     base = _base()
     kernel = _kernel(base)
     files = sorted(path for path in (SOURCES / "files").rglob("*") if path.is_file())
-    key = _key(kernel.name, Path(__file__), SOURCES / "payload.c", *files, *packages)
+    key = _key(kernel.name, Path(__file__), SOURCES / "payload.c", *files, package)
     disk = WORK / f"payload-{key}.ext4"
     if not disk.exists():
-        _make_disk(base / "root", kernel / "modules", packages, disk)
+        _make_disk(base / "root", kernel / "modules", package, disk)
     return Image(disk, kernel / "vmlinuz", kernel / "initrd")
 
 
@@ -125,36 +125,20 @@ def _make_initrd(unpacked, version, busybox, to):
     shutil.rmtree(root)
 
 
-def _make_disk(base, modules, packages, disk):
-    """Installs the packages into a copy of the system, and the payload's own program and configuration."""
+def _make_disk(base, modules, package, disk):
+    """Installs the package into a copy of the system as a user does, then the payload's own program and configuration."""
     with _made(disk.with_suffix(".root")) as root:
         run("cp", "-a", f"{base}/.", root)
         run("cp", "-a", f"{modules}/lib/.", root / "usr/lib")
+        shutil.copy(package, root / "tmp")
+        run("chroot", root, "apt-get", "-q", "install", "-y", "--no-install-recommends", f"/tmp/{package.name}")
+        (root / "tmp" / package.name).unlink()
         shutil.copytree(SOURCES / "files", root, dirs_exist_ok=True)
         program = root / "usr/local/bin/psdk_demo"
         shutil.copyfile(firmware(FIRST_VERSION), program)
         program.chmod(0o755)
-        _install(root, packages)
-        (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         for verb, *units in UNITS:
             run("systemctl", "--root", root, "--quiet", verb, *units)
         run("mke2fs", "-q", "-t", "ext4", "-d", root, f"{disk}.unfinished", DISK_SIZE)
     shutil.rmtree(disk.with_suffix(".root"))
     disk.with_name(f"{disk.name}.unfinished").rename(disk)
-
-
-def _install(root, packages):
-    # provisional: by hand, as the README says
-    release = REPOSITORY / ("target/release" if (REPOSITORY / "target/release/uplift-sim").exists() else "target/debug")
-    for name in ("uplift", "uplift-rescue"):
-        shutil.copy(release / name, root / "usr/bin" / name)
-    def put(source, to):
-        (root / to).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(REPOSITORY / source, root / to)
-    put("systemd/uplift.sysusers", "usr/lib/sysusers.d/uplift.conf")
-    put("systemd/uplift.tmpfiles", "usr/lib/tmpfiles.d/uplift.conf")
-    put("packaging/udev/70-uplift.rules", "etc/udev/rules.d/70-uplift.rules")
-    for unit in [*(REPOSITORY / "systemd").glob("*.service"), *(REPOSITORY / "systemd").glob("*.socket"), *(REPOSITORY / "systemd").glob("*.timer")]:
-        put(unit, f"etc/systemd/system/{unit.name}")
-    run("chroot", root, "systemd-sysusers")
-    run("systemctl", "--root", root, "enable", "uplift-rescue.service", "uplift-rescue.timer", "uplift-ftp.socket", "uplift.service")

@@ -12,12 +12,14 @@ import threading
 import time
 from dataclasses import dataclass
 
+from .firmware import FIRMWARE
 from .talk import Line, Silent
 
 # An emulated processor on a busy one. Nobody waits so long but for what will never come.
 BOOT = 300
 COMMAND = 120
 FTP_PORTS = [21, *range(40000, 40008)]
+_numbers = itertools.count(1)
 _addresses = itertools.count(os.getpid() % 200 * 250 + 1)
 
 
@@ -73,6 +75,7 @@ class Machine:
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={self.directory / 'agent.sock'},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+            "-virtfs", f"local,path={FIRMWARE},mount_tag=outside,security_model=none,readonly=on",
             "-device", "qemu-xhci,id=usb",
             "-chardev", f"socket,id=serial,path={self.serial},server=on,wait=off",
             "-device", "usb-serial,chardev=serial,always-plugged=on,id=adapter,bus=usb.0",
@@ -140,10 +143,11 @@ class Machine:
     def wait_for_agent(self, patience=BOOT):
         """Waits until programs can be run inside."""
         deadline = time.monotonic() + patience
-        number = time.monotonic_ns() & 0x7FFFFFFF
         while True:
             if self._qemu.poll() is not None:
                 raise RuntimeError(f"the emulator ended with {self._qemu.returncode}; see {self.directory / 'qemu.log'}")
+            # Another one each time: an answer to an earlier question may come late.
+            number = next(_numbers)
             try:
                 self._agent.open(deadline)
                 self._agent.say({"execute": "guest-sync", "arguments": {"id": number}})

@@ -3,10 +3,11 @@
 import json
 import time
 
-from .firmware import digest
+from .firmware import FIRMWARE, digest
 from .machine import Machine
 from .talk import Silent
 
+CONFIGURATION = "/etc/uplift/uplift.toml"
 PROGRAM = "/usr/local/bin/psdk_demo"
 SETTLED = ("idle", "concluded")
 # A trial of two minutes, a boot, and an emulated processor.
@@ -22,8 +23,7 @@ class Payload(Machine):
 
     def history(self):
         """The reports, oldest first."""
-        said = json.loads(self.shell("uplift history --json"))
-        return said["reports"] if isinstance(said, dict) else said
+        return json.loads(self.shell("uplift history --json"))
 
     def wait_for_status(self, wanted, patience=UPGRADE):
         """Waits until the status is as wanted, through any number of boots."""
@@ -58,6 +58,20 @@ class Payload(Machine):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no restart after {patience} s")
             time.sleep(0.5)
+
+    def take(self, path):
+        """A file from outside, as a path inside."""
+        self.shell("mountpoint -q /mnt || mount -t 9p -o ro,trans=virtio outside /mnt")
+        return f"/mnt/{path.relative_to(FIRMWARE)}"
+
+    def configuration(self):
+        """The daemon's configuration."""
+        return self.shell(f"cat {CONFIGURATION}")
+
+    def configure(self, text):
+        """Gives the daemon another one, from now on."""
+        self.shell(f"cat >{CONFIGURATION} <<'END'\n{text}\nEND\nsystemctl restart uplift")
+        self.wait_until_settled()
 
     def digest_at_path(self):
         """SHA-256 of the program at the path."""

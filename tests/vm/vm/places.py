@@ -1,6 +1,9 @@
 """Where things lie, and how programs of the outside are run. Knows nothing of the machine."""
 
+import fcntl
+import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -17,6 +20,26 @@ def run(*command, **options):
     return done.stdout
 
 
-def simulator():
-    """The simulated peers."""
-    return REPOSITORY / "target/release/uplift-sim"
+def packages():
+    """Builds the packages, unpacks them for the programs in them, and gives that of uplift."""
+    # Always the same date, so that a commit that changes nothing in them asks for no new image.
+    run(REPOSITORY / "packaging/build", env={"UPLIFT_PROFILE": "ci", "SOURCE_DATE_EPOCH": "1700000000", **os.environ})
+    built = REPOSITORY / "target/packages"
+    for name in ("uplift", "uplift-sim"):
+        (package,) = built.glob(f"{name}_*_amd64.deb")
+        run("dpkg-deb", "-x", package, WORK / "packaged")
+    return next(built.glob("uplift_*_amd64.deb"))
+
+
+@contextmanager
+def alone():
+    """Nobody else builds meanwhile."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    with open(WORK / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def program(name):
+    """A program of the packages, such as `uplift-sim`."""
+    return WORK / "packaged/usr/bin" / name

@@ -1,10 +1,17 @@
 """What must go well on a real machine, one story a function. Each is given a payload that is on and idle."""
 
+import json
+
 from .aircraft import Aircraft
 from .checks import equal, holds
-from .firmware import digest, firmware
+from .firmware import FIRMWARE, digest, firmware
+from .places import REPOSITORY, program, run
 
 OLD, NEW = "V01.00.00.00", "V02.00.00.00"
+# A file that goes over the line itself is small.
+SMALL = 64 << 10
+# A person at Assistant 2 takes some seconds to choose a file.
+PERSON = ["--link-wait", "120s", "--pause", "version=6s"]
 STORIES = {}
 
 
@@ -23,12 +30,119 @@ def ftp(payload):
 @story
 def dcftp(payload):
     """The same over DCFTP."""
-    succeeds(payload, "dcftp", size=64 << 10)
+    succeeds(payload, "dcftp", SMALL)
+
+
+@story
+def crash(payload):
+    """A version that crashes at its start is rolled back, reported as failed, and refused from then on."""
+    bad = firmware(NEW, crashes=True)
+    verdict = Aircraft(payload, bad, "--via", "ftp", *PERSON).verdict()
+    equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("failure", OLD), verdict["message"])
+    holds("the old version runs again", payload.runs(firmware(OLD)))
+    report = reported(payload, NEW, "rolled-back", digest(bad))
+    equal("the reason", report["failure"]["kind"], "unhealthy", report)
+    holds("the report has the program's last words", any("no sensor" in line for line in report["program_log"]), report["program_log"])
+    again = payload.run("/usr/bin/uplift", "install", payload.take(bad))
+    holds("the same program is refused", again.code == 1 and "rolled back here before" in again.err, f"{again}")
+
+
+@story
+def daemon(payload):
+    """The daemon is upgraded through itself: it runs from /usr/local/bin, swaps itself, and its successor concludes."""
+    become_own_program(payload)
+    new = other_daemon(payload)
+    done = payload.run("/usr/bin/uplift", "install", payload.take(new), patience=300)
+    equal("the exit code of `uplift install`", done.code, 0, f"{done}")
+    payload.wait_until_settled()
+    reported(payload, "V00.02.00.00", "succeeded", digest(new))
+    equal("what the unit runs", payload.digest_of_process("uplift.service"), digest(new))
+
+
+@story
+def daemon_crash(payload):
+    """A daemon that crashes at its start is put back by the rescue, which needs none; the old one reports it."""
+    become_own_program(payload)
+    old = payload.digest_of_process("uplift.service")
+    bad = firmware("V00.03.00.00", crashes=True, product="UPLIFT")
+    payload.run("/usr/bin/uplift", "install", payload.take(bad), patience=300)
+    payload.wait_for_status(lambda status: status["phase"] == "idle" and status["last"])
+    report = reported(payload, "V00.03.00.00", "rolled-back", digest(bad))
+    equal("the reason", report["failure"]["kind"], "unhealthy", report)
+    equal("what the unit runs", payload.digest_of_process("uplift.service"), old)
+
+
+@story
+def unplugged(payload):
+    """The adapter is pulled out and put back during the upload, and once more during the restart."""
+    new = firmware(NEW)
+    aircraft = Aircraft(payload, new, "--via", "ftp", *PERSON, "--pause", "transfer=8s")
+    aircraft.wait_until_told("transfer")
+    replug(payload)
+    aircraft.wait_until_told("the payload restarts")
+    payload.unplug()
+    payload.wait_for_status(lambda status: status["phase"] == "trial" or status["unacknowledged"])
+    equal("the link without an adapter", payload.status()["link"]["state"], "waiting")
+    payload.plug_in()
+    verdict = aircraft.verdict()
+    equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("success", NEW), verdict["message"])
+    reported(payload, NEW, "succeeded", digest(new))
+
+
+def replug(payload):
+    """Pulls the adapter out, sees that the daemon has noticed, and puts it back under the same name."""
+    payload.unplug()
+    payload.wait_for_status(lambda status: status["link"]["state"] == "waiting")
+    payload.plug_in()
+    payload.wait_for_status(lambda status: status["link"]["state"] == "linked")
+    equal("the adapters", payload.shell("ls /dev/ttyUSB*").split(), ["/dev/ttyUSB0"])
+
+
+@story
+def vsftpd(payload):
+    """The upload goes to vsftpd, set up by the README's recipe, and is pulled from it."""
+    recipe = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## With vsftpd instead")[1].split("```")[1]
+    # It is in the image; and qemu forwards but some ports.
+    recipe = recipe.replace("apt-get install vsftpd\n", "").replace("listen=YES\n", "listen=YES\npasv_min_port=40000\npasv_max_port=40007\n")
+    payload.shell(recipe)
+    holds("vsftpd listens", "vsftpd" in payload.shell("systemctl is-active vsftpd && echo vsftpd"))
+    succeeds(payload, "ftp")
+
+
+@story
+def person(payload):
+    """A person without root installs a file, watches, and finds in the journal what the fields promise."""
+    payload.shell("useradd --create-home --groups uplift person")
+    # Whoever follows an upgrade sees its end, where the machine goes on.
+    payload.configure(payload.configuration().replace("version_command", 'restart = "unit"\nversion_command'))
+    new, boot_id = firmware(NEW), payload.boot_id()
+    payload.shell("systemd-run --quiet --unit=watch --uid=person --setenv=TERM=xterm script -qefc 'uplift status --watch' /home/person/seen")
+    installed = payload.run("/usr/sbin/runuser", "-u", "person", "--", "uplift", "install", payload.take(new), patience=300)
+    equal("the exit code of `uplift install`", installed.code, 0, f"{installed}")
+    holds("the machine goes on", payload.boot_id() == boot_id)
+    reported(payload, NEW, "succeeded", digest(new))
+    payload.shell("systemctl stop watch")
+    seen = payload.shell("cat /home/person/seen")
+    holds("the live view showed the trial and the end", "stable" in seen and "succeeded" in seen, seen)
+    refused = payload.run("/usr/sbin/runuser", "-u", "person", "--", "uplift", "install", payload.take(firmware(OLD)))
+    holds("a downgrade is refused with its hint", refused.code == 1 and "--force" in refused.err, f"{refused}")
+    entries = journal(payload, "UPLIFT_KIND=downgrade")
+    holds("the journal finds the downgrade by its field", entries and all("UPLIFT_UPGRADE_ID" in entry for entry in entries), f"{entries}")
+    phases = [entry["UPLIFT_PHASE"] for entry in journal(payload) if "UPLIFT_PHASE" in entry]
+    wanted = ["preparing", "receiving", "checking", "ready", "installing", "restarting", "trial", "concluded"]
+    equal("the phases in the journal", list(dict.fromkeys(phase for phase in phases if phase in wanted)), wanted)
+
+
+def journal(payload, *matches):
+    """Entries of the daemon's journal."""
+    said = payload.shell(f"journalctl --no-pager -o json -u uplift {' '.join(matches)}")
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def succeeds(payload, via, size=4 << 20):
+    """An upgrade by the aircraft that goes well."""
     new, boot_id = firmware(NEW, size), payload.boot_id()
-    verdict = Aircraft(payload, new, "--via", via, "--link-wait", "120s", "--pause", "version=6s").verdict()
+    verdict = Aircraft(payload, new, "--via", via, *PERSON).verdict()
     equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("success", NEW), verdict["message"])
     equal("the transfer", verdict["transfer"], via)
     holds("the machine restarted", payload.boot_id() != boot_id)
@@ -42,3 +156,22 @@ def reported(payload, version, outcome, program_digest):
     equal("the report", (report["package"]["version"], report["outcome"]), (version, outcome), report)
     equal("the digest in the report", report["package"]["program_digest"], program_digest)
     return report
+
+
+def become_own_program(payload):
+    """Sets the daemon up as its own program, by the packaged example."""
+    payload.shell("install -m 755 /usr/bin/uplift /usr/local/bin/uplift && install -D -m 644 "
+                  "/usr/share/doc/uplift/examples/uplift.service.d/self-upgrade.conf /etc/systemd/system/uplift.service.d/self-upgrade.conf "
+                  "&& systemctl daemon-reload")
+    payload.configure('[program]\npath = "/usr/local/bin/uplift"\nproduct = "UPLIFT"\nunit = "uplift.service"\nrestart = "unit"\n'
+                      'version = "V00.01.00.00"\nrestart_deadline = "30s"\n[trial]\nwindow = "5s"\ndeadline = "40s"\n')
+
+
+def other_daemon(payload):
+    """The daemon with a section more: another program that does the same."""
+    path = FIRMWARE / "UPLIFT_V00.02.00.00.bin"
+    section = path.with_suffix(".section")
+    section.write_text("another build\n")
+    run("objcopy", "--add-section", f".note.uplift={section}", program("uplift"), path)
+    section.unlink()
+    return path
