@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 use uplift::model::Report;
 use uplift::sim::elf::{Architecture, Program};
@@ -21,6 +22,8 @@ pub(crate) const PRODUCT: &str = "PSDK_APPALIAS";
 
 /// Dropped, all its processes end, and nothing of it is left.
 pub(crate) struct Machine {
+    /// One at a time: their systemds would take the same names in the kernel's control groups.
+    _alone: Flock<fs::File>,
     /// What its root directory is mounted on, and beside it what the script says.
     directory: TempDir,
     holder: Child,
@@ -30,6 +33,8 @@ impl Machine {
     /// Boots one in which uplift is installed as the README says, enabled, not started, and not configured yet.
     pub(crate) fn boot() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "a machine in namespaces needs root");
+        let lock = fs::File::create(std::env::temp_dir().join("uplift-machine.lock")).unwrap();
+        let alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
         let directory = TempDir::with_prefix("uplift-machine-").unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/under_systemd/machine");
         // It does not outlive this process, however this one ends.
@@ -41,7 +46,7 @@ impl Machine {
         let log = fs::File::create(directory.path().join("log")).unwrap();
         holder.args([env!("CARGO_BIN_EXE_uplift"), env!("CARGO_BIN_EXE_uplift-rescue"), env!("CARGO_BIN_EXE_uplift-sim")]);
         let holder = holder.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("util-linux is everywhere");
-        let mut machine = Self { directory, holder };
+        let mut machine = Self { _alone: alone, directory, holder };
         machine.wait_for_boot("");
         machine.install();
         machine
@@ -58,6 +63,11 @@ impl Machine {
                 Some("service" | "socket" | "timer") => self.copy(&path, &format!("/etc/systemd/system/{name}")),
                 _ => {}
             }
+        }
+        // `ProtectKernelTunables=` mounts the unit another /proc/sys, in which the boot is that of the computer.
+        let boot_id = "[Service]\nBindReadOnlyPaths=/etc/boot_id:/proc/sys/kernel/random/boot_id\n";
+        for unit in ["uplift", "uplift-rescue", "uplift-rescue-deadline"] {
+            self.write(&format!("/etc/systemd/system/{unit}.service.d/test.conf"), boot_id.as_bytes());
         }
         self.done(&["systemd-sysusers"]);
         self.done(&["systemd-tmpfiles", "--create", "uplift.conf"]);

@@ -159,12 +159,15 @@ async fn read_available(reader: &pipe::Receiver, incoming: &mut BytesMut) -> io:
 /// Asks a USB adapter not to hold bytes back (an FTDI one does for 16 ms otherwise); `sysfs` is the root of the kernel's
 /// attributes. A sentence when that was not possible; nothing when the device has no such timer, or holds nothing back.
 pub(super) fn request_low_latency(sysfs: &Path, device: &Path) -> Option<String> {
-    let milliseconds = held_back(sysfs, device).filter(|&milliseconds| milliseconds > 1)?;
     let timer = latency_timer(sysfs, device)?;
+    let milliseconds = std::fs::read_to_string(&timer).ok()?;
+    if matches!(milliseconds.trim(), "0" | "1") {
+        return None;
+    }
     let written = std::fs::OpenOptions::new().write(true).open(&timer).and_then(|mut file| file.write_all(b"1"));
-    written
-        .err()
-        .map(|error| format!("the adapter holds bytes back for {milliseconds} ms, and {} can't be set to 1: {error}", timer.display()))
+    written.err().map(|error| {
+        format!("the adapter holds bytes back for {} ms, and {} can't be set to 1: {error}", milliseconds.trim(), timer.display())
+    })
 }
 
 /// For how many milliseconds a USB adapter holds bytes back; nothing when it has no such timer.
