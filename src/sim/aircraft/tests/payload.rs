@@ -73,7 +73,8 @@ pub(super) struct Payload<P> {
     script: Script,
     given: Given,
     next: u32,
-    began: Option<Instant>,
+    /// Since the word to start, counted in pushes: on a busy machine each of them is made all the same.
+    began: Option<Duration>,
     pushed: Instant,
 }
 
@@ -85,7 +86,7 @@ impl<P: Read + Write + AsFd> Payload<P> {
 
     /// The payload after its restart: it has a report to make.
     pub(super) fn reports_at_once(&mut self) {
-        self.began = Instant::now().checked_sub(DEADLINE);
+        self.began = Some(DEADLINE);
     }
 
     /// Plays until the aircraft hangs up.
@@ -139,13 +140,13 @@ impl<P: Read + Write + AsFd> Payload<P> {
 
     fn push(&mut self) {
         let (pc, aircraft) = (Address(0x2A), Address(0xED));
-        let Some(began) = self.began else {
+        let Some(since) = self.began else {
             self.send(&Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(3, 0xFD), Vec::new()));
             let mut presence = [0; 64];
             presence[..4].copy_from_slice(b"psdk");
             return self.send(&Frame::push(words::PAYLOAD, aircraft, 0, CommandId::new(0, 0x82), presence.to_vec()));
         };
-        let since = began.elapsed();
+        self.began = Some(since + PUSH);
         let status = match since {
             _ if self.given.acknowledged > 0 => return,
             _ if self.script.start != 0x06 => self.script.end.clone(),
@@ -208,7 +209,7 @@ impl<P: Read + Write + AsFd> Payload<P> {
     }
 
     fn start(&mut self) -> Vec<u8> {
-        if self.began.replace(self.began.unwrap_or_else(Instant::now)).is_some() {
+        if self.began.replace(self.began.unwrap_or_default()).is_some() {
             return vec![self.script.start_again];
         }
         vec![self.script.start]
