@@ -85,7 +85,7 @@ fn every_field_of_the_configuration_is_in_its_page() {
         if let Some((name, _)) =
             text.split_once(" = ").filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
         {
-            assert!(page.lines().any(|line| line.trim_start().split_whitespace().next() == Some(name)), "{name}");
+            assert!(page.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
             fields += 1;
         } else if line.starts_with('[') {
             assert!(page.contains(line), "{line}");
