@@ -206,9 +206,9 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
         Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("be root, or join the group `uplift`")),
         _ => match error.downcast_ref::<ConfigError>() {
             Some(ConfigError::Unreadable { .. }) => {
-                (exit::USAGE, Some("name another file with --config, or copy config/uplift.toml there"))
+                (exit::USAGE, Some("name another file with --config; `man uplift.toml` shows what belongs into one"))
             }
-            Some(ConfigError::Invalid { .. }) => (exit::USAGE, Some("config/uplift.toml lists every field")),
+            Some(ConfigError::Invalid { .. }) => (exit::USAGE, Some("`man uplift.toml` lists every field")),
             None => (exit::FAILED, hint_of_refusal(error)),
         },
     }

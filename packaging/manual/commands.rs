@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::Command;
+use clap::{ArgAction, Command};
 use clap_mangen::Man;
 use roff::{bold, roman};
 
@@ -66,7 +66,11 @@ fn leaves(command: &Command) -> Vec<Command> {
         .flat_map(|command| match leaves(command) {
             none if none.is_empty() => {
                 vec![command.clone().mut_args(|argument| {
-                    let is_common = argument.is_global_set() || ["help", "version"].contains(&argument.get_id().as_str());
+                    let is_common = argument.is_global_set()
+                        || matches!(
+                            argument.get_action(),
+                            ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+                        );
                     argument.hide(is_common)
                 })]
             }

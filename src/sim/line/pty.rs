@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// A pseudo-terminal behind a link. Clones are the same one; the link goes with the last of them.
 #[derive(Debug, Clone)]
@@ -119,10 +119,11 @@ fn open_pair() -> io::Result<(Pair, PathBuf)> {
     unlockpt(&controller)?;
     let device = ptsname(&controller, Vec::new())?;
     let payload = ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    // Raw before anybody opens it: otherwise the terminal would echo our own frames.
+    // Raw before anybody opens it: otherwise the terminal would echo our own frames. Through the C library, whose calls older
+    // emulators of other machines know; at the speed that a new terminal has, nix is right.
     let mut modes = tcgetattr(&payload)?;
-    modes.make_raw();
-    tcsetattr(&payload, OptionalActions::Now, &modes)?;
+    cfmakeraw(&mut modes);
+    tcsetattr(&payload, SetArg::TCSANOW, &modes)?;
     rustix::io::ioctl_fionbio(&controller, true)?;
     let device = PathBuf::from(std::ffi::OsString::from_vec(device.into_bytes()));
     Ok((Pair { controller: Arc::new(controller), _payload: payload }, device))
