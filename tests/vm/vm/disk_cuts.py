@@ -73,7 +73,7 @@ def record(image, configuration):
         payload.wait_until_settled()
         payload.on_reset(lambda: mark(RESET))
         aircraft = Aircraft(payload, firmware(NEW, SIZE), "--via", "ftp", "--link-wait", "120s", "--pause", "version=6s",
-                            tell=lambda line: mark(phase_of(line)))
+                            "--pause", "transfer=8s", tell=lambda line: mark(phase_of(line)))
         verdict = aircraft.verdict()
         if verdict["result"] != "success":
             payload.keep_artefacts()
@@ -98,16 +98,17 @@ def configure(disk, configuration):
 
 
 def choose(recording, count, seed):
-    """So many cuts, evenly over the phases, in the order of the log."""
+    """So many cuts, in the order of the log: from each phase in turn one that was not chosen before, while there is one."""
     chance = random.Random(seed)
     borders = [recording.begins[phase] for phase in PHASES] + [recording.end]
-    cuts = []
-    for number in range(count):
-        phase = number % len(PHASES)
-        at = chance.randint(borders[phase] + 1, max(borders[phase] + 1, borders[phase + 1]))
-        cuts.append((PHASES[phase], at, bool(number // len(PHASES) % 2)))
-    cuts.sort(key=lambda cut: cut[1])
-    return [Cut(number, *cut, seed=seed * 1000 + number) for number, cut in enumerate(cuts, 1)]
+    left = []
+    for phase, begin, end in zip(PHASES, borders, borders[1:]):
+        left.append([(at, phase, kept) for at in range(begin + 1, max(begin + 1, end) + 1) for kept in (False, True)])
+        chance.shuffle(left[-1])
+    chosen = []
+    while len(chosen) < count and any(left):
+        chosen += [of_phase.pop() for of_phase in left if of_phase]
+    return [Cut(number, phase, at, kept, seed=seed * 1000 + number) for number, (at, phase, kept) in enumerate(sorted(chosen[:count]), 1)]
 
 
 class Rebuilding:

@@ -46,19 +46,6 @@ class Payload(Machine):
         """Waits until no upgrade is under way."""
         return self.wait_for_status(lambda status: status["phase"] in SETTLED, patience)
 
-    def wait_for_reboot(self, boot_id, patience=UPGRADE):
-        """Waits until the machine is in another boot than this."""
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                if self.boot_id() != boot_id:
-                    return
-            except (Silent, RuntimeError):
-                self.wait_for_agent(max(1, deadline - time.monotonic()))
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"no restart after {patience} s")
-            time.sleep(0.5)
-
     def take(self, path):
         """A file from outside, as a path inside."""
         self.shell("mountpoint -q /mnt || mount -t 9p -o ro,trans=virtio outside /mnt")
@@ -89,6 +76,7 @@ class Payload(Machine):
         """Writes the journal and the status beside the console's log, for whoever looks why something failed."""
         for name, script in [("journal.log", "journalctl --no-pager -o short-precise -b all"), ("status.txt", "uplift status; uplift history; ls -la /usr/local/bin /usr/local/bin/.uplift /var/lib/uplift")]:
             try:
+                self.wait_for_agent()
                 said = self.run("/bin/sh", "-c", f"{script} 2>&1")
                 (self.directory / name).write_text(said.out)
             except (Silent, RuntimeError, OSError) as error:
