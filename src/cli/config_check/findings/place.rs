@@ -41,7 +41,8 @@ impl Findings {
     /// A new program needs about the room of the one that is there.
     fn space(&mut self, path: &Path, directory: &Path) {
         let (Ok(program), Ok(space)) = (path.metadata(), statvfs(directory)) else { return };
-        let free = space.blocks_available().saturating_mul(space.fragment_size());
+        #[allow(clippy::useless_conversion, reason = "these are 32 bits wide on armhf")]
+        let free = u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
         if free < program.len() {
             let sentence = format!("{} has {free} bytes free, less than the program's {}", directory.display(), program.len());
             self.warning("program.path", sentence, "free space on its file system, or uploads will be refused (no-space)");
