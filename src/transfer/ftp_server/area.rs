@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -169,10 +168,10 @@ impl Area {
         Ok(files)
     }
 
-    fn names(&self) -> nix::Result<Vec<String>> {
-        // A descriptor of its own: the position in a directory belongs to the open file.
-        let mut directory = Dir::openat(self.fd(), ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        directory.iter().map(|entry| Ok(entry?.file_name().to_str().unwrap_or_default().to_owned())).collect()
+    fn names(&self) -> io::Result<Vec<String>> {
+        // Opens it anew: the position in a directory belongs to the open file.
+        let directory = rustix::fs::Dir::read_from(self.fd())?;
+        directory.map(|entry| Ok(entry?.file_name().to_str().unwrap_or_default().to_owned())).collect()
     }
 
     /// Opens a file for a download from `offset` on; with it comes the number of bytes that follow.
