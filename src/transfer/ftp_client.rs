@@ -21,8 +21,9 @@ pub use pull::Pull;
 use session::{Session, SessionError};
 use watchdog::Watchdog;
 
-/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter" meanwhile.
-pub const PREPARE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter" meanwhile. A login at vsftpd on a slow
+/// processor, with a password hash of today, takes more than two seconds of it.
+pub const PREPARE_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Where the upload area is.
 #[derive(Debug, Clone)]
