@@ -29,7 +29,8 @@ def ftp(payload):
 
 @story
 def dcftp(payload):
-    """The same over DCFTP."""
+    """The same over DCFTP, by a payload that offers nothing else."""
+    payload.configure(payload.configuration().replace("[link]", '[link]\ntransfer = "dcftp"'))
     succeeds(payload, "dcftp", SMALL)
 
 
