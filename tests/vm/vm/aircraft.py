@@ -53,3 +53,12 @@ class Aircraft:
         """Goes away."""
         self._process.kill()
         self._process.wait()
+
+
+def upgrade(machine, firmware):
+    """Upgrades as a person does, who begins again when a machine that is still starting offers the slow transfer. The verdict."""
+    for _ in range(3):
+        verdict = Aircraft(machine, firmware, "--via", "ftp", "--link-wait", "120s", "--pause", "version=6s").verdict()
+        if "offers another transfer" not in verdict["message"]:
+            break
+    return verdict

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import disk_log
-from .aircraft import Aircraft
+from .aircraft import Aircraft, upgrade
 from .firmware import digest, firmware
 from .outside import PROGRAM, Outside
 from .payload import Payload
@@ -206,7 +206,7 @@ def boot(disk, cut, pending, image):
         reports = payload.history()
         wrong = judge(payload.digest_at_path(), digest(firmware(OLD)), digest(new), reports, told_by(cut))
         if not wrong:
-            Aircraft(payload, following, "--via", "ftp", "--link-wait", "120s", "--pause", "version=6s").verdict()
+            upgrade(payload, following)
             wrong = judge_next(payload.digest_at_path(), digest(following), payload.history()[-1])
         if wrong:
             payload.keep_artefacts()

@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from .aircraft import Aircraft
+from .aircraft import Aircraft, upgrade
 from .disk_cuts import Cut, Result, configure, outcome_of
 from .firmware import digest, firmware
 from .payload import Payload
@@ -77,7 +77,7 @@ def _round(payload, number, phase, delay, installed):
     before = {report["id"] for report in payload.history()}
     clock = Clock()
     payload.on_reset(lambda: clock.mark(RESET))
-    aircraft = Aircraft(payload, new, "--via", "ftp", "--link-wait", "120s", "--pause", "version=3s",
+    aircraft = Aircraft(payload, new, "--via", "ftp", "--link-wait", "120s", "--pause", "version=6s",
                         tell=lambda line: clock.mark(phase_of(line)))
     clock.wait(phase)
     time.sleep(delay)  # the random moment of the cut
@@ -91,7 +91,7 @@ def _round(payload, number, phase, delay, installed):
     if not wrong and payload.digest_of_process() != payload.digest_at_path():
         wrong = [("wrong program", "the program that runs is not the one at the path")]
     if not wrong:
-        verdict = Aircraft(payload, following, "--via", "ftp", "--link-wait", "120s", "--pause", "version=3s").verdict()
+        verdict = upgrade(payload, following)
         wrong = judge_next(payload.digest_at_path(), digest(following), payload.history()[-1])
         wrong = wrong or [("wrong report", verdict["message"])] * (verdict["result"] != "success")
     if wrong:

@@ -5,6 +5,7 @@ uplift. Knows nothing of how the machine is run.
 """
 
 import hashlib
+import lzma
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def image(package):
     disk = WORK / f"payload-{key}.ext4"
     if not disk.exists():
         _make_disk(base / "root", kernel / "modules", package, disk)
-    return Image(disk, kernel / "vmlinuz", kernel / "initrd")
+    return Image(disk, kernel / "vmlinux", kernel / "initrd")
 
 
 def _key(*parts):
@@ -84,19 +85,24 @@ def _base():
 
 def _kernel(base):
     """The packaged kernel with the modules that the machine has a use for, without the tools that prepare one for any machine."""
-    kernel = WORK / f"kernel-{_key(base.name, MODULES, FIRST_MODULES, SOURCES / 'initrd-init')}"
+    kernel = WORK / f"kernel-{_key(base.name, MODULES, FIRST_MODULES, SOURCES / 'initrd-init', 'unpacked')}"
     if not kernel.exists():
         with _made(kernel) as unfinished:
             unpacked = unfinished / "unpacked"
             run("dpkg-deb", "-x", base / "kernel.deb", unpacked)
             packaged = next(unpacked.glob("boot/vmlinuz-*"))
             version = packaged.name.removeprefix("vmlinuz-")
-            packaged.rename(unfinished / "vmlinuz")
+            (unfinished / "vmlinux").write_bytes(_unpacked(packaged.read_bytes()))
             run("depmod", "-b", unpacked, version)
             _copy_modules(unpacked, version, FIRST_MODULES + MODULES, unfinished / "modules")
             _make_initrd(unpacked, version, base / "root/bin/busybox", unfinished)
             shutil.rmtree(unpacked)
     return kernel
+
+
+def _unpacked(kernel):
+    """The kernel as it is in memory. It would unpack itself at every start, which takes an emulated processor longer than the rest."""
+    return lzma.LZMADecompressor().decompress(kernel[kernel.index(b"\xfd7zXZ\0"):])
 
 
 def _copy_modules(unpacked, version, names, to):

@@ -5,7 +5,7 @@ Knows nothing of uplift.
 
 import base64
 import itertools
-import os
+import secrets
 import signal
 import subprocess
 import threading
@@ -20,7 +20,6 @@ BOOT = 300
 COMMAND = 120
 FTP_PORTS = [21, *range(40000, 40008)]
 _numbers = itertools.count(1)
-_addresses = itertools.count(os.getpid() % 200 * 250 + 1)
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,8 @@ class Machine:
 
     def __init__(self, image, directory, disk):
         self.image, self.directory, self.disk = image, directory, disk
-        number = next(_addresses)
         # An address of its own, so that the well-known port is free and every port inside has the same number outside.
-        self.address = f"127.77.{number // 250 % 250}.{number % 250 + 1}"
+        self.address = f"127.77.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
         self.serial = directory / "serial.sock"
         self.console = directory / "console.log"
         self._qemu = None
