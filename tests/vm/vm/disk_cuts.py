@@ -153,10 +153,13 @@ def look(disk, cut, pending, directory, configuration):
     try:
         payload = Outside(disk, directory / "root")
     except RuntimeError as error:
-        return Result(cut, "not mountable", pending, [(BRICK, str(error))])
+        return Result(cut, "not mountable", pending, [(BRICK, str(error).splitlines()[0])])
     with payload:
         path = payload.root / PROGRAM
-        first = digest(path)
+        try:
+            first = digest(path)
+        except OSError as error:
+            return Result(cut, "not readable", pending, [(BRICK, str(error))])
         payload.configure(configuration)
         try:
             payload.settle()
