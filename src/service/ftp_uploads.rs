@@ -59,15 +59,6 @@ impl Uploads for FtpUploads {
         }
         Pull { now, staged }
     }
-
-    fn clear(&self) {
-        let client = self.client.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(failure) = client.prepare() {
-                tracing::warn!(UPLIFT_KIND = %failure.kind, "the upload area could not be emptied: {failure}");
-            }
-        });
-    }
 }
 
 /// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped, which ends it.

@@ -284,8 +284,6 @@ impl Uploads for FakeUploads {
         });
         Pull { now, staged }
     }
-
-    fn clear(&self) {}
 }
 
 fn upgrade() -> UpgradeId {

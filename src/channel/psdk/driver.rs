@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::link::{Link, News};
 use super::message::{self, Command, FileOffer, HOST, Offered, PC, ParseError, StatusPush};
 use super::session::{Effect, Event, Question, Rejection, Session, View};
-use super::uploads::{Pull, Uploads, choose};
+use super::uploads::{Pull, Uploads, choose, clear};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
 use crate::log::message as message_id;
@@ -295,15 +295,11 @@ async fn check_and_start(engine: Engine, id: UpgradeId, file: Option<File>, uplo
     let is_upload = matches!(file, Some(File::Pulled(_)));
     let decided = match fetch(file).await {
         Err(failure) => Err(Rejection::CheckFailed(failure)),
-        Ok(staged) => decide(&engine, &id, staged).await,
+        Ok(staged) => decide(&engine, &id, staged, is_upload.then_some(&*uploads)).await,
     };
-    match &decided {
-        Ok(()) if is_upload => uploads.clear(),
-        Ok(()) => {}
+    if let Err(Rejection::CheckFailed(failure) | Rejection::StartFailed(failure)) = &decided {
         // Without effect where the engine has ended the upgrade itself.
-        Err(Rejection::CheckFailed(failure) | Rejection::StartFailed(failure)) => {
-            let _ = engine.abandon(&id, failure.clone()).await;
-        }
+        let _ = engine.abandon(&id, failure.clone()).await;
     }
     Done { event: Some(Event::Decided(decided)), file: None }
 }
@@ -316,8 +312,13 @@ async fn fetch(file: Option<File>) -> Result<Staged, Failure> {
     }
 }
 
-async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged) -> Result<(), Rejection> {
+/// A file that is proved is in the stage, and not needed in the upload area any more. It goes before the start: a restart may come
+/// at once.
+async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged, uploads: Option<&dyn Uploads>) -> Result<(), Rejection> {
     engine.check(id, staged).await.map_err(Rejection::CheckFailed)?;
+    if let Some(uploads) = uploads {
+        clear(uploads).await;
+    }
     engine.start(id).await.map_err(Rejection::StartFailed)
 }
 

@@ -26,8 +26,6 @@ pub trait Uploads: Send + Sync {
     fn prepare(&self) -> oneshot::Receiver<Result<(), Failure>>;
     /// Begins to watch the area for the file of this upgrade, and to fetch it as soon as it lies there complete.
     fn pull(&self, id: &UpgradeId) -> Pull;
-    /// Empties the area, after an upgrade took its file.
-    fn clear(&self);
 }
 
 /// A file that is being watched for and fetched. Dropped, it is given up.
@@ -54,17 +52,27 @@ pub(super) async fn choose(choice: TransferChoice, uploads: &dyn Uploads) -> Res
     if choice == TransferChoice::Dcftp {
         return Ok(Offered::Dcftp);
     }
-    let no_answer = || Failure::new(FailureKind::TransferFailed, "the FTP server does not answer");
-    let prepared = match timeout(PREPARE_LIMIT, uploads.prepare()).await {
-        Ok(Ok(prepared)) => prepared,
-        Ok(Err(_)) | Err(_) => Err(no_answer()),
-    };
-    match prepared {
+    match prepared(uploads).await {
         Ok(()) => Ok(Offered::Ftp),
         Err(failure) if choice == TransferChoice::Auto => {
             tracing::info!("DCFTP is offered instead of FTP: {failure}");
             Ok(Offered::Dcftp)
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// Empties the area, from which an upgrade took its file. What could not be removed is in nobody's way: the next host that enters has
+/// the area emptied again.
+pub(super) async fn clear(uploads: &dyn Uploads) {
+    if let Err(failure) = prepared(uploads).await {
+        tracing::warn!(UPLIFT_KIND = %failure.kind, "the upload area could not be emptied: {failure}");
+    }
+}
+
+async fn prepared(uploads: &dyn Uploads) -> Result<(), Failure> {
+    match timeout(PREPARE_LIMIT, uploads.prepare()).await {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(_)) | Err(_) => Err(Failure::new(FailureKind::TransferFailed, "the FTP server does not answer")),
     }
 }
