@@ -4,14 +4,18 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 /// Its members may ask.
 const GROUP: &str = "uplift";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
+/// Pause after an error of the socket itself.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library would load its name service
 /// modules for the question, and they stay in memory for ever.
@@ -42,6 +46,20 @@ pub(crate) fn bind(path: &Path, what: &str) -> anyhow::Result<UnixListener> {
         let _ = nix::unistd::chown(path, None, group);
     }
     Ok(listener)
+}
+
+/// The next client of the socket, which is `what`.
+pub(crate) async fn accept(listener: &UnixListener, what: &str) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!("a client of the {what} could not be accepted: {error}");
+                // Out of descriptors: the error would come back at once, again and again.
+                sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::engine::Engine;
+use crate::local_socket;
 use crate::places::{Place, Places};
 
 use text::Tally;
@@ -24,23 +25,13 @@ const MOST_CONNECTIONS: usize = 4;
 const LONGEST_HEAD: usize = 4096;
 /// A client that has not sent its request, or not read the answer, after this long is left.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest pause after an error of the socket itself.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers scrapers until the task is dropped.
 pub(crate) async fn serve(listener: UnixListener, engine: Engine) {
     let places = Places::new(MOST_CONNECTIONS);
     let tally: Arc<Mutex<Tally>> = Arc::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("a client of the metrics socket could not be accepted: {error}");
-                // Out of descriptors: the error would come back at once, again and again.
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
+        let stream = local_socket::accept(&listener, "metrics socket").await;
         // Nobody there keeps a place for good, so there always is one.
         let Some(place) = places.take() else { continue };
         let (engine, tally) = (engine.clone(), Arc::clone(&tally));

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{ControlAnswer, ControlRequest};
 use crate::engine::Engine;
+use crate::local_socket;
 use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
 use crate::package::digest::BUFFER_SIZE;
 use crate::places::{Place, Places};
@@ -30,15 +31,7 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 pub async fn serve(listener: UnixListener, engine: Engine) {
     let places = Places::new(MOST_CONNECTIONS);
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("a client of the control socket could not be accepted: {error}");
-                // Out of descriptors: the error would come back at once, again and again.
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-        };
+        let stream = local_socket::accept(&listener, "control socket").await;
         let Some(place) = places.take() else {
             tracing::warn!("all places at the control socket are taken");
             continue;
