@@ -92,7 +92,7 @@ impl Machine {
 
     /// A path of the machine's, from outside.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.init().expect("the machine runs")))
+        inside(self.init().expect("the machine runs"), path)
     }
 
     /// The program of a payload at its path.
@@ -120,10 +120,12 @@ impl Machine {
         }
     }
 
+    /// None while it goes down or comes up, which it may do at any time between two looks.
     pub(crate) fn boot_id(&self) -> Option<String> {
-        let id = fs::read_to_string(format!("/proc/{}/root/proc/sys/kernel/random/boot_id", self.init()?)).ok()?;
+        let init = self.init()?;
+        let id = fs::read_to_string(inside(init, "/proc/sys/kernel/random/boot_id")).ok()?;
         // Before its directories are in place, it shows those of the computer.
-        self.inside("/run/systemd/private").exists().then_some(id)
+        inside(init, "/run/systemd/private").exists().then_some(id)
     }
 
     /// A command in the machine.
@@ -214,6 +216,11 @@ impl Drop for Machine {
         }
         let _ = self.holder.wait();
     }
+}
+
+/// A path of the machine's, from outside, by its process 1.
+fn inside(init: u32, path: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{init}/root{path}"))
 }
 
 /// A program of this version for this computer.
