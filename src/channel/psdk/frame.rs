@@ -232,8 +232,8 @@ enum Head {
     Noise,
     /// A frame may start here; more bytes will tell.
     Partial,
-    /// A good frame of this length.
-    Frame(usize),
+    /// A good frame: its header, and its length with that.
+    Frame([u8; HEADER], usize),
 }
 
 impl FrameCodec {
@@ -274,10 +274,13 @@ impl FrameCodec {
     /// Takes the next frame out of `buffer`; leaves there only what may become one.
     fn search(&mut self, buffer: &mut BytesMut) -> Option<Frame> {
         loop {
-            let noise = memchr::memchr(START, buffer).unwrap_or(buffer.len());
-            self.skip(buffer, noise);
+            // On a clean line the next frame begins right here.
+            if buffer.first() != Some(&START) {
+                let noise = memchr::memchr(START, buffer).unwrap_or(buffer.len());
+                self.skip(buffer, noise);
+            }
             match inspect(buffer) {
-                Head::Frame(length) => return Some(take(buffer, length)),
+                Head::Frame(header, length) => return Some(take(buffer, header, length)),
                 Head::Partial => return None,
                 Head::Noise => self.skip(buffer, 1),
             }
@@ -299,24 +302,25 @@ fn inspect(bytes: &[u8]) -> Head {
         return Head::Noise;
     }
     let Some(frame) = bytes.get(..length) else { return Head::Partial };
-    match frame.split_last_chunk::<CRC>() {
-        Some((content, crc)) if CRC_16.checksum(content) == u16::from_le_bytes(*crc) => Head::Frame(length),
+    match (frame.first_chunk(), frame.split_last_chunk()) {
+        (Some(header), Some((content, crc))) if CRC_16.checksum(content) == u16::from_le_bytes(*crc) => Head::Frame(*header, length),
         _ => Head::Noise,
     }
 }
 
 /// Takes a frame that was found good. Its payload shares the buffer's memory.
-fn take(buffer: &mut BytesMut, length: usize) -> Frame {
-    let mut frame = buffer.split_to(length);
-    frame.truncate(length - CRC);
-    frame.advance(PREFIX);
+fn take(buffer: &mut BytesMut, header: [u8; HEADER], length: usize) -> Frame {
+    buffer.advance(HEADER);
+    let payload = buffer.split_to(length - OVERHEAD).freeze();
+    buffer.advance(CRC);
+    let [_, _, _, _, sender, receiver, low, high, flags, set, id] = header;
     Frame {
-        sender: Address(frame.get_u8()),
-        receiver: Address(frame.get_u8()),
-        sequence: frame.get_u16_le(),
-        kind: Kind::from_flags(frame.get_u8()),
-        command: CommandId { set: frame.get_u8(), id: frame.get_u8() },
-        payload: frame.freeze(),
+        sender: Address(sender),
+        receiver: Address(receiver),
+        sequence: u16::from_le_bytes([low, high]),
+        kind: Kind::from_flags(flags),
+        command: CommandId { set, id },
+        payload,
     }
 }
 
