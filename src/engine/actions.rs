@@ -2,6 +2,7 @@
 //! that send their result back, tagged with the upgrade that they are for.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -213,6 +214,12 @@ impl Actor {
     }
 
     pub(super) fn spawn_task_of(&self, upgrade: UpgradeId, work: impl Future<Output = TaskResult> + Send + 'static) -> AbortHandle {
+        self.spawn_work(upgrade, Box::pin(work))
+    }
+
+    /// In one kind of task for all work: the runtime's code for a kind, and the stack on which one is made, are kilobytes of an idle
+    /// daemon's memory.
+    fn spawn_work(&self, upgrade: UpgradeId, work: Pin<Box<dyn Future<Output = TaskResult> + Send>>) -> AbortHandle {
         let events = self.events.clone();
         let task = tokio::spawn(async move {
             // The engine is gone only when the daemon stops.
