@@ -9,10 +9,11 @@ use super::actor::{Actor, TaskResult};
 use super::blocking::blocking;
 use crate::config::Confirm;
 use crate::journal::InstalledRecord;
-use crate::machine::{Event, State, Swap, Terms};
-use crate::model::{Failure, FailureKind, PackageSummary, Phase, Request, UpgradeId};
+use crate::machine::{Event, State, Swap, Terms, Upgrade};
+use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Phase, Report, Request, UpgradeId};
 use crate::package::digest::{Digests, ProgramDigest};
 use crate::package::hashing::hash_file;
+use crate::package::version::Version;
 use crate::target::program::Program;
 
 impl Actor {
@@ -58,6 +59,8 @@ impl Actor {
         let terms = Terms::new(&self.config.program, &self.config.trial);
         let (program, restarter) = (self.program.clone(), self.restarter_of(&terms));
         let (installed, product) = (self.journal.installed(), self.config.program.product.clone());
+        // As when a trial fails: the upgrade from the one to the other is what is taken back.
+        let upgrade = Upgrade { from: installed.and_then(|installed| self.replaced_by(installed)), ..upgrade };
         self.spawn_task_of(upgrade.id.clone(), async move {
             let found = async {
                 let (package, old) = blocking(move || find_way_back(&program, installed, product)).await?;
@@ -67,6 +70,15 @@ impl Actor {
             };
             TaskResult::WayBack(found.await, answer)
         });
+    }
+
+    /// The version that this program replaced, by the history.
+    fn replaced_by(&self, installed: InstalledRecord) -> Option<Version> {
+        let installs = |report: &&Report| {
+            report.outcome == Outcome::Succeeded
+                && report.package.as_ref().is_some_and(|package| package.program_digest == installed.digest)
+        };
+        self.journal.history().iter().rev().find(installs)?.from
     }
 
     pub(super) async fn go_back(&mut self, found: Result<Event, Failure>, answer: Answer<UpgradeId>) {

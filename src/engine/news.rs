@@ -79,6 +79,9 @@ impl Actor {
             };
             if status.phase != state.phase() {
                 status.phase = state.phase();
+                if let Some((version, digest)) = brought(state) {
+                    (status.installed.version, status.installed.digest) = (version, digest);
+                }
                 tell(state);
             }
         });
@@ -167,6 +170,15 @@ fn version_of(
 ) -> Option<Version> {
     let digest = digest?;
     recorded.into_iter().flatten().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
+}
+
+/// What a swap has just brought to the path.
+fn brought(state: &State) -> Option<(Option<Version>, Option<ProgramDigest>)> {
+    match state {
+        State::Restarting { swap, .. } => Some((Some(swap.package.version), Some(swap.package.program_digest))),
+        State::RestartingBack { upgrade, swap, .. } => Some((upgrade.from, swap.old)),
+        _ => None,
+    }
 }
 
 /// A phase that begins, for the journal.

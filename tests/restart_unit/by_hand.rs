@@ -12,7 +12,8 @@ const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"30s\"";
 fn a_trial_that_a_person_ends() {
     let payload = Payload::with_trial(UNIT, "window = \"30s\"\ndeadline = \"60s\"");
     let client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
+    let status = payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
+    assert_eq!(status.installed.version.unwrap().to_string(), NEW, "what is at the path");
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     assert!(said.contains("rolled back by uid "), "{said}");
@@ -33,6 +34,7 @@ fn the_program_before_the_last_upgrade_comes_back() {
     let report = payload.last_report();
     assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Cancelled));
     assert_eq!(report.package.unwrap().version.to_string(), NEW, "what went");
+    assert_eq!(report.from.unwrap().to_string(), OLD, "what came back");
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let status = payload.sandbox.status().unwrap();
     assert_eq!((status.installed.version.unwrap().to_string().as_str(), status.known_bad.len()), (OLD, 1));
