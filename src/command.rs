@@ -22,6 +22,8 @@ const LARGEST_QUOTE: usize = 200;
 /// Pause before looking again for something that tells no event: a descriptor that another thread's child holds for an
 /// instant (ETXTBSY), and an exit code that follows the end of the output.
 const PAUSE: Duration = Duration::from_millis(2);
+/// What systemd tells where it can't start the program (EXIT_EXEC, systemd.exec(5)).
+const NOT_STARTED: i32 = 203;
 /// It exists where systemd is the running init (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
 
@@ -40,6 +42,9 @@ pub(crate) enum CommandError {
     /// It could not be started, or did not end in time.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// As the user without rights that runs it, or at all.
+    #[error("systemd can't start it as a user without rights (exit code {NOT_STARTED}): that user may not reach it where it is")]
+    NotStarted,
     /// It ended badly.
     #[error("it ended {how}{}", quote(output))]
     Ended { how: String, output: String },
@@ -55,6 +60,9 @@ pub(crate) fn run(program: &OsStr, arguments: &[String], network: Network, deadl
     let (output, status) = output_of(command, deadline)?;
     if status.success() {
         return Ok(output);
+    }
+    if isolated && status.code() == Some(NOT_STARTED) {
+        return Err(CommandError::NotStarted);
     }
     let how = status
         .signal()

@@ -9,20 +9,43 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::{self, Network};
+use crate::command::{self, CommandError, Network};
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
 /// How long a program may take to print its version.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Runs `program` with `arguments` and returns the version that it prints.
-///
-/// Anything else than a successful end with a version in the output, in time, is `preflight-failed`.
-pub fn printed_version(program: &Path, arguments: &[String]) -> Result<Version, Failure> {
-    let failed = |reason: String| Failure::new(FailureKind::PreflightFailed, format!("the program did not tell its version: {reason}"));
-    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE).map_err(|error| failed(error.to_string()))?;
-    find_version(&output).ok_or_else(|| failed(format!("no version such as V01.00.02.10 in what it printed{}", command::quote(&output))))
+/// Why a program did not tell its version.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PreflightError {
+    /// It was not run: from where it is, nobody without rights can. In the staging area that is a fault of the program or of the
+    /// directories above it.
+    #[error("the program did not tell its version: {0}")]
+    NotStarted(CommandError),
+    /// It was run, and did not succeed, or there was no version in what it printed.
+    #[error("the program did not tell its version: {0}")]
+    Failed(String),
+}
+
+impl From<PreflightError> for Failure {
+    fn from(error: PreflightError) -> Self {
+        let failure = Self::new(FailureKind::PreflightFailed, error.to_string());
+        match error {
+            PreflightError::NotStarted(_) => failure.with_hint("let other users enter the directories above the program (chmod o+x)"),
+            PreflightError::Failed(_) => failure,
+        }
+    }
+}
+
+/// Runs `program` with `arguments` and returns the version that it prints: with a successful end, in time.
+pub(crate) fn printed_version(program: &Path, arguments: &[String]) -> Result<Version, PreflightError> {
+    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE).map_err(|error| match error {
+        CommandError::NotStarted => PreflightError::NotStarted(error),
+        error => PreflightError::Failed(error.to_string()),
+    })?;
+    let no_version = || format!("no version such as V01.00.02.10 in what it printed{}", command::quote(&output));
+    find_version(&output).ok_or_else(|| PreflightError::Failed(no_version()))
 }
 
 /// The first `Vaa.bb.cc.dd` of a text; without one the first plain `a.b.c.d` of numbers up to 99, with or without a V.
@@ -69,7 +92,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Result<Version, Failure> {
-        printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()])
+        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()])?)
     }
 
     #[test]
@@ -108,7 +131,7 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let failure = printed_version(Path::new("/nonexistent/program"), &[]).unwrap_err();
-        assert!(failure.sentence.contains("No such file"), "{failure}");
+        let error = printed_version(Path::new("/nonexistent/program"), &[]).unwrap_err();
+        assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

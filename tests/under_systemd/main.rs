@@ -57,6 +57,10 @@ fn a_unit_is_restarted_and_owner_mode_and_capabilities_stay() {
     machine.done(&["chmod", "6755", "/usr/local/bin/payload"]);
     machine.done(&["setcap", "cap_net_raw=ep", "/usr/local/bin/payload"]);
     let firmware = machine.firmware(program(NEW).filled_to(600_000));
+    // In /root, where the user without rights that would run it can't come.
+    machine.done(&["chmod", "755", &firmware]);
+    let explained = machine.done(&["uplift", "check", &firmware]);
+    assert!(explained.contains("the daemon asks it for its version once it is staged"), "{explained}");
     machine.done(&["uplift", "install", &firmware]);
     assert_succeeded(&machine, &machine.report());
     assert_eq!(machine.done(&["stat", "--format=%U:%G %a", "/usr/local/bin/payload"]), "uplift-ftp:games 6755\n");
