@@ -32,6 +32,9 @@ pub struct Upgrade {
     pub request: Request,
     /// The version that ran when it began, where known.
     pub from: Option<Version>,
+    /// The file's name as the peer gave it, once it did.
+    #[serde(default)]
+    pub file_name: Option<String>,
     /// When it began, RFC 3339. For people only.
     pub began: String,
     /// How long the phases that are over took.
@@ -116,7 +119,10 @@ pub enum Event {
     /// Somebody asks for an upgrade.
     Begin(Upgrade),
     /// A transfer knows what it is going to receive.
-    Receive,
+    Receive {
+        /// The file's name as the peer gave it.
+        file_name: String,
+    },
     /// The file was received whole.
     Received,
     /// All checks passed.
@@ -293,8 +299,8 @@ impl State {
             {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive) => {
-                (Self::Receiving { upgrade }, vec![EmptyStage])
+            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive { file_name }) => {
+                (Self::Receiving { upgrade: Upgrade { file_name: Some(file_name), ..upgrade } }, vec![EmptyStage])
             }
             (Self::Receiving { upgrade }, Event::Received) => (Self::Checking { upgrade }, vec![Record, Check]),
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => (Self::Ready { upgrade, package }, vec![]),
@@ -393,7 +399,7 @@ fn refuse(state: State, event: &Event) -> Refused {
             let who = state.upgrade().map(|upgrade| format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester));
             Failure::new(FailureKind::Busy, format!("another upgrade is {}{}", state.phase(), who.unwrap_or_default()))
         }
-        Event::Receive | Event::Received | Event::Start { .. } | Event::Fail(_) => {
+        Event::Receive { .. } | Event::Received | Event::Start { .. } | Event::Fail(_) => {
             Failure::new(FailureKind::Cancelled, format!("the upgrade is {} and can't take this step", state.phase()))
         }
         _ => Failure::new(FailureKind::Internal, format!("the machine is {} and has no transition for this event", state.phase())),

@@ -269,6 +269,9 @@ pub struct Report {
     pub request: Request,
     /// The version that ran before, where known.
     pub from: Option<Version>,
+    /// The file's name as the peer gave it; absent when the upgrade ended before that, or had no file.
+    #[serde(default)]
+    pub file_name: Option<String>,
     /// What was to be installed; absent when the upgrade failed before that was known.
     pub package: Option<PackageSummary>,
     /// How it ended.
@@ -319,6 +322,9 @@ pub struct CurrentUpgrade {
     pub id: UpgradeId,
     /// Who asked.
     pub request: Request,
+    /// The file's name as the peer gave it, once it did.
+    #[serde(default)]
+    pub file_name: Option<String>,
     /// Bytes received.
     pub progress: Progress,
     /// What is being installed, once checked.

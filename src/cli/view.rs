@@ -27,9 +27,9 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         line(&mut text, if number == 0 { "Phase" } else { "" }, part);
     }
     if let Some(upgrade) = &status.upgrade {
-        let package = upgrade.package.as_ref().map(|package| format!("{}, ", package.file_name)).unwrap_or_default();
+        let file = upgrade.file_name.as_ref().map(|name| format!("{name:?}, ")).unwrap_or_default();
         let request = &upgrade.request;
-        line(&mut text, "Upgrade", &format!("{package}asked for by {} ({}), {}", request.channel, request.requester, request.transfer));
+        line(&mut text, "Upgrade", &format!("{file}asked for by {} ({}), {}", request.channel, request.requester, request.transfer));
     }
     if !status.link.device.is_empty() {
         let baud = status.link.baud.map(|baud| format!(" at {baud} baud")).unwrap_or_default();
@@ -123,7 +123,11 @@ fn outcome(report: &Report) -> String {
 /// From what to what, over what, and how it ended.
 pub(super) fn ending(report: &Report) -> String {
     let from = report.from.map_or_else(|| "unknown version".into(), |version| version.to_string());
-    let to = report.package.as_ref().map_or_else(|| "unknown version".into(), |package| package.version.to_string());
+    let to = match (&report.package, &report.file_name) {
+        (Some(package), _) => package.version.to_string(),
+        (None, Some(name)) => format!("{name:?}"),
+        (None, None) => "unknown version".into(),
+    };
     let way = match report.request.transfer {
         TransferKind::Local => "at the shell".to_owned(),
         transfer => format!("over {transfer}"),

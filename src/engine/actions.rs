@@ -234,6 +234,7 @@ impl Actor {
             id: upgrade.id.clone(),
             request: upgrade.request.clone(),
             from: upgrade.from,
+            file_name: upgrade.file_name.clone(),
             package: conclusion.package.clone(),
             outcome: conclusion.outcome,
             failure: conclusion.failure.clone(),

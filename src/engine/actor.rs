@@ -28,6 +28,8 @@ use crate::unit::{self, Since};
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
+/// How much is kept of the name that a peer gives a file, in characters; a longer one is refused, but the report is to say of which.
+const LONGEST_FILE_NAME: usize = 255;
 
 /// The engine itself. [`Actor::run`] is its life.
 pub struct Actor {
@@ -310,12 +312,13 @@ impl Actor {
 
     pub(super) fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
         let from = self.status.borrow().installed.version;
-        Ok(Upgrade { id: new_id()?, request, from, began: journal::stamp(), phases: Vec::new() })
+        Ok(Upgrade { id: new_id()?, request, from, file_name: None, began: journal::stamp(), phases: Vec::new() })
     }
 
     async fn receive(&mut self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
         self.owned(id)?;
-        self.apply(Event::Receive).await?;
+        let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
+        self.apply(Event::Receive { file_name }).await?;
         let number = self.reception.fetch_add(1, Ordering::Relaxed) + 1;
         let observer = self.progress_of(number, announced.size);
         let stage = self.stage.clone();
@@ -498,6 +501,7 @@ fn concluded(report: &Report) -> State {
         id: report.id.clone(),
         request: report.request.clone(),
         from: report.from,
+        file_name: report.file_name.clone(),
         began: report.began.clone(),
         phases: report.phases.clone(),
     };

@@ -71,6 +71,7 @@ impl Actor {
                 _ => state.upgrade().map(|upgrade| CurrentUpgrade {
                     id: upgrade.id.clone(),
                     request: upgrade.request.clone(),
+                    file_name: upgrade.file_name.clone(),
                     progress: if keep { progress } else { Progress::default() },
                     package: state.package().cloned(),
                     seconds_left: left,

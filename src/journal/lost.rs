@@ -17,6 +17,7 @@ pub(super) fn report(directory: &Path) -> Option<(Report, ProgramDigest)> {
         id: trial.upgrade,
         request: trial.request.unwrap_or_else(nobody_known),
         from: trial.from,
+        file_name: trial.package.as_ref().map(|package| package.file_name.clone()),
         package: trial.package,
         outcome: Outcome::RolledBack,
         failure: Some(ruling.verdict.failure),

@@ -11,6 +11,7 @@ fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
         id: UpgradeId(id.into()),
         request: Request { channel, requester: "0xed".into(), transfer: TransferKind::Ftp, forced: false },
         from: None,
+        file_name: Some("P_V02.00.00.00.bin".into()),
         package: Some(PackageSummary {
             file_name: "P_V02.00.00.00.bin".into(),
             product: "P".into(),
@@ -217,7 +218,7 @@ fn whoever_dies_while_concluding_has_the_upgrade_in_the_journal_or_its_report_in
 
 fn checking(report: &Report) -> State {
     let Report { id, request, .. } = report.clone();
-    State::Checking { upgrade: Upgrade { id, request, from: None, began: stamp(), phases: Vec::new() } }
+    State::Checking { upgrade: Upgrade { id, request, from: None, file_name: None, began: stamp(), phases: Vec::new() } }
 }
 
 fn write_file(directory: &TempDir, name: &str, text: &str) {

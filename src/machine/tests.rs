@@ -10,6 +10,7 @@ fn upgrade(requester: &str, id: &str) -> Upgrade {
         id: UpgradeId(id.into()),
         request: Request { channel: Channel::Psdk, requester: requester.into(), transfer: TransferKind::Ftp, forced: false },
         from: Version::new([1, 0, 0, 0]),
+        file_name: None,
         began: "2026-01-01T00:00:00Z".into(),
         phases: Vec::new(),
     }
@@ -103,7 +104,7 @@ fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("begin", Event::Begin(upgrade("0xed", "second"))),
         ("begin (other requester)", Event::Begin(upgrade("0x2a", "second"))),
-        ("receive", Event::Receive),
+        ("receive", Event::Receive { file_name: "P_V02.00.00.00.bin".into() }),
         ("received", Event::Received),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
@@ -178,7 +179,7 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
                 assert_eq!(refused.state, state, "{from} × {name}");
                 let expected = match event {
                     Event::Begin(_) | Event::GoBack { .. } => FailureKind::Busy,
-                    Event::Receive | Event::Received | Event::Start { .. } | Event::Fail(_) => FailureKind::Cancelled,
+                    Event::Receive { .. } | Event::Received | Event::Start { .. } | Event::Fail(_) => FailureKind::Cancelled,
                     _ => FailureKind::Internal,
                 };
                 assert_eq!(refused.failure.kind, expected, "{from} × {name}");

@@ -141,6 +141,7 @@ mod tests {
             id: UpgradeId(id.to_string()),
             request: Request { channel: Channel::Shell, requester: "uid 0".into(), transfer: TransferKind::Local, forced: false },
             from: None,
+            file_name: None,
             package: None,
             outcome,
             failure: kind.map(|kind| Failure::new(kind, "it failed")),

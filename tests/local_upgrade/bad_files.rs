@@ -102,7 +102,9 @@ fn names_that_are_none() {
         let payload = Payload::new(Transfer::Dcftp);
         let firmware = payload.firmware();
         let verdict = payload.refused(Transfer::Dcftp, &firmware, &["--claim-name", name]);
-        assert_eq!(payload.last_report().failure.expect("a failure").kind, FailureKind::NameInvalid, "{name:?}: {verdict}");
+        let report = payload.last_report();
+        assert_eq!(report.failure.expect("a failure").kind, FailureKind::NameInvalid, "{name:?}: {verdict}");
+        assert_eq!(report.file_name.as_deref(), Some(name), "the history tells which file it was");
     }
 }
 

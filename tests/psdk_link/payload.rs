@@ -168,8 +168,15 @@ impl Fake {
                     status.unacknowledged.clear();
                     status.phase = Phase::Preparing;
                     let progress = Progress::default();
-                    status.upgrade =
-                        Some(CurrentUpgrade { id: upgrade(), request, progress, package: None, seconds_left: None, waits_for: None });
+                    status.upgrade = Some(CurrentUpgrade {
+                        id: upgrade(),
+                        request,
+                        file_name: None,
+                        progress,
+                        package: None,
+                        seconds_left: None,
+                        waits_for: None,
+                    });
                 });
                 let _ = answer.send(Ok(upgrade()));
             }
@@ -297,6 +304,7 @@ fn report(outcome: Outcome, failure: Option<Failure>) -> Report {
         id: upgrade(),
         request,
         from: None,
+        file_name: None,
         package: None,
         outcome,
         failure,

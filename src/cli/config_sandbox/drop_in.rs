@@ -134,6 +134,10 @@ fn daemon(config: &Config, directory: &Path) -> DropIn {
     if let Some(directory) = paths.control.parent().filter(|directory| Some(*directory) != default.control.parent()) {
         drop_in.writable("paths.control", directory);
     }
+    let metrics = config.metrics.socket.as_ref().and_then(|socket| socket.parent());
+    if let Some(directory) = metrics.filter(|directory| Some(*directory) != default.control.parent()) {
+        drop_in.writable("metrics.socket", directory);
+    }
     drop_in.credential("ftp.password_file", config.ftp.password_file.as_deref());
     if let Some(link) = &config.link {
         device(&mut drop_in, link);
@@ -247,12 +251,14 @@ mod tests {
     #[test]
     fn each_place_that_is_configured_elsewhere() {
         let sections = "[link]\ndevice = \"/dev/null\"\n[ftp]\naddress = \"192.0.2.7:21\"\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n\
-                        home = \"/srv/upgrade\"\n[paths]\nstate = \"/data/uplift\"\ncontrol = \"/run/other/control.sock\"";
+                        home = \"/srv/upgrade\"\n[paths]\nstate = \"/data/uplift\"\ncontrol = \"/run/other/control.sock\"\n\
+                        [metrics]\nsocket = \"/srv/metrics/uplift.sock\"";
         let all = by_unit("path = \"/usr/bin/p\"", sections);
         for (unit, lines) in [
             (DAEMON, "ReadWritePaths=/usr/bin\n"),
             (DAEMON, "ReadWritePaths=/data/uplift\n"),
             (DAEMON, "ReadWritePaths=/run/other\n"),
+            (DAEMON, "ReadWritePaths=/srv/metrics\n"),
             (DAEMON, "DeviceAllow=/dev/null rw\n"),
             (DAEMON, "IPAddressAllow=192.0.2.7\n"),
             (RESCUES[0].0, "ReadWritePaths=/usr/bin\n"),
