@@ -23,7 +23,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, RenameFlags};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
+use rustix::fs::FallocateFlags;
 use xattr::FileExt as _;
 
 pub(crate) use locking::lock_within;
@@ -89,7 +90,7 @@ impl Disk for LocalDisk {
     fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
         match operation {
             Operation::MakeDirectory { path } => make_directory(path),
-            Operation::Allocate { file, size } => allocate(file, size),
+            Operation::Allocate { file, size } => Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)?),
             Operation::Write { mut file, bytes } => file.write_all(bytes),
             Operation::SyncData { file } => file.sync_data(),
             Operation::Sync { file } => file.sync_all(),
@@ -109,12 +110,6 @@ impl Disk for LocalDisk {
 fn make_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
     fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-}
-
-/// A size that this machine's call can't express is as good as no support by the file system.
-fn allocate(file: &File, size: u64) -> io::Result<()> {
-    let size = size.try_into().map_err(|_| Errno::EOPNOTSUPP)?;
-    Ok(nix::fcntl::fallocate(file, FallocateFlags::empty(), 0, size)?)
 }
 
 /// Some network file systems have no sync of a directory and say `EINVAL`: their renames are as durable as they get.

@@ -114,11 +114,10 @@ impl Stage {
     }
 
     /// A file system that does not tell its free space (it says 0 of 0) is tried.
-    #[allow(clippy::useless_conversion, reason = "the fields have 32 bits on 32-bit ARM")]
     fn check_space(&self, size: u64) -> Result<(), Failure> {
-        let space = nix::sys::statvfs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
-        let free = u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
-        if space.blocks() == 0 || size.saturating_add(RESERVED_SPACE) <= free {
+        let space = rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if space.f_blocks == 0 || size.saturating_add(RESERVED_SPACE) <= free {
             return Ok(());
         }
         let directory = self.directory.display();

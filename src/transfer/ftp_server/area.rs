@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 
 use super::listing::{Entry, Modified};
 use super::name::{FileName, RemotePath};
@@ -54,10 +52,10 @@ pub(crate) enum AreaError {
 impl From<Errno> for AreaError {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::ENOENT => Self::NotFound,
+            Errno::NOENT => Self::NotFound,
             // A symbolic link where O_NOFOLLOW met one, or a name that is a directory.
-            Errno::ELOOP | Errno::EISDIR | Errno::ENOTDIR => Self::NotAFile,
-            Errno::ENOSPC | Errno::EDQUOT => Self::NoSpace,
+            Errno::LOOP | Errno::ISDIR | Errno::NOTDIR => Self::NotAFile,
+            Errno::NOSPC | Errno::DQUOT => Self::NoSpace,
             other => Self::Io(other.into()),
         }
     }
@@ -107,16 +105,15 @@ pub(crate) struct Area {
 impl Area {
     /// Opens the directory, takes its lock, and removes what a server that was killed left unfinished.
     pub(crate) fn open(home: &Path, limits: Limits) -> io::Result<Self> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let directory = nix::fcntl::open(home, flags, Mode::empty())?;
+        let directory = rustix::fs::open(home, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         // Two servers in one directory would remove each other's uploads as left-overs.
         let directory = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
+            nix::errno::Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
             other => other.into(),
         })?;
         let area = Self { directory, home: home.to_owned(), limits, uploads: AtomicU64::new(0) };
         for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX)) {
-            unlinkat(area.fd(), name.as_str(), UnlinkatFlags::NoRemoveDir)?;
+            unlinkat(area.fd(), name.as_str(), AtFlags::empty())?;
         }
         Ok(area)
     }
@@ -143,13 +140,11 @@ impl Area {
     }
 
     fn stat(&self, name: FileName) -> Result<Entry, AreaError> {
-        let stat = fstatat(self.fd(), name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let stat = statat(self.fd(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
         }
-        #[allow(clippy::useless_conversion, reason = "the time is 32 bits wide on armhf")]
-        let modified = Modified::from_seconds(i64::from(stat.st_mtime));
-        Ok(Entry { name, size: size(&stat), modified })
+        Ok(Entry { name, size: size(&stat), modified: Modified::from_seconds(stat.st_mtime) })
     }
 
     /// What `path` lists: the files of the root, or the one file; sorted by name.
@@ -178,7 +173,7 @@ impl Area {
     pub(crate) fn read(&self, path: &str, offset: u64) -> Result<(File, u64), AreaError> {
         let name = self.file_name(path)?;
         // Without O_NONBLOCK a pipe that somebody put here would block for ever.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = File::from(openat(self.fd(), name.as_str(), flags, Mode::empty())?);
         let stat = fstat(&file)?;
         if !is_regular(&stat) {
@@ -192,7 +187,7 @@ impl Area {
     /// Removes a file.
     pub(crate) fn delete(&self, path: &str) -> Result<(), AreaError> {
         let entry = self.entry(path)?;
-        Ok(unlinkat(self.fd(), entry.name.as_str(), UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(self.fd(), entry.name.as_str(), AtFlags::empty())?)
     }
 
     /// Whether an upload of this size would fit now.
@@ -201,8 +196,7 @@ impl Area {
             return Err(AreaError::TooLarge { largest: self.limits.max_size });
         }
         let file_system = fstatvfs(self.fd())?;
-        #[allow(clippy::useless_conversion, reason = "these are 32 bits wide on armhf")]
-        let available = u64::from(file_system.blocks_available()).saturating_mul(u64::from(file_system.fragment_size()));
+        let available = file_system.f_bavail.saturating_mul(file_system.f_frsize);
         if available < self.limits.keep_free.saturating_add(bytes) { Err(AreaError::NoSpace) } else { Ok(()) }
     }
 
@@ -216,17 +210,17 @@ impl Area {
             Err(other) => return Err(other),
         }
         let unfinished = format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP)?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
         Ok(Upload { area: Arc::clone(self), name, unfinished: Some(unfinished), file, written: 0, next_space_check: SPACE_CHECK_INTERVAL })
     }
 }
 
-fn is_regular(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-fn size(stat: &FileStat) -> u64 {
+fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
@@ -281,7 +275,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(unfinished) = &self.unfinished
-            && let Err(errno) = unlinkat(self.area.fd(), unfinished.as_str(), UnlinkatFlags::NoRemoveDir)
+            && let Err(errno) = unlinkat(self.area.fd(), unfinished.as_str(), AtFlags::empty())
         {
             tracing::warn!("an unfinished upload can't be removed: {errno}");
         }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
 use super::Findings;
@@ -40,9 +39,8 @@ impl Findings {
 
     /// A new program needs about the room of the one that is there.
     fn space(&mut self, path: &Path, directory: &Path) {
-        let (Ok(program), Ok(space)) = (path.metadata(), statvfs(directory)) else { return };
-        #[allow(clippy::useless_conversion, reason = "these are 32 bits wide on armhf")]
-        let free = u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
+        let (Ok(program), Ok(space)) = (path.metadata(), rustix::fs::statvfs(directory)) else { return };
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
         if free < program.len() {
             let sentence = format!("{} has {free} bytes free, less than the program's {}", directory.display(), program.len());
             self.warning("program.path", sentence, "free space on its file system, or uploads will be refused (no-space)");
