@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use suppaftp::FtpStream;
@@ -40,6 +40,23 @@ trait Server {
         let address = self.address();
         let text = format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp]\naddress = \"{address}\"\n{more}");
         FtpClient::new(Config::parse(&text, Path::new("test.toml")).unwrap().ftp)
+    }
+}
+
+/// One whose upload area is a directory of this machine.
+trait RealServer: Server {
+    fn home(&self) -> PathBuf;
+}
+
+impl RealServer for Vsftpd {
+    fn home(&self) -> PathBuf {
+        Vsftpd::home(self)
+    }
+}
+
+impl RealServer for OwnServer {
+    fn home(&self) -> PathBuf {
+        OwnServer::home(self)
     }
 }
 
@@ -132,13 +149,14 @@ fn an_uploaded_file_is_fetched(server: &impl Server) {
     assert_eq!(host.nlst(None).unwrap(), [NAME], "it stays until the upgrade is over");
 }
 
-fn entering_empties_the_upload_area(server: &impl Server) {
+fn entering_empties_the_upload_area(server: &impl RealServer) {
     let mut host = host(server);
     for name in [NAME, "DEMO_V01.00.00.00.bin", "notes with spaces.txt", "größe.bin"] {
         host.put_file(name, &mut &b"old"[..]).unwrap();
     }
     server.client("").prepare().unwrap();
     assert_eq!(host.nlst(None).unwrap_or_default(), Vec::<String>::new());
+    assert_eq!(std::fs::read_dir(server.home()).unwrap().count(), 0, "what a listing hides is gone too");
 }
 
 fn a_file_that_is_still_uploaded_is_fetched_whole(server: &impl Server) {

@@ -55,6 +55,7 @@ fn over_vsftpd_as_in_the_vendors_tutorial() {
     let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
+    assert_eq!(std::fs::read_dir(server.home()).unwrap().count(), 0, "the upload area is emptied");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -11,7 +12,7 @@ pub(crate) struct OwnServer {
     child: Child,
     address: SocketAddr,
     log: Option<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl OwnServer {
@@ -39,12 +40,17 @@ impl OwnServer {
         };
         // What it says from now on is read and dropped, or its pipe would fill.
         let log = std::thread::spawn(move || drop(log.read_to_end(&mut Vec::new())));
-        Self { child, address, log: Some(log), _directory: directory }
+        Self { child, address, log: Some(log), directory }
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The directory that clients see.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.directory.path().join("upgrade")
     }
 }
 

@@ -91,7 +91,6 @@ impl Vsftpd {
     }
 
     /// The directory that clients see.
-    #[allow(dead_code)] // only benches/budgets looks into it
     pub(crate) fn home(&self) -> PathBuf {
         self.root.path().join("upgrade")
     }
