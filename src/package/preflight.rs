@@ -19,33 +19,30 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Why a program did not tell its version.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
-    /// It was not run: from where it is, nobody without rights can. In the staging area that is a fault of the program or of the
-    /// directories above it.
+    /// It did not run to a successful end, in time.
     #[error("the program did not tell its version: {0}")]
-    NotStarted(CommandError),
-    /// It was run, and did not succeed, or there was no version in what it printed.
-    #[error("the program did not tell its version: {0}")]
-    Failed(String),
+    Command(#[from] CommandError),
+    /// There was no version in what it printed.
+    #[error("the program did not tell its version: no version such as V01.00.02.10 in what it printed{}", command::quote(.0))]
+    NoVersion(String),
 }
 
 impl From<PreflightError> for Failure {
     fn from(error: PreflightError) -> Self {
         let failure = Self::new(FailureKind::PreflightFailed, error.to_string());
         match error {
-            PreflightError::NotStarted(_) => failure.with_hint("let other users enter the directories above the program (chmod o+x)"),
-            PreflightError::Failed(_) => failure,
+            PreflightError::Command(CommandError::NotStarted) => {
+                failure.with_hint("let other users enter the directories above the program (chmod o+x)")
+            }
+            _ => failure,
         }
     }
 }
 
-/// Runs `program` with `arguments` and returns the version that it prints: with a successful end, in time.
+/// Runs `program` with `arguments` and returns the version that it prints.
 pub(crate) fn printed_version(program: &Path, arguments: &[String]) -> Result<Version, PreflightError> {
-    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE).map_err(|error| match error {
-        CommandError::NotStarted => PreflightError::NotStarted(error),
-        error => PreflightError::Failed(error.to_string()),
-    })?;
-    let no_version = || format!("no version such as V01.00.02.10 in what it printed{}", command::quote(&output));
-    find_version(&output).ok_or_else(|| PreflightError::Failed(no_version()))
+    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE)?;
+    find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
 /// The first `Vaa.bb.cc.dd` of a text; without one the first plain `a.b.c.d` of numbers up to 99, with or without a V.

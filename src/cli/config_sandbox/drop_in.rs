@@ -131,12 +131,11 @@ fn daemon(config: &Config, directory: &Path) -> DropIn {
     if paths.state != default.state {
         drop_in.writable("paths.state", &paths.state);
     }
-    if let Some(directory) = paths.control.parent().filter(|directory| Some(*directory) != default.control.parent()) {
-        drop_in.writable("paths.control", directory);
-    }
-    let metrics = config.metrics.socket.as_ref().and_then(|socket| socket.parent());
-    if let Some(directory) = metrics.filter(|directory| Some(*directory) != default.control.parent()) {
-        drop_in.writable("metrics.socket", directory);
+    for (field, socket) in [("paths.control", Some(&paths.control)), ("metrics.socket", config.metrics.socket.as_ref())] {
+        let directory = socket.and_then(|socket| socket.parent());
+        if let Some(directory) = directory.filter(|directory| Some(*directory) != default.control.parent()) {
+            drop_in.writable(field, directory);
+        }
     }
     drop_in.credential("ftp.password_file", config.ftp.password_file.as_deref());
     if let Some(link) = &config.link {

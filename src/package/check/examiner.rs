@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use crate::command::CommandError;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::{Check, Policy, Subject, Verdict};
 use crate::package::digest::Digests;
@@ -207,7 +208,7 @@ impl Examiner<'_> {
         }
         let told = match preflight::printed_version(self.subject.path, arguments) {
             // Below /tmp or /root, say; the staging area is open.
-            Err(PreflightError::NotStarted(_)) if executable.is_none() => {
+            Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");
             }
             told => told?,

@@ -66,7 +66,15 @@ class Payload(Machine):
 
     def digest_of_process(self, unit="psdk-demo.service"):
         """SHA-256 of what the unit's main process runs."""
-        return self.shell(f"sha256sum /proc/$(systemctl show --value --property=MainPID {unit})/exe").split()[0]
+        return self.of_process(unit, "sha256sum", "exe").split()[0]
+
+    def memory_of_process(self, unit):
+        """KiB of the memory of the unit's main process, what it shares with others counted by its share (PSS)."""
+        return next(line.split()[1] for line in self.of_process(unit, "cat", "smaps_rollup").splitlines() if line.startswith("Pss:"))
+
+    def of_process(self, unit, command, file):
+        """What a command says of a file of the kernel's about the unit's main process."""
+        return self.shell(f"{command} /proc/$(systemctl show --value --property=MainPID {unit})/{file}")
 
     def runs(self, firmware):
         """Whether this firmware is at the path, and is what runs."""

@@ -133,13 +133,7 @@ def person(payload):
     wanted = ["preparing", "receiving", "checking", "ready", "installing", "restarting", "trial", "concluded"]
     equal("the phases in the journal", list(dict.fromkeys(phase for phase in phases if phase in wanted)), wanted)
     # No bar: what it counts hangs on the build, and on what else the machine runs.
-    print(f"the idle daemon's memory, by its share (PSS): {memory(payload)} KiB", flush=True)
-
-
-def memory(payload):
-    """KiB of the daemon's memory, what it shares with others counted by its share."""
-    said = payload.shell("cat /proc/$(systemctl show --value --property=MainPID uplift)/smaps_rollup")
-    return next(line.split()[1] for line in said.splitlines() if line.startswith("Pss:"))
+    print(f"the idle daemon's memory, by its share (PSS): {payload.memory_of_process('uplift.service')} KiB", flush=True)
 
 
 def journal(payload, *matches):
