@@ -10,6 +10,7 @@ mod idle;
 mod memory;
 mod payload;
 mod process;
+mod processors;
 mod restart;
 mod rollback;
 mod sealed;
