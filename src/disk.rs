@@ -24,7 +24,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, StatVfs};
 use xattr::FileExt as _;
 
 pub(crate) use locking::lock_within;
@@ -131,6 +131,11 @@ pub(crate) fn remove_if_present(disk: &dyn Disk, path: &Path) -> io::Result<()> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// Bytes of a file system that anybody may still take.
+pub(crate) fn free_bytes(space: &StatVfs) -> u64 {
+    space.f_bavail.saturating_mul(space.f_frsize)
 }
 
 /// Reads a small file, if there is one; a damaged one must not fill the memory.

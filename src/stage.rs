@@ -116,7 +116,7 @@ impl Stage {
     /// A file system that does not tell its free space (it says 0 of 0) is tried.
     fn check_space(&self, size: u64) -> Result<(), Failure> {
         let space = rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        let free = disk::free_bytes(&space);
         if space.f_blocks == 0 || size.saturating_add(RESERVED_SPACE) <= free {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use super::listing::{Entry, Modified};
 use super::name::{FileName, RemotePath};
 use super::reply::Reply;
+use crate::disk;
 
 /// Hidden name of an upload that is not complete; the rest is a number.
 const UNFINISHED_PREFIX: &str = ".uplift-upload-";
@@ -195,8 +196,7 @@ impl Area {
         if bytes > self.limits.max_size {
             return Err(AreaError::TooLarge { largest: self.limits.max_size });
         }
-        let file_system = fstatvfs(self.fd())?;
-        let available = file_system.f_bavail.saturating_mul(file_system.f_frsize);
+        let available = disk::free_bytes(&fstatvfs(self.fd())?);
         if available < self.limits.keep_free.saturating_add(bytes) { Err(AreaError::NoSpace) } else { Ok(()) }
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::config::Config;
+use crate::disk;
 use crate::journal::STATE_FILE;
 use crate::stage::directory_beside;
 use crate::target::program::Program;
@@ -40,7 +41,7 @@ impl Findings {
     /// A new program needs about the room of the one that is there.
     fn space(&mut self, path: &Path, directory: &Path) {
         let (Ok(program), Ok(space)) = (path.metadata(), rustix::fs::statvfs(directory)) else { return };
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        let free = disk::free_bytes(&space);
         if free < program.len() {
             let sentence = format!("{} has {free} bytes free, less than the program's {}", directory.display(), program.len());
             self.warning("program.path", sentence, "free space on its file system, or uploads will be refused (no-space)");
