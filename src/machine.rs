@@ -379,8 +379,10 @@ fn failed(upgrade: Upgrade, package: Option<PackageSummary>, verdict: Verdict) -
     unsuccessful(upgrade, package, Outcome::Failed, verdict)
 }
 
+/// Of a program that was installed over itself nothing was rolled back: it is there still.
 fn rolled_back(upgrade: Upgrade, swap: Swap, verdict: Verdict) -> State {
-    unsuccessful(upgrade, Some(swap.package), Outcome::RolledBack, verdict)
+    let outcome = if swap.is_over_itself() { Outcome::Failed } else { Outcome::RolledBack };
+    unsuccessful(upgrade, Some(swap.package), outcome, verdict)
 }
 
 fn unsuccessful(upgrade: Upgrade, package: Option<PackageSummary>, outcome: Outcome, verdict: Verdict) -> State {

@@ -22,6 +22,7 @@ use crate::disk::{Disk, LocalDisk};
 use crate::journal::STATE_FILE;
 use crate::log::{self, About, message};
 use crate::model::{Failure, FailureKind, Phase, UpgradeId, Verdict};
+use crate::package::digest::ProgramDigest;
 use crate::restart::Restarter;
 use crate::target::program::{Lock, Program};
 use crate::unit::{self, Since};
@@ -86,7 +87,7 @@ impl Rescue {
         speak_of(trial, Phase::Trial);
         let program = Program::on(Arc::clone(&self.disk), &trial.terms.program);
         let restarter = self.restarter(trial);
-        let now = self.now(call, &program, &restarter).await?;
+        let now = self.now(call, at_path(&program, trial), &restarter).await?;
         // Gathering it takes seconds, in which the lock must not be held.
         let program_log = match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
             Some(_) => last_lines(trial, call).await,
@@ -94,7 +95,7 @@ impl Rescue {
         };
         let lock = program.lock()?;
         let seen = self.look();
-        let now = Now { at_path: program.known_digest().map_err(unreadable)?, ..now };
+        let now = Now { at_path: at_path(&program, trial), ..now };
         let mut decision = judge(&seen.known, seen.file.as_ref(), &now);
         if let Some(verdict) = decision.new_verdict(seen.file.as_ref()) {
             verdict.program_log = program_log;
@@ -105,8 +106,10 @@ impl Rescue {
                 self.stand_down(call, &seen).await
             }
             Decision::Wait(file) => {
-                if seen.file.as_ref() != Some(&*file) {
-                    self.write(&file)?;
+                if seen.file.as_ref() != Some(&*file)
+                    && let Err(failure) = self.write(&file)
+                {
+                    return self.roll_back_uncounted(call, *file, failure, &program, &lock);
                 }
                 drop(lock);
                 self.wait(call, &file).await
@@ -117,6 +120,7 @@ impl Rescue {
                 self.restart_back(rolled_back, &restarter).await
             }
             Decision::Restart(file) => {
+                // Uncounted, it would be asked for without end.
                 self.write(&file)?;
                 drop(lock);
                 self.restart_back(*file, &restarter).await
@@ -142,10 +146,10 @@ impl Rescue {
         Restarter::by(terms.restart.clone(), terms.unit.clone(), deadline, self.boot_id.clone())
     }
 
-    async fn now(&self, call: Call, program: &Program, restarter: &Restarter) -> Result<Now, Failure> {
+    async fn now(&self, call: Call, at_path: Option<ProgramDigest>, restarter: &Restarter) -> Result<Now, Failure> {
         let uptime = uptime(&self.uptime)
             .map_err(|error| Failure::new(FailureKind::Internal, format!("{} can't be read", self.uptime.display())).because(error))?;
-        Ok(Now { call, origin: restarter.found().await?, uptime, at_path: program.digest().map_err(unreadable)? })
+        Ok(Now { call, origin: restarter.found().await?, uptime, at_path })
     }
 
     async fn wait(&self, call: Call, file: &RescueFile) -> Result<(), Failure> {
@@ -155,9 +159,20 @@ impl Rescue {
         if call == Call::Boot { arm(&self.timer).await } else { Ok(()) }
     }
 
-    /// The verdict first, then what it says.
+    /// A boot that can't be counted is the trial's last: a new program that fills the disk at each boot would stay for ever. At
+    /// the timer's call the daemon has the trial in memory still.
+    fn roll_back_uncounted(&self, call: Call, file: RescueFile, why: Failure, program: &Program, lock: &Lock) -> Result<(), Failure> {
+        if call == Call::Deadline {
+            return Err(why);
+        }
+        let failure = Failure::new(why.kind, "the boot can't be counted").because(why);
+        self.roll_back(file.concluded_at_boot(failure), program, lock).map(drop)
+    }
+
+    /// The verdict first, then what it says. One that can't be written is carried out all the same: the daemon will report that
+    /// the old program was put back, and not why.
     fn roll_back(&self, mut file: RescueFile, program: &Program, lock: &Lock) -> Result<RescueFile, Failure> {
-        self.write(&file)?;
+        self.write_if_possible(&file);
         let RescueFile { trial, ruling: Some(ruling), .. } = &mut file else { return Ok(file) };
         let (path, failure) = (trial.terms.program.display(), &ruling.verdict.failure);
         speak_of(trial, Phase::Reverting);
@@ -165,10 +180,10 @@ impl Rescue {
             MESSAGE_ID = message::RESCUE_ROLLS_BACK, UPLIFT_KIND = %failure.kind,
             "the new {path} is rolled back: {failure}"
         );
-        program.revert_under(lock, trial.on_trial)?;
+        program.revert_under(lock, trial.on_trial, trial.old)?;
         ruling.rolled_back = true;
         ruling.requests += u32::from(ruling.restart_from.is_some());
-        self.write(&file)?;
+        self.write_if_possible(&file);
         Ok(file)
     }
 
@@ -206,6 +221,12 @@ impl Rescue {
         }
     }
 
+    fn write_if_possible(&self, file: &RescueFile) {
+        if let Err(failure) = self.write(file) {
+            tracing::error!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
     fn write(&self, file: &RescueFile) -> Result<(), Failure> {
         file.write(&*self.disk, &self.state).map_err(not_written)
     }
@@ -235,6 +256,12 @@ fn not_written(error: io::Error) -> Failure {
     Failure::from_io(FailureKind::Internal, "the rescue's file can't be written", error)
 }
 
-fn unreadable(error: io::Error) -> Failure {
-    Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error)
+/// What can't be read passes for the program on trial: no error of the disk must keep it from its deadline. Whether the old one
+/// is there to be put back, the target proves.
+fn at_path(program: &Program, trial: &Trial) -> Option<ProgramDigest> {
+    program.known_digest().unwrap_or_else(|error| {
+        let failure = Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error);
+        tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
+        Some(trial.on_trial)
+    })
 }

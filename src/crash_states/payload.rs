@@ -173,9 +173,9 @@ impl Payload {
         Content::read(&self.root().join(path))
     }
 
-    /// Names in the staging area.
+    /// Names in the staging area, which may not be there yet.
     pub(crate) fn staged(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.root().join(STAGE)).unwrap();
+        let entries = fs::read_dir(self.root().join(STAGE)).into_iter().flatten();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
@@ -286,7 +286,8 @@ impl Payload {
     pub(crate) fn roll_back(&self) -> Result<(), Failure> {
         let program = Program::on(Arc::clone(&self.disk) as Arc<dyn Disk>, self.root().join(PROGRAM));
         let on_trial = program.digest().unwrap().expect("a program at the path");
-        program.revert(on_trial).map(drop)
+        let old = program.previous().unwrap();
+        program.revert(on_trial, old).map(drop)
     }
 
     async fn daemon(&self, wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {

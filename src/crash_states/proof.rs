@@ -49,6 +49,9 @@ pub(crate) fn recover(setting: Setting, programs: &Programs, case: &Case) -> Res
     let at_path = at_path(&payload, programs)?;
     let changes = payload.changes();
     report_is_true(setting, &payload, &settled, at_path)?;
+    if at_path == AtPath::New {
+        replaced_is_kept(programs, &payload)?;
+    }
     promise_is_kept(setting, &settled, case.promise)?;
     let acknowledged = changes.len() + 1;
     Ok((payload, Recording::new(case.clone(), setting.reports, changes, acknowledged)))
@@ -99,6 +102,13 @@ fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_pat
         }
         (AtPath::Old, _) => Ok(()),
     }
+}
+
+/// Where a person and `uplift rollback` look for it.
+fn replaced_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> {
+    let previous = payload.file(format!("{STAGE}/payload.previous")).map(|file| file.bytes);
+    let replaced = programs.old.as_ref().map(|old| old.bytes.clone()).unwrap_or_default();
+    if previous == Some(replaced) { Ok(()) } else { Err("the upgrade did not keep the program that it replaced".into()) }
 }
 
 fn reason_is_true(setting: Setting, report: &Report) -> Result<(), String> {

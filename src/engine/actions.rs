@@ -16,7 +16,7 @@ use super::news::{installed, log, notice};
 use crate::health;
 use crate::journal::{self, Journal};
 use crate::machine::{Action, Event, Origin, State, Terms, replaced_by_hand};
-use crate::model::{Failure, FailureKind, Report, UpgradeId, Verdict};
+use crate::model::{Failure, FailureKind, Outcome, Report, UpgradeId, Verdict};
 use crate::package::check::{Checked, Policy, check};
 use crate::package::digest::ProgramDigest;
 use crate::rescue;
@@ -51,6 +51,17 @@ impl Actor {
         let stage = self.stage.clone();
         if let Err(failure) = blocking(move || stage.clean()).await {
             // What could not be removed now will be in the way later, and is reported then.
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+        self.discard_incoming().await;
+    }
+
+    /// A power cut right before the swap has left the new program under the name by which it was to come.
+    async fn discard_incoming(&self) {
+        let State::Concluded { conclusion, .. } = &self.state else { return };
+        let Some(package) = conclusion.package.as_ref().filter(|_| conclusion.outcome == Outcome::Failed) else { return };
+        let (program, new) = (self.program.clone(), package.program_digest);
+        if let Err(failure) = blocking(move || program.discard_incoming(new)).await {
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
@@ -189,11 +200,11 @@ impl Actor {
 
     fn spawn_swap_back(&self) {
         let State::Reverting { swap, verdict, .. } = &self.state else { return };
-        let (program, on_trial) = (self.program_of(&swap.terms), swap.package.program_digest);
+        let (program, on_trial, over_itself) = (self.program_of(&swap.terms), swap.package.program_digest, swap.is_over_itself());
         let (restart_failed, origin) = (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
         let (restarter, restart, old) = (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
         self.spawn(async move {
-            if let Err(failure) = blocking(move || put_back(&program, on_trial, old)).await {
+            if !over_itself && let Err(failure) = blocking(move || put_back(&program, on_trial, old)).await {
                 return Event::RevertFailed(failure);
             }
             match restarter.origin().await {
@@ -277,7 +288,7 @@ fn hold(program: &Program, expected: ProgramDigest, state: &Path, id: &UpgradeId
 
 /// Puts the old program back. That the new one is gone is not enough: what is there instead must be the old one.
 fn put_back(program: &Program, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<(), Failure> {
-    if program.revert(on_trial)? != Reverted::NotOnTrial {
+    if program.revert(on_trial, old)? != Reverted::NotOnTrial {
         return Ok(());
     }
     let at_path = program.digest().map_err(|error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error))?;
@@ -299,7 +310,7 @@ fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> E
     if !swapped {
         return Event::SwapFailed(failure);
     }
-    match program.revert(new) {
+    match program.revert(new, old) {
         Ok(_) => Event::SwapFailed(failure),
         Err(second) => {
             tracing::error!(UPLIFT_KIND = %failure.kind, "the swap failed ({failure}) and can't be undone ({second}); the trial decides");

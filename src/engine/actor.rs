@@ -213,13 +213,15 @@ impl Actor {
     async fn find(&self, left: &State) -> Result<Found, Failure> {
         let terms = left.swap().map_or_else(|| Terms::new(&self.config.program, &self.config.trial), |swap| swap.terms.clone());
         let origin = self.restarter_of(&terms).found().await?;
-        // One that can't be read is not one that is missing: of that, a verdict would follow.
-        let unreadable = |error| Failure::from_io(FailureKind::Internal, "the program can't be read", error);
         let program = self.program_of(&terms);
         let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
         let at_path = match is_no_file {
             true => None,
-            false => blocking(move || program.known_digest()).await.map_err(unreadable)?,
+            false => blocking(move || program.known_digest()).await.unwrap_or_else(|error| {
+                self.notice(&Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error));
+                // It is not missing, nor is it the old one, which lies elsewhere: so the trial decides, and it ends badly.
+                left.swap().map(|swap| swap.package.program_digest)
+            }),
         };
         let verdict = match left.upgrade() {
             Some(upgrade) => {
@@ -296,7 +298,7 @@ impl Actor {
     fn owned(&self, id: &UpgradeId) -> Result<(), Failure> {
         match self.state.upgrade() {
             Some(upgrade) if upgrade.id == *id && self.state.phase() != Phase::Concluded => Ok(()),
-            _ => Err(Failure::new(FailureKind::Cancelled, "this upgrade is over")),
+            _ => Err(over()),
         }
     }
 
@@ -352,11 +354,17 @@ impl Actor {
 
     async fn start(&mut self, found: Result<Event, Failure>) -> Result<(), Failure> {
         match found {
-            Ok(start) => self.apply(start).await,
+            Ok(start) => self.apply(start).await?,
             Err(failure) => {
                 self.apply(Event::Fail(failure.clone())).await?;
-                Err(failure)
+                return Err(failure);
             }
+        }
+        // The intent to install that can't be written down ends the upgrade.
+        let ended = || self.status.borrow().last.as_ref().and_then(|report| report.failure.clone());
+        match self.state.swap() {
+            Some(_) => Ok(()),
+            None => Err(ended().unwrap_or_else(over)),
         }
     }
 
@@ -513,6 +521,10 @@ fn concluded(report: &Report) -> State {
         program_log: report.program_log.clone(),
     };
     State::Concluded { upgrade, conclusion }
+}
+
+fn over() -> Failure {
+    Failure::new(FailureKind::Cancelled, "this upgrade is over")
 }
 
 /// A random name from the kernel.

@@ -150,7 +150,7 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
     let recorded = [journal.installed(), journal.previous(), on_trial];
     let path = config.path.clone();
     let found = off_thread(move || {
-        let digest = reader.digest().unwrap_or_else(|error| {
+        let digest = reader.known_digest().unwrap_or_else(|error| {
             let failure = Failure::from_io(FailureKind::Internal, format!("the program {} can't be read", path.display()), error);
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None

@@ -103,9 +103,14 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// Whether the program was at the path before, too: there is no other to put back.
+    pub(crate) fn is_over_itself(&self) -> bool {
+        self.old == Some(self.package.program_digest)
+    }
+
     pub(super) fn side(&self, at_path: Option<ProgramDigest>) -> Side {
         if at_path == Some(self.package.program_digest) {
-            if self.old == at_path { Side::Both } else { Side::New }
+            if self.is_over_itself() { Side::Both } else { Side::New }
         } else if at_path == self.old {
             Side::Old
         } else {

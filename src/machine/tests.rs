@@ -273,16 +273,16 @@ fn a_first_installation_that_was_not_swapped_finds_no_program() {
     assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
 }
 
-/// Nothing at the path tells whether it was put back already; asking again at each start would restart the machine for ever.
+/// Nothing at the path tells on which side of the way back it is; asking again at each start would restart the machine for ever.
 #[test]
-fn a_program_installed_over_itself_is_put_back_once() {
+fn a_program_installed_over_itself_is_restarted_back_once() {
     let rows = [
         ("installing", false, "restarting"),
         ("restarting", true, "trial"),
         ("trial", true, "trial"),
         ("reverting", true, "restarting-back"),
         ("restarting-back", false, "restarting-back"),
-        ("restarting-back", true, "concluded (rolled back)"),
+        ("restarting-back", true, "concluded (failed)"),
     ];
     for (name, restarted, expected) in rows {
         let mut state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;

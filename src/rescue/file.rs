@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::trial::Trial;
 use crate::disk::{self, Disk, Operation};
 use crate::machine::Origin;
-use crate::model::Verdict;
+use crate::model::{Failure, Verdict};
 
 pub(super) const NAME: &str = "rescue.json";
 /// Number of the format.
@@ -55,6 +55,12 @@ impl RescueFile {
     /// A trial that is seen for the first time.
     pub(super) fn begin(trial: Trial, boot_id: String, since: u64, boots: u32) -> Self {
         Self { format: FORMAT, trial, boot_id, since, boots, ruling: None }
+    }
+
+    /// With this end of the trial, at a boot, where nothing runs that would need a restart.
+    pub(super) fn concluded_at_boot(self, failure: Failure) -> Self {
+        let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from: None, requests: 0 };
+        Self { ruling: Some(ruling), ..self }
     }
 
     /// The file in `directory`, if there is one.

@@ -31,7 +31,7 @@ use std::thread;
 
 use nix::fcntl::OFlag;
 
-use crate::disk::{Disk, LocalDisk, Operation};
+use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::check::Checked;
 use crate::package::digest::{ProgramDigest, program_digest};
@@ -145,12 +145,36 @@ impl Program {
         let next = self.next(summary.program_digest);
         let _lock = self.lock()?;
         let present = self.present()?;
+        if self.is_at_path(summary.program_digest)? {
+            // An exchange would cost the program before its place.
+            return Ok(Swapped { summary, means: Means::AlreadyThere });
+        }
         let displaced = File::open(self.beside(".previous"));
         self.prepare(staged.file(), &present)?;
         let means = self.bring_in(&staged, &next, &present).inspect_err(|_| self.discard(&staged, &next))?;
         self.tidy();
         displaced.into_iter().for_each(free_later);
         Ok(Swapped { summary, means })
+    }
+
+    /// Whether the path has this program, by all its bytes.
+    fn is_at_path(&self, program: ProgramDigest) -> Result<bool, Failure> {
+        let is_it = |at_path: io::Result<Option<_>>| at_path.map(|digest| digest == Some(program));
+        let seems = is_it(self.known_digest()).map_err(not_installed("reading the installed program"))?;
+        if seems { is_it(self.digest()).map_err(not_installed("reading the installed program")) } else { Ok(false) }
+    }
+
+    /// Throws away a program that never came to the path; it only takes the room of the next one.
+    pub(crate) fn discard_incoming(&self, new: ProgramDigest) -> Result<(), Failure> {
+        let (next, failed) = (self.next(new), || not_installed("removing the program that did not come to its path"));
+        if !next.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        match digest_at(&next).map_err(failed())? {
+            Some(digest) if digest == new => disk::remove_if_present(&*self.disk, &next).map_err(failed()),
+            _ => Ok(()), // the old one, whose way to `.previous` was cut off
+        }
     }
 
     /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
@@ -160,6 +184,8 @@ impl Program {
         if self.digest().map_err(unreadable)? != Some(expected) {
             return Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the expected one any more"));
         }
+        // Where that fails it keeps the other name, under which it is found too.
+        let _ = self.set_aside(expected);
         Ok(lock)
     }
 

@@ -174,8 +174,9 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
     }
     client.wait_with_output().unwrap();
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Unhealthy));
+    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::Unhealthy), "nothing was rolled back");
     assert_eq!(payload.asked("reboot"), 2, "one to the new program, one back");
+    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
 }
 
 #[test]

@@ -23,54 +23,88 @@ pub enum Reverted {
 /// What was at the path before the program on trial.
 enum Before {
     /// A program, and where it is now.
-    At(PathBuf),
-    /// The same program: it was installed over itself.
-    TheSame,
+    At(PathBuf, ProgramDigest),
     /// Nothing, by the word of the empty file that is here.
     Nothing(PathBuf),
+}
+
+impl Before {
+    fn digest(&self) -> Option<ProgramDigest> {
+        match self {
+            Self::At(_, digest) => Some(*digest),
+            Self::Nothing(_) => None,
+        }
+    }
 }
 
 impl Program {
     /// The program that a rollback would put back, by its digest; none where the last swap was a first installation, was
     /// rolled back already, or never was.
     pub fn previous(&self) -> io::Result<Option<ProgramDigest>> {
-        Ok(digest_at(&self.beside(".previous"))?.filter(|digest| *digest != nothing()))
+        let cut_off = match self.known_digest()? {
+            Some(at_path) => self.not_set_aside(at_path)?,
+            None => None,
+        };
+        match cut_off {
+            Some(before) => Ok(Some(before)),
+            None => Ok(digest_at(&self.beside(".previous"))?.filter(|digest| *digest != nothing())),
+        }
     }
 
-    /// Takes the program on trial away from the path and puts the one before it back; durable on return. Done twice, it
-    /// does nothing the second time.
-    pub fn revert(&self, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
-        self.revert_under(&self.lock()?, on_trial)
+    /// Completes a swap to the program at the path that was cut off right after its exchange: the program before goes to
+    /// where everybody looks for it.
+    pub(super) fn set_aside(&self, at_path: ProgramDigest) -> io::Result<()> {
+        if self.not_set_aside(at_path)?.is_none() {
+            return Ok(());
+        }
+        let (next, previous) = (self.next(at_path), self.beside(".previous"));
+        self.disk.apply(Operation::Rename { from: &next, to: &previous })?;
+        sync_directories(&*self.disk, &[&previous])?;
+        // The power cut may have left both names to it; such a rename does nothing.
+        disk::remove_if_present(&*self.disk, &next)
+    }
+
+    /// The program before this one, if it still has the name under which this one came.
+    fn not_set_aside(&self, at_path: ProgramDigest) -> io::Result<Option<ProgramDigest>> {
+        Ok(digest_at(&self.next(at_path))?.filter(|digest| *digest != at_path))
+    }
+
+    /// Takes the program on trial away from the path and puts the one before it back, which is `old`; durable on return. Done
+    /// twice, it does nothing the second time.
+    pub fn revert(&self, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<Reverted, Failure> {
+        self.revert_under(&self.lock()?, on_trial, old)
     }
 
     /// [`Program::revert`] by the holder of the lock.
-    pub(crate) fn revert_under(&self, _lock: &Lock, on_trial: ProgramDigest) -> Result<Reverted, Failure> {
-        if self.digest().map_err(not_reverted("reading the program"))? != Some(on_trial) {
-            return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial);
-        }
-        match self.before(on_trial)? {
+    pub(crate) fn revert_under(&self, _lock: &Lock, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<Reverted, Failure> {
+        let before = match self.digest() {
+            Ok(at_path) if at_path == Some(on_trial) => self.before(on_trial)?,
+            Ok(_) => return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial),
+            // What can't be read can't run, and it is not the old program: that is elsewhere.
+            Err(error) => {
+                let before = self.before(on_trial).ok().filter(|before| before.digest() == old);
+                before.ok_or_else(|| not_reverted("reading the program")(error))?
+            }
+        };
+        match before {
             Before::Nothing(marker) => {
                 self.take_away(&marker).map_err(not_reverted("taking the new program away"))?;
-                return Ok(Reverted::Removed);
+                Ok(Reverted::Removed)
             }
-            Before::TheSame => {}
-            Before::At(before) => self.put_back(&before)?,
+            Before::At(before, _) => self.put_back(&before).map(|()| Reverted::PutBack),
         }
-        Ok(Reverted::PutBack)
     }
 
     fn before(&self, on_trial: ProgramDigest) -> Result<Before, Failure> {
-        let read = |path: &Path| digest_at(path).map_err(not_reverted("reading the program before"));
-        let next = self.next(on_trial);
-        if read(&next)?.is_some_and(|digest| digest != on_trial) {
-            return Ok(Before::At(next)); // the swap was cut off right after its exchange
+        let unreadable = || not_reverted("reading the program before");
+        if let Some(digest) = self.not_set_aside(on_trial).map_err(unreadable())? {
+            return Ok(Before::At(self.next(on_trial), digest)); // the swap was cut off right after its exchange
         }
         let previous = self.beside(".previous");
-        match read(&previous)? {
-            Some(digest) if digest == on_trial => Ok(Before::TheSame),
+        match digest_at(&previous).map_err(unreadable())? {
             Some(digest) if digest == nothing() => Ok(Before::Nothing(previous)),
-            Some(_) => Ok(Before::At(previous)),
-            None => Err(Failure::new(FailureKind::InstallFailed, "there is no program before to put back")),
+            Some(digest) if digest != on_trial => Ok(Before::At(previous, digest)),
+            _ => Err(Failure::new(FailureKind::InstallFailed, "there is no program before to put back")),
         }
     }
 

@@ -208,10 +208,10 @@ fn a_first_installation_is_executable_and_its_rollback_removes_it() {
     assert_eq!(payload.program.digest().unwrap(), None);
     assert_eq!(payload.install(NEW).unwrap().means, Means::FirstInstallation);
     assert_eq!(payload.metadata().mode() & 0o7777, 0o755);
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::Removed);
+    assert_eq!(payload.program.revert(digest(NEW), None).unwrap(), Reverted::Removed);
     assert_eq!(payload.content(), None);
     assert_eq!(payload.beside(".failed").unwrap(), NEW);
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_program_of_long_ago_does_not_come_back_by_the_rollback_of_a_first_installat
     payload.install(OLD).unwrap();
     fs::remove_file(payload.program.path()).unwrap();
     payload.install(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::Removed);
+    assert_eq!(payload.program.revert(digest(NEW), None).unwrap(), Reverted::Removed);
     assert_eq!(payload.content(), None);
 }
 
@@ -229,19 +229,19 @@ fn a_rollback_puts_the_old_program_back_and_does_nothing_the_second_time() {
     let payload = Payload::with_program(OLD);
     let before = payload.metadata();
     payload.install(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     let state = || (payload.content(), payload.beside(".failed"), payload.beside(".previous"), payload.metadata().ino());
     assert_eq!(state(), (Some(OLD.into()), Some(NEW.into()), None, before.ino()));
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
     assert_eq!(state(), (Some(OLD.into()), Some(NEW.into()), None, before.ino()));
 }
 
 #[test]
 fn a_rollback_of_another_program_than_the_one_on_trial_does_nothing() {
     let payload = Payload::with_program(OLD);
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
     payload.install(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(OLD)).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(), Reverted::NotOnTrial);
     assert_eq!(payload.content().unwrap(), NEW);
 }
 
@@ -250,17 +250,57 @@ fn a_rollback_without_a_program_before_is_a_failure_and_removes_nothing() {
     let payload = Payload::with_program(OLD);
     payload.install(NEW).unwrap();
     fs::remove_file(payload.program.beside(".previous")).unwrap();
-    let failure = payload.program.revert(digest(NEW)).unwrap_err();
+    let failure = payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap_err();
     assert!(failure.sentence.contains("no program before"), "{failure}");
     assert_eq!(payload.content().unwrap(), NEW);
 }
 
 #[test]
-fn a_rollback_of_a_program_that_was_installed_over_itself_leaves_it_there() {
-    let payload = Payload::with_program(NEW);
+fn a_program_that_is_installed_over_itself_leaves_the_one_before_it_in_its_place() {
+    let payload = Payload::with_program(OLD);
     payload.install(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
-    assert_eq!(payload.content().unwrap(), NEW);
+    let inode = payload.metadata().ino();
+    assert_eq!(payload.install(NEW).unwrap().means, Means::AlreadyThere);
+    assert_eq!((payload.content().as_deref(), payload.metadata().ino()), (Some(NEW), inode));
+    assert_eq!(payload.area(), ["demo.previous", "lock"]);
+    assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)));
+}
+
+/// A power cut after the exchange: the old program has the name under which the new one came.
+fn cut_off_after_the_exchange() -> Payload {
+    let payload = Payload::with_program(b"older");
+    payload.install(OLD).unwrap();
+    payload.install(NEW).unwrap();
+    fs::rename(payload.program.beside(".previous"), payload.program.next(digest(NEW))).unwrap();
+    fs::write(payload.program.beside(".previous"), b"older").unwrap();
+    payload
+}
+
+#[test]
+fn a_swap_that_was_cut_off_after_its_exchange_is_completed_when_the_program_is_held() {
+    let payload = cut_off_after_the_exchange();
+    assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)), "and not the one before that");
+    drop(payload.program.hold(digest(NEW)).unwrap());
+    assert_eq!(payload.area(), ["demo.previous", "lock"]);
+    assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)));
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.content().unwrap(), OLD);
+}
+
+/// A directory is opened like a file and can't be read, as a file on a bad block.
+#[test]
+fn a_program_that_can_not_be_read_gives_way_to_the_one_that_was_there_before_and_to_no_other() {
+    for (cut_off, payload) in [(true, cut_off_after_the_exchange()), (false, Payload::with_program(OLD))] {
+        if !cut_off {
+            payload.install(NEW).unwrap();
+        }
+        fs::remove_file(payload.program.path()).unwrap();
+        fs::create_dir(payload.program.path()).unwrap();
+        let failure = payload.program.revert(digest(NEW), Some(digest(b"another"))).unwrap_err();
+        assert!(failure.sentence.contains("reading the program"), "{failure}");
+        assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
+        assert_eq!(payload.content().unwrap(), OLD);
+    }
 }
 
 #[test]
@@ -268,7 +308,7 @@ fn what_a_swap_left_that_was_cut_off_before_its_exchange_never_comes_to_the_path
     let payload = Payload::with_program(b"older");
     payload.install(OLD).unwrap();
     File::create(payload.program.next(digest(NEW))).unwrap().write_all(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(OLD)).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(), Reverted::PutBack);
     assert_eq!(payload.content().unwrap(), b"older");
     payload.install(OLD).unwrap();
     assert_eq!(payload.area(), ["demo.failed", "demo.previous", "lock"]);
@@ -277,7 +317,7 @@ fn what_a_swap_left_that_was_cut_off_before_its_exchange_never_comes_to_the_path
 #[test]
 fn each_swap_keeps_the_program_that_it_replaced() {
     let payload = Payload::with_program(b"1");
-    for (new, old) in [(b"2", b"1"), (b"3", b"2"), (b"3", b"3"), (b"4", b"3")] {
+    for (new, old) in [(b"2", b"1"), (b"3", b"2"), (b"3", b"2"), (b"4", b"3")] {
         payload.install(new).unwrap();
         assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (new.to_vec(), old.to_vec()));
     }

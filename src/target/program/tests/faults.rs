@@ -77,7 +77,7 @@ fn each_fall_back_swaps_and_rolls_back_like_the_exchange() {
         assert_eq!(payload.install(NEW).unwrap().means, file_system.means());
         assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (NEW.into(), OLD.into()));
         assert_eq!(payload.area(), ["demo.previous", "lock"]);
-        assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+        assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
         assert_eq!((payload.content().unwrap(), payload.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
         assert_eq!(payload.area(), ["demo.failed", "lock"]);
         assert_eq!(payload.metadata().mode() & 0o7777, 0o750);
@@ -113,7 +113,7 @@ fn each_fall_back_makes_a_first_installation() {
         let (_temporary, payload, _) = payload_on(file_system.disk());
         assert_eq!(payload.install(NEW).unwrap().means, Means::FirstInstallation);
         assert_eq!(payload.area(), ["demo.previous", "lock"]);
-        assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::Removed);
+        assert_eq!(payload.program.revert(digest(NEW), None).unwrap(), Reverted::Removed);
         assert_eq!(payload.content(), None);
     }
 }
@@ -173,7 +173,7 @@ fn whoever_dies_in_a_swap_leaves_old_or_new_and_a_way_back() {
             assert!(content == OLD || content == NEW, "{case}");
             let again = Payload::at(payload.directory.clone(), Arc::new(file_system.disk()));
             again.stage.clean().unwrap();
-            let reverted = again.program.revert(digest(NEW)).unwrap();
+            let reverted = again.program.revert(digest(NEW), Some(digest(OLD))).unwrap();
             assert_eq!(reverted == Reverted::PutBack, content == NEW, "{case}");
             assert_eq!(again.content().unwrap(), OLD, "{case}");
             again.install(NEW).unwrap_or_else(|failure| panic!("{case}: {failure}"));
@@ -221,7 +221,7 @@ fn can_be_rolled_back_again(payload: &Payload, file_system: FileSystem, first: b
     let before = (!first).then(|| OLD.to_vec());
     assert!(content == before || content.as_deref() == Some(NEW), "{case}");
     let again = Payload::at(payload.directory.clone(), Arc::new(file_system.disk()));
-    again.program.revert(digest(NEW)).unwrap();
+    again.program.revert(digest(NEW), before.as_deref().map(digest)).unwrap();
     assert_eq!(again.content(), before, "{case}");
     assert_eq!(again.beside(".failed").unwrap(), NEW, "{case}");
     assert_ne!(again.beside(".previous").as_deref(), Some(NEW), "{case}");
@@ -235,7 +235,7 @@ fn rollback_on(disk: FaultyDisk, first: bool) -> (Payload, Vec<String>, Result<R
     sound.install(NEW).unwrap();
     let disk = Arc::new(disk);
     let payload = Payload { _temporary: sound._temporary, ..Payload::at(sound.directory, disk.clone()) };
-    let reverted = payload.program.revert(digest(NEW));
+    let reverted = payload.program.revert(digest(NEW), (!first).then(|| digest(OLD)));
     (payload, disk.log(), reverted)
 }
 
@@ -248,6 +248,6 @@ fn a_swap_that_can_not_be_undone_keeps_the_old_program_and_says_so() {
     assert!(failure.sentence.starts_with("the swap is done but not known to be durable"), "{failure}");
     assert_eq!((payload.content().unwrap(), fs::read(payload.program.next(digest(NEW))).unwrap()), (NEW.into(), OLD.into()));
     let again = Payload::at(payload.directory, Arc::new(FaultyDisk::sound()));
-    assert_eq!(again.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+    assert_eq!(again.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     assert_eq!((again.content().unwrap(), again.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
 }

@@ -11,7 +11,7 @@ fn without_exchange_the_old_program_gets_a_second_name() {
     assert_eq!(payload.install(OLD).unwrap().means, Means::FirstInstallation);
     assert_eq!(payload.install(NEW).unwrap().means, Means::Link);
     assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (NEW.into(), OLD.into()));
-    assert_eq!(payload.program.revert(digest(NEW)).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     assert_eq!((payload.content().unwrap(), payload.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
     // FUSE gives a file that was removed while open such a name until it is closed, which it hears of late.
     let hidden = |name: &String| name.starts_with(".fuse_hidden");
@@ -36,7 +36,7 @@ fn a_read_only_directory_is_install_failed_and_changes_nothing() {
     let failure = read_only.program.install(payload.checked(OLD)).unwrap_err();
     assert_eq!(failure.kind, FailureKind::InstallFailed);
     assert!(failure.to_string().contains("Read-only file system"), "{failure}");
-    assert_eq!(read_only.program.revert(digest(NEW)).unwrap_err().kind, FailureKind::InstallFailed);
+    assert_eq!(read_only.program.revert(digest(NEW), Some(digest(OLD))).unwrap_err().kind, FailureKind::InstallFailed);
     assert_eq!(payload.content().unwrap(), NEW);
 }
 
