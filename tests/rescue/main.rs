@@ -212,6 +212,52 @@ fn a_program_that_was_replaced_by_hand_or_removed_is_not_touched() {
 }
 
 #[test]
+fn a_program_that_can_not_be_read_is_rolled_back_at_its_deadline() {
+    let payload = Payload::on_trial(&unit());
+    let program = payload.sandbox.program();
+    let bad_block = ["-P", program.to_str().unwrap(), "-e", "trace=read,pread64", "-e", "inject=read,pread64:error=EIO"];
+    let call = || payload.command(&traced(&bad_block), "deadline").output().unwrap();
+    assert!(call().status.success());
+    assert_eq!(payload.at_path(), NEW, "before its deadline the daemon has the word");
+    payload.clock(100 + DEADLINE);
+    let output = call();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("can't be read"), "{output:?}");
+    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, 1));
+}
+
+#[test]
+fn a_boot_that_can_not_be_counted_is_the_last_one() {
+    let payload = Payload::on_trial(&json!("reboot"));
+    let file = payload.sandbox.state().join("rescue.json.new");
+    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let output = payload.command(&traced(&full), "deadline").output().unwrap();
+    assert_eq!((output.status.code(), payload.at_path().as_str()), (Some(1), NEW), "the daemon still has it in memory: {output:?}");
+    payload.boots("2");
+    let output = payload.command(&traced(&full), "boot").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the boot can't be counted"), "{output:?}");
+    assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0), "the old program starts in this boot");
+    payload.call("deadline");
+    assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0));
+}
+
+#[test]
+fn a_verdict_that_can_not_be_written_is_carried_out_all_the_same() {
+    let payload = Payload::on_trial(&unit());
+    payload.call("deadline");
+    payload.clock(100 + DEADLINE);
+    let file = payload.sandbox.state().join("rescue.json.new");
+    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let output = payload.command(&traced(&full), "deadline").output().unwrap();
+    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, 1), "{output:?}");
+}
+
+/// A disk with this fault.
+fn traced<'a>(fault: &[&'a str]) -> Vec<&'a str> {
+    ["strace", "-qq", "-o", "/dev/null"].iter().chain(fault).copied().collect()
+}
+
+#[test]
 fn a_previous_program_that_is_missing_leaves_the_new_one_there() {
     let payload = Payload::on_trial(&unit());
     fs::remove_file(payload.sandbox.root().join("bin/.uplift/payload.previous")).unwrap();
