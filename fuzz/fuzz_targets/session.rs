@@ -129,7 +129,7 @@ impl Play {
                 self.session.command(question, command, self.now)
             }
             Err(ParseError::Malformed(malformed)) => {
-                let effects = self.session.malformed(&question, malformed);
+                let effects = self.session.malformed(&question, malformed, self.now);
                 assert!(effects.iter().all(|effect| matches!(effect, Effect::Answer(_))), "what is malformed changes nothing");
                 effects
             }

@@ -151,7 +151,7 @@ impl Driver {
             Ok(command) => self.session.command(question, command, now()),
             Err(ParseError::Malformed(malformed)) => {
                 tracing::debug!("malformed {malformed:?} from {}", frame.sender);
-                self.session.malformed(&question, malformed)
+                self.session.malformed(&question, malformed, now())
             }
             Err(ParseError::Unknown) => {
                 tracing::debug!("unknown command {} from {}", frame.command, frame.sender);

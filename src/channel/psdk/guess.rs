@@ -38,8 +38,8 @@ pub const END_DEVICE: u8 = 0x13;
 /// started", and a check that fails later is told by `end`.
 pub const HOST_WAIT_FOR_CHECK: Duration = Duration::from_secs(5);
 
-/// How long the link may be silent once the host knows the FTP port: it uploads elsewhere meanwhile, and nothing on
-/// this link tells how far it is (section 5b speaks of silence; that an upload is none is our reading).
+/// How long the link may be silent once FTP is offered: the host uploads elsewhere meanwhile, asked for the port or not, and
+/// nothing on this link tells how far it is (section 5b speaks of silence; that an upload is none is our reading).
 pub const UPLOAD_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// A linked aircraft that says nothing for this long is probed again at the rate that works (section 2 is silent on it).

@@ -159,7 +159,8 @@ struct Upgrade {
 #[derive(Debug)]
 struct Entered {
     upgrade: Upgrade,
-    /// The FTP port was told: the host uploads now, and is silent here.
+    since: Instant,
+    /// The FTP port was told.
     port_told: bool,
     /// Why the last reception failed.
     failure: Option<Failure>,
@@ -264,7 +265,7 @@ impl Session {
             Ok((id, offered)) => {
                 let answer = question.answer(Answer::Entered(offered));
                 let upgrade = Upgrade { id, asker: question.asker(), offered, heard: now };
-                self.state = State::Entered(Entered { upgrade, port_told: false, failure: None });
+                self.state = State::Entered(Entered { upgrade, since: now, port_told: false, failure: None });
                 answer
             }
             Err(failure) => {
@@ -344,7 +345,9 @@ impl Session {
     /// A reception that failed is over: the host is told, and may start it again unless the engine has ended the upgrade.
     fn fail_reception(&mut self, failure: Failure, mut answer: Vec<Effect>, now: Instant) -> Vec<Effect> {
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Receiving(Receiving { upgrade, .. }) => State::Entered(Entered { upgrade, port_told: false, failure: Some(failure) }),
+            State::Receiving(Receiving { upgrade, .. }) => {
+                State::Entered(Entered { upgrade, since: now, port_told: false, failure: Some(failure) })
+            }
             other => other,
         };
         answer.push(Effect::Discard);
@@ -355,7 +358,8 @@ impl Session {
 
 impl Entered {
     fn silent_until(&self) -> Instant {
-        self.upgrade.heard + if self.port_told { guess::UPLOAD_LIMIT } else { SILENCE_LIMIT }
+        // A host that knows the port by itself does not ask for it before it uploads.
+        self.upgrade.heard + if self.upgrade.offered == Offered::Ftp { guess::UPLOAD_LIMIT } else { SILENCE_LIMIT }
     }
 }
 

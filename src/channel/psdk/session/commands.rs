@@ -8,7 +8,7 @@ use super::super::frame::Address;
 use super::super::guess;
 use super::super::message::{Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered};
 use super::reporting::Started;
-use super::{Effect, Entered, Question, Receiving, Session, State, Step, Upgrade};
+use super::{Effect, Entered, Question, Receiving, Session, State, Step};
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::Md5Digest;
 use crate::transfer::dcftp::{Offer, Sequence};
@@ -31,30 +31,47 @@ pub(super) fn failed(next: u32) -> Answer {
 impl Session {
     /// Takes a command.
     pub fn command(&mut self, question: Question, command: Command, now: Instant) -> Vec<Effect> {
+        // What an aircraft asks anyway says nothing of the host.
+        if !matches!(command, Command::Version | Command::ServiceInfo) {
+            self.hear(question.asker(), now);
+        }
         match command {
             Command::Version => question.answer(Answer::Version(self.view.version)),
             Command::ServiceInfo => question.answer(Answer::ServiceInfo),
             Command::Enter => self.enter(question, now),
-            Command::Transfer => self.transfer(&question, now),
+            Command::Transfer => self.transfer(&question),
             Command::Check => self.check(question, now),
             Command::Finish => self.finish_reporting(),
             // In FTP mode DCFTP gets no answer (section 3).
             Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) if self.offered() == Some(Offered::Ftp) => {
                 Vec::new()
             }
-            Command::DcftpStart(offer) => self.dcftp_start(question, offer, now),
+            Command::DcftpStart(offer) => self.dcftp_start(question, offer),
             Command::DcftpData { sequence, data } => self.dcftp_data(question, sequence, data, now),
-            Command::DcftpFinish(md5) => self.dcftp_finish(question, md5, now),
+            Command::DcftpFinish(md5) => self.dcftp_finish(question, md5),
         }
     }
 
     /// Takes a command whose fields do not fit its payload: nothing changes, and the answer is the failure code.
-    pub fn malformed(&self, question: &Question, malformed: Malformed) -> Vec<Effect> {
+    pub fn malformed(&mut self, question: &Question, malformed: Malformed, now: Instant) -> Vec<Effect> {
+        self.hear(question.asker(), now);
         match malformed {
             Malformed::Enter => question.answer(Answer::EnterRefused),
             _ if self.offered() == Some(Offered::Ftp) => Vec::new(),
             Malformed::DcftpStart | Malformed::DcftpFinish => question.answer(Answer::Refused),
             Malformed::DcftpData => question.answer(failed(self.sequence().map_or(0, Sequence::next))),
+        }
+    }
+
+    /// A host that speaks is not silent, whatever the answer is.
+    fn hear(&mut self, asker: Address, now: Instant) {
+        let (State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. }) =
+            &mut self.state
+        else {
+            return;
+        };
+        if upgrade.asker == asker {
+            upgrade.heard = now;
         }
     }
 
@@ -99,10 +116,10 @@ impl Session {
     }
 
     /// `2A 01`
-    fn dcftp_start(&mut self, question: Question, offer: FileOffer, now: Instant) -> Vec<Effect> {
+    fn dcftp_start(&mut self, question: Question, offer: FileOffer) -> Vec<Effect> {
         let upgrade = match std::mem::replace(&mut self.state, State::Idle) {
             State::Receiving(mut receiving) if receiving.is_fresh(&offer) => {
-                let answer = receiving.restart(question, now);
+                let answer = receiving.restart(question);
                 self.state = State::Receiving(receiving);
                 return answer;
             }
@@ -116,7 +133,6 @@ impl Session {
         };
         let effect = Effect::Receive(upgrade.id.clone(), offer.clone());
         let sequence = Sequence::new(u64::from(offer.size));
-        let upgrade = Upgrade { heard: now, ..upgrade };
         self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Opening(question) });
         vec![effect]
     }
@@ -124,22 +140,16 @@ impl Session {
     /// `2A 02`
     fn dcftp_data(&mut self, question: Question, number: u32, data: Bytes, now: Instant) -> Vec<Effect> {
         match &mut self.state {
-            State::Receiving(receiving) => {
-                receiving.upgrade.heard = now;
-                match receiving.offer(&question, number, data.len()) {
-                    Chunk::Store => {
-                        receiving.step = Step::Storing { question, length: data.len() };
-                        vec![Effect::Store(data)]
-                    }
-                    Chunk::Joined => Vec::new(),
-                    Chunk::Answer(answer) => question.answer(answer),
-                    Chunk::TooMuch => self.refuse_excess(&question, now),
+            State::Receiving(receiving) => match receiving.offer(&question, number, data.len()) {
+                Chunk::Store => {
+                    receiving.step = Step::Storing { question, length: data.len() };
+                    vec![Effect::Store(data)]
                 }
-            }
-            State::Received { upgrade, sequence, .. } => {
-                upgrade.heard = now;
-                question.answer(late(sequence, number))
-            }
+                Chunk::Joined => Vec::new(),
+                Chunk::Answer(answer) => question.answer(answer),
+                Chunk::TooMuch => self.refuse_excess(&question, now),
+            },
+            State::Received { sequence, .. } => question.answer(late(sequence, number)),
             _ => question.answer(failed(0)),
         }
     }
@@ -151,10 +161,9 @@ impl Session {
     }
 
     /// `2A 03`
-    fn dcftp_finish(&mut self, question: Question, md5: Md5Digest, now: Instant) -> Vec<Effect> {
+    fn dcftp_finish(&mut self, question: Question, md5: Md5Digest) -> Vec<Effect> {
         match &mut self.state {
-            State::Receiving(Receiving { upgrade, step: step @ Step::Open, .. }) => {
-                upgrade.heard = now;
+            State::Receiving(Receiving { step: step @ Step::Open, .. }) => {
                 *step = Step::Finishing { question, md5 };
                 vec![Effect::FinishReception(md5)]
             }
@@ -162,27 +171,20 @@ impl Session {
                 *first = question;
                 Vec::new()
             }
-            State::Received { upgrade, md5: received, .. } if *received == md5 => {
-                upgrade.heard = now;
-                question.answer(Answer::Done)
-            }
+            State::Received { md5: received, .. } if *received == md5 => question.answer(Answer::Done),
             _ => question.answer(Answer::Refused),
         }
     }
 
     /// `84`
-    fn transfer(&mut self, question: &Question, now: Instant) -> Vec<Effect> {
+    fn transfer(&mut self, question: &Question) -> Vec<Effect> {
         let port = Answer::FtpPort(self.ftp_port);
         question.answer(match &mut self.state {
             State::Entered(entered) if entered.upgrade.offered == Offered::Ftp => {
-                entered.upgrade.heard = now;
                 entered.port_told = true;
                 port
             }
-            State::Received { upgrade, .. } => {
-                upgrade.heard = now;
-                Answer::Done
-            }
+            State::Received { .. } => Answer::Done,
             State::Started(started) if started.offered() == Offered::Ftp => port,
             State::Started(_) => Answer::Done,
             State::Idle | State::Entering { .. } | State::Entered(_) | State::Receiving(_) | State::Concluded(_) => Answer::Refused,
@@ -221,7 +223,7 @@ impl Session {
 impl Entered {
     /// Whether the host has just entered, and done nothing since.
     fn is_fresh(&self, asker: Address, now: Instant) -> bool {
-        let repeats = now.duration_since(self.upgrade.heard) < guess::REPEATED_ENTER;
+        let repeats = now.duration_since(self.since) < guess::REPEATED_ENTER;
         repeats && asker == self.upgrade.asker && !self.port_told && self.failure.is_none()
     }
 }
@@ -241,8 +243,7 @@ impl Receiving {
         self.offer == *offer && self.sequence.is_untouched() && matches!(self.step, Step::Opening(_) | Step::Open)
     }
 
-    fn restart(&mut self, question: Question, now: Instant) -> Vec<Effect> {
-        self.upgrade.heard = now;
+    fn restart(&mut self, question: Question) -> Vec<Effect> {
         match &mut self.step {
             Step::Opening(first) => {
                 *first = question;

@@ -347,7 +347,7 @@ fn row_41_04_acknowledges_only_a_report() {
 fn malformed_commands_are_answered_with_the_failure_code_and_change_nothing() {
     for (name, bench) in columns() {
         let mut bench = bench();
-        let ask = |malformed, id| answers(&bench.session.malformed(&question(PC, id), malformed));
+        let mut ask = |malformed, id| answers(&bench.session.malformed(&question(PC, id), malformed, bench.now));
         assert_eq!(ask(Malformed::Enter, id::ENTER), [Answer::EnterRefused.encode()], "{name}");
         let no_answer = name == "entered, FTP";
         assert_eq!(ask(Malformed::DcftpStart, id::DCFTP).is_empty(), no_answer, "{name}");
@@ -404,7 +404,7 @@ fn a_report_is_still_pushed_when_entering_was_refused() {
 
 #[test]
 fn sixty_seconds_of_silence_give_up() {
-    for bench in [|| Bench::entered(Offered::Ftp), || Bench::entered(Offered::Dcftp), Bench::receiving, Bench::received] {
+    for bench in [|| Bench::entered(Offered::Dcftp), Bench::receiving, Bench::received] {
         let mut bench = bench();
         bench.now += SILENCE_LIMIT - Duration::from_millis(1);
         assert_eq!(bench.session.tick(bench.now), []);
@@ -425,12 +425,31 @@ fn a_host_that_is_heard_is_not_given_up() {
     bench.store(0);
     bench.now += SILENCE_LIMIT - Duration::from_secs(1);
     bench.store(1);
-    // An upload over FTP is silent on the link.
-    let mut bench = Bench::entered(Offered::Ftp);
-    bench.ask(Command::Transfer);
-    bench.now += SILENCE_LIMIT * 2;
-    assert_eq!(bench.session.tick(bench.now), []);
-    assert!(matches!(bench.tick()[..], [Effect::GiveUp(..)]));
+    // What is refused was said all the same.
+    let mut bench = Bench::entered(Offered::Dcftp);
+    for _ in 0..3 {
+        bench.now += SILENCE_LIMIT - Duration::from_secs(1);
+        assert_eq!(answers(&bench.ask(Command::Transfer)), [Answer::Refused.encode()]);
+        assert_eq!(bench.session.tick(bench.now), []);
+    }
+    // What the aircraft asks by itself is no word of the host's.
+    bench.now += SILENCE_LIMIT - Duration::from_secs(1);
+    bench.ask(Command::Version);
+    bench.now += Duration::from_secs(1);
+    assert!(matches!(bench.session.tick(bench.now)[..], [Effect::GiveUp(..)]));
+}
+
+#[test]
+fn an_upload_over_ftp_is_silent_on_the_link_whether_the_port_was_asked_for_or_not() {
+    for asks in [true, false] {
+        let mut bench = Bench::entered(Offered::Ftp);
+        if asks {
+            bench.ask(Command::Transfer);
+        }
+        bench.now += SILENCE_LIMIT * 2;
+        assert_eq!(bench.session.tick(bench.now), []);
+        assert!(matches!(bench.tick()[..], [Effect::GiveUp(..)]));
+    }
 }
 
 #[test]
