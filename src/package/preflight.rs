@@ -3,10 +3,10 @@
 //!
 //! Knows nothing of packages; the program is not trusted.
 
-use std::fs::{self, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::command::{self, CommandError, Network};
@@ -64,23 +64,24 @@ fn plain_version(word: &str) -> Option<Version> {
 /// Makes a file executable for as long as this value lives; then it has its old mode again.
 #[derive(Debug)]
 pub(crate) struct Executable {
-    path: PathBuf,
+    file: File,
     mode: u32,
 }
 
 impl Executable {
     /// Readable and executable for all: the user that runs it is not ours.
     pub(crate) fn lend(path: &Path) -> io::Result<Self> {
-        let mode = fs::metadata(path)?.permissions().mode();
-        fs::set_permissions(path, Permissions::from_mode(0o755))?;
-        Ok(Self { path: path.to_owned(), mode })
+        let file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        file.set_permissions(Permissions::from_mode(0o755))?;
+        Ok(Self { file, mode })
     }
 }
 
 impl Drop for Executable {
     fn drop(&mut self) {
         // The swap sets mode and owner anew and reports it when it can't; here nobody could do anything about it.
-        let _ = fs::set_permissions(&self.path, Permissions::from_mode(self.mode));
+        let _ = self.file.set_permissions(Permissions::from_mode(self.mode));
     }
 }
 

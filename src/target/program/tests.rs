@@ -272,7 +272,7 @@ fn cut_off_after_the_exchange() -> Payload {
     payload.install(OLD).unwrap();
     payload.install(NEW).unwrap();
     fs::rename(payload.program.beside(".previous"), payload.program.next(digest(NEW))).unwrap();
-    fs::write(payload.program.beside(".previous"), b"older").unwrap();
+    File::create(payload.program.beside(".previous")).unwrap().write_all(b"older").unwrap();
     payload
 }
 
