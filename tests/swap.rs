@@ -61,15 +61,12 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether this process has the capability of this number (capability.h); says so if not.
-fn may(capability: u32) -> bool {
+/// Ends the test without the capability of this number (capability.h).
+fn need(capability: u32) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    let may = u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << capability != 0;
-    if !may {
-        eprintln!("this process lacks capability {capability}; unit tests with injected errors cover what this test would");
-    }
-    may
+    let has = u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << capability != 0;
+    assert!(has, "this test needs capability {capability}, which root has; `tests/run` runs it as root");
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -102,9 +99,7 @@ impl Drop for Running {
 
 #[test]
 fn owner_mode_and_capabilities_of_the_program_survive() {
-    if !may(CAP_SETFCAP) {
-        return;
-    }
+    need(CAP_SETFCAP);
     let mut sandbox = sandbox_with_program();
     let program = sandbox.program();
     chown(&program, Some(12345), Some(54321)).unwrap();
@@ -138,9 +133,7 @@ fn a_first_installation_makes_a_program_that_all_may_execute() {
 
 #[test]
 fn a_read_only_program_directory_is_install_failed_with_a_sentence_that_names_it() {
-    if !may(CAP_SYS_ADMIN) {
-        return;
-    }
+    need(CAP_SYS_ADMIN);
     let mut sandbox = sandbox_with_program();
     let directory = sandbox.program().parent().unwrap().to_owned();
     let _mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
@@ -153,9 +146,7 @@ fn a_read_only_program_directory_is_install_failed_with_a_sentence_that_names_it
 
 #[test]
 fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
-    if !may(CAP_SYS_ADMIN) {
-        return;
-    }
+    need(CAP_SYS_ADMIN);
     let mut sandbox = sandbox();
     let directory = sandbox.program().parent().unwrap().to_owned();
     let _mounted = Mounted::on(&directory, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
