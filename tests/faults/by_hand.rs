@@ -5,7 +5,7 @@ use std::fs;
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload};
-use crate::story::{SUCCEEDED, TRIAL, UNIT, ending};
+use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 
 const BY_HAND: &str = "V07.00.00.00";
 
@@ -139,19 +139,16 @@ fn the_staging_area_is_emptied_by_hand_and_the_new_program_fails() {
 
 /// A disk that gives errors: this file can be opened, and reading it is EIO.
 #[test]
-fn a_program_that_can_not_be_read_ends_no_trial() {
+fn a_program_that_can_not_be_read_when_the_daemon_starts_again_is_rolled_back() {
     let (mut payload, aircraft) = on_trial();
     payload.sandbox.kill_daemon();
-    let (program, aside) = (payload.sandbox.program(), payload.sandbox.root().join("aside"));
-    fs::rename(&program, &aside).unwrap();
-    std::os::unix::fs::symlink("/proc/self/mem", &program).unwrap();
-    let state = fs::read(payload.sandbox.state().join("state.json")).unwrap();
-    let error = format!("{:#}", payload.sandbox.start_daemon().unwrap_err());
-    assert!(error.contains("the program can't be read") && error.contains("Input/output error"), "{error}");
-    assert_eq!(fs::read(payload.sandbox.state().join("state.json")).unwrap(), state);
-    fs::rename(&aside, &program).unwrap();
-    payload.comes_up();
+    fs::remove_file(payload.sandbox.program()).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", payload.sandbox.program()).unwrap();
+    payload.systemd_has("waits", "");
     payload.sandbox.start_daemon().unwrap();
-    aircraft.hears("success");
-    payload.ends(SUCCEEDED, NEW);
+    aircraft.hears("failure");
+    let report = payload.ends(ROLLED_BACK, OLD);
+    let failure = report.failure.unwrap().to_string();
+    assert!(failure.contains("can't be read after the restart") && failure.contains("Input/output error"), "{failure}");
+    payload.next_upgrade_works();
 }

@@ -52,7 +52,10 @@ fn write(path: &Path, mode: u32, text: &str) {
 impl Vsftpd {
     /// Starts it, with an empty home.
     pub(crate) fn start() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "the tests against vsftpd need root for their mount namespace; `tests/run` runs them as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "the tests against vsftpd need root for their mount namespace; `tests/run` runs them as root"
+        );
         assert!(Path::new("/usr/sbin/vsftpd").exists(), "vsftpd is not installed; `tests/run` installs it");
         let root = tempfile::tempdir().unwrap();
         let path = root.path().to_owned();
