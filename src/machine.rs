@@ -391,7 +391,7 @@ fn unsuccessful(upgrade: Upgrade, package: Option<PackageSummary>, outcome: Outc
 }
 
 fn also(mut verdict: Verdict, what: &str, second: &Failure) -> Verdict {
-    verdict.failure.causes.push(format!("and {what}: {second}"));
+    verdict.failure.causes.push(format!("besides, {what}: {second}"));
     verdict
 }
 

@@ -217,7 +217,7 @@ pub enum RunningEvidence {
 pub struct PhaseDuration {
     /// The phase.
     pub phase: Phase,
-    /// Milliseconds by the monotonic clock; a phase that a restart ended counts until the restart.
+    /// Milliseconds by the monotonic clock; one that a restart of the daemon ended was measured by nobody, and is missing.
     pub milliseconds: u64,
 }
 

@@ -121,6 +121,14 @@ fn a_device_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
+fn a_device_that_is_no_serial_port_is_told_as_such() {
+    let (_directory, device) = place();
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    let mut payload = Payload::start(&device, Script::default());
+    payload.await_status("a reason", |status| status.link.notice.as_ref().is_some_and(|notice| notice.contains("not a serial port")));
+}
+
+#[test]
 fn unplugged_and_plugged_in_again_it_goes_on() {
     let (directory, mut aircraft, mut payload) = linked(Script::default());
     let device = directory.path().join("ttyUSB0");

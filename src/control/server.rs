@@ -58,6 +58,7 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
             Ok(request) => request,
             Err(error) => {
                 let failure = Failure::new(FailureKind::Internal, "the request is not one of the control protocol").because(error);
+                let failure = failure.with_hint("uplift-protocol(7) has the requests of this version");
                 return connection.send(&ControlAnswer::Failure { failure }).await;
             }
         };

@@ -7,7 +7,7 @@
 //! tells of room for writing after each frame that went out, and an idle daemon would wake up for it once a push.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,6 +137,9 @@ fn settings(device: &Path, rate: u32) -> SerialPortBuilder {
 fn open_for_bytes(device: &Path) -> io::Result<(File, pipe::Receiver)> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
     let writer = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(device)?;
+    if !writer.is_terminal() {
+        return Err(io::Error::other("it is not a serial port"));
+    }
     let reader = pipe::Receiver::from_owned_fd_unchecked(writer.try_clone()?.into())?;
     Ok((writer, reader))
 }
