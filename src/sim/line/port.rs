@@ -23,7 +23,7 @@ use super::pty::PtyLine;
 const REOPEN: Duration = Duration::from_millis(50);
 /// How long a full port is waited for before what is left is lost.
 const FULL: Duration = Duration::from_millis(100);
-/// How soon a made pseudo-terminal notices that it was pulled out.
+/// How soon a made pseudo-terminal notices that it was pulled out, or that the payload's end is taken.
 const UNPLUG_NOTICE: Duration = Duration::from_millis(20);
 
 /// Where a port is, as written on a command line: `unix:PATH`, `tcp:ADDRESS`, or the path of a terminal.
@@ -117,7 +117,11 @@ impl Port {
             }
             match &self.source {
                 Source::Made(line) if line.controller().is_none_or(|current| !Arc::ptr_eq(&current, &open)) => return self.lose(),
-                Source::Made(_) => wait(&open, PollFlags::IN, deadline.min(now + UNPLUG_NOTICE)),
+                Source::Made(line) => {
+                    // A daemon that has died is silent, too.
+                    line.free();
+                    wait(&open, PollFlags::IN, deadline.min(now + UNPLUG_NOTICE));
+                }
                 _ => wait(&open, PollFlags::IN, deadline),
             }
         }
