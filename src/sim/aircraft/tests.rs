@@ -217,6 +217,18 @@ fn it_aborts_where_asked_and_says_nothing_more() {
 }
 
 #[test]
+fn what_the_payload_pushes_during_a_pause_is_not_missed() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = firmware(&directory, 100);
+    // Longer than the payload works; it restarts when the pause is over.
+    let pauses = vec![(Stage::Check, Duration::from_millis(170))];
+    let pausing = Options { pauses, abort_at: Some(Stage::Upgrade), ..options(path) };
+    let (verdict, steps, _) = upgrade(&pausing, &LineOptions::default(), Script::default());
+    assert_eq!((verdict.result, verdict.reached), (Result::Aborted, Stage::Upgrade), "{verdict:?}");
+    assert!(steps.contains(&Step::Progress { percent: 50 }), "{steps:?}");
+}
+
+#[test]
 fn lies_are_told_as_asked() {
     let directory = TempDir::new().unwrap();
     let (path, _) = firmware(&directory, 100);
