@@ -301,8 +301,17 @@ impl<'a> Host<'a> {
         self.patience
     }
 
+    /// A payload can't be blamed for its silence where there is no line.
+    fn with_cause(&mut self, trouble: Trouble) -> Trouble {
+        if !trouble.is_silence() {
+            return trouble;
+        }
+        self.line.take_trouble().map_or(trouble, Trouble::NoPort)
+    }
+
     pub(super) fn into_verdict(mut self, ended: Result<(), Trouble>) -> Verdict {
         self.phases.push(PhaseTime { stage: self.stage, time: self.stage_begun.elapsed() });
+        let ended = ended.map_err(|trouble| self.with_cause(trouble));
         let (result, reason) = match &ended {
             Ok(()) => (Ending::Success, None),
             Err(Trouble::Aborted(_)) => (Ending::Aborted, None),

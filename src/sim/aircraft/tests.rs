@@ -187,6 +187,7 @@ fn insisting_on_another_transfer_fails() {
     let (path, _) = firmware(&directory, 10);
     let (verdict, _, _) = upgrade(&Options { via: Via::Ftp, ..options(path) }, &LineOptions::default(), Script::default());
     assert_eq!((verdict.result, verdict.reached), (Result::Failure, Stage::Enter));
+    assert_eq!(verdict.message, "the payload offers another transfer than FTP");
 }
 
 #[test]
