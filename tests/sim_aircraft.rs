@@ -29,6 +29,7 @@ fn a_wrong_command_line_is_exit_code_2() {
     for (arguments, complaint) in [
         (&["--firmware", "x.bin"][..], "--port"),
         (&["--port", "x", "--make-pty", "y", "--firmware", "x.bin"], "cannot be used with"),
+        (&["--port", "tcp:foo", "--firmware", "x.bin"], "tcp:HOST:PORT is expected"),
         (&["--port", "x", "--firmware", "x.bin", "--drop", "1.5"], "a probability lies from 0 to 1"),
         (&["--port", "x", "--firmware", "x.bin", "--chunk", "1006"], "1006 is not in 1..=1005"),
         (&["--port", "x", "--firmware", "x.bin", "--pause", "transfer"], "STAGE=TIME is expected"),
@@ -51,6 +52,20 @@ fn without_a_payload_it_says_so_and_fails() {
     assert!(said.starts_with("failure: no payload looked for the aircraft within 100ms\n"), "{said}");
     assert!(text(&output.stderr).contains("waiting for a payload"), "{}", text(&output.stderr));
     assert!(!link.is_symlink(), "the pseudo-terminal's link is gone");
+}
+
+#[test]
+fn a_port_that_cannot_be_opened_is_not_a_payload_that_is_silent() {
+    let directory = TempDir::new().unwrap();
+    let firmware = firmware(&directory);
+    for port in ["/nonexistent", "unix:/nonexistent", "tcp:127.0.0.1:1"] {
+        let output = aircraft(&["--port", port, "--firmware", firmware.to_str().unwrap(), "--link-wait", "100ms"]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stdout);
+        assert!(said.starts_with(&format!("failure: the port {port} can't be opened: ")), "{said}");
+        let cause = if port.starts_with("tcp") { "Connection refused" } else { "No such file or directory" };
+        assert!(said.contains(cause), "{said}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,16 @@ pub enum Via {
     Ftp,
     /// Over the link itself, or not at all.
     Dcftp,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "any",
+            Self::Ftp => "FTP",
+            Self::Dcftp => "DCFTP",
+        })
+    }
 }
 
 /// What to upgrade with, and how to misbehave.

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 pub use self::damage::Damage;
-pub use self::port::{Port, PortName};
+pub use self::port::{NoAddress, NoPort, Port, PortName};
 pub use self::pty::PtyLine;
 
 use self::pace::Pace;
@@ -83,6 +83,11 @@ impl Line {
     /// Time that `bytes` need on the line.
     pub(crate) fn wire_time(&self, bytes: usize) -> Duration {
         self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.time_of(bytes))
+    }
+
+    /// Why the line is dead, if its port could not be opened.
+    pub(crate) const fn take_trouble(&mut self) -> Option<NoPort> {
+        self.port.take_trouble()
     }
 
     /// Sends a frame; returns when its last bit would have left. What the port does not take is lost, as on a line.

@@ -92,7 +92,7 @@ impl Sandbox {
     }
 
     /// The file that the restart command makes.
-    fn restart_request(&self) -> PathBuf {
+    pub fn restart_request(&self) -> PathBuf {
         self.root().join("run/restart-requested")
     }
 
@@ -244,10 +244,13 @@ keep_free = 0
         end(self.ftp_server.take());
     }
 
-    /// Starts the program at the path, as the payload's own unit would.
+    /// Starts the program at the path, as the payload's own unit would. It does not outlive this process either.
     pub fn start_program(&mut self) -> anyhow::Result<()> {
         end(self.program.take());
-        self.program = Some(Command::new(self.program()).stdin(Stdio::null()).spawn().context("the payload's program can't be started")?);
+        let [starter, options @ ..] = DIE_TOGETHER;
+        let mut command = Command::new(starter);
+        command.args(options).arg(self.program()).stdin(Stdio::null());
+        self.program = Some(command.spawn().with_context(|| format!("the payload's program can't be started by {starter}"))?);
         Ok(())
     }
 

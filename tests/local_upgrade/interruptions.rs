@@ -31,12 +31,13 @@ fn a_host_that_falls_silent_at_any_stage_can_come_back() {
 
 #[test]
 fn a_host_that_falls_silent_after_the_start_misses_nothing() {
-    for stage in ["check", "reboot"] {
+    for stage in ["check", "upgrade", "reboot"] {
         let mut payload = Payload::new(Transfer::Dcftp);
         let firmware = payload.firmware();
         let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &["--abort-at", stage]).spawn().unwrap();
         payload.sandbox.wait_for_restart_request().unwrap();
-        finish(aircraft);
+        let aborted = verdict(&finish(aircraft));
+        assert_eq!(aborted["result"], "aborted", "silent at {stage}: {aborted}");
         payload.sandbox.reboot().unwrap();
         payload.sandbox.wait_until_settled().unwrap();
         assert_eq!(payload.last_report().outcome, Outcome::Succeeded, "silent at {stage}");

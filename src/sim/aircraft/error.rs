@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::words::{Reason, Version};
 use super::{Stage, Via};
 use crate::channel::psdk::frame::{CommandId, FrameError};
+use crate::sim::line::NoPort;
 
 /// What ended an upgrade before success.
 #[derive(Debug, Error)]
@@ -27,6 +28,9 @@ pub enum Trouble {
     /// A request that fits into no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// There was no line to hear the payload on.
+    #[error(transparent)]
+    NoPort(NoPort),
     /// No sign of life.
     #[error("no payload looked for the aircraft within {0:?}")]
     NotLinked(Duration),
@@ -50,7 +54,7 @@ pub enum Trouble {
     #[error("the payload refuses upgrade mode: another upgrade runs")]
     EnterRefused,
     /// The payload wants the file another way.
-    #[error("the payload offers another transfer than {0:?}")]
+    #[error("the payload offers another transfer than {0}")]
     OtherTransfer(Via),
     /// A step of the transfer was refused.
     #[error("the payload refuses {command} with code {code:02X}{}", because(*.reason))]
@@ -101,6 +105,11 @@ fn because(reason: Option<Reason>) -> String {
 }
 
 impl Trouble {
+    /// Whether the payload was not heard.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::NotLinked(_) | Self::NoAnswer { .. } | Self::Silent(_))
+    }
+
     /// The payload's own reason, where it gave one.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {

@@ -1,6 +1,7 @@
 //! The host's end of the conversation: requests with their repetitions, answers to probes, and everything that is noticed
 //! on the way. It knows the order of nothing.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use crate::sim::line::{Line, Received};
 
 /// The longest answer of the link (where to put the file), with its frame.
 const LONGEST_ANSWER: usize = 84;
+/// How many pushes are kept that came during a pause; one comes every second, and equal ones in a row count as one.
+const MOST_WAITING: usize = 256;
 
 /// One host, one payload, one upgrade.
 pub(super) struct Host<'a> {
@@ -28,6 +31,8 @@ pub(super) struct Host<'a> {
     stage_begun: Instant,
     phases: Vec<PhaseTime>,
     gated: Vec<Stage>,
+    /// Pushes that came while nobody asked for any.
+    waiting: VecDeque<Status>,
     last_push: Option<Instant>,
     pushes: Pushes,
     repeats: u32,
@@ -67,6 +72,7 @@ impl<'a> Host<'a> {
             stage_begun: Instant::now(),
             phases: Vec::new(),
             gated: Vec::new(),
+            waiting: VecDeque::new(),
             last_push: None,
             pushes: Pushes::default(),
             repeats: 0,
@@ -129,13 +135,37 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    /// Only answers probes until `deadline`.
+    /// Only answers probes until `deadline`. What the payload pushes meanwhile waits for [`Host::next_status`].
     pub(super) fn idle(&mut self, deadline: Instant) {
-        while !matches!(self.hear(deadline, None), Heard::Silence) {}
+        loop {
+            match self.hear(deadline, None) {
+                Heard::Status(status) => self.keep(status),
+                Heard::Silence => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, status: Status) {
+        if self.waiting.back() == Some(&status) {
+            return;
+        }
+        if self.waiting.len() == MOST_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(status);
+    }
+
+    /// What was pushed until now is of no interest.
+    pub(super) fn forget_pushes(&mut self) {
+        self.waiting.clear();
     }
 
     /// The next status push, or `None` at the deadline.
     pub(super) fn next_status(&mut self, deadline: Instant) -> Option<Status> {
+        if let Some(status) = self.waiting.pop_front() {
+            return Some(status);
+        }
         loop {
             match self.hear(deadline, None) {
                 Heard::Status(status) => return Some(status),
@@ -271,8 +301,17 @@ impl<'a> Host<'a> {
         self.patience
     }
 
+    /// A payload can't be blamed for its silence where there is no line.
+    fn with_cause(&mut self, trouble: Trouble) -> Trouble {
+        if !trouble.is_silence() {
+            return trouble;
+        }
+        self.line.take_trouble().map_or(trouble, Trouble::NoPort)
+    }
+
     pub(super) fn into_verdict(mut self, ended: Result<(), Trouble>) -> Verdict {
         self.phases.push(PhaseTime { stage: self.stage, time: self.stage_begun.elapsed() });
+        let ended = ended.map_err(|trouble| self.with_cause(trouble));
         let (result, reason) = match &ended {
             Ok(()) => (Ending::Success, None),
             Err(Trouble::Aborted(_)) => (Ending::Aborted, None),

@@ -1,8 +1,8 @@
 //! Tells a person what the aircraft does: with a progress bar on a terminal, in plain lines otherwise. Writes to stderr, so
-//! that stdout is left to the verdict.
+//! that stdout is left to the verdict; in the demonstration the lines belong to what stdout tells.
 
 use std::fmt;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,9 +19,17 @@ const SPINNER: &str = "  {spinner} {msg} ({elapsed})";
 /// Turns steps into what a person reads.
 #[derive(Debug)]
 pub struct Narrator {
+    lines: Lines,
     terminal: bool,
     bar: Option<(Bar, ProgressBar)>,
     plain: Option<(Bar, u64)>,
+}
+
+/// Where lines go. Bars are on stderr alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Stdout,
+    Stderr,
 }
 
 /// What a bar shows; another thing is another bar.
@@ -34,11 +42,28 @@ enum Bar {
 
 impl Default for Narrator {
     fn default() -> Self {
-        Self { terminal: stderr().is_terminal(), bar: None, plain: None }
+        Self { lines: Lines::Stderr, terminal: stderr().is_terminal(), bar: None, plain: None }
+    }
+}
+
+impl Lines {
+    fn print(self, line: &dyn fmt::Display) {
+        // That nobody reads any more ends no upgrade.
+        let _ = match self {
+            Self::Stdout => writeln!(stdout(), "{line}"),
+            Self::Stderr => writeln!(stderr(), "{line}"),
+        };
     }
 }
 
 impl Narrator {
+    /// Tells its part of the demonstration, between lines on stdout. Bars are for who sees both on a terminal: in a file or for
+    /// the next program of a pipe, the story must be whole.
+    #[must_use]
+    pub fn of_demonstration() -> Self {
+        Self { lines: Lines::Stdout, terminal: stdout().is_terminal() && stderr().is_terminal(), bar: None, plain: None }
+    }
+
     /// Tells one step.
     pub fn tell(&mut self, step: &Step) {
         match step {
@@ -51,7 +76,7 @@ impl Narrator {
 
     fn line(&mut self, text: &dyn fmt::Display) {
         self.finish();
-        eprintln!("  {text}");
+        self.lines.print(&format_args!("  {text}"));
     }
 
     fn progress(&mut self, kind: Bar, done: u64, total: u64) {
@@ -63,7 +88,7 @@ impl Narrator {
         let percent = (done * 100).checked_div(total).unwrap_or(100);
         let mark = percent / PLAIN_STRIDE;
         if self.plain.replace((kind, mark)) != Some((kind, mark)) {
-            eprintln!("  {} {percent} %", kind.name());
+            self.lines.print(&format_args!("  {} {percent} %", kind.name()));
         }
     }
 

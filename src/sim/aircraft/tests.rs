@@ -187,6 +187,7 @@ fn insisting_on_another_transfer_fails() {
     let (path, _) = firmware(&directory, 10);
     let (verdict, _, _) = upgrade(&Options { via: Via::Ftp, ..options(path) }, &LineOptions::default(), Script::default());
     assert_eq!((verdict.result, verdict.reached), (Result::Failure, Stage::Enter));
+    assert_eq!(verdict.message, "the payload offers another transfer than FTP");
 }
 
 #[test]
@@ -214,6 +215,18 @@ fn it_aborts_where_asked_and_says_nothing_more() {
             assert!(!given.data.is_empty() && given.data.len() < content.len(), "{}", given.data.len());
         }
     }
+}
+
+#[test]
+fn what_the_payload_pushes_during_a_pause_is_not_missed() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = firmware(&directory, 100);
+    // Longer than the payload works; it restarts when the pause is over.
+    let pauses = vec![(Stage::Check, Duration::from_millis(170))];
+    let pausing = Options { pauses, abort_at: Some(Stage::Upgrade), ..options(path) };
+    let (verdict, steps, _) = upgrade(&pausing, &LineOptions::default(), Script::default());
+    assert_eq!((verdict.result, verdict.reached), (Result::Aborted, Stage::Upgrade), "{verdict:?}");
+    assert!(steps.contains(&Step::Progress { percent: 50 }), "{steps:?}");
 }
 
 #[test]

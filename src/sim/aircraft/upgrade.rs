@@ -79,6 +79,8 @@ fn version(host: &mut Host<'_>) -> Result<Version, Trouble> {
 /// Enters upgrade mode; the time until which the payload may still be busy with its store.
 fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> {
     let answer = host.request(words::ENTER, &words::ENTER_ACTION[..])?;
+    // Those from before tell of an earlier upgrade.
+    host.forget_pushes();
     let (transfer, wait) = match Entered::read(&answer) {
         Some(Entered::Ftp { wait }) => (Transfer::Ftp, wait),
         Some(Entered::Dcftp { wait }) => (Transfer::Dcftp, wait),
@@ -115,6 +117,8 @@ pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) 
 /// Has the payload check and start; returns the status push that came in place of an answer, if one did.
 fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
     let reply = host.request_start()?;
+    // Those from before can't tell of what has only just begun.
+    host.forget_pushes();
     host.pushes_are_due();
     let started = match &reply {
         Reply::Status(_) => Some(Started::Yes),
@@ -173,6 +177,8 @@ fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trou
 
 /// Says "stop reporting" until the payload does.
 fn acknowledge(host: &mut Host<'_>) -> Result<(), Trouble> {
+    // Only a report that comes after the acknowledgement shows that the payload has not heard it.
+    host.forget_pushes();
     for _ in 0..MOST_ACKNOWLEDGEMENTS {
         host.send(words::CONTROL, &words::FINISH[..])?;
         if host.next_status(Instant::now() + host.patience().quiet).is_none() {

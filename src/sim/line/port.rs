@@ -1,6 +1,6 @@
 //! The bytes below a line: a pseudo-terminal, a terminal device, or a socket, opened again whenever it goes away.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ use super::pty::PtyLine;
 const REOPEN: Duration = Duration::from_millis(50);
 /// How long a full port is waited for before what is left is lost.
 const FULL: Duration = Duration::from_millis(100);
-/// How soon a made pseudo-terminal notices that it was pulled out.
+/// How soon a made pseudo-terminal notices that it was pulled out, or that the payload's end is taken.
 const UNPLUG_NOTICE: Duration = Duration::from_millis(20);
 
 /// Where a port is, as written on a command line: `unix:PATH`, `tcp:ADDRESS`, or the path of a terminal.
@@ -37,16 +37,45 @@ pub enum PortName {
     Tcp(String),
 }
 
-impl FromStr for PortName {
-    type Err = Infallible;
+/// No address of a TCP socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("tcp:HOST:PORT is expected, with a port from 1 to 65535")]
+pub struct NoAddress;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
+impl FromStr for PortName {
+    type Err = NoAddress;
+
+    fn from_str(text: &str) -> Result<Self, NoAddress> {
         Ok(match text.split_once(':') {
             Some(("unix", path)) => Self::Unix(path.into()),
-            Some(("tcp", address)) => Self::Tcp(address.to_owned()),
+            Some(("tcp", address)) if is_address(address) => Self::Tcp(address.to_owned()),
+            Some(("tcp", _)) => return Err(NoAddress),
             _ => Self::Terminal(text.into()),
         })
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+impl fmt::Display for PortName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terminal(path) => write!(formatter, "{}", path.display()),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(formatter, "tcp:{address}"),
+        }
+    }
+}
+
+/// Why there is no port.
+#[derive(Debug, thiserror::Error)]
+#[error("the port {port} can't be opened: {cause}")]
+pub struct NoPort {
+    port: PortName,
+    cause: io::Error,
 }
 
 /// A port, open or on its way to be.
@@ -54,6 +83,8 @@ impl FromStr for PortName {
 pub struct Port {
     source: Source,
     open: Option<Arc<OwnedFd>>,
+    /// What the last try to open it gave, while it is away.
+    trouble: Option<NoPort>,
 }
 
 #[derive(Debug)]
@@ -76,13 +107,13 @@ impl Port {
     /// The port of that name; a terminal is set to `speed` if one is given. It is opened when first used.
     #[must_use]
     pub const fn named(name: PortName, speed: Option<u32>) -> Self {
-        Self { source: Source::Named(name, speed), open: None }
+        Self { source: Source::Named(name, speed), open: None, trouble: None }
     }
 
     /// Our end of a made pseudo-terminal.
     #[must_use]
     pub const fn made(line: PtyLine) -> Self {
-        Self { source: Source::Made(line), open: None }
+        Self { source: Source::Made(line), open: None, trouble: None }
     }
 
     /// A descriptor that is open already (a socket of a pair, for instance) and can't be opened again.
@@ -92,7 +123,12 @@ impl Port {
     pub fn given(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
         let descriptor = descriptor.into();
         rustix::io::ioctl_fionbio(&descriptor, true)?;
-        Ok(Self { source: Source::Given, open: Some(Arc::new(descriptor)) })
+        Ok(Self { source: Source::Given, open: Some(Arc::new(descriptor)), trouble: None })
+    }
+
+    /// Why the port is away, if it could not be opened.
+    pub(super) const fn take_trouble(&mut self) -> Option<NoPort> {
+        self.trouble.take()
     }
 
     /// The speed that the other end of a pseudo-terminal is set to.
@@ -117,7 +153,11 @@ impl Port {
             }
             match &self.source {
                 Source::Made(line) if line.controller().is_none_or(|current| !Arc::ptr_eq(&current, &open)) => return self.lose(),
-                Source::Made(_) => wait(&open, PollFlags::IN, deadline.min(now + UNPLUG_NOTICE)),
+                Source::Made(line) => {
+                    // A daemon that has died is silent, too.
+                    line.free();
+                    wait(&open, PollFlags::IN, deadline.min(now + UNPLUG_NOTICE));
+                }
                 _ => wait(&open, PollFlags::IN, deadline),
             }
         }
@@ -143,11 +183,12 @@ impl Port {
     }
 
     fn reopen(&mut self, deadline: Instant) -> Input {
-        self.open = match &self.source {
-            Source::Given => None,
-            Source::Made(line) => line.wait_plugged(deadline),
-            Source::Named(name, speed) => open(name, *speed).ok().map(Arc::new),
+        let opened = match &self.source {
+            Source::Given => Ok(None),
+            Source::Made(line) => Ok(line.wait_plugged(deadline)),
+            Source::Named(name, speed) => open(name, *speed).map(Arc::new).map(Some).map_err(|cause| NoPort { port: name.clone(), cause }),
         };
+        (self.open, self.trouble) = opened.map_or_else(|trouble| (None, Some(trouble)), |open| (open, None));
         if self.open.is_some() {
             return Input::Opened;
         }
@@ -187,4 +228,19 @@ fn open_terminal(path: &Path, speed: Option<u32>) -> io::Result<OwnedFd> {
     }
     tcsetattr(&terminal, OptionalActions::Now, &modes)?;
     Ok(terminal.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_has_a_host_and_a_port() {
+        for wrong in ["tcp:", "tcp:host", "tcp:host:", "tcp::80", "tcp:host:0", "tcp:host:65536", "tcp:host:http"] {
+            assert_eq!(wrong.parse::<PortName>(), Err(NoAddress), "{wrong}");
+        }
+        for right in ["tcp:host:80", "tcp:[::1]:65535", "unix:/run/x:y", "/dev/ttyUSB0", "tcp"] {
+            assert_eq!(right.parse::<PortName>().map(|name| name.to_string()), Ok(right.to_owned()));
+        }
+    }
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+use rustix::termios::ioctl_tiocnxcl;
 
 /// A pseudo-terminal behind a link. Clones are the same one; the link goes with the last of them.
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ struct Shared {
 struct Pair {
     controller: Arc<OwnedFd>,
     /// Kept open: while nobody has the payload's end open, reads from ours fail.
-    _payload: OwnedFd,
+    payload: OwnedFd,
 }
 
 impl PtyLine {
@@ -80,6 +81,15 @@ impl PtyLine {
         self.shared.lock().as_ref().map(|pair| Arc::clone(&pair.controller))
     }
 
+    /// Lets the payload's end be opened again by whoever comes next. A daemon takes it for itself, and a real terminal is free
+    /// again when that daemon ends; this one, which we keep open, would stay taken for everybody but root.
+    pub(super) fn free(&self) {
+        if let Some(pair) = self.shared.lock().as_ref() {
+            // It can't fail on a terminal; if it did, the next daemon would say that the port is busy.
+            let _ = ioctl_tiocnxcl(&pair.payload);
+        }
+    }
+
     /// Waits until the adapter is in, at most until `deadline`.
     pub(super) fn wait_plugged(&self, deadline: Instant) -> Option<Arc<OwnedFd>> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -126,5 +136,5 @@ fn open_pair() -> io::Result<(Pair, PathBuf)> {
     tcsetattr(&payload, SetArg::TCSANOW, &modes)?;
     rustix::io::ioctl_fionbio(&controller, true)?;
     let device = PathBuf::from(std::ffi::OsString::from_vec(device.into_bytes()));
-    Ok((Pair { controller: Arc::new(controller), _payload: payload }, device))
+    Ok((Pair { controller: Arc::new(controller), payload }, device))
 }
