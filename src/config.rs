@@ -4,22 +4,28 @@
 //! are errors, so that a misspelt one is never silently a default. Nothing here looks at the machine: whether a device
 //! exists or a unit is known is for whoever uses the value.
 
+mod error;
+mod ftp;
 mod package;
 mod program;
 mod trial;
+mod values;
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use package::Mistake;
+pub use error::ConfigError;
+use error::{Mistake, Source};
+pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{Package, SealRule, TrustedKey};
+use program::ProgramFields;
 pub use program::{Program, Restart};
+use trial::TrialFields;
 pub use trial::{Confirm, Trial};
+pub use values::{PassivePorts, Password, Size};
+use values::{absolute, absolute_if_any, read_text, timer};
 
 /// Where the configuration lies unless `--config` names another file.
 pub const DEFAULT_PATH: &str = "/etc/uplift/uplift.toml";
@@ -28,32 +34,48 @@ pub const DEFAULT_PATH: &str = "/etc/uplift/uplift.toml";
 pub const RESCUE_TIMER: &str = "uplift-rescue.timer";
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What is upgraded, and how it is restarted.
     pub program: Program,
     /// What a firmware file may be.
-    #[serde(default)]
     pub package: Package,
     /// The payload link on the serial port. Without this section there is none.
     pub link: Option<Link>,
     /// The FTP server that the daemon pulls from.
-    #[serde(default)]
     pub ftp: Ftp,
     /// The upload server `uplift ftp-server`.
-    #[serde(default)]
     pub ftp_server: FtpServer,
     /// Deadlines of the evidence after a restart.
-    #[serde(default)]
     pub trial: Trial,
     /// What monitoring may read.
-    #[serde(default)]
     pub metrics: Metrics,
     /// Where the daemon keeps its own files.
-    #[serde(default)]
     pub paths: Paths,
 }
+
+/// The configuration as it is written, before its fields are held against each other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    program: ProgramFields,
+    #[serde(default)]
+    package: Package,
+    link: Option<Link>,
+    #[serde(default)]
+    ftp: Ftp,
+    #[serde(default)]
+    ftp_server: FtpServer,
+    #[serde(default)]
+    trial: TrialFields,
+    #[serde(default)]
+    metrics: Metrics,
+    #[serde(default)]
+    paths: Paths,
+}
+
+/// Largest configuration file in bytes; the shipped one, with every field explained, has some six thousand.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// The longest that a restart and its trial may take together: the payload link announces it in one byte of seconds
 /// (docs/payload-link.md section 4).
@@ -64,6 +86,7 @@ const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
     /// Serial device.
+    #[serde(deserialize_with = "absolute")]
     pub device: PathBuf,
     /// A rate, or `"auto"`: try the known rates in turn.
     pub baud: Baud,
@@ -115,98 +138,12 @@ pub enum TransferChoice {
     Dcftp,
 }
 
-/// Account name of the vendor's tutorial.
-pub const VENDOR_ACCOUNT: &str = "psdk_payload_ftp";
-/// Account name of the vendor's newer header and API reference.
-pub const VENDOR_ACCOUNT_NEWER: &str = "dji_payload_ftp";
-/// Password of the vendor's tutorial; public, so it protects nothing.
-const VENDOR_PASSWORD: &str = "DJi_#$31";
-
-/// Section `[ftp]`: the FTP server that the daemon pulls from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ftp {
-    /// Address of the server, and the port that the host is told.
-    pub address: SocketAddr,
-    /// Account.
-    pub user: String,
-    /// Password; `password_file` is better for one that is secret.
-    pub password: Password,
-    /// A file with the password in its first line, such as a systemd credential.
-    pub password_file: Option<PathBuf>,
-    /// Directory on the server; "" is where the login lands.
-    pub directory: String,
-    /// Longest wait for one answer or for the next bytes.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-}
-
-impl Default for Ftp {
-    fn default() -> Self {
-        Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 21)),
-            user: VENDOR_ACCOUNT.into(),
-            password: Password(VENDOR_PASSWORD.into()),
-            password_file: None,
-            directory: String::new(),
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Section `[ftp_server]`: the upload server `uplift ftp-server`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FtpServer {
-    /// Address to listen on; a socket that systemd hands over comes first.
-    pub listen: SocketAddr,
-    /// The directory that clients see, and nothing outside it.
-    pub home: PathBuf,
-    /// Account names that are accepted.
-    pub users: BTreeSet<String>,
-    /// Password of these accounts; `password_file` is better for one that is secret.
-    pub password: Password,
-    /// A file with the password in its first line, such as a systemd credential.
-    pub password_file: Option<PathBuf>,
-    /// First and last port of passive data connections; `[0, 0]` lets the kernel choose.
-    pub passive_ports: (u16, u16),
-    /// Largest upload.
-    pub max_size: Size,
-    /// Space that an upload must leave free on the file system of `home`.
-    pub keep_free: Size,
-    /// Connections at a time; this machine itself has two more, for the daemon. Who has not logged in makes room for a newcomer.
-    pub max_connections: usize,
-    /// A connection without a command for this long is closed.
-    #[serde(deserialize_with = "duration")]
-    pub idle_timeout: Duration,
-    /// A data connection without a byte for this long is broken off; so is an upload slower than 1 KiB a second over this time.
-    #[serde(deserialize_with = "duration")]
-    pub stall_timeout: Duration,
-}
-
-impl Default for FtpServer {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 21)),
-            home: "/upgrade".into(),
-            users: [VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER].map(String::from).into(),
-            password: Password(VENDOR_PASSWORD.into()),
-            password_file: None,
-            passive_ports: (0, 0),
-            max_size: Size(2 << 30),
-            keep_free: Size(16 << 20),
-            max_connections: 8,
-            idle_timeout: Duration::from_secs(120),
-            stall_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
 /// Section `[metrics]`: what monitoring may read.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Socket of the Prometheus text endpoint. Without it there is none.
+    #[serde(deserialize_with = "absolute_if_any")]
     pub socket: Option<PathBuf>,
 }
 
@@ -215,10 +152,13 @@ pub struct Metrics {
 #[serde(deny_unknown_fields, default)]
 pub struct Paths {
     /// Directory of the state file and the history.
+    #[serde(deserialize_with = "absolute")]
     pub state: PathBuf,
     /// Control socket.
+    #[serde(deserialize_with = "absolute")]
     pub control: PathBuf,
     /// Where the kernel tells the boot id; another file stands for it in a sandbox.
+    #[serde(deserialize_with = "absolute")]
     pub boot_id: PathBuf,
     /// The timer of the `uplift-rescue` that serves `state`, started at each swap; `""` is none.
     #[serde(deserialize_with = "timer")]
@@ -236,166 +176,54 @@ impl Default for Paths {
     }
 }
 
-/// A password that does not show itself in logs.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Password(String);
-
-impl Password {
-    /// The password of the first line of `file`, or the configured one.
-    pub fn resolve(&self, file: Option<&Path>) -> std::io::Result<Self> {
-        match file {
-            None => Ok(self.clone()),
-            Some(file) => Ok(Self(std::fs::read_to_string(file)?.lines().next().unwrap_or_default().to_owned())),
-        }
-    }
-
-    /// The password itself, for the one place that sends or compares it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-/// A number of bytes: an integer, or text with a unit (`"64KiB"`, `"512MiB"`, `"2GiB"`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected bytes as a number, or text such as \"512MiB\"")]
-        enum Field {
-            Bytes(u64),
-            Text(String),
-        }
-        match Field::deserialize(deserializer)? {
-            Field::Bytes(bytes) => Ok(Self(bytes)),
-            Field::Text(text) => parse_size(&text).map(Self).ok_or_else(|| {
-                D::Error::custom(format!("\"{text}\" is not a size: expected text such as \"64KiB\", \"512MiB\" or \"2GiB\""))
-            }),
-        }
-    }
-}
-
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let factor = match text[digits..].trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
-}
-
-fn timer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match text.as_str() {
-        "" => Ok(None),
-        name if name.ends_with(".timer") => Ok(Some(text)),
-        name => Err(D::Error::custom(format!("\"{name}\" is not a timer: expected a name such as \"{RESCUE_TIMER}\", or \"\""))),
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text)
-        .map_err(|_| D::Error::custom(format!("\"{text}\" is not a duration: expected text such as \"20s\" or \"2m\"")))
-}
-
-/// Why a configuration can't be used. The text names file, line, field and what would be right.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("the configuration {} can't be read", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file's text is not a configuration.
-    #[error("the configuration {}, line {line}{}: {explanation}", path.display(), field_clause(field))]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Line, counted from 1.
-        line: usize,
-        /// The field, such as `link.baud`; empty where the text as a whole is wrong.
-        field: String,
-        /// What is wrong and what would be right, then the line with a caret under the place.
-        explanation: String,
-    },
-}
-
-/// The parser's words without its heading, which repeats the place, and with the message before the line it is about.
-fn explain(error: &toml::de::Error) -> String {
-    let (message, text) = (error.message(), error.to_string());
-    let excerpt = text.split_once('\n').and_then(|(_heading, rest)| rest.trim_end().strip_suffix(message));
-    format!("{message}\n{}", excerpt.unwrap_or_default()).trim_end().to_owned()
-}
-
-fn field_clause(field: &str) -> String {
-    if field.is_empty() { String::new() } else { format!(", field {field}") }
-}
-
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = read_text(path, LARGEST_FILE).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
     /// Parses a configuration; `path` is for the error's text only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let invalid = |error: &toml::de::Error, field: String| {
-            let start = error.span().map_or(0, |span| span.start).min(text.len());
-            let line = 1 + text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
-            ConfigError::Invalid { path: path.to_owned(), line, field, explanation: explain(error) }
-        };
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| invalid(&error, String::new()))?;
-        let config: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let source = Source { text, path };
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| source.invalid(&error, String::new()))?;
+        let sections: Sections = serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
-            invalid(error.inner(), field)
+            source.invalid(error.inner(), field)
         })?;
-        config.check_deadlines(text, path)?;
-        config.check_sockets(text, path)?;
-        config.package.check_keys().map_err(|Mistake { begin, field, explanation }| {
-            let line = 1 + text.lines().position(|line| line.trim_start().starts_with(begin)).unwrap_or_default();
-            ConfigError::Invalid { path: path.to_owned(), line, field, explanation }
-        })?;
+        Self::of(sections).map_err(|mistake| source.mistaken(mistake))
+    }
+
+    fn of(sections: Sections) -> Result<Self, Mistake> {
+        let Sections { program, package, link, ftp, ftp_server, trial, metrics, paths } = sections;
+        let (program, trial) = (program.try_into()?, trial.try_into()?);
+        let config = Self { program, package, link, ftp, ftp_server, trial, metrics, paths };
+        config.check_deadlines()?;
+        config.check_sockets()?;
+        config.ftp_server.check_password()?;
+        config.package.check_keys()?;
         Ok(config)
     }
 
-    fn check_deadlines(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
+    fn check_deadlines(&self) -> Result<(), Mistake> {
         let together = self.program.restart_deadline.saturating_add(self.trial.deadline);
         if self.link.is_none() || together <= LONGEST_ANNOUNCED {
             return Ok(());
         }
-        let is_deadline = |line: &str| line.trim_start().starts_with("deadline") || line.trim_start().starts_with("restart_deadline");
         let explanation = format!(
             "`restart_deadline` of [program] and `deadline` of [trial] are {} s together, and may be {} s: the payload link announces them in one byte",
             together.as_secs(),
             LONGEST_ANNOUNCED.as_secs()
         );
-        let line = 1 + text.lines().position(is_deadline).unwrap_or_default();
-        Err(ConfigError::Invalid { path: path.to_owned(), line, field: "trial.deadline".into(), explanation })
+        Err(Mistake::new(&["trial.deadline", "program.restart_deadline"], explanation))
     }
 
-    fn check_sockets(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
+    fn check_sockets(&self) -> Result<(), Mistake> {
         if self.metrics.socket.as_deref() != Some(&self.paths.control) {
             return Ok(());
         }
-        let line = 1 + text.lines().position(|line| line.trim_start().starts_with("socket")).unwrap_or_default();
-        let explanation = "this is the control socket, `control` of [paths]; metrics need one of their own".into();
-        Err(ConfigError::Invalid { path: path.to_owned(), line, field: "metrics.socket".into(), explanation })
+        let explanation = "this is the control socket, `control` of [paths]; metrics need one of their own";
+        Err(Mistake::new(&["metrics.socket"], explanation))
     }
 }
 
@@ -465,7 +293,7 @@ mod tests {
         };
         assert!(parse(&text("")).is_ok(), "without a link nothing is announced");
         let error = parse(&text("[link]")).unwrap_err();
-        assert!(error.contains("line 4") && error.contains("256 s together"), "{error}");
+        assert!(error.contains("line 7, field trial.deadline") && error.contains("256 s together"), "{error}");
     }
 
     #[test]
@@ -477,6 +305,21 @@ mod tests {
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
             assert!(parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_path_is_the_same_for_everybody() {
+        for (section, field) in [("link", "device"), ("metrics", "socket"), ("paths", "state"), ("paths", "control"), ("paths", "boot_id")]
+        {
+            let error = parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\"")).unwrap_err();
+            assert!(error.contains(&format!("line 5, field {section}.{field}: the path must be absolute, not \"here\"")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let error = Config::load(Path::new("/dev/zero")).unwrap_err();
+        assert!(matches!(&error, ConfigError::Unreadable { source, .. } if source.to_string().contains("too large")), "{error:?}");
     }
 
     #[test]
@@ -497,10 +340,5 @@ mod tests {
         assert_eq!(parse(&text("")).unwrap().metrics.socket, None);
         let error = parse(&text("socket = \"/run/uplift/control.sock\"")).unwrap_err();
         assert!(error.contains("line 5, field metrics.socket: this is the control socket"), "{error}");
-    }
-
-    #[test]
-    fn a_password_never_shows_itself() {
-        assert!(!format!("{:?}", Ftp::default()).contains(VENDOR_PASSWORD));
     }
 }

@@ -1,7 +1,7 @@
 //! UNIX sockets on which the daemon listens: for its own user and the members of a group, and nobody else.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::time::Duration;
@@ -24,20 +24,15 @@ fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
     fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
 }
 
-/// Binds the socket, which is `what`; one that a dead daemon left is removed.
-pub(crate) fn bind(path: &Path, what: &str) -> anyhow::Result<UnixListener> {
+/// Binds the socket, which is `what` and configured as `field`; one that a dead daemon left is removed.
+pub(crate) fn bind(path: &Path, what: &str, field: &str) -> anyhow::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).with_context(|| format!("the directory {} can't be made", directory.display()))?;
     }
     if StdStream::connect(path).is_ok() {
         anyhow::bail!("another daemon listens on {}; only one may run", path.display());
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("an old {what} can't be removed"));
-        }
-        _ => {}
-    }
+    remove_left(path, what, field)?;
     let listener = UnixListener::bind(path).with_context(|| format!("the {what} {} can't be made", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
     let group = std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
@@ -46,6 +41,21 @@ pub(crate) fn bind(path: &Path, what: &str) -> anyhow::Result<UnixListener> {
         let _ = nix::unistd::chown(path, None, group);
     }
     Ok(listener)
+}
+
+/// A misspelt path may lead to anybody's file, so nothing but a socket is removed.
+fn remove_left(path: &Path, what: &str, field: &str) -> anyhow::Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            anyhow::bail!(
+                "{} is not a socket, and stays: the {what} needs a path where nothing else is; correct the field {field}",
+                path.display()
+            )
+        }
+        _ => {}
+    }
+    std::fs::remove_file(path).with_context(|| format!("an old {what} can't be removed"))
 }
 
 /// The next client of the socket, which is `what`.
@@ -73,5 +83,22 @@ mod tests {
         for missing in ["uplif", "broken", "wrong", ""] {
             assert_eq!(group_id(groups, missing), None, "{missing}");
         }
+    }
+
+    #[test]
+    fn nothing_but_a_socket_makes_room_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (left, file, link) = (directory.path().join("left"), directory.path().join("file"), directory.path().join("link"));
+        drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+        std::fs::File::create(&file).unwrap();
+        std::os::unix::fs::symlink(&left, &link).unwrap();
+        for other in [&file, &link, &directory.path().to_owned()] {
+            let error = bind(other, "metrics socket", "metrics.socket").unwrap_err().to_string();
+            assert!(error.contains(&other.display().to_string()) && error.contains("field metrics.socket"), "{error}");
+            assert!(other.symlink_metadata().is_ok());
+        }
+        remove_left(&left, "control socket", "paths.control").unwrap();
+        assert!(!left.exists());
+        remove_left(&left, "control socket", "paths.control").unwrap();
     }
 }

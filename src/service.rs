@@ -68,8 +68,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 
 /// Has all parts at work. The answer comes when the payload link is, too; without one it is there already.
 fn open_rooms(rooms: &mut JoinSet<()>, config: &Arc<Config>, actor: Actor, engine: &Engine) -> anyhow::Result<oneshot::Receiver<()>> {
-    let control = local_socket::bind(&config.paths.control, "control socket")?;
-    let metrics = config.metrics.socket.as_deref().map(|path| local_socket::bind(path, "metrics socket")).transpose()?;
+    let control = local_socket::bind(&config.paths.control, "control socket", "paths.control")?;
+    let metrics = config.metrics.socket.as_deref().map(|path| local_socket::bind(path, "metrics socket", "metrics.socket")).transpose()?;
     let (running, link) = oneshot::channel();
     rooms.spawn(actor.run());
     rooms.spawn(control::serve(control, engine.clone()));

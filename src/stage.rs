@@ -28,7 +28,7 @@ pub use staged::Staged;
 use staged::Reception;
 
 /// Name of the staging area in the program's directory.
-const DIRECTORY_NAME: &str = ".uplift";
+pub(crate) const DIRECTORY_NAME: &str = ".uplift";
 
 /// Begins the name of every file that is being received, and of no other file in the staging area.
 const RECEPTION_PREFIX: &str = "incoming-";

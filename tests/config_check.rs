@@ -110,6 +110,44 @@ fn a_password_file_that_can_not_be_read() {
 }
 
 #[test]
+fn a_password_file_that_is_empty_or_has_no_end() {
+    let sandbox = sandbox();
+    let file = sandbox.root().join("password");
+    fs::File::create(&file).unwrap().write_all(b"\nsecond line\n").unwrap();
+    let said = check(&sandbox, &sandbox.restart_line(), &format!("[ftp_server]\npassword_file = {file:?}\n"));
+    assert_error(&said, "ftp_server.password_file: the first line of ");
+    let said = check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/dev/zero\"\n");
+    assert_error(&said, "ftp.password_file: /dev/zero can't be read: the file is too large");
+}
+
+/// systemd sends to the journal what the daemon says.
+#[test]
+fn no_password_comes_to_the_journal() {
+    let sandbox = sandbox();
+    for (section, wrong) in
+        [("ftp", "password = \"s3cret\\q\""), ("ftp_server", "password = \"\"\"\ns3cret\\q\"\"\""), ("ftp", "password = 53")]
+    {
+        sandbox.configure(&sandbox.restart_line(), &format!("[{section}]\n{wrong}\n")).unwrap();
+        for arguments in [&["daemon"][..], &["ftp-server"], &["config", "check"]] {
+            let (code, out, error) = said(&sandbox, arguments);
+            assert!(code == Some(2) && error.contains(", line 1"), "{error}");
+            assert!(!out.contains("53") && !error.contains("53") && !error.contains("s3cret"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_without_an_end_or_in_one_long_line() {
+    let sandbox = sandbox();
+    let (code, _, error) = output(Command::new(env!("CARGO_BIN_EXE_uplift")).args(["config", "check", "--config", "/dev/zero"]));
+    assert!(code == Some(2) && error.contains("too large"), "{error}");
+    let text = format!("program = {{ name = \"{}\", product = 5 }}", "x".repeat(1_000_000));
+    fs::File::create(sandbox.config()).unwrap().write_all(text.as_bytes()).unwrap();
+    let (code, _, error) = said(&sandbox, &["config", "check"]);
+    assert!(code == Some(2) && error.contains("field program.product") && error.contains("product = 5") && error.len() < 1_000, "{error}");
+}
+
+#[test]
 fn a_program_that_does_not_tell_its_version() {
     let sandbox = sandbox();
     fs::File::create(sandbox.program()).unwrap().write_all(b"#!/bin/sh\n").unwrap();

@@ -57,12 +57,15 @@ fn they_are_written_and_taken_away() {
     let units = payload.0.path().join("units");
     let write = ["--write", units.to_str().unwrap()];
     let said = payload.said(&write);
-    assert!(said.contains("wrote ") && said.ends_with("now: systemctl daemon-reload && systemctl restart uplift.service\n"), "{said}");
+    let restart = "now: systemctl daemon-reload && systemctl restart uplift.service uplift-ftp.socket\n";
+    assert!(said.contains("wrote ") && said.ends_with(restart), "{said}");
     assert_eq!(fs::read_to_string(payload.drop_in("uplift-ftp.socket")).unwrap(), SOCKET);
     assert!(payload.drop_in("uplift-rescue.service").exists() && payload.drop_in("uplift-rescue-deadline.service").exists());
     payload.configure("name = \"sensor\"");
     assert!(payload.said(&write).contains("removed "));
     assert!(!payload.drop_in("uplift.service").exists() && payload.drop_in("uplift-ftp.socket").exists());
+    // The socket's drop-in is as it was, and written again.
+    assert!(payload.said(&write).ends_with("now: systemctl daemon-reload && systemctl restart uplift-ftp.socket\n"));
 }
 
 /// systemd finds no mistake in the units with what is written, white space and percent signs included.

@@ -40,7 +40,7 @@ fn print(mut out: impl io::Write, drop_ins: &[DropIn]) -> anyhow::Result<()> {
 
 /// One that is no longer needed is taken away.
 fn write_all(mut out: impl io::Write, drop_ins: &[DropIn], units: &Path) -> anyhow::Result<()> {
-    let mut changed = false;
+    let mut changed = Vec::new();
     for drop_in in drop_ins {
         let directory = units.join(format!("{}.d", drop_in.unit));
         let path = directory.join(FILE);
@@ -54,11 +54,39 @@ fn write_all(mut out: impl io::Write, drop_ins: &[DropIn], units: &Path) -> anyh
         } else {
             continue;
         }
-        changed = true;
+        changed.push(drop_in.unit);
     }
-    match changed {
-        true => writeln!(out, "now: systemctl daemon-reload && systemctl restart uplift.service")?,
-        false => writeln!(out, "nothing to write: the packaged units suffice for this configuration")?,
+    match changed.is_empty() {
+        true => writeln!(out, "nothing to write: the packaged units suffice for this configuration")?,
+        false => writeln!(out, "now: {}", reload(&changed))?,
     }
     Ok(out.flush()?)
+}
+
+/// The command with which systemd takes up changed units.
+fn reload(changed: &[&str]) -> String {
+    const RELOAD: &str = "systemctl daemon-reload";
+    // The units of the rescue run at a boot and by a timer; a start by hand would count a boot.
+    let running = [drop_in::DAEMON, drop_in::FTP_SOCKET, drop_in::FTP_SERVER];
+    let restarted: Vec<&str> = running.into_iter().filter(|unit| changed.contains(unit)).collect();
+    if restarted.is_empty() { RELOAD.to_owned() } else { format!("{RELOAD} && systemctl restart {}", restarted.join(" ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_is_restarted_and_what_a_boot_starts_is_not() {
+        for (changed, command) in [
+            (&["uplift-rescue.service", "uplift-rescue-deadline.service"][..], "systemctl daemon-reload"),
+            (&["uplift-ftp.socket"], "systemctl daemon-reload && systemctl restart uplift-ftp.socket"),
+            (
+                &["uplift.service", "uplift-rescue.service", "uplift-ftp.service", "uplift-ftp.socket"],
+                "systemctl daemon-reload && systemctl restart uplift.service uplift-ftp.socket uplift-ftp.service",
+            ),
+        ] {
+            assert_eq!(reload(changed), command);
+        }
+    }
 }

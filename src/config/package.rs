@@ -5,13 +5,16 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::Size;
+use super::error::Mistake;
+use super::values::largest;
 use crate::package::seal::PublicKey;
 
 /// Section `[package]`: what a firmware file may be.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Package {
-    /// Largest file, in bytes or with a unit ("512MiB").
+    /// Largest file, in bytes or with a unit ("512MiB"); not zero.
+    #[serde(deserialize_with = "largest")]
     pub max_size: Size,
     /// Lets the version that runs be installed again.
     pub allow_same_version: bool,
@@ -59,25 +62,17 @@ impl fmt::Display for TrustedKey {
     }
 }
 
-/// What is wrong in this section although each field by itself is right.
-pub(super) struct Mistake {
-    /// How the line begins that it is about.
-    pub(super) begin: &'static str,
-    pub(super) field: String,
-    pub(super) explanation: String,
-}
-
 impl Package {
     pub(super) fn check_keys(&self) -> Result<(), Mistake> {
         if self.seal == SealRule::Required && self.keys.is_empty() {
             let explanation = "`seal = \"required\"` needs a key: add a section [[package.keys]] with `public`, the second line of the \
                                .pub file that `uplift keygen` or `minisign -G` made";
-            return Err(Mistake { begin: "seal", field: "package.seal".into(), explanation: explanation.into() });
+            return Err(Mistake::new(&["package.seal"], explanation));
         }
         for (index, TrustedKey { public, .. }) in self.keys.iter().enumerate() {
             if self.keys[..index].iter().any(|earlier| earlier.public.id() == public.id()) {
                 let explanation = format!("the key {} is listed twice", public.id());
-                return Err(Mistake { begin: "[[package.keys]]", field: format!("package.keys[{index}]"), explanation });
+                return Err(Mistake::new(&[&format!("package.keys[{index}]")], explanation));
             }
         }
         Ok(())
@@ -103,8 +98,9 @@ mod tests {
         assert_eq!((right.seal, right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
         for (text, place, reason) in [
             ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
+            ("max_size = 0", "line 5, field package.max_size", "such as \"512MiB\""),
             ("seal = \"always\"", "line 5, field package.seal", "`optional`"),
-            (&(key("") + &key("")), "line 5, field package.keys[1]", "E7620F1842B4E81F is listed twice"),
+            (&(key("") + &key("")), "line 8, field package.keys[1]", "E7620F1842B4E81F is listed twice"),
             (&key("id = 1"), "line 7, field package.keys[0]", "`note`"),
             ("keys = [{ public = \"RW\" }]", "line 5, field package.keys[0].public", "begin with RW"),
         ] {

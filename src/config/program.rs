@@ -5,14 +5,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::duration;
+use super::error::Mistake;
+use super::values::{NO_PROGRAM, names_a_program, some_time};
+use crate::package::name::FileName;
 use crate::package::version::Version;
+use crate::stage;
 
 /// What is upgraded, and how it is restarted.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "ProgramFields")]
+#[derive(Debug, Clone)]
 pub struct Program {
     /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
     pub product: String,
@@ -57,71 +59,120 @@ impl fmt::Display for Restart {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProgramFields {
-    name: Option<String>,
-    product: String,
+pub(super) struct ProgramFields {
+    name: Option<PlainName>,
+    product: ProductName,
     #[serde(default)]
-    aliases: BTreeSet<String>,
-    path: Option<PathBuf>,
+    aliases: BTreeSet<ProductName>,
+    path: Option<ProgramPath>,
     unit: Option<String>,
     #[serde(default)]
     restart: RestartField,
-    #[serde(default = "default_restart_deadline", deserialize_with = "duration")]
+    #[serde(default = "default_restart_deadline", deserialize_with = "some_time")]
     restart_deadline: Duration,
     version: Option<Version>,
     version_command: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(untagged, expecting = "expected \"reboot\", \"unit\", or a command as a list of strings")]
-enum RestartField {
-    #[default]
-    Unset,
-    Word(RestartWord),
-    Command(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RestartWord {
-    Reboot,
-    Unit,
 }
 
 fn default_restart_deadline() -> Duration {
     Duration::from_secs(60)
 }
 
-impl TryFrom<ProgramFields> for Program {
+/// A file name in the directory of programs.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct PlainName(String);
+
+impl TryFrom<String> for PlainName {
     type Error = String;
 
-    fn try_from(fields: ProgramFields) -> Result<Self, String> {
-        let path = match (fields.path, fields.name) {
-            (Some(path), _) if !path.is_absolute() => return Err(format!("`path` must be absolute, not \"{}\"", path.display())),
-            (Some(path), None) => path,
-            (None, Some(name)) if is_plain_name(&name) => Path::new("/usr/local/bin").join(name),
-            (None, Some(name)) => return Err(format!("`name` must be a file name, not \"{name}\"; use `path` for another directory")),
-            (Some(_), Some(_)) => return Err("give `name` or `path`, not both".into()),
-            (None, None) => return Err("give the program's `name` (in /usr/local/bin) or its `path`".into()),
-        };
-        let restart = match (fields.restart, &fields.unit) {
-            (RestartField::Unset | RestartField::Word(RestartWord::Reboot), _) => Restart::Reboot,
-            (RestartField::Word(RestartWord::Unit), Some(unit)) => Restart::Unit(unit.clone()),
-            (RestartField::Word(RestartWord::Unit), None) => return Err("`restart = \"unit\"` needs `unit`, the program's unit".into()),
-            (RestartField::Command(command), _) if command.is_empty() => {
-                return Err("`restart` as a command needs at least the program".into());
-            }
-            (RestartField::Command(command), _) => Restart::Command(command),
-        };
-        if fields.product.is_empty() || !fields.aliases.iter().all(|alias| !alias.is_empty()) {
-            return Err("`product` and `aliases` must not be empty names".into());
+    fn try_from(name: String) -> Result<Self, String> {
+        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+            return Err(format!("`name` must be a file name, not {name:?}; use `path` for another directory"));
         }
+        if name == stage::DIRECTORY_NAME { Err(name_of_stage("name")) } else { Ok(Self(name)) }
+    }
+}
+
+/// The absolute path of a file.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct ProgramPath(PathBuf);
+
+impl TryFrom<String> for ProgramPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let path = PathBuf::from(&text);
+        match path.file_name() {
+            _ if !path.is_absolute() => Err(format!("`path` must be absolute, not {text:?}")),
+            _ if text.contains('\0') => Err(format!("`path` has no NUL character, unlike {text:?}")),
+            None => Err(format!("`path` must be that of a file, such as \"/opt/payload/bin/program\", not {text:?}")),
+            Some(name) if name == stage::DIRECTORY_NAME => Err(name_of_stage("path")),
+            Some(_) => Ok(Self(path)),
+        }
+    }
+}
+
+fn name_of_stage(field: &str) -> String {
+    format!("`{field}` must be another one: {} is the staging area beside the program", stage::DIRECTORY_NAME)
+}
+
+/// The part of a firmware file's name before the version.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+struct ProductName(String);
+
+impl TryFrom<String> for ProductName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match format!("{name}_V00.00.00.00.bin").parse::<FileName>() {
+            Ok(_) => Ok(Self(name)),
+            Err(error) => {
+                Err(format!("no firmware file can be called {name:?}_Vaa.bb.cc.dd.bin: {error}; expected a name such as \"PSDK_APPALIAS\""))
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+enum RestartField {
+    #[default]
+    Reboot,
+    Unit,
+    Command(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for RestartField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const RIGHT: &str = "expected \"reboot\", \"unit\", or a command as a list of strings";
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected \"reboot\", \"unit\", or a command as a list of strings")]
+        enum Field {
+            Word(String),
+            Command(Vec<String>),
+        }
+        match Field::deserialize(deserializer)? {
+            Field::Word(word) if word == "reboot" => Ok(Self::Reboot),
+            Field::Word(word) if word == "unit" => Ok(Self::Unit),
+            Field::Word(word) => Err(D::Error::custom(format!("{RIGHT}, found {word:?}"))),
+            Field::Command(command) if names_a_program(&command) => Ok(Self::Command(command)),
+            Field::Command(_) => Err(D::Error::custom(NO_PROGRAM)),
+        }
+    }
+}
+
+impl TryFrom<ProgramFields> for Program {
+    type Error = Mistake;
+
+    fn try_from(fields: ProgramFields) -> Result<Self, Mistake> {
         Ok(Self {
-            product: fields.product,
-            aliases: fields.aliases,
-            path,
+            product: fields.product.0,
+            aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
+            path: path(fields.path, fields.name)?,
+            restart: restart(fields.restart, fields.unit.as_deref())?,
             unit: fields.unit,
-            restart,
             restart_deadline: fields.restart_deadline,
             version: fields.version,
             version_command: fields.version_command,
@@ -129,13 +180,67 @@ impl TryFrom<ProgramFields> for Program {
     }
 }
 
-fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+fn path(path: Option<ProgramPath>, name: Option<PlainName>) -> Result<PathBuf, Mistake> {
+    match (path, name) {
+        (Some(ProgramPath(path)), None) => Ok(path),
+        (None, Some(PlainName(name))) => Ok(Path::new("/usr/local/bin").join(name)),
+        (Some(_), Some(_)) => Err(Mistake::new(&["program.path"], "give `name` or `path`, not both")),
+        (None, None) => Err(Mistake::new(&["program"], "give the program's `name` (in /usr/local/bin) or its `path`")),
+    }
+}
+
+fn restart(restart: RestartField, unit: Option<&str>) -> Result<Restart, Mistake> {
+    match (restart, unit) {
+        (RestartField::Reboot, _) => Ok(Restart::Reboot),
+        (RestartField::Unit, Some(unit)) => Ok(Restart::Unit(unit.to_owned())),
+        (RestartField::Unit, None) => Err(Mistake::new(&["program.restart"], "`restart = \"unit\"` needs `unit`, the program's unit")),
+        (RestartField::Command(command), _) => Ok(Restart::Command(command)),
+    }
 }
 
 impl Program {
     /// Whether a file with this product name is for this payload.
     pub fn accepts_product(&self, product: &str) -> bool {
         self.product == product || self.aliases.contains(product)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    fn error(fields: &str) -> String {
+        let text = format!("[program]\n{fields}\n");
+        Config::parse(&text, std::path::Path::new("uplift.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_program_that_can_not_be_is_an_error_at_its_field() {
+        let product = "product = \"P\"";
+        for (fields, place, right) in [
+            ("path = \"bin/p\"\nproduct = \"P\"", "2, field program.path", "must be absolute, not \"bin/p\""),
+            ("product = \"P\"\npath = \"/opt/.uplift\"", "3, field program.path", "the staging area"),
+            ("product = \"P\"\npath = \"/opt/..\"", "3, field program.path", "that of a file"),
+            ("product = \"P\"\npath = \"/\"", "3, field program.path", "that of a file"),
+            ("product = \"P\"\npath = \"/a\\u0000\"", "3, field program.path", "NUL"),
+            ("product = \"P\"\nname = \"bin/p\"", "3, field program.name", "must be a file name, not \"bin/p\""),
+            ("product = \"P\"\nname = \".uplift\"", "3, field program.name", "the staging area"),
+            ("name = \"p\"\nproduct = \"P\"\npath = \"/p\"", "4, field program.path", "not both"),
+            (product, "1, field program", "give the program's `name`"),
+            ("name = \"p\"\nproduct = \"\"", "3, field program.product", "such as \"PSDK_APPALIAS\""),
+            ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
+            ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
+            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases[0]", "nothing stands before"),
+            ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
+            ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
+            ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
+            ("name = \"p\"\nproduct = \"P\"\nrestart = 5", "4, field program.restart", "expected \"reboot\", \"unit\""),
+            ("name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"", "4, field program.restart_deadline", "such as \"20s\""),
+        ] {
+            let error = error(fields);
+            assert!(error.contains(&format!("line {place}: ")) && error.contains(right), "{fields}: {error}");
+        }
+        let long = error(&format!("name = \"p\"\nproduct = \"{}\"", "P".repeat(239)));
+        assert!(long.contains("field program.product") && long.contains("255 are the limit"), "{long}");
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::duration;
+use super::error::Mistake;
+use super::values::{command, duration, some_time};
 
 /// What a new program must show after the restart.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "TrialFields")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
     /// How long the unit must run the new program without a restart.
     pub window: Duration,
@@ -34,13 +34,15 @@ pub enum Confirm {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct TrialFields {
+pub(super) struct TrialFields {
     #[serde(deserialize_with = "duration")]
     window: Duration,
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_time")]
     deadline: Duration,
+    #[serde(deserialize_with = "boots")]
     boots: u32,
     confirm: Confirm,
+    #[serde(deserialize_with = "command")]
     health_command: Option<Vec<String>>,
 }
 
@@ -57,20 +59,22 @@ impl Default for Trial {
     }
 }
 
-impl TryFrom<TrialFields> for Trial {
-    type Error = String;
+fn boots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("`boots` must be at least 1: the trial takes one")),
+        boots => Ok(boots),
+    }
+}
 
-    fn try_from(fields: TrialFields) -> Result<Self, String> {
+impl TryFrom<TrialFields> for Trial {
+    type Error = Mistake;
+
+    fn try_from(fields: TrialFields) -> Result<Self, Mistake> {
         let TrialFields { window, deadline, boots, confirm, health_command } = fields;
         if window >= deadline {
             let (window, deadline) = (humantime::format_duration(window), humantime::format_duration(deadline));
-            return Err(format!("`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it"));
-        }
-        if boots == 0 {
-            return Err("`boots` must be at least 1: the trial takes one".into());
-        }
-        if health_command.as_ref().is_some_and(Vec::is_empty) {
-            return Err("`health_command` needs at least the program".into());
+            let explanation = format!("`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it");
+            return Err(Mistake::new(&["trial.window", "trial.deadline"], explanation));
         }
         Ok(Self { window, deadline, boots, confirm, health_command })
     }
@@ -88,15 +92,18 @@ mod tests {
 
     #[test]
     fn a_trial_that_can_not_end_well_is_an_error() {
-        for (trial, reason) in [
-            ("window = \"2m\"", "`window` (2m) must be shorter than `deadline` (2m)"),
-            ("deadline = \"10s\"", "`window` (20s) must be shorter than `deadline` (10s)"),
-            ("boots = 0", "at least 1"),
-            ("health_command = []", "needs at least the program"),
-            ("confirm = \"maybe\"", "`auto` or `explicit`"),
+        for (trial, place, reason) in [
+            ("window = \"2m\"", "5, field trial.window", "`window` (2m) must be shorter than `deadline` (2m)"),
+            ("deadline = \"10s\"", "5, field trial.deadline", "`window` (20s) must be shorter than `deadline` (10s)"),
+            ("boots = 2\nwindow = \"3m\"", "6, field trial.window", "must be shorter"),
+            ("window = \"0s\"\ndeadline = \"0s\"", "6, field trial.deadline", "such as \"20s\""),
+            ("boots = 0", "5, field trial.boots", "at least 1"),
+            ("health_command = []", "5, field trial.health_command", "needs at least the program"),
+            ("health_command = [\"\"]", "5, field trial.health_command", "needs at least the program"),
+            ("confirm = \"maybe\"", "5, field trial.confirm", "`auto` or `explicit`"),
         ] {
             let error = parse(trial).unwrap_err();
-            assert!(error.contains(reason) && error.contains("field trial"), "{trial}: {error}");
+            assert!(error.contains(reason) && error.contains(&format!("line {place}: ")), "{trial}: {error}");
         }
     }
 

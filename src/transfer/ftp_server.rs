@@ -71,12 +71,6 @@ pub enum StartError {
     /// There is no password, so anybody could come in.
     #[error("the password is empty")]
     EmptyPassword,
-    /// The ports of data connections are no range.
-    #[error("`passive_ports` must be two ports, the smaller one first, or [0, 0]; not [{0}, {1}]")]
-    PassivePorts(u16, u16),
-    /// Nobody can be served.
-    #[error("`max_connections` must be at least 1")]
-    NoConnections,
     /// The address can't be listened on.
     #[error("{address} can't be listened on")]
     Listen {
@@ -94,7 +88,6 @@ impl StartError {
             Self::Area { .. } => "`home` in the [ftp_server] section must be a directory that the server's user may write to",
             Self::PasswordFile { .. } => "`password_file` in the [ftp_server] section must be readable for the server's user",
             Self::EmptyPassword => "give a password in the [ftp_server] section, or in the first line of `password_file`",
-            Self::PassivePorts(..) | Self::NoConnections => "correct it in the [ftp_server] section",
             Self::Listen { .. } => {
                 "another server may have the port; below 1024 it needs a socket from systemd (uplift-ftp.socket) or the capability net_bind_service"
             }
@@ -137,10 +130,7 @@ impl Server {
     /// Needs a Tokio runtime; transfers run on its blocking threads, one a connection at most.
     pub fn start(config: &config::FtpServer, inherited: Option<std::net::TcpListener>) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::new(config)?);
-        let places = match config.max_connections {
-            0 => return Err(StartError::NoConnections),
-            most => Places::new(most),
-        };
+        let places = Places::new(config.max_connections.get());
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = inherited.map_or_else(|| std::net::TcpListener::bind(config.listen), Ok).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -196,17 +186,13 @@ impl Shared {
         if password.reveal().is_empty() {
             return Err(StartError::EmptyPassword);
         }
-        let passive_ports = match config.passive_ports {
-            (first, last) if first > last || (first == 0 && last != 0) => return Err(StartError::PassivePorts(first, last)),
-            (first, last) => first..=last,
-        };
         let limits = Limits { max_size: config.max_size.0, keep_free: config.keep_free.0 };
         let area = Area::open(&config.home, limits).map_err(|source| StartError::Area { home: config.home.clone(), source })?;
         Ok(Self {
             area: Arc::new(area),
             accounts: Accounts::new(&config.users, password.reveal()),
             throttle: Mutex::default(),
-            passive_ports,
+            passive_ports: config.passive_ports.range(),
             idle_timeout: config.idle_timeout,
             stall_timeout: config.stall_timeout,
         })

@@ -91,15 +91,27 @@ fn a_server_that_can_t_work_says_why_and_does_not_start() {
     let missing = home.path().join("missing");
     for (home, settings, expected) in [
         (missing.as_path(), "", "missing can't be used: No such file or directory"),
-        (home.path(), "password = \"\"", "password is empty"),
         (home.path(), "password_file = \"/nonexistent\"", "/nonexistent can't be read"),
-        (home.path(), "passive_ports = [5, 4]", "smaller one first"),
-        (home.path(), "max_connections = 0", "max_connections"),
+        (home.path(), "password_file = \"/dev/null\"", "password is empty"),
         (home.path(), "listen = \"192.0.2.1:21\"", "192.0.2.1:21 can't be listened on"),
     ] {
         let (code, text) = refused(home, settings);
         assert_eq!(code, Some(1), "{settings}: {text}");
         assert!(text.contains(expected) && text.contains("\nhint: "), "{settings}: {text}");
+    }
+}
+
+#[test]
+fn settings_with_which_nobody_can_be_served_are_no_configuration() {
+    let home = tempfile::tempdir().unwrap();
+    for (settings, expected) in [
+        ("password = \"\"", "password is empty"),
+        ("passive_ports = [5, 4]", "smaller one first"),
+        ("max_connections = 0", "max_connections"),
+    ] {
+        let (code, text) = refused(home.path(), settings);
+        assert_eq!(code, Some(2), "{settings}: {text}");
+        assert!(text.contains(expected) && text.contains("field ftp_server."), "{settings}: {text}");
     }
 }
 

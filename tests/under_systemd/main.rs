@@ -175,3 +175,25 @@ fn a_boot_that_is_never_complete_ends_a_trial() {
     machine.wait_for("the second report", || machine.done(&["uplift", "history"]).contains("succeeded"));
     assert_eq!(machine.running("payload.service"), NEW);
 }
+
+/// systemd starts no socket whose service runs, but restarts both: the service needs its socket, and stops first.
+#[test]
+fn the_command_that_is_printed_moves_a_server_that_runs_to_another_port() {
+    let machine = payload("", "");
+    machine.done(&["systemctl", "start", "uplift-ftp.service"]);
+    machine.done(&["install", "--directory", "--owner=uplift-ftp", "/srv/upgrade"]);
+    for (server, units, listens) in [
+        ("listen = \"0.0.0.0:2121\"", "uplift-ftp.socket", "0.0.0.0:2121 (Stream)"),
+        ("listen = \"0.0.0.0:2122\"\nhome = \"/srv/upgrade\"", "uplift-ftp.socket uplift-ftp.service", "0.0.0.0:2122 (Stream)"),
+        ("", "uplift-ftp.socket uplift-ftp.service", "[::]:21 (Stream)"),
+    ] {
+        machine.write("/etc/uplift/uplift.toml", configuration("", &format!("[ftp_server]\n{server}")).as_bytes());
+        let said = machine.done(&["uplift", "config", "sandbox", "--write"]);
+        let command = said.lines().find_map(|line| line.strip_prefix("now: ")).unwrap();
+        assert!(command.ends_with(&format!(" restart {units}")), "{said}");
+        machine.done(&["sh", "-c", command]);
+        assert_eq!(machine.done(&["systemctl", "show", "--property=Listen", "--value", "uplift-ftp.socket"]).trim(), listens);
+        assert_eq!(machine.done(&["systemctl", "is-active", "uplift-ftp.socket"]), "active\n");
+        machine.wait_for("the server", || machine.output(&["systemctl", "is-active", "uplift-ftp.service"]).stdout == b"active\n");
+    }
+}

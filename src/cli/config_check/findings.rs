@@ -50,6 +50,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.ftp(&systemd, config, link.transfer);
     }
     findings.password_files(config);
+    findings.empty_password(config);
     findings.paths(config);
     findings.rescue(&systemd, config.paths.rescue_timer.as_deref());
     findings.sandbox(&systemd, config);

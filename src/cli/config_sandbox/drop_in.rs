@@ -15,9 +15,10 @@ use crate::config::{Config, FtpServer, Link, Paths, TransferChoice};
 pub(in crate::cli) const DAEMON: &str = "uplift.service";
 /// The units of the second deadline, and what each of them calls.
 const RESCUES: [(&str, &str); 2] = [("uplift-rescue.service", "boot"), ("uplift-rescue-deadline.service", "deadline")];
-/// The upload server, and its port.
-const FTP_SERVER: &str = "uplift-ftp.service";
-const FTP_SOCKET: &str = "uplift-ftp.socket";
+/// The upload server.
+pub(in crate::cli) const FTP_SERVER: &str = "uplift-ftp.service";
+/// Its port.
+pub(in crate::cli) const FTP_SOCKET: &str = "uplift-ftp.socket";
 
 /// Directory of programs that the units let uplift write to.
 const PROGRAMS: &str = "/usr/local/bin";

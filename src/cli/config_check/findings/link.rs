@@ -1,6 +1,6 @@
 //! The payload link's device, and the FTP server that the daemon pulls from.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -12,7 +12,7 @@ use nix::sys::stat::{major, minor};
 use super::units::Systemd;
 use super::{Findings, Level};
 use crate::channel::psdk::link::held_back;
-use crate::config::{Config, Link, TransferChoice};
+use crate::config::{Config, Link, Password, TransferChoice};
 use crate::transfer::ftp_client::FtpClient;
 
 /// Where systemd lays a unit's credentials; what is there exists only while the unit runs.
@@ -74,6 +74,17 @@ impl Findings {
         }
     }
 
+    /// The upload server does not start with such a file: anybody could come in.
+    pub(super) fn empty_password(&mut self, config: &Config) {
+        let file = config.ftp_server.password_file.as_deref();
+        if let Some((file, Ok(password))) = file.map(|file| (file, Password::read(file)))
+            && password.reveal().is_empty()
+        {
+            let sentence = format!("the first line of {} is empty", file.display());
+            self.error("ftp_server.password_file", sentence, "write the password into its first line");
+        }
+    }
+
     /// What an adapter on USB needs of udev.
     pub(super) fn adapter(&mut self, systemd: &Systemd, link: &Link) {
         let hint = "install packaging/udev/70-uplift.rules, then plug the adapter in again";
@@ -112,7 +123,7 @@ fn is_left_alone(udev: &Path, device: &Path) -> bool {
 
 fn unreadable(file: Option<&Path>) -> Option<(&Path, io::Error)> {
     let file = file?;
-    File::open(file).err().map(|error| (file, error))
+    Password::read(file).err().map(|error| (file, error))
 }
 
 #[cfg(test)]

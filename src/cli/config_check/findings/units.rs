@@ -69,7 +69,7 @@ impl Findings {
                 self.error(
                     field,
                     sentence,
-                    "`uplift config sandbox --write` makes the drop-in; then `systemctl daemon-reload`, and restart uplift",
+                    "`uplift config sandbox --write` makes the drop-in, and prints the command after which it holds",
                 );
             }
         }

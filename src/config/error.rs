@@ -1,0 +1,215 @@
+//! Why a configuration can't be used, and where it says so.
+//!
+//! The text of an error comes to the journal, so a line of the file is shown only where no password can stand in it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Characters of a line that are shown: what a terminal has beside the line's number.
+const WIDTH: usize = 120;
+/// Characters of an explanation: one that repeats what the file says could be as long as the file.
+const LONGEST_EXPLANATION: usize = 600;
+
+/// Why a configuration can't be used. The text names file, line, field and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration {} can't be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file's text is not a configuration.
+    #[error("the configuration {}, line {line}{}: {explanation}", path.display(), Clause(field))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// The field, such as `link.baud`; empty where the text as a whole is wrong.
+        field: String,
+        /// What is wrong and what would be right; then the line with a caret under the place, unless a password may stand there.
+        explanation: String,
+    },
+}
+
+struct Clause<'a>(&'a str);
+
+impl fmt::Display for Clause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ", field {}", self.0) }
+    }
+}
+
+/// What is wrong although each field by itself is right.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    /// The fields that it is about; it is told of the first one that the file gives.
+    fields: Vec<String>,
+    explanation: String,
+}
+
+impl Mistake {
+    pub(super) fn new(fields: &[&str], explanation: impl Into<String>) -> Self {
+        Self { fields: fields.iter().map(ToString::to_string).collect(), explanation: explanation.into() }
+    }
+}
+
+/// A configuration as it is written, for errors about it.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    pub(super) path: &'a Path,
+}
+
+impl Source<'_> {
+    /// The parser's error about a field; the field is empty where the text as a whole is wrong.
+    pub(super) fn invalid(self, error: &toml::de::Error, field: String) -> ConfigError {
+        self.error(error.span().unwrap_or_default(), field, error.message())
+    }
+
+    pub(super) fn mistaken(self, mistake: Mistake) -> ConfigError {
+        let Mistake { mut fields, explanation } = mistake;
+        let given = fields.iter().position(|field| self.place(field).is_some()).unwrap_or_default();
+        let field = if fields.is_empty() { String::new() } else { fields.swap_remove(given) };
+        let section = field.split('.').next().unwrap_or_default();
+        let place = self.place(&field).or_else(|| self.place(section)).unwrap_or_default();
+        self.error(place, field, &explanation)
+    }
+
+    fn error(self, place: Range<usize>, field: String, message: &str) -> ConfigError {
+        let start = place.start.min(self.text.len());
+        let line = 1 + self.text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+        let mut explanation: String = message.chars().map(plain).take(LONGEST_EXPLANATION).collect();
+        if let Some(excerpt) = self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(&field)) {
+            explanation.push('\n');
+            explanation.push_str(&excerpt);
+        }
+        ConfigError::Invalid { path: self.path.to_owned(), line, field, explanation }
+    }
+
+    /// Where a field such as `package.keys[1].public` has its value, in bytes.
+    fn place(self, field: &str) -> Option<Range<usize>> {
+        let table = DeTable::parse(self.text).ok()?;
+        let mut found: Option<&Spanned<DeValue<'_>>> = None;
+        for part in field.split(['.', '[']) {
+            found = Some(match (found, part.strip_suffix(']')) {
+                (None, _) => table.get_ref().get(part)?,
+                (Some(list), Some(index)) => list.get_ref().get(index.parse::<usize>().ok()?)?,
+                (Some(section), None) => section.get_ref().get(part)?,
+            });
+        }
+        found.map(Spanned::span)
+    }
+
+    /// The line of a place with carets under it, or the part around it of a line that is long.
+    fn excerpt(self, place: Range<usize>, number: usize) -> Option<String> {
+        let before = self.text.get(..place.start)?;
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text[begin..].lines().next().filter(|line| !line.trim().is_empty())?;
+        if !may_be_shown(&self.text[..begin], line) {
+            return None;
+        }
+        let column = self.text[begin..place.start].chars().count();
+        let first = if line.chars().count() > WIDTH { column.saturating_sub(WIDTH / 2) } else { 0 };
+        let shown: String = line.chars().skip(first).take(WIDTH).map(|c| if c == '\t' { ' ' } else { plain(c) }).collect();
+        let column = column - first;
+        let marked = self.text.get(place).map_or(1, |marked| marked.chars().take_while(|&c| c != '\n').take(WIDTH).count());
+        let carets = marked.min(shown.chars().count().saturating_sub(column)).max(1);
+        let (margin, gap) = (" ".repeat(number.to_string().len()), " ".repeat(column));
+        Some(format!("{margin} |\n{number} | {shown}\n{margin} | {gap}{}", "^".repeat(carets)))
+    }
+}
+
+/// What a terminal does not obey.
+fn plain(c: char) -> char {
+    if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+/// The message names the field, and the line could show a password under a misspelt name.
+fn is_unknown_field(message: &str) -> bool {
+    message.starts_with("unknown field")
+}
+
+/// Whether a password stands here, or a piece of one.
+fn is_secret(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("pass")
+}
+
+/// Whether no password can stand in a line. What comes before it must be complete by itself, or the line may be the inside of a
+/// value of several lines; and a password belongs to the sections whose names begin with `ftp`, under whatever misspelt name.
+fn may_be_shown(before: &str, line: &str) -> bool {
+    let header = before.lines().rev().find(|line| line.trim_start().starts_with('['));
+    let belongs_to_ftp = |line: &str| line.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with("ftp");
+    !is_secret(line) && !belongs_to_ftp(line) && !header.is_some_and(belongs_to_ftp) && DeTable::parse(before).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("uplift.toml")).unwrap_err().to_string()
+    }
+
+    const PROGRAM: &str = "[program]\nname = \"demo\"\nproduct = \"P\"\n";
+
+    /// Whatever is wrong about it: the error goes to the journal.
+    #[test]
+    fn a_password_is_in_no_error() {
+        for section in ["ftp", "ftp_server"] {
+            for wrong in [
+                "password = \"s3cret\\q\"",
+                "password = 53cret",
+                "password = 12345678",
+                "password = [\"s3cret\"]",
+                "password = s3cret",
+                "password = \"s3cret",
+                "password \"s3cret\"",
+                "password = \"\"\"\ns3cret\\q\"\"\"",
+                "password = \"\"\"\n[program]\ns3cret\\q\"\"\"",
+                "password = \"\"\"\ns3cret",
+                "password = '''\n[program]\n'''s3cret",
+                "pasword = \"s3cret\"",
+                "pasword = \"s3cret\\q\"",
+                "password_fiel = \"s3cret\"",
+                "user = 5 password = \"s3cret\"",
+            ] {
+                let error = error(&format!("{PROGRAM}[{section}]\n{wrong}\n"));
+                for piece in ["s3cret", "53cret", "12345678"] {
+                    assert!(!error.contains(piece), "{wrong}: {error}");
+                }
+                assert!(error.contains("line "), "{error}");
+            }
+            for wrong in ["{ password = \"s3cret\", no = 1 }", "{ pasword = \"s3cret\" }", "{ password = 12345678 }"] {
+                let error = error(&format!("{section} = {wrong}\n{PROGRAM}"));
+                assert!(!error.contains("s3cret") && !error.contains("12345678"), "{wrong}: {error}");
+            }
+            let error = error(&format!("{PROGRAM}[{section}]\npassword = 12345678\n"));
+            assert!(error.contains(&format!("line 5, field {section}.password: ")) && error.contains("quotation marks"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_lines_are_shown_with_the_place() {
+        let error = error("[program]\nname = \"demo\"\nproduct = 5\n");
+        assert!(error.ends_with("\n  |\n3 | product = 5\n  |           ^"), "{error}");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_commands_no_terminal() {
+        for text in
+            [format!("{}\u{1b}[2J = 1", "x".repeat(5_000)), format!("[program]\nrestart_deadline = \"{}\"", "\\u001b".repeat(5_000))]
+        {
+            let error = error(&text);
+            assert!(error.chars().count() < 1_200 && !error.contains('\u{1b}'), "{error}");
+        }
+    }
+}
