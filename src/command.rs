@@ -27,11 +27,13 @@ const NOT_STARTED: i32 = 203;
 /// It exists where systemd is the running init (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
 
-/// What a program may reach.
+/// What a program may reach, where systemd can see to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Network {
-    /// Nothing.
-    None,
+pub(crate) enum Reach {
+    /// Of its directory itself alone, be that closed to others; and no network.
+    ItsFile,
+    /// No network.
+    Files,
     /// What this machine reaches, itself included.
     Machine,
 }
@@ -51,10 +53,10 @@ pub(crate) enum CommandError {
 }
 
 /// Runs `program` with `arguments` until its end, a successful one; what it printed.
-pub(crate) fn run(program: &OsStr, arguments: &[String], network: Network, deadline: Duration) -> Result<String, CommandError> {
+pub(crate) fn run(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Result<String, CommandError> {
     let isolated = Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root();
     let command = match isolated {
-        true => isolated_command(program, arguments, network, deadline),
+        true => isolated_command(program, arguments, reach, deadline),
         false => direct_command(program, arguments),
     };
     let (output, status) = output_of(command, deadline)?;
@@ -78,14 +80,21 @@ fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
 }
 
 /// The same in a transient unit with a user of its own, and systemd's deadline behind ours.
-fn isolated_command(program: &OsStr, arguments: &[String], network: Network, deadline: Duration) -> Command {
+fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Command {
     let limit = format!("RuntimeMaxSec={}", deadline.as_secs().max(1));
     let mut command = Command::new("systemd-run");
     command.args(["--quiet", "--pipe", "--wait", "--collect"]);
-    let private = network == Network::None;
-    let properties = ["DynamicUser=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit].into_iter();
-    for property in properties.chain(private.then_some("PrivateNetwork=yes")) {
+    for property in ["DynamicUser=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit] {
         command.args(["--property", property]);
+    }
+    if reach != Reach::Machine {
+        command.args(["--property", "PrivateNetwork=yes"]);
+    }
+    if let (Reach::ItsFile, program) = (reach, Path::new(program))
+        && let Some(directory) = program.parent()
+    {
+        command.args(["--property", &format!("TemporaryFileSystem={}:ro", directory.display())]);
+        command.args(["--property", &format!("BindReadOnlyPaths={}", program.display())]);
     }
     command.arg("--").arg(program).args(arguments);
     command
@@ -193,7 +202,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, deadline: Duration) -> Result<String, String> {
-        run(OsStr::new("/bin/sh"), &["-c".into(), script.into()], Network::None, deadline).map_err(|error| error.to_string())
+        run(OsStr::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, deadline).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -219,12 +228,14 @@ mod tests {
 
     #[test]
     fn a_transient_unit_has_a_user_of_its_own_and_a_deadline() {
-        for network in [Network::None, Network::Machine] {
-            let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], network, Duration::from_secs(5));
+        for reach in [Reach::ItsFile, Reach::Files, Reach::Machine] {
+            let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], reach, Duration::from_secs(5));
             let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
             let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
             assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=5"), "{arguments:?}");
-            assert_eq!(has("PrivateNetwork=yes"), network == Network::None, "{arguments:?}");
+            assert_eq!(has("PrivateNetwork=yes"), reach != Reach::Machine, "{arguments:?}");
+            let alone = has("TemporaryFileSystem=/opt:ro") && has("BindReadOnlyPaths=/opt/p");
+            assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");
             assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
         }
     }

@@ -29,8 +29,8 @@ use xattr::FileExt as _;
 
 pub(crate) use locking::lock_within;
 
-/// Mode of a directory that others may pass through but not change.
-pub(crate) const DIRECTORY_MODE: u32 = 0o755;
+/// Mode of a directory that is nobody's business: a program that was replaced, be it set-id, is nobody's to run any more.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 /// Mode of a file that is nobody's business yet.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
 /// Mode of a file that a person may read.

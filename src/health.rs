@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::command::{self, Network};
+use crate::command::{self, Reach};
 use crate::config::Confirm;
 use crate::host;
 use crate::machine::Terms;
@@ -190,7 +190,7 @@ impl Trial {
         }
         let (program, arguments) = (program.clone(), arguments.to_vec());
         let deadline = HEALTH_DEADLINE.min(left);
-        let run = move || command::run(OsStr::new(&program), &arguments, Network::Machine, deadline).map_err(io::Error::other);
+        let run = move || command::run(OsStr::new(&program), &arguments, Reach::Machine, deadline).map_err(io::Error::other);
         match blocking(run).await {
             Ok(_) => {
                 self.health = Health::Succeeded;

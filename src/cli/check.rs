@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::output::hashing_bar;
+use crate::command::Reach;
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Failure, SCHEMA, Status};
@@ -134,6 +135,6 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
 /// What is known without the daemon: what the configuration says, or else what the installed program tells.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
-    let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?).ok();
+    let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?, Reach::Files).ok();
     program.version.or_else(told)
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::actor::Actor;
 use super::blocking::off_thread;
+use crate::command::Reach;
 use crate::config::{self, Config};
 use crate::health;
 use crate::journal::{InstalledRecord, Journal};
@@ -155,7 +156,7 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
-        let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?).ok());
+        let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files).ok());
         (digest, version)
     })
     .await;

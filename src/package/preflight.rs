@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::command::{self, CommandError, Network};
+use crate::command::{self, CommandError, Reach};
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
@@ -40,8 +40,8 @@ impl From<PreflightError> for Failure {
 }
 
 /// Runs `program` with `arguments` and returns the version that it prints.
-pub(crate) fn printed_version(program: &Path, arguments: &[String]) -> Result<Version, PreflightError> {
-    let output = command::run(program.as_os_str(), arguments, Network::None, DEADLINE)?;
+pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach) -> Result<Version, PreflightError> {
+    let output = command::run(program.as_os_str(), arguments, reach, DEADLINE)?;
     find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Result<Version, Failure> {
-        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()])?)
+        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files)?)
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let error = printed_version(Path::new("/nonexistent/program"), &[]).unwrap_err();
+        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

@@ -73,7 +73,7 @@ fn the_staged_file_is_private_in_a_directory_that_all_may_pass() {
     let staged = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(staged.path()), 0o600);
-    assert_eq!(mode(&directory.path().join(".uplift")), 0o755);
+    assert_eq!(mode(&directory.path().join(".uplift")), 0o700);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn an_area_that_others_could_change_is_put_right_or_refused() {
     fs::create_dir(&area).unwrap();
     fs::set_permissions(&area, fs::Permissions::from_mode(0o777)).unwrap();
     stage.receive(announced(0), silent()).unwrap();
-    assert_eq!(fs::metadata(&area).unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(fs::metadata(&area).unwrap().permissions().mode() & 0o7777, 0o700);
     fs::remove_dir(&area).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     symlink(elsewhere.path(), &area).unwrap();

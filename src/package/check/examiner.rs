@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::command::CommandError;
+use crate::command::{CommandError, Reach};
 use crate::model::{Failure, FailureKind};
 use crate::package::check::{Check, Policy, Subject, Verdict};
 use crate::package::digest::Digests;
@@ -206,8 +206,9 @@ impl Examiner<'_> {
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");
         }
-        let told = match preflight::printed_version(self.subject.path, arguments) {
-            // Below /tmp or /root, say; the staging area is open.
+        let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
+        let told = match preflight::printed_version(self.subject.path, arguments, reach) {
+            // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");
             }

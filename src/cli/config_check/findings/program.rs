@@ -8,6 +8,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Findings;
 use super::units::Systemd;
+use crate::command::Reach;
 use crate::config::{Config, Program, Restart};
 use crate::host;
 use crate::package::preflight;
@@ -40,7 +41,7 @@ impl Findings {
         }
         match &program.version_command {
             Some(arguments) => {
-                if let Err(failure) = preflight::printed_version(&program.path, arguments) {
+                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files) {
                     let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
                     self.warning("program.version_command", failure.to_string(), hint);
                 }
