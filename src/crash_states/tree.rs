@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xattr::FileExt as _;
+
+use crate::disk::DIRECTORY_MODE;
 
 /// What a file is, but for its names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,7 +59,7 @@ impl Tree {
         for (path, entry) in &self.0 {
             let path = root.join(path);
             match entry {
-                Entry::Directory => fs::create_dir(&path).unwrap(),
+                Entry::Directory => fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&path).unwrap(),
                 Entry::File(content) => content.write(&path),
                 Entry::Link(first) => fs::hard_link(root.join(first), &path).unwrap(),
             }
