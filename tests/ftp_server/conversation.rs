@@ -259,7 +259,7 @@ fn facts_and_listings_tell_the_same() {
     assert!(peer.ask("MLST b.bin", 250).contains("\r\n type=file;size=5;modify=20010909014640; b.bin\r\n"));
     assert!(peer.ask("MLST", 250).contains("type=dir;"));
     assert!(peer.ask("SIZE b.bin", 213).starts_with("213 5\r"));
-    assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640\r"));
+    assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640.000000000\r"));
     for line in ["SIZE directory", "MDTM nothing", "LIST nothing", "DELE directory", "DELE nothing", "RETR nothing", "SIZE /"] {
         peer.ask(line, 550);
     }

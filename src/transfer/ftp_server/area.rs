@@ -15,11 +15,13 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{fstat, fstatvfs, futimens, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::listing::{Entry, Modified};
@@ -106,6 +108,8 @@ pub(crate) struct Area {
     limits: Limits,
     uploads: AtomicU64,
     taken: Taken,
+    /// The time of change of the last upload that got its name.
+    published: Mutex<SystemTime>,
 }
 
 impl Area {
@@ -117,7 +121,14 @@ impl Area {
             nix::errno::Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
             other => other.into(),
         })?;
-        let area = Self { directory, home: home.to_owned(), limits, uploads: AtomicU64::new(0), taken: Taken::default() };
+        let area = Self {
+            directory,
+            home: home.to_owned(),
+            limits,
+            uploads: AtomicU64::new(0),
+            taken: Taken::default(),
+            published: Mutex::new(SystemTime::UNIX_EPOCH),
+        };
         for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX)) {
             unlinkat(area.fd(), name.as_str(), AtFlags::empty())?;
         }
@@ -150,7 +161,7 @@ impl Area {
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
         }
-        Ok(Entry { name, size: size(&stat), modified: Modified::from_seconds(stat.st_mtime) })
+        Ok(Entry { name, size: size(&stat), modified: Modified::from_stat(&stat) })
     }
 
     /// What `path` lists: the files of the root, or the one file; sorted by name.
@@ -274,12 +285,28 @@ impl Upload {
 
     /// Gives the file its name, in place of one that had it before.
     pub(crate) fn publish(mut self) -> Result<(), AreaError> {
+        let area = Arc::clone(&self.area);
+        // Held over the rename: names appear in the order of their times.
+        let mut last = area.published.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unfinished) = &self.unfinished {
-            renameat(self.area.fd(), unfinished.as_str(), self.area.fd(), self.name.as_str())?;
+            *last = stamp(&self.file, *last)?;
+            renameat(area.fd(), unfinished.as_str(), area.fd(), self.name.as_str())?;
             self.unfinished = None;
         }
         Ok(())
     }
+}
+
+/// Makes the time of change now, and later than `last` in any case: whoever pulls takes a file with the same size and time for the
+/// same one. The bytes of two uploads may have come at once, the kernel's clock for files stands still for milliseconds, and the
+/// clock may have been set back.
+fn stamp(file: &File, last: SystemTime) -> io::Result<SystemTime> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    futimens(file, &Timestamps { last_access: unchanged, last_modification: now })?;
+    let next = last.checked_add(Duration::from_nanos(1)).unwrap_or(last).max(file.metadata()?.modified()?);
+    file.set_modified(next)?;
+    Ok(next)
 }
 
 impl Drop for Upload {

@@ -157,7 +157,7 @@ impl Session {
                 self.say(350, format!("The next download starts at byte {offset}")).await
             }
             Command::Size(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.size.to_string()))).await,
-            Command::Mdtm(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.modified.compact()))).await,
+            Command::Mdtm(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.modified.exact()))).await,
             Command::Mlst(path) => self.answer_from_area(move |area| facts(area, path.as_deref())).await,
             Command::Dele(path) => self.answer_from_area(move |area| area.delete(&path).map(|()| Reply::new(250, "Deleted"))).await,
             Command::Allo(bytes) => self.allocate(bytes).await,

@@ -67,3 +67,19 @@ fn uploads_side_by_side_leave_what_has_to_stay_free() {
     drop(uploads);
     assert!(area.fits(30 << 20).is_ok());
 }
+
+#[test]
+fn no_two_uploads_have_the_same_time() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 10);
+    let modified = || {
+        area.upload("a", None).unwrap().publish().unwrap();
+        std::fs::metadata(home.path().join("a")).unwrap().modified().unwrap()
+    };
+    let times: Vec<SystemTime> = (0..100).map(|_| modified()).collect();
+    assert!(times.is_sorted_by(|one, next| one < next));
+    // As if the clock had been set back.
+    let ahead = times[99] + Duration::from_secs(3600);
+    *area.published.lock().unwrap() = ahead;
+    assert_eq!(modified(), ahead + Duration::from_nanos(1));
+}
