@@ -29,6 +29,8 @@ use vsftpd::Vsftpd;
 
 const NAME: &str = "DEMO_V02.00.00.00.bin";
 const MAX_SIZE: u64 = 1 << 30;
+/// A time of change in whole seconds.
+const LONG_AGO: &str = "20260101000000";
 /// Longest wait for anything, far above what it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -109,6 +111,15 @@ impl Pulling {
         Self { pull, answer, directory }
     }
 
+    /// Waits until so many bytes lie in the stage.
+    fn wait_until_fetched(&self, size: u64) {
+        let staged = || {
+            let files = self.directory.path().join(".uplift").read_dir().into_iter().flatten().flatten();
+            files.filter_map(|file| file.metadata().ok()).any(|file| file.len() == size)
+        };
+        wait_until("the file is fetched ahead", staged);
+    }
+
     fn result(mut self) -> Result<Vec<u8>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut self.answer).await });
@@ -167,7 +178,7 @@ fn a_file_that_is_still_uploaded_is_fetched_whole(server: &impl Server) {
     for chunk in file.chunks(250_000) {
         std::io::Write::write_all(&mut upload, chunk).unwrap();
         // Longer than it takes to believe that the upload is complete, where partial files can be seen.
-        std::thread::sleep(Duration::from_millis(1300));
+        std::thread::sleep(Duration::from_millis(3200));
     }
     upload.finish().unwrap();
     assert!(pulling.finish().unwrap() == file);
@@ -177,8 +188,9 @@ fn a_file_that_is_uploaded_anew_is_fetched_anew(server: &impl Server) {
     let pulling = Pulling::start(&server.client(""));
     let mut host = host(server);
     host.put_file(NAME, &mut &bytes(100_000)[..]).unwrap();
-    wait_until("the first file is fetched ahead", || pulling.directory.path().join(".uplift").exists());
-    let second = bytes(200_000);
+    pulling.wait_until_fetched(100_000);
+    // Nothing but the time of change tells the two apart.
+    let second = vec![2; 100_000];
     host.put_file(NAME, &mut &second[..]).unwrap();
     assert!(pulling.finish().unwrap() == second);
 }
@@ -233,10 +245,30 @@ against! {
     with_vsftpd: Vsftpd::start();
 }
 
+/// Sets the time of change of what lies in the upload area, within one second.
+fn set_time(server: &impl RealServer, nanoseconds: u32) {
+    let file = std::fs::File::options().write(true).open(server.home().join(NAME)).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::new(1_795_246_298, nanoseconds)).unwrap();
+}
+
+#[test]
+fn our_own_server_tells_two_uploads_of_one_second_apart() {
+    let server = OwnServer::start();
+    let mut host = host(&server);
+    let (first, second) = (vec![1; 100_000], vec![2; 100_000]);
+    host.put_file(NAME, &mut &first[..]).unwrap();
+    set_time(&server, 1_000);
+    let pulling = Pulling::start(&server.client(""));
+    pulling.wait_until_fetched(100_000);
+    host.put_file(NAME, &mut &second[..]).unwrap();
+    set_time(&server, 2_000);
+    assert!(pulling.finish().unwrap() == second);
+}
+
 // What only a server that does wrong shows.
 
 fn scripted(file: &[u8], faults: &[Fault]) -> Scripted {
-    let files = BTreeMap::from([(NAME.into(), (file.to_vec(), 20_260_101_000_000))]);
+    let files = BTreeMap::from([(NAME.into(), (file.to_vec(), LONG_AGO))]);
     Scripted::start(Script { files, faults: faults.iter().copied().collect(), ..Script::default() })
 }
 
@@ -279,6 +311,62 @@ fn a_server_without_times_of_change_will_do() {
     let server = scripted(&file, &[]);
     server.script().without_mdtm = true;
     assert!(pull(&server.client("")).unwrap() == file);
+}
+
+/// How often the server's upload area was looked at.
+fn looks(server: &Scripted) -> usize {
+    server.script().log.iter().filter(|line| *line == "NLST").count()
+}
+
+#[test]
+fn an_upload_that_only_its_bytes_tell_from_the_one_before_is_what_is_taken() {
+    let server = scripted(&[1; 1000], &[]);
+    server.script().without_mdtm = true;
+    let pulling = Pulling::start(&server.client(""));
+    wait_until("it was looked at", || looks(&server) >= 4);
+    server.script().files.insert(NAME.into(), (vec![2; 1000], LONG_AGO));
+    assert!(pulling.finish().unwrap() == [2; 1000]);
+}
+
+#[test]
+fn an_upload_in_the_second_of_the_one_before_is_what_is_taken() {
+    // Only on a slow machine the second is over before three looks are, and the first upload is fetched.
+    let taken = (0..10).find_map(|_| {
+        let server = scripted(&[1; 1000], &[]);
+        let pulling = Pulling::start(&server.client(""));
+        wait_until("it was looked at", || looks(&server) >= 3);
+        {
+            let mut script = server.script();
+            if script.log.iter().any(|line| line.starts_with("RETR")) {
+                return None;
+            }
+            script.files.insert(NAME.into(), (vec![2; 1000], LONG_AGO));
+        }
+        Some(pulling.finish().unwrap())
+    });
+    assert!(taken.expect("it was fetched too early") == [2; 1000]);
+}
+
+#[test]
+fn an_upload_that_a_fraction_of_a_second_tells_from_the_one_before_is_what_is_taken() {
+    let server = scripted(&[], &[]);
+    let upload = |byte, time| server.script().files.insert(NAME.into(), (vec![byte; 1000], time));
+    upload(1, "20260101000000.25");
+    let pulling = Pulling::start(&server.client(""));
+    wait_until("it was fetched ahead", || !downloads(&server).is_empty());
+    upload(2, "20260101000000.5");
+    assert!(pulling.finish().unwrap() == [2; 1000]);
+}
+
+#[test]
+fn what_changes_in_whole_seconds_is_fetched_ahead_when_they_are_over() {
+    let began = Instant::now();
+    let server = scripted(&[1; 1000], &[]);
+    let pulling = Pulling::start(&server.client(""));
+    wait_until("it was fetched ahead", || !downloads(&server).is_empty());
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert!(pulling.finish().unwrap() == [1; 1000]);
+    assert_eq!(downloads(&server), [format!("RETR {NAME}")], "it was not fetched again");
 }
 
 #[test]
@@ -335,7 +423,7 @@ fn hostile_names_are_never_asked_for() {
     let hostile = [&b"../DEMO_V02.00.00.00.bin"[..], b"DEMO\xff_V02.00.00.00.bin", b"/etc/DEMO_V02.00.00.00.bin", b"\x1b[31mred"];
     {
         let mut script = server.script();
-        script.files = hostile.iter().map(|name| (name.to_vec(), (b"evil".to_vec(), 20_260_101_000_000))).collect();
+        script.files = hostile.iter().map(|name| (name.to_vec(), (b"evil".to_vec(), LONG_AGO))).collect();
     }
     let failure = pull(&server.client("")).unwrap_err();
     assert!(failure.sentence.contains("no uploaded file is for this payload") && !failure.to_string().contains('\x1b'), "{failure}");
@@ -346,7 +434,7 @@ fn hostile_names_are_never_asked_for() {
 fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such() {
     for (name, kind) in [("OTHER_V02.00.00.00.bin", FailureKind::WrongProduct), ("firmware.bin", FailureKind::NameInvalid)] {
         let server = scripted(b"x", &[]);
-        server.script().files = BTreeMap::from([(name.into(), (b"x".to_vec(), 20_260_101_000_000))]);
+        server.script().files = BTreeMap::from([(name.into(), (b"x".to_vec(), LONG_AGO))]);
         assert_eq!(pull(&server.client("")).unwrap_err().kind, kind);
     }
 }

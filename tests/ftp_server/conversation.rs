@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::peer::Peer;
@@ -36,24 +37,79 @@ fn nothing_is_done_for_who_is_not_logged_in() {
 }
 
 #[test]
-fn the_third_wrong_password_ends_the_session_and_locks_the_address_out_for_a_while() {
+fn the_third_wrong_password_ends_the_session_and_keeps_nobody_of_this_machine_out() {
     let server = Server::start();
-    let mut peer = server.connect();
-    for (user, code) in [(USER, 530), ("root", 530), (USER, 421)] {
-        peer.ask(&format!("USER {user}"), 331);
-        peer.ask("PASS wrong-and-hidden", code);
+    let mut waiting = server.connect();
+    waiting.ask(&format!("USER {USER}"), 331);
+    for _ in 0..2 {
+        let mut peer = server.connect();
+        for (user, code) in [(USER, 530), ("root", 530), (USER, 421)] {
+            peer.ask(&format!("USER {user}"), 331);
+            peer.ask("PASS wrong-and-hidden", code);
+        }
+        peer.expect_end();
     }
-    peer.expect_end();
-    let mut turned_away = Peer::new(TcpStream::connect(server.address).unwrap());
-    let reply = turned_away.expect(421);
-    assert!(reply.contains("try again in"), "{reply}");
-    turned_away.expect_end();
-    // The lock-out ends by itself; the greeting tells.
-    let greeted = || Peer::new(TcpStream::connect(server.address).unwrap()).reply().starts_with("220");
-    wait_until(greeted, || "still locked out".into());
-    server.login();
+    waiting.ask(&format!("PASS {PASSWORD}"), 230);
     let log = server.log();
     assert!(log.contains("wrong user name or password") && !log.contains("hidden") && !log.contains(PASSWORD), "{log}");
+    server.login();
+}
+
+/// A machine of its own with the addresses of two, as far as the server can tell.
+#[test]
+fn the_third_wrong_password_locks_another_machine_out_for_a_while() {
+    const SERVER: &str = "192.0.2.1";
+    const OTHER: &str = "192.0.2.2";
+    let server = in_a_network_with(&[SERVER, OTHER]);
+    let says = |from: &str, to: &str, password: &str| login_from(&server, from, to, password);
+    // On a slow machine a lock-out may be over before it is seen; the next one is longer.
+    let locked_out = || {
+        (0..3).for_each(|_| drop(says(OTHER, SERVER, "wrong")));
+        says(OTHER, SERVER, PASSWORD).contains("421 Too many wrong passwords; try again in")
+    };
+    wait_until(locked_out, || says(OTHER, SERVER, PASSWORD));
+    // This machine has many wrong passwords too, under each of its addresses, and comes in.
+    for own in [SERVER, "127.0.0.1"] {
+        (0..4).for_each(|_| drop(says(own, own, "wrong")));
+        let said = says(own, own, PASSWORD);
+        assert!(said.contains("230 Logged in"), "{said}");
+    }
+    // The lock-out ends by itself.
+    let comes_in = || says(OTHER, SERVER, PASSWORD).contains("230 Logged in");
+    wait_until(comes_in, || "still locked out".into());
+}
+
+/// A server in a network namespace, whose loopback interface has these addresses as well.
+fn in_a_network_with(addresses: &[&str]) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("upgrade");
+    std::fs::create_dir(&home).unwrap();
+    let mut program = Command::new("unshare");
+    program.arg("--net").args(if nix::unistd::geteuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] });
+    let addresses: String = addresses.iter().map(|address| format!("ip addr add {address}/24 dev lo && ")).collect();
+    program.args(["sh", "-c", &format!("ip link set lo up && {addresses}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
+    Server::launch(directory, home, "listen = \"0.0.0.0:0\"", program)
+}
+
+/// The conversation of a client in the server's network, that comes from one of its addresses.
+fn login_from(server: &Server, from: &str, to: &str, password: &str) -> String {
+    let mut client = Command::new("nsenter");
+    client.args(["--net", "--target", &server.child.id().to_string()]);
+    client.args(if nix::unistd::geteuid().is_root() { &[][..] } else { &["--user", "--preserve-credentials"] });
+    client.args(["curl", "--silent", "--verbose", "--interface", from, "--user", &format!("{USER}:{password}")]);
+    let output = client.arg(format!("ftp://{to}:{}/", server.address.port())).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_password_that_comes_again_logs_nobody_out() {
+    let server = Server::start();
+    let mut peer = server.login();
+    for password in [PASSWORD, "wrong"] {
+        peer.ask(&format!("PASS {password}"), 503);
+        peer.ask("PWD", 257);
+    }
+    peer.upload("a.bin", b"as before");
 }
 
 #[test]
@@ -215,7 +271,7 @@ fn facts_and_listings_tell_the_same() {
     assert!(peer.ask("MLST b.bin", 250).contains("\r\n type=file;size=5;modify=20010909014640; b.bin\r\n"));
     assert!(peer.ask("MLST", 250).contains("type=dir;"));
     assert!(peer.ask("SIZE b.bin", 213).starts_with("213 5\r"));
-    assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640\r"));
+    assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640.000000000\r"));
     for line in ["SIZE directory", "MDTM nothing", "LIST nothing", "DELE directory", "DELE nothing", "RETR nothing", "SIZE /"] {
         peer.ask(line, 550);
     }

@@ -21,8 +21,8 @@ pub(crate) enum Fault {
 /// What the server has and does.
 #[derive(Default)]
 pub(crate) struct Script {
-    /// Contents and time of change (the digits of MDTM).
-    pub(crate) files: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    /// Contents and time of change (as MDTM has it).
+    pub(crate) files: BTreeMap<Vec<u8>, (Vec<u8>, &'static str)>,
     /// One a download, in order; none left is none.
     pub(crate) faults: VecDeque<Fault>,
     /// The size that is told instead of the real one.

@@ -1,5 +1,7 @@
 //! What lies in the upload area: the answer to NLST, sorted into what is ours and what is not. Pure.
 
+use std::time::Duration;
+
 use crate::model::{Failure, FailureKind};
 use crate::package::name::FileName;
 
@@ -8,6 +10,11 @@ pub(super) const LARGEST_LISTING: usize = 64 * 1024;
 /// Most names that a failure lists.
 const MOST_LISTED: usize = 10;
 
+/// A time with a fraction of a second stands still for much less than this.
+const FINE_TIME: Duration = Duration::from_millis(500);
+/// FAT counts two seconds at a time, all others at most one; the rest is for a clock that runs slower than ours.
+const COARSE_TIME: Duration = Duration::from_millis(2500);
+
 /// A file in the upload area, as the server describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteFile {
@@ -15,8 +22,29 @@ pub struct RemoteFile {
     pub name: String,
     /// Size in bytes.
     pub size: u64,
-    /// When it was changed, as the server counts it: only compared for being the same. `None` where the server does not tell.
-    pub modified: Option<i64>,
+    /// When it was changed, as the server writes it: only compared for being the same. `None` where the server does not tell.
+    pub modified: Option<String>,
+}
+
+impl RemoteFile {
+    /// For how long the server has to have described the file so, until every later change must show in the description: as long
+    /// as its times can stand still. `None` where no time would tell. Clocks are not compared; it takes for granted only that the
+    /// server's runs forwards.
+    pub(super) fn proves_itself_after(&self) -> Option<Duration> {
+        let fraction = self.modified.as_ref()?.split_once('.').map_or("", |(_, fraction)| fraction);
+        // A file system that counts whole seconds is told with a fraction of zeros by some servers.
+        Some(if fraction.bytes().any(|digit| digit != b'0') { FINE_TIME } else { COARSE_TIME })
+    }
+}
+
+/// The time in an answer to `MDTM`: 14 digits, and a fraction where the server knows it (RFC 3659, section 2.3).
+pub(super) fn time_of_change(answer: &str) -> Option<String> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_time = |word: &&str| {
+        let (seconds, fraction) = word.split_once('.').unwrap_or((word, "0"));
+        seconds.len() == 14 && digits(seconds) && digits(fraction)
+    };
+    answer.split_ascii_whitespace().find(is_time).map(str::to_owned)
 }
 
 /// The names in the upload area.
@@ -132,6 +160,35 @@ mod tests {
             assert!(failure.kind == kind && failure.to_string().contains(reason), "{answer:?}: {failure}");
         }
         assert!(failure("x\n".repeat(500).as_bytes()).sentence.ends_with("and 490 more"));
+    }
+
+    #[test]
+    fn a_time_of_change_is_kept_as_it_was_written() {
+        for (answer, time) in [
+            ("213 20261121073138\r\n", Some("20261121073138")),
+            ("213 20261121073138.25", Some("20261121073138.25")),
+            ("213 MDTM of it: 20261121073138", Some("20261121073138")),
+            ("213 2026112107313", None),
+            ("213 191001121073138", None),
+            ("213 20261121073138.", None),
+            ("213 20261121073138.-1", None),
+            ("213", None),
+        ] {
+            assert_eq!(time_of_change(answer).as_deref(), time, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_coarse_time_proves_late_that_nothing_changed_and_none_never() {
+        let file = |modified: Option<&str>| RemoteFile { name: OURS.into(), size: 1, modified: modified.map(str::to_owned) };
+        for (modified, after) in [
+            (None, None),
+            (Some("20261121073138"), Some(COARSE_TIME)),
+            (Some("20261121073138.000"), Some(COARSE_TIME)),
+            (Some("20261121073138.001"), Some(FINE_TIME)),
+        ] {
+            assert_eq!(file(modified).proves_itself_after(), after, "{modified:?}");
+        }
     }
 
     proptest! {

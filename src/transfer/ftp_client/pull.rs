@@ -1,4 +1,7 @@
 //! Watches the upload area while the host uploads, so that at its end mostly the check is left.
+//!
+//! The host may store a file again under its name after it was fetched, and must get what it stored last. So ahead of its word only
+//! that is fetched whose later change is bound to show ([`RemoteFile::proves_itself_after`]); all else is fetched when it came.
 
 use std::sync::mpsc;
 use std::thread;
@@ -37,7 +40,7 @@ type Receive = Box<dyn FnMut(Announced) -> Result<Receiving, Failure> + Send>;
 impl Pull {
     /// Begins to watch the upload area of `client`.
     ///
-    /// A file for a product that `accepts_product` and that did not change between two looks is fetched into what
+    /// A file for a product that `accepts_product` and that has not changed for long enough is fetched into what
     /// `receive` gives (which may be called again: the file changed, or could not be resumed). The result comes after
     /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password.
     /// The file stays on the server, for [`FtpClient::prepare`] to delete.
@@ -94,13 +97,28 @@ struct Puller {
 /// What is known between two looks.
 #[derive(Default)]
 struct Known {
-    /// What the last look saw.
-    seen: Option<RemoteFile>,
+    /// What the last look saw, and when one saw it first.
+    seen: Option<(RemoteFile, Instant)>,
     /// What was fetched, as the server described it then.
     fetched: Option<(RemoteFile, Staged)>,
     /// The host's word came; when waiting for a quiet upload area ends.
     settle_until: Option<Instant>,
     attempts: Attempts,
+}
+
+impl Known {
+    /// Notes what a look saw. The time is that of its end, so that it was seen at least as long ago as is counted.
+    fn see(&mut self, file: &RemoteFile) {
+        if self.seen.as_ref().is_none_or(|(seen, _)| seen != file) {
+            self.seen = Some((file.clone(), Instant::now()));
+        }
+    }
+
+    /// After the host's word it has stored all; before it, a later change must be bound to show.
+    fn may_fetch(&self, file: &RemoteFile) -> bool {
+        let stood = self.seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        self.settle_until.is_some() || file.proves_itself_after().is_some_and(|after| stood >= after)
+    }
 }
 
 impl Puller {
@@ -123,16 +141,13 @@ impl Puller {
                 }
             };
             known.attempts.progressed();
+            known.see(&file);
             match known.fetched.take() {
                 Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(staged),
                 Some((of, staged)) if of == file => known.fetched = Some((of, staged)),
-                // The host's word makes a look final that would else have to be seen twice.
-                _ if known.settle_until.is_some() || known.seen.as_ref() == Some(&file) => {
-                    wait = self.fetch(&file, &mut known)?;
-                }
+                _ if known.may_fetch(&file) => wait = self.fetch(&file, &mut known)?,
                 _ => {}
             }
-            known.seen = Some(file);
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
-use crate::transfer::ftp_client::listing::{LARGEST_LISTING, Listing, RemoteFile};
+use crate::transfer::ftp_client::listing::{LARGEST_LISTING, Listing, RemoteFile, time_of_change};
 use crate::transfer::ftp_client::watchdog::{Role, Stopped, Watchdog};
 
 /// A connection that is logged in, binary, and in the upload area's directory.
@@ -189,9 +189,10 @@ impl Session {
             Err(FtpError::BadResponse) => return Err(SessionError::Senseless("not the size of a file")),
             Err(error) => return Err(explain(error, &self.watchdog, Some("the size of a file"))),
         };
-        let modified = match self.stream.mdtm(name) {
-            Ok(time) => Some(time.and_utc().timestamp()),
-            // Not every server knows it; sizes alone are compared then.
+        // Not by the library's function for it, which drops fractions of a second.
+        let modified = match self.stream.custom_command(format!("MDTM {name}"), &[Status::File]) {
+            Ok(answer) => time_of_change(&String::from_utf8_lossy(&answer.body)),
+            // Not every server knows it.
             Err(FtpError::UnexpectedResponse(_) | FtpError::BadResponse) => None,
             Err(error) => return Err(explain(error, &self.watchdog, None)),
         };

@@ -4,30 +4,36 @@
 //! has write access to the directory, nothing outside it can be reached. An upload is written under a hidden name and
 //! takes its own by a rename; there is no state in which a client, or the daemon that pulls, sees a part of it.
 //!
+//! Uploads side by side share the free space: each takes a part of it before it writes ([`space`]), so that together they leave
+//! what has to stay free.
+//!
 //! All calls block: they are for blocking threads. Nothing is synced; the area is temporary, the daemon's stage is what lasts.
+
+mod space;
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{fstat, fstatvfs, futimens, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::listing::{Entry, Modified};
 use super::name::{FileName, RemotePath};
 use super::reply::Reply;
 use crate::disk;
+use space::{Share, Taken};
 
 /// Hidden name of an upload that is not complete; the rest is a number.
 const UNFINISHED_PREFIX: &str = ".uplift-upload-";
 /// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty ones.
 const MOST_FILES: usize = 64;
-/// Bytes written between two looks at the free space.
-const SPACE_CHECK_INTERVAL: u64 = 8 << 20;
 
 /// Why the area refused something.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +107,9 @@ pub(crate) struct Area {
     home: PathBuf,
     limits: Limits,
     uploads: AtomicU64,
+    taken: Taken,
+    /// The time of change of the last upload that got its name.
+    published: Mutex<SystemTime>,
 }
 
 impl Area {
@@ -112,7 +121,14 @@ impl Area {
             nix::errno::Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
             other => other.into(),
         })?;
-        let area = Self { directory, home: home.to_owned(), limits, uploads: AtomicU64::new(0) };
+        let area = Self {
+            directory,
+            home: home.to_owned(),
+            limits,
+            uploads: AtomicU64::new(0),
+            taken: Taken::default(),
+            published: Mutex::new(SystemTime::UNIX_EPOCH),
+        };
         for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX)) {
             unlinkat(area.fd(), name.as_str(), AtFlags::empty())?;
         }
@@ -145,7 +161,7 @@ impl Area {
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
         }
-        Ok(Entry { name, size: size(&stat), modified: Modified::from_seconds(stat.st_mtime) })
+        Ok(Entry { name, size: size(&stat), modified: Modified::from_stat(&stat) })
     }
 
     /// What `path` lists: the files of the root, or the one file; sorted by name.
@@ -196,8 +212,14 @@ impl Area {
         if bytes > self.limits.max_size {
             return Err(AreaError::TooLarge { largest: self.limits.max_size });
         }
-        let available = disk::free_bytes(&fstatvfs(self.fd())?);
-        if available < self.limits.keep_free.saturating_add(bytes) { Err(AreaError::NoSpace) } else { Ok(()) }
+        self.taken.leaves(bytes, || self.space())
+    }
+
+    /// Bytes that may be written until nothing but what has to stay free is left.
+    fn space(&self) -> Result<u64, AreaError> {
+        let free = disk::free_bytes(&fstatvfs(self.fd())?);
+        // Where even that is not left, an empty file is too much: it would only be refused later.
+        free.checked_sub(self.limits.keep_free).ok_or(AreaError::NoSpace)
     }
 
     /// Starts an upload to `path` of `announced` bytes, as far as the client said.
@@ -212,7 +234,7 @@ impl Area {
         let unfinished = format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
-        Ok(Upload { area: Arc::clone(self), name, unfinished: Some(unfinished), file, written: 0, next_space_check: SPACE_CHECK_INTERVAL })
+        Ok(Upload { share: self.taken.share(), area: Arc::clone(self), name, unfinished: Some(unfinished), file, written: 0 })
     }
 }
 
@@ -233,7 +255,7 @@ pub(crate) struct Upload {
     unfinished: Option<String>,
     file: File,
     written: u64,
-    next_space_check: u64,
+    share: Share,
 }
 
 impl Upload {
@@ -249,27 +271,42 @@ impl Upload {
 
     /// Takes the next bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), AreaError> {
-        let written = self.written.saturating_add(bytes.len() as u64);
-        if written > self.area.limits.max_size {
-            return Err(AreaError::TooLarge { largest: self.area.limits.max_size });
+        let (length, largest) = (bytes.len() as u64, self.area.limits.max_size);
+        let most = largest.saturating_sub(self.written);
+        if length > most {
+            return Err(AreaError::TooLarge { largest });
         }
-        if written > self.next_space_check {
-            self.area.fits(0)?;
-            self.next_space_check = written + SPACE_CHECK_INTERVAL;
-        }
+        self.share.provide(length, most, || self.area.space())?;
         self.file.write_all(bytes).map_err(AreaError::from_write)?;
-        self.written = written;
+        self.share.spend(length);
+        self.written += length;
         Ok(())
     }
 
     /// Gives the file its name, in place of one that had it before.
     pub(crate) fn publish(mut self) -> Result<(), AreaError> {
+        let area = Arc::clone(&self.area);
+        // Held over the rename: names appear in the order of their times.
+        let mut last = area.published.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unfinished) = &self.unfinished {
-            renameat(self.area.fd(), unfinished.as_str(), self.area.fd(), self.name.as_str())?;
+            *last = stamp(&self.file, *last)?;
+            renameat(area.fd(), unfinished.as_str(), area.fd(), self.name.as_str())?;
             self.unfinished = None;
         }
         Ok(())
     }
+}
+
+/// Makes the time of change now, and later than `last` in any case: whoever pulls takes a file with the same size and time for the
+/// same one. The bytes of two uploads may have come at once, the kernel's clock for files stands still for milliseconds, and the
+/// clock may have been set back.
+fn stamp(file: &File, last: SystemTime) -> io::Result<SystemTime> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    futimens(file, &Timestamps { last_access: unchanged, last_modification: now })?;
+    let next = last.checked_add(Duration::from_nanos(1)).unwrap_or(last).max(file.metadata()?.modified()?);
+    file.set_modified(next)?;
+    Ok(next)
 }
 
 impl Drop for Upload {

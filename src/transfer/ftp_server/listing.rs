@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::Stat;
+
 use super::name::FileName;
 
 /// A file as clients see it.
@@ -14,26 +16,37 @@ pub(crate) struct Entry {
     pub(crate) modified: Modified,
 }
 
-/// When a file was changed, in whole seconds of the Unix epoch, within the years that four digits can tell.
+/// When a file was changed, since the Unix epoch, within the years that four digits can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Modified(u64);
+pub(crate) struct Modified(Duration);
 
 impl Modified {
     /// The last second of the year 9999.
     const LATEST: u64 = 253_402_300_799;
 
     /// Times before 1970 and after 9999 become the nearest that can be told.
-    pub(crate) fn from_seconds(seconds: i64) -> Self {
-        Self(u64::try_from(seconds).unwrap_or(0).min(Self::LATEST))
+    pub(crate) fn from_stat(stat: &Stat) -> Self {
+        Self::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+    }
+
+    fn new(seconds: i64, nanoseconds: u32) -> Self {
+        let told = u64::try_from(seconds).ok().filter(|seconds| *seconds <= Self::LATEST);
+        let nearest = Duration::from_secs(if seconds < 0 { 0 } else { Self::LATEST });
+        Self(told.map_or(nearest, |seconds| Duration::new(seconds, nanoseconds.min(999_999_999))))
     }
 
     /// `2026-11-21T07:31:38Z`.
     fn rfc3339(self) -> String {
-        humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(self.0)).to_string()
+        humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + self.0).to_string()
     }
 
-    /// `20261121073138`, as `MDTM` and `MLSD` have it (RFC 3659, section 2.3).
-    pub(crate) fn compact(self) -> String {
+    /// `20261121073138.000000001`, as `MDTM` may have it (RFC 3659, section 2.3): who compares it sees each change.
+    pub(crate) fn exact(self) -> String {
+        format!("{}.{:09}", self.compact(), self.0.subsec_nanos())
+    }
+
+    /// `20261121073138`, as `MLSD` has it.
+    fn compact(self) -> String {
         self.rfc3339().chars().filter(char::is_ascii_digit).collect()
     }
 
@@ -90,7 +103,7 @@ mod tests {
     use super::*;
 
     fn entry(modified: i64) -> Entry {
-        Entry { name: FileName::parse("a b.bin").unwrap(), size: 1234, modified: Modified::from_seconds(modified) }
+        Entry { name: FileName::parse("a b.bin").unwrap(), size: 1234, modified: Modified::new(modified, 1_000) }
     }
 
     #[test]
@@ -100,12 +113,14 @@ mod tests {
         assert_eq!(listing(&entries, Style::Names), "a b.bin\r\n");
         assert_eq!(listing(&entries, Style::Facts), "type=file;size=1234;modify=20261121073138; a b.bin\r\n");
         assert_eq!(listing(&[], Style::Long), "");
+        assert_eq!(entries[0].modified.exact(), "20261121073138.000001000");
     }
 
     proptest! {
         #[test]
         fn any_time_of_a_file_system_can_be_told(seconds in any::<i64>()) {
             prop_assert_eq!(entry(seconds).modified.compact().len(), 14);
+            prop_assert_eq!(entry(seconds).modified.exact().len(), 24);
             prop_assert_eq!(entry(seconds).modified.calendar_day().len(), 12);
         }
     }

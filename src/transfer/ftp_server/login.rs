@@ -48,7 +48,7 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     std::hint::black_box(one.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
 }
 
-/// Wrong passwords by address.
+/// Wrong passwords by address. Whom a lock-out does not concern is for the session to know.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     addresses: HashMap<IpAddr, Attempts>,

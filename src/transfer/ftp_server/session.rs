@@ -157,7 +157,7 @@ impl Session {
                 self.say(350, format!("The next download starts at byte {offset}")).await
             }
             Command::Size(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.size.to_string()))).await,
-            Command::Mdtm(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.modified.compact()))).await,
+            Command::Mdtm(path) => self.answer_from_area(move |area| Ok(Reply::new(213, area.entry(&path)?.modified.exact()))).await,
             Command::Mlst(path) => self.answer_from_area(move |area| facts(area, path.as_deref())).await,
             Command::Dele(path) => self.answer_from_area(move |area| area.delete(&path).map(|()| Reply::new(250, "Deleted"))).await,
             Command::Allo(bytes) => self.allocate(bytes).await,
@@ -188,10 +188,13 @@ impl Session {
     }
 
     async fn password(&mut self, password: &str) -> Flow {
-        let Login::Named(name) = std::mem::replace(&mut self.login, Login::Nobody) else {
+        // Who is logged in stays so: the answer is a refusal, and no client takes that for the end of its login.
+        let Login::Named(name) = &mut self.login else {
             self.say(503, "USER comes first").await?;
             return GO_ON;
         };
+        let name = std::mem::take(name);
+        self.login = Login::Nobody;
         // Asked again here: an address may have many sessions that try side by side.
         if let Some(wait) = self.locked_out() {
             self.control.reply(&locked_out(wait)).await?;
@@ -221,7 +224,11 @@ impl Session {
         END
     }
 
+    /// This machine itself is never locked out: any of its processes could keep out the daemon that pulls.
     fn locked_out(&self) -> Option<Duration> {
+        if is_this_machine(self.local.ip(), self.peer) {
+            return None;
+        }
         self.shared.throttle().locked_out(self.peer, std::time::Instant::now())
     }
 
@@ -319,6 +326,12 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Whether `peer` is this machine: a connection from outside has neither a loopback address nor the one that it goes to, because
+/// the kernel drops such packets.
+fn is_this_machine(local: IpAddr, peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback() || peer.to_canonical() == local.to_canonical()
+}
+
 fn locked_out(wait: Duration) -> Reply {
     // Rounded up, so that who waits as told is let in.
     Reply::new(421, format!("Too many wrong passwords; try again in {} s", wait.as_secs() + 1))
@@ -330,4 +343,26 @@ fn facts(area: &Area, path: Option<&str>) -> Result<Reply, AreaError> {
         RemotePath::File(name) => area.entry(name.as_str())?.line(Style::Facts),
     };
     Ok(Reply::new(250, "Facts:").with_body(vec![fact]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_loopback_and_by_its_own_address() {
+        for (local, peer, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", true),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", true),
+            ("::1", "::1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("fe80::1", "fe80::1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+            ("fe80::1", "fe80::2", false),
+        ] {
+            assert_eq!(is_this_machine(local.parse().unwrap(), peer.parse().unwrap()), expected, "{peer} to {local}");
+        }
+    }
 }
