@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use uplift::config::Config;
 use uplift::model::{Failure, FailureKind};
-use uplift::stage::{Stage, Staged};
+use uplift::stage::{Announced, Stage, Staged};
 use uplift::transfer::ftp_client::{FtpClient, Pull};
 
 #[path = "servers/own.rs"]
@@ -431,11 +431,21 @@ fn hostile_names_are_never_asked_for() {
 }
 
 #[test]
-fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such() {
+fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such_under_its_name() {
     for (name, kind) in [("OTHER_V02.00.00.00.bin", FailureKind::WrongProduct), ("firmware.bin", FailureKind::NameInvalid)] {
         let server = scripted(b"x", &[]);
         server.script().files = BTreeMap::from([(name.into(), (b"x".to_vec(), LONG_AGO))]);
         assert_eq!(pull(&server.client("")).unwrap_err().kind, kind);
+        let (announced, names) = std::sync::mpsc::channel();
+        let receive = move |file: Announced| {
+            announced.send(file.file_name).unwrap();
+            Err(Failure::new(kind, "refused by whoever was told"))
+        };
+        let (pull, answer) = Pull::start(&server.client(""), |product| product == "DEMO", receive).unwrap();
+        pull.now();
+        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().sentence, "refused by whoever was told");
+        assert_eq!(names.iter().collect::<Vec<_>>(), [name]);
+        assert!(downloads(&server).is_empty());
     }
 }
 

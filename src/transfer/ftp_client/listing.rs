@@ -73,6 +73,14 @@ impl Listing {
         listing
     }
 
+    /// The name of the one file, where it is not ours.
+    pub fn only_other(&self) -> Option<&str> {
+        match (self.ours.as_slice(), self.others.as_slice()) {
+            ([], [other]) => Some(other),
+            _ => None,
+        }
+    }
+
     /// The one name that is ours; none or several are a failure that lists what is there.
     pub fn only_one(&self) -> Result<&str, Failure> {
         match (self.ours.as_slice(), self.others.as_slice()) {
@@ -158,6 +166,9 @@ mod tests {
         ] {
             let failure = failure(answer.as_bytes());
             assert!(failure.kind == kind && failure.to_string().contains(reason), "{answer:?}: {failure}");
+        }
+        for (answer, other) in [("", None), ("readme.txt", Some("readme.txt")), ("a\nb", None), (OURS, None)] {
+            assert_eq!(parse(answer.as_bytes()).only_other(), other);
         }
         assert!(failure("x\n".repeat(500).as_bytes()).sentence.ends_with("and 490 more"));
     }

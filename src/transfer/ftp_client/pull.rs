@@ -17,7 +17,7 @@ use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::listing::RemoteFile;
 use crate::transfer::ftp_client::session::{Session, SessionError};
-use crate::transfer::ftp_client::watchdog::Watchdog;
+use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
 use crate::transfer::ftp_client::{FtpClient, no_thread};
 
 /// How often the upload area is looked at. There is no event for it in FTP.
@@ -41,7 +41,8 @@ impl Pull {
     /// Begins to watch the upload area of `client`.
     ///
     /// A file for a product that `accepts_product` and that has not changed for long enough is fetched into what
-    /// `receive` gives (which may be called again: the file changed, or could not be resumed). The result comes after
+    /// `receive` gives (which may be called again: the file changed, or could not be resumed; and for the only file there is, if it is
+    /// not ours: its refusal is the result then). The result comes after
     /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password.
     /// The file stays on the server, for [`FtpClient::prepare`] to delete.
     pub fn start(
@@ -94,6 +95,13 @@ struct Puller {
     session: Option<Session>,
 }
 
+/// Why a look found no file.
+struct Nothing {
+    failure: Failure,
+    /// The name of the one file that is there, and not ours.
+    only_other: Option<String>,
+}
+
 /// What is known between two looks.
 #[derive(Default)]
 struct Known {
@@ -130,7 +138,7 @@ impl Puller {
             wait = LOOK_EVERY;
             let file = match self.look() {
                 Ok(Ok(file)) => file,
-                Ok(Err(failure)) if known.settle_until.is_some() => return Err(failure),
+                Ok(Err(nothing)) if known.settle_until.is_some() => return Err(self.refuse(nothing)),
                 Ok(Err(_)) => {
                     known = Known { settle_until: known.settle_until, ..Known::default() };
                     continue;
@@ -163,8 +171,18 @@ impl Puller {
         Ok(())
     }
 
+    /// Why there is no file. Where the only one is not ours it is the refusal of it, by which its name gets into the report.
+    fn refuse(&mut self, nothing: Nothing) -> Failure {
+        // A pull that was given up must not throw away what its successor receives.
+        let may_receive = self.watchdog.stopped() != Some(Stopped::Cancelled);
+        let Some(file_name) = nothing.only_other.filter(|_| may_receive) else { return nothing.failure };
+        // The name alone is reason enough; the size does not matter any more.
+        let announced = Announced { file_name, size: 0, with_md5: false };
+        (self.receive)(announced).err().unwrap_or(nothing.failure)
+    }
+
     /// The one file that is ours, or why there is none.
-    fn look(&mut self) -> Result<Result<RemoteFile, Failure>, SessionError> {
+    fn look(&mut self) -> Result<Result<RemoteFile, Nothing>, SessionError> {
         let _limit = self.watchdog.limit(LOOK_DEADLINE);
         let mut session = match self.session.take() {
             Some(session) => session,
@@ -176,7 +194,7 @@ impl Puller {
             Ok(name) => session.describe(name)?.ok_or_else(|| Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")),
         };
         self.session = Some(session);
-        Ok(found)
+        Ok(found.map_err(|failure| Nothing { failure, only_other: listing.only_other().map(str::to_owned) }))
     }
 
     /// Whether and when to look again after a look that failed.
