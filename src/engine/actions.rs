@@ -305,9 +305,12 @@ async fn find_old(program: Program, restarter: &Restarter, terms: Terms) -> Resu
 /// to sync and to undo alike; then it is put back, and where even that fails, it is what the next start will run.
 fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> Event {
     let new = checked.summary().program_digest;
+    let is_at_path = || matches!(program.digest(), Ok(at_path) if at_path == Some(new));
+    if old == Some(new) && is_at_path() {
+        return Event::Swapped; // an exchange would cost the program before it its place
+    }
     let Err(failure) = program.install(checked) else { return Event::Swapped };
-    let swapped = old != Some(new) && matches!(program.digest(), Ok(at_path) if at_path == Some(new));
-    if !swapped {
+    if old == Some(new) || !is_at_path() {
         return Event::SwapFailed(failure);
     }
     match program.revert(new, old) {

@@ -145,22 +145,12 @@ impl Program {
         let next = self.next(summary.program_digest);
         let _lock = self.lock()?;
         let present = self.present()?;
-        if self.is_at_path(summary.program_digest) {
-            // An exchange would cost the program before its place.
-            return Ok(Swapped { summary, means: Means::AlreadyThere });
-        }
         let displaced = File::open(self.beside(".previous"));
         self.prepare(staged.file(), &present)?;
         let means = self.bring_in(&staged, &next, &present).inspect_err(|_| self.discard(&staged, &next))?;
         self.tidy();
         displaced.into_iter().for_each(free_later);
         Ok(Swapped { summary, means })
-    }
-
-    /// Whether the path has this program, by all its bytes. One that can't be read is to be replaced.
-    fn is_at_path(&self, program: ProgramDigest) -> bool {
-        let is_it = |at_path: io::Result<Option<_>>| at_path.is_ok_and(|digest| digest == Some(program));
-        is_it(self.known_digest()) && is_it(self.digest())
     }
 
     /// Throws away a program that never came to the path; it only takes the room of the next one.

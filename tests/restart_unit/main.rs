@@ -177,6 +177,8 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
     assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::Unhealthy), "nothing was rolled back");
     assert_eq!(payload.asked("reboot"), 2, "one to the new program, one back");
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    let previous = payload.sandbox.root().join("bin/.uplift/payload.previous");
+    assert!(!previous.exists(), "the place of the program before it was not taken");
 }
 
 #[test]

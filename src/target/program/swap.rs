@@ -25,8 +25,6 @@ pub enum Means {
     Copy,
     /// There was no old program.
     FirstInstallation,
-    /// It was at the path already, and nothing was done.
-    AlreadyThere,
 }
 
 /// A swap to be done. The files are regular and on one file system.
