@@ -22,7 +22,6 @@ pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{Package, SealRule, TrustedKey};
 use program::ProgramFields;
 pub use program::{Program, Restart};
-use trial::TrialFields;
 pub use trial::{Confirm, Trial};
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
@@ -67,7 +66,7 @@ struct Sections {
     #[serde(default)]
     ftp_server: FtpServer,
     #[serde(default)]
-    trial: TrialFields,
+    trial: Trial,
     #[serde(default)]
     metrics: Metrics,
     #[serde(default)]
@@ -196,8 +195,9 @@ impl Config {
 
     fn of(sections: Sections) -> Result<Self, Mistake> {
         let Sections { program, package, link, ftp, ftp_server, trial, metrics, paths } = sections;
-        let (program, trial) = (program.try_into()?, trial.try_into()?);
+        let program = program.try_into()?;
         let config = Self { program, package, link, ftp, ftp_server, trial, metrics, paths };
+        config.trial.check_window()?;
         config.check_deadlines()?;
         config.check_sockets()?;
         config.ftp_server.check_password()?;

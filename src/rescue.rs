@@ -166,7 +166,8 @@ impl Rescue {
             return Err(why);
         }
         let failure = Failure::new(why.kind, "the boot can't be counted").because(why);
-        self.roll_back(file.concluded_at_boot(failure), program, lock).map(drop)
+        // Nothing runs at a boot that would need a restart.
+        self.roll_back(file.concluded(failure, None), program, lock).map(drop)
     }
 
     /// The verdict first, then what it says. One that can't be written is carried out all the same: the daemon will report that

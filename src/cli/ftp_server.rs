@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A session has at most one transfer or one question to the disk at a time.
-        .max_blocking_threads(config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE).clamp(1, 512))
+        .max_blocking_threads(config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE).min(512))
         .build()
         .context("the runtime can't be started")?;
     let served = runtime.block_on(serve(config));

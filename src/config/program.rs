@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::error::Mistake;
-use super::values::{NO_PROGRAM, names_a_program, some_time};
+use super::values::{NO_PROGRAM, absolute, names_a_program, some_time};
 use crate::package::name::FileName;
 use crate::package::version::Version;
 use crate::stage;
@@ -64,7 +64,8 @@ pub(super) struct ProgramFields {
     product: ProductName,
     #[serde(default)]
     aliases: BTreeSet<ProductName>,
-    path: Option<ProgramPath>,
+    #[serde(default, deserialize_with = "program_path")]
+    path: Option<PathBuf>,
     unit: Option<String>,
     #[serde(default)]
     restart: RestartField,
@@ -95,22 +96,15 @@ impl TryFrom<String> for PlainName {
 }
 
 /// The absolute path of a file.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct ProgramPath(PathBuf);
-
-impl TryFrom<String> for ProgramPath {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let path = PathBuf::from(&text);
-        match path.file_name() {
-            _ if !path.is_absolute() => Err(format!("`path` must be absolute, not {text:?}")),
-            _ if text.contains('\0') => Err(format!("`path` has no NUL character, unlike {text:?}")),
-            None => Err(format!("`path` must be that of a file, such as \"/opt/payload/bin/program\", not {text:?}")),
-            Some(name) if name == stage::DIRECTORY_NAME => Err(name_of_stage("path")),
-            Some(_) => Ok(Self(path)),
+fn program_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute(deserializer)?;
+    match path.file_name() {
+        None => {
+            let path = path.display();
+            Err(D::Error::custom(format!("`path` must be that of a file, such as \"/opt/payload/bin/program\", not \"{path}\"")))
         }
+        Some(name) if name == stage::DIRECTORY_NAME => Err(D::Error::custom(name_of_stage("path"))),
+        Some(_) => Ok(Some(path)),
     }
 }
 
@@ -180,9 +174,9 @@ impl TryFrom<ProgramFields> for Program {
     }
 }
 
-fn path(path: Option<ProgramPath>, name: Option<PlainName>) -> Result<PathBuf, Mistake> {
+fn path(path: Option<PathBuf>, name: Option<PlainName>) -> Result<PathBuf, Mistake> {
     match (path, name) {
-        (Some(ProgramPath(path)), None) => Ok(path),
+        (Some(path), None) => Ok(path),
         (None, Some(PlainName(name))) => Ok(Path::new("/usr/local/bin").join(name)),
         (Some(_), Some(_)) => Err(Mistake::new(&["program.path"], "give `name` or `path`, not both")),
         (None, None) => Err(Mistake::new(&["program"], "give the program's `name` (in /usr/local/bin) or its `path`")),

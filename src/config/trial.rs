@@ -8,17 +8,22 @@ use super::error::Mistake;
 use super::values::{command, duration, some_time};
 
 /// What a new program must show after the restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Trial {
     /// How long the unit must run the new program without a restart.
+    #[serde(deserialize_with = "duration")]
     pub window: Duration,
     /// From the restart to the verdict, at most, in each boot.
+    #[serde(deserialize_with = "some_time")]
     pub deadline: Duration,
     /// Boots that the trial may take.
+    #[serde(deserialize_with = "boots")]
     pub boots: u32,
     /// Whether a person must say that the new program works.
     pub confirm: Confirm,
     /// A program and its arguments that must succeed.
+    #[serde(deserialize_with = "command")]
     pub health_command: Option<Vec<String>>,
 }
 
@@ -32,30 +37,20 @@ pub enum Confirm {
     Explicit,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct TrialFields {
-    #[serde(deserialize_with = "duration")]
-    window: Duration,
-    #[serde(deserialize_with = "some_time")]
-    deadline: Duration,
-    #[serde(deserialize_with = "boots")]
-    boots: u32,
-    confirm: Confirm,
-    #[serde(deserialize_with = "command")]
-    health_command: Option<Vec<String>>,
-}
-
-impl Default for TrialFields {
+impl Default for Trial {
     fn default() -> Self {
         Self { window: Duration::from_secs(20), deadline: Duration::from_secs(120), boots: 3, confirm: Confirm::Auto, health_command: None }
     }
 }
 
-impl Default for Trial {
-    fn default() -> Self {
-        let TrialFields { window, deadline, boots, confirm, health_command } = TrialFields::default();
-        Self { window, deadline, boots, confirm, health_command }
+impl Trial {
+    pub(super) fn check_window(&self) -> Result<(), Mistake> {
+        if self.window < self.deadline {
+            return Ok(());
+        }
+        let (window, deadline) = (humantime::format_duration(self.window), humantime::format_duration(self.deadline));
+        let explanation = format!("`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it");
+        Err(Mistake::new(&["trial.window", "trial.deadline"], explanation))
     }
 }
 
@@ -63,20 +58,6 @@ fn boots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
         0 => Err(D::Error::custom("`boots` must be at least 1: the trial takes one")),
         boots => Ok(boots),
-    }
-}
-
-impl TryFrom<TrialFields> for Trial {
-    type Error = Mistake;
-
-    fn try_from(fields: TrialFields) -> Result<Self, Mistake> {
-        let TrialFields { window, deadline, boots, confirm, health_command } = fields;
-        if window >= deadline {
-            let (window, deadline) = (humantime::format_duration(window), humantime::format_duration(deadline));
-            let explanation = format!("`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it");
-            return Err(Mistake::new(&["trial.window", "trial.deadline"], explanation));
-        }
-        Ok(Self { window, deadline, boots, confirm, health_command })
     }
 }
 

@@ -57,9 +57,9 @@ impl RescueFile {
         Self { format: FORMAT, trial, boot_id, since, boots, ruling: None }
     }
 
-    /// With this end of the trial, at a boot, where nothing runs that would need a restart.
-    pub(super) fn concluded_at_boot(self, failure: Failure) -> Self {
-        let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from: None, requests: 0 };
+    /// With this end of the trial, which is still to be carried out.
+    pub(super) fn concluded(self, failure: Failure, restart_from: Option<Origin>) -> Self {
+        let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
         Self { ruling: Some(ruling), ..self }
     }
 

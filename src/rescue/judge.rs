@@ -76,8 +76,7 @@ pub(super) fn judge(known: &Known, file: Option<&RescueFile>, now: &Now) -> Deci
         None => Decision::Wait(Box::new(counted)),
         Some(failure) => {
             let restart_from = (now.call == Call::Deadline && failure.kind != FailureKind::RestartFailed).then(|| now.origin.clone());
-            let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
-            Decision::RollBack(Box::new(RescueFile { ruling: Some(ruling), ..counted }))
+            Decision::RollBack(Box::new(counted.concluded(failure, restart_from)))
         }
     }
 }
