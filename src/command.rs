@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::unit;
+
 /// How much of what a program prints is looked at.
 const LARGEST_OUTPUT: usize = 16 * 1024;
 /// How much of it is quoted.
@@ -90,11 +92,13 @@ fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadlin
     if reach != Reach::Machine {
         command.args(["--property", "PrivateNetwork=yes"]);
     }
-    if let (Reach::ItsFile, program) = (reach, Path::new(program))
-        && let Some(directory) = program.parent()
+    if reach == Reach::ItsFile
+        && let Some(directory) = Path::new(program).parent()
     {
-        command.args(["--property", &format!("TemporaryFileSystem={}:ro", directory.display())]);
-        command.args(["--property", &format!("BindReadOnlyPaths={}", program.display())]);
+        // Options follow a colon, so one in the path is escaped, and that once more by the quotation marks.
+        let directory = directory.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+        command.args(["--property", &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro")))]);
+        command.args(["--property", &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy()))]);
     }
     command.arg("--").arg(program).args(arguments);
     command
@@ -234,7 +238,7 @@ mod tests {
             let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
             assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=5"), "{arguments:?}");
             assert_eq!(has("PrivateNetwork=yes"), reach != Reach::Machine, "{arguments:?}");
-            let alone = has("TemporaryFileSystem=/opt:ro") && has("BindReadOnlyPaths=/opt/p");
+            let alone = has("TemporaryFileSystem=\"/opt:ro\"") && has("BindReadOnlyPaths=\"/opt/p\"");
             assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");
             assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
         }

@@ -1,4 +1,4 @@
-//! What systemd says of a unit. Knows `systemctl show` and `journalctl`, and nothing of upgrades.
+//! What systemd says of a unit, and how it is told. Knows `systemctl show`, `journalctl` and words, and nothing of upgrades.
 
 mod log;
 
@@ -29,6 +29,11 @@ pub struct Unit {
     pub invocation: Option<String>,
     /// How often systemd has started it again by itself, since somebody started it.
     pub restarts: u32,
+}
+
+/// A text as one word of a directive, whatever it holds; systemd ends a word at white space outside quotation marks.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Asks systemd about a unit.

@@ -67,6 +67,27 @@ fn a_unit_is_restarted_and_owner_mode_and_capabilities_stay() {
     assert!(machine.done(&["getcap", "/usr/local/bin/payload"]).contains("cap_net_raw=ep"));
 }
 
+/// A directory's name goes to systemd as a word, also where the version is asked.
+#[test]
+fn a_program_in_a_directory_with_a_name_that_systemd_would_split() {
+    const DIRECTORY: &str = "/opt/pay: load";
+    let machine = Machine::boot();
+    let configuration = configuration("restart = \"unit\"", "[trial]\nwindow = \"1s\"");
+    let path = format!("{DIRECTORY}/payload");
+    let elsewhere = configuration.replace("\"/usr/local/bin/payload\"", &format!("\"{path}\""));
+    machine.write("/etc/uplift/uplift.toml", elsewhere.as_bytes());
+    machine.done(&["mkdir", DIRECTORY]);
+    machine.install_program(&path, program(OLD));
+    machine.done(&["uplift", "config", "sandbox", "--write"]);
+    start(&machine);
+    let unit = UNIT.replace("/usr/local/bin/payload", &format!("\"{path}\""));
+    machine.write("/etc/systemd/system/payload.service", unit.as_bytes());
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "restart", "payload.service"]);
+    machine.done(&["uplift", "install", &machine.firmware(program(NEW))]);
+    assert_succeeded(&machine, &machine.report());
+}
+
 #[test]
 fn the_machine_restarts_and_the_new_program_is_proved_after_it() {
     let mut machine = payload("", "[trial]\nwindow = \"1s\"");

@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::sys::stat::major;
 
 use crate::config::{Config, FtpServer, Link, Paths, TransferChoice};
+use crate::unit;
 
 /// The daemon's unit.
 pub(in crate::cli) const DAEMON: &str = "uplift.service";
@@ -204,7 +205,7 @@ fn is_below_any(path: &Path, directories: &[&str]) -> bool {
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy().replace('%', "%%");
     if text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
-        return format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        return unit::quoted(&text);
     }
     text
 }
