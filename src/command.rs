@@ -1,5 +1,5 @@
-//! Runs a program of the user's: spawned directly, unprivileged where systemd can do that, with a deadline, and a bound on what
-//! it may print. Nothing of it is left when its time is over.
+//! Runs a program of the user's: spawned directly or, by systemd, without rights, as it is configured; with a deadline, and a
+//! bound on what it may print. Nothing of it is left when its time is over.
 //!
 //! Knows nothing of what the program is for; the program is not trusted. Blocks.
 
@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::config::Isolation;
 use crate::unit;
 
 /// How much of what a program prints is looked at.
@@ -49,14 +50,37 @@ pub(crate) enum CommandError {
     /// As the user without rights that runs it, or at all.
     #[error("systemd can't start it as a user without rights (exit code {NOT_STARTED}): that user may not reach it where it is")]
     NotStarted,
+    /// It is to be isolated, and can't be.
+    #[error("`isolate_commands` is \"always\", and only root, where systemd runs, can have it run as a user without rights")]
+    NotIsolated,
     /// It ended badly.
     #[error("it ended {how}{}", quote(output))]
     Ended { how: String, output: String },
 }
 
+/// Whether systemd runs here and lets us have it run others.
+fn can_isolate() -> bool {
+    Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root()
+}
+
+fn isolates(isolation: Isolation) -> Result<bool, CommandError> {
+    match isolation {
+        Isolation::Never => Ok(false),
+        Isolation::Auto => Ok(can_isolate()),
+        Isolation::Always if can_isolate() => Ok(true),
+        Isolation::Always => Err(CommandError::NotIsolated),
+    }
+}
+
 /// Runs `program` with `arguments` until its end, a successful one; what it printed.
-pub(crate) fn run(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Result<String, CommandError> {
-    let isolated = Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root();
+pub(crate) fn run(
+    program: &OsStr,
+    arguments: &[String],
+    reach: Reach,
+    isolation: Isolation,
+    deadline: Duration,
+) -> Result<String, CommandError> {
+    let isolated = isolates(isolation)?;
     let command = match isolated {
         true => isolated_command(program, arguments, reach, deadline),
         false => direct_command(program, arguments),
@@ -205,8 +229,17 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str, deadline: Duration) -> Result<String, String> {
-        run(OsStr::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, deadline).map_err(|error| error.to_string())
+    /// Generous: a loaded machine is no failure.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The ways that this machine has.
+    fn ways() -> &'static [Isolation] {
+        if can_isolate() { &[Isolation::Never, Isolation::Always] } else { &[Isolation::Never] }
+    }
+
+    fn shell(script: &str, isolation: Isolation, deadline: Duration) -> Result<String, String> {
+        let arguments = ["-c".into(), script.into()];
+        run(OsStr::new("/bin/sh"), &arguments, Reach::Files, isolation, deadline).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -214,9 +247,26 @@ mod tests {
         for (script, reason) in [
             ("exit 3", "it ended with exit code 3"),
             ("echo no; exit 1", "it ended with exit code 1 (it printed \"no\")"),
-            ("kill -11 $$", "it ended by signal 11"),
+            ("kill -11 0", "it ended by signal 11"),
         ] {
-            assert_eq!(shell(script, Duration::from_secs(5)).unwrap_err(), reason, "{script}");
+            for &way in ways() {
+                assert_eq!(shell(script, way, PATIENCE).unwrap_err(), reason, "{script}, {way:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_runs_with_the_rights_that_are_configured() {
+        let asked = |isolation| shell("id -u", isolation, PATIENCE).map(|id| id.trim().parse::<u32>().unwrap());
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(asked(Isolation::Never), Ok(own));
+        if can_isolate() {
+            // The users that systemd makes for a unit.
+            let made = 61_184..=65_519;
+            assert!(made.contains(&asked(Isolation::Always).unwrap()) && made.contains(&asked(Isolation::Auto).unwrap()));
+        } else {
+            assert_eq!(asked(Isolation::Auto), Ok(own));
+            assert!(asked(Isolation::Always).unwrap_err().starts_with("`isolate_commands` is \"always\""));
         }
     }
 
@@ -224,8 +274,10 @@ mod tests {
     fn a_program_that_does_not_end_is_ended_with_all_its_children() {
         let began = Instant::now();
         for script in ["sleep 60", "sleep 60 & echo done", "exec >/dev/null 2>&1; sleep 60", "exec yes"] {
-            let error = shell(script, Duration::from_millis(200)).unwrap_err();
-            assert!(error.contains("did not end in time"), "{script}: {error}");
+            for &way in ways() {
+                let error = shell(script, way, Duration::from_millis(200)).unwrap_err();
+                assert!(error.contains("did not end in time"), "{script}, {way:?}: {error}");
+            }
         }
         assert!(began.elapsed() < Duration::from_secs(30));
     }

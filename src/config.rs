@@ -21,7 +21,7 @@ use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{Package, SealRule, TrustedKey};
 use program::ProgramFields;
-pub use program::{Program, Restart};
+pub use program::{Isolation, Program, Restart};
 pub use trial::{Confirm, Trial};
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};

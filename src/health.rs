@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::command::{self, Reach};
-use crate::config::Confirm;
+use crate::config::{Confirm, Isolation};
 use crate::host;
 use crate::machine::Terms;
 use crate::model::{Evidence, Failure, FailureKind, RunningEvidence, TrialWait, Verdict};
@@ -43,6 +43,7 @@ pub struct Trial {
     expected: ProgramDigest,
     program: Program,
     terms: Terms,
+    isolation: Isolation,
     confirmed: watch::Receiver<bool>,
     observer: Observer,
     window: Window,
@@ -77,7 +78,13 @@ impl std::fmt::Debug for Trial {
 impl Trial {
     /// A trial of what was installed (`expected`) at the program's path. `confirmed` becomes true when a person says so.
     pub fn new(expected: ProgramDigest, program: Program, terms: Terms, confirmed: watch::Receiver<bool>, observer: Observer) -> Self {
-        Self { expected, program, terms, confirmed, observer, window: Window::default(), hashed: None, health: Health::due() }
+        let isolation = Isolation::default();
+        Self { expected, program, terms, isolation, confirmed, observer, window: Window::default(), hashed: None, health: Health::due() }
+    }
+
+    /// The same, with the health command run as it is configured.
+    pub fn with_isolation(self, isolation: Isolation) -> Self {
+        Self { isolation, ..self }
     }
 
     /// Gathers the evidence until the deadline; a verdict says what is missing in it, or what ended the trial before.
@@ -190,7 +197,8 @@ impl Trial {
         }
         let (program, arguments) = (program.clone(), arguments.to_vec());
         let deadline = HEALTH_DEADLINE.min(left);
-        let run = move || command::run(OsStr::new(&program), &arguments, Reach::Machine, deadline).map_err(io::Error::other);
+        let isolation = self.isolation;
+        let run = move || command::run(OsStr::new(&program), &arguments, Reach::Machine, isolation, deadline).map_err(io::Error::other);
         match blocking(run).await {
             Ok(_) => {
                 self.health = Health::Succeeded;

@@ -26,7 +26,9 @@ impl Sandbox {
         let directory = tempfile::tempdir().unwrap();
         let sandbox = Self(directory);
         let installed = sandbox.file("program", &program("V01.00.00.00"));
-        let text = format!("[program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\n{more}");
+        let text = format!(
+            "[program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n{more}"
+        );
         sandbox.file("uplift.toml", text.as_bytes());
         sandbox
     }

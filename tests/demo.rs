@@ -1,9 +1,9 @@
-//! The demonstration as anybody may start it: without rights, whole or ended in the middle, and nothing is left behind.
+//! The demonstration as anybody may start it: with or without rights, whole or ended in the middle, and nothing is left behind.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
@@ -32,9 +32,9 @@ impl Place {
         let place = Self { directory: TempDir::new().unwrap() };
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o755)).unwrap();
         // The build may be where only its owner can look.
-        let mut program = File::create(place.uplift()).unwrap();
-        io::copy(&mut File::open(env!("CARGO_BIN_EXE_uplift")).unwrap(), &mut program).unwrap();
-        program.set_permissions(Permissions::from_mode(0o755)).unwrap();
+        // Another process copies it: of a file that this one writes, the children of other tests may hold a descriptor for an instant.
+        let copied = Command::new("install").args(["-m", "755", env!("CARGO_BIN_EXE_uplift")]).arg(place.uplift()).status().unwrap();
+        assert!(copied.success());
         fs::create_dir(place.temporary()).unwrap();
         if geteuid().is_root() {
             chown(place.temporary(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -59,9 +59,20 @@ impl Place {
         } else {
             Command::new(self.uplift())
         };
+        self.prepare(&mut command);
+        command
+    }
+
+    /// The same with the rights of the test: root's, usually.
+    fn demo_with_rights(&self) -> Command {
+        let mut command = Command::new(self.uplift());
+        self.prepare(&mut command);
+        command
+    }
+
+    fn prepare(&self, command: &mut Command) {
         command.arg("demo").env("TMPDIR", self.temporary()).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
     }
 
     fn leftovers(&self) -> Vec<PathBuf> {
@@ -100,8 +111,19 @@ fn assert_tells(said: &str, wanted: &[&str]) {
 
 #[test]
 fn it_needs_no_rights_and_no_terminal_and_leaves_nothing() {
+    shows_all(Place::demo);
+}
+
+/// Where systemd runs, it would run a program for root as a user that can't reach the sandbox.
+#[test]
+fn with_rights_it_shows_the_same() {
+    shows_all(Place::demo_with_rights);
+}
+
+#[track_caller]
+fn shows_all(demo: fn(&Place) -> Command) {
     let place = Place::new();
-    let output = place.demo().output().unwrap();
+    let output = demo(&place).output().unwrap();
     let (said, complaints) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!((output.status.code(), complaints.as_str()), (Some(0), ""), "{said}");
     let upgrade = |version: &'static str, transfer| ["Upgrade to ", version, transfer, "  it runs ", version, " now\n"];

@@ -32,6 +32,21 @@ pub struct Program {
     pub version: Option<Version>,
     /// Arguments with which the program prints its version, such as `["--version"]`.
     pub version_command: Option<Vec<String>>,
+    /// How the programs that are run for a check (version, health) are kept from the machine.
+    pub isolate_commands: Isolation,
+}
+
+/// Whether a program that is run for a check runs as a user without rights, in a unit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Where systemd runs and can be asked for it.
+    #[default]
+    Auto,
+    /// Or not at all.
+    Always,
+    /// Directly, with the rights of whoever asks.
+    Never,
 }
 
 /// How the new program comes to run.
@@ -73,6 +88,8 @@ pub(super) struct ProgramFields {
     restart_deadline: Duration,
     version: Option<Version>,
     version_command: Option<Vec<String>>,
+    #[serde(default)]
+    isolate_commands: Isolation,
 }
 
 fn default_restart_deadline() -> Duration {
@@ -170,6 +187,7 @@ impl TryFrom<ProgramFields> for Program {
             restart_deadline: fields.restart_deadline,
             version: fields.version,
             version_command: fields.version_command,
+            isolate_commands: fields.isolate_commands,
         })
     }
 }
@@ -229,6 +247,11 @@ mod tests {
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
             ("name = \"p\"\nproduct = \"P\"\nrestart = 5", "4, field program.restart", "expected \"reboot\", \"unit\""),
+            (
+                "name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"",
+                "4, field program.isolate_commands",
+                "`auto`, `always`, `never`",
+            ),
             ("name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"", "4, field program.restart_deadline", "such as \"20s\""),
         ] {
             let error = error(fields);

@@ -177,6 +177,7 @@ impl Actor {
         let (program, state) = (self.program_of(&swap.terms), self.config.paths.state.clone());
         let (confirmed, confirmation) = watch::channel(confirmed_by.is_some());
         let trial = health::Trial::new(expected, program.clone(), swap.terms.clone(), confirmation, self.trial_observer());
+        let trial = trial.with_isolation(self.config.program.isolate_commands);
         // Again, for the daemon of another boot, where the timer may not be enabled.
         let armed = self.arm_rescue();
         let task = self.spawn_task(async move {

@@ -1,5 +1,5 @@
-//! Asks a program for its version: run by itself, unprivileged where systemd can do that, with a deadline and a
-//! bound on what it may print.
+//! Asks a program for its version: run by itself, without rights where that is configured and systemd can do it, with a
+//! deadline and a bound on what it may print.
 //!
 //! Knows nothing of packages; the program is not trusted.
 
@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::command::{self, CommandError, Reach};
+use crate::config::Isolation;
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
@@ -40,8 +41,8 @@ impl From<PreflightError> for Failure {
 }
 
 /// Runs `program` with `arguments` and returns the version that it prints.
-pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach) -> Result<Version, PreflightError> {
-    let output = command::run(program.as_os_str(), arguments, reach, DEADLINE)?;
+pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach, isolation: Isolation) -> Result<Version, PreflightError> {
+    let output = command::run(program.as_os_str(), arguments, reach, isolation, DEADLINE)?;
     find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Result<Version, Failure> {
-        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files)?)
+        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, Isolation::Never)?)
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files).unwrap_err();
+        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files, Isolation::Never).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

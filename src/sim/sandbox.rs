@@ -117,7 +117,8 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// Writes the configuration. `program` is appended to the section `[program]`, `sections` to the file.
+    /// Writes the configuration, with which the daemon runs what it checks directly: a user without rights would not find it in
+    /// this directory. `program` is appended to the section `[program]`, `sections` to the file.
     pub fn configure(&self, program: &str, sections: &str) -> anyhow::Result<()> {
         let (root, timer) = (self.root().display(), &self.rescue_timer);
         let text = format!(
@@ -125,6 +126,7 @@ impl Sandbox {
 product = "{PRODUCT}"
 path = "{root}/bin/payload"
 version_command = ["--version"]
+isolate_commands = "never"
 {program}
 [paths]
 state = "{root}/state"

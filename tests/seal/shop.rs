@@ -50,7 +50,7 @@ impl Shop {
 
     pub(crate) fn configure(&self, seal: &str, keys: &[&str]) {
         let mut text = format!(
-            "[program]\npath = {:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\n[package]\nseal = {seal:?}\n",
+            "[program]\npath = {:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n[package]\nseal = {seal:?}\n",
             self.path("installed")
         );
         for key in keys {

@@ -1,7 +1,8 @@
 //! vsftpd as in the vendor's tutorial: a local account `psdk_payload_ftp`, confined to its home, and nothing of it left
 //! on the machine afterwards.
 //!
-//! The account exists only in a private mount namespace, in which our own files lie over /etc/passwd and /etc/shadow.
+//! It is not installed: `tests/install-packages` unpacks it (Debian lets a machine have one FTP server). The account and PAM's rules
+//! exist only in a private mount namespace, in which our own files lie over those in /etc.
 //! Started for each connection with the socket as its standard input (inetd's way), so that no port has to be guessed.
 
 use std::fs::{self, File, Permissions};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+/// Where it is unpacked.
+const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ftp-servers");
 /// An id that no account has.
 const ACCOUNT_ID: u32 = 61_021;
 /// The vendor's password, as crypt(3) keeps it.
@@ -56,7 +59,7 @@ impl Vsftpd {
             nix::unistd::geteuid().is_root(),
             "the tests against vsftpd need root for their mount namespace; `tests/run` runs them as root"
         );
-        assert!(Path::new("/usr/sbin/vsftpd").exists(), "vsftpd is not installed; `tests/run` installs it");
+        assert!(Path::new(SERVERS).join("complete").exists(), "vsftpd is not there; `tests/install-packages` unpacks it");
         let root = tempfile::tempdir().unwrap();
         let path = root.path().to_owned();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
@@ -67,6 +70,12 @@ impl Vsftpd {
         write(&path.join("passwd"), 0o644, &(fs::read_to_string("/etc/passwd").unwrap() + &account));
         write(&path.join("shadow"), 0o600, &format!("psdk_payload_ftp:{PASSWORD}:20000:0:99999:7:::\n"));
         write(&path.join("vsftpd.conf"), 0o600, CONFIGURATION);
+        fs::create_dir(path.join("pam.d")).unwrap();
+        for rules in [Path::new("/etc/pam.d"), &Path::new(SERVERS).join("etc/pam.d")] {
+            for file in fs::read_dir(rules).unwrap().map(Result::unwrap) {
+                write(&path.join("pam.d").join(file.file_name()), 0o644, &fs::read_to_string(file.path()).unwrap());
+            }
+        }
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -100,11 +109,11 @@ impl Vsftpd {
 }
 
 fn serve(root: &Path, connection: TcpStream) -> Child {
-    const SCRIPT: &str = "mount --bind \"$0/passwd\" /etc/passwd && mount --bind \"$0/shadow\" /etc/shadow && \
-                          exec /usr/sbin/vsftpd \"$0/vsftpd.conf\"";
+    const SCRIPT: &str = "for name in passwd shadow pam.d; do mount --bind \"$0/$name\" \"/etc/$name\" || exit; done; \
+                          exec \"$1/usr/sbin/vsftpd\" \"$0/vsftpd.conf\"";
     let socket = OwnedFd::from(connection);
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(root);
+    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(root).arg(SERVERS);
     command.stdout(Stdio::from(socket.try_clone().unwrap())).stdin(Stdio::from(socket)).stderr(Stdio::inherit());
     command.spawn().unwrap()
 }

@@ -30,7 +30,7 @@ impl Payload {
     fn new(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("program");
-        let text = format!("[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\n{more}");
+        let text = format!("[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\nisolate_commands = \"never\"\n{more}");
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         Self { directory, policy: Policy::new(&config.program, &config.package).running(Some(version("V01.00.00.00"))) }
     }

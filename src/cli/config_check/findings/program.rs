@@ -41,7 +41,7 @@ impl Findings {
         }
         match &program.version_command {
             Some(arguments) => {
-                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files) {
+                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files, program.isolate_commands) {
                     let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
                     self.warning("program.version_command", failure.to_string(), hint);
                 }
