@@ -124,7 +124,8 @@ fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadlin
         command.args(["--property", &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro")))]);
         command.args(["--property", &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy()))]);
     }
-    command.arg("--").arg(program).args(arguments);
+    // The program's path is taken as it is; its arguments are read as those of `ExecStart=`.
+    command.arg("--").arg(program).args(arguments.iter().map(|argument| unit::literal(argument)));
     command
 }
 
@@ -294,5 +295,14 @@ mod tests {
             assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");
             assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
         }
+    }
+
+    #[test]
+    fn systemd_puts_no_variable_into_an_argument() {
+        let script = "f=/run/works; test -e ${f} && kill $$".to_owned();
+        let command = isolated_command(OsStr::new("/opt/${HOME}/p"), &["$f".into(), script], Reach::Machine, Duration::from_secs(5));
+        let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
+        let expected = ["/opt/${HOME}/p", "$$f", "f=/run/works; test -e $${f} && kill $$$$"];
+        assert_eq!(arguments[arguments.len() - 3..], expected.map(OsString::from));
     }
 }

@@ -9,6 +9,7 @@ mod ftp;
 mod package;
 mod program;
 mod trial;
+mod unit_name;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use package::{Package, SealRule, TrustedKey};
 use program::ProgramFields;
 pub use program::{Isolation, Program, Restart};
 pub use trial::{Confirm, Trial};
+pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
 

@@ -36,6 +36,11 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// An argument of a program that systemd starts: a dollar sign would begin a variable of its own, whatever program reads it.
+pub(crate) fn literal(argument: &str) -> String {
+    argument.replace('$', "$$")
+}
+
 /// Asks systemd about a unit.
 pub async fn show(unit: &str) -> io::Result<Unit> {
     let question = ["show", "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts", "--", unit];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::error::Mistake;
-use super::values::{absolute, absolute_if_any, address, largest, server, some_time};
+use super::values::{absolute, address, largest, password_file, server, some_time};
 use super::{PassivePorts, Password, Size};
 
 /// Account name of the vendor's tutorial.
@@ -32,7 +32,7 @@ pub struct Ftp {
     /// Password; `password_file` is better for one that is secret.
     pub password: Password,
     /// A file with the password in its first line, such as a systemd credential.
-    #[serde(deserialize_with = "absolute_if_any")]
+    #[serde(deserialize_with = "password_file")]
     pub password_file: Option<PathBuf>,
     /// Directory on the server; "" is where the login lands.
     pub directory: String,
@@ -70,7 +70,7 @@ pub struct FtpServer {
     /// Password of these accounts; `password_file` is better for one that is secret.
     pub password: Password,
     /// A file with the password in its first line, such as a systemd credential.
-    #[serde(deserialize_with = "absolute_if_any")]
+    #[serde(deserialize_with = "password_file")]
     pub password_file: Option<PathBuf>,
     /// First and last port of passive data connections; `[0, 0]` lets the kernel choose.
     pub passive_ports: PassivePorts,

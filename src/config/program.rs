@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::error::Mistake;
+use super::unit_name::ServiceName;
 use super::values::{NO_PROGRAM, absolute, names_a_program, some_time};
 use crate::package::name::FileName;
 use crate::package::version::Version;
@@ -81,7 +82,7 @@ pub(super) struct ProgramFields {
     aliases: BTreeSet<ProductName>,
     #[serde(default, deserialize_with = "program_path")]
     path: Option<PathBuf>,
-    unit: Option<String>,
+    unit: Option<ServiceName>,
     #[serde(default)]
     restart: RestartField,
     #[serde(default = "default_restart_deadline", deserialize_with = "some_time")]
@@ -178,12 +179,13 @@ impl TryFrom<ProgramFields> for Program {
     type Error = Mistake;
 
     fn try_from(fields: ProgramFields) -> Result<Self, Mistake> {
+        let unit = fields.unit.map(|unit| unit.0);
         Ok(Self {
             product: fields.product.0,
             aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
             path: path(fields.path, fields.name)?,
-            restart: restart(fields.restart, fields.unit.as_deref())?,
-            unit: fields.unit,
+            restart: restart(fields.restart, unit.as_deref())?,
+            unit,
             restart_deadline: fields.restart_deadline,
             version: fields.version,
             version_command: fields.version_command,
@@ -234,7 +236,7 @@ mod tests {
             ("product = \"P\"\npath = \"/opt/.uplift\"", "3, field program.path", "the staging area"),
             ("product = \"P\"\npath = \"/opt/..\"", "3, field program.path", "that of a file"),
             ("product = \"P\"\npath = \"/\"", "3, field program.path", "that of a file"),
-            ("product = \"P\"\npath = \"/a\\u0000\"", "3, field program.path", "NUL"),
+            ("product = \"P\"\npath = \"/a\\u0000\"", "3, field program.path", "no control characters"),
             ("product = \"P\"\nname = \"bin/p\"", "3, field program.name", "must be a file name, not \"bin/p\""),
             ("product = \"P\"\nname = \".uplift\"", "3, field program.name", "the staging area"),
             ("name = \"p\"\nproduct = \"P\"\npath = \"/p\"", "4, field program.path", "not both"),
@@ -243,6 +245,8 @@ mod tests {
             ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
             ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
             ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases[0]", "nothing stands before"),
+            ("path = \"/a\\nb\"\nproduct = \"P\"", "2, field program.path", "no control characters"),
+            ("name = \"p\"\nproduct = \"P\"\nunit = \"p*\"", "4, field program.unit", "no unit has '*' in its name"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::RESCUE_TIMER;
+use super::{RESCUE_TIMER, unit_name};
 use crate::disk;
 
+/// Where systemd lays the credentials of units.
+pub(crate) const CREDENTIALS: &str = "/run/credentials";
 /// Largest password file: one line of it is used.
 const PASSWORD_FILE_LIMIT: u64 = 64 << 10;
 
@@ -150,7 +152,7 @@ pub(super) fn timer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     let text = String::deserialize(deserializer)?;
     match text.as_str() {
         "" => Ok(None),
-        name if name.ends_with(".timer") => Ok(Some(text)),
+        name if name.ends_with(".timer") => unit_name::check(name, ".timer").map(|()| Some(text)).map_err(D::Error::custom),
         name => Err(D::Error::custom(format!("\"{name}\" is not a timer: expected a name such as \"{RESCUE_TIMER}\", or \"\""))),
     }
 }
@@ -187,8 +189,8 @@ pub(super) fn server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
 /// A path that is the same for everybody: a service's working directory is not that of whoever wrote the path.
 pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = deserializer.deserialize_str(Text("an absolute path, as text"))?;
-    if text.contains('\0') {
-        return Err(D::Error::custom("a path has no NUL character"));
+    if text.contains(char::is_control) {
+        return Err(D::Error::custom("the path must have no control characters: no line of a unit or of a log can name it"));
     }
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(D::Error::custom(format!("the path must be absolute, not \"{}\"", path.display()))) }
@@ -197,6 +199,18 @@ pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pat
 /// A field that is given has a value.
 pub(super) fn absolute_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     absolute(deserializer).map(Some)
+}
+
+/// A file with a password. One that systemd is to lay out as a credential has a name that a unit can give it.
+pub(super) fn password_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute(deserializer)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let can_be_given = name.is_ascii() && !name.contains(':') && name.trim() == name;
+    if path.starts_with(CREDENTIALS) && !can_be_given {
+        let right = "expected ASCII characters, no colon, and no space at its ends";
+        return Err(D::Error::custom(format!("no credential of systemd's is called {name:?}: {right}")));
+    }
+    Ok(Some(path))
 }
 
 /// A program and its arguments.

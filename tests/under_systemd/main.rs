@@ -34,6 +34,10 @@ fn payload(program_section: &str, sections: &str) -> Machine {
 /// Starts the program and what is configured.
 fn start(machine: &Machine) {
     machine.install_program("/usr/local/bin/payload", program(OLD));
+    start_unit(machine);
+}
+
+fn start_unit(machine: &Machine) {
     machine.write("/etc/systemd/system/payload.service", UNIT.as_bytes());
     machine.write("/etc/systemd/system/payload.service.d/uplift.conf", ORDER.as_bytes());
     machine.done(&["systemctl", "daemon-reload"]);
@@ -67,25 +71,50 @@ fn a_unit_is_restarted_and_owner_mode_and_capabilities_stay() {
     assert!(machine.done(&["getcap", "/usr/local/bin/payload"]).contains("cap_net_raw=ep"));
 }
 
-/// A directory's name goes to systemd as a word, also where the version is asked.
+/// Names go to systemd as they are, whatever it would make of them: into drop-ins, the rescue's call, and where the version is asked.
 #[test]
-fn a_program_in_a_directory_with_a_name_that_systemd_would_split() {
-    const DIRECTORY: &str = "/opt/pay: load";
+fn a_program_and_a_state_in_directories_whose_names_systemd_would_change() {
+    const DIRECTORY: &str = r#"/opt/pay: lo\ad's "100%" ${HOME} $x"#;
+    const STATE: &str = r#"/data/5%d $$x ${HOME} \"state's"#;
     let machine = Machine::boot();
-    let configuration = configuration("restart = \"unit\"", "[trial]\nwindow = \"1s\"");
     let path = format!("{DIRECTORY}/payload");
-    let elsewhere = configuration.replace("\"/usr/local/bin/payload\"", &format!("\"{path}\""));
+    let configuration = configuration("restart = \"unit\"", &format!("[trial]\nwindow = \"2s\"\n[paths]\nstate = {STATE:?}"));
+    let elsewhere = configuration.replace("\"/usr/local/bin/payload\"", &format!("{path:?}"));
     machine.write("/etc/uplift/uplift.toml", elsewhere.as_bytes());
-    machine.done(&["mkdir", DIRECTORY]);
+    machine.done(&["mkdir", "--parents", DIRECTORY, STATE]);
     machine.install_program(&path, program(OLD));
+    // By a link: systemd itself starts nothing in such a place.
+    machine.done(&["ln", "--symbolic", &path, "/usr/local/bin/payload"]);
+    start_unit(&machine);
+    let findings = || machine.done(&["sh", "-c", "uplift config check || true"]);
+    assert!(findings().contains("ReadWritePaths=") && findings().contains("ExecStart="), "{}", findings());
     machine.done(&["uplift", "config", "sandbox", "--write"]);
-    start(&machine);
-    let unit = UNIT.replace("/usr/local/bin/payload", &format!("\"{path}\""));
-    machine.write("/etc/systemd/system/payload.service", unit.as_bytes());
     machine.done(&["systemctl", "daemon-reload"]);
-    machine.done(&["systemctl", "restart", "payload.service"]);
-    machine.done(&["uplift", "install", &machine.firmware(program(NEW))]);
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    assert!(findings().ends_with("\n0 errors, 0 warnings\n"), "{}", findings());
+    let firmware = machine.firmware(program(NEW));
+    machine.starts(&["uplift", "install", &firmware]);
+    machine.wait_for("the trial", || machine.done(&["uplift", "status"]).contains("trial"));
+    machine.done(&["systemctl", "start", "uplift-rescue-deadline.service"]);
+    machine.wait_for("the rescue's file", || machine.inside(&format!("{STATE}/rescue.json")).exists());
     assert_succeeded(&machine, &machine.report());
+}
+
+/// systemd has variables of its own, and puts them into the arguments of what it starts.
+#[test]
+fn dollar_signs_are_the_health_commands_own() {
+    let fails = r#"["/bin/sh", "-c", "f=/run/sensor-works; test -e ${f}"]"#;
+    let succeeds = r#"["/bin/sh", "-c", "x=ok; test \"${x}\" = ok && test $$ -gt 1 && test \"$0\" = '$x'", "$x"]"#;
+    let trial = |command: &str| format!("[trial]\nwindow = \"100ms\"\ndeadline = \"2s\"\nhealth_command = {command}");
+    let machine = payload("restart = \"unit\"", &trial(fails));
+    let firmware = machine.firmware(program(NEW));
+    assert!(!machine.output(&["uplift", "install", &firmware]).status.success(), "{}", machine.journal());
+    let report = machine.report();
+    assert_eq!((report.outcome, report.failure.map(|failure| failure.kind)), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
+    machine.write("/etc/uplift/uplift.toml", configuration("restart = \"unit\"", &trial(succeeds)).as_bytes());
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    machine.done(&["uplift", "install", "--force", &firmware]);
+    assert_eq!(machine.running("payload.service"), NEW);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{Config, FtpServer, Link, Paths, TransferChoice};
+use crate::config::{CREDENTIALS, Config, FtpServer, Link, Paths, TransferChoice};
 use crate::unit;
 
 /// The daemon's unit.
@@ -33,8 +33,6 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 const USB_SERIAL: [u64; 2] = [188, 166];
 /// The same by their names, where none is plugged in.
 const USB_SERIAL_NAMES: [&str; 4] = ["/dev/ttyUSB", "/dev/ttyACM", "/dev/uplift-link", "/dev/serial/"];
-/// Where systemd lays the credentials of units.
-const CREDENTIALS: &str = "/run/credentials";
 /// Where the files lie that become credentials.
 const SECRETS: &str = "/etc/uplift";
 /// Major numbers of pseudo-terminals.
@@ -47,6 +45,8 @@ pub(in crate::cli) struct Directive {
     pub(in crate::cli) name: &'static str,
     /// As systemd reads it; empty takes back what the unit says.
     pub(in crate::cli) value: String,
+    /// What systemd makes of it, and shows.
+    pub(in crate::cli) meaning: String,
 }
 
 /// A drop-in for one unit: a file that adds to it.
@@ -67,7 +67,12 @@ impl DropIn {
     }
 
     fn add(&mut self, field: &'static str, name: &'static str, value: impl Into<String>) {
-        let directive = Directive { field, name, value: value.into() };
+        let value = value.into();
+        self.add_meaning(field, name, value.clone(), value);
+    }
+
+    fn add_meaning(&mut self, field: &'static str, name: &'static str, value: String, meaning: String) {
+        let directive = Directive { field, name, value, meaning };
         if !self.directives.iter().any(|given| given.name == name && given.value == directive.value && !directive.value.is_empty()) {
             self.directives.push(directive);
         }
@@ -76,14 +81,16 @@ impl DropIn {
     /// Lets the service write to a directory.
     fn writable(&mut self, field: &'static str, directory: &Path) {
         self.visible(field, directory);
-        self.add(field, "ReadWritePaths", quoted(directory));
+        self.add_meaning(field, "ReadWritePaths", quoted(directory), directory.to_string_lossy().into_owned());
     }
 
     /// Lays a file of root's, whose name is that of the credential, where the configuration looks for it.
     fn credential(&mut self, field: &'static str, file: Option<&Path>) {
         let Some(name) = file.and_then(|file| file.strip_prefix(CREDENTIALS).ok()?.strip_prefix(self.unit).ok()) else { return };
-        let name = name.to_string_lossy().replace('%', "%%");
-        self.add(field, "LoadCredential", format!("{name}:{SECRETS}/{name}"));
+        let name = name.to_string_lossy();
+        // Before the colon a backslash escapes, behind it a path stands as it is.
+        let (before, behind) = (specified(&name).replace('\\', "\\\\"), specified(&name));
+        self.add_meaning(field, "LoadCredential", format!("{before}:{SECRETS}/{behind}"), format!("{name}:{SECRETS}/{name}"));
     }
 
     /// Shows the service a directory that the unit hides.
@@ -102,7 +109,7 @@ impl fmt::Display for DropIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Made by `uplift config sandbox`.\n[{}]", self.section)?;
         let mut last = "";
-        for Directive { field, name, value } in &self.directives {
+        for Directive { field, name, value, .. } in &self.directives {
             if *field != last {
                 writeln!(f, "# {field}")?;
             }
@@ -160,7 +167,7 @@ fn device(drop_in: &mut DropIn, link: &Link) {
         Some(number) if PSEUDO_TERMINALS.contains(&number) => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
         None if USB_SERIAL_NAMES.iter().any(|name| device.starts_with(name)) => {}
         None if !link.device.starts_with("/dev") => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
-        _ => drop_in.add("link.device", "DeviceAllow", format!("{} rw", quoted(&link.device))),
+        _ => drop_in.add_meaning("link.device", "DeviceAllow", format!("{} rw", quoted(&link.device)), format!("{device} rw")),
     }
 }
 
@@ -173,7 +180,9 @@ fn rescue(unit: &'static str, call: &str, paths: &Paths, directory: &Path) -> Dr
     if paths.state != Paths::default().state {
         drop_in.visible("paths.state", &paths.state);
         drop_in.add("paths.state", "ExecStart", "");
-        drop_in.add("paths.state", "ExecStart", format!("/usr/bin/uplift-rescue {call} --state {}", quoted(&paths.state)));
+        let call = |state: &str| format!("/usr/bin/uplift-rescue {call} --state {state}");
+        let (state, shown) = (unit::literal(&quoted(&paths.state)), unit::literal(&paths.state.to_string_lossy()));
+        drop_in.add_meaning("paths.state", "ExecStart", call(&state), call(&shown));
     }
     drop_in
 }
@@ -201,9 +210,14 @@ fn is_below_any(path: &Path, directories: &[&str]) -> bool {
     directories.iter().any(|directory| path.starts_with(directory))
 }
 
-/// A path as systemd reads it: a percent sign begins a specifier, and white space ends a word outside quotation marks.
+/// A percent sign begins a specifier in each value.
+fn specified(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// A path as systemd reads it as a word: white space ends one outside quotation marks.
 fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('%', "%%");
+    let text = specified(&path.to_string_lossy());
     if text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\')) {
         return unit::quoted(&text);
     }
@@ -279,6 +293,20 @@ mod tests {
         let all = drop_ins("name = \"p\"", sections);
         assert_eq!(all.matches("LoadCredential=secret:/etc/uplift/secret\n").count(), 1, "{all}");
         assert!(all.starts_with("uplift.service: "), "{all}");
+    }
+
+    #[test]
+    fn what_systemd_would_read_in_its_own_way_is_escaped() {
+        let sections = "[paths]\nstate = '/data/100% $x\\\"'\n[ftp]\npassword_file = '/run/credentials/uplift.service/5% $x\\y'";
+        let all = drop_ins("path = '/opt/a$b\\c%/p'", sections);
+        for line in [
+            r#"ReadWritePaths="/opt/a$b\\c%%""#,
+            r#"ReadWritePaths="/data/100%% $x\\\"""#,
+            r"LoadCredential=5%% $x\\y:/etc/uplift/5%% $x\y",
+            r#"ExecStart=/usr/bin/uplift-rescue boot --state "/data/100%% $$x\\\"""#,
+        ] {
+            assert!(all.lines().any(|found| found == line), "{line}:\n{all}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Findings {
     /// Each unit that is there and forbids what the configuration needs. Without systemd there is no sandbox.
     pub(super) fn sandbox(&mut self, systemd: &Systemd, config: &Config) {
         for drop_in in drop_in::all(config).iter().filter(|drop_in| !drop_in.is_empty()) {
-            for Directive { field, name, value } in missing(systemd, drop_in).unwrap_or_default() {
+            for Directive { field, name, value, .. } in missing(systemd, drop_in).unwrap_or_default() {
                 let sentence = format!("{} has no {name}={value}, which this needs", drop_in.unit);
                 self.error(
                     field,
@@ -96,21 +96,45 @@ fn property(directive: &'static str) -> &'static str {
 
 /// Whether what systemd shows lets in what the directive would.
 fn holds(directive: &Directive, known: &str, protect_system: &str) -> bool {
-    let has = |word: &str| known.split_whitespace().any(|found| found == word);
+    let meaning = directive.meaning.as_str();
     match directive.name {
         "ReadWritePaths" => {
-            let above = |found: &str| Path::new(directive.value.trim_matches('"')).starts_with(found.trim_start_matches(['-', '+', '"']));
-            protect_system == "no" || known.split_whitespace().any(above)
+            let above = |found: String| Path::new(meaning).starts_with(found.trim_start_matches(['-', '+']));
+            protect_system == "no" || words(known).into_iter().any(above)
         }
         // systemd 252 does not show it.
         "LoadCredential" if known == "[unprintable]" => true,
-        "ProtectHome" => known == "no" || known == directive.value,
-        "IPAddressAllow" => {
-            known.split_whitespace().any(|found| found.split('/').next() == Some(&directive.value)) || known.contains("::/0")
-        }
-        "ExecStart" => directive.value.split_whitespace().all(|word| known.contains(word)),
-        _ => directive.value.split_whitespace().all(has),
+        "ProtectHome" => known == "no" || known == meaning,
+        "IPAddressAllow" => known.split_whitespace().any(|found| found.split('/').next() == Some(meaning)) || known.contains("::/0"),
+        "ExecStart" => known.contains(&format!("argv[]={meaning} ;")),
+        "DeviceAllow" => known.lines().any(|line| line.trim_end_matches('m') == meaning),
+        "ListenStream" => known.split_whitespace().any(|found| found == meaning),
+        _ => known == meaning,
     }
+}
+
+/// The words of a property of several: in quotation marks where one holds more than plain characters.
+fn words(known: &str) -> Vec<String> {
+    let (mut words, mut characters) = (Vec::new(), known.chars().peekable());
+    while let Some(&first) = characters.peek() {
+        if first.is_whitespace() {
+            characters.next();
+        } else if first == '"' {
+            characters.next();
+            words.push(until_quotation_mark(&mut characters));
+        } else {
+            words.push(std::iter::from_fn(|| characters.next_if(|c| !c.is_whitespace())).collect());
+        }
+    }
+    words
+}
+
+fn until_quotation_mark(characters: &mut impl Iterator<Item = char>) -> String {
+    let mut word = String::new();
+    while let Some(c) = characters.next().filter(|&c| c != '"') {
+        word.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
+    word
 }
 
 #[cfg(test)]
@@ -119,18 +143,23 @@ mod tests {
 
     #[test]
     fn a_directive_holds_by_what_systemd_shows() {
-        let holds = |name, value: &str, known: &str| holds(&Directive { field: "f", name, value: value.into() }, known, "strict");
+        let holds = |name, meaning: &str, known: &str| {
+            holds(&Directive { field: "f", name, value: String::new(), meaning: meaning.into() }, known, "strict")
+        };
         for (name, value, known) in [
             ("ReadWritePaths", "/opt/a/bin", "-/usr/local/bin /opt/a"),
+            ("ReadWritePaths", r#"/opt/a b$c\d"e/bin"#, r#"/var "-/opt/a b\$c\\d\"e""#),
+            ("ReadWritePaths", "/opt/100%", "/opt/100%"),
             ("ProtectHome", "read-only", "no"),
             ("PrivateTmp", "no", "no"),
             ("DeviceAllow", "char-pts rw", "char-188 rw\nchar-pts rw"),
             ("IPAddressAllow", "192.0.2.7", "127.0.0.0/8 192.0.2.7/32"),
             (
                 "ExecStart",
-                "/usr/bin/uplift-rescue boot --state /d",
-                "{ path=/usr/bin/uplift-rescue ; argv[]=/usr/bin/uplift-rescue boot --state /d ; }",
+                "/usr/bin/uplift-rescue boot --state /d e$$f",
+                "{ path=/usr/bin/uplift-rescue ; argv[]=/usr/bin/uplift-rescue boot --state /d e$$f ; }",
             ),
+            ("DeviceAllow", "/dev/tty x rw", "char-188 rw\n/dev/tty x rwm"),
             ("ListenStream", "0.0.0.0:2121", "0.0.0.0:2121 (Stream)"),
         ] {
             assert!(holds(name, value, known), "{name}={value}");
