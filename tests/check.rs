@@ -3,6 +3,9 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "check/go.rs"]
+mod go;
+
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,6 +46,21 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
         command.arg("--config").arg(self.0.path().join("uplift.toml")).arg("check").args(arguments);
         command.arg(self.0.path().join(name)).output().unwrap()
+    }
+
+    /// Another subcommand, in the sandbox's directory; it must succeed. What it printed.
+    fn uplift(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
+        let output = command.args(arguments).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Checks a file that must be accepted, and returns what was printed.
+    fn accepted(&self, name: &str) -> String {
+        let output = self.check(name, &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Checks a file that must be refused, and returns its failure: kind and sentence.

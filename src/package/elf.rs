@@ -18,6 +18,8 @@ use object::read::{ReadCache, ReadRef as _};
 const MOST_SEGMENTS: u64 = 1 << 10;
 /// Most section headers that are looked at (1 MiB of table); programs have a few dozen.
 const MOST_SECTIONS: u64 = 1 << 14;
+/// Largest page that a file is filled up to: the largest one that Linux has on the machines of payloads.
+const LARGEST_PAGE: u64 = 64 * 1024;
 /// Longest interpreter path, the kernel's own limit (PATH_MAX).
 const LONGEST_INTERPRETER: u64 = 4096;
 
@@ -45,6 +47,9 @@ pub struct Elf {
 pub enum End {
     /// The file ends where its headers, segments and sections end.
     Proven,
+    /// The file ends where its headers say, and this many zeros fill its last page, as Go's linker leaves it. Any number of
+    /// them may be missing: nothing needs them.
+    Filled(u64),
     /// There is no section table, so something that no segment needs may be missing.
     NoSectionTable,
     /// The file goes on for this many bytes that no header accounts for.
@@ -123,6 +128,15 @@ struct Headers<'data, H, F: Read + Seek> {
     size: u64,
 }
 
+/// What the segments say.
+struct Segments {
+    interpreter: Option<PathBuf>,
+    /// Furthest end of header, program headers and segments.
+    end: u64,
+    /// Largest alignment of a segment, as far as pages go.
+    alignment: u64,
+}
+
 /// The part of a file that something takes; `None` where its end is above 2^64.
 fn end_of(offset: u64, size: u64) -> Result<u64, End> {
     offset.checked_add(size).ok_or(End::Contradictory("a part ends beyond the largest file"))
@@ -141,14 +155,13 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         let machine = Machine { architecture: header.e_machine(endian), is_64: header.is_type_64(), big_endian: endian.is_big_endian() };
         let headers = Self { header, endian, data, size };
         let (interpreter, end) = match headers.segments() {
-            Ok((interpreter, end_of_segments)) => (interpreter, headers.end(end_of_segments).unwrap_or_else(|end| end)),
+            Ok(segments) => (segments.interpreter.clone(), headers.end(&segments).unwrap_or_else(|end| end)),
             Err(end) => (None, end),
         };
         Ok(Elf { machine, interpreter, end })
     }
 
-    /// The interpreter, and the furthest end of header, program headers and segments.
-    fn segments(&self) -> Result<(Option<PathBuf>, u64), End> {
+    fn segments(&self) -> Result<Segments, End> {
         let count = u64::from(self.header.e_phnum(self.endian));
         if count == 0 {
             return Err(End::Contradictory("a program without a segment"));
@@ -160,8 +173,12 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         let mut furthest = end_of(self.header.e_phoff(self.endian).into(), table_size)?.max(size_of::<H>() as u64);
         self.within(furthest)?;
         let table = self.header.program_headers(self.endian, self.data).map_err(|_| End::Contradictory("the program headers"))?;
-        let mut interpreter = None;
+        let (mut interpreter, mut alignment) = (None, 1);
         for segment in table {
+            let aligned: u64 = segment.p_align(self.endian).into();
+            if aligned.is_power_of_two() {
+                alignment = alignment.max(aligned.min(LARGEST_PAGE));
+            }
             let (offset, size) = segment.file_range(self.endian);
             if size == 0 {
                 continue;
@@ -171,7 +188,7 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
                 interpreter = Some(self.interpreter(offset, size)?);
             }
         }
-        Ok((interpreter, furthest))
+        Ok(Segments { interpreter, end: furthest, alignment })
     }
 
     fn interpreter(&self, offset: u64, size: u64) -> Result<PathBuf, End> {
@@ -185,10 +202,10 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
     }
 
     /// Compares the furthest end of everything with the file's size.
-    fn end(&self, end_of_segments: u64) -> Result<End, End> {
+    fn end(&self, segments: &Segments) -> Result<End, End> {
         let offset: u64 = self.header.e_shoff(self.endian).into();
         if offset == 0 {
-            self.within(end_of_segments)?;
+            self.within(segments.end)?;
             return Ok(End::NoSectionTable);
         }
         let count = match u64::from(self.header.e_shnum(self.endian)) {
@@ -196,7 +213,7 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
             count if count > MOST_SECTIONS => return Err(End::Contradictory("more sections than a program has")),
             count => count,
         };
-        let mut furthest = end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(end_of_segments);
+        let mut furthest = end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(segments.end);
         self.within(furthest)?;
         let table = self.header.section_headers(self.endian, self.data).map_err(|_| End::Contradictory("the section table"))?;
         for section in table.iter().filter(|section| section.sh_type(self.endian) != elf::SHT_NULL) {
@@ -205,7 +222,22 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
             }
         }
         self.within(furthest)?;
-        Ok(if furthest == self.size { End::Proven } else { End::DataBehind(self.size - furthest) })
+        Ok(self.behind(furthest, segments.alignment))
+    }
+
+    /// What stands behind the program's end: nothing, the rest of a page, or something else.
+    fn behind(&self, end: u64, alignment: u64) -> End {
+        let behind = self.size - end;
+        let page = end.checked_next_multiple_of(alignment).unwrap_or(end);
+        match behind {
+            0 => End::Proven,
+            _ if self.size <= page && self.is_zero(end, behind) => End::Filled(behind),
+            _ => End::DataBehind(behind),
+        }
+    }
+
+    fn is_zero(&self, offset: u64, size: u64) -> bool {
+        self.data.read_bytes_at(offset, size).is_ok_and(|bytes| bytes.iter().all(|&byte| byte == 0))
     }
 
     fn within(&self, end: u64) -> Result<(), End> {

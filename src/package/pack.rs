@@ -65,7 +65,7 @@ impl Unsealed {
         let Elf { machine, end, .. } = elf::read(file)?;
         match end {
             // A seal is what proves a file whole that can't do it by itself.
-            End::Proven | End::NoSectionTable | End::DataBehind(_) => {}
+            End::Proven | End::Filled(_) | End::NoSectionTable | End::DataBehind(_) => {}
             End::Missing(bytes) => return Err(PackError::CutOff(bytes)),
             End::Contradictory(what) => return Err(PackError::Contradictory(what)),
         }

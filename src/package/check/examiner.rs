@@ -170,6 +170,7 @@ impl Examiner<'_> {
         };
         match elf.end {
             End::Proven => passed("the program ends where its headers say"),
+            End::Filled(zeros) => passed(format!("the program ends where its headers say, and {zeros} zeros fill its last page")),
             End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
             End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
             End::NoSectionTable => unproven("the file has no section table, so nothing proves that it is whole".into()),
