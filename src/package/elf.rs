@@ -50,8 +50,9 @@ pub enum End {
     /// The file ends where its headers say, and this many zeros fill its last page, as Go's linker leaves it. Any number of
     /// them may be missing: nothing needs them.
     Filled(u64),
-    /// There is no section table, so something that no segment needs may be missing.
-    NoSectionTable,
+    /// There is no section table, so something that no segment needs may be missing. The file goes on for this many bytes
+    /// behind its segments.
+    NoSectionTable(u64),
     /// The file goes on for this many bytes that no header accounts for.
     DataBehind(u64),
     /// This many bytes that the headers account for are missing.
@@ -206,7 +207,10 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         let offset: u64 = self.header.e_shoff(self.endian).into();
         if offset == 0 {
             self.within(segments.end)?;
-            return Ok(End::NoSectionTable);
+            return Ok(match self.behind(segments.end, segments.alignment) {
+                End::DataBehind(bytes) => End::NoSectionTable(bytes),
+                _ => End::NoSectionTable(0),
+            });
         }
         let count = match u64::from(self.header.e_shnum(self.endian)) {
             0 => return Err(End::Contradictory("a section table without a section")),

@@ -173,7 +173,7 @@ impl Examiner<'_> {
             End::Filled(zeros) => passed(format!("the program ends where its headers say, and {zeros} zeros fill its last page")),
             End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
             End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
-            End::NoSectionTable => unproven("the file has no section table, so nothing proves that it is whole".into()),
+            End::NoSectionTable(_) => unproven("the file has no section table, so nothing proves that it is whole".into()),
             End::DataBehind(bytes) => unproven(format!("{bytes} bytes behind the program's end, so nothing proves that they are whole")),
         }
     }
