@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
 use crate::model::{Failure, FailureKind, without_number};
+use crate::package::pack::PackError;
 use crate::transfer::ftp_server::StartError;
 use output::Mistake;
 
@@ -220,6 +221,9 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
     }
     if let Some(mistake) = error.downcast_ref::<Mistake>() {
         return (exit::FAILED, Some(mistake.hint()));
+    }
+    if let Some(hint) = error.downcast_ref::<PackError>().and_then(PackError::hint) {
+        return (exit::FAILED, Some(hint));
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
         return (exit::FAILED, Some(error.hint()));

@@ -14,6 +14,8 @@ use object::endian::{Endian as _, Endianness};
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::read::{ReadCache, ReadRef as _};
 
+use super::foreign::{self, Foreign};
+
 /// Most program headers that are looked at; programs have about a dozen.
 const MOST_SEGMENTS: u64 = 1 << 10;
 /// Most section headers that are looked at (1 MiB of table); programs have a few dozen.
@@ -68,14 +70,34 @@ pub enum ElfError {
     #[error("the file can't be read")]
     Unreadable(#[from] io::Error),
     /// Something else: a script, an archive, a picture.
-    #[error("the file is not an ELF program")]
-    NotElf,
+    #[error("the file is {0}")]
+    NotElf(Foreign),
     /// It begins as ELF and ends inside the first header.
     #[error("the file ends inside its first header")]
     CutOff,
     /// ELF, but not a program: an object file, a core dump.
-    #[error("the file is ELF, but of a type that can't be executed ({0})")]
+    #[error("the file is {}, not a program", object_kind(*.0))]
     NotExecutable(u16),
+}
+
+fn object_kind(kind: u16) -> String {
+    match kind {
+        elf::ET_REL => "an object file".into(),
+        elf::ET_CORE => "a core dump".into(),
+        other => format!("ELF of type {other}"),
+    }
+}
+
+impl ElfError {
+    /// What a person can do about it, where the hint of the failure's kind does not fit.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotElf(foreign) => Some(foreign.hint()),
+            Self::NotExecutable(elf::ET_REL) => Some("link the object file into a program, and send that"),
+            Self::NotExecutable(_) => Some("send the program itself"),
+            Self::Unreadable(_) | Self::CutOff => None,
+        }
+    }
 }
 
 impl fmt::Display for Machine {
@@ -105,19 +127,19 @@ pub fn read(mut file: impl Read + Seek) -> Result<Elf, ElfError> {
 /// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may follow it.
 pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
     file.rewind()?;
-    let mut ident = Vec::with_capacity(elf::ELFMAG.len() + 2);
-    file.by_ref().take(size.min(elf::ELFMAG.len() as u64 + 2)).read_to_end(&mut ident)?;
-    let Some(rest) = ident.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf) };
-    let [class, data] = *rest else { return Err(ElfError::CutOff) };
+    let mut head = Vec::new();
+    file.by_ref().take(size.min(foreign::LOOKED_AT)).read_to_end(&mut head)?;
+    let Some(rest) = head.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf(foreign::recognise(&head))) };
+    let [class, data, ..] = *rest else { return Err(ElfError::CutOff) };
     let endian = match data {
         elf::ELFDATA2LSB => Endianness::Little,
         elf::ELFDATA2MSB => Endianness::Big,
-        _ => return Err(ElfError::NotElf),
+        _ => return Err(ElfError::NotElf(Foreign::Unknown)),
     };
     match class {
         elf::ELFCLASS32 => Headers::<FileHeader32<Endianness>, _>::read(&ReadCache::new(file), endian, size),
         elf::ELFCLASS64 => Headers::<FileHeader64<Endianness>, _>::read(&ReadCache::new(file), endian, size),
-        _ => Err(ElfError::NotElf),
+        _ => Err(ElfError::NotElf(Foreign::Unknown)),
     }
 }
 

@@ -53,6 +53,16 @@ pub enum PackError {
     Contradictory(&'static str),
 }
 
+impl PackError {
+    /// What a person can do about it, where that is not plain.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoProgram(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
 impl Unsealed {
     /// Measures a program. `progress` hears how many bytes were read so far.
     pub fn measure(file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
