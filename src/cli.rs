@@ -25,8 +25,10 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, without_number};
+use crate::package::pack::PackError;
 use crate::transfer::ftp_server::StartError;
+use output::Mistake;
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
 #[derive(Debug, Parser)]
@@ -112,8 +114,11 @@ pub enum Command {
     },
     /// Seal a program: append a manifest and a signature to it, as PRODUCT_VERSION.bin.
     ///
-    /// The result still runs. A seal tells product, version, machine, size and SHA-256, and who says so; the payload checks it
+    /// A seal says what the program is: product, version, machine, size and SHA-256, and who says so. The payload checks it
     /// against the keys of its configuration. Signing can be done elsewhere, with minisign's own tool.
+    ///
+    /// A sealed program runs as before, unless it looks for data at the end of its own file: a seal stands there then. `pack`
+    /// says when a program has such data, runs it with --version before and after, and refuses to seal it when the two differ.
     #[command(after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n\n\
         With a key that is kept elsewhere:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --manifest-only --public release.pub\n  \
         minisign -S -s release.key -m SENSOR_V02.01.00.03.manifest\n  \
@@ -185,11 +190,27 @@ pub fn run() -> ExitCode {
         return ExitCode::from(exit::DONE);
     }
     let (code, hint) = classify(&error);
-    eprintln!("uplift: {error:#}");
+    eprintln!("uplift: {}", sentence(&error));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)
+}
+
+/// An error and its causes in one line, each once, and without the numbers of the operating system.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = without_number(&cause);
+        if text.ends_with(cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(cause);
+    }
+    text
 }
 
 /// The exit code of an error, and what a person can do about it.
@@ -197,6 +218,12 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         let code = if failure.kind == FailureKind::Busy { exit::BUSY } else { exit::FAILED };
         return (code, Some(failure.hint()));
+    }
+    if let Some(mistake) = error.downcast_ref::<Mistake>() {
+        return (exit::FAILED, Some(mistake.hint()));
+    }
+    if let Some(hint) = error.downcast_ref::<PackError>().and_then(PackError::hint) {
+        return (exit::FAILED, Some(hint));
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
         return (exit::FAILED, Some(error.hint()));

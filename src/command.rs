@@ -98,6 +98,14 @@ pub(crate) fn run(
     Err(CommandError::Ended { how, output })
 }
 
+/// Runs `program` with the caller's rights, under this name, until its end, whatever that is; what it printed, and how it ended.
+pub(crate) fn run_as_caller(program: &OsStr, name: &OsStr, arguments: &[&str], deadline: Duration) -> io::Result<(String, ExitStatus)> {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let mut command = direct_command(program, &arguments);
+    command.arg0(name);
+    output_of(command, deadline)
+}
+
 fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
     // "/" so that a core dump or a relative path of the program lands nowhere of ours.
@@ -220,8 +228,14 @@ impl Drop for Group {
 
 /// What a program printed, for a sentence about it.
 pub(crate) fn quote(output: &str) -> String {
+    let text = quoted(output);
+    if text.is_empty() { text } else { format!(" (it printed {text})") }
+}
+
+/// The beginning of what a program printed, in quotation marks; nothing where that is nothing.
+pub(crate) fn quoted(output: &str) -> String {
     let text: String = output.trim().chars().take(LARGEST_QUOTE).collect();
-    if text.is_empty() { String::new() } else { format!(" (it printed {text:?})") }
+    if text.is_empty() { text } else { format!("{text:?}") }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::package::digest::{FileDigest, ProgramDigest};
 use crate::package::version::Version;
 
+pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control protocol.

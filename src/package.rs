@@ -5,6 +5,7 @@
 pub mod check;
 pub mod digest;
 pub mod elf;
+pub mod foreign;
 pub mod hashing;
 pub mod name;
 pub mod pack;

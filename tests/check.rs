@@ -3,6 +3,11 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "check/go.rs"]
+mod go;
+#[path = "check/no_program.rs"]
+mod no_program;
+
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -47,6 +52,21 @@ impl Sandbox {
         command.arg(self.0.path().join(name)).output().unwrap()
     }
 
+    /// Another subcommand, in the sandbox's directory; it must succeed. What it printed.
+    fn uplift(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
+        let output = command.args(arguments).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Checks a file that must be accepted, and returns what was printed.
+    fn accepted(&self, name: &str) -> String {
+        let output = self.check(name, &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Checks a file that must be refused, and returns its failure: kind and sentence.
     fn refused(&self, name: &str) -> (String, String) {
         let output = self.check(name, &["--json"]);
@@ -57,6 +77,13 @@ impl Sandbox {
         let findings = document["findings"].as_array().unwrap();
         let failure = &findings.iter().find(|finding| finding["result"] == "failed").unwrap()["detail"];
         (failure["kind"].as_str().unwrap().into(), failure["sentence"].as_str().unwrap().into())
+    }
+
+    /// What a person is told to do about a file that is refused.
+    fn hint(&self, name: &str) -> String {
+        let output = self.check(name, &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        text.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {text}")).1.trim_end().to_owned()
     }
 
     fn assert_refused(&self, name: &str, kind: &str, reason: &str) {
@@ -154,13 +181,7 @@ fn a_program_for_another_machine() {
     bytes[E_MACHINE] = 243;
     sandbox.file(RIGHT, &bytes);
     sandbox.assert_refused(RIGHT, "wrong-machine", "the file is for RISC-V");
-}
-
-#[test]
-fn a_file_that_is_no_program() {
-    let sandbox = Sandbox::new("");
-    sandbox.file(RIGHT, b"#!/bin/sh\necho V02.00.00.00\n");
-    sandbox.assert_refused(RIGHT, "wrong-machine", "not an ELF program");
+    assert!(sandbox.hint(RIGHT).starts_with("build the program for "));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "seal/behind.rs"]
+mod behind;
 #[path = "seal/bit_flips.rs"]
 mod bit_flips;
 #[path = "seal/shop.rs"]
@@ -10,8 +12,11 @@ mod shop;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::Value;
+
+use uplift::config::Config;
 
 use shop::{Shop, assert_done, refused};
 
@@ -48,6 +53,77 @@ fn keys_are_made_packed_with_and_trusted() {
     assert_ne!(document["program_digest"], document["file_digest"]);
 }
 
+/// What is printed stands at the end of the shipped configuration as it is, for one key and for several.
+#[test]
+fn what_keygen_prints_can_be_pasted_into_the_shipped_configuration() {
+    let shop = Shop::new();
+    let mut text = include_str!("../config/uplift.toml").to_owned();
+    for key in ["release", "second"] {
+        let printed = assert_done(&shop.uplift(&["keygen", "--out", key, "--no-password"]));
+        text += &printed[printed.find("[[").unwrap()..];
+        let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
+        assert_eq!(config.package.keys.last().unwrap().public, shop.public(key).parse().unwrap());
+        assert_eq!(config.package.keys.len(), if key == "release" { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn an_unsigned_file_is_the_program_under_its_name() {
+    let shop = Shop::new();
+    let label = ["--product", "DEMO", "--version", "V02.00.00.00", "--unsigned"];
+    let said = assert_done(&shop.uplift(&[&["pack", "program"], &label[..]].concat()));
+    assert!(said.contains("without a seal") && said.contains("refuses it") && !said.contains("unproven"), "{said}");
+    assert_eq!(fs::read(shop.path(NAME)).unwrap(), fs::read(shop.path("program")).unwrap());
+    shop.configure("optional", &[]);
+    assert_done(&shop.uplift(&["check", NAME]));
+    // What is no whole program gets no name.
+    shop.file("short", &fs::read(shop.path("program")).unwrap()[..2000]);
+    assert!(refused(&shop.uplift(&[&["pack", "short", "--force"], &label[..]].concat())).contains("cut off"));
+    assert_eq!(shop.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_key_is_named_before_a_password_is_asked_for() {
+    let shop = Shop::with_key();
+    shop.file("password", b"correct horse\n");
+    shop.file("text", b"a text\nand another\n");
+    shop.file("binary", &[0xff; 100]);
+    let pack = |key: &str, more: &[&str]| {
+        let label = ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--key", key];
+        refused(&shop.uplift(&[&label[..], more].concat()))
+    };
+    for (key, complaint) in [
+        ("release.pub", "the key release.pub can't be used: it is the public half of a key; the secret half signs, a .key file"),
+        ("text", "the key text can't be used: it is not a minisign secret key"),
+        ("binary", "binary is no secret key: it is not text"),
+        ("nokey", "the secret key nokey can't be read: No such file or directory"),
+        ("program", "program is no secret key"),
+    ] {
+        let message = pack(key, &[]);
+        assert!(message.starts_with(&format!("uplift: {complaint}")) && !message.contains("os error"), "{message}");
+    }
+    assert!(pack("release.key", &["--password-file", "none"]).contains("the password file none can't be read"));
+    let secret_as_public =
+        ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--manifest-only", "--public", "release.key"];
+    assert!(refused(&shop.uplift(&secret_as_public)).contains("release.key is no public key"));
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked_and_the_hint_says_how_to_do_without() {
+    let shop = Shop::new();
+    for message in [refused(&shop.uplift(&["keygen"])), {
+        shop.file("password", b"correct horse\n");
+        assert_done(&shop.uplift(&["keygen", "--out", "release", "--password-file", "password"]));
+        refused(&shop.pack("release", &[]))
+    }] {
+        assert!(
+            message.starts_with("uplift: the password can't be asked for: there is no terminal\nhint: give it with --password-file"),
+            "{message}"
+        );
+    }
+    assert_eq!(shop.left_behind(), Vec::<String>::new());
+}
+
 #[test]
 fn a_sealed_program_still_runs_and_is_cut_out_again_by_hand() {
     let shop = Shop::with_key();
@@ -81,7 +157,7 @@ fn minisign_signs_elsewhere() {
     assert_done(&shop.uplift(&["check", NAME]));
 
     // Another key, another program, an old signature, and a file that is there already.
-    assert!(refused(&shop.uplift(&attach)).contains("exists already; --force"));
+    assert!(refused(&shop.uplift(&attach)).contains("exists already\nhint: --force"));
     assert_done(&shop.uplift(&["keygen", "--out", "other", "--no-password"]));
     let by_other = ["pack", "program", "--attach", "DEMO_V02.00.00.00.manifest.minisig", "--public", "other.pub", "--force"];
     assert!(refused(&shop.uplift(&by_other)).contains("and the public key is"));
@@ -100,7 +176,7 @@ fn keys_of_both_tools_are_the_same_and_passwords_come_from_a_file() {
     shop.file("wrong", b"wrong\n");
     assert_done(&shop.uplift(&["keygen", "--out", "release", "--password-file", "password"]));
     let message = refused(&shop.pack("release", &["--password-file", "wrong"]));
-    assert!(message.contains("Wrong password") && !message.contains("correct horse"), "{message}");
+    assert_eq!(message.lines().next(), Some("uplift: the key release.key can't be used: the password is wrong"));
     assert_done(&shop.pack("release", &["--password-file", "password"]));
     // Without a terminal nobody can be asked.
     assert!(refused(&shop.pack("release", &["--force"])).contains("--password-file"));
@@ -125,7 +201,7 @@ fn nothing_is_replaced_and_nothing_half_done_is_left() {
     assert!(refused(&shop.uplift(&["keygen", "--out", "release", "--no-password"])).contains("exists already"));
     assert_eq!(fs::read(shop.path("release.key")).unwrap(), secret);
     assert_done(&shop.pack("release", &[]));
-    assert!(refused(&shop.pack("release", &[])).contains("exists already; --force replaces it"));
+    assert!(refused(&shop.pack("release", &[])).contains("exists already\nhint: --force replaces it"));
     let pack = |program: &str| shop.uplift(&["pack", program, "--product", "DEMO", "--version", "V03.00.00.00", "--key", "release.key"]);
     assert!(refused(&pack(NAME)).contains("sealed already: as \"DEMO\" V02.00.00.00, by key"));
     assert!(refused(&pack("release.pub")).contains("not an ELF program"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use clap::Args;
 
-use super::output::{NewFile, ask_password, read_password};
+use super::output::{Mistake, NewFile, ask_password, read_password};
 use crate::cli::view;
 use crate::package::seal::signing::NewKeys;
 
@@ -22,7 +22,7 @@ pub struct KeygenArguments {
     /// File with the password of the secret key in its first line, instead of asking for it.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Write the secret key without a password; whoever reads the file can sign.
+    /// Write the secret key without a password. Everybody who can read the file can sign then.
     #[arg(long, conflicts_with = "password_file")]
     no_password: bool,
     /// Replace files that exist already. A secret key that is replaced is lost.
@@ -40,9 +40,12 @@ pub(super) fn run(arguments: &KeygenArguments) -> anyhow::Result<()> {
     secret.finish_with(keys.secret_text.as_bytes())?;
     public.finish_with(keys.public_text.as_bytes())?;
     let line = keys.public_text.lines().nth(1).unwrap_or_default();
+    // A section of its own, which can stand at the end of any configuration.
     view::print(format_args!(
-        "Key {}: secret in {}, public in {}.\nKeep the secret one off the payload. In the payload's configuration:\n\n\
-         [package]\nseal = \"required\"\n\n[[package.keys]]\npublic = \"{line}\"",
+        "Key {}: secret in {}, public in {}.\n\
+         Keep the secret one off the payload. The payload trusts the public one with these lines at the end of\n\
+         its configuration; with `seal = \"required\"` in the section [package] it refuses files without a seal.\n\n\
+         [[package.keys]]\npublic = \"{line}\"\n# note = \"whose key it is\"",
         keys.public.id(),
         with_end(out, "key").display(),
         with_end(out, "pub").display(),
@@ -63,11 +66,14 @@ fn password(arguments: &KeygenArguments) -> anyhow::Result<Option<String>> {
         _ if arguments.no_password => return Ok(None),
         Some(file) => read_password(file)?,
         None => {
-            let password = ask_password("Password for the secret key: ")?;
-            ensure!(ask_password("The same again: ")? == password, "the two passwords differ");
+            let hint = "give it with --password-file, or make a key without one with --no-password";
+            let password = ask_password("Password for the secret key: ", hint)?;
+            ensure!(ask_password("The same again: ", hint)? == password, "the two passwords differ");
             password
         }
     };
-    ensure!(!password.is_empty(), "the password is empty; --no-password makes a key without one");
+    if password.is_empty() {
+        return Err(Mistake::new("the password is empty", "--no-password makes a key without one").into());
+    }
     Ok(Some(password))
 }

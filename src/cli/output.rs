@@ -13,26 +13,53 @@ use crate::disk::{Disk as _, LocalDisk, Operation, remove_if_present};
 /// Longest password file that is read.
 const LARGEST_PASSWORD_FILE: u64 = 4096;
 
+/// Something that a person can set right, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub(super) struct Mistake {
+    sentence: String,
+    hint: String,
+}
+
+impl Mistake {
+    pub(super) fn new(sentence: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), hint: hint.into() }
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
 /// A file that gets its name when it is complete and durable. Dropped before, it leaves nothing behind.
 pub(super) struct NewFile {
+    place: Place,
+    file: File,
+}
+
+/// A file that is complete and durable, and has no name yet. Nobody writes to it any more, so it can be run.
+pub(super) struct Written(Place);
+
+/// Where a file is until it has its name.
+struct Place {
     temporary: PathBuf,
     path: PathBuf,
     force: bool,
-    file: File,
 }
 
 impl NewFile {
     /// Begins a file. One that exists already is an error, unless `force`.
     pub(super) fn create(path: &Path, mode: u32, force: bool) -> anyhow::Result<Self> {
         if !force && fs::symlink_metadata(path).is_ok() {
-            bail!("{} exists already; --force replaces it", path.display());
+            return Err(Mistake::new(format!("{} exists already", path.display()), "--force replaces it").into());
         }
         let name = path.file_name().with_context(|| format!("{} is not the name of a file", path.display()))?;
         // A name of this process's own: another one may be at the same file.
         let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
         remove_if_present(&LocalDisk, &temporary)
             .and_then(|()| LocalDisk.create(&temporary, mode))
-            .map(|file| Self { temporary, path: path.to_owned(), force, file })
+            .map(|file| Self { place: Place { temporary, path: path.to_owned(), force }, file })
             .with_context(|| format!("{} can't be written", path.display()))
     }
 
@@ -43,11 +70,33 @@ impl NewFile {
 
     /// Writes these bytes and finishes.
     pub(super) fn finish_with(self, bytes: &[u8]) -> anyhow::Result<()> {
-        let written = LocalDisk
-            .apply(Operation::Write { file: &self.file, bytes })
-            .and_then(|()| LocalDisk.apply(Operation::Sync { file: &self.file }))
-            .and_then(|()| self.name());
-        written.with_context(|| format!("{} can't be written", self.path.display()))
+        self.complete_with(bytes)?.name()
+    }
+
+    /// Writes these bytes, which are the last.
+    pub(super) fn complete_with(self, bytes: &[u8]) -> anyhow::Result<Written> {
+        let Self { place, file } = self;
+        let written = LocalDisk.apply(Operation::Write { file: &file, bytes });
+        written.and_then(|()| LocalDisk.apply(Operation::Sync { file: &file })).with_context(|| place.can_not_be_written())?;
+        Ok(Written(place))
+    }
+}
+
+impl Written {
+    /// Where it lies meanwhile.
+    pub(super) fn place(&self) -> &Path {
+        &self.0.temporary
+    }
+
+    /// Gives it its name.
+    pub(super) fn name(self) -> anyhow::Result<()> {
+        self.0.name().with_context(|| self.0.can_not_be_written())
+    }
+}
+
+impl Place {
+    fn can_not_be_written(&self) -> String {
+        format!("{} can't be written", self.path.display())
     }
 
     fn name(&self) -> io::Result<()> {
@@ -63,7 +112,7 @@ impl NewFile {
     }
 }
 
-impl Drop for NewFile {
+impl Drop for Place {
     fn drop(&mut self) {
         // After a rename it is gone; otherwise the error is told already.
         let _ = remove_if_present(&LocalDisk, &self.temporary);
@@ -72,25 +121,34 @@ impl Drop for NewFile {
 
 /// The password in the first line of a file.
 pub(super) fn read_password(file: &Path) -> anyhow::Result<String> {
-    let text = read_small(file, LARGEST_PASSWORD_FILE)?;
+    let text = read_small(file, "password file", LARGEST_PASSWORD_FILE)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// A small text file, such as a key or a password.
-pub(super) fn read_small(path: &Path, limit: u64) -> anyhow::Result<String> {
+/// A small text file; `what` it is, such as "password file".
+pub(super) fn read_small(path: &Path, what: &str, limit: u64) -> anyhow::Result<String> {
     use io::Read as _;
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
-    let length = read.with_context(|| format!("{} can't be read", path.display()))?;
-    if length as u64 > limit {
-        bail!("{} has more than {limit} bytes, so it is not what is expected here", path.display());
+    match read {
+        Ok(length) if length as u64 <= limit => Ok(text),
+        Ok(_) => bail!("{} is no {what}: it has more than {limit} bytes", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => bail!("{} is no {what}: it is not text", path.display()),
+        Err(error) => Err(error).with_context(|| format!("the {what} {} can't be read", path.display())),
     }
-    Ok(text)
 }
 
-/// Asks for a password on the terminal, without showing it.
-pub(super) fn ask_password(prompt: &str) -> anyhow::Result<String> {
-    rpassword::prompt_password(prompt).context("there is no terminal to ask for the password; give it with --password-file")
+/// Asks for a password on the terminal, without showing it; `hint` says how to do without one.
+pub(super) fn ask_password(prompt: &str, hint: &str) -> anyhow::Result<String> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    rpassword::prompt_password(prompt).map_err(|error| {
+        let no_terminal = matches!(error.kind(), NotFound | PermissionDenied)
+            || matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENXIO | Errno::ENOTTY));
+        match no_terminal {
+            true => Mistake::new("the password can't be asked for: there is no terminal", hint).into(),
+            false => anyhow::Error::new(error).context("the password can't be asked for"),
+        }
+    })
 }
 
 /// A bar while `size` bytes are hashed; nothing where there is no terminal.

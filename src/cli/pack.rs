@@ -1,4 +1,6 @@
-//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere.
+//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere, or only gives it its name.
+
+mod tried;
 
 use std::fs::File;
 use std::io;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
-use super::output::{NewFile, ask_password, hashing_bar, read_password, read_small};
+use super::output::{Mistake, NewFile, ask_password, hashing_bar, read_password, read_small};
 use crate::cli::view;
 use crate::journal;
 use crate::package::name::FileName;
@@ -16,6 +18,7 @@ use crate::package::pack::{Label, Unsealed};
 use crate::package::seal::signing::{SecretKey, SigningError};
 use crate::package::seal::{KeyId, LARGEST_SEAL, Manifest, PublicKey, Seal, Signature};
 use crate::package::version::Version;
+use tried::Tried;
 
 /// Longest key file that is read; they have two lines.
 const LARGEST_KEY_FILE: u64 = 4096;
@@ -34,7 +37,7 @@ pub struct PackArguments {
     #[arg(long, value_name = "VERSION", required_unless_present = "attach")]
     version: Option<Version>,
     /// Secret key to sign with: a .key file of `uplift keygen` or `minisign -G`.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["manifest_only", "attach"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["manifest_only", "attach", "unsigned"])]
     key: Option<PathBuf>,
     /// File with the key's password in its first line, instead of asking for it.
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -54,13 +57,16 @@ pub struct PackArguments {
     /// That manifest [default: SIGNATURE without .minisig].
     #[arg(long, value_name = "FILE", requires = "attach")]
     manifest: Option<PathBuf>,
-    /// Public key of who signs elsewhere: a .pub file.
+    /// Public key that belongs to the signature from elsewhere: a .pub file.
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     public: Option<PathBuf>,
+    /// Write the program without a seal, under the name of a firmware file.
+    #[arg(long, conflicts_with_all = ["key", "manifest_only", "attach", "public", "replaces_from", "created"])]
+    unsigned: bool,
     /// Directory of the new file.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// Replace a file that exists already.
+    /// Replace a file that exists already, and write one that behaves differently once it is sealed.
     #[arg(long)]
     force: bool,
 }
@@ -71,6 +77,7 @@ pub(super) fn run(arguments: &PackArguments) -> anyhow::Result<()> {
     match arguments {
         PackArguments { attach: Some(signature), public: Some(public), .. } => attach(arguments, signature, &read_public(public)?),
         PackArguments { manifest_only: true, public: Some(public), .. } => manifest_only(arguments, read_public(public)?.id()),
+        PackArguments { unsigned: true, .. } => unsigned(arguments),
         PackArguments { key: Some(key), .. } => seal(arguments, key),
         _ => bail!("a key is needed"),
     }
@@ -102,9 +109,25 @@ fn seal(arguments: &PackArguments, key: &Path) -> anyhow::Result<()> {
     let name = arguments.name()?;
     let copy = Copy::begin(arguments, &name)?;
     let key = read_secret(key, arguments.password_file.as_deref())?;
-    let text = copy.measure(arguments)?.manifest(arguments.label(name.clone(), key.public().id())).to_text()?;
+    let unsealed = copy.measure(arguments)?;
+    let text = unsealed.manifest(arguments.label(name.clone(), key.public().id())).to_text()?;
     let signature = key.sign(&text, &format!("{name}, sealed by uplift"))?;
-    copy.finish(&text, &signature, key.public())
+    copy.finish(arguments, unsealed, (&text, &signature), key.public())
+}
+
+/// The program under its name, for a payload that needs no seal.
+fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
+    let copy = Copy::begin(arguments, &arguments.name()?)?;
+    let unsealed = copy.measure(arguments)?;
+    copy.target.finish_with(b"")?;
+    let path = copy.path.display();
+    view::print(format_args!(
+        "Wrote {path}, without a seal: nothing in it says who made it. A payload with `seal = \"required\"` refuses it."
+    ))?;
+    if !unsealed.proves_its_end() {
+        view::print("It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.")?;
+    }
+    Ok(())
 }
 
 /// The manifest lies beside nothing yet: the program is measured where it is.
@@ -115,6 +138,9 @@ fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()>
     let program = open(&arguments.program)?;
     let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
     manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id)).to_text()?)?;
+    if unsealed.bytes_behind() > 0 {
+        eprintln!("note: {}; --attach tries the sealed program", something_behind(unsealed));
+    }
     let path = path.display();
     view::print(format_args!(
         "Wrote {path}. Sign it with key {key_id}, as with\n\n  minisign -S -s SECRET.key -m {path}\n\n\
@@ -130,13 +156,14 @@ fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> an
         name.with_context(|| format!("{} does not end in .minisig; name the manifest with --manifest", signature.display()))
     };
     let path = arguments.manifest.clone().map_or_else(beside, Ok)?;
-    let text = read_small(&path, LARGEST_SEAL as u64)?;
+    let text = read_small(&path, "manifest", LARGEST_SEAL as u64)?;
     let manifest = Manifest::parse(text.as_bytes()).with_context(|| format!("{} is not a manifest", path.display()))?;
     let name: FileName = format!("{}_{}.bin", manifest.product, manifest.version).parse().context("the manifest names no product")?;
     let copy = Copy::begin(arguments, &name)?;
     let unsealed = copy.measure(arguments)?;
     ensure!(unsealed.is_described_by(&manifest), "{} is not the program that {} describes", arguments.program.display(), path.display());
-    copy.finish(text.as_bytes(), &read_small(signature, LARGEST_SEAL as u64)?, public)
+    let signature = read_small(signature, "signature", LARGEST_SEAL as u64)?;
+    copy.finish(arguments, unsealed, (text.as_bytes(), &signature), public)
 }
 
 /// The program's bytes in the new file; measured there, so that what is sealed is what was copied.
@@ -159,17 +186,50 @@ impl Copy {
         measure(self.target.file()).with_context(|| arguments.can_not_be_sealed())
     }
 
-    /// Appends the seal. A signature that does not hold is never written.
-    fn finish(self, manifest: &[u8], signature: &str, public: &PublicKey) -> anyhow::Result<()> {
+    /// Appends the seal of manifest and signature. A signature that does not hold is never written.
+    fn finish(
+        self,
+        arguments: &PackArguments,
+        unsealed: Unsealed,
+        (manifest, signature): (&[u8], &str),
+        public: &PublicKey,
+    ) -> anyhow::Result<()> {
         let seal = Seal::to_bytes(manifest, signature).context("manifest and signature make no seal")?;
         let signed = Signature::parse(signature.as_bytes())?;
         ensure!(signed.key_id() == public.id(), "the signature is by key {}, and the public key is {}", signed.key_id(), public.id());
         ensure!(public.verifies(&signed, manifest), "the signature is not of key {} over this manifest", public.id());
         io::Seek::seek(&mut self.target.file(), io::SeekFrom::End(0))?;
-        self.target.finish_with(&seal)?;
+        let sealed = self.target.complete_with(&seal)?;
+        if unsealed.bytes_behind() > 0 {
+            compare(arguments, unsealed, sealed.place())?;
+        }
+        sealed.name()?;
         view::print(format_args!("Wrote {}, sealed by key {}.", self.path.display(), public.id()))?;
         Ok(())
     }
+}
+
+/// Says that a program may not find any more what it looks for at its end, and tries that where it can be tried.
+fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyhow::Result<()> {
+    let something = something_behind(unsealed);
+    match tried::compare(&arguments.program, sealed) {
+        Tried::Same => eprintln!("note: {something}; with --version it prints the same as before, so try what else it does"),
+        Tried::Impossible(why) => eprintln!("note: {something}; that can't be tried here ({why}), so try the file before you send it"),
+        Tried::Differs { before, after } if arguments.force => {
+            eprintln!("note: {something}; with --version it {before}, and sealed it {after}");
+        }
+        Tried::Differs { before, after } => {
+            let sentence = format!("{something}: with --version it {before}, and sealed it {after}");
+            let hint = "--unsigned leaves its bytes as they are; --force writes the sealed file all the same";
+            return Err(Mistake::new(sentence, hint).into());
+        }
+    }
+    Ok(())
+}
+
+fn something_behind(unsealed: Unsealed) -> String {
+    let bytes = unsealed.bytes_behind();
+    format!("{bytes} bytes stand behind the end of the ELF file, and a program that looks there for them finds the seal")
 }
 
 fn measure(file: &File) -> anyhow::Result<Unsealed> {
@@ -187,17 +247,20 @@ fn open(program: &Path) -> anyhow::Result<File> {
 }
 
 fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
-    let text = read_small(path, LARGEST_KEY_FILE)?;
+    let text = read_small(path, "public key", LARGEST_KEY_FILE)?;
     let line = text.lines().nth(1).unwrap_or_default();
-    line.parse().with_context(|| format!("{} is not a public key", path.display()))
+    line.parse().with_context(|| format!("{} is no public key", path.display()))
 }
 
 fn read_secret(path: &Path, password_file: Option<&Path>) -> anyhow::Result<SecretKey> {
-    let text = read_small(path, LARGEST_KEY_FILE)?;
+    let text = read_small(path, "secret key", LARGEST_KEY_FILE)?;
     let password = password_file.map(read_password).transpose()?;
     let key = match SecretKey::read(&text, password) {
-        Err(SigningError::PasswordNeeded) => SecretKey::read(&text, Some(ask_password(&format!("Password of {}: ", path.display()))?)),
+        Err(SigningError::PasswordNeeded) => {
+            let password = ask_password(&format!("Password of {}: ", path.display()), "give it with --password-file")?;
+            SecretKey::read(&text, Some(password))
+        }
         read => read,
     };
-    key.with_context(|| format!("the secret key {} can't be used", path.display()))
+    key.with_context(|| format!("the key {} can't be used", path.display()))
 }

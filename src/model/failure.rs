@@ -143,6 +143,12 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+/// A cause without the number of the operating system's error: "No such file or directory (os error 2)" has it in words.
+pub(crate) fn without_number(cause: &str) -> &str {
+    let is_number = |rest: &str| rest.strip_suffix(')').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    cause.split_once(" (os error ").filter(|(_, rest)| is_number(rest)).map_or(cause, |(words, _)| words)
+}
+
 fn chain(causes: &[String]) -> String {
     causes.iter().map(|cause| format!(": {cause}")).collect()
 }
@@ -167,7 +173,7 @@ impl Failure {
     /// Adds an error and all its sources as causes.
     #[must_use]
     pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
-        self.causes.extend(error.into().chain().map(ToString::to_string));
+        self.causes.extend(error.into().chain().map(|cause| without_number(&cause.to_string()).to_owned()));
         self
     }
 
@@ -204,6 +210,6 @@ mod tests {
         let error = std::io::Error::from_raw_os_error(28);
         let failure = Failure::from_io(FailureKind::Internal, "the state file can't be written", error);
         assert_eq!(failure.kind, FailureKind::NoSpace);
-        assert!(failure.to_string().starts_with("the state file can't be written: "));
+        assert_eq!(failure.to_string(), "the state file can't be written: No space left on device");
     }
 }

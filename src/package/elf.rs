@@ -14,10 +14,14 @@ use object::endian::{Endian as _, Endianness};
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 use object::read::{ReadCache, ReadRef as _};
 
+use super::foreign::{self, Foreign};
+
 /// Most program headers that are looked at; programs have about a dozen.
 const MOST_SEGMENTS: u64 = 1 << 10;
 /// Most section headers that are looked at (1 MiB of table); programs have a few dozen.
 const MOST_SECTIONS: u64 = 1 << 14;
+/// Largest page that a file is filled up to: the largest one that Linux has on the machines of payloads.
+const LARGEST_PAGE: u64 = 64 * 1024;
 /// Longest interpreter path, the kernel's own limit (PATH_MAX).
 const LONGEST_INTERPRETER: u64 = 4096;
 
@@ -45,8 +49,12 @@ pub struct Elf {
 pub enum End {
     /// The file ends where its headers, segments and sections end.
     Proven,
-    /// There is no section table, so something that no segment needs may be missing.
-    NoSectionTable,
+    /// The file ends where its headers say, and this many zeros fill its last page, as Go's linker leaves it. Any number of
+    /// them may be missing: nothing needs them.
+    Filled(u64),
+    /// There is no section table, so something that no segment needs may be missing. The file goes on for this many bytes
+    /// behind its segments.
+    NoSectionTable(u64),
     /// The file goes on for this many bytes that no header accounts for.
     DataBehind(u64),
     /// This many bytes that the headers account for are missing.
@@ -62,14 +70,34 @@ pub enum ElfError {
     #[error("the file can't be read")]
     Unreadable(#[from] io::Error),
     /// Something else: a script, an archive, a picture.
-    #[error("the file is not an ELF program")]
-    NotElf,
+    #[error("the file is {0}")]
+    NotElf(Foreign),
     /// It begins as ELF and ends inside the first header.
     #[error("the file ends inside its first header")]
     CutOff,
     /// ELF, but not a program: an object file, a core dump.
-    #[error("the file is ELF, but of a type that can't be executed ({0})")]
+    #[error("the file is {}, not a program", object_kind(*.0))]
     NotExecutable(u16),
+}
+
+fn object_kind(kind: u16) -> String {
+    match kind {
+        elf::ET_REL => "an object file".into(),
+        elf::ET_CORE => "a core dump".into(),
+        other => format!("ELF of type {other}"),
+    }
+}
+
+impl ElfError {
+    /// What a person can do about it, where the hint of the failure's kind does not fit.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotElf(foreign) => Some(foreign.hint()),
+            Self::NotExecutable(elf::ET_REL) => Some("link the object file into a program, and send that"),
+            Self::NotExecutable(_) => Some("send the program itself"),
+            Self::Unreadable(_) | Self::CutOff => None,
+        }
+    }
 }
 
 impl fmt::Display for Machine {
@@ -99,19 +127,19 @@ pub fn read(mut file: impl Read + Seek) -> Result<Elf, ElfError> {
 /// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may follow it.
 pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
     file.rewind()?;
-    let mut ident = Vec::with_capacity(elf::ELFMAG.len() + 2);
-    file.by_ref().take(size.min(elf::ELFMAG.len() as u64 + 2)).read_to_end(&mut ident)?;
-    let Some(rest) = ident.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf) };
-    let [class, data] = *rest else { return Err(ElfError::CutOff) };
+    let mut head = Vec::new();
+    file.by_ref().take(size.min(foreign::LOOKED_AT)).read_to_end(&mut head)?;
+    let Some(rest) = head.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf(foreign::recognise(&head))) };
+    let [class, data, ..] = *rest else { return Err(ElfError::CutOff) };
     let endian = match data {
         elf::ELFDATA2LSB => Endianness::Little,
         elf::ELFDATA2MSB => Endianness::Big,
-        _ => return Err(ElfError::NotElf),
+        _ => return Err(ElfError::NotElf(Foreign::Unknown)),
     };
     match class {
         elf::ELFCLASS32 => Headers::<FileHeader32<Endianness>, _>::read(&ReadCache::new(file), endian, size),
         elf::ELFCLASS64 => Headers::<FileHeader64<Endianness>, _>::read(&ReadCache::new(file), endian, size),
-        _ => Err(ElfError::NotElf),
+        _ => Err(ElfError::NotElf(Foreign::Unknown)),
     }
 }
 
@@ -121,6 +149,15 @@ struct Headers<'data, H, F: Read + Seek> {
     endian: Endianness,
     data: &'data ReadCache<F>,
     size: u64,
+}
+
+/// What the segments say.
+struct Segments {
+    interpreter: Option<PathBuf>,
+    /// Furthest end of header, program headers and segments.
+    end: u64,
+    /// Largest alignment of a segment, as far as pages go.
+    alignment: u64,
 }
 
 /// The part of a file that something takes; `None` where its end is above 2^64.
@@ -141,14 +178,13 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         let machine = Machine { architecture: header.e_machine(endian), is_64: header.is_type_64(), big_endian: endian.is_big_endian() };
         let headers = Self { header, endian, data, size };
         let (interpreter, end) = match headers.segments() {
-            Ok((interpreter, end_of_segments)) => (interpreter, headers.end(end_of_segments).unwrap_or_else(|end| end)),
+            Ok(segments) => (segments.interpreter.clone(), headers.end(&segments).unwrap_or_else(|end| end)),
             Err(end) => (None, end),
         };
         Ok(Elf { machine, interpreter, end })
     }
 
-    /// The interpreter, and the furthest end of header, program headers and segments.
-    fn segments(&self) -> Result<(Option<PathBuf>, u64), End> {
+    fn segments(&self) -> Result<Segments, End> {
         let count = u64::from(self.header.e_phnum(self.endian));
         if count == 0 {
             return Err(End::Contradictory("a program without a segment"));
@@ -160,8 +196,12 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         let mut furthest = end_of(self.header.e_phoff(self.endian).into(), table_size)?.max(size_of::<H>() as u64);
         self.within(furthest)?;
         let table = self.header.program_headers(self.endian, self.data).map_err(|_| End::Contradictory("the program headers"))?;
-        let mut interpreter = None;
+        let (mut interpreter, mut alignment) = (None, 1);
         for segment in table {
+            let aligned: u64 = segment.p_align(self.endian).into();
+            if aligned.is_power_of_two() {
+                alignment = alignment.max(aligned.min(LARGEST_PAGE));
+            }
             let (offset, size) = segment.file_range(self.endian);
             if size == 0 {
                 continue;
@@ -171,7 +211,7 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
                 interpreter = Some(self.interpreter(offset, size)?);
             }
         }
-        Ok((interpreter, furthest))
+        Ok(Segments { interpreter, end: furthest, alignment })
     }
 
     fn interpreter(&self, offset: u64, size: u64) -> Result<PathBuf, End> {
@@ -185,18 +225,21 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
     }
 
     /// Compares the furthest end of everything with the file's size.
-    fn end(&self, end_of_segments: u64) -> Result<End, End> {
+    fn end(&self, segments: &Segments) -> Result<End, End> {
         let offset: u64 = self.header.e_shoff(self.endian).into();
         if offset == 0 {
-            self.within(end_of_segments)?;
-            return Ok(End::NoSectionTable);
+            self.within(segments.end)?;
+            return Ok(match self.behind(segments.end, segments.alignment) {
+                End::DataBehind(bytes) => End::NoSectionTable(bytes),
+                _ => End::NoSectionTable(0),
+            });
         }
         let count = match u64::from(self.header.e_shnum(self.endian)) {
             0 => return Err(End::Contradictory("a section table without a section")),
             count if count > MOST_SECTIONS => return Err(End::Contradictory("more sections than a program has")),
             count => count,
         };
-        let mut furthest = end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(end_of_segments);
+        let mut furthest = end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(segments.end);
         self.within(furthest)?;
         let table = self.header.section_headers(self.endian, self.data).map_err(|_| End::Contradictory("the section table"))?;
         for section in table.iter().filter(|section| section.sh_type(self.endian) != elf::SHT_NULL) {
@@ -205,7 +248,22 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
             }
         }
         self.within(furthest)?;
-        Ok(if furthest == self.size { End::Proven } else { End::DataBehind(self.size - furthest) })
+        Ok(self.behind(furthest, segments.alignment))
+    }
+
+    /// What stands behind the program's end: nothing, the rest of a page, or something else.
+    fn behind(&self, end: u64, alignment: u64) -> End {
+        let behind = self.size - end;
+        let page = end.checked_next_multiple_of(alignment).unwrap_or(end);
+        match behind {
+            0 => End::Proven,
+            _ if self.size <= page && self.is_zero(end, behind) => End::Filled(behind),
+            _ => End::DataBehind(behind),
+        }
+    }
+
+    fn is_zero(&self, offset: u64, size: u64) -> bool {
+        self.data.read_bytes_at(offset, size).is_ok_and(|bytes| bytes.iter().all(|&byte| byte == 0))
     }
 
     fn within(&self, end: u64) -> Result<(), End> {

@@ -18,6 +18,8 @@ pub struct Unsealed {
     machine: Machine,
     size: u64,
     digest: ProgramDigest,
+    behind: u64,
+    proves_its_end: bool,
 }
 
 /// What a person says of a program that is to be sealed.
@@ -51,6 +53,16 @@ pub enum PackError {
     Contradictory(&'static str),
 }
 
+impl PackError {
+    /// What a person can do about it, where that is not plain.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoProgram(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
 impl Unsealed {
     /// Measures a program. `progress` hears how many bytes were read so far.
     pub fn measure(file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
@@ -63,16 +75,27 @@ impl Unsealed {
             Err(error) => return Err(PackError::DamagedSeal(error)),
         }
         let Elf { machine, end, .. } = elf::read(file)?;
-        match end {
+        let (behind, proves_its_end) = match end {
+            End::Proven | End::Filled(_) => (0, true),
             // A seal is what proves a file whole that can't do it by itself.
-            End::Proven | End::NoSectionTable | End::DataBehind(_) => {}
+            End::NoSectionTable(bytes) | End::DataBehind(bytes) => (bytes, false),
             End::Missing(bytes) => return Err(PackError::CutOff(bytes)),
             End::Contradictory(what) => return Err(PackError::Contradictory(what)),
-        }
+        };
         let size = file.metadata()?.len();
         io::Seek::rewind(&mut &*file)?;
         let Digests { program: digest, .. } = hash_file(file, size, progress)?;
-        Ok(Self { machine, size, digest })
+        Ok(Self { machine, size, digest, behind, proves_its_end })
+    }
+
+    /// Bytes behind the end of the ELF file, for which the program may look at the end of its own file.
+    pub const fn bytes_behind(&self) -> u64 {
+        self.behind
+    }
+
+    /// Whether it is whole without a seal that says so.
+    pub const fn proves_its_end(&self) -> bool {
+        self.proves_its_end
     }
 
     /// What a seal says of it.

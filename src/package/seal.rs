@@ -1,6 +1,6 @@
 //! The seal: who made a firmware file, for which product and machine, and that it is whole.
 //!
-//! It is appended to the program, so that one file still travels and still runs. [`Seal::find`] is the one place that
+//! It is appended to the program, so that one file still travels; it runs unless it looks for its own end. [`Seal::find`] is the one place that
 //! decides whether a file has a seal; hashing and checks both ask it. Nothing here knows which keys are trusted, or what
 //! becomes of a file.
 
@@ -32,7 +32,7 @@ const CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 ///
 /// | part of a sealed file | bytes | what |
 /// |---|---|---|
-/// | program | any number | as the linker made it; ELF does not care what follows it |
+/// | program | any number | as the linker made it; the kernel does not care what follows it |
 /// | manifest | M | JSON text, see [`Manifest`] |
 /// | signature | S | text of a minisign signature file over the manifest's bytes, see [`Signature`] |
 /// | footer | 32 | see below |

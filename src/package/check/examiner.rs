@@ -29,14 +29,15 @@ pub(super) fn read_elf(path: &Path, size: Option<u64>) -> Result<Elf, Failure> {
         Err(error) => error,
     };
     let kind = match error {
-        ElfError::NotElf | ElfError::NotExecutable(_) => FailureKind::WrongMachine,
+        ElfError::NotElf(_) | ElfError::NotExecutable(_) => FailureKind::WrongMachine,
         ElfError::CutOff => FailureKind::Truncated,
         ElfError::Unreadable(_) => FailureKind::Internal,
     };
-    let sentence = error.to_string();
-    Err(match error {
-        ElfError::Unreadable(cause) => Failure::new(kind, sentence).because(cause),
-        _ => Failure::new(kind, sentence),
+    let failure = Failure::new(kind, error.to_string());
+    Err(match (error.hint(), error) {
+        (Some(hint), _) => failure.with_hint(hint),
+        (None, ElfError::Unreadable(cause)) => failure.because(cause),
+        (None, _) => failure,
     })
 }
 
@@ -132,7 +133,8 @@ impl Examiner<'_> {
         if machine == wanted {
             return passed(format!("{machine}, as {whose}"));
         }
-        Err(Failure::new(FailureKind::WrongMachine, format!("the file is for {machine}, {whose} is for {wanted}")))
+        let failure = Failure::new(FailureKind::WrongMachine, format!("the file is for {machine}, {whose} is for {wanted}"));
+        Err(failure.with_hint(format!("build the program for {wanted}")))
     }
 
     /// The machine of the installed program; of this one where nothing is installed, or a script is.
@@ -154,7 +156,8 @@ impl Examiner<'_> {
             Some(path) if path.is_file() => passed(path.display().to_string()),
             Some(path) => {
                 let sentence = format!("the program needs the interpreter {:?}, which this machine does not have", path.as_os_str());
-                Err(Failure::new(FailureKind::WrongMachine, sentence))
+                let hint = "install what it comes with, or link the program statically or against the C library of this machine";
+                Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
             }
         }
     }
@@ -170,9 +173,10 @@ impl Examiner<'_> {
         };
         match elf.end {
             End::Proven => passed("the program ends where its headers say"),
+            End::Filled(zeros) => passed(format!("the program ends where its headers say, and {zeros} zeros fill its last page")),
             End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
             End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
-            End::NoSectionTable => unproven("the file has no section table, so nothing proves that it is whole".into()),
+            End::NoSectionTable(_) => unproven("the file has no section table, so nothing proves that it is whole".into()),
             End::DataBehind(bytes) => unproven(format!("{bytes} bytes behind the program's end, so nothing proves that they are whole")),
         }
     }

@@ -29,6 +29,7 @@ const E_SHNUM: usize = 60;
 const P_TYPE: usize = 64;
 const P_OFFSET: usize = 64 + 8;
 const P_FILESZ: usize = 64 + 32;
+const P_ALIGN: usize = 64 + 48;
 
 fn patched(offset: usize, value: &[u8]) -> Vec<u8> {
     let mut bytes = tiny(Architecture::X86_64);
@@ -65,7 +66,7 @@ fn a_file_cut_off_anywhere_is_never_proven() {
     for bytes in [tiny(Architecture::X86_64), tiny(Architecture::Arm), fs::read("/bin/true").unwrap()] {
         for length in 0..bytes.len() {
             match read_bytes(&bytes[..length]) {
-                Err(ElfError::NotElf) => assert!(length < 4, "{length}"),
+                Err(ElfError::NotElf(_)) => assert!(length < 4, "{length}"),
                 Err(ElfError::CutOff) => assert!(length < 64, "{length}"),
                 Ok(Elf { end: End::Missing(missing), .. }) => assert!(missing as usize <= bytes.len() - length, "{length}"),
                 other => panic!("{length}: {other:?}"),
@@ -90,13 +91,50 @@ fn bytes_behind_the_end_and_a_missing_section_table_prove_nothing() {
     let mut longer = tiny(Architecture::X86_64);
     longer.extend_from_slice(b"more");
     assert_eq!(end_of_bytes(&longer), End::DataBehind(4));
-    assert_eq!(end_of_bytes(&patched(E_SHOFF, &[0; 8])), End::NoSectionTable);
+    let behind_the_segment = 5000 - (64 + 56 + 52 + 13); // headers, code and text
+    assert_eq!(end_of_bytes(&patched(E_SHOFF, &[0; 8])), End::NoSectionTable(behind_the_segment));
+}
+
+/// A program of 5000 bytes with segments of this alignment, and with these bytes behind it.
+fn followed_by(alignment: u64, behind: &[u8]) -> Vec<u8> {
+    [&patched(P_ALIGN, &alignment.to_le_bytes())[..], behind].concat()
+}
+
+#[test]
+fn zeros_up_to_the_next_page_belong_to_the_program_and_no_others() {
+    for (alignment, page) in [(0x1000, 8192), (0x2000, 8192), (0x1_0000, 0x1_0000), (0x20_0000, 0x1_0000)] {
+        let zeros = page - 5000;
+        for fewer in [0, 1, zeros / 2, zeros - 1] {
+            // One that was cut off inside the zeros is as whole.
+            assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros - fewer])), End::Filled((zeros - fewer) as u64), "{alignment}");
+        }
+        assert_eq!(end_of_bytes(&followed_by(alignment, &[])), End::Proven);
+        assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros + 1])), End::DataBehind(zeros as u64 + 1), "{alignment}");
+        for other in [0, zeros / 2, zeros - 1] {
+            let mut behind = vec![0; zeros];
+            behind[other] = 1;
+            assert_eq!(end_of_bytes(&followed_by(alignment, &behind)), End::DataBehind(zeros as u64), "{alignment}: {other}");
+        }
+    }
+    // Without an alignment that is one there is no page to fill; where the program ends with one, neither.
+    for (alignment, zeros) in [(0, 1), (1, 1), (0x1001, 1), (u64::MAX, 1), (8, 1)] {
+        assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros])), End::DataBehind(zeros as u64), "{alignment}");
+    }
+    // A seal may follow the zeros.
+    let sealed = [&followed_by(0x1000, &[0; 3192])[..], b"a seal"].concat();
+    assert_eq!(read_first(Cursor::new(&sealed), 8192).unwrap().end, End::Filled(3192));
+    // Zeros prove nothing of a file that has no section table, and stand for nothing either.
+    let mut bare = followed_by(0x1000, &[]);
+    bare.truncate(64 + 56 + 52 + 13);
+    bare[E_SHOFF..E_SHOFF + 8].copy_from_slice(&[0; 8]);
+    bare.resize(0x1000, 0);
+    assert_eq!(end_of_bytes(&bare), End::NoSectionTable(0));
 }
 
 #[test]
 fn what_is_no_program_is_refused() {
     for bytes in [&b""[..], b"\x7fEL", b"#!/bin/sh\n", &[0; 4096], b"MZ\x90\0", b"\x7fELF\x03\x01\x01", b"\x7fELF\x02\x03\x01"] {
-        assert!(matches!(read_bytes(bytes), Err(ElfError::NotElf)), "{bytes:?}");
+        assert!(matches!(read_bytes(bytes), Err(ElfError::NotElf(_))), "{bytes:?}");
     }
     for object_file_or_core in [1, 4] {
         assert!(matches!(read_bytes(&patched(E_TYPE, &[object_file_or_core, 0])), Err(ElfError::NotExecutable(_))));

@@ -5,13 +5,16 @@ use std::fmt;
 use std::ops::Range;
 
 use ct_codecs::{Base64, Decoder as _};
-use minisign::{KeyPair, PError, SecretKeyBox};
+use minisign::{ErrorKind, KeyPair, PError, SecretKeyBox};
 
 use super::PublicKey;
 
+/// A secret key in bytes: algorithms, salt, limits, and key with id and checksum.
+const SECRET_SIZE: usize = 158;
 /// Where a secret key says how it is encrypted: behind two bytes of algorithm.
 const ENCRYPTION: Range<usize> = 2..4;
 const NOT_ENCRYPTED: &[u8] = &[0; 2];
+const ENCRYPTED: &[u8] = b"Sc";
 const NO_CHECKSUM: [u8; 32] = [0; 32];
 
 /// A secret key, ready to sign. It does not show itself.
@@ -34,10 +37,19 @@ pub struct NewKeys {
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
     /// The text is an encrypted key, and no password is known.
-    #[error("the secret key is protected by a password")]
+    #[error("it is protected by a password")]
     PasswordNeeded,
+    /// The text is an encrypted key, and the password is another one.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// The public half of a pair.
+    #[error("it is the public half of a key; the secret half signs, a .key file")]
+    PublicHalf,
+    /// Something else than a key.
+    #[error("it is not a minisign secret key: expected two lines, the second one of {0} characters", SECRET_SIZE.div_ceil(3) * 4)]
+    NotSecret,
     /// The library's own words.
-    #[error("{0}")]
+    #[error(transparent)]
     Library(#[from] PError),
     /// What the library made is not what this crate understands.
     #[error("the signing library made a public key that is none")]
@@ -61,14 +73,22 @@ impl SecretKey {
     /// Reads the text of a `.key` file. One that is not encrypted needs no password, and ignores one.
     pub fn read(text: &str, password: Option<String>) -> Result<Self, SigningError> {
         let boxed = SecretKeyBox::from(text.to_owned());
-        let bytes = text.lines().nth(1).and_then(|line| Base64::decode_to_vec(line, None).ok()).unwrap_or_default();
-        let secret = match (bytes.get(ENCRYPTION), password) {
+        let line = text.lines().nth(1).unwrap_or_default();
+        if line.parse::<PublicKey>().is_ok() {
+            return Err(SigningError::PublicHalf);
+        }
+        let bytes = Base64::decode_to_vec(line, None).ok().filter(|bytes| bytes.len() == SECRET_SIZE).ok_or(SigningError::NotSecret)?;
+        let secret = match (&bytes[ENCRYPTION], password) {
             // minisign's own tool writes no checksum into a key without a password, and the library's readers want one.
-            (Some(NOT_ENCRYPTED), _) if bytes.ends_with(&NO_CHECKSUM) => minisign::SecretKey::from_bytes(&bytes)?,
-            (Some(NOT_ENCRYPTED), _) => boxed.into_unencrypted_secret_key()?,
+            (NOT_ENCRYPTED, _) if bytes.ends_with(&NO_CHECKSUM) => minisign::SecretKey::from_bytes(&bytes)?,
+            (NOT_ENCRYPTED, _) => boxed.into_unencrypted_secret_key()?,
             // Without one the library would ask on the terminal by itself.
-            (Some(_), None) => return Err(SigningError::PasswordNeeded),
-            (_, password) => boxed.into_secret_key(Some(password.unwrap_or_default()))?,
+            (ENCRYPTED, None) => return Err(SigningError::PasswordNeeded),
+            (ENCRYPTED, password) => boxed.into_secret_key(password).map_err(|error| match error.kind() {
+                ErrorKind::Verify => SigningError::WrongPassword,
+                _ => error.into(),
+            })?,
+            _ => return Err(SigningError::NotSecret),
         };
         let public = minisign::PublicKey::from_secret_key(&secret)?.to_base64().parse()?;
         Ok(Self { secret, public })

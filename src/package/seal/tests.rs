@@ -205,7 +205,13 @@ fn an_encrypted_key_needs_its_password() {
     let keys = NewKeys::generate(Some("right".into())).unwrap();
     let read = |password: Option<&str>| SecretKey::read(&keys.secret_text, password.map(String::from));
     assert!(matches!(read(None), Err(signing::SigningError::PasswordNeeded)));
-    assert!(read(Some("wrong")).unwrap_err().to_string().contains("Wrong password"));
+    assert!(matches!(read(Some("wrong")), Err(signing::SigningError::WrongPassword)));
+    assert!(matches!(SecretKey::read(&keys.public_text, None), Err(signing::SigningError::PublicHalf)));
+    let mut lines = keys.secret_text.lines();
+    let (comment, key) = (lines.next().unwrap(), lines.next().unwrap());
+    for other in ["", &key[..100], &key.replace("RWRTY0Iy", "RWRTZEIy"), "not base64!"] {
+        assert!(matches!(SecretKey::read(&format!("{comment}\n{other}\n"), None), Err(signing::SigningError::NotSecret)), "{other}");
+    }
     assert_eq!(read(Some("right")).unwrap().public(), &keys.public);
 }
 
