@@ -38,12 +38,16 @@ pub enum Command {
     Begin(Request, Answer<UpgradeId>),
     /// [`Engine::receive`]
     Receive(UpgradeId, Announced, Answer<Receiving>),
+    /// [`Engine::reception_failed`]
+    ReceptionFailed(UpgradeId, Failure, Answer<()>),
     /// [`Engine::check`]
     Check(UpgradeId, Staged, Answer<PackageSummary>),
     /// [`Engine::start`]
     Start(UpgradeId, Answer<()>),
     /// [`Engine::abandon`]
     Abandon(UpgradeId, Failure, Answer<()>),
+    /// [`Engine::give_up`]
+    GiveUp(UpgradeId, Failure, Answer<()>),
     /// [`Engine::confirm`]
     Confirm(String, Answer<()>),
     /// [`Engine::roll_back`]
@@ -120,6 +124,11 @@ impl Engine {
         answered.blocking_recv().unwrap_or_else(|_| Err(engine_is_gone()))
     }
 
+    /// The reception failed: the status says so at once, and the peer may begin again within the same upgrade.
+    pub async fn reception_failed(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
+        self.ask(|answer| Command::ReceptionFailed(id.clone(), failure, answer)).await
+    }
+
     /// Has the received file proved. A failure concludes the upgrade: its report is in the status before the answer.
     pub async fn check(&self, id: &UpgradeId, staged: Staged) -> Result<PackageSummary, Failure> {
         self.ask(|answer| Command::Check(id.clone(), staged, answer)).await
@@ -133,6 +142,11 @@ impl Engine {
     /// Gives up an upgrade that is not yet being installed: concluded with this failure, the staging area emptied.
     pub async fn abandon(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.ask(|answer| Command::Abandon(id.clone(), failure, answer)).await
+    }
+
+    /// [`Engine::abandon`] for a peer that is not there any more: nobody waits for the report.
+    pub async fn give_up(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
+        self.ask(|answer| Command::GiveUp(id.clone(), failure, answer)).await
     }
 
     /// A person says that the program on trial works; written down before the answer. A failure when nothing waits for it.

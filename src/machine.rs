@@ -123,6 +123,8 @@ pub enum Event {
         /// The file's name as the peer gave it.
         file_name: String,
     },
+    /// What was to be received did not arrive as announced. The peer may begin again.
+    ReceptionFailed,
     /// The file was received whole.
     Received,
     /// All checks passed.
@@ -302,6 +304,9 @@ impl State {
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive { file_name }) => {
                 (Self::Receiving { upgrade: Upgrade { file_name: Some(file_name), ..upgrade } }, vec![EmptyStage])
             }
+            (Self::Preparing { upgrade } | Self::Receiving { upgrade }, Event::ReceptionFailed) => {
+                (Self::Preparing { upgrade }, vec![EmptyStage])
+            }
             (Self::Receiving { upgrade }, Event::Received) => (Self::Checking { upgrade }, vec![Record, Check]),
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => (Self::Ready { upgrade, package }, vec![]),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, Event::Fail(failure)) => {
@@ -401,7 +406,7 @@ fn refuse(state: State, event: &Event) -> Refused {
             let who = state.upgrade().map(|upgrade| format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester));
             Failure::new(FailureKind::Busy, format!("another upgrade is {}{}", state.phase(), who.unwrap_or_default()))
         }
-        Event::Receive { .. } | Event::Received | Event::Start { .. } | Event::Fail(_) => {
+        Event::Receive { .. } | Event::ReceptionFailed | Event::Received | Event::Start { .. } | Event::Fail(_) => {
             Failure::new(FailureKind::Cancelled, format!("the upgrade is {} and can't take this step", state.phase()))
         }
         _ => Failure::new(FailureKind::Internal, format!("the machine is {} and has no transition for this event", state.phase())),

@@ -328,6 +328,9 @@ pub struct CurrentUpgrade {
     pub file_name: Option<String>,
     /// Bytes received.
     pub progress: Progress,
+    /// Why the last reception failed, until the peer begins again.
+    #[serde(default)]
+    pub failure: Option<Failure>,
     /// What is being installed, once checked.
     pub package: Option<PackageSummary>,
     /// Seconds until the deadline of the phase that runs, where it has one that the peer is told: from its beginning, and in an answer of

@@ -257,6 +257,9 @@ fn a_wrong_md5_is_refused_and_the_file_can_be_sent_again() {
     assert_eq!(aircraft.chunk(0, b"1234"), (0, 0, 1));
     assert_eq!(aircraft.finish_dcftp(&md5(b"1234")), [1][..]);
     assert!(payload.was_told("receive P_V01.00.00.01.bin 5"));
+    eventually("the engine hears of both", || {
+        payload.was_told("reception failed digest-mismatch") && payload.was_told("reception failed truncated")
+    });
 }
 
 #[test]

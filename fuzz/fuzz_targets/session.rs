@@ -199,6 +199,12 @@ impl Play {
                 Effect::Push(_) => {}
                 Effect::Acknowledge => self.view.report = None,
                 Effect::Discard => self.open = None,
+                Effect::ReceptionFailed(id, _) => {
+                    self.open = None;
+                    if let Some(work) = self.view.work.as_mut().filter(|work| work.id == *id && work.phase == Phase::Receiving) {
+                        work.phase = Phase::Preparing;
+                    }
+                }
                 Effect::GiveUp(id, _) => {
                     self.open = None;
                     self.view.work = self.view.work.take().filter(|work| work.id != *id);
@@ -210,8 +216,15 @@ impl Play {
                     (self.check_asked, self.check_passed, self.open) = (Some(self.now), false, None);
                 }
             }
-            let is_work =
-                !matches!(effect, Effect::Answer(_) | Effect::Push(_) | Effect::Acknowledge | Effect::Discard | Effect::GiveUp(..));
+            let is_work = !matches!(
+                effect,
+                Effect::Answer(_)
+                    | Effect::Push(_)
+                    | Effect::Acknowledge
+                    | Effect::Discard
+                    | Effect::ReceptionFailed(..)
+                    | Effect::GiveUp(..)
+            );
             if is_work {
                 // An operation that nobody waits for any more is dropped by whoever performs it.
                 self.pending.clear();

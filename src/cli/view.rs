@@ -65,7 +65,8 @@ pub(super) fn phase(status: &Status) -> String {
         }
         Some(upgrade) => {
             let left = upgrade.seconds_left.map(|seconds| format!(", at most {} more", self::seconds(seconds))).unwrap_or_default();
-            format!("{}{left}{}", status.phase, waits_for(upgrade))
+            let failure = upgrade.failure.as_ref().map(|failure| format!("\nthe last file was refused: {failure}")).unwrap_or_default();
+            format!("{}{left}{}{failure}", status.phase, waits_for(upgrade))
         }
         None => status.phase.to_string(),
     }

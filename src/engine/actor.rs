@@ -54,6 +54,8 @@ pub struct Actor {
     /// Held until the success of a trial is written down: what a peer was told, the rescue must not undo.
     pub(super) held: Option<Lock>,
     check_answer: Option<Answer<PackageSummary>>,
+    /// Somebody waits for the report of the upgrade at hand.
+    pub(super) is_awaited: bool,
 }
 
 /// What a task brings back, and for which upgrade: the result of one that was given up meanwhile must not become another's.
@@ -153,6 +155,7 @@ impl Actor {
             trial: None,
             held: None,
             check_answer: None,
+            is_awaited: true,
         };
         if let Err(failure) = examined {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
@@ -246,6 +249,10 @@ impl Actor {
                 let result = self.receive(&id, announced).await;
                 let _ = answer.send(result);
             }
+            Command::ReceptionFailed(id, failure, answer) => {
+                let result = self.reception_failed(&id, failure).await;
+                let _ = answer.send(result);
+            }
             Command::Check(id, staged, answer) => self.check(&id, staged, answer).await,
             Command::Start(id, answer) => match self.owned(&id) {
                 Ok(()) => self.spawn_start(answer),
@@ -254,9 +261,17 @@ impl Actor {
                 }
             },
             Command::Abandon(id, failure, answer) => {
-                let result = match self.owned(&id) {
-                    Ok(()) => self.apply(Event::Fail(failure)).await,
-                    Err(failure) => Err(failure),
+                let result = self.abandon(&id, failure).await;
+                let _ = answer.send(result);
+            }
+            Command::GiveUp(id, failure, answer) => {
+                self.is_awaited = false;
+                let result = self.abandon(&id, failure).await;
+                self.is_awaited = true;
+                let channel = self.state.upgrade().map(|upgrade| upgrade.request.channel);
+                let result = match channel.filter(|_| result.is_ok()) {
+                    Some(channel) => self.acknowledge(channel).await,
+                    None => result,
                 };
                 let _ = answer.send(result);
             }
@@ -334,6 +349,23 @@ impl Actor {
             self.apply(Event::Fail(failure.clone())).await?;
         }
         received
+    }
+
+    async fn reception_failed(&mut self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
+        self.owned(id)?;
+        self.apply(Event::ReceptionFailed).await?;
+        tracing::warn!(UPLIFT_KIND = %failure.kind, "the file was not received: {failure}; the peer may begin again");
+        self.status.send_modify(|status| {
+            if let Some(upgrade) = &mut status.upgrade {
+                upgrade.failure = Some(failure);
+            }
+        });
+        Ok(())
+    }
+
+    async fn abandon(&mut self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
+        self.owned(id)?;
+        self.apply(Event::Fail(failure)).await
     }
 
     async fn check(&mut self, id: &UpgradeId, staged: Staged, answer: Answer<PackageSummary>) {

@@ -74,6 +74,7 @@ impl Actor {
                     request: upgrade.request.clone(),
                     file_name: upgrade.file_name.clone(),
                     progress: if keep { progress } else { Progress::default() },
+                    failure: None,
                     package: state.package().cloned(),
                     seconds_left: left,
                     waits_for,
@@ -84,7 +85,7 @@ impl Actor {
                 if let Some((version, digest)) = brought(state) {
                     (status.installed.version, status.installed.digest) = (version, digest);
                 }
-                tell(state);
+                tell(state, self.is_awaited);
             }
         });
     }
@@ -185,7 +186,7 @@ fn brought(state: &State) -> Option<(Option<Version>, Option<ProgramDigest>)> {
 }
 
 /// A phase that begins, for the journal.
-fn tell(state: &State) {
+fn tell(state: &State, is_awaited: bool) {
     let phase = state.phase();
     let (id, more) = match state {
         State::Restarting { .. } => (Some(message::SWAPPED), ": the new program is at its path"),
@@ -196,7 +197,7 @@ fn tell(state: &State) {
             tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} to the old program: {failure}");
             return;
         }
-        State::Concluded { upgrade, .. } if upgrade.request.channel.acknowledges() => {
+        State::Concluded { upgrade, .. } if is_awaited && upgrade.request.channel.acknowledges() => {
             (Some(message::REPORT_WAITS), ": the report waits for its receiver")
         }
         _ => (None, ""),

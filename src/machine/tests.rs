@@ -105,6 +105,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("begin", Event::Begin(upgrade("0xed", "second"))),
         ("begin (other requester)", Event::Begin(upgrade("0x2a", "second"))),
         ("receive", Event::Receive { file_name: "P_V02.00.00.00.bin".into() }),
+        ("reception failed", Event::ReceptionFailed),
         ("received", Event::Received),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
@@ -179,7 +180,9 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
                 assert_eq!(refused.state, state, "{from} × {name}");
                 let expected = match event {
                     Event::Begin(_) | Event::GoBack { .. } => FailureKind::Busy,
-                    Event::Receive { .. } | Event::Received | Event::Start { .. } | Event::Fail(_) => FailureKind::Cancelled,
+                    Event::Receive { .. } | Event::ReceptionFailed | Event::Received | Event::Start { .. } | Event::Fail(_) => {
+                        FailureKind::Cancelled
+                    }
                     _ => FailureKind::Internal,
                 };
                 assert_eq!(refused.failure.kind, expected, "{from} × {name}");

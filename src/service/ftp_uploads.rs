@@ -51,9 +51,10 @@ impl Uploads for FtpUploads {
         let (answer, staged) = oneshot::channel();
         let (config, engine, id) = (Arc::clone(&self.config), self.engine.clone(), id.clone());
         let accepts = move |product: &str| config.program.accepts_product(product);
-        let receive = move |announced| engine.blocking_receive(&id, announced);
+        let (receiver, receives) = (engine.clone(), id.clone());
+        let receive = move |announced| receiver.blocking_receive(&receives, announced);
         match ftp_client::Pull::start(&self.client, accepts, receive) {
-            Ok((pull, fetched)) => drop(tokio::spawn(relay(pull, told, fetched, answer))),
+            Ok((pull, fetched)) => drop(tokio::spawn(relay(pull, told, fetched, answer, (engine, id)))),
             // Nobody to tell only if the pull was given up already.
             Err(failure) => drop(answer.send(Err(failure))),
         }
@@ -61,20 +62,35 @@ impl Uploads for FtpUploads {
     }
 }
 
-/// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped, which ends it.
+/// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped, which ends it. One that fails for
+/// good before the host's word is told to the engine at once; the host hears of it when it asks.
 async fn relay(
     pull: ftp_client::Pull,
-    told: oneshot::Receiver<()>,
-    fetched: oneshot::Receiver<Result<Staged, Failure>>,
+    mut told: oneshot::Receiver<()>,
+    mut fetched: oneshot::Receiver<Result<Staged, Failure>>,
     mut answer: oneshot::Sender<Result<Staged, Failure>>,
+    (engine, id): (Engine, UpgradeId),
 ) {
-    if told.await.is_err() {
+    let gone = |_| Err(Failure::new(FailureKind::Internal, "the FTP transfer ended without a result"));
+    let early = tokio::select! {
+        biased;
+        word = &mut told => match word {
+            Ok(()) => None,
+            Err(_) => return,
+        },
+        fetched = &mut fetched => Some(fetched.unwrap_or_else(gone)),
+    };
+    if let Some(result) = early {
+        if let Err(failure) = &result {
+            // It fails only where the engine has ended the upgrade itself.
+            let _ = engine.reception_failed(&id, failure.clone()).await;
+        }
+        let _ = answer.send(result);
         return;
     }
     pull.now();
     tokio::select! {
         staged = fetched => {
-            let gone = |_| Err(Failure::new(FailureKind::Internal, "the FTP transfer ended without a result"));
             let _ = answer.send(staged.unwrap_or_else(gone));
         }
         () = answer.closed() => {}

@@ -92,6 +92,7 @@ pub(crate) fn status_line(status: &Status) -> String {
         Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
             format!("{} {} %", status.phase, upgrade.progress.percent())
         }
+        Some(CurrentUpgrade { failure: Some(failure), .. }) => format!("{}: the last file was refused, {}", status.phase, failure.kind),
         Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
         _ => status.phase.to_string(),
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use uplift::model::FailureKind;
+use uplift::model::{FailureKind, Phase};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, version};
 
@@ -137,9 +137,26 @@ fn dcftp_with_another_md5_or_size() {
         let firmware = payload.firmware();
         let verdict = payload.refused(Transfer::Dcftp, &firmware, &[option, value]);
         assert!(verdict["message"].as_str().unwrap().contains("refuses 00/2A with code 01"), "{option} {value}: {verdict}");
+        is_known_at_once(&payload, &format!("{option} {value}"));
         let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &[]);
         assert_eq!(verdict["result"], "success", "after {option} {value}: {verdict}");
     }
+}
+
+/// The host may begin again, so nothing is concluded; and nobody is told that the file still arrives.
+fn is_known_at_once(payload: &Payload, what: &str) {
+    let status = payload.status();
+    let upgrade = status.upgrade.expect("the host may begin again");
+    let failure = upgrade.failure.unwrap_or_else(|| panic!("{what}: {:?} without a failure\n{}", status.phase, payload.log()));
+    assert!(
+        matches!(failure.kind, FailureKind::DigestMismatch | FailureKind::Truncated | FailureKind::TransferFailed),
+        "{what}: {failure}"
+    );
+    assert_eq!((status.phase, upgrade.progress.done, status.unacknowledged.len()), (Phase::Preparing, 0, 0), "{what}");
+    let shown = payload.sandbox.command(&["status"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("the last file was refused: "), "{what}: {shown}");
+    assert!(!payload.log().contains("waits for its receiver"), "{what}: {}", payload.log());
 }
 
 #[test]
@@ -148,6 +165,24 @@ fn a_wrong_password() {
     let firmware = payload.firmware();
     let verdict = payload.refused(Transfer::Ftp, &firmware, &["--ftp-password", "wrong"]);
     assert!(verdict["message"].as_str().unwrap().contains("530"), "{verdict}");
+}
+
+#[test]
+fn a_fetch_that_can_not_go_on_is_known_before_the_host_asks() {
+    let mut payload = Payload::new(Transfer::Ftp);
+    let firmware = payload.firmware();
+    let mut aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=60s"]).spawn().unwrap();
+    payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
+    // The server comes back with another password: no later attempt can mend that.
+    payload.sandbox.kill_ftp_server();
+    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
+    fs::write(payload.sandbox.config(), config.replace("[ftp_server]", "[ftp_server]\npassword = \"another\"")).unwrap();
+    payload.sandbox.start_ftp_server().unwrap();
+    let known = payload.sandbox.wait_for_status(|status| status.upgrade.as_ref().is_some_and(|upgrade| upgrade.failure.is_some()));
+    let failure = known.map(|status| status.upgrade.and_then(|upgrade| upgrade.failure));
+    assert!(matches!(&failure, Ok(Some(failure)) if failure.kind == FailureKind::TransferFailed), "{failure:?}\n{}", payload.log());
+    aircraft.kill().unwrap();
+    aircraft.wait().unwrap();
 }
 
 #[test]

@@ -173,6 +173,7 @@ impl Fake {
                         request,
                         file_name: None,
                         progress,
+                        failure: None,
                         package: None,
                         seconds_left: None,
                         waits_for: None,
@@ -202,7 +203,12 @@ impl Fake {
                     }
                 });
             }
-            Command::Abandon(_, failure, answer) => {
+            Command::ReceptionFailed(_, failure, answer) => {
+                self.note(format!("reception failed {}", failure.kind));
+                self.enter(Phase::Preparing);
+                let _ = answer.send(Ok(()));
+            }
+            Command::Abandon(_, failure, answer) | Command::GiveUp(_, failure, answer) => {
                 self.note(format!("abandon {}", failure.kind));
                 self.conclude(failure);
                 let _ = answer.send(Ok(()));

@@ -188,10 +188,7 @@ impl Driver {
         };
         match reception.try_take(chunk) {
             Handover::Taken => self.session.event(Event::Stored(Ok(())), now()),
-            Handover::Failed(failure) => {
-                tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
-                self.session.event(Event::Stored(Err(failure)), now())
-            }
+            Handover::Failed(failure) => self.session.event(Event::Stored(Err(failure)), now()),
             Handover::Full(chunk) => {
                 if let Some(File::Arriving(reception)) = self.file.take() {
                     self.operation = Some(Box::pin(store_when_there_is_room(reception, chunk)));
@@ -211,6 +208,7 @@ impl Driver {
             Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
             Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
             Effect::CheckAndStart(id) => Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads))),
+            Effect::ReceptionFailed(id, failure) => Box::pin(reception_failed(engine, id, failure)),
             Effect::GiveUp(id, failure) => Box::pin(give_up(engine, id, failure)),
             Effect::Acknowledge => Box::pin(acknowledge(engine)),
             Effect::Answer(_) | Effect::Push(_) | Effect::Store(_) | Effect::Discard => return,
@@ -284,10 +282,7 @@ async fn finish_reception(file: Option<File>, md5: Md5Digest) -> Done {
     };
     match finished {
         Ok(staged) => Done { event: Some(Event::Finished(Ok(()))), file: Some(File::Here(staged)) },
-        Err(failure) => {
-            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
-            Done { event: Some(Event::Finished(Err(failure))), file: None }
-        }
+        Err(failure) => Done { event: Some(Event::Finished(Err(failure))), file: None },
     }
 }
 
@@ -324,9 +319,15 @@ async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged, uploads: Option
 
 async fn give_up(engine: Engine, id: UpgradeId, failure: Failure) -> Done {
     tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
-    // Both fail only where there is nothing left to give up.
-    let _ = engine.abandon(&id, failure).await;
+    // It fails only where there is nothing left to give up; a report may be left even then.
+    let _ = engine.give_up(&id, failure).await;
     acknowledge(engine).await
+}
+
+async fn reception_failed(engine: Engine, id: UpgradeId, failure: Failure) -> Done {
+    // It fails only where the engine has ended the upgrade itself.
+    let _ = engine.reception_failed(&id, failure).await;
+    Done { event: None, file: None }
 }
 
 async fn acknowledge(engine: Engine) -> Done {

@@ -67,6 +67,8 @@ pub enum Effect {
     FinishReception(Md5Digest),
     /// Throw away what was received.
     Discard,
+    /// Throw away what was received and say why: the reception failed, and the host may begin again.
+    ReceptionFailed(UpgradeId, Failure),
     /// Fetch what is left of the file, have it checked, and start. Answered by [`Event::Decided`].
     CheckAndStart(UpgradeId),
     /// Throw away what was received and abandon the upgrade; nobody waits for its report.
@@ -346,11 +348,11 @@ impl Session {
     fn fail_reception(&mut self, failure: Failure, mut answer: Vec<Effect>, now: Instant) -> Vec<Effect> {
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Receiving(Receiving { upgrade, .. }) => {
+                answer.push(Effect::ReceptionFailed(upgrade.id.clone(), failure.clone()));
                 State::Entered(Entered { upgrade, since: now, port_told: false, failure: Some(failure) })
             }
             other => other,
         };
-        answer.push(Effect::Discard);
         answer.extend(self.adopt(self.view.clone(), now));
         answer
     }

@@ -181,8 +181,16 @@ mod tests {
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
         let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
         let progress = Progress { done, total: 1000 << 10 };
-        let upgrade =
-            CurrentUpgrade { id: UpgradeId("1".into()), request, file_name: None, progress, package: None, seconds_left, waits_for: None };
+        let upgrade = CurrentUpgrade {
+            id: UpgradeId("1".into()),
+            request,
+            file_name: None,
+            progress,
+            failure: None,
+            package: None,
+            seconds_left,
+            waits_for: None,
+        };
         Seen::Status(Box::new(Status {
             schema: SCHEMA,
             phase,

@@ -70,7 +70,9 @@ impl Past {
                     assert!(*stored <= *announced, "never more than announced");
                 }
                 Effect::Receive(_, offer) => self.open = Some((0, u64::from(offer.size))),
-                Effect::Enter { .. } | Effect::Discard | Effect::GiveUp(..) | Effect::FinishReception(_) => self.open = None,
+                Effect::Enter { .. } | Effect::Discard | Effect::ReceptionFailed(..) | Effect::GiveUp(..) | Effect::FinishReception(_) => {
+                    self.open = None;
+                }
                 Effect::CheckAndStart(_) => {
                     (self.check_asked, self.check_passed, self.open) = (Some(now), false, None);
                 }

@@ -277,7 +277,7 @@ fn more_than_announced_is_never_taken() {
     bench.store(0);
     let effects = bench.ask(Command::DcftpData { sequence: 1, data: Bytes::from_static(&[0; 5]) });
     assert_eq!(answers(&effects), [data_answer(1, 0, 1)]);
-    assert_eq!(effects[1..], [Effect::Discard]);
+    assert!(matches!(&effects[1..], [Effect::ReceptionFailed(id, why)] if *id == upgrade("a") && why.kind == FailureKind::TransferFailed));
     assert_eq!(answers(&bench.ask(Command::DcftpFinish(MD5))), [Answer::Refused.encode()]);
     // The host may start again.
     assert_eq!(bench.ask(Command::DcftpStart(offer())), [Effect::Receive(upgrade("a"), offer())]);
@@ -289,6 +289,7 @@ fn a_full_disk_is_told_with_the_chunk_and_named_when_the_host_gives_up() {
     bench.chunk(0);
     let effects = bench.tell(Event::Stored(Err(failure(FailureKind::NoSpace))));
     assert_eq!(answers(&effects), [data_answer(1, u32::MAX, 0)]);
+    assert_eq!(effects[1..], [Effect::ReceptionFailed(upgrade("a"), failure(FailureKind::NoSpace))]);
     assert_eq!(answers(&bench.chunk(0)), [data_answer(1, u32::MAX, 0)]);
     assert_eq!(bench.tick(), [Effect::GiveUp(upgrade("a"), failure(FailureKind::NoSpace))]);
     let mut bench = Bench::entered(Offered::Dcftp);
@@ -313,8 +314,11 @@ fn row_2a_03_compares_and_repeats_its_answer() {
     assert_eq!(bench.ask(command.clone()), [], "the host repeats: it joins");
     let effects = bench.tell(Event::Finished(Err(failure(FailureKind::DigestMismatch))));
     assert_eq!(answers(&effects), refused);
+    let told = Effect::ReceptionFailed(upgrade("a"), failure(FailureKind::DigestMismatch));
+    assert_eq!(effects[1..], [told], "the engine hears of it at once");
     assert_eq!(answers(&bench.ask(command)), refused);
     assert_eq!(answers(&bench.ask(Command::Check)), [check_answer(CheckAnswer::CheckFailed)]);
+    assert_eq!(bench.ask(Command::DcftpStart(offer())), [Effect::Receive(upgrade("a"), offer())], "the host may begin again");
 }
 
 #[test]
