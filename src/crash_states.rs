@@ -11,11 +11,13 @@
 //! | [`labels`] | what each change is called |
 //! | [`proof`] | what must hold in every state, whoever starts from it |
 //! | [`stories`] | the stories, each exhaustively |
+//! | [`fat`] | the stories on a file system that keeps less, which must not pass |
 //! | [`mutants`] | the same stories with a step left out or exchanged, which must not pass |
 //!
 //! The crash model and its bounds stand in docs/crash-states.md.
 
 mod enumerate;
+mod fat;
 mod host;
 mod labels;
 mod model;

@@ -8,9 +8,11 @@
 
 #[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod file_system;
 mod locking;
 #[cfg(test)]
 pub(crate) mod mounted;
+pub(crate) mod mounts;
 #[cfg(test)]
 #[cfg(feature = "sim")]
 pub(crate) mod recording;
@@ -51,6 +53,9 @@ pub(crate) enum Operation<'a> {
     Sync { file: &'a File },
     /// Makes the names in a directory durable.
     SyncDirectory { path: &'a Path },
+    /// Makes what a name stands for durable, where the sync of its directory does not: there the file that was moved is
+    /// synced once more. Nothing where the file system needs no such thing, or nothing has the name.
+    SyncMoved { path: &'a Path },
     /// Sets owner and group. The kernel clears file capabilities and the set-id bits.
     SetOwner { file: &'a File, user: u32, group: u32 },
     /// Sets the mode bits.
@@ -95,6 +100,7 @@ impl Disk for LocalDisk {
             Operation::SyncData { file } => file.sync_data(),
             Operation::Sync { file } => file.sync_all(),
             Operation::SyncDirectory { path } => sync_directory(path),
+            Operation::SyncMoved { path } => sync_moved(path),
             Operation::SetOwner { file, user, group } => std::os::unix::fs::fchown(file, Some(user), Some(group)),
             Operation::SetMode { file, mode } => file.set_permissions(Permissions::from_mode(mode)),
             Operation::SetAttribute { file, name, value } => file.set_xattr(name, value),
@@ -114,8 +120,22 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Some network file systems have no sync of a directory and say `EINVAL`: their renames are as durable as they get.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?;
-    match directory.sync_all() {
+    sync_as_far_as_possible(&OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?)
+}
+
+fn sync_moved(path: &Path) -> io::Result<()> {
+    if !file_system::of(path.parent().unwrap_or(path))?.needs_sync_of_moved() {
+        return Ok(());
+    }
+    match OpenOptions::new().read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path) {
+        Ok(file) => sync_as_far_as_possible(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_as_far_as_possible(file: &File) -> io::Result<()> {
+    match file.sync_all() {
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(()),
         result => result,
     }
@@ -164,7 +184,8 @@ pub(crate) fn write_atomic(disk: &dyn Disk, directory: &Path, name: &str, bytes:
         let _ = disk.apply(Operation::Remove { path: &temporary });
         return Err(error);
     }
-    disk.apply(Operation::SyncDirectory { path: directory })
+    disk.apply(Operation::SyncDirectory { path: directory })?;
+    disk.apply(Operation::SyncMoved { path: &directory.join(name) })
 }
 
 #[cfg(test)]
@@ -186,9 +207,9 @@ mod tests {
     #[test]
     fn an_atomic_write_syncs_the_file_before_and_the_directory_after_the_rename() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = FaultyDisk::sound();
+        let disk = FaultyDisk::sound().of_fat_kind();
         write_atomic(&disk, directory.path(), "state.json", b"content").unwrap();
-        assert_eq!(disk.log(), ["Remove", "create", "Write", "Sync", "Rename", "SyncDirectory"]);
+        assert_eq!(disk.log(), ["Remove", "create", "Write", "Sync", "Rename", "SyncDirectory", "SyncMoved"]);
     }
 
     #[test]

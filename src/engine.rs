@@ -8,6 +8,7 @@ mod actor;
 mod blocking;
 mod by_hand;
 mod news;
+pub(crate) mod storage;
 
 pub use actor::Actor;
 

@@ -274,8 +274,13 @@ fn a_previous_program_that_is_gone() {
 
 /// `uplift`, in a mount namespace in which a command was run before.
 fn check_after(sandbox: &Sandbox, command: &str) -> Said {
-    assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
     sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    check_as_it_is_after(sandbox, command)
+}
+
+/// The same, by the configuration that is there.
+fn check_as_it_is_after(sandbox: &Sandbox, command: &str) -> Said {
+    assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
     let uplift = sandbox.command(&["config", "check"]);
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--propagation", "private", "sh", "-c", &format!("{command} && exec \"$@\"")]).arg("sh");
@@ -304,4 +309,129 @@ fn a_file_system_that_is_read_only_full_or_in_memory() {
     assert_warning(&check_after(&sandbox, &keep), "is in memory (tmpfs)");
     let said = check_after(&sandbox, &format!("{keep} && {{ cat /dev/zero >{bin}/filler 2>/dev/null; true; }}"));
     assert_warning(&said, "has 0 bytes free, less than the program's");
+}
+
+/// The sandbox, but what restarts is this machine.
+fn configure_for_reboot(sandbox: &Sandbox) {
+    sandbox.configure("restart = \"reboot\"", "").unwrap();
+    let text = fs::read_to_string(sandbox.config()).unwrap();
+    let kernels: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect();
+    fs::File::create(sandbox.config()).unwrap().write_all(kernels.join("\n").as_bytes()).unwrap();
+}
+
+/// Puts a copy of what is in a directory into one in memory that is mounted over it.
+fn into_memory(directory: &str) -> String {
+    format!("cp -a {directory} {directory}.kept && mount -t tmpfs tmpfs {directory} && cp -a {directory}.kept/. {directory}")
+}
+
+#[test]
+fn a_state_in_memory_and_all_that_is_lost_at_a_restart() {
+    let sandbox = sandbox();
+    let (bin, state) = (sandbox.root().join("bin").display().to_string(), sandbox.state().display().to_string());
+    fs::create_dir_all(&state).unwrap();
+    configure_for_reboot(&sandbox);
+    let said = check_as_it_is_after(&sandbox, &into_memory(&state));
+    assert_warning(&said, "paths.state: what is written to");
+    assert!(said.1.contains("state is in memory (tmpfs)") && !said.1.contains("neither the program"), "{}", said.1);
+    let both = format!("{} && {}", into_memory(&state), into_memory(&bin));
+    assert_error(
+        &check_as_it_is_after(&sandbox, &both),
+        "program.path: neither the program nor the state outlives the restart of the machine",
+    );
+    assert_warning(&check_after(&sandbox, &both), "program.path: what is written to");
+}
+
+#[test]
+fn an_overlay_whose_upper_layer_is_in_memory_or_can_not_be_seen() {
+    let sandbox = sandbox();
+    let (root, bin) = (sandbox.root().display().to_string(), sandbox.root().join("bin").display().to_string());
+    let overlay = |memory: &str| {
+        let mount = format!("mount -t overlay overlay -o lowerdir={bin},upperdir={memory}/upper,workdir={memory}/work {bin}");
+        format!("mkdir -p {memory} && mount -t tmpfs tmpfs {memory} && mkdir {memory}/upper {memory}/work && {mount}")
+    };
+    let said = check_after(&sandbox, &overlay(&format!("{root}/memory")));
+    assert_warning(&said, "program.path: what is written to");
+    assert!(
+        said.1.contains(&format!("the upper layer of the overlay at {bin} is {root}/memory/upper, and {root}/memory is in memory (tmpfs)")),
+        "{}",
+        said.1
+    );
+    // As the initial system of a boot leaves it.
+    let hidden = format!("{} && umount --lazy {root}/hidden", overlay(&format!("{root}/hidden")));
+    let said = check_after(&sandbox, &hidden);
+    assert_warning(&said, "program.path: this check can't tell whether what is written to");
+    assert!(said.1.contains("hidden/upper, which can't be seen from here"), "{}", said.1);
+}
+
+#[test]
+fn an_option_by_which_a_sync_means_nothing() {
+    let sandbox = sandbox();
+    let (memory, bin) = (sandbox.root().join("memory"), sandbox.root().join("bin"));
+    let (memory, bin) = (memory.display(), bin.display());
+    let layers = format!("mkdir {memory} && mount -t tmpfs tmpfs {memory} && mkdir {memory}/upper {memory}/work");
+    let overlay =
+        format!("{layers} && mount -t overlay overlay -o volatile,lowerdir={bin},upperdir={memory}/upper,workdir={memory}/work {bin}");
+    let said = check_after(&sandbox, &overlay);
+    assert_warning(&said, "is mounted with `");
+    assert!(said.1.contains("volatile`, so that a power cut can undo a finished upgrade"), "{}", said.1);
+}
+
+#[test]
+fn a_program_that_is_immutable() {
+    let sandbox = sandbox();
+    let flag = |flag: &str| Command::new("chattr").arg(flag).arg(sandbox.program()).status().is_ok_and(|status| status.success());
+    assert!(flag("+i"), "the file system of temporary files must have the flag; set TMPDIR to a directory on one that has");
+    let said = check(&sandbox, &sandbox.restart_line(), "");
+    assert!(flag("-i"));
+    assert_error(&said, "bin/payload is immutable, so that nobody can replace it");
+    assert!(said.1.contains("`chattr -i -a "), "{}", said.1);
+}
+
+#[test]
+fn a_file_system_on_which_files_have_no_mode() {
+    let sandbox = sandbox();
+    let bin = sandbox.root().join("bin").display().to_string();
+    for policy in ["--chmod-deny", "--chmod-ignore"] {
+        let said = check_after(&sandbox, &format!("bindfs {policy} {bin} {bin}"));
+        assert_error(&said, "can't be given a mode");
+    }
+    assert_eq!(fs::read_dir(&bin).unwrap().count(), 1, "the check leaves nothing behind");
+}
+
+/// Makes a device of this number.
+fn device(sandbox: &Sandbox, major: u64, minor: u64) -> String {
+    let path = sandbox.root().join(format!("device-{major}-{minor}"));
+    let made =
+        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRUSR, nix::sys::stat::makedev(major, minor));
+    made.expect("this test makes a device: run it as root");
+    path.display().to_string()
+}
+
+#[test]
+fn a_link_that_is_a_console_or_a_virtual_terminal() {
+    let sandbox = sandbox();
+    let terminal = device(&sandbox, 4, 1);
+    let said = check(&sandbox, &sandbox.restart_line(), &format!("[link]\ndevice = \"{terminal}\"\ntransfer = \"dcftp\"\n"));
+    assert_error(&said, "device-4-1 is a terminal of this machine's screen");
+    let port = device(&sandbox, 4, 77);
+    sandbox.configure(&sandbox.restart_line(), &format!("[link]\ndevice = \"{port}\"\ntransfer = \"dcftp\"\n")).unwrap();
+    let consoles = sandbox.root().join("consoles");
+    fs::File::create(&consoles).unwrap().write_all(b"ttyS13               -W- (EC  p a)    4:77\n").unwrap();
+    let said = check_as_it_is_after(&sandbox, &format!("mount --bind {} /proc/consoles", consoles.display()));
+    assert_warning(&said, "device-4-77 is a console of the kernel");
+    assert!(!check_as_it_is_after(&sandbox, "true").1.contains("is a console"));
+}
+
+#[test]
+fn a_program_for_braille_displays_that_takes_adapters() {
+    let sandbox = sandbox();
+    sandbox.configure(&sandbox.restart_line(), "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"dcftp\"\n").unwrap();
+    let rules = r#"ENV{PRODUCT}==\"1a86/7523/*\", ENV{BRLTTY_BRAILLE_DRIVER}=\"bm\", GOTO=\"brltty_usb_run\""#;
+    let install = format!(
+        "mkdir -p /etc/udev/rules.d && mount -t tmpfs tmpfs /etc/udev/rules.d && echo \"{rules}\" >/etc/udev/rules.d/85-brltty.rules"
+    );
+    let said = check_as_it_is_after(&sandbox, &install);
+    assert_warning(&said, "link.device: `brltty` takes adapters");
+    assert!(said.1.contains("ln -s /dev/null /etc/udev/rules.d/85-brltty.rules"), "{}", said.1);
+    assert!(!check_as_it_is_after(&sandbox, "true").1.contains("brltty"));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -156,6 +157,42 @@ fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
     assert!(message.contains("the file has 5000000 bytes"), "{message}");
     assert_eq!(fs::read_dir(directory.join(".uplift")).unwrap().count(), 0);
     assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+/// Where the machine restarts, and takes program and state with it, the old program would run again, and nobody would know.
+#[test]
+fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox();
+    let (directory, state) = (sandbox.program().parent().unwrap().to_owned(), sandbox.state());
+    fs::create_dir_all(&state).unwrap();
+    let _mounted = [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
+    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.configure("restart = \"reboot\"", "").unwrap();
+    let text = fs::read_to_string(sandbox.config()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect(); // this machine's own is the default
+    fs::File::create(sandbox.config()).unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(
+        message.contains("neither the program nor the state outlives the restart of the machine") && message.contains("hint: "),
+        "{message}"
+    );
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    let notices = String::from_utf8(sandbox.command(&["status"]).output().unwrap().stdout).unwrap();
+    assert!(notices.contains("neither the program nor the state outlives"), "told before anybody sends a file: {notices}");
+}
+
+#[test]
+fn an_immutable_program_is_refused_before_anything_is_received() {
+    let mut sandbox = sandbox_with_program();
+    let program = sandbox.program();
+    run(Command::new("chattr").arg("+i").arg(&program));
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    run(Command::new("chattr").arg("-i").arg(&program));
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(message.contains("bin/payload is immutable") && message.contains("hint: `lsattr"), "{message}");
+    assert_eq!(report.package, None, "nothing was received");
 }
 
 #[test]

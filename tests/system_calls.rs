@@ -194,6 +194,7 @@ fn only_looks(call: &Call) -> bool {
         || call.text.contains("O_RDONLY") && !["O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| call.text.contains(flag));
     match call.name.as_str() {
         "open" | "openat" => opened_for_reading(),
+        "ioctl" => call.text.contains("FS_IOC_GETFLAGS"),
         name => LOOKS.contains(&name),
     }
 }

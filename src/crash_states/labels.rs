@@ -55,7 +55,11 @@ fn written_next(changes: &[Recorded]) -> String {
 /// The label, and whether the change is one of the journal.
 fn describe(change: &Change, model: &Model) -> (String, bool) {
     let paths: Vec<&Path> = match change {
-        Change::Create { path, .. } | Change::MakeDirectory { path } | Change::SyncDirectory { path } | Change::Remove { path } => {
+        Change::Create { path, .. }
+        | Change::MakeDirectory { path }
+        | Change::SyncDirectory { path }
+        | Change::SyncMoved { path }
+        | Change::Remove { path } => {
             vec![path]
         }
         Change::Exchange { one: first, other: second }

@@ -2,7 +2,8 @@
 //!
 //! Two things make changes durable, and neither makes the other's: a sync of a file, its data and metadata; a sync of a
 //! directory, its names. An operation on names is one atomic set of assignments, durable when every directory that it
-//! touches was synced after it. docs/crash-states.md says how this compares with file systems.
+//! touches was synced after it. Below a directory of the vfat kind less is promised ([`Model::with_fat`]).
+//! docs/crash-states.md says how this compares with file systems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub(crate) struct NameOperation {
     pub(crate) assignments: Vec<(PathBuf, Option<Node>)>,
     /// Directories that were not synced since; durable without any.
     unsynced: BTreeSet<PathBuf>,
+    /// The file that must be synced too, on a file system of the vfat kind.
+    unsynced_file: Option<Inode>,
 }
 
 /// The file system.
@@ -54,6 +57,8 @@ pub(crate) struct Model {
     /// In the order in which they took place.
     pub(crate) operations: Vec<NameOperation>,
     pub(crate) files: BTreeMap<Inode, Versions>,
+    /// The directory below which the file system is of the vfat kind.
+    fat: Option<PathBuf>,
 }
 
 /// The change is not possible here; of a true recording none is.
@@ -61,8 +66,17 @@ pub(crate) struct Model {
 pub(crate) struct Impossible;
 
 impl NameOperation {
+    fn of(assignments: Vec<(PathBuf, Option<Node>)>, fat: bool) -> Self {
+        let unsynced = assignments.iter().map(|(path, _)| parent(path).to_owned()).collect();
+        let file = assignments.iter().find_map(|(_, node)| match node {
+            Some(Node::File(inode)) => Some(inode.clone()),
+            _ => None,
+        });
+        Self { assignments, unsynced, unsynced_file: file.filter(|_| fat) }
+    }
+
     pub(crate) fn is_durable(&self) -> bool {
-        self.unsynced.is_empty()
+        self.unsynced.is_empty() && self.unsynced_file.is_none()
     }
 
     fn touches(&self, other: &Self) -> bool {
@@ -120,7 +134,14 @@ impl Model {
             };
             names.insert(path.clone(), node);
         }
-        Self { now: names.clone(), durable: names, operations: Vec::new(), files }
+        Self { now: names.clone(), durable: names, operations: Vec::new(), files, fat: None }
+    }
+
+    /// The same, but below this directory the file system is of the vfat kind: an entry lies in a sector of its own, so that of
+    /// an operation that touches two each may be durable alone; what an entry stands for is durable when the file was synced
+    /// after it; and what has no entry any more is free, whatever entry a power cut brings back.
+    pub(crate) fn with_fat(self, directory: &Path) -> Self {
+        Self { fat: Some(directory.to_owned()), ..self }
     }
 
     /// What a program reads now under this name.
@@ -162,7 +183,11 @@ impl Model {
                 content.bytes[*offset..end].copy_from_slice(bytes);
             }),
             Change::SyncData { file } => self.file(*file)?.sync_data(),
-            Change::Sync { file } => self.file(*file)?.sync(),
+            Change::Sync { file } => self.sync(Inode::Created(*file))?,
+            Change::SyncMoved { path } => match self.node(path)? {
+                Node::File(inode) => self.sync(inode)?,
+                Node::Directory => return Err(Impossible),
+            },
             Change::SyncDirectory { path } => self.sync_directory(path)?,
             Change::SetOwner { file, owner } => self.file(*file)?.change(|content| content.owner = *owner),
             Change::SetMode { file, mode } => self.file(*file)?.change(|content| content.mode = *mode),
@@ -207,11 +232,39 @@ impl Model {
     }
 
     fn rename<const N: usize>(&mut self, assignments: [(&PathBuf, Option<Node>); N]) {
-        let unsynced = assignments.iter().map(|(path, _)| parent(path).to_owned()).collect();
-        let assignments = assignments.map(|(path, node)| (path.clone(), node)).into();
-        let operation = NameOperation { assignments, unsynced };
-        operation.apply(&mut self.now);
-        self.operations.push(operation);
+        let is_fat = self.fat.as_ref().is_some_and(|fat| assignments.iter().any(|(path, _)| path.starts_with(fat)));
+        let assignments = assignments.map(|(path, node)| (path.clone(), node));
+        let before = self.now.clone();
+        let operations: Vec<NameOperation> = match is_fat {
+            true => assignments.into_iter().map(|assignment| NameOperation::of(vec![assignment], true)).collect(),
+            false => vec![NameOperation::of(assignments.into(), false)],
+        };
+        operations.iter().for_each(|operation| operation.apply(&mut self.now));
+        self.operations.extend(operations);
+        if is_fat {
+            self.free_nameless(&before);
+        }
+    }
+
+    /// What had a name before and has none now may be overwritten at once.
+    fn free_nameless(&mut self, before: &Names) {
+        for node in before.values().filter(|node| !self.now.values().any(|other| other == *node)) {
+            if let Node::File(inode) = node
+                && let Some(file) = self.files.get_mut(inode)
+            {
+                file.change(|content| content.bytes.fill(0));
+            }
+        }
+    }
+
+    fn sync(&mut self, inode: Inode) -> Result<(), Impossible> {
+        self.files.get_mut(&inode).ok_or(Impossible)?.sync();
+        self.operations
+            .iter_mut()
+            .filter(|operation| operation.unsynced_file.as_ref() == Some(&inode))
+            .for_each(|operation| operation.unsynced_file = None);
+        self.forget_durable();
+        Ok(())
     }
 
     fn sync_directory(&mut self, path: &Path) -> Result<(), Impossible> {
@@ -219,6 +272,11 @@ impl Model {
         for operation in &mut self.operations {
             operation.unsynced.remove(path);
         }
+        self.forget_durable();
+        Ok(())
+    }
+
+    fn forget_durable(&mut self) {
         let mut pending: Vec<NameOperation> = Vec::new();
         for operation in self.operations.drain(..) {
             // A pending one that touches the same names may still come after it.
@@ -229,7 +287,6 @@ impl Model {
             }
         }
         self.operations = pending;
-        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ use crate::stage::Announced;
 use crate::target::program::Program;
 
 /// Where things lie in every tree.
+pub(crate) const PROGRAMS: &str = "bin";
 pub(crate) const PROGRAM: &str = "bin/payload";
 pub(crate) const STAGE: &str = "bin/.uplift";
 pub(crate) const STATE: &str = "state";
@@ -70,6 +71,8 @@ pub(crate) struct Setting {
     pub(crate) channel: Channel,
     /// Operations that the file system does not have.
     pub(crate) lacks: &'static [&'static str],
+    /// Whether the program lies on a file system of the vfat kind.
+    pub(crate) fat: bool,
     /// Whether restarts come when they are asked for.
     pub(crate) restarts: bool,
     /// How many boots a trial may take.
@@ -152,7 +155,7 @@ impl Payload {
         let host = Arc::new(ModelHost::new(directory.path(), root.join(PROGRAM), hanging, setting.restarts, moment));
         let config = Arc::new(config(setting, &root, &host.boot_id()));
         let clock = Arc::clone(&host);
-        let disk = Arc::new(RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks));
+        let disk = Arc::new(RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks).of_fat_kind(setting.fat));
         Self { directory, setting, disk, config, host, boots: setting.own.is_none() || moment.start.is_none() }
     }
 

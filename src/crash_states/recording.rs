@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::enumerate::{crash_states, nothing_lost};
 use super::labels::labels;
 use super::model::{Impossible, Model};
-use super::payload::STATE;
+use super::payload::{PROGRAMS, STATE};
 use super::tree::Tree;
 use crate::disk::recording::{Change, Moment, Recorded};
 use crate::model::{Outcome, Report};
@@ -52,6 +52,8 @@ pub(crate) struct Recording {
     promise: Promise,
     moment: Moment,
     pub(crate) steps: Vec<Step>,
+    /// Whether the program lies on a file system of the vfat kind.
+    fat: bool,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +87,18 @@ impl Recording {
             }
             steps.push(Step { change, promise: given, moment, label });
         }
-        Self { before, promise, moment: first, steps }
+        Self { before, promise, moment: first, steps, fat: false }
+    }
+
+    /// The same story, as a file system of the vfat kind keeps it.
+    pub(crate) fn on_fat(self) -> Self {
+        Self { fat: true, ..self }
+    }
+
+    /// The same story without the syncs of files that were moved.
+    pub(crate) fn without_syncs_of_moved(mut self) -> Self {
+        self.steps.retain(|step| !matches!(step.change, Change::SyncMoved { .. }));
+        self
     }
 
     /// Every state that a power cut leaves, with the number of changes before it.
@@ -143,7 +156,8 @@ impl Recording {
     }
 
     fn moments(&self, cases: impl Fn(&Model, Promise, &Moment) -> Vec<Case>) -> Result<Vec<(usize, Case)>, Impossible> {
-        let mut model = Model::of(&self.before);
+        let model = Model::of(&self.before);
+        let mut model = if self.fat { model.with_fat(Path::new(PROGRAMS)) } else { model };
         let mut all: Vec<_> = cases(&model, self.promise, &self.moment).into_iter().map(|case| (0, case)).collect();
         for (i, step) in self.steps.iter().enumerate() {
             model.apply(&step.change)?;

@@ -78,6 +78,7 @@ impl Story {
             setting: Setting {
                 channel: Channel::Psdk,
                 lacks: &[],
+                fat: false,
                 restarts: true,
                 boots: 1,
                 verdict: None,
@@ -121,6 +122,12 @@ impl Story {
         self.kind = Kind::ByHand;
         let verdict = Some(FailureKind::Cancelled);
         self.with(|setting| *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting })
+    }
+
+    /// The program lies on a file system of the vfat kind, which has no hard links.
+    pub(crate) fn on_fat(name: &'static str, exchanges: bool) -> Self {
+        let lacks: &[&str] = if exchanges { &["Link"] } else { &["Exchange", "Link"] };
+        Self::new(name).with(|setting| *setting = Setting { fat: true, lacks, ..*setting })
     }
 
     /// The old program belongs to somebody else, and has an attribute.

@@ -15,6 +15,8 @@ pub(crate) struct FaultyDisk {
     faults: Vec<Fault>,
     /// From this operation on, counted from 0, all fail: to the disk, the process has died.
     dies_at: Option<usize>,
+    /// Whether its file system is one on which a file that was moved needs a sync of its own. On any other that is no operation.
+    syncs_moved: bool,
     log: Mutex<Vec<String>>,
 }
 
@@ -55,6 +57,11 @@ impl FaultyDisk {
         self
     }
 
+    /// A file system of the vfat kind.
+    pub(crate) fn of_fat_kind(self) -> Self {
+        Self { syncs_moved: true, ..self }
+    }
+
     /// Names of the operations so far, in order, failed ones included.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
@@ -79,6 +86,9 @@ impl Disk for FaultyDisk {
     }
 
     fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
+        if matches!(operation, Operation::SyncMoved { .. }) && !self.syncs_moved {
+            return LocalDisk.apply(operation);
+        }
         let name = format!("{operation:?}");
         self.enter(name.split_whitespace().next().unwrap_or_default())?;
         LocalDisk.apply(operation)

@@ -30,6 +30,7 @@ pub(crate) enum Change {
     SyncData { file: Created },
     Sync { file: Created },
     SyncDirectory { path: PathBuf },
+    SyncMoved { path: PathBuf },
     SetOwner { file: Created, owner: (u32, u32) },
     SetMode { file: Created, mode: u32 },
     SetAttribute { file: Created, name: OsString, value: Vec<u8> },
@@ -72,6 +73,8 @@ pub(crate) struct RecordingDisk {
     clock: Clock,
     /// Names of operations that this file system does not have.
     lacks: &'static [&'static str],
+    /// Whether a file that was moved needs a sync of its own.
+    syncs_moved: bool,
     log: Mutex<Log>,
 }
 
@@ -86,7 +89,12 @@ struct Log {
 impl RecordingDisk {
     /// A disk on which the operations of these names (such as `Exchange`) are refused, as by a simpler file system.
     pub(crate) fn new(root: &Path, clock: Clock, lacks: &'static [&'static str]) -> Self {
-        Self { root: root.to_owned(), clock, lacks, log: Mutex::default() }
+        Self { root: root.to_owned(), clock, lacks, syncs_moved: false, log: Mutex::default() }
+    }
+
+    /// The same on a file system of the vfat kind, or not.
+    pub(crate) fn of_fat_kind(self, fat: bool) -> Self {
+        Self { syncs_moved: fat, ..self }
     }
 
     /// The changes so far, in the order in which they took place. What failed changed nothing.
@@ -120,6 +128,7 @@ impl RecordingDisk {
             Operation::SyncData { file: of } => Change::SyncData { file: file(of) },
             Operation::Sync { file: of } => Change::Sync { file: file(of) },
             Operation::SyncDirectory { path: directory } => Change::SyncDirectory { path: path(directory) },
+            Operation::SyncMoved { path: name } => Change::SyncMoved { path: path(name) },
             Operation::SetOwner { file: of, user, group } => Change::SetOwner { file: file(of), owner: (user, group) },
             Operation::SetMode { file: of, mode } => Change::SetMode { file: file(of), mode },
             Operation::SetAttribute { file: of, name, value } => {
@@ -151,9 +160,14 @@ impl Disk for RecordingDisk {
         if self.lacks.contains(&name.split_whitespace().next().unwrap_or_default()) {
             return Err(Errno::EOPNOTSUPP.into());
         }
+        if matches!(operation, Operation::SyncMoved { path } if !self.syncs_moved || !path.exists()) {
+            return Ok(());
+        }
         let mut log = self.log.lock().unwrap();
         let change = self.change(operation, &log);
-        if !matches!(change, Change::SyncData { .. } | Change::Sync { .. } | Change::SyncDirectory { .. }) {
+        let is_sync =
+            matches!(change, Change::SyncData { .. } | Change::Sync { .. } | Change::SyncDirectory { .. } | Change::SyncMoved { .. });
+        if !is_sync {
             LocalDisk.apply(operation)?;
         }
         log.changes.push(self.now(change));

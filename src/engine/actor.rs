@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::blocking::{blocking, off_thread};
 use super::news::{installed, link_before_it_speaks};
-use super::{Answer, Command, Deadline, Engine, Measures};
+use super::{Answer, Command, Deadline, Engine, Measures, storage};
 use crate::config::Config;
 use crate::disk::{Disk, LocalDisk};
 use crate::journal::{self, Journal};
@@ -116,8 +116,8 @@ impl Actor {
         }
         let program = Program::on(Arc::clone(&disk), &config.program.path);
         let examined = {
-            let program = program.clone();
-            blocking(move || program.examine()).await
+            let (program, config) = (program.clone(), Arc::clone(&config));
+            blocking(move || program.examine().and_then(|()| storage::examine(&config))).await
         };
         let installed = installed(&config.program, &program, &journal).await;
         let status = Status {
@@ -340,8 +340,10 @@ impl Actor {
         let observer = self.progress_of(number, announced.size);
         let stage = self.stage.clone();
         let policy = self.policy();
+        let config = Arc::clone(&self.config);
         let received = blocking(move || {
             check_announced(&announced.file_name, announced.size, &policy)?;
+            storage::examine(&config)?;
             stage.receive(announced, observer)
         })
         .await;

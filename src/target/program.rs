@@ -240,7 +240,7 @@ impl Program {
     fn bring_in(&self, staged: &Staged, next: &Path, present: &Present) -> Result<Means, Failure> {
         let rename = Operation::Rename { from: staged.path(), to: next };
         self.disk.apply(rename).map_err(not_installed("naming the new program"))?;
-        self.disk.apply(Operation::SyncDirectory { path: &self.stage }).map_err(not_installed("syncing the staging area"))?;
+        swap::sync_directories(&*self.disk, &[next]).map_err(not_installed("syncing the staging area"))?;
         if !staged.is_at(next) {
             return Err(Failure::new(FailureKind::InstallFailed, "the staged file is not the one that was checked any more"));
         }

@@ -1,8 +1,11 @@
-//! What can be found on this machine before the daemon starts: looks at what the configuration names, and changes nothing.
+//! What can be found on this machine before the daemon starts: looks at what the configuration names, and changes nothing: the one
+//! file that it makes, to see whether files get a mode, it removes at once.
 
 mod link;
 mod place;
 mod program;
+mod storage;
+mod terminal;
 mod units;
 
 use std::io;
@@ -11,6 +14,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, Group, access, geteuid};
 
 use crate::config::Config;
+use crate::disk::mounts::existing;
 use crate::restart;
 use units::Systemd;
 
@@ -38,6 +42,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let systemd = Systemd::new()?;
     findings.program(&config.program);
     findings.place(config);
+    findings.storage(config);
     findings.version(config);
     findings.unit(&systemd, &config.program);
     findings.restart(&config.program.restart);
@@ -46,6 +51,8 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     if let Some(link) = &config.link {
         findings.device(link);
+        findings.terminal(link);
+        findings.braille(&systemd, link);
         findings.adapter(&systemd, link);
         findings.ftp(&systemd, config, link.transfer);
     }
@@ -97,9 +104,4 @@ impl Findings {
             self.warning("paths.control", "there is no group `uplift`, so only root may talk to the daemon", hint);
         }
     }
-}
-
-/// The directory itself, or the one above it that is there; the daemon makes the rest.
-fn existing(directory: &Path) -> &Path {
-    directory.ancestors().find(|directory| directory.exists()).unwrap_or(directory)
 }

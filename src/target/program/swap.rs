@@ -152,9 +152,10 @@ impl Swap<'_> {
     }
 }
 
-/// Syncs the directories that these names are in.
+/// Syncs the directories that these names are in, and what the names stand for where that takes more.
 pub(super) fn sync_directories(disk: &dyn Disk, names: &[&Path]) -> io::Result<()> {
-    names.iter().filter_map(|name| name.parent()).try_for_each(|path| disk.apply(Operation::SyncDirectory { path }))
+    names.iter().filter_map(|name| name.parent()).try_for_each(|path| disk.apply(Operation::SyncDirectory { path }))?;
+    names.iter().try_for_each(|path| disk.apply(Operation::SyncMoved { path }))
 }
 
 impl Unfinished {

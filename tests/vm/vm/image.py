@@ -19,7 +19,7 @@ PACKAGES = ["systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "vsft
 # What finds the disk, and what the rest of the machine needs: the network, the guest agent's port, entropy, files from outside,
 # and the adapter; then what systemd and udev load on every machine.
 FIRST_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
-MODULES = ["virtio_net", "virtio_console", "virtio-rng", "9pnet_virtio", "9p", "xhci-pci", "ftdi_sio", "fuse", "autofs4", "configfs"]
+MODULES = ["virtio_net", "virtio_console", "virtio-rng", "9pnet_virtio", "9p", "xhci-pci", "ftdi_sio", "vfat", "nls_cp437", "nls_ascii", "loop", "fuse", "autofs4", "configfs"]
 UNITS = [
     ("enable", "psdk-demo.service", "uplift.service", "systemd-networkd.service"),
     ("disable", "vsftpd.service", "systemd-networkd-wait-online.service", "e2scrub_reap.service"),

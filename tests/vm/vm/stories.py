@@ -5,6 +5,7 @@ import json
 from .aircraft import Aircraft
 from .checks import equal, holds
 from .firmware import FIRMWARE, digest, firmware
+from .payload import CONFIGURATION
 from .places import REPOSITORY, program, run
 
 OLD, NEW = "V01.00.00.00", "V02.00.00.00"
@@ -108,6 +109,23 @@ def vsftpd(payload):
     payload.shell(recipe)
     holds("vsftpd listens", "vsftpd" in payload.shell("systemctl is-active vsftpd && echo vsftpd"))
     succeeds(payload, "ftp")
+
+
+@story
+def vfat(payload):
+    """A program or a state on vfat: `config check` names it, a notice tells it, and nothing is installed there."""
+    payload.shell("truncate -s 64M /var/fat && busybox mkdosfs /var/fat && mkdir /fat && mount -o loop /var/fat /fat && cp /usr/local/bin/psdk_demo /fat")
+    configuration, before = payload.configuration(), payload.shell("sha256sum /fat/psdk_demo")
+    for field, text in [("program.path", configuration.replace("[program]", '[program]\npath = "/fat/psdk_demo"').replace('name = "psdk_demo"\n', "")),
+                        ("paths.state", configuration + '\n[paths]\nstate = "/fat/state"\n')]:
+        payload.shell(f"cat >{CONFIGURATION} <<'END'\n{text}\nEND\nuplift config sandbox --write && systemctl daemon-reload")
+        payload.configure(text)
+        checked = payload.run("/usr/bin/uplift", "config", "check")
+        holds(f"`config check` names {field}", checked.code == 1 and f"error: {field}: /fat is on vfat" in checked.out, f"{checked}")
+        holds("a notice says so", any("is on vfat" in notice for notice in payload.status()["notices"]), payload.status())
+        installed = payload.run("/usr/bin/uplift", "install", payload.take(firmware(NEW)))
+        holds("nothing is installed", installed.code == 1 and "is on vfat" in installed.err and "hint: " in installed.err, f"{installed}")
+    equal("the program on vfat", payload.shell("sha256sum /fat/psdk_demo"), before)
 
 
 @story

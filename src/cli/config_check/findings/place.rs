@@ -1,29 +1,22 @@
-//! Where the program lies: its file system, its mounts, and what an earlier upgrade left beside it.
+//! Where the program lies: its mounts, its room, and what an earlier upgrade left beside it.
 
 use std::fs;
 use std::path::Path;
 
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use serde_json::Value;
 
 use super::Findings;
 use crate::config::Config;
-use crate::disk;
+use crate::disk::{self, mounts::Mounts};
 use crate::journal::STATE_FILE;
 use crate::stage::directory_beside;
 use crate::target::program::Program;
-
-const MOUNTS: &str = "/proc/self/mountinfo";
 
 impl Findings {
     pub(super) fn place(&mut self, config: &Config) {
         let path = &config.program.path;
         let directory = path.parent().unwrap_or(Path::new("/"));
         self.mounts(path);
-        if statfs(directory).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC) {
-            let sentence = format!("{} is in memory (tmpfs): no program there outlives a restart of the machine", directory.display());
-            self.warning("program.path", sentence, "choose a directory on a disk");
-        }
         self.space(path, directory);
         self.previous(config);
     }
@@ -31,8 +24,8 @@ impl Findings {
     /// A swap is a rename, which goes neither over a mount nor onto one.
     fn mounts(&mut self, path: &Path) {
         let stage = directory_beside(path);
-        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
-        for mount in [path, &stage].into_iter().filter(|place| is_mount(&mounts, place)) {
+        let Ok(mounts) = Mounts::read() else { return };
+        for mount in [path, &stage].into_iter().filter(|place| mounts.is_mount(place)) {
             let sentence = format!("{} is a mount of its own, so no program can be swapped in", mount.display());
             self.error("program.path", sentence, "unmount it: program and staging area must be on one mount");
         }
@@ -57,11 +50,4 @@ impl Findings {
             self.warning("program.path", sentence, "`uplift rollback` can't go back now; after the next upgrade it can");
         }
     }
-}
-
-/// Whether the kernel's list of mounts has this path.
-fn is_mount(mounts: &str, path: &Path) -> bool {
-    // White space and backslashes are octal there.
-    let escaped = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
-    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&escaped))
 }

@@ -56,3 +56,30 @@ fn a_disk_that_is_full_at_the_copy_is_no_space_and_changes_nothing() {
     assert!(payload.content().unwrap() == old);
     assert_eq!(payload.area(), ["lock"]);
 }
+
+/// Where a file that was moved needs a sync of its own, it has one before anything hangs on its name.
+#[test]
+fn on_a_file_system_that_needs_it_what_was_moved_is_synced() {
+    use crate::disk::faulty::FaultyDisk;
+    let temporary = tempfile::tempdir().unwrap();
+    let on_fat = |disk: FaultyDisk| {
+        let disk = Arc::new(disk.of_fat_kind());
+        (Payload::at(temporary_path(&temporary), disk.clone()), disk)
+    };
+    let (payload, disk) = on_fat(FaultyDisk::sound());
+    payload.put(OLD);
+    payload.install(NEW).unwrap();
+    let naming = ["Rename", "SyncDirectory", "SyncMoved"];
+    let swap = ["Exchange", "Rename", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved"];
+    assert!(disk.log().ends_with(&[&naming[..], &swap].concat().into_iter().map(String::from).collect::<Vec<_>>()), "{:?}", disk.log());
+    let (payload, disk) = on_fat(FaultyDisk::sound());
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
+    let durable = ["Exchange", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved", "Rename", "SyncDirectory", "SyncMoved"];
+    assert_eq!(disk.log(), durable);
+    let without_names = FaultyDisk::failing("Exchange", nix::errno::Errno::EINVAL).and_failing("Link", nix::errno::Errno::EPERM);
+    let (payload, disk) = on_fat(without_names);
+    payload.install(NEW).unwrap();
+    let swap =
+        ["Sync", "Rename", "Remove", "SyncDirectory", "SyncMoved", "Rename", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved"];
+    assert!(disk.log().ends_with(&swap.map(String::from)), "{:?}", disk.log());
+}
