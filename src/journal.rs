@@ -7,7 +7,7 @@
 //!
 //! | file | field | meaning |
 //! |---|---|---|
-//! | `state.json` | `format` | 1; with another number the fields below are taken over one by one |
+//! | `state.json` | `format` | 1, or higher by a later version. Where a field can't be read the others are taken over one by one; unknown ones are passed over |
 //! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
 //! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
 //! | | `installed` | version and digest of the program that `uplift` installed last |
@@ -15,7 +15,7 @@
 //! | | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
 //! | | `minimum_version` | highest version that ever succeeded, or `null`; never lowered. May be absent |
 //! | | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
-//! | `history.json` | `format` | 1 |
+//! | `history.json` | `format` | the same |
 //! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
 mod lost;
@@ -50,7 +50,6 @@ pub(crate) const STATE_FILE: &str = "state.json";
 const HISTORY_FILE: &str = "history.json";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct HistoryFile {
     format: u32,
     reports: Vec<Report>,
@@ -354,7 +353,8 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str, format: impl Fn(&T) -
         Err(error) => return Err(Unusable { text: None, why: error.to_string() }),
     };
     let why = match serde_json::from_slice::<T>(&text) {
-        Ok(value) if format(&value) == FORMAT => return Ok(Some(value)),
+        // A later version adds fields that this one passes over; what it has changed can't be read.
+        Ok(value) if format(&value) >= FORMAT => return Ok(Some(value)),
         Ok(value) => format!("format {} is not known to this version", format(&value)),
         Err(error) => error.to_string(),
     };

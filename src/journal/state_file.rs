@@ -13,7 +13,6 @@ pub(super) const KNOWN_BAD_LENGTH: usize = 100;
 
 /// A program and its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct InstalledRecord {
     /// Version by the package's name.
     pub version: Version,
@@ -22,7 +21,6 @@ pub struct InstalledRecord {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct StateFile {
     pub(super) format: u32,
     pub(super) upgrade: Recorded,

@@ -175,9 +175,58 @@ fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
 #[test]
 fn a_file_of_a_newer_version_is_not_guessed_at() {
     let directory = TempDir::new().unwrap();
-    write_file(&directory, HISTORY_FILE, r#"{"format":2,"reports":[]}"#);
-    let (_, damaged) = open(&directory);
-    assert!(damaged[0].to_string().contains("format 2 is not known"), "{}", damaged[0]);
+    for (history, why) in
+        [(r#"{"format":2,"reports":{}}"#, "expected a sequence"), (r#"{"format":0,"reports":[]}"#, "format 0 is not known")]
+    {
+        write_file(&directory, HISTORY_FILE, history);
+        let (_, damaged) = open(&directory);
+        assert!(damaged[0].to_string().contains(why), "{}", damaged[0]);
+    }
+}
+
+/// A field that this version does not know, in every object that has fields; a restart has a name.
+fn with_unknown_fields(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(values) => values.iter_mut().for_each(with_unknown_fields),
+        serde_json::Value::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "restart").for_each(|(_, value)| with_unknown_fields(value));
+            fields.insert("of_a_later_version".into(), serde_json::json!({ "new": [1] }));
+        }
+        _ => {}
+    }
+}
+
+/// Files as version 0.1.0 writes them, in each phase that it writes down.
+const FIRST_FORMAT: [&str; 8] = [
+    include_str!("../../fuzz/corpus/state/checking"),
+    include_str!("../../fuzz/corpus/state/installing"),
+    include_str!("../../fuzz/corpus/state/restarting"),
+    include_str!("../../fuzz/corpus/state/trial"),
+    include_str!("../../fuzz/corpus/state/reverting"),
+    include_str!("../../fuzz/corpus/state/restarting-back"),
+    include_str!("../../fuzz/corpus/state/unacknowledged"),
+    include_str!("../../fuzz/corpus/state/with-history"),
+];
+
+#[test]
+fn fields_that_are_not_known_are_passed_over() {
+    for text in FIRST_FORMAT {
+        for format in [1, 2] {
+            let (known, later) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+            for (name, text) in [STATE_FILE, HISTORY_FILE].into_iter().zip(text.split('\0')) {
+                write_file(&known, name, text);
+                let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+                with_unknown_fields(&mut value);
+                value["format"] = format.into();
+                write_file(&later, name, &value.to_string());
+            }
+            let ((known, _), (later, damaged)) = (open(&known), open(&later));
+            assert!(damaged.is_empty(), "{damaged:?}");
+            assert_eq!((known.upgrade(), known.unacknowledged()), (later.upgrade(), later.unacknowledged()));
+            assert_eq!((known.history(), known.known_programs()), (later.history(), later.known_programs()));
+            assert_eq!((known.known_bad(), known.minimum_version()), (later.known_bad(), later.minimum_version()));
+        }
+    }
 }
 
 #[test]
