@@ -7,39 +7,41 @@
 //!
 //! | file | field | meaning |
 //! |---|---|---|
-//! | `state.json` | `format` | 1; with another number the fields below are taken over one by one |
+//! | `state.json` | `format` | 1, or higher by a later version. Where a field can't be read the others are taken over one by one; unknown ones are passed over |
 //! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
 //! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
 //! | | `installed` | version and digest of the program that `uplift` installed last |
 //! | | `previous` | the same of the program that this one replaced, if `uplift` had installed that too |
 //! | | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
 //! | | `minimum_version` | highest version that ever succeeded, or `null`; never lowered. May be absent |
-//! | `history.json` | `format` | 1 |
+//! | | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
+//! | `history.json` | `format` | the same |
 //! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
 mod lost;
 mod salvage;
+mod state_file;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::log::{self, About, message};
 use crate::machine::State;
-use crate::model::{Channel, Failure, FailureKind, Outcome, Report};
+use crate::model::{Channel, Failure, FailureKind, Report};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
 use salvage::Salvaged;
+use state_file::{Recorded, StateFile};
+
+pub use state_file::InstalledRecord;
 
 /// How many reports the history keeps.
 pub const HISTORY_LENGTH: usize = 100;
-/// How many known-bad digests are kept; the oldest is forgotten first.
-const KNOWN_BAD_LENGTH: usize = 100;
 /// Number of the format of both files.
 const FORMAT: u32 = 1;
 /// Largest file that is read: both are far smaller, and a damaged one must not fill the memory.
@@ -47,72 +49,10 @@ const LARGEST_FILE: u64 = 4 << 20;
 pub(crate) const STATE_FILE: &str = "state.json";
 const HISTORY_FILE: &str = "history.json";
 
-/// Version and digest of the program that `uplift` installed last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InstalledRecord {
-    /// Version by the package's name.
-    pub version: Version,
-    /// Digest of the program.
-    pub digest: ProgramDigest,
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateFile {
-    format: u32,
-    upgrade: Recorded,
-    unacknowledged: Vec<Report>,
-    installed: Option<InstalledRecord>,
-    #[serde(default)]
-    previous: Option<InstalledRecord>,
-    known_bad: Vec<ProgramDigest>,
-    #[serde(default)]
-    minimum_version: Option<Version>,
-}
-
-/// The upgrade that a restart must find again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, try_from = "Value")]
-enum Recorded {
-    Known(Option<Box<State>>),
-    /// A trial in the form of another version: its words stay for `uplift-rescue`, which can read enough of them.
-    Foreign(Value),
-}
-
-impl Default for Recorded {
-    fn default() -> Self {
-        Self::Known(None)
-    }
-}
-
-impl TryFrom<Value> for Recorded {
-    type Error = serde_json::Error;
-
-    fn try_from(upgrade: Value) -> Result<Self, Self::Error> {
-        match Option::deserialize(&upgrade) {
-            Ok(state) => Ok(Self::Known(state)),
-            Err(_) if upgrade.get("swap").is_some() => Ok(Self::Foreign(upgrade)),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct HistoryFile {
     format: u32,
     reports: Vec<Report>,
-}
-
-impl StateFile {
-    /// A program that failed on trial; the newest is last.
-    fn remember_bad(&mut self, program: ProgramDigest) {
-        self.known_bad.retain(|digest| *digest != program);
-        self.known_bad.push(program);
-        let excess = self.known_bad.len().saturating_sub(KNOWN_BAD_LENGTH);
-        self.known_bad.drain(..excess);
-    }
 }
 
 /// The journal of one daemon.
@@ -122,6 +62,20 @@ pub struct Journal {
     directory: PathBuf,
     state: StateFile,
     history: HistoryFile,
+    left: Left,
+    recovered: Option<String>,
+}
+
+/// What the last daemon left of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Whole,
+    /// All of it is kept but the upgrade that was under way.
+    AllButUpgrade,
+    /// There is no file.
+    Nothing,
+    /// There is one, and nothing in it can be used.
+    Damage,
 }
 
 /// A file of the journal that could not be used, and where it lies now.
@@ -143,17 +97,17 @@ impl Journal {
     pub(crate) fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
         let mut damaged = Vec::new();
-        let (state, lost) = match read(directory, STATE_FILE, |file: &StateFile| file.format) {
-            Ok(Some(state)) => (state, false),
-            Ok(None) => (StateFile::default(), true),
+        let (state, left) = match read(directory, STATE_FILE, |file: &StateFile| file.format) {
+            Ok(Some(state)) => (state, Left::Whole),
+            Ok(None) => (StateFile::default(), Left::Nothing),
             Err(unusable) => match unusable.text.as_deref().and_then(salvage::state) {
                 Some(Salvaged { state, lost }) => {
                     damaged.push(unusable.replace(&*disk, directory, STATE_FILE, &state));
-                    (state, lost)
+                    (state, if lost { Left::AllButUpgrade } else { Left::Whole })
                 }
                 None => {
                     damaged.push(unusable.set_aside(&*disk, directory, STATE_FILE));
-                    (StateFile::default(), true)
+                    (StateFile::default(), Left::Damage)
                 }
             },
         };
@@ -161,18 +115,72 @@ impl Journal {
             damaged.push(unusable.set_aside(&*disk, directory, HISTORY_FILE));
             None
         });
-        let lost = lost || matches!(state.upgrade, Recorded::Foreign(_));
-        let mut journal = Self { disk, directory: directory.to_owned(), state, history: history.unwrap_or_default() };
+        let lost = left != Left::Whole || matches!(state.upgrade, Recorded::Foreign(_));
+        let history = history.unwrap_or_default();
+        let mut journal = Self { disk, directory: directory.to_owned(), state, history, left, recovered: None };
         journal.state.format = FORMAT;
         journal.history.format = FORMAT;
         if let Err(error) = journal.complete_history() {
             // It stands in memory, and the next report writes it too.
             warn("the history can't be written", error);
         }
+        if matches!(left, Left::Nothing | Left::Damage) {
+            journal.recover();
+        }
         if lost {
             journal.absorb_rescue();
         }
         Ok((journal, damaged))
+    }
+
+    /// What the state held, as far as the history tells it too.
+    fn recover(&mut self) {
+        let remembered = StateFile::remembered(&self.history.reports);
+        let nothing_is_missing = self.left == Left::Nothing && remembered == StateFile::default();
+        if nothing_is_missing {
+            return;
+        }
+        if remembered != StateFile::default() {
+            let told = "the state was lost; what was installed, what failed here and the lowest version come from history.json";
+            self.recovered = Some(format!("{told}, as far as it reaches back"));
+        }
+        self.state = StateFile { format: FORMAT, incomplete: true, ..remembered };
+        if lost::has_trial(&self.directory) {
+            return; // while there is no state, the rescue goes on by its own file
+        }
+        if let Err(error) = write(&*self.disk, &self.directory, STATE_FILE, &self.state) {
+            warn("what the history remembers of the state can't be written", error); // the next start tries again
+        }
+    }
+
+    /// What was read from the history because the state was lost: a sentence for a person.
+    pub fn recovered(&self) -> Option<&str> {
+        self.recovered.as_deref()
+    }
+
+    /// Whether there is no state, and nothing says that there ever was.
+    pub fn is_new(&self) -> bool {
+        self.left == Left::Nothing && !self.state.incomplete
+    }
+
+    /// Programs were replaced here, and a journal that [is new](Self::is_new) knows nothing of it.
+    pub fn note_gap(&mut self) -> io::Result<()> {
+        self.change_state(|file| file.incomplete = true)
+    }
+
+    /// Every program whose version is known, the surest first.
+    pub fn known_programs(&self) -> Vec<InstalledRecord> {
+        let on_trial = self.upgrade().and_then(State::swap).map(|swap| &swap.package);
+        let reported = self.history.reports.iter().rev().filter_map(|report| report.package.as_ref());
+        let packages = on_trial.into_iter().chain(reported);
+        let by_package = packages.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
+        [self.state.installed, self.state.previous].into_iter().flatten().chain(by_package).collect()
+    }
+
+    /// Whether a program of which it knows no version may be the one that was installed by hand, whose version the
+    /// configuration tells.
+    pub fn may_be_by_hand(&self, program: ProgramDigest) -> bool {
+        !self.state.incomplete && !self.state.known_bad.contains(&program)
     }
 
     /// The report that the rescue has to make up for: the state of its trial is lost, or in the format of a newer daemon that
@@ -268,19 +276,7 @@ impl Journal {
             if !acknowledged {
                 file.unacknowledged.push(report.clone());
             }
-            let Some(package) = &report.package else { return };
-            let digest = package.program_digest;
-            if report.outcome == Outcome::Succeeded {
-                let installed = file.installed.replace(InstalledRecord { version: package.version, digest });
-                file.previous = installed.filter(|installed| installed.digest != digest).or(file.previous);
-                file.minimum_version = file.minimum_version.max(Some(package.version));
-                file.known_bad.retain(|bad| *bad != digest);
-            } else if report.blames_program() {
-                file.remember_bad(digest);
-            }
-            if report.outcome == Outcome::RolledBack && file.installed.is_some_and(|installed| installed.digest == digest) {
-                file.installed = file.previous.take();
-            }
+            file.take_in(report);
         });
         // Each file for itself: what can't be written in one must not cost the other its entry.
         listed.and(kept)
@@ -357,7 +353,8 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str, format: impl Fn(&T) -
         Err(error) => return Err(Unusable { text: None, why: error.to_string() }),
     };
     let why = match serde_json::from_slice::<T>(&text) {
-        Ok(value) if format(&value) == FORMAT => return Ok(Some(value)),
+        // A later version adds fields that this one passes over; what it has changed can't be read.
+        Ok(value) if format(&value) >= FORMAT => return Ok(Some(value)),
         Ok(value) => format!("format {} is not known to this version", format(&value)),
         Err(error) => error.to_string(),
     };

@@ -24,7 +24,6 @@ const MOST_RESTART_REQUESTS: u32 = 3;
 
 /// What is known of an upgrade from its first moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Upgrade {
     /// Its name.
     pub id: UpgradeId,
@@ -43,7 +42,6 @@ pub struct Upgrade {
 
 /// How an upgrade ended, before it becomes a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Conclusion {
     /// What was to be installed, where that was known.
     pub package: Option<PackageSummary>,
@@ -59,7 +57,7 @@ pub struct Conclusion {
 
 /// Where an upgrade is, with all that must be known there. From `Checking` on the journal holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the phases are documented on `Phase`, the data on its types")]
 pub enum State {
     Idle,

@@ -132,9 +132,9 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
     }
 }
 
-/// What is known without the daemon: what the configuration says, or else what the installed program tells.
+/// What is known without the daemon: what the installed program tells, or else what the configuration says.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
     let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?, Reach::Files, program.isolate_commands).ok();
-    program.version.or_else(told)
+    told().or(program.version)
 }

@@ -103,18 +103,20 @@ impl Actor {
 
     /// [`Actor::open`] on a disk of the caller's.
     pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
-        let (journal, damaged) = {
+        let program = Program::on(Arc::clone(&disk), &config.program.path);
+        let (mut journal, damaged) = {
             let (disk, directory) = (Arc::clone(&disk), config.paths.state.clone());
             let opened = blocking(move || Journal::open_on(disk, &directory)).await;
             opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
         };
         let foreign = "a trial that another version of the daemon began can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
-        let notices: Vec<String> = damaged.iter().map(ToString::to_string).chain(foreign).collect();
+        let recovered = journal.recovered().map(str::to_owned);
+        let forgotten = (journal.is_new() && program.was_replaced()).then(|| note_gap(&mut journal));
+        let notices: Vec<String> = damaged.iter().map(ToString::to_string).chain(foreign).chain(recovered).chain(forgotten).collect();
         for notice in &notices {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
-        let program = Program::on(Arc::clone(&disk), &config.program.path);
         let examined = {
             let (program, config) = (program.clone(), Arc::clone(&config));
             blocking(move || program.examine().and_then(|()| storage::examine(&config))).await
@@ -319,12 +321,25 @@ impl Actor {
 
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
+        self.look_at_path().await;
         let upgrade = self.new_upgrade(request)?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
         let upgrade = self.state.upgrade().ok_or_else(|| Failure::new(FailureKind::Internal, "the upgrade vanished"))?;
         tracing::info!(MESSAGE_ID = message::BEGAN, "upgrade asked for by {} over {}", upgrade.request.requester, upgrade.request.transfer);
         Ok(upgrade.id.clone())
+    }
+
+    /// A person may have replaced the program since it was looked at.
+    async fn look_at_path(&self) {
+        if !matches!(self.state, State::Idle | State::Concluded { .. }) {
+            return;
+        }
+        let (program, seen) = (self.program.clone(), self.status.borrow().installed.digest);
+        if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen)).await.is_ok_and(|changed| changed) {
+            let installed = installed(&self.config.program, &self.program, &self.journal).await;
+            self.status.send_modify(|status| status.installed = installed);
+        }
     }
 
     pub(super) fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
@@ -523,6 +538,15 @@ impl Actor {
         if let Some(answer) = self.check_answer.take() {
             let _ = answer.send(verdict);
         }
+    }
+}
+
+/// Says that the state was lost before anything else was: the history too.
+fn note_gap(journal: &mut Journal) -> String {
+    let notice = "programs were replaced here, and the state that knew of it is gone: only the program itself can tell its version";
+    match journal.note_gap() {
+        Ok(()) => notice.to_owned(),
+        Err(error) => format!("{notice}; nor can the state be written: {error}"),
     }
 }
 

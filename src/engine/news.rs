@@ -143,13 +143,12 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
     })
 }
 
-/// What is installed: the journal knows the version of what `uplift` installed or has on trial, the program itself or the
-/// configuration that of any other.
+/// What is installed. The version is the one of the digest at the path, or not known: the journal knows that of what `uplift`
+/// installed, replaced or has on trial, the program itself that of any other, and the configuration that of the program that was
+/// installed by hand, unless it may be another one.
 pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
     let (reader, version_command, isolation) = (program.clone(), config.version_command.clone(), config.isolate_commands);
-    let on_trial = journal.upgrade().and_then(State::swap).map(|swap| &swap.package);
-    let on_trial = on_trial.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
-    let recorded = [journal.installed(), journal.previous(), on_trial];
+    let known = journal.known_programs();
     let path = config.path.clone();
     let found = off_thread(move || {
         let digest = reader.known_digest().unwrap_or_else(|error| {
@@ -158,22 +157,18 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
             None
         });
         let ask = || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files, isolation).ok();
-        let version = version_of(digest, recorded, ask);
+        let version = version_of(digest, &known, ask);
         (digest, version)
     })
     .await;
     let (digest, version) = found.unwrap_or((None, None));
-    let version = version.or_else(|| digest.and(config.version));
-    Installed { product: config.product.clone(), path: config.path.clone(), version, digest }
+    let by_hand = || digest.filter(|digest| journal.may_be_by_hand(*digest)).and(config.version);
+    Installed { product: config.product.clone(), path: config.path.clone(), version: version.or_else(by_hand), digest }
 }
 
-fn version_of(
-    digest: Option<ProgramDigest>,
-    recorded: [Option<InstalledRecord>; 3],
-    ask: impl FnOnce() -> Option<Version>,
-) -> Option<Version> {
+fn version_of(digest: Option<ProgramDigest>, known: &[InstalledRecord], ask: impl FnOnce() -> Option<Version>) -> Option<Version> {
     let digest = digest?;
-    recorded.into_iter().flatten().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
+    known.iter().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
 }
 
 /// What a swap has just brought to the path.

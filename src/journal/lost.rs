@@ -7,6 +7,12 @@ use crate::model::{Channel, Outcome, Report, Request, TransferKind};
 use crate::package::digest::ProgramDigest;
 use crate::rescue::RescueFile;
 
+/// Whether the rescue has seen a trial and has not ended it.
+pub(super) fn has_trial(directory: &Path) -> bool {
+    let ended = |file: RescueFile| file.ruling.is_some_and(|ruling| ruling.rolled_back);
+    RescueFile::read(directory).is_ok_and(|file| file.is_some_and(|file| !ended(file)))
+}
+
 /// The report of an upgrade that the rescue has rolled back, and the digest of its program. Nothing while the old program is
 /// not back at the path: the rescue will see to it.
 pub(super) fn report(directory: &Path) -> Option<(Report, ProgramDigest)> {

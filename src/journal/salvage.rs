@@ -25,6 +25,7 @@ pub(super) fn state(text: &[u8]) -> Option<Salvaged> {
         previous: one(take("previous")),
         known_bad: each(take("known_bad")),
         minimum_version: one(take("minimum_version")),
+        incomplete: one(take("incomplete")).unwrap_or_default(),
         upgrade: upgrade.clone().unwrap_or_default(),
     };
     Some(Salvaged { state, lost: upgrade.is_none() })

@@ -3,7 +3,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::disk::faulty::FaultyDisk;
 use crate::machine::Upgrade;
-use crate::model::{Failure, FailureKind, PackageSummary, Request, TransferKind, UpgradeId};
+use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId};
 use crate::package::digest::FileDigest;
 
 fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
@@ -127,8 +127,7 @@ fn damage_is_set_aside_and_told() {
         assert_eq!(damaged.len(), 1);
         assert!(damaged[0].to_string().contains(expected), "{}", damaged[0]);
     }
-    let kept = std::fs::read_dir(directory.path()).unwrap().count();
-    assert_eq!(kept, 4, "each damaged file is kept");
+    assert_eq!(set_aside(&directory), 4, "each damaged file is kept");
 }
 
 /// A daemon that was rolled back, in the state that the newer one left, lets in nothing that it refused before.
@@ -176,9 +175,58 @@ fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
 #[test]
 fn a_file_of_a_newer_version_is_not_guessed_at() {
     let directory = TempDir::new().unwrap();
-    write_file(&directory, HISTORY_FILE, r#"{"format":2,"reports":[]}"#);
-    let (_, damaged) = open(&directory);
-    assert!(damaged[0].to_string().contains("format 2 is not known"), "{}", damaged[0]);
+    for (history, why) in
+        [(r#"{"format":2,"reports":{}}"#, "expected a sequence"), (r#"{"format":0,"reports":[]}"#, "format 0 is not known")]
+    {
+        write_file(&directory, HISTORY_FILE, history);
+        let (_, damaged) = open(&directory);
+        assert!(damaged[0].to_string().contains(why), "{}", damaged[0]);
+    }
+}
+
+/// A field that this version does not know, in every object that has fields; a restart has a name.
+fn with_unknown_fields(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(values) => values.iter_mut().for_each(with_unknown_fields),
+        serde_json::Value::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "restart").for_each(|(_, value)| with_unknown_fields(value));
+            fields.insert("of_a_later_version".into(), serde_json::json!({ "new": [1] }));
+        }
+        _ => {}
+    }
+}
+
+/// Files as version 0.1.0 writes them, in each phase that it writes down.
+const FIRST_FORMAT: [&str; 8] = [
+    include_str!("../../fuzz/corpus/state/checking"),
+    include_str!("../../fuzz/corpus/state/installing"),
+    include_str!("../../fuzz/corpus/state/restarting"),
+    include_str!("../../fuzz/corpus/state/trial"),
+    include_str!("../../fuzz/corpus/state/reverting"),
+    include_str!("../../fuzz/corpus/state/restarting-back"),
+    include_str!("../../fuzz/corpus/state/unacknowledged"),
+    include_str!("../../fuzz/corpus/state/with-history"),
+];
+
+#[test]
+fn fields_that_are_not_known_are_passed_over() {
+    for text in FIRST_FORMAT {
+        for format in [1, 2] {
+            let (known, later) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+            for (name, text) in [STATE_FILE, HISTORY_FILE].into_iter().zip(text.split('\0')) {
+                write_file(&known, name, text);
+                let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+                with_unknown_fields(&mut value);
+                value["format"] = format.into();
+                write_file(&later, name, &value.to_string());
+            }
+            let ((known, _), (later, damaged)) = (open(&known), open(&later));
+            assert!(damaged.is_empty(), "{damaged:?}");
+            assert_eq!((known.upgrade(), known.unacknowledged()), (later.upgrade(), later.unacknowledged()));
+            assert_eq!((known.history(), known.known_programs()), (later.history(), later.known_programs()));
+            assert_eq!((known.known_bad(), known.minimum_version()), (later.known_bad(), later.minimum_version()));
+        }
+    }
 }
 
 #[test]
@@ -188,7 +236,7 @@ fn damage_again_and_again_does_not_fill_the_disk() {
         write_file(&directory, STATE_FILE, "damaged");
         open(&directory);
     }
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 10);
+    assert_eq!(set_aside(&directory), 10);
 }
 
 #[test]
@@ -219,6 +267,11 @@ fn whoever_dies_while_concluding_has_the_upgrade_in_the_journal_or_its_report_in
 fn checking(report: &Report) -> State {
     let Report { id, request, .. } = report.clone();
     State::Checking { upgrade: Upgrade { id, request, from: None, file_name: None, began: stamp(), phases: Vec::new() } }
+}
+
+fn set_aside(directory: &TempDir) -> usize {
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().contains(".damaged")).count()
 }
 
 fn write_file(directory: &TempDir, name: &str, text: &str) {
@@ -315,4 +368,91 @@ fn the_largest_history_is_not_taken_for_a_damaged_one() {
     assert!(damaged.is_empty(), "{damaged:?}");
     let answer = serde_json::to_vec(journal.history()).unwrap();
     assert!(answer.len() < crate::control::LONGEST_LINE, "{}", answer.len());
+}
+
+/// Version 1 by hand; 2 succeeds, 3 fails, 4 succeeds, and a person takes it back.
+fn a_long_life(directory: &TempDir) {
+    let (mut journal, _) = open(directory);
+    for (number, outcome) in [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (4, Outcome::Succeeded)] {
+        let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
+        report.package.as_mut().unwrap().version = Version::new([number, 0, 0, 0]).unwrap();
+        journal.conclude(&report, true).unwrap();
+    }
+    let mut taken_back = report("5", Channel::Shell, Outcome::RolledBack, 4);
+    taken_back.failure = Some(Failure::new(FailureKind::Cancelled, "rolled back by uid 0"));
+    journal.conclude(&taken_back, true).unwrap();
+}
+
+#[test]
+fn what_the_history_remembers_comes_back_when_the_state_is_lost() {
+    for damage in [None, Some("{"), Some("")] {
+        let directory = TempDir::new().unwrap();
+        a_long_life(&directory);
+        let before = open(&directory).0;
+        match damage {
+            None => std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap(),
+            Some(text) => write_file(&directory, STATE_FILE, text),
+        }
+        for again in [false, true] {
+            let (journal, damaged) = open(&directory);
+            assert_eq!(journal.recovered().is_some(), !again, "told once");
+            assert_eq!(damaged.len(), usize::from(damage.is_some() && !again));
+            assert_eq!((journal.installed(), journal.previous()), (before.installed(), before.previous()));
+            assert_eq!((journal.known_bad(), journal.minimum_version()), (before.known_bad(), before.minimum_version()));
+            assert_eq!(journal.known_programs(), before.known_programs());
+            assert!(before.may_be_by_hand(ProgramDigest([1; 32])) && !journal.may_be_by_hand(ProgramDigest([1; 32])), "who knows");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_was_ever_swapped_nothing_is_missing() {
+    let directory = TempDir::new().unwrap();
+    let mut refused = report("one", Channel::Shell, Outcome::Failed, 1);
+    refused.failure = Some(Failure::new(FailureKind::Interrupted, "it was interrupted"));
+    open(&directory).0.conclude(&refused, true).unwrap();
+    let _ = std::fs::remove_file(directory.path().join(STATE_FILE));
+    let (journal, _) = open(&directory);
+    assert!(journal.is_new() && journal.recovered().is_none() && journal.may_be_by_hand(ProgramDigest([1; 32])));
+}
+
+#[test]
+fn while_the_rescue_has_a_trial_no_state_says_that_there_is_none() {
+    let directory = TempDir::new().unwrap();
+    a_long_life(&directory);
+    rescued(&directory, &serde_json::Value::Null, false);
+    std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
+    let (journal, _) = open(&directory);
+    assert!(journal.minimum_version().is_some() && !directory.path().join(STATE_FILE).exists());
+}
+
+#[test]
+fn the_configuration_is_believed_again_once_both_programs_are_known() {
+    let (directory, by_hand) = (TempDir::new().unwrap(), ProgramDigest([9; 32]));
+    open(&directory).0.note_gap().unwrap();
+    for (number, believed) in [(1, false), (2, true)] {
+        let (mut journal, _) = open(&directory);
+        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::Succeeded, number), true).unwrap();
+        assert_eq!(open(&directory).0.may_be_by_hand(by_hand), believed, "after {number}");
+    }
+}
+
+#[test]
+fn a_program_that_failed_is_not_the_one_that_was_installed_by_hand() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    journal.conclude(&report("one", Channel::Shell, Outcome::RolledBack, 7), true).unwrap();
+    assert!(!journal.may_be_by_hand(ProgramDigest([7; 32])) && journal.may_be_by_hand(ProgramDigest([8; 32])));
+}
+
+#[test]
+fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    let most = u8::try_from(state_file::KNOWN_BAD_LENGTH).unwrap();
+    for number in 0..=most {
+        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number), true).unwrap();
+    }
+    let expected: Vec<ProgramDigest> = (1..=most).map(|number| ProgramDigest([number; 32])).collect();
+    assert_eq!(open(&directory).0.known_bad(), expected);
 }

@@ -11,7 +11,6 @@ use crate::package::digest::ProgramDigest;
 
 /// Where the swap took place: what a restart changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The kernel's boot id.
     pub boot_id: String,
@@ -48,7 +47,6 @@ impl Origin {
 /// | `confirm` | `"auto"` or `"explicit"` |
 /// | `health_command` | program and arguments, or `null` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the table above")]
 pub struct Terms {
     pub program: PathBuf,
@@ -90,7 +88,6 @@ pub(crate) fn boots_used_up(boots: u32) -> Failure {
 
 /// What is swapped for what, and where that took place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Swap {
     /// The new program's package.
     pub package: PackageSummary,
@@ -131,7 +128,6 @@ pub(super) enum Side {
 
 /// Which boot of the trial it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Attempt {
     /// The kernel's boot id.
     pub boot_id: String,

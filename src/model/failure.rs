@@ -187,7 +187,6 @@ impl Failure {
 
 /// The word against a new program, by the engine, a person, or `uplift-rescue`: the old program comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// Why.
     pub failure: Failure,

@@ -20,7 +20,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 ///
 /// | field | meaning |
 /// |---|---|
-/// | `format` | 1; another number is treated as damaged, and begun anew |
+/// | `format` | 1, or higher by a later version, whose unknown fields are passed over. What can't be read is damaged, and begun anew |
 /// | `trial` | the trial as it was first seen: upgrade, digests, terms, and what a report needs |
 /// | `boot_id` | the boot that was seen last |
 /// | `since` | seconds since that boot began (CLOCK_BOOTTIME, as `/proc/uptime` tells) when the trial was first seen in it |
@@ -31,7 +31,6 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// | `ruling.restart_from` | the boot and the invocation in which the old program must be restarted, `null` where it need not |
 /// | `ruling.requests` | how often that restart was asked for |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct RescueFile {
     pub(super) format: u32,
     pub(crate) trial: Trial,
@@ -43,7 +42,6 @@ pub(crate) struct RescueFile {
 
 /// The end of a trial by the rescue's word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
     pub(crate) rolled_back: bool,
@@ -67,7 +65,7 @@ impl RescueFile {
     pub(crate) fn read(directory: &Path) -> io::Result<Option<Self>> {
         let Some(text) = disk::read_limited(&directory.join(NAME), LARGEST_FILE)? else { return Ok(None) };
         let file: Self = serde_json::from_slice(&text)?;
-        if file.format == FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
+        if file.format >= FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
     }
 
     /// Writes it, durably.
@@ -81,5 +79,30 @@ impl RescueFile {
     pub(super) fn forget(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
         disk::remove_if_present(disk, &directory.join(NAME))?;
         disk.apply(Operation::SyncDirectory { path: directory })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+mod tests {
+    use super::*;
+
+    /// As version 0.1.0 writes it.
+    const FIRST_FORMAT: &str = include_str!("../../fuzz/corpus/rescue/ruled");
+
+    #[test]
+    fn fields_that_are_not_known_are_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, text) = FIRST_FORMAT.split_once('\0').unwrap();
+        std::fs::write(directory.path().join(NAME), text).unwrap();
+        let known = RescueFile::read(directory.path()).unwrap().unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+        for object in ["", "/trial", "/trial/origin", "/trial/terms", "/ruling", "/ruling/verdict", "/ruling/verdict/failure"] {
+            value.pointer_mut(object).unwrap()["of_a_later_version"] = 1.into();
+        }
+        value["format"] = 2.into();
+        std::fs::write(directory.path().join(NAME), value.to_string()).unwrap();
+        let later = RescueFile::read(directory.path()).unwrap().unwrap();
+        assert_eq!(RescueFile { format: 1, ..later }, known);
     }
 }

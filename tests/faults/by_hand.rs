@@ -7,10 +7,10 @@ use uplift::model::{FailureKind, Outcome, Phase};
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 
-const BY_HAND: &str = "V07.00.00.00";
+pub(crate) const BY_HAND: &str = "V07.00.00.00";
 
 impl Payload {
-    fn replace_by_hand(&self) {
+    pub(crate) fn replace_by_hand(&self) {
         fs::remove_file(self.sandbox.program()).unwrap();
         self.sandbox.install_by_hand(BY_HAND.parse().unwrap()).unwrap();
     }

@@ -51,6 +51,11 @@ impl Program {
         }
     }
 
+    /// Whether a swap has brought the program at the path, by what lies beside it. Nothing is read.
+    pub(crate) fn was_replaced(&self) -> bool {
+        self.beside(".previous").exists()
+    }
+
     /// Completes a swap to the program at the path that was cut off right after its exchange: the program before goes to
     /// where everybody looks for it.
     pub(super) fn set_aside(&self, at_path: ProgramDigest) -> io::Result<()> {
