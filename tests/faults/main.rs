@@ -15,6 +15,7 @@ mod lost_files;
 mod payload;
 mod story;
 mod table;
+mod way_back;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
