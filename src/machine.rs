@@ -13,14 +13,17 @@ use crate::model::{Evidence, Failure, FailureKind, Outcome, PackageSummary, Phas
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
-pub use resume::Found;
 pub(crate) use resume::replaced_by_hand;
+pub use resume::{Found, Ruled};
 pub(crate) use swap::boots_used_up;
 pub use swap::{Attempt, Origin, Swap, Terms};
 
 /// How often a restart is asked for, by one daemon after the other, before it counts as one that never comes: where the boot
 /// id never changes (a container has its host's), the evidence of the restart would be awaited for ever.
 const MOST_RESTART_REQUESTS: u32 = 3;
+
+/// What is said where the old program came back to its path and its restart did not come.
+const NOT_RESTARTED: &str = "the old program is at its path, but was not restarted, so that the new one may run until the next restart";
 
 /// What is known of an upgrade from its first moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -354,9 +357,7 @@ impl State {
             (
                 Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. },
                 Event::RestartFailed(second),
-            ) => {
-                (rolled_back(upgrade, swap, also(verdict, "the old program is at its path, but was not restarted", &second)), vec![Report])
-            }
+            ) => (rolled_back(upgrade, swap, also(verdict, NOT_RESTARTED, &second)), vec![Report]),
             (Self::Reverting { upgrade, swap, verdict }, Event::RevertFailed(second)) => {
                 (failed(upgrade, Some(swap.package), also(verdict, "the old program could not be put back", &second)), vec![Report])
             }

@@ -21,7 +21,8 @@ use std::time::Duration;
 use crate::disk::{Disk, LocalDisk};
 use crate::journal::STATE_FILE;
 use crate::log::{self, About, message};
-use crate::model::{Failure, FailureKind, Phase, UpgradeId, Verdict};
+use crate::machine::Ruled;
+use crate::model::{Failure, FailureKind, Phase, UpgradeId};
 use crate::package::digest::ProgramDigest;
 use crate::restart::Restarter;
 use crate::target::program::{Lock, Program};
@@ -30,7 +31,7 @@ use crate::unit::{self, Since};
 use judge::{Decision, Now, is_concluded, judge, trial_of};
 use trial::{Known, Trial};
 
-pub(crate) use file::RescueFile;
+pub(crate) use file::{RescueFile, Ruling};
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use judge::Call;
@@ -62,11 +63,17 @@ struct Seen {
     file: Option<RescueFile>,
 }
 
-/// What the rescue has decided about this upgrade, by its file in the directory of the state.
-pub fn read_verdict(state_directory: &Path, upgrade: &UpgradeId) -> Option<Verdict> {
+/// What the rescue has decided about this upgrade, and how far it came, by its file in the directory of the state.
+pub fn read_ruling(state_directory: &Path, upgrade: &UpgradeId) -> Option<Ruled> {
     // A file that can't be read holds no verdict; the rescue begins it anew and says so.
     let file = RescueFile::read(state_directory).ok()??;
-    file.ruling.filter(|_| file.trial.upgrade == *upgrade).map(|ruling| ruling.verdict)
+    file.ruling.filter(|_| file.trial.upgrade == *upgrade).map(Ruled::from)
+}
+
+impl From<Ruling> for Ruled {
+    fn from(Ruling { verdict, rolled_back, restart_from, .. }: Ruling) -> Self {
+        Self { verdict, put_back: rolled_back, restart_from }
+    }
 }
 
 impl Rescue {
@@ -90,14 +97,16 @@ impl Rescue {
         let now = self.now(call, at_path(&program, trial), &restarter).await?;
         // Gathering it takes seconds, in which the lock must not be held.
         let program_log = match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
-            Some(_) => last_lines(trial, call).await,
-            None => Vec::new(),
+            Some(verdict) if verdict.program_log.is_empty() => last_lines(trial, call).await,
+            _ => Vec::new(),
         };
         let lock = program.lock()?;
         let seen = self.look();
         let now = Now { at_path: at_path(&program, trial), ..now };
         let mut decision = judge(&seen.known, seen.file.as_ref(), &now);
-        if let Some(verdict) = decision.new_verdict(seen.file.as_ref()) {
+        if let Some(verdict) = decision.new_verdict(seen.file.as_ref())
+            && verdict.program_log.is_empty()
+        {
             verdict.program_log = program_log;
         }
         match decision {
@@ -109,13 +118,13 @@ impl Rescue {
                 if seen.file.as_ref() != Some(&*file)
                     && let Err(failure) = self.write(&file)
                 {
-                    return self.roll_back_uncounted(call, *file, failure, &program, &lock);
+                    return self.roll_back_uncounted(call, *file, failure, &program, &lock).await;
                 }
                 drop(lock);
                 self.wait(call, &file).await
             }
             Decision::RollBack(file) => {
-                let rolled_back = self.roll_back(*file, &program, &lock)?;
+                let rolled_back = self.roll_back(call, *file, &program, &lock).await?;
                 drop(lock);
                 self.restart_back(rolled_back, &restarter).await
             }
@@ -154,6 +163,14 @@ impl Rescue {
 
     async fn wait(&self, call: Call, file: &RescueFile) -> Result<(), Failure> {
         let terms = &file.trial.terms;
+        if file.ruling.is_some() {
+            tracing::info!(
+                "the old {} comes back by the daemon's word; it has {} s for the restart",
+                terms.program.display(),
+                terms.restart_deadline().as_secs()
+            );
+            return Ok(());
+        }
         tracing::info!("a new {} is on trial, boot {} of {}", terms.program.display(), file.boots, terms.boots);
         // At a boot the timer's own enabling may be missing; while it elapses it is armed.
         if call == Call::Boot { arm(&self.timer).await } else { Ok(()) }
@@ -161,18 +178,18 @@ impl Rescue {
 
     /// A boot that can't be counted is the trial's last: a new program that fills the disk at each boot would stay for ever. At
     /// the timer's call the daemon has the trial in memory still.
-    fn roll_back_uncounted(&self, call: Call, file: RescueFile, why: Failure, program: &Program, lock: &Lock) -> Result<(), Failure> {
+    async fn roll_back_uncounted(&self, call: Call, file: RescueFile, why: Failure, program: &Program, lock: &Lock) -> Result<(), Failure> {
         if call == Call::Deadline {
             return Err(why);
         }
         let failure = Failure::new(why.kind, "the boot can't be counted").because(why);
         // Nothing runs at a boot that would need a restart.
-        self.roll_back(file.concluded(failure, None), program, lock).map(drop)
+        self.roll_back(call, file.concluded(failure, None), program, lock).await.map(drop)
     }
 
     /// The verdict first, then what it says. One that can't be written is carried out all the same: the daemon will report that
     /// the old program was put back, and not why.
-    fn roll_back(&self, mut file: RescueFile, program: &Program, lock: &Lock) -> Result<RescueFile, Failure> {
+    async fn roll_back(&self, call: Call, mut file: RescueFile, program: &Program, lock: &Lock) -> Result<RescueFile, Failure> {
         self.write_if_possible(&file);
         let RescueFile { trial, ruling: Some(ruling), .. } = &mut file else { return Ok(file) };
         let (path, failure) = (trial.terms.program.display(), &ruling.verdict.failure);
@@ -182,6 +199,11 @@ impl Rescue {
             "the new {path} is rolled back: {failure}"
         );
         program.revert_under(lock, trial.on_trial, trial.old)?;
+        if call == Call::Deadline {
+            let restarter = self.restarter(trial);
+            let runs_new = ruling.restart_from.is_none() && restarter.runs(trial.on_trial).await;
+            ruling.restart_from = judge::restart_from(trial, ruling, restarter.found().await.ok(), runs_new);
+        }
         ruling.rolled_back = true;
         ruling.requests += u32::from(ruling.restart_from.is_some());
         self.write_if_possible(&file);

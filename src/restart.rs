@@ -12,10 +12,14 @@ use crate::config::{self, Restart};
 use crate::host;
 use crate::machine::{Origin, Terms};
 use crate::model::{Failure, FailureKind};
+use crate::package::digest::{ProgramDigest, program_digest};
 use crate::unit;
 
 /// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so there is no event to wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often one daemon asks for the restart of a program that must not run on, and how long it waits after a refusal.
+const MOST_REQUESTS_BACK: u32 = 3;
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the program of an upgrade is restarted.
 #[derive(Debug, Clone)]
@@ -69,6 +73,14 @@ impl Restarter {
         Ok(Origin { boot_id, invocation })
     }
 
+    /// Whether the unit's main process is known to run this program. Where it can't be told, or there is no unit, it is not known.
+    pub(crate) async fn runs(&self, program: ProgramDigest) -> bool {
+        let Some(unit) = &self.unit else { return false };
+        let Ok(Some(pid)) = unit::show(unit).await.map(|unit| unit.main_pid) else { return false };
+        let read = move || program_digest(std::fs::File::open(host::executable(pid))?);
+        matches!(tokio::task::spawn_blocking(read).await, Ok(Ok(digest)) if digest == program)
+    }
+
     /// The unit whose invocation is evidence. A reboot is proved by nothing but another boot: units restart for many reasons.
     fn evident_unit(&self) -> Option<&str> {
         if matches!(self.how, Restart::Reboot) { None } else { self.unit.as_deref() }
@@ -84,6 +96,24 @@ impl Restarter {
     pub async fn restart(&self, before: &Origin) -> Result<Origin, Failure> {
         let end = Instant::now() + self.deadline;
         self.request(end).await?;
+        self.await_evidence(before, end).await
+    }
+
+    /// The same for a program that must not run on: a request that is refused is made again, as often as makes sense.
+    pub async fn restart_back(&self, before: &Origin) -> Result<Origin, Failure> {
+        let end = Instant::now() + self.deadline;
+        let mut requests = 1;
+        while let Err(failure) = self.request(end).await {
+            if requests == MOST_REQUESTS_BACK || Instant::now() + REQUEST_INTERVAL >= end {
+                return Err(failure);
+            }
+            requests += 1;
+            sleep(REQUEST_INTERVAL).await;
+        }
+        self.await_evidence(before, end).await
+    }
+
+    async fn await_evidence(&self, before: &Origin, end: Instant) -> Result<Origin, Failure> {
         loop {
             if let Ok(Ok(found)) = timeout_at(end, self.found()).await
                 && found.restarted_since(before)

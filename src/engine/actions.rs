@@ -136,19 +136,18 @@ impl Actor {
     fn spawn_restart(&self) {
         let Some(swap) = self.state.swap() else { return };
         let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
-        let armed = matches!(self.state, State::Restarting { .. }).then(|| self.arm_rescue());
+        let (armed, is_back) = (self.arm_rescue(), matches!(self.state, State::RestartingBack { .. }));
         self.spawn(async move {
-            if let Some(armed) = armed {
-                armed.await;
-            }
-            match restarter.restart(&origin).await {
+            armed.await;
+            let restarted = if is_back { restarter.restart_back(&origin).await } else { restarter.restart(&origin).await };
+            match restarted {
                 Ok(now) => Event::Restarted(now),
                 Err(failure) => Event::RestartFailed(failure),
             }
         });
     }
 
-    /// Starts the timer of the second deadline; one that runs already runs on. Without it the upgrade goes on: a payload without
+    /// Starts the timer of the second deadline, which watches the way back too; one that runs already runs on. Without it the upgrade goes on: a payload without
     /// systemd has the first deadline still.
     fn arm_rescue(&self) -> impl Future<Output = ()> + Send + 'static {
         let (timer, status) = (self.config.paths.rescue_timer.clone(), Arc::clone(&self.status));
@@ -186,8 +185,8 @@ impl Actor {
                 Ok(evidence) => evidence,
                 Err(verdict) => {
                     // Where the rescue has rolled back meanwhile, that is what this trial has seen.
-                    let ruled = off_thread(move || rescue::read_verdict(&state, &id)).await.ok().flatten();
-                    return TaskResult::Event(Event::Unhealthy(ruled.unwrap_or(verdict)));
+                    let ruled = off_thread(move || rescue::read_ruling(&state, &id)).await.ok().flatten();
+                    return TaskResult::Event(Event::Unhealthy(ruled.map_or(verdict, |ruled| ruled.verdict)));
                 }
             };
             match off_thread(move || hold(&program, expected, &state, &id)).await {
@@ -204,12 +203,22 @@ impl Actor {
         let (program, on_trial, over_itself) = (self.program_of(&swap.terms), swap.package.program_digest, swap.is_over_itself());
         let (restart_failed, origin) = (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
         let (restarter, restart, old) = (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
+        // A way back by hand comes long after the trial, for which the timer ran.
+        let armed = self.arm_rescue();
         self.spawn(async move {
-            if !over_itself && let Err(failure) = blocking(move || put_back(&program, on_trial, old)).await {
+            let reverted = blocking(move || if over_itself { Ok(()) } else { put_back(&program, on_trial, old) });
+            if let (Err(failure), ()) = tokio::join!(reverted, armed) {
                 return Event::RevertFailed(failure);
             }
             match restarter.origin().await {
-                Ok(now) if restart_failed && Origin::was_never_restarted(&origin, &now, &restart) => Event::Reverted { restart_from: None },
+                // It may have been started by somebody else meanwhile, which is no restart that was agreed, but one all the same.
+                Ok(now)
+                    if restart_failed
+                        && Origin::was_never_restarted(&origin, &now, &restart)
+                        && (over_itself || !restarter.runs(on_trial).await) =>
+                {
+                    Event::Reverted { restart_from: None }
+                }
                 Ok(now) => Event::Reverted { restart_from: Some(now) },
                 Err(failure) => Event::RestartFailed(failure),
             }
@@ -281,8 +290,8 @@ impl Actor {
 /// down. It may have done so a moment ago, or have decided to.
 fn hold(program: &Program, expected: ProgramDigest, state: &Path, id: &UpgradeId) -> Result<Lock, Verdict> {
     let held = program.hold(expected);
-    match rescue::read_verdict(state, id) {
-        Some(verdict) => Err(verdict),
+    match rescue::read_ruling(state, id) {
+        Some(ruled) => Err(ruled.verdict),
         None => held.map_err(Verdict::from),
     }
 }

@@ -228,14 +228,14 @@ impl Actor {
                 left.swap().map(|swap| swap.package.program_digest)
             }),
         };
-        let verdict = match left.upgrade() {
+        let ruling = match left.upgrade() {
             Some(upgrade) => {
                 let (state, id) = (self.config.paths.state.clone(), upgrade.id.clone());
-                off_thread(move || rescue::read_verdict(&state, &id)).await?
+                off_thread(move || rescue::read_ruling(&state, &id)).await?
             }
             None => None,
         };
-        Ok(Found { origin, at_path, verdict })
+        Ok(Found { origin, at_path, ruling })
     }
 
     async fn answer(&mut self, command: Command) {

@@ -1,7 +1,7 @@
 //! What a freshly started daemon does with what it finds; every combination has an answer.
 
 use super::swap::{Attempt, Origin, Side, Swap, boots_used_up};
-use super::{Action, MOST_RESTART_REQUESTS, State, Upgrade, also, failed, rolled_back};
+use super::{Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, Upgrade, also, failed, rolled_back};
 use crate::model::{Failure, FailureKind, Verdict};
 use crate::package::digest::ProgramDigest;
 
@@ -13,7 +13,28 @@ pub struct Found {
     /// Digest of the program at the path; absent when there is none.
     pub at_path: Option<ProgramDigest>,
     /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut off while it did.
-    pub verdict: Option<Verdict>,
+    pub ruling: Option<Ruled>,
+}
+
+/// What `uplift-rescue` decided about an upgrade, and how far it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruled {
+    /// Why the old program comes back.
+    pub verdict: Verdict,
+    /// Whether it wrote down that the old program is back at the path.
+    pub put_back: bool,
+    /// The boot and the invocation in which the old program must be restarted; nothing where it need not be.
+    pub restart_from: Option<Origin>,
+}
+
+impl Ruled {
+    /// Whether the old program, which is back at the path, must still be restarted, as far as can be told: a restart too many
+    /// harms less than a program that runs on while it is not at its path any more.
+    pub(crate) fn owes_restart(&self, now: &Origin) -> bool {
+        let Some(from) = &self.restart_from else { return false };
+        // Another start of the unit proves something only where the old program was back before it.
+        now.boot_id == from.boot_id && !(self.put_back && now.is_another_start_than(from))
+    }
 }
 
 impl State {
@@ -26,11 +47,14 @@ impl State {
     /// | installing, restarting | new | no | restart; asked for too often: put the old one back |
     /// | installing, restarting | new | yes | trial |
     /// | trial | new | any | trial; in one boot too many: put the old one back |
-    /// | restarting, trial | old | any | rolled back: `interrupted` |
+    /// | restarting | old | no, for certain | rolled back: `interrupted` |
+    /// | restarting, trial | old | any other | restart back, `interrupted`: whoever put the old one back did not say that it runs |
     /// | installing, restarting, trial | new, with a verdict of the rescue | any | put the old one back |
-    /// | installing, restarting, trial | old, with a verdict of the rescue | any | rolled back: what the verdict says |
+    /// | installing, restarting, trial | old, with a verdict of the rescue, and restarted where that was needed | any | rolled back: what the verdict says |
+    /// | installing, restarting, trial | old, with a verdict of the rescue, and a restart that is owed | any | restart back |
     /// | reverting | new | any | put the old one back |
     /// | reverting | old | any | restart back |
+    /// | reverting | old, put back by the rescue, and restarted where that was needed | any | rolled back |
     /// | restarting back | old | no | restart back; asked for too often: rolled back |
     /// | restarting back | old | yes | rolled back |
     /// | restarting back | new | any | put the old one back |
@@ -67,6 +91,11 @@ impl State {
             (Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. }, Side::New, _) => {
                 (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack])
             }
+            (Self::Reverting { upgrade, swap, verdict }, Side::Old, _)
+                if found.ruling.as_ref().is_some_and(|ruled| ruled.put_back && !ruled.owes_restart(&found.origin)) =>
+            {
+                (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
+            }
             (Self::Reverting { upgrade, swap, verdict }, Side::Old, _) => {
                 let swap = Swap { origin: found.origin.clone(), ..swap };
                 (Self::RestartingBack { upgrade, swap, verdict, requests: 1 }, vec![Record, Restart])
@@ -78,7 +107,7 @@ impl State {
                 (Self::RestartingBack { upgrade, swap, verdict, requests: requests + 1 }, vec![Record, Restart])
             }
             (Self::RestartingBack { upgrade, swap, verdict, .. }, Side::Old, false) => {
-                let verdict = also(verdict, "the old program is at its path, but was not restarted", &restart_never_came());
+                let verdict = also(verdict, NOT_RESTARTED, &restart_never_came());
                 (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
             }
         }
@@ -89,22 +118,33 @@ impl State {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
         let put_back =
             |upgrade: Upgrade, swap: Swap, verdict: Verdict| (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack]);
-        match (self, new_at_path, found.verdict.clone()) {
+        let restart_back = |upgrade: Upgrade, swap: Swap, verdict: Verdict, origin: Origin| {
+            (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, verdict, requests: 1 }, vec![Record, Restart])
+        };
+        match (self, new_at_path, found.ruling.clone()) {
             (
                 Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
                 true,
-                Some(verdict),
-            ) => put_back(upgrade, swap, verdict),
+                Some(ruled),
+            ) => put_back(upgrade, swap, ruled.verdict),
             (
                 Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
                 false,
-                Some(verdict),
-            ) => (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report]),
+                Some(ruled),
+            ) => match ruled.owes_restart(&found.origin) {
+                true => restart_back(upgrade, swap, ruled.verdict, found.origin.clone()),
+                false => (rolled_back(upgrade, swap, ruled.verdict), vec![EmptyStage, Report]),
+            },
             (Self::Installing { upgrade, swap }, false, None) => {
                 (failed(upgrade, Some(swap.package), interrupted().into()), vec![EmptyStage, Report])
             }
-            (Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. }, false, None) => {
+            (Self::Restarting { upgrade, swap, .. }, false, None)
+                if Origin::was_never_restarted(&swap.origin, &found.origin, &swap.terms.restart) =>
+            {
                 (rolled_back(upgrade, swap, put_back_meanwhile().into()), vec![EmptyStage, Report])
+            }
+            (Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. }, false, None) => {
+                restart_back(upgrade, swap, put_back_meanwhile().into(), found.origin.clone())
             }
             (Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. }, true, None) if restarted => {
                 let attempt = Attempt::first(&found.origin.boot_id);

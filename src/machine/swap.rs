@@ -24,6 +24,11 @@ impl Origin {
         self.boot_id != before.boot_id || (self.invocation.is_some() && self.invocation != before.invocation)
     }
 
+    /// Whether both name a start of the unit, and not the same one. Where systemd could not tell one of them, nothing is proved.
+    pub(crate) fn is_another_start_than(&self, before: &Self) -> bool {
+        self.invocation.is_some() && before.invocation.is_some() && self.invocation != before.invocation
+    }
+
     /// Whether what ran `before` a restart that was asked for still runs `now`, for certain. Doubt means no: a restart too many
     /// harms less than a program that runs on while it is not at its path any more.
     pub(crate) fn was_never_restarted(before: &Self, now: &Self, restart: &Restart) -> bool {

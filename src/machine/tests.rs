@@ -242,12 +242,13 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
         ("installing", None, true, "concluded (failed)"),
         ("restarting", Some(NEW), false, "restarting"),
         ("restarting", Some(NEW), true, "trial"),
-        ("restarting", Some(OLD), false, "concluded (rolled back)"),
-        ("restarting", Some(OLD), true, "concluded (rolled back)"),
+        ("restarting", Some(OLD), false, "restarting-back"),
+        ("restarting", Some(OLD), true, "restarting-back"),
         ("restarting", foreign, true, "concluded (failed)"),
         ("trial", Some(NEW), false, "trial"),
         ("trial", Some(NEW), true, "trial"),
-        ("trial", Some(OLD), true, "concluded (rolled back)"),
+        ("trial", Some(OLD), false, "restarting-back"),
+        ("trial", Some(OLD), true, "restarting-back"),
         ("trial", foreign, true, "concluded (failed)"),
         ("reverting", Some(NEW), true, "reverting"),
         ("reverting", Some(OLD), true, "restarting-back"),
@@ -261,7 +262,7 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
     for (name, at_path, restarted, expected) in rows {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, actions) = state.resume(&Found { origin: now, at_path, verdict: None });
+        let (next, actions) = state.resume(&Found { origin: now, at_path, ruling: None });
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path:?}, restarted: {restarted}");
         let reports = matches!(next, State::Concluded { .. }) && name != "concluded";
         assert_eq!(actions.contains(&Action::Report), reports, "{name}: {actions:?}");
@@ -271,7 +272,7 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
 #[test]
 fn a_first_installation_that_was_not_swapped_finds_no_program() {
     let state = State::Installing { upgrade: upgrade("0xed", "first"), swap: Swap { old: None, ..swap() } };
-    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None, verdict: None });
+    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None, ruling: None });
     let State::Concluded { conclusion, .. } = next else { panic!("{next:?}") };
     assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
 }
@@ -299,7 +300,7 @@ fn a_program_installed_over_itself_is_restarted_back_once() {
         };
         swap.old = Some(NEW);
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW), verdict: None });
+        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW), ruling: None });
         assert_eq!(outcome_of(&next), expected, "{name}, restarted: {restarted}");
     }
 }
@@ -343,7 +344,8 @@ fn what_the_rescue_decided_counts_until_something_else_is_decided() {
         ("trial", OLD, "concluded (rolled back)"),
         ("trial", NEW, "reverting"),
         ("trial", ProgramDigest([9; 32]), "concluded (failed)"),
-        ("reverting", OLD, "restarting-back"),
+        ("reverting", OLD, "concluded (rolled back)"),
+        ("reverting", NEW, "reverting"),
         ("restarting-back", OLD, "concluded (rolled back)"),
         ("concluded", OLD, "concluded (succeeded)"),
     ];
@@ -351,7 +353,8 @@ fn what_the_rescue_decided_counts_until_something_else_is_decided() {
     for (name, at_path, expected) in rows {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let decided = !["installing", "restarting", "trial"].contains(&name);
-        let found = Found { origin: origin("after"), at_path: Some(at_path), verdict: Some(rescued.clone()) };
+        let ruling = Some(Ruled { verdict: rescued.clone(), put_back: true, restart_from: None });
+        let found = Found { origin: origin("after"), at_path: Some(at_path), ruling };
         let (next, _) = state.resume(&found);
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path}");
         let told = match next {
@@ -363,10 +366,60 @@ fn what_the_rescue_decided_counts_until_something_else_is_decided() {
     }
 }
 
+/// The rescue was cut off before the restart of the old program, or its request was refused: the failed program runs on.
+#[test]
+fn a_restart_that_the_rescue_owes_is_carried_out_by_the_daemon() {
+    let start = |boot: &str, start: Option<&str>| Origin { boot_id: boot.into(), invocation: start.map(String::from) };
+    let from = start("boot", Some("1"));
+    let rows = [
+        (true, Some(&from), start("boot", Some("1")), "restarting-back"),
+        (true, Some(&from), start("boot", None), "restarting-back"),
+        (true, Some(&from), start("boot", Some("2")), "concluded (rolled back)"),
+        (true, Some(&from), start("next", Some("1")), "concluded (rolled back)"),
+        (true, None, start("boot", Some("1")), "concluded (rolled back)"),
+        // It may have been started anew before the old program was back at its path.
+        (false, Some(&from), start("boot", Some("2")), "restarting-back"),
+        (false, Some(&from), start("next", None), "concluded (rolled back)"),
+        (false, None, start("boot", Some("1")), "concluded (rolled back)"),
+        // systemd could not tell of the unit then.
+        (true, Some(&start("boot", None)), start("boot", Some("1")), "restarting-back"),
+    ];
+    for (put_back, restart_from, now, expected) in rows {
+        for name in ["installing", "restarting", "trial"] {
+            let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
+            let ruling = Some(Ruled { verdict: verdict(), put_back, restart_from: restart_from.cloned() });
+            let (next, actions) = state.resume(&Found { origin: now.clone(), at_path: Some(OLD), ruling });
+            assert_eq!(outcome_of(&next), expected, "{name}: {restart_from:?}, put back: {put_back}, now {now:?}");
+            if let State::RestartingBack { swap, verdict: told, requests, .. } = next {
+                assert_eq!((swap.origin, told, requests), (now.clone(), verdict(), 1));
+                assert_eq!(actions, [Action::Record, Action::Restart]);
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_put_the_old_program_back_without_a_word_left_a_restart_to_be_done_but_where_none_ever_was() {
+    let start = |start: Option<&str>| Origin { boot_id: "before".into(), invocation: start.map(String::from) };
+    let rows = [
+        (Restart::Unit("u".into()), Some("1"), "concluded (rolled back)"),
+        (Restart::Unit("u".into()), Some("2"), "restarting-back"),
+        (Restart::Unit("u".into()), None, "restarting-back"),
+        (Restart::Reboot, None, "concluded (rolled back)"),
+        (Restart::Command(vec!["true".into()]), None, "restarting-back"),
+    ];
+    for (restart, now, expected) in rows {
+        let swap = Swap { origin: start(Some("1")), terms: Terms { restart: restart.clone(), ..terms() }, ..swap() };
+        let state = State::Restarting { upgrade: upgrade("0xed", "first"), swap, requests: 1 };
+        let (next, _) = state.resume(&Found { origin: start(now), at_path: Some(OLD), ruling: None });
+        assert_eq!(outcome_of(&next), expected, "{restart:?}, {now:?}");
+    }
+}
+
 #[test]
 fn a_trial_has_a_number_of_boots() {
     let mut state = trial(upgrade("0xed", "first"), swap());
-    let resume = |state: State, boot: &str| state.resume(&Found { origin: origin(boot), at_path: Some(NEW), verdict: None }).0;
+    let resume = |state: State, boot: &str| state.resume(&Found { origin: origin(boot), at_path: Some(NEW), ruling: None }).0;
     for (boot, number) in [("after", 1), ("after", 1), ("second", 2), ("second", 2), ("third", 3)] {
         state = resume(state, boot);
         let State::Trial { attempt, .. } = &state else { panic!("{boot}: {state:?}") };
@@ -379,7 +432,7 @@ fn a_trial_has_a_number_of_boots() {
 /// Where the boot id never changes, a daemon that starts again would ask for ever.
 #[test]
 fn a_restart_is_asked_for_so_often_and_not_again() {
-    let resume = |state: State, at_path| state.resume(&Found { origin: origin("before"), at_path: Some(at_path), verdict: None });
+    let resume = |state: State, at_path| state.resume(&Found { origin: origin("before"), at_path: Some(at_path), ruling: None });
     let mut state = State::Installing { upgrade: upgrade("0xed", "first"), swap: swap() };
     for asked in 1..=MOST_RESTART_REQUESTS {
         let (next, actions) = resume(state, NEW);

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::trial::Trial;
+use crate::config::Restart;
 use crate::disk::{self, Disk, Operation};
 use crate::machine::Origin;
 use crate::model::{Failure, Verdict};
@@ -59,6 +60,13 @@ impl RescueFile {
     pub(super) fn concluded(self, failure: Failure, restart_from: Option<Origin>) -> Self {
         let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
         Self { ruling: Some(ruling), ..self }
+    }
+
+    /// Whether the old program came back and may not run yet; where no restart leaves evidence, all is known that ever will be.
+    pub(super) fn may_owe_restart(&self) -> bool {
+        let terms = &self.trial.terms;
+        let leaves_evidence = terms.unit.is_some() || !matches!(terms.restart, Restart::Command(_));
+        leaves_evidence && self.ruling.as_ref().is_some_and(|ruling| ruling.rolled_back && ruling.restart_from.is_some())
     }
 
     /// The file in `directory`, if there is one.

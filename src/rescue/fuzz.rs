@@ -54,7 +54,7 @@ fn agrees_with_daemon(known: &Known, directory: &Path) {
     match (on_trial, known) {
         (None, known) if journal.has_foreign_trial() => assert_ne!(*known, Known::NoTrial),
         (None, known) => assert_eq!(*known, Known::NoTrial),
-        (Some((upgrade, swap)), Known::Trial(trial)) => {
+        (Some((upgrade, swap)), Known::Trial(trial) | Known::WayBack(trial, _)) => {
             assert_eq!((&upgrade.id, swap.package.program_digest, swap.old), (&trial.upgrade, trial.on_trial, trial.old));
             assert_eq!((&swap.origin, &swap.terms.program, swap.terms.boots), (&trial.origin, &trial.terms.program, trial.terms.boots));
             assert_eq!((&swap.terms.restart, &swap.terms.unit), (&trial.terms.restart, &trial.terms.unit));

@@ -1,16 +1,16 @@
 //! What the rescue does about a trial: a pure function of what is known. docs/rescue.md has its table for people.
 
 use super::file::{RescueFile, Ruling};
-use super::trial::{Known, Trial};
+use super::trial::{Known, Trial, WayBack};
 use crate::config::Restart;
-use crate::machine::{Origin, boots_used_up};
+use crate::machine::{Origin, Ruled, boots_used_up};
 use crate::model::{Failure, FailureKind, Verdict};
 use crate::package::digest::ProgramDigest;
 
 /// Seconds beyond the daemon's own deadlines: it shall have the first word, because it knows more.
 pub(super) const GRACE: u64 = 30;
 /// How often a restart is asked for. The old program is at its path; whatever starts next runs it.
-const MOST_REQUESTS: u32 = 5;
+pub(super) const MOST_REQUESTS: u32 = 5;
 
 /// Why the rescue was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +47,13 @@ pub(super) enum Decision {
 }
 
 /// The trial that is judged, by the file as it was first seen: the program on trial may be the daemon, and rewrite the state.
-/// A state file that is lost ends no trial.
+/// A state file that is lost ends no trial, and a daemon that has concluded it may have left a restart undone.
 pub(super) fn trial_of<'a>(known: &'a Known, file: Option<&'a RescueFile>) -> Option<&'a Trial> {
-    match (known, file) {
-        (Known::NoTrial, _) => None,
-        (Known::Trial(trial), Some(file)) if trial.upgrade == file.trial.upgrade => Some(&file.trial),
-        (Known::Trial(trial), _) => Some(trial),
-        (Known::Absent | Known::Damaged(_), file) => file.map(|file| &file.trial),
+    match (known.trial(), file) {
+        (Some(trial), Some(file)) if trial.upgrade == file.trial.upgrade => Some(&file.trial),
+        (Some(trial), _) => Some(trial),
+        (None, file) if *known == Known::NoTrial => file.filter(|file| file.may_owe_restart()).map(|file| &file.trial),
+        (None, file) => file.map(|file| &file.trial),
     }
 }
 
@@ -66,19 +66,53 @@ pub(super) fn is_concluded(known: &Known, file: Option<&RescueFile>) -> bool {
 pub(super) fn judge(known: &Known, file: Option<&RescueFile>, now: &Now) -> Decision {
     let Some(trial) = trial_of(known, file) else { return Decision::StandDown };
     let counted = count(file.filter(|file| file.trial.upgrade == trial.upgrade), trial, now);
-    if let Some(ruling) = &counted.ruling {
-        return carry_out(&counted, ruling, now);
+    match (&counted.ruling, known) {
+        (Some(ruling), Known::NoTrial) => restart_if_owed(&counted, ruling, now),
+        (Some(_), Known::WayBack(..)) if has_time(&counted, now) => Decision::Wait(Box::new(counted)),
+        (Some(ruling), _) => carry_out(&counted, ruling, now),
+        (None, Known::WayBack(_, way_back)) => take_over(counted, way_back, now),
+        (None, _) => judge_trial(counted, now),
     }
-    if !trial.can_be_rolled_back(now.at_path) {
+}
+
+/// Nothing is decided yet.
+fn judge_trial(file: RescueFile, now: &Now) -> Decision {
+    if !file.trial.can_be_rolled_back(now.at_path) {
         return Decision::StandDown;
     }
-    match verdict(&counted, now) {
-        None => Decision::Wait(Box::new(counted)),
+    match verdict(&file, now) {
+        None => Decision::Wait(Box::new(file)),
         Some(failure) => {
             let restart_from = (now.call == Call::Deadline && failure.kind != FailureKind::RestartFailed).then(|| now.origin.clone());
-            Decision::RollBack(Box::new(counted.concluded(failure, restart_from)))
+            Decision::RollBack(Box::new(file.concluded(failure, restart_from)))
         }
     }
+}
+
+/// The daemon has decided. Before it starts it can't be at it; later it has the time of a restart, from the first look on.
+fn take_over(file: RescueFile, way_back: &WayBack, now: &Now) -> Decision {
+    let is_back = now.at_path == file.trial.old;
+    if !is_back && !file.trial.can_be_rolled_back(now.at_path) {
+        return Decision::StandDown;
+    }
+    let restart_from = way_back.restart_from.clone().unwrap_or_else(|| now.origin.clone());
+    let ruling = Ruling {
+        verdict: way_back.verdict.clone(),
+        rolled_back: is_back && way_back.restart_from.is_some(),
+        restart_from: (now.call == Call::Deadline).then_some(restart_from),
+        requests: 0,
+    };
+    let file = RescueFile { since: now.uptime, ruling: Some(ruling.clone()), ..file };
+    match now.call {
+        Call::Boot => carry_out(&file, &ruling, now),
+        Call::Deadline => Decision::Wait(Box::new(file)),
+    }
+}
+
+/// Whether a daemon that puts the old program back may still be at it.
+fn has_time(file: &RescueFile, now: &Now) -> bool {
+    let patience = file.trial.terms.restart_deadline().as_secs().saturating_add(GRACE);
+    now.call == Call::Deadline && now.uptime.saturating_sub(file.since) < patience
 }
 
 /// A verdict stands; its roll back or its restart may have been cut off.
@@ -91,14 +125,38 @@ fn carry_out(file: &RescueFile, ruling: &Ruling, now: &Now) -> Decision {
         return Decision::RollBack(with(Ruling { rolled_back: false, restart_from, requests: 0, ..ruling.clone() }));
     }
     if !ruling.rolled_back && now.at_path == file.trial.old {
-        let restart_from = ruling.restart_from.clone().filter(|_| !at_boot);
+        let owed = !at_boot && Ruled::from(ruling.clone()).owes_restart(&now.origin);
+        let restart_from = ruling.restart_from.clone().filter(|_| owed);
         return Decision::RollBack(with(Ruling { restart_from, ..ruling.clone() }));
     }
-    let owed = ruling.restart_from.as_ref().is_some_and(|from| !now.origin.restarted_since(from));
-    if ruling.rolled_back && owed && !at_boot && ruling.requests < MOST_REQUESTS {
-        return Decision::Restart(with(Ruling { requests: ruling.requests + 1, ..ruling.clone() }));
+    restart_if_owed(file, ruling, now)
+}
+
+/// The old program is back.
+fn restart_if_owed(file: &RescueFile, ruling: &Ruling, now: &Now) -> Decision {
+    let owed = now.call == Call::Deadline && now.at_path == file.trial.old && Ruled::from(ruling.clone()).owes_restart(&now.origin);
+    if !owed || !ruling.rolled_back || ruling.requests >= MOST_REQUESTS {
+        return Decision::StandDown;
     }
-    Decision::StandDown
+    // A start that systemd could not tell of then proves nothing later either.
+    let restart_from = ruling.restart_from.clone().filter(|from| from.invocation.is_some()).or_else(|| Some(now.origin.clone()));
+    let ruling = Ruling { restart_from, requests: ruling.requests + 1, ..ruling.clone() };
+    Decision::Restart(Box::new(RescueFile { ruling: Some(ruling), ..file.clone() }))
+}
+
+/// Where the old program must be restarted, now that it is back at the path: what was seen before may have been started anew
+/// meanwhile, from the path that still named the new one. `runs_new` says whether the unit's process is known to be that.
+pub(super) fn restart_from(trial: &Trial, ruling: &Ruling, now: Option<Origin>, runs_new: bool) -> Option<Origin> {
+    match (&ruling.restart_from, now) {
+        (Some(from), Some(now)) => Some(Origin { invocation: now.invocation.or_else(|| from.invocation.clone()), ..now }),
+        (Some(from), None) => Some(from.clone()),
+        // The restart to the new program never came, so that the old one runs still: unless somebody else started it.
+        (None, Some(now)) if ruling.verdict.failure.kind == FailureKind::RestartFailed && now.boot_id == trial.origin.boot_id => {
+            let old_runs = !runs_new && Origin::was_never_restarted(&trial.origin, &now, &trial.terms.restart);
+            (!old_runs).then_some(now)
+        }
+        (None, _) => None,
+    }
 }
 
 /// The file after this call has seen the trial.

@@ -11,7 +11,7 @@ use crate::config::Restart;
 use crate::disk;
 use crate::journal::STATE_FILE;
 use crate::machine::Origin;
-use crate::model::{PackageSummary, Request, UpgradeId};
+use crate::model::{Failure, FailureKind, PackageSummary, Request, UpgradeId, Verdict};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
@@ -23,6 +23,8 @@ const LARGEST_FILE: u64 = 4 << 20;
 pub(super) enum Known {
     /// A new program was swapped in, or is about to be, and no conclusion stands.
     Trial(Box<Trial>),
+    /// The daemon has decided itself that the old program comes back, and is at it, or was cut off.
+    WayBack(Box<Trial>, Box<WayBack>),
     /// No upgrade is beyond its swap.
     NoTrial,
     /// There is no state file.
@@ -31,23 +33,55 @@ pub(super) enum Known {
     Damaged(String),
 }
 
+impl Known {
+    /// The trial that no conclusion ended.
+    pub(super) fn trial(&self) -> Option<&Trial> {
+        match self {
+            Self::Trial(trial) | Self::WayBack(trial, _) => Some(trial),
+            Self::NoTrial | Self::Absent | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// The end of a trial by the daemon's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WayBack {
+    /// Why the old program comes back.
+    pub(super) verdict: Verdict,
+    /// Where the new program may still have run once the old one was back at its path; nothing while it is being put there.
+    pub(super) restart_from: Option<Origin>,
+}
+
+impl WayBack {
+    fn of(phase: Option<&str>, verdict: Option<Verdict>, origin: &Origin) -> Option<Box<Self>> {
+        let restart_from = match phase? {
+            "reverting" => None,
+            "restarting-back" => Some(origin.clone()),
+            _ => return None,
+        };
+        let unknown = || Failure::new(FailureKind::Interrupted, "the daemon took the new program back, and why can't be read").into();
+        Some(Box::new(Self { verdict: verdict.unwrap_or_else(unknown), restart_from }))
+    }
+}
+
 /// A trial that is under way. These fields of `state.json` are a contract between all versions of the daemon and the rescue:
 /// they keep name, place, meaning and form, whatever else the file's `format` changes.
 ///
 /// | field of `state.json` | meaning |
 /// |---|---|
 /// | `upgrade` | `null`, or an object; where that has `swap`, a trial is under way |
+/// | `upgrade.phase` | `"reverting"` while the daemon puts the old program back, `"restarting-back"` while it restarts that; any other word is none of these |
 /// | `upgrade.upgrade.id` | the upgrade's name |
 /// | `upgrade.swap.package.program_digest` | SHA-256 of the program on trial |
 /// | `upgrade.swap.old` | SHA-256 of the program before, or `null` |
-/// | `upgrade.swap.origin` | `boot_id` and `invocation` in which the swap took place |
+/// | `upgrade.swap.origin` | `boot_id` and `invocation` in which the swap took place; while restarting back, in which the old program came back |
 /// | `upgrade.swap.terms.program` | the program's path |
 /// | `upgrade.swap.terms.unit` | its unit, or `null` |
 /// | `upgrade.swap.terms.restart` | `"reboot"`, `{"unit": name}` or `{"command": [program, argument, …]}` |
 /// | `upgrade.swap.terms.restart_deadline`, `.deadline` | milliseconds that restart and trial may take |
 /// | `upgrade.swap.terms.boots` | boots that the trial may take |
 ///
-/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`.
+/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`, `upgrade.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
     /// Its upgrade.
@@ -107,6 +141,10 @@ impl Trial {
 
 #[derive(Deserialize)]
 struct UpgradeFields {
+    #[serde(default, deserialize_with = "if_readable")]
+    phase: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
+    verdict: Option<Verdict>,
     upgrade: NameFields,
     swap: SwapFields,
 }
@@ -159,9 +197,9 @@ fn parse(text: &[u8]) -> serde_json::Result<Known> {
     if upgrade.is_null() || upgrade.as_object().is_some_and(|fields| !fields.contains_key("swap")) {
         return Ok(Known::NoTrial);
     }
-    let UpgradeFields { upgrade: name, swap } = serde_json::from_value(upgrade)?;
+    let UpgradeFields { phase, verdict, upgrade: name, swap } = serde_json::from_value(upgrade)?;
     let PackageFields { program_digest } = PackageFields::deserialize(&swap.package)?;
-    Ok(Known::Trial(Box::new(Trial {
+    let trial = Box::new(Trial {
         upgrade: name.id,
         on_trial: program_digest,
         old: swap.old,
@@ -171,7 +209,11 @@ fn parse(text: &[u8]) -> serde_json::Result<Known> {
         from: name.from,
         began: name.began,
         package: serde_json::from_value(swap.package).ok(),
-    })))
+    });
+    Ok(match WayBack::of(phase.as_deref(), verdict, &trial.origin) {
+        Some(way_back) => Known::WayBack(trial, way_back),
+        None => Known::Trial(trial),
+    })
 }
 
 /// A field that another version may have changed, and that nothing hangs on.
@@ -239,6 +281,23 @@ pub(super) mod tests {
     fn a_state_file_of_another_version_serves() {
         let expected = Trial { from: "V01.00.00.00".parse().ok(), ..trial(Restart::Unit("u".into())) };
         assert_eq!(parsed(&foreign()), Known::Trial(Box::new(expected)));
+    }
+
+    #[test]
+    fn the_way_back_of_the_daemon_is_told_from_a_trial() {
+        let verdict = serde_json::json!({ "failure": { "kind": "unhealthy", "sentence": "why" }, "program_log": ["its last words"] });
+        let from = Origin { boot_id: "boot-1".into(), invocation: Some("start-1".into()) };
+        for (phase, restart_from) in [("reverting", None), ("restarting-back", Some(from))] {
+            let mut file = foreign();
+            file["upgrade"]["phase"] = phase.into();
+            file["upgrade"]["verdict"] = verdict.clone();
+            let Known::WayBack(_, way_back) = parsed(&file) else { panic!("{phase}") };
+            assert_eq!(way_back.restart_from, restart_from);
+            assert_eq!(way_back.verdict, serde_json::from_value(verdict.clone()).unwrap());
+            file["upgrade"]["verdict"] = "in a form of its own".into();
+            let Known::WayBack(_, way_back) = parsed(&file) else { panic!("{phase}") };
+            assert_eq!(way_back.verdict.failure.kind, FailureKind::Interrupted);
+        }
     }
 
     #[test]

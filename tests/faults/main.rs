@@ -16,6 +16,7 @@ mod payload;
 mod story;
 mod table;
 mod versions;
+mod way_back;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -97,6 +97,110 @@ fn a_restart_that_systemd_refuses_is_asked_for_again() {
 }
 
 #[test]
+fn a_restart_that_can_not_be_counted_is_not_asked_for() {
+    let payload = Payload::on_trial(&unit());
+    payload.systemd_has("refuse", "restart");
+    payload.call("deadline");
+    payload.clock(100 + DEADLINE);
+    assert_eq!(payload.rescue("deadline").status.code(), Some(1));
+    payload.systemd_has("refuse", "");
+    let file = payload.sandbox.state().join("rescue.json.new");
+    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let output = payload.command(&traced(&full), "deadline").output().unwrap();
+    assert_eq!((output.status.code(), payload.asked("restart")), (Some(1), 1), "it would be asked for without end: {output:?}");
+    payload.call("deadline");
+    assert_eq!(payload.asked("restart"), 2, "once there is room");
+}
+
+#[test]
+fn a_daemon_that_dies_before_it_restarts_the_old_program_leaves_that_to_the_rescue() {
+    for phase in ["reverting", "restarting-back"] {
+        let payload = Payload::on_trial(&unit());
+        payload.call("deadline");
+        payload.on_way_back(phase);
+        for uptime in [500, 500 + 60 + 29] {
+            payload.clock(uptime);
+            payload.call("deadline");
+            assert_eq!((payload.asked("restart"), payload.asked("stop")), (0, 0), "{phase}: the daemon may be at it");
+        }
+        payload.clock(500 + 60 + 30);
+        payload.systemd_has("refuse", "restart");
+        assert_eq!(payload.rescue("deadline").status.code(), Some(1), "{phase}");
+        payload.systemd_has("refuse", "");
+        payload.call("deadline");
+        payload.call("deadline");
+        assert_eq!((payload.asked("restart"), payload.asked("stop")), (2, 1), "{phase}: it came, and nothing is left to do");
+        assert_eq!(payload.at_path(), OLD);
+        let verdict = payload.file().unwrap()["ruling"]["verdict"].clone();
+        assert_eq!(verdict["failure"]["sentence"], "the daemon says so", "{phase}");
+        assert_eq!(verdict["program_log"], json!(["its last words"]), "{phase}");
+    }
+}
+
+#[test]
+fn a_daemon_that_dies_before_the_machine_restarts_leaves_that_to_the_rescue() {
+    let payload = Payload::on_trial(&json!("reboot"));
+    payload.on_way_back("restarting-back");
+    for uptime in [500, 600] {
+        payload.clock(uptime);
+        payload.call("deadline");
+    }
+    assert_eq!(payload.asked("reboot"), 1);
+    payload.boots("2");
+    payload.call("boot");
+    payload.call("deadline");
+    assert_eq!((payload.asked("reboot"), payload.at_path().as_str()), (1, OLD));
+}
+
+#[test]
+fn a_daemon_that_dies_before_it_puts_the_old_program_back_leaves_that_to_the_rescue() {
+    for (call, restarts) in [("boot", 0), ("deadline", 1)] {
+        let payload = Payload::on_trial(&unit());
+        payload.on_way_back("reverting");
+        fs::rename(payload.sandbox.program(), payload.sandbox.root().join("bin/.uplift/payload.previous")).unwrap();
+        fs::rename(payload.sandbox.root().join("bin/.uplift/payload.failed"), payload.sandbox.program()).unwrap();
+        payload.boots("2");
+        payload.call(call);
+        payload.clock(600);
+        payload.call(call);
+        assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, restarts), "{call}");
+    }
+}
+
+#[test]
+fn a_daemon_that_concludes_ends_no_restart_that_is_owed() {
+    let payload = Payload::on_trial(&unit());
+    payload.systemd_has("refuse", "restart");
+    payload.call("deadline");
+    payload.clock(100 + DEADLINE);
+    assert_eq!(payload.rescue("deadline").status.code(), Some(1));
+    payload.conclude();
+    payload.systemd_has("refuse", "");
+    payload.call("deadline");
+    payload.call("deadline");
+    assert_eq!((payload.at_path().as_str(), payload.asked("restart"), payload.asked("stop")), (OLD, 2, 1));
+}
+
+#[test]
+fn a_start_of_the_new_program_during_the_roll_back_is_no_restart_of_the_old_one() {
+    let payload = Payload::on_trial(&unit());
+    payload.call("deadline");
+    payload.clock(100 + DEADLINE);
+    let lock = fs::File::open(payload.sandbox.root().join("bin/.uplift/lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    payload.systemd_has("refuse", "restart");
+    let mut rescue = payload.command(&[], "deadline").spawn().unwrap();
+    payload.wait_until_log_is_asked_for();
+    // It crashes and is started again, from the path that still names the new program.
+    payload.systemd_has("invocation", "start-3");
+    drop(lock);
+    assert_eq!(rescue.wait().unwrap().code(), Some(1));
+    payload.systemd_has("refuse", "");
+    payload.call("deadline");
+    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, 2), "start-3 is of the new program");
+}
+
+#[test]
 fn a_restart_command_that_leaves_no_evidence_is_run_until_it_succeeds() {
     let mark = |payload: &Payload| payload.sandbox.root().join("run/there/restarted");
     let payload = Payload::on_trial(&json!({ "command": ["true"] }));
@@ -281,6 +385,7 @@ fn a_daemon_that_holds_the_lock_comes_first() {
     let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
     let mut rescue = payload.command(&[], "deadline").spawn().unwrap();
     // It has judged, and asks for the log of the program, before it waits for the lock.
+    payload.wait_until_log_is_asked_for();
     payload.conclude();
     drop(lock);
     assert!(rescue.wait().unwrap().success());

@@ -51,7 +51,8 @@ impl Payload {
         for (name, content) in [("state", "active"), ("pid", "0"), ("invocation", "start-2"), ("starts", "2")] {
             fs::write(systemd.join(name), content).unwrap();
         }
-        fs::write(systemd.join("journalctl"), "#!/bin/sh\nprintf 'about to fail\\nfailed\\n'\n").unwrap();
+        let journalctl = "#!/bin/sh\ntouch \"$FAKE_SYSTEMD/log-asked\"\nprintf 'about to fail\\nfailed\\n'\n";
+        fs::write(systemd.join("journalctl"), journalctl).unwrap();
         fs::set_permissions(systemd.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -75,6 +76,35 @@ impl Payload {
 
     pub(crate) fn leave(&self, state: &Value) {
         fs::write(self.sandbox.state().join("state.json"), state.to_string()).unwrap();
+    }
+
+    /// The daemon has put the old program back, was about to restart it, and died; `phase` says how far it wrote that down.
+    pub(crate) fn on_way_back(&self, phase: &str) {
+        self.put_back_by_hand();
+        let mut state: Value = serde_json::from_slice(&fs::read(self.sandbox.state().join("state.json")).unwrap()).unwrap();
+        state["upgrade"]["phase"] = phase.into();
+        state["upgrade"]["verdict"] =
+            json!({ "failure": { "kind": "unhealthy", "sentence": "the daemon says so" }, "program_log": ["its last words"] });
+        if phase == "restarting-back" {
+            state["upgrade"]["swap"]["origin"]["invocation"] = "start-2".into();
+        }
+        self.leave(&state);
+    }
+
+    /// Old and new change places, without a word.
+    pub(crate) fn put_back_by_hand(&self) {
+        let (path, stage) = (self.sandbox.program(), self.stage());
+        fs::rename(&path, stage.join("payload.failed")).unwrap();
+        fs::rename(stage.join("payload.previous"), path).unwrap();
+    }
+
+    /// Waits until the rescue wants to know what the program logged: it has looked once by then, and holds no lock yet.
+    pub(crate) fn wait_until_log_is_asked_for(&self) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !self.systemd().join("log-asked").exists() {
+            assert!(std::time::Instant::now() < end, "nobody asks for the log");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// The daemon has concluded the trial.

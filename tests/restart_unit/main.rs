@@ -136,8 +136,11 @@ fn a_restart_of_the_unit_is_no_reboot() {
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
     payload.start_unit();
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
-    assert_eq!(report.failure.unwrap().kind, FailureKind::RestartFailed, "{}", payload.log());
+    let failure = payload.last_report().failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::RestartFailed, "{}", payload.log());
+    assert_eq!(payload.running().as_deref(), Some(NEW), "systemd has started what lay at the path then");
+    assert_eq!(payload.asked("reboot"), 2, "so the old program must be restarted too");
+    assert!(failure.to_string().contains("was not restarted, so that the new one may run"), "{failure}");
 }
 
 #[test]

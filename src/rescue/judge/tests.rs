@@ -203,6 +203,105 @@ fn a_roll_back_that_was_cut_off_behind_its_exchange_is_completed() {
     }
 }
 
+fn way_back(trial: &Trial, restart_from: Option<Origin>) -> Known {
+    let verdict = Failure::new(FailureKind::Cancelled, "the daemon's word").into();
+    Known::WayBack(Box::new(trial.clone()), Box::new(WayBack { verdict, restart_from }))
+}
+
+/// The daemon that puts the old program back may be at it: it has the time of a restart.
+#[test]
+fn what_the_daemon_did_not_finish_is_finished() {
+    let trial = trial(Restart::Unit("u".into()));
+    let from = on("boot-1", Some("start-2"));
+    for (restart_from, at_path) in [(None, NEW), (None, OLD), (Some(from.clone()), OLD), (Some(from.clone()), NEW)] {
+        let known = way_back(&trial, restart_from.clone());
+        let at = |uptime| Now { at_path: Some(digest(at_path)), ..now(Call::Deadline, uptime) };
+        let mut file = waits(judge(&known, Some(&seen(&trial)), &at(9_000)));
+        let first = file.ruling.clone().unwrap();
+        assert_eq!(first.verdict.failure.kind, FailureKind::Cancelled, "the daemon's word counts");
+        assert_eq!((first.restart_from, first.requests), (Some(from.clone()), 0));
+        assert_eq!(first.rolled_back, restart_from.is_some() && at_path == OLD);
+        file = waits(judge(&known, Some(&file), &at(9_000 + 60 + GRACE - 1)));
+        let after = judge(&known, Some(&file), &at(9_000 + 60 + GRACE));
+        assert_eq!(matches!(after, Decision::Restart(_)), restart_from.is_some() && at_path == OLD, "{after:?}");
+        assert_eq!(ruling(after).restart_from, Some(from.clone()));
+        let foreign = Now { at_path: Some(digest(9)), ..at(9_999) };
+        assert_eq!(judge(&known, Some(&file), &foreign), Decision::StandDown, "replaced by hand");
+        assert_eq!(judge(&known, None, &foreign), Decision::StandDown, "replaced by hand");
+        let restarted = Now { origin: on("boot-1", Some("start-3")), ..at(9_999) };
+        let done = restart_from.is_some() && at_path == OLD;
+        assert_eq!(judge(&known, Some(&file), &restarted) == Decision::StandDown, done, "{restart_from:?}");
+    }
+}
+
+#[test]
+fn at_a_boot_what_the_daemon_decided_is_done_before_anything_starts() {
+    let trial = trial(Restart::Reboot);
+    let at_boot = |at_path| Now { at_path: Some(digest(at_path)), ..at_boot(2) };
+    let reverting = way_back(&trial, None);
+    for at_path in [NEW, OLD] {
+        let ruling = ruling(judge(&reverting, Some(&seen(&trial)), &at_boot(at_path)));
+        assert_eq!((ruling.rolled_back, ruling.restart_from), (false, None), "nothing runs yet");
+    }
+    let restarting = way_back(&trial, Some(on("boot-1", None)));
+    assert_eq!(judge(&restarting, Some(&seen(&trial)), &at_boot(OLD)), Decision::StandDown, "that was the restart");
+    assert!(matches!(judge(&restarting, Some(&seen(&trial)), &at_boot(NEW)), Decision::RollBack(_)));
+}
+
+/// A daemon that finds the old program back may conclude before the restart came.
+#[test]
+fn a_daemon_that_has_concluded_ends_no_restart_that_is_owed() {
+    let trial = trial(Restart::Unit("u".into()));
+    let back = Now { at_path: Some(digest(OLD)), ..now(Call::Deadline, 9999) };
+    let owed = ruled(&trial, Some(back.origin.clone()), 1);
+    assert_eq!(ruling(judge(&Known::NoTrial, Some(&owed), &back)).requests, 2);
+    for now in [
+        Now { at_path: Some(digest(NEW)), ..back.clone() },
+        Now { at_path: Some(digest(9)), ..back.clone() },
+        Now { call: Call::Boot, ..back.clone() },
+        Now { origin: on("boot-1", Some("start-3")), ..back.clone() },
+        Now { origin: on("boot-2", None), ..back.clone() },
+    ] {
+        assert_eq!(judge(&Known::NoTrial, Some(&owed), &now), Decision::StandDown, "{now:?}");
+    }
+    let often = ruled(&trial, Some(back.origin.clone()), MOST_REQUESTS);
+    assert_eq!(judge(&Known::NoTrial, Some(&often), &back), Decision::StandDown);
+    let mut blind = ruled(&trial, Some(back.origin.clone()), 1);
+    (blind.trial.terms.restart, blind.trial.terms.unit) = (Restart::Command(vec!["true".into()]), None);
+    assert_eq!(judge(&Known::NoTrial, Some(&blind), &back), Decision::StandDown, "nobody would ever know that it came");
+}
+
+#[test]
+fn a_start_that_systemd_could_not_tell_of_proves_no_restart() {
+    let trial = trial(Restart::Unit("u".into()));
+    let back = Now { at_path: Some(digest(OLD)), ..now(Call::Deadline, 9999) };
+    let ruling = ruling(judge(&known(&trial), Some(&ruled(&trial, Some(on("boot-1", None)), 1)), &back));
+    assert_eq!(ruling.restart_from, Some(back.origin), "the next start is compared with this one");
+}
+
+#[test]
+fn what_ran_is_looked_at_once_the_old_program_is_back() {
+    let trial = trial(Restart::Unit("u".into()));
+    let of = |restart_from: Option<&Origin>, kind| {
+        let verdict = Failure::new(kind, "why").into();
+        Ruling { verdict, rolled_back: false, restart_from: restart_from.cloned(), requests: 0 }
+    };
+    let (before, after) = (on("boot-1", Some("start-2")), on("boot-1", Some("start-3")));
+    let unhealthy = of(Some(&before), FailureKind::Unhealthy);
+    assert_eq!(restart_from(&trial, &unhealthy, Some(after.clone()), false), Some(after.clone()), "it crashed meanwhile");
+    assert_eq!(restart_from(&trial, &unhealthy, Some(on("boot-1", None)), false), Some(before.clone()));
+    assert_eq!(restart_from(&trial, &unhealthy, None, false), Some(before));
+    let never_came = of(None, FailureKind::RestartFailed);
+    assert_eq!(restart_from(&trial, &never_came, Some(trial.origin.clone()), false), None, "the old one runs still");
+    assert_eq!(restart_from(&trial, &never_came, Some(after.clone()), false), Some(after), "somebody started the new one");
+    let mut reboot = trial;
+    reboot.terms.restart = Restart::Reboot;
+    let same_boot = on("boot-1", None);
+    assert_eq!(restart_from(&reboot, &never_came, Some(same_boot.clone()), false), None);
+    assert_eq!(restart_from(&reboot, &never_came, Some(same_boot.clone()), true), Some(same_boot), "its unit was started anew");
+    assert_eq!(restart_from(&reboot, &of(None, FailureKind::Unhealthy), Some(on("boot-2", None)), false), None, "at a boot");
+}
+
 #[test]
 fn a_restart_that_was_asked_for_in_vain_is_asked_for_again_some_times() {
     let trial = trial(Restart::Reboot);
