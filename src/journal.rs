@@ -7,7 +7,7 @@
 //!
 //! | file | field | meaning |
 //! |---|---|---|
-//! | `state.json` | `format` | 1, or higher by a later version. Where a field can't be read the others are taken over one by one; unknown ones are passed over |
+//! | `state.json` | `format` | 1; from 2 on there is a [`checksum`]. Where a field of a later version can't be read the others are taken over one by one; unknown ones are passed over |
 //! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
 //! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
 //! | | `installed` | version and digest of the program that `uplift` installed last |
@@ -15,9 +15,11 @@
 //! | | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
 //! | | `minimum_version` | highest version that ever succeeded, or `null`; never lowered. May be absent |
 //! | | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
-//! | `history.json` | `format` | the same |
+//! | | `crc32` | the checksum |
+//! | `history.json` | `format`, `crc32` | the same |
 //! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
+pub(crate) mod checksum;
 mod lost;
 mod salvage;
 mod state_file;
@@ -35,6 +37,7 @@ use crate::model::{Channel, Failure, FailureKind, Report};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
+use checksum::{FIRST_FORMAT, FORMAT, Wrong};
 use salvage::Salvaged;
 use state_file::{Recorded, StateFile};
 
@@ -42,8 +45,6 @@ pub use state_file::InstalledRecord;
 
 /// How many reports the history keeps.
 pub const HISTORY_LENGTH: usize = 100;
-/// Number of the format of both files.
-const FORMAT: u32 = 1;
 /// Largest file that is read: both are far smaller, and a damaged one must not fill the memory.
 const LARGEST_FILE: u64 = 4 << 20;
 pub(crate) const STATE_FILE: &str = "state.json";
@@ -97,29 +98,34 @@ impl Journal {
     pub(crate) fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
         let mut damaged = Vec::new();
+        let history: Result<Option<HistoryFile>, _> = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format);
+        let history = history.unwrap_or_else(|unusable| {
+            damaged.push(unusable.set_aside(&*disk, directory, HISTORY_FILE));
+            None
+        });
         let (state, left) = match read(directory, STATE_FILE, |file: &StateFile| file.format) {
             Ok(Some(state)) => (state, Left::Whole),
-            Ok(None) => (StateFile::default(), Left::Nothing),
-            Err(unusable) => match unusable.text.as_deref().and_then(salvage::state) {
+            Ok(None) => (StateFile { format: FORMAT, ..StateFile::default() }, Left::Nothing),
+            Err(unusable) => match unusable.text.as_deref().filter(|_| unusable.is_intact).and_then(salvage::state) {
                 Some(Salvaged { state, lost }) => {
                     damaged.push(unusable.replace(&*disk, directory, STATE_FILE, &state));
                     (state, if lost { Left::AllButUpgrade } else { Left::Whole })
                 }
                 None => {
+                    // What is not as it was written is believed where the history says the same.
+                    let told = unusable.text.as_deref().and_then(salvage::state).map(|salvaged| salvaged.state.unacknowledged);
+                    let known = |report: &Report| history.as_ref().is_some_and(|history| history.reports.contains(report));
+                    let unacknowledged = told.into_iter().flatten().filter(known).collect();
                     damaged.push(unusable.set_aside(&*disk, directory, STATE_FILE));
-                    (StateFile::default(), Left::Damage)
+                    (StateFile { format: FORMAT, unacknowledged, ..StateFile::default() }, Left::Damage)
                 }
             },
         };
-        let history = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format).unwrap_or_else(|unusable| {
-            damaged.push(unusable.set_aside(&*disk, directory, HISTORY_FILE));
-            None
-        });
         let lost = left != Left::Whole || matches!(state.upgrade, Recorded::Foreign(_));
-        let history = history.unwrap_or_default();
+        let history = history.unwrap_or_else(|| HistoryFile { format: state.format, reports: Vec::new() });
         let mut journal = Self { disk, directory: directory.to_owned(), state, history, left, recovered: None };
-        journal.state.format = FORMAT;
-        journal.history.format = FORMAT;
+        journal.state.format = journal.state.format.min(FORMAT);
+        journal.history.format = journal.history.format.min(FORMAT);
         if let Err(error) = journal.complete_history() {
             // It stands in memory, and the next report writes it too.
             warn("the history can't be written", error);
@@ -133,23 +139,24 @@ impl Journal {
         Ok((journal, damaged))
     }
 
-    /// What the state held, as far as the history tells it too.
+    /// What the state held, as far as the history tells it too, and the trial that the rescue has a copy of.
     fn recover(&mut self) {
         let remembered = StateFile::remembered(&self.history.reports);
-        let nothing_is_missing = self.left == Left::Nothing && remembered == StateFile::default();
-        if nothing_is_missing {
-            return;
+        let trial = lost::trial(&self.directory, &self.history.reports);
+        let is_remembered = remembered != StateFile::default();
+        if self.left == Left::Nothing && !is_remembered && trial.is_none() {
+            return; // nothing is missing
         }
-        if remembered != StateFile::default() {
+        if is_remembered {
             let told = "the state was lost; what was installed, what failed here and the lowest version come from history.json";
             self.recovered = Some(format!("{told}, as far as it reaches back"));
         }
-        self.state = StateFile { format: FORMAT, incomplete: true, ..remembered };
-        if lost::has_trial(&self.directory) {
-            return; // while there is no state, the rescue goes on by its own file
-        }
-        if let Err(error) = write(&*self.disk, &self.directory, STATE_FILE, &self.state) {
-            warn("what the history remembers of the state can't be written", error); // the next start tries again
+        let unacknowledged = std::mem::take(&mut self.state.unacknowledged);
+        // With a trial in it the file keeps the format in which the rescue has written: an older daemon may have to read it.
+        let (upgrade, format) = trial.unwrap_or((Recorded::default(), FORMAT));
+        self.state = StateFile { format: format.min(FORMAT), upgrade, unacknowledged, incomplete: true, ..remembered };
+        if let Err(error) = write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format) {
+            warn("what is left of the state can't be written", error); // the next start tries again
         }
     }
 
@@ -200,7 +207,7 @@ impl Journal {
         }
         let concluded = self.conclude(&report, !report.request.channel.acknowledges());
         // Even where nothing has changed: the state is not lost any more.
-        let kept = concluded.and_then(|()| write(&*self.disk, &self.directory, STATE_FILE, &self.state));
+        let kept = concluded.and_then(|()| write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format));
         if let Err(error) = kept {
             warn("the report of a lost upgrade can't be written", error); // it stands in memory, and the next start tries again
         }
@@ -293,14 +300,24 @@ impl Journal {
         self.history.reports.extend(reports);
         let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);
         self.history.reports.drain(..excess);
-        write(&*self.disk, &self.directory, HISTORY_FILE, &self.history)
+        if !self.state.has_trial() {
+            self.history.format = FORMAT;
+        }
+        write(&*self.disk, &self.directory, HISTORY_FILE, &self.history, self.history.format)
     }
 
-    /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth that it knows.
+    /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth that it knows. The format is
+    /// the newest one, but while something is on trial: it may be this daemon, and the one before it would have to read that.
     fn change_state(&mut self, change: impl FnOnce(&mut StateFile)) -> io::Result<()> {
         let before = self.state.clone();
         change(&mut self.state);
-        if self.state == before { Ok(()) } else { write(&*self.disk, &self.directory, STATE_FILE, &self.state) }
+        if self.state == before {
+            return Ok(());
+        }
+        if !self.state.has_trial() {
+            self.state.format = FORMAT;
+        }
+        write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format)
     }
 }
 
@@ -309,15 +326,15 @@ fn warn(sentence: &str, error: io::Error) {
     tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
 }
 
-fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    disk::write_atomic(disk, directory, name, &text)
+fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize, format: u32) -> io::Result<()> {
+    disk::write_atomic(disk, directory, name, &checksum::to_text(value, format)?)
 }
 
 /// A file that can't be used as it is, and what it holds, as far as that was read.
 struct Unusable {
     text: Option<Vec<u8>>,
+    /// Whether it is as it was written.
+    is_intact: bool,
     why: String,
 }
 
@@ -333,10 +350,11 @@ impl Unusable {
     }
 
     /// Puts `salvaged` in its place. A copy is set aside, so that no power cut finds neither.
-    fn replace(self, disk: &dyn Disk, directory: &Path, name: &str, salvaged: &impl Serialize) -> Damaged {
+    fn replace(self, disk: &dyn Disk, directory: &Path, name: &str, salvaged: &StateFile) -> Damaged {
         let copy = free_name(directory, name);
         let text = self.text.unwrap_or_default();
-        let replaced = disk::write_atomic(disk, directory, &copy, &text).and_then(|()| write(disk, directory, name, salvaged));
+        let replaced =
+            disk::write_atomic(disk, directory, &copy, &text).and_then(|()| write(disk, directory, name, salvaged, salvaged.format));
         let why = match replaced {
             Ok(()) => format!("{}; what can be read of it was kept", self.why),
             Err(error) => format!("{}; it could not be replaced: {error}", self.why),
@@ -350,15 +368,18 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str, format: impl Fn(&T) -
     let text = match disk::read_limited(&directory.join(name), LARGEST_FILE) {
         Ok(None) => return Ok(None),
         Ok(Some(text)) => text,
-        Err(error) => return Err(Unusable { text: None, why: error.to_string() }),
+        Err(error) => return Err(Unusable { text: None, is_intact: false, why: error.to_string() }),
     };
+    if let Err(wrong) = checksum::examine(&text) {
+        return Err(Unusable { why: wrong.to_string(), is_intact: matches!(wrong, Wrong::Json(_)), text: Some(text) });
+    }
     let why = match serde_json::from_slice::<T>(&text) {
         // A later version adds fields that this one passes over; what it has changed can't be read.
-        Ok(value) if format(&value) >= FORMAT => return Ok(Some(value)),
+        Ok(value) if format(&value) >= FIRST_FORMAT => return Ok(Some(value)),
         Ok(value) => format!("format {} is not known to this version", format(&value)),
         Err(error) => error.to_string(),
     };
-    Err(Unusable { text: Some(text), why })
+    Err(Unusable { text: Some(text), is_intact: true, why })
 }
 
 /// `state.json.damaged`, or the first free number behind it; the tenth is overwritten, so that damage can't fill a disk.

@@ -29,13 +29,14 @@ use crate::target::program::{Lock, Program};
 use crate::unit::{self, Since};
 
 use judge::{Decision, Now, is_concluded, judge, trial_of};
-use trial::{Known, Trial};
+use trial::Known;
 
 pub(crate) use file::{RescueFile, Ruling};
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use judge::Call;
 pub(crate) use timer::arm;
+pub(crate) use trial::Trial;
 
 use timer::disarm;
 

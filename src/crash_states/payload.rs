@@ -15,6 +15,7 @@ use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
+use crate::journal::checksum::tests::sealed;
 use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
 use crate::rescue::{Call, Rescue};
 use crate::sim::elf::{self, Architecture};
@@ -263,9 +264,9 @@ impl Payload {
         let text = fs::read(state.join("state.json")).unwrap_or_default();
         let mut file: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         if file["upgrade"].get("swap").is_some() {
-            file["format"] = 2.into();
+            file["format"] = 3.into();
             file["upgrade"]["phase"] = "of its own".into();
-            disk::write_atomic(&*self.disk, &state, "state.json", file.to_string().as_bytes()).unwrap();
+            disk::write_atomic(&*self.disk, &state, "state.json", sealed(&file).as_bytes()).unwrap();
         }
     }
 

@@ -4,7 +4,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{FORMAT, Recorded, StateFile};
+use super::checksum::FIRST_FORMAT;
+use super::{Recorded, StateFile};
 
 /// What was kept.
 pub(super) struct Salvaged {
@@ -19,7 +20,7 @@ pub(super) fn state(text: &[u8]) -> Option<Salvaged> {
     let upgrade: Option<Recorded> = one(fields.remove("upgrade")?);
     let mut take = |name| fields.remove(name).unwrap_or_default();
     let state = StateFile {
-        format: FORMAT,
+        format: one(take("format")).unwrap_or(FIRST_FORMAT),
         unacknowledged: each(take("unacknowledged")),
         installed: one(take("installed")),
         previous: one(take("previous")),

@@ -70,6 +70,14 @@ impl StateFile {
         file
     }
 
+    /// Whether a new program may be at the path, or about to be, and nothing is decided about it.
+    pub(super) fn has_trial(&self) -> bool {
+        match &self.upgrade {
+            Recorded::Known(state) => state.as_ref().is_some_and(|state| state.swap().is_some()),
+            Recorded::Foreign(_) => true,
+        }
+    }
+
     /// What the end of an upgrade changes for the programs that are known here.
     pub(super) fn take_in(&mut self, report: &Report) {
         let Some(package) = &report.package else { return };

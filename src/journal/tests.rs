@@ -1,5 +1,6 @@
 use tempfile::TempDir;
 
+use super::checksum::tests::sealed;
 use super::*;
 use crate::disk::faulty::FaultyDisk;
 use crate::machine::Upgrade;
@@ -120,14 +121,20 @@ fn the_history_has_a_length() {
 #[test]
 fn damage_is_set_aside_and_told() {
     let directory = TempDir::new().unwrap();
-    for (text, expected) in [("{", "EOF"), ("", "EOF"), ("\0\0\0\0", "expected value"), ("{\"format\":2}", "missing field")] {
+    for (text, expected) in [
+        ("{", "EOF"),
+        ("", "EOF"),
+        ("\0\0\0\0", "expected value"),
+        ("{\"format\":1}", "missing field"),
+        ("{\"format\":2}", "its checksum is missing"),
+    ] {
         write_file(&directory, STATE_FILE, text);
         let (journal, damaged) = open(&directory);
         assert!(journal.upgrade().is_none());
         assert_eq!(damaged.len(), 1);
         assert!(damaged[0].to_string().contains(expected), "{}", damaged[0]);
     }
-    assert_eq!(set_aside(&directory), 4, "each damaged file is kept");
+    assert_eq!(set_aside(&directory), 5, "each damaged file is kept");
 }
 
 /// A daemon that was rolled back, in the state that the newer one left, lets in nothing that it refused before.
@@ -147,7 +154,7 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
             "format": 2, "of_its_own": 1, "upgrade": upgrade, "unacknowledged": [told, "in a new form"], "known_bad": ["new", digest(7)],
             "installed": { "version": "V01.00.00.00", "digest": digest(1) }, "previous": "in a new form", "minimum_version": "V03.00.00.00",
         });
-        write_file(&directory, STATE_FILE, &text.to_string());
+        write_file(&directory, STATE_FILE, &sealed(&text));
         for damage in [1, 0] {
             let (journal, damaged) = open(&directory);
             assert_eq!(damaged.len(), damage, "{damaged:?}");
@@ -163,7 +170,8 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
 
 #[test]
 fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
-    let text = serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] }).to_string();
+    let text = serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] });
+    let text = sealed(&text);
     for death in 0..20 {
         let directory = TempDir::new().unwrap();
         write_file(&directory, STATE_FILE, &text);
@@ -175,9 +183,8 @@ fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
 #[test]
 fn a_file_of_a_newer_version_is_not_guessed_at() {
     let directory = TempDir::new().unwrap();
-    for (history, why) in
-        [(r#"{"format":2,"reports":{}}"#, "expected a sequence"), (r#"{"format":0,"reports":[]}"#, "format 0 is not known")]
-    {
+    let newer = sealed(&serde_json::json!({ "format": 3, "reports": {} }));
+    for (history, why) in [(newer.as_str(), "expected a sequence"), (r#"{"format":0,"reports":[]}"#, "format 0 is not known")] {
         write_file(&directory, HISTORY_FILE, history);
         let (_, damaged) = open(&directory);
         assert!(damaged[0].to_string().contains(why), "{}", damaged[0]);
@@ -211,14 +218,14 @@ const FIRST_FORMAT: [&str; 8] = [
 #[test]
 fn fields_that_are_not_known_are_passed_over() {
     for text in FIRST_FORMAT {
-        for format in [1, 2] {
+        for format in [1, 2, 3] {
             let (known, later) = (TempDir::new().unwrap(), TempDir::new().unwrap());
             for (name, text) in [STATE_FILE, HISTORY_FILE].into_iter().zip(text.split('\0')) {
                 write_file(&known, name, text);
                 let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
                 with_unknown_fields(&mut value);
                 value["format"] = format.into();
-                write_file(&later, name, &value.to_string());
+                write_file(&later, name, &if format == 1 { value.to_string() } else { sealed(&value) });
             }
             let ((known, _), (later, damaged)) = (open(&known), open(&later));
             assert!(damaged.is_empty(), "{damaged:?}");
@@ -307,7 +314,8 @@ fn write_text(directory: &TempDir, name: &str, text: &str) {
 #[test]
 fn what_the_rescue_rolled_back_is_reported_though_the_state_is_lost_or_that_of_a_newer_daemon() {
     let package = serde_json::to_value(report("one", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
-    for state in [None, Some("{"), Some("{\"format\": 2, \"upgrade\": {}}")] {
+    let newer = sealed(&serde_json::json!({ "format": 2, "upgrade": {} }));
+    for state in [None, Some("{"), Some(newer.as_str())] {
         for (package, known) in [(package.clone(), true), (serde_json::json!("in a new form"), false)] {
             let directory = TempDir::new().unwrap();
             rescued(&directory, &package, true);
@@ -416,14 +424,105 @@ fn where_nothing_was_ever_swapped_nothing_is_missing() {
     assert!(journal.is_new() && journal.recovered().is_none() && journal.may_be_by_hand(ProgramDigest([1; 32])));
 }
 
+/// Of the trial that the rescue has a copy of the old program comes back: by the daemon, or where it can't, by the rescue.
 #[test]
-fn while_the_rescue_has_a_trial_no_state_says_that_there_is_none() {
+fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue() {
+    let package = serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
+    for damage in [None, Some("{"), Some("{\"format\": 2, \"upgrade\": null}")] {
+        for (package, told) in [(package.clone(), true), (serde_json::Value::Null, false)] {
+            let directory = TempDir::new().unwrap();
+            a_long_life(&directory);
+            rescued(&directory, &package, false);
+            match damage {
+                None => std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap(),
+                Some(text) => write_file(&directory, STATE_FILE, text),
+            }
+            for _ in 0..2 {
+                let (journal, _) = open(&directory);
+                assert_eq!((journal.upgrade().is_some(), journal.has_foreign_trial()), (told, !told));
+                assert!(journal.minimum_version().is_some(), "what the history remembers is there too");
+                let Some(State::Reverting { upgrade, swap, verdict }) = journal.upgrade() else { continue };
+                assert_eq!((upgrade.id.0.as_str(), swap.package.program_digest), ("lost", ProgramDigest([7; 32])));
+                assert_eq!(verdict.failure.to_string(), "why", "the rescue's own verdict stands");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trial_that_was_reported_is_not_put_back_however_long_the_rescue_keeps_its_copy() {
     let directory = TempDir::new().unwrap();
-    a_long_life(&directory);
+    open(&directory).0.conclude(&report("lost", Channel::Shell, Outcome::Succeeded, 7), true).unwrap();
     rescued(&directory, &serde_json::Value::Null, false);
     std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
     let (journal, _) = open(&directory);
-    assert!(journal.minimum_version().is_some() && !directory.path().join(STATE_FILE).exists());
+    assert!(journal.upgrade().is_none() && !journal.has_foreign_trial());
+}
+
+/// No bit can flip so that the trial goes on by what it says, nor so that it is forgotten.
+#[test]
+fn a_flipped_bit_in_the_state_of_a_trial_ends_it() {
+    let directory = TempDir::new().unwrap();
+    rescued(&directory, &serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap(), false);
+    let trial = serde_json::from_str(FIRST_FORMAT[3]).map(|mut state: serde_json::Value| {
+        state["format"] = FORMAT.into();
+        sealed(&state).into_bytes()
+    });
+    let trial = trial.unwrap();
+    for at in (0..trial.len() * 8).step_by(61) {
+        let mut flipped = trial.clone();
+        flipped[at / 8] ^= 1 << (at % 8);
+        std::fs::File::create(directory.path().join(STATE_FILE))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, &flipped))
+            .unwrap();
+        let (journal, damaged) = open(&directory);
+        assert_eq!(damaged.len(), 1, "bit {at}");
+        assert!(matches!(journal.upgrade(), Some(State::Reverting { .. })), "bit {at}: {:?}", journal.upgrade());
+        std::fs::remove_file(directory.path().join("state.json.damaged")).unwrap();
+    }
+}
+
+#[test]
+fn of_a_damaged_state_a_report_that_the_history_knows_still_waits_for_its_receiver() {
+    let directory = TempDir::new().unwrap();
+    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false).unwrap();
+    let whole = std::fs::read_to_string(directory.path().join(STATE_FILE)).unwrap();
+    for (from, to, kept) in [("\"known_bad\"", "\"known_bat\"", 1), ("P_V02", "P_V03", 0)] {
+        write_file(&directory, STATE_FILE, &whole.replace(from, to));
+        let (journal, damaged) = open(&directory);
+        assert!(damaged[0].to_string().contains("the checksum differs"), "{}", damaged[0]);
+        assert_eq!(journal.unacknowledged().len(), kept);
+    }
+}
+
+/// A daemon on trial leaves the files in the form that the one before it reads.
+#[test]
+fn a_new_format_is_written_once_nothing_is_on_trial() {
+    let directory = TempDir::new().unwrap();
+    let has_checksum = |name| std::fs::read_to_string(directory.path().join(name)).unwrap().contains("crc32");
+    write_file(&directory, STATE_FILE, FIRST_FORMAT[3]);
+    let (mut journal, damaged) = open(&directory);
+    assert!(damaged.is_empty(), "{damaged:?}");
+    let State::Trial { upgrade, swap, attempt, .. } = journal.upgrade().cloned().unwrap() else { panic!("a trial") };
+    journal.record(&State::Trial { upgrade, swap, attempt, confirmed_by: Some("uid 0".into()) }).unwrap();
+    assert!(!has_checksum(STATE_FILE));
+    journal.conclude(&report("one", Channel::Shell, Outcome::Succeeded, 1), true).unwrap();
+    assert!(has_checksum(STATE_FILE) && !has_checksum(HISTORY_FILE), "the history is written before the trial is over");
+    journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
+    assert!(has_checksum(HISTORY_FILE));
+    assert!(open(&directory).1.is_empty());
+}
+
+/// What version 0.1.0 would make of them, if it passed over fields that it does not know: nothing else hangs on the format.
+#[test]
+fn an_older_reader_reads_the_new_format() {
+    let directory = TempDir::new().unwrap();
+    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false).unwrap();
+    let text = |name| std::fs::read(directory.path().join(name)).unwrap();
+    let (state, history): (StateFile, HistoryFile) =
+        (serde_json::from_slice(&text(STATE_FILE)).unwrap(), serde_json::from_slice(&text(HISTORY_FILE)).unwrap());
+    let journal = open(&directory).0;
+    assert_eq!((&state, &history), (&journal.state, &journal.history));
 }
 
 #[test]

@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::trial::Trial;
 use crate::config::Restart;
 use crate::disk::{self, Disk, Operation};
+use crate::journal::checksum::{self, FIRST_FORMAT};
 use crate::machine::Origin;
 use crate::model::{Failure, Verdict};
 
 pub(super) const NAME: &str = "rescue.json";
-/// Number of the format.
-const FORMAT: u32 = 1;
 /// Largest file that is read; a log of fifty long lines makes a tenth of it.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -21,7 +20,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 ///
 /// | field | meaning |
 /// |---|---|
-/// | `format` | 1, or higher by a later version, whose unknown fields are passed over. What can't be read is damaged, and begun anew |
+/// | `format` | that of the state file in which the trial was seen, which every daemon reads that may have to: from 2 on with a [`checksum`]. Unknown fields are passed over; what can't be read is damaged, and begun anew |
 /// | `trial` | the trial as it was first seen: upgrade, digests, terms, and what a report needs |
 /// | `boot_id` | the boot that was seen last |
 /// | `since` | seconds since that boot began (CLOCK_BOOTTIME, as `/proc/uptime` tells) when the trial was first seen in it |
@@ -31,9 +30,10 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// | `ruling.rolled_back` | whether the old program is back at the path; `false` is carried out at the next call |
 /// | `ruling.restart_from` | the boot and the invocation in which the old program must be restarted, `null` where it need not |
 /// | `ruling.requests` | how often that restart was asked for |
+/// | `crc32` | the checksum |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RescueFile {
-    pub(super) format: u32,
+    pub(crate) format: u32,
     pub(crate) trial: Trial,
     pub(super) boot_id: String,
     pub(super) since: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Ruling {
 impl RescueFile {
     /// A trial that is seen for the first time.
     pub(super) fn begin(trial: Trial, boot_id: String, since: u64, boots: u32) -> Self {
-        Self { format: FORMAT, trial, boot_id, since, boots, ruling: None }
+        Self { format: trial.format.max(FIRST_FORMAT), trial, boot_id, since, boots, ruling: None }
     }
 
     /// With this end of the trial, which is still to be carried out.
@@ -72,15 +72,14 @@ impl RescueFile {
     /// The file in `directory`, if there is one.
     pub(crate) fn read(directory: &Path) -> io::Result<Option<Self>> {
         let Some(text) = disk::read_limited(&directory.join(NAME), LARGEST_FILE)? else { return Ok(None) };
+        checksum::examine(&text).map_err(io::Error::other)?;
         let file: Self = serde_json::from_slice(&text)?;
-        if file.format >= FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
+        if file.format >= FIRST_FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
     }
 
     /// Writes it, durably.
     pub(super) fn write(&self, disk: &dyn Disk, directory: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        disk::write_atomic(disk, directory, NAME, &text)
+        disk::write_atomic(disk, directory, NAME, &checksum::to_text(self, self.format)?)
     }
 
     /// Removes the file of a trial that is over.
@@ -94,6 +93,7 @@ impl RescueFile {
 #[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 mod tests {
     use super::*;
+    use crate::journal::checksum::tests::sealed;
 
     /// As version 0.1.0 writes it.
     const FIRST_FORMAT: &str = include_str!("../../fuzz/corpus/rescue/ruled");
@@ -109,7 +109,7 @@ mod tests {
             value.pointer_mut(object).unwrap()["of_a_later_version"] = 1.into();
         }
         value["format"] = 2.into();
-        std::fs::write(directory.path().join(NAME), value.to_string()).unwrap();
+        std::fs::write(directory.path().join(NAME), sealed(&value)).unwrap();
         let later = RescueFile::read(directory.path()).unwrap().unwrap();
         assert_eq!(RescueFile { format: 1, ..later }, known);
     }

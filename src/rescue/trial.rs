@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::config::Restart;
+use crate::config::{Confirm, Restart};
 use crate::disk;
-use crate::journal::STATE_FILE;
-use crate::machine::Origin;
+use crate::journal::{STATE_FILE, checksum};
+use crate::machine::{self, Origin};
 use crate::model::{Failure, FailureKind, PackageSummary, Request, UpgradeId, Verdict};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
@@ -84,6 +84,9 @@ impl WayBack {
 /// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`, `upgrade.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
+    /// Format of the state file in which it was seen.
+    #[serde(skip)]
+    pub(super) format: u32,
     /// Its upgrade.
     pub(crate) upgrade: UpgradeId,
     /// The program that must leave.
@@ -130,9 +133,37 @@ impl Terms {
     pub(crate) fn both_deadlines(&self) -> Duration {
         Duration::from_millis(self.restart_deadline.saturating_add(self.deadline))
     }
+
+    /// With what a trial needs besides left open: there will be none.
+    pub(crate) fn to_put_back(&self) -> machine::Terms {
+        machine::Terms {
+            program: self.program.clone(),
+            unit: self.unit.clone(),
+            restart: self.restart.clone(),
+            restart_deadline: self.restart_deadline(),
+            window: Duration::ZERO,
+            deadline: Duration::from_millis(self.deadline),
+            boots: self.boots,
+            confirm: Confirm::Auto,
+            health_command: None,
+        }
+    }
 }
 
 impl Trial {
+    /// The fields of `state.json` that are agreed between all versions.
+    pub(crate) fn contract(&self) -> Value {
+        serde_json::json!({
+            "upgrade": { "id": self.upgrade, "request": self.request, "from": self.from, "began": self.began },
+            "swap": {
+                "package": { "program_digest": self.on_trial },
+                "old": self.old,
+                "origin": self.origin,
+                "terms": self.terms,
+            },
+        })
+    }
+
     /// Whether the program on trial is at the path, and another one was there before.
     pub(super) fn can_be_rolled_back(&self, at_path: Option<ProgramDigest>) -> bool {
         at_path == Some(self.on_trial) && self.old != at_path
@@ -188,11 +219,12 @@ pub(super) fn read(directory: &Path) -> Known {
     }
 }
 
-fn parse(text: &[u8]) -> serde_json::Result<Known> {
+fn parse(text: &[u8]) -> Result<Known, checksum::Wrong> {
     #[derive(Deserialize)]
     struct File {
         upgrade: Value,
     }
+    let format = checksum::examine(text)?;
     let File { upgrade } = serde_json::from_slice(text)?;
     if upgrade.is_null() || upgrade.as_object().is_some_and(|fields| !fields.contains_key("swap")) {
         return Ok(Known::NoTrial);
@@ -200,6 +232,7 @@ fn parse(text: &[u8]) -> serde_json::Result<Known> {
     let UpgradeFields { phase, verdict, upgrade: name, swap } = serde_json::from_value(upgrade)?;
     let PackageFields { program_digest } = PackageFields::deserialize(&swap.package)?;
     let trial = Box::new(Trial {
+        format: format.min(checksum::FORMAT),
         upgrade: name.id,
         on_trial: program_digest,
         old: swap.old,
@@ -224,6 +257,7 @@ fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::journal::checksum::tests::sealed;
 
     pub(crate) const OLD: u8 = 1;
     pub(crate) const NEW: u8 = 2;
@@ -243,6 +277,7 @@ pub(super) mod tests {
             boots: 3,
         };
         Trial {
+            format: 1,
             upgrade: UpgradeId("one".into()),
             on_trial: digest(NEW),
             old: Some(digest(OLD)),
@@ -274,12 +309,12 @@ pub(super) mod tests {
     }
 
     fn parsed(value: &Value) -> Known {
-        parse(value.to_string().as_bytes()).unwrap_or_else(|error| Known::Damaged(error.to_string()))
+        parse(sealed(value).as_bytes()).unwrap_or_else(|error| Known::Damaged(error.to_string()))
     }
 
     #[test]
     fn a_state_file_of_another_version_serves() {
-        let expected = Trial { from: "V01.00.00.00".parse().ok(), ..trial(Restart::Unit("u".into())) };
+        let expected = Trial { format: 2, from: "V01.00.00.00".parse().ok(), ..trial(Restart::Unit("u".into())) };
         assert_eq!(parsed(&foreign()), Known::Trial(Box::new(expected)));
     }
 
@@ -321,7 +356,16 @@ pub(super) mod tests {
     #[test]
     fn an_upgrade_without_a_swap_is_no_trial() {
         for upgrade in ["null", "{\"phase\":\"checking\",\"upgrade\":{}}"] {
-            assert_eq!(parse(format!("{{\"upgrade\":{upgrade}}}").as_bytes()).unwrap(), Known::NoTrial);
+            assert_eq!(parse(format!("{{\"format\":1,\"upgrade\":{upgrade}}}").as_bytes()).unwrap(), Known::NoTrial);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_as_it_was_written_is_damaged() {
+        let right = sealed(&foreign());
+        for (from, to) in [("boot-1", "boot-0"), ("crc32", "crc33"), ("\"format\": 7", "\"format\": 6"), ("crc32\": \"", "crc32\": \"0")] {
+            let changed = right.replace(from, to);
+            assert!(changed != right && parse(changed.as_bytes()).is_err(), "{from}");
         }
     }
 

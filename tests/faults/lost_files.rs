@@ -12,7 +12,18 @@ use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 type Damage = fn(&[u8]) -> Option<Vec<u8>>;
 
 const LOST: Damage = |_| None;
-const NEWER: Damage = |whole| Some(String::from_utf8_lossy(whole).replace("\"format\": 1", "\"format\": 2").into_bytes());
+/// As a version wrote it that had no checksum, and with a field that is not known.
+const FIRST_FORMAT: Damage = |whole| {
+    let mut value: serde_json::Value = serde_json::from_slice(whole).unwrap();
+    value.as_object_mut().unwrap().remove("crc32").unwrap();
+    value["format"] = 1.into();
+    value["of_another_version"] = 1.into();
+    Some(value.to_string().into_bytes())
+};
+/// One bit of the boot in which the swap took place has flipped: by what the file says there was a restart since.
+const FLIPPED: Damage = |whole| Some(String::from_utf8_lossy(whole).replace("sandbox-boot-1", "sandbox-boot-3").into_bytes());
+/// The file says that it has a checksum.
+const UNCHECKED: Damage = |whole| Some(String::from_utf8_lossy(whole).replace("crc32", "crc33").into_bytes());
 const DAMAGES: [(&str, Damage); 4] = [
     ("cut", |whole| Some(whole[..whole.len() / 2].to_vec())),
     ("empty", |_| Some(Vec::new())),
@@ -93,10 +104,10 @@ fn a_state_file_that_is_damaged() {
 }
 
 #[test]
-fn a_state_file_of_a_newer_version() {
+fn a_state_file_of_another_version() {
     let (mut payload, client) = swapped();
     payload.sandbox.kill_daemon();
-    payload.damage("state.json", NEWER);
+    payload.damage("state.json", FIRST_FORMAT);
     payload.systemd_has("hang", "");
     payload.reboot();
     payload.sets_aside("state.json", None);
@@ -104,6 +115,22 @@ fn a_state_file_of_a_newer_version() {
     assert_eq!(ending(&payload.last_report()), SUCCEEDED, "{}", payload.log());
     client.wait_with_output().unwrap();
     payload.next_upgrade_works();
+}
+
+#[test]
+fn a_flipped_bit_in_the_state_of_a_trial_is_no_restart() {
+    for damage in [FLIPPED, UNCHECKED, LOST] {
+        let (mut payload, client) = on_trial_alone();
+        payload.rescue("100.00 1.00\n");
+        let damaged = payload.damage("state.json", damage);
+        payload.systemd_has("waits", "");
+        payload.sandbox.start_daemon().unwrap();
+        payload.sets_aside("state.json", damaged.as_deref());
+        assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
+        let report = payload.ends((Outcome::RolledBack, Some(FailureKind::Interrupted)), OLD);
+        assert!(report.failure.unwrap().sentence.contains("was lost or damaged"));
+        payload.next_upgrade_works();
+    }
 }
 
 #[test]

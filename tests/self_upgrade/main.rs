@@ -80,23 +80,46 @@ fn boots_that_a_new_daemon_uses_up_bring_the_old_one_back() {
 }
 
 #[test]
-fn a_state_file_of_the_newer_daemon_hides_nothing_from_the_old_one() {
+fn a_state_file_of_another_daemon_hides_nothing_from_the_old_one() {
+    // Before it crashed the new daemon wrote the state in a form of its own; the second one has no right checksum.
+    for (format, is_damaged) in [(1, false), (2, true)] {
+        let payload = Payload::new();
+        let client = payload.swap_in(&payload.crashing_daemon());
+        payload.rescue("deadline");
+        let path = payload.sandbox.state().join("state.json");
+        let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        state.as_object_mut().unwrap().remove("crc32");
+        state["format"] = format.into();
+        state["of_its_own"] = true.into();
+        state["upgrade"]["phase"] = "of-its-own".into();
+        fs::write(&path, state.to_string()).unwrap();
+        payload.clock(LATE);
+        payload.rescue("deadline");
+        let (report, _) = payload.report(client);
+        assert_told(&payload, &report, "no verdict on the new program came within 90 s");
+        let notices = payload.sandbox.status().unwrap().notices;
+        assert_eq!(notices.iter().any(|notice| notice.contains("state.json") && notice.contains("set aside")), is_damaged, "{notices:?}");
+    }
+}
+
+/// The old daemon is of a version that has no checksums: neither the new one, while it is on trial, nor the rescue may write any.
+#[test]
+fn a_daemon_on_trial_and_the_rescue_leave_what_an_older_daemon_can_read() {
     let payload = Payload::new();
-    let client = payload.swap_in(&payload.crashing_daemon());
+    let client = payload.swap_in(&payload.hanging_daemon());
+    let path = |name| payload.sandbox.state().join(name);
+    let mut state: Value = serde_json::from_slice(&fs::read(path("state.json")).unwrap()).unwrap();
+    state.as_object_mut().unwrap().remove("crc32");
+    state["format"] = 1.into();
+    fs::write(path("state.json"), state.to_string()).unwrap();
     payload.rescue("deadline");
-    // Before it crashed the new daemon wrote the state in a format of its own.
-    let path = payload.sandbox.state().join("state.json");
-    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    state["format"] = 2.into();
-    state["of_its_own"] = true.into();
-    state["upgrade"]["phase"] = "of-its-own".into();
-    fs::write(&path, state.to_string()).unwrap();
+    let rescue = fs::read_to_string(path("rescue.json")).unwrap();
+    assert!(rescue.contains("\"format\": 1") && !rescue.contains("crc32"), "{rescue}");
     payload.clock(LATE);
     payload.rescue("deadline");
     let (report, _) = payload.report(client);
     assert_told(&payload, &report, "no verdict on the new program came within 90 s");
-    let notices = payload.sandbox.status().unwrap().notices;
-    assert!(notices.is_empty(), "what it does not know it passes over: {notices:?}");
+    assert!(fs::read_to_string(path("state.json")).unwrap().contains("crc32"), "the trial is over");
 }
 
 #[test]

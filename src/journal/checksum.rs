@@ -1,0 +1,115 @@
+//! The checksum of the files of the state: against a bit that has flipped, not against people.
+//!
+//! From format [`FORMAT`] on such a file ends with its own CRC-32 (as in gzip), as the last field of its object, where a reader
+//! that does not know it passes over it. It is of all bytes before its digits:
+//!
+//! ```text
+//!   "crc32": "9ae0daaf"
+//! }
+//! ```
+//!
+//! A file of format 1 has none. Whoever changes a file by hand gives it format 1 and takes the field out.
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use serde::{Deserialize, Serialize};
+
+/// The first format with a checksum, and the newest one.
+pub(crate) const FORMAT: u32 = 2;
+/// The format without one.
+pub(crate) const FIRST_FORMAT: u32 = 1;
+
+const CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+const KEY: &[u8] = b",\n  \"crc32\": \"";
+const END: &[u8] = b"\"\n}\n";
+const DIGITS: usize = 8;
+
+/// Why a text is not one of the state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Wrong {
+    /// It is no such JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A bit has flipped.
+    #[error("its bytes were changed since it was written: the checksum differs")]
+    Checksum,
+    /// Its format has one.
+    #[error("its checksum is missing")]
+    Missing,
+}
+
+/// The text of an object with fields, which say this format themselves.
+pub(crate) fn to_text(object: &impl Serialize, format: u32) -> serde_json::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(object)?;
+    if format < FORMAT || !text.ends_with(b"\n}") {
+        text.push(b'\n');
+        return Ok(text);
+    }
+    text.truncate(text.len() - 2);
+    text.extend_from_slice(KEY);
+    let digits = digits(&text);
+    text.extend_from_slice(digits.as_bytes());
+    text.extend_from_slice(END);
+    Ok(text)
+}
+
+/// Whether the text is as it was written; its format.
+pub(crate) fn examine(text: &[u8]) -> Result<u32, Wrong> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let head = serde_json::from_slice(text).map(|Head { format }| format);
+    match (is_right(text), head) {
+        (Some(false), _) => Err(Wrong::Checksum),
+        (_, Err(error)) => Err(error.into()),
+        (None, Ok(format)) if format >= FORMAT => Err(Wrong::Missing),
+        (_, Ok(format)) => Ok(format),
+    }
+}
+
+/// Nothing where it has none.
+fn is_right(text: &[u8]) -> Option<bool> {
+    let (before, told) = text.strip_suffix(END)?.split_last_chunk::<DIGITS>()?;
+    before.ends_with(KEY).then(|| digits(before).as_bytes() == told)
+}
+
+fn digits(before: &[u8]) -> String {
+    format!("{:08x}", CRC_32.checksum(before))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The text of a file of a later version.
+    pub(crate) fn sealed(object: &serde_json::Value) -> String {
+        let mut object = object.clone();
+        object.as_object_mut().unwrap().remove("crc32");
+        String::from_utf8(to_text(&object, FORMAT).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn no_flipped_bit_passes() {
+        let mut trial: serde_json::Value = serde_json::from_str(include_str!("../../fuzz/corpus/state/trial")).unwrap();
+        trial["format"] = FORMAT.into();
+        let text = sealed(&trial).into_bytes();
+        assert_eq!(examine(&text).unwrap(), FORMAT);
+        for at in 0..text.len() * 8 {
+            let mut flipped = text.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert!(examine(&flipped).is_err(), "bit {at}: {}", String::from_utf8_lossy(&flipped));
+        }
+        for length in 0..text.len() {
+            assert!(examine(&text[..length]).is_err(), "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_first_format_has_none_and_needs_none() {
+        for text in ["{\"format\": 1}", "{\"format\":1,\"upgrade\":null}\n"] {
+            assert_eq!(examine(text.as_bytes()).unwrap(), 1);
+        }
+        assert_eq!(to_text(&serde_json::json!({ "format": 1 }), 1).unwrap(), b"{\n  \"format\": 1\n}\n");
+        assert!(matches!(examine(b"{\"format\": 2}"), Err(Wrong::Missing)));
+    }
+}
