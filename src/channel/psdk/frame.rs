@@ -252,13 +252,6 @@ impl FrameCodec {
         self.dropped
     }
 
-    /// Whether the start of a frame waits in `buffer` for its rest. True only after [`Decoder::decode`] has returned `None`
-    /// and left bytes, which are then always the beginning of what may become a frame.
-    #[must_use]
-    pub fn holds_partial(buffer: &BytesMut) -> bool {
-        !buffer.is_empty()
-    }
-
     /// To be called when no byte has come for [`IDLE_LIMIT`]: what waits for its rest was no frame, so one byte is dropped and
     /// the search goes on behind it. Everything that still waits was silent just as long and is given up alike, so the
     /// buffer is empty when this returns `None`. Call it until it does.

@@ -240,7 +240,7 @@ impl Link {
             }
         };
         let notice = request_low_latency(Path::new("/sys"), &self.device);
-        self.reader.restart(self.good_rate);
+        self.reader.restart_at(self.good_rate);
         tracing::info!("{} is open at {} baud", self.device.display(), self.good_rate);
         let aircraft = self.sought(Instant::now());
         self.state = State::Open(Open { port, rate: Some(self.good_rate), notice, aircraft });
@@ -357,7 +357,7 @@ impl Link {
         match port.set_rate(rate) {
             Ok(()) => {
                 (*current, *heard) = (Some(rate), None);
-                self.reader.restart(rate);
+                self.reader.restart_at(rate);
                 None
             }
             Err(error) if matches!(self.baud, Baud::Fixed(_)) => self.lose(&error.to_string()),

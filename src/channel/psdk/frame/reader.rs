@@ -43,10 +43,15 @@ impl Reader {
         self.codec.dropped()
     }
 
-    /// The line has another rate, or was away: what waits can't become a frame any more.
-    pub fn restart(&mut self, rate: u32) {
+    /// The line was away: what waits can't become a frame any more.
+    pub fn restart(&mut self) {
         self.buffer.clear();
         self.lumps.clear();
+    }
+
+    /// The line has another rate from now on.
+    pub fn restart_at(&mut self, rate: u32) {
+        self.restart();
         self.rate = rate;
     }
 

@@ -136,9 +136,9 @@ fn several_false_headers_need_only_one_silence() {
     let mut buffer = BytesMut::from(&[false_header(1023), false_header(900), bytes].concat()[..]);
     let mut codec = FrameCodec::new();
     assert_eq!(codec.decode(&mut buffer).unwrap(), None);
-    assert!(FrameCodec::holds_partial(&buffer));
+    assert!(!buffer.is_empty());
     assert_eq!(codec.decode_idle(&mut buffer), Some(frame));
-    assert!(!FrameCodec::holds_partial(&buffer));
+    assert!(buffer.is_empty());
     assert_eq!(codec.dropped(), 8);
 }
 

@@ -226,17 +226,6 @@ fn a_host_that_enters_again_later_finds_an_empty_store() {
 }
 
 #[test]
-fn row_83_from_another_sender_is_refused_while_one_is_served() {
-    let refused = vec![Answer::EnterRefused.encode()];
-    for (name, bench) in columns() {
-        let effects = bench().ask_as(OTHER, Command::Enter);
-        let free = matches!(name, "idle" | "concluded");
-        assert_eq!(answers(&effects), if free { vec![] } else { refused.clone() }, "{name}");
-        assert_eq!(effects == [Effect::Enter { asker: OTHER }], free, "{name}");
-    }
-}
-
-#[test]
 fn row_2a_01_starts_and_starts_over() {
     let refused = [Answer::Refused.encode()];
     let again = [Answer::DcftpStarted.encode()];
@@ -604,12 +593,4 @@ fn an_upgrade_that_somebody_else_ended_is_reported() {
     let result = StatusPush::Failed(Reason::Cancelled);
     let effects = bench.tell(Event::Status(viewing(None, Some(report(result)))));
     assert_eq!(effects, [Effect::Discard, Effect::Push(result)]);
-}
-
-#[test]
-fn a_report_that_waits_is_no_upgrade_that_holds_a_dead_rate() {
-    let under_way: Vec<_> = columns().iter().map(|(name, bench)| (*name, bench().session.is_under_way())).collect();
-    for (name, under_way) in under_way {
-        assert_eq!(under_way, !matches!(name, "idle" | "concluded"), "{name}");
-    }
 }

@@ -140,3 +140,22 @@ fn another_hosts_enter_does_not_join() {
     let effects = bench.tell(Event::Entered(Ok((upgrade("a"), Offered::Ftp))));
     assert_eq!(receivers(&effects), [(PC, 5)]);
 }
+
+#[test]
+fn row_83_from_another_sender_is_refused_while_one_is_served() {
+    let refused = vec![Answer::EnterRefused.encode()];
+    for (name, bench) in columns() {
+        let effects = bench().ask_as(OTHER, Command::Enter);
+        let free = matches!(name, "idle" | "concluded");
+        assert_eq!(answers(&effects), if free { vec![] } else { refused.clone() }, "{name}");
+        assert_eq!(effects == [Effect::Enter { asker: OTHER }], free, "{name}");
+    }
+}
+
+#[test]
+fn a_report_that_waits_is_no_upgrade_that_holds_a_dead_rate() {
+    let under_way: Vec<_> = columns().iter().map(|(name, bench)| (*name, bench().session.is_under_way())).collect();
+    for (name, under_way) in under_way {
+        assert_eq!(under_way, !matches!(name, "idle" | "concluded"), "{name}");
+    }
+}
