@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use uplift::channel::psdk::frame::Frame;
+use uplift::channel::psdk::frame::{Address, Frame};
 use uplift::channel::psdk::message::id;
 use uplift::config::{Baud, TransferChoice};
 use uplift::model::{FailureKind, LinkState, Outcome};
@@ -58,6 +58,64 @@ fn the_aircraft_is_found_at_every_rate() {
     });
     for search in searches {
         search.join().unwrap();
+    }
+}
+
+/// The routes that an aircraft answers, its type, and the payload's address.
+type AircraftPort = (&'static [(u8, u8)], u8, u8);
+
+/// The table of docs/payload-link.md section 2: the route that is answered gives the payload its address.
+#[test]
+fn the_address_follows_from_the_route_and_the_aircraft() {
+    let ports: [AircraftPort; 6] = [
+        (&[(0xE5, 0x65)], 60, 0x13),
+        (&[(0xE5, 0x65)], 89, 0x13),
+        (&[(0xCA, 0x03)], 89, 0xCA),
+        (&[(0xE5, 0x65), (0xCA, 0x03)], 67, 0x73),
+        (&[(0xCA, 0x03)], 99, 0x73),
+        (&[(0xEA, 0x03)], 78, 0xEA),
+    ];
+    for (routes, aircraft_type, address) in ports {
+        let (_directory, device) = place();
+        let mut aircraft = Aircraft::plug(&device);
+        (aircraft.routes, aircraft.aircraft_type) = (routes.to_vec(), aircraft_type);
+        let mut payload = Payload::start_with(&device, Script::default(), Baud::Auto, TransferChoice::Dcftp);
+        assert_eq!(aircraft.await_push(id::PRESENCE, b"psdk").sender, Address(address), "type {aircraft_type} on {routes:02x?}");
+        assert_eq!(payload.await_link(LinkState::Linked).aircraft_type, Some(aircraft_type));
+        // Another address is somebody else's; the next answer is that to the next question.
+        aircraft.send(&Frame::request(PC, Address(if address == 0x13 { 0xCA } else { 0x13 }), 900, id::VERSION, vec![4]));
+        aircraft.payload = Address(address);
+        assert_eq!(aircraft.ask(id::VERSION, vec![4]), VERSION);
+        assert_eq!(aircraft.ask(id::ENTER, vec![0])[..2], [0xC7, 2]);
+        let content = [7; 100];
+        aircraft.start_dcftp(100, "P_V01.00.00.01.bin");
+        assert_eq!(aircraft.chunk(0, &content), (0, 0, 1));
+        assert_eq!(aircraft.finish_dcftp(&md5(&content)), [0][..]);
+        assert_eq!(aircraft.ask(id::CHECK, vec![]), [6][..]);
+        assert_eq!(aircraft.await_push(id::STATUS, &[6]).sender, Address(address));
+    }
+}
+
+/// Taken for the wrong port, it would be deaf for good.
+#[test]
+fn an_answer_that_fits_no_port_is_not_taken() {
+    let (_directory, device) = place();
+    let mut aircraft = Aircraft::plug(&device);
+    aircraft.routes = vec![(0xE5, 0x65), (0xCA, 0x03)];
+    let _payload = Payload::start_with(&device, Script::default(), Baud::Fixed(921_600), TransferChoice::Auto);
+    // The E-Port's route comes first, and an M300 has none.
+    assert_eq!(aircraft.await_push(id::PRESENCE, b"psdk").sender, PAYLOAD);
+}
+
+#[test]
+fn answers_with_ack_bits_are_answers() {
+    for flags in [0xA0, 0xC0] {
+        let (_directory, device) = place();
+        let mut aircraft = Aircraft::plug(&device);
+        aircraft.answer_flags = flags;
+        let mut payload = Payload::start(&device, Script::default());
+        aircraft.await_push(id::PRESENCE, b"psdk");
+        assert_eq!(payload.await_link(LinkState::Linked).aircraft_type, Some(60), "{flags:02x}");
     }
 }
 
@@ -164,6 +222,29 @@ fn noise_is_lived_with() {
     assert!(asked.elapsed() < Duration::from_secs(5));
 }
 
+/// On a line that is never silent a false header is given up after the time that its frame would take.
+#[test]
+fn a_false_header_does_not_hold_an_answer_back_on_a_busy_line() {
+    let (_directory, mut aircraft, _payload) = linked(Script::default());
+    let whole = Frame::push(PC, PAYLOAD, 1, id::CHECK, vec![0; 1010]);
+    let mut bytes = bytes::BytesMut::new();
+    tokio_util::codec::Encoder::encode(&mut uplift::channel::psdk::frame::FrameCodec::new(), whole, &mut bytes).unwrap();
+    aircraft.send_bytes(&bytes[..4]);
+    // One byte every 10 ms: 1023 would have come after ten seconds.
+    let question = Frame::request(PC, PAYLOAD, 950, id::VERSION, vec![4]);
+    aircraft.send(&question);
+    let asked = Instant::now();
+    let answered = loop {
+        assert!(asked.elapsed() < Duration::from_secs(8), "held back");
+        aircraft.send_bytes(&[0]);
+        let frame = aircraft.next(Instant::now() + Duration::from_millis(10));
+        if let Some(frame) = frame.filter(|frame| frame.sequence == 950) {
+            break frame;
+        }
+    };
+    assert_eq!(answered.payload, VERSION);
+}
+
 #[test]
 fn unknown_commands_and_receivers_get_no_answer() {
     let (_directory, mut aircraft, _payload) = linked(Script::default());
@@ -229,6 +310,78 @@ fn a_second_host_is_refused_and_does_not_disturb_the_first() {
     assert_eq!(aircraft.ask_as(HOST, id::ENTER, vec![0])[0], 0xCD);
     assert_eq!(aircraft.chunk(1, b"5678"), (0, 1, 2));
     assert_eq!(aircraft.finish_dcftp(&md5(b"12345678")), [0][..]);
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// A payload that has received a file from the PC's side.
+fn with_a_file(script: Script) -> (tempfile::TempDir, Aircraft, Payload) {
+    let (directory, mut aircraft, payload) = linked_with(script, TransferChoice::Dcftp);
+    aircraft.ask(id::ENTER, vec![0]);
+    aircraft.start_dcftp(4, "P_V01.00.00.01.bin");
+    aircraft.chunk(0, b"1234");
+    (directory, aircraft, payload)
+}
+
+#[test]
+fn two_requests_in_one_write_get_two_answers() {
+    let both = hex("550e04662a130501400085000027550e0466ed130601400085006019");
+    let (_directory, mut aircraft, _payload) = linked_with(Script::default(), TransferChoice::Dcftp);
+    assert_eq!(aircraft.answers_to(&both, 2), [(PC, 0x0105, vec![0xF2]), (HOST, 0x0106, vec![0xF2])], "nothing to check");
+    let (_directory, mut aircraft, _payload) = with_a_file(Script::default());
+    assert_eq!(aircraft.finish_dcftp(&md5(b"1234")), [0][..]);
+    let mut answers = aircraft.answers_to(&both, 2);
+    answers.sort();
+    // Only whoever entered may start.
+    assert_eq!(answers, [(PC, 0x0105, vec![6]), (HOST, 0x0106, vec![0xF2])]);
+}
+
+#[test]
+fn the_same_host_gets_an_answer_to_each_of_its_requests() {
+    let (_directory, mut aircraft, _payload) = with_a_file(Script::default());
+    assert_eq!(aircraft.finish_dcftp(&md5(b"1234")), [0][..]);
+    let both: Vec<u8> = [7, 8].iter().flat_map(|sequence| frame(id::CHECK, *sequence, vec![])).collect();
+    assert_eq!(aircraft.answers_to(&both, 2), [(PC, 7, vec![6]), (PC, 8, vec![6])]);
+}
+
+fn frame(command: uplift::channel::psdk::frame::CommandId, sequence: u16, payload: Vec<u8>) -> Vec<u8> {
+    let mut bytes = bytes::BytesMut::new();
+    let frame = Frame::request(PC, PAYLOAD, sequence, command, payload);
+    tokio_util::codec::Encoder::encode(&mut uplift::channel::psdk::frame::FrameCodec::new(), frame, &mut bytes).unwrap();
+    bytes.to_vec()
+}
+
+#[test]
+fn finish_transfer_and_check_in_one_write_are_carried_out_one_after_the_other() {
+    let (_directory, mut aircraft, _payload) = with_a_file(Script::default());
+    let finish = frame(id::DCFTP, 7, [&[3][..], &md5(b"1234")].concat());
+    let all = [finish, frame(id::TRANSFER, 8, vec![]), frame(id::CHECK, 9, vec![])].concat();
+    assert_eq!(aircraft.answers_to(&all, 3), [(PC, 7, vec![0]), (PC, 8, vec![0]), (PC, 9, vec![6])]);
+}
+
+#[test]
+fn another_host_can_not_take_a_transfer_over() {
+    let (_directory, mut aircraft, payload) = with_a_file(Script::default());
+    let other = "Q_V09.00.00.00.bin";
+    let start = [&[1][..], &9_u32.to_le_bytes(), &[other.len() as u8], other.as_bytes()].concat();
+    assert_eq!(aircraft.ask_as(HOST, id::DCFTP, start), [1][..]);
+    assert_eq!(aircraft.ask_as(HOST, id::DCFTP, vec![2, 1, 0, 0, 0, 7]), [1, 0, 0, 0, 0, 0, 0, 0, 0][..]);
+    assert_eq!(aircraft.ask_as(HOST, id::DCFTP, [&[3][..], &md5(b"1234")].concat()), [1][..]);
+    assert_eq!(aircraft.ask_as(HOST, id::TRANSFER, vec![]), [1][..]);
+    assert_eq!(aircraft.ask_as(HOST, id::CHECK, vec![]), [0xF2][..]);
+    assert_eq!(aircraft.finish_dcftp(&md5(b"1234")), [0][..], "the first host's goes on");
+    assert!(!payload.was_told("receive Q_V09.00.00.00.bin 9"));
+}
+
+#[test]
+fn a_name_whose_length_counts_its_nul_is_taken() {
+    let (_directory, mut aircraft, payload) = linked_with(Script::default(), TransferChoice::Dcftp);
+    aircraft.ask(id::ENTER, vec![0]);
+    let start = hex("553204062a13110140002a01508b00001f5053444b5f415050414c4941535f5630322e30302e30302e30302e62696e005f85");
+    assert_eq!(aircraft.answers_to(&start, 1), [(PC, 0x0111, vec![0, 0, 1, 1, 0, 1, 0])]);
+    assert!(payload.was_told("receive PSDK_APPALIAS_V02.00.00.00.bin 35664"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 
 use uplift::package::version::Version;
-use uplift::sim::aircraft::{self, Options, Step, Transfer, Verdict};
+use uplift::sim::aircraft::{self, Options, Patience, Step, Transfer, Verdict};
 use uplift::sim::line::{Damage, Line, LineOptions, Port, PtyLine};
 use uplift::sim::sandbox::{Sandbox, free_address};
 
@@ -27,7 +27,8 @@ fn sandbox(baud: &str) -> Sandbox {
 /// One upgrade from V01 to V02 over such a line. `replug` pulls the adapter out during the restart.
 fn upgrade(sandbox: &mut Sandbox, line: &LineOptions, replug: bool) -> (Verdict, Vec<Step>) {
     let version = Version::new([2, 0, 0, 0]).unwrap();
-    let options = Options::new(sandbox.firmware(version, Some(SIZE)).unwrap());
+    // On such a line many a frame is lost, and a host that backs off takes long.
+    let options = Options { patience: Patience::impatient(), ..Options::new(sandbox.firmware(version, Some(SIZE)).unwrap()) };
     let pty = PtyLine::new(sandbox.root().join("run/ttyPayload")).unwrap();
     let line = Line::new(Port::made(pty.clone()), line);
     sandbox.start_daemon().unwrap();

@@ -33,6 +33,7 @@ fn a_wrong_command_line_is_exit_code_2() {
         (&["--port", "x", "--firmware", "x.bin", "--drop", "1.5"], "a probability lies from 0 to 1"),
         (&["--port", "x", "--firmware", "x.bin", "--chunk", "1006"], "1006 is not in 1..=1005"),
         (&["--port", "x", "--firmware", "x.bin", "--pause", "transfer"], "STAGE=TIME is expected"),
+        (&["--port", "x", "--firmware", "x.bin", "--aircraft", "m200"], "m350-eport"),
         (&["--port", "x", "--firmware", "x.bin", "--claim-md5", "00"], "32 hexadecimal digits"),
     ] {
         let output = aircraft(arguments);

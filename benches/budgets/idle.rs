@@ -18,8 +18,10 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// Until what the start needed has gone: the runtime keeps a thread that has nothing to do for ten seconds.
 const SETTLE: Duration = Duration::from_secs(12);
 const WATCH: Duration = Duration::from_secs(30);
-/// Beside the presence push and the watchdog: an aircraft that says nothing for this long is asked, by two routes, and its two answers
-/// come at their own time (`guess::PROBE_AGAIN_AFTER`).
+/// The presence push.
+const PRESENCE_EVERY: Duration = Duration::from_millis(1100);
+/// Beside the presence push and the watchdog: an aircraft that says nothing for this long is asked, and its answer comes at its own time
+/// (`guess::PROBE_AGAIN_AFTER`).
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure() -> Result<Vec<Row>> {
@@ -58,7 +60,7 @@ fn linked() -> Result<Vec<Row>> {
     let (wake_ups, seconds) = (wake_ups(daemon)? - before, began.elapsed().as_secs_f64());
     let memory = pss_kib(daemon)?;
     drop(aircraft.wait()?);
-    let explained = 1.0 + 2.0 / WATCHDOG.as_secs_f64() + 2.0 / ASKED_EVERY.as_secs_f64();
+    let explained = 1.0 / PRESENCE_EVERY.as_secs_f64() + 2.0 / WATCHDOG.as_secs_f64() + 1.0 / ASKED_EVERY.as_secs_f64();
     Ok(vec![
         Row::at_most("PSS of the daemon, idle and linked", memory as f64 / 1024.0, 4.0, "MiB"),
         Row::at_most("wake-ups, idle and linked: presence, watchdog, probe answers", wake_ups as f64 / seconds, explained, "a second"),

@@ -14,7 +14,8 @@ use libfuzzer_sys::fuzz_target;
 use uplift::channel::psdk::frame::{Address, CommandId};
 use uplift::channel::psdk::frame::{Frame, Kind};
 use uplift::channel::psdk::guess;
-use uplift::channel::psdk::message::{Command, HOST, Offered, PAYLOAD, PC, ParseError, Reason, StatusPush, id};
+use uplift::channel::psdk::message::{Command, HOST, Offered, PC, ParseError, Reason, StatusPush, id};
+use uplift::channel::psdk::route::PAYLOAD_PORT as PAYLOAD;
 use uplift::channel::psdk::session::{Effect, Event, PendingReport, Question, Rejection, Session, View, Work};
 use uplift::model::{Failure, FailureKind, Phase, TransferKind, UpgradeId};
 
@@ -65,8 +66,8 @@ struct Play {
     pending: VecDeque<Effect>,
     /// The reception that is open: bytes announced, bytes taken, chunks taken.
     open: Option<(u64, u64, u32)>,
-    /// The chunk that the host offered with the command at hand.
-    offered: Option<(u32, Bytes)>,
+    /// The chunks that the host offered: one may have to wait for its turn.
+    offered: Vec<(u32, Bytes)>,
     check_asked: Option<Instant>,
     check_passed: bool,
 }
@@ -82,7 +83,7 @@ impl Play {
             upgrades: 0,
             pending: VecDeque::new(),
             open: None,
-            offered: None,
+            offered: Vec::new(),
             check_asked: None,
             check_passed: false,
         }
@@ -124,7 +125,7 @@ impl Play {
         let effects = match Command::parse(record.command, &payload) {
             Ok(command) => {
                 if let Command::DcftpData { sequence, data } = &command {
-                    self.offered = Some((*sequence, data.clone()));
+                    self.offered.push((*sequence, data.clone()));
                 }
                 self.session.command(question, command, self.now)
             }
@@ -136,7 +137,6 @@ impl Play {
             Err(ParseError::Unknown) => Vec::new(),
         };
         self.judge(effects);
-        self.offered = None;
     }
 
     /// The engine's own steps: started, restarting, on trial, ended.
@@ -235,7 +235,7 @@ impl Play {
 
     fn judge_chunk(&mut self, data: &Bytes) {
         let (announced, taken, chunks) = self.open.as_mut().expect("data is taken only while a file is received");
-        assert_eq!(self.offered, Some((*chunks, data.clone())), "the chunk in its turn, as it was sent");
+        assert!(self.offered.contains(&(*chunks, data.clone())), "the chunk in its turn, as it was sent");
         *taken += data.len() as u64;
         *chunks += 1;
         assert!(*taken <= *announced, "never more than announced");

@@ -8,6 +8,7 @@ mod dcftp;
 mod error;
 mod ftp;
 mod host;
+mod model;
 mod upgrade;
 mod verdict;
 mod words;
@@ -21,8 +22,9 @@ use std::time::Duration;
 
 pub use self::error::Trouble;
 pub use self::ftp::FtpOptions;
+pub use self::model::Model;
 pub use self::verdict::{PhaseTime, Pushes, Result, Step, Transfer, Verdict};
-pub use self::words::{Reason, Version};
+pub use self::words::{Device, Reason, Version};
 
 use self::host::Host;
 use crate::sim::line::Line;
@@ -31,7 +33,7 @@ use crate::sim::line::Line;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// The payload looks for the aircraft. Reached at its first sign of life.
+    /// The payload looks for the aircraft. Reached when it does; the aircraft that goes on waits until the payload says that it is there.
     Probe,
     /// The version is read. Reached when the payload has answered.
     Version,
@@ -76,6 +78,8 @@ impl fmt::Display for Via {
 /// What to upgrade with, and how to misbehave.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The aircraft that is played.
+    pub aircraft: Model,
     /// The firmware file.
     pub firmware: PathBuf,
     /// How it is handed over.
@@ -101,6 +105,7 @@ impl Options {
     #[must_use]
     pub fn new(firmware: impl Into<PathBuf>) -> Self {
         Self {
+            aircraft: Model::default(),
             firmware: firmware.into(),
             via: Via::Auto,
             chunk: None,
@@ -130,10 +135,15 @@ pub struct Claims {
 pub struct Patience {
     /// For a first sign of life.
     pub link: Duration,
-    /// For an answer, beside the time on the wire, before the request is sent again.
+    /// For an answer, beside the time on the wire, before the request is sent again. Twice as long each time, because a payload may
+    /// carry each repetition out.
     pub answer: Duration,
-    /// For the answer to "check and start" before that is sent again: the payload works meanwhile.
+    /// The same for "check and start": the payload works meanwhile.
     pub check: Duration,
+    /// The longest of these waits.
+    pub longest_answer: Duration,
+    /// Whether the file comes only after the time that the payload asks for.
+    pub waits_as_asked: bool,
     /// How often a request is sent before the payload counts as gone.
     pub attempts: u32,
     /// For the next progress push, which should come every second.
@@ -148,13 +158,24 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             link: Duration::from_secs(30),
-            answer: Duration::from_millis(200),
+            answer: Duration::from_millis(500),
             check: Duration::from_secs(1),
-            attempts: 60,
+            longest_answer: Duration::from_secs(4),
+            waits_as_asked: true,
+            attempts: 15,
             silence: Duration::from_secs(15),
             restart: Duration::from_secs(30),
             quiet: Duration::from_millis(1500),
         }
+    }
+}
+
+impl Patience {
+    /// Of a host that sends the file at once and repeats each request five times a second.
+    #[must_use]
+    pub fn impatient() -> Self {
+        let answer = Duration::from_millis(200);
+        Self { answer, check: answer, longest_answer: answer, waits_as_asked: false, attempts: 60, ..Self::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::codec::Encoder;
 
 pub use self::damage::Damage;
 pub use self::port::{NoAddress, NoPort, Port, PortName};
@@ -18,10 +18,12 @@ pub use self::pty::PtyLine;
 
 use self::pace::Pace;
 use self::port::Input;
-use crate::channel::psdk::frame::{Frame, FrameCodec, FrameError, IDLE_LIMIT};
+use crate::channel::psdk::frame::{Frame, FrameCodec, FrameError, Reader};
 
 /// What a read takes from the port at most.
 const READ: usize = 4096;
+/// How long a frame may take is reckoned by this rate where none is given: the slowest of the link.
+const SLOWEST: u32 = 115_200;
 
 /// What the line brought.
 #[derive(Debug)]
@@ -58,8 +60,7 @@ pub struct Line {
     damage: Damage,
     random: fastrand::Rng,
     codec: FrameCodec,
-    buffer: BytesMut,
-    newest_byte: Instant,
+    reader: Reader,
     ready: VecDeque<Frame>,
 }
 
@@ -74,8 +75,7 @@ impl Line {
             damage: options.damage,
             random: fastrand::Rng::with_seed(options.seed),
             codec: FrameCodec::new(),
-            buffer: BytesMut::with_capacity(2 * READ),
-            newest_byte: Instant::now(),
+            reader: Reader::new(options.baud.unwrap_or(SLOWEST)),
             ready: VecDeque::new(),
         }
     }
@@ -114,17 +114,16 @@ impl Line {
             if let Some(frame) = self.ready.pop_front() {
                 return Received::Frame(frame);
             }
-            let waits = FrameCodec::holds_partial(&self.buffer);
-            let given_up = self.newest_byte + IDLE_LIMIT;
+            let given_up = self.reader.due();
             let mut bytes = [0; READ];
-            match self.port.read(&mut bytes, if waits { deadline.min(given_up) } else { deadline }) {
+            match self.port.read(&mut bytes, given_up.map_or(deadline, |given_up| deadline.min(given_up))) {
                 Input::Bytes(count) => self.take(&mut bytes[..count]),
                 Input::Lost => {
-                    self.buffer.clear();
+                    self.reader.restart();
                     return Received::Lost;
                 }
                 Input::Opened => return Received::Opened,
-                Input::Nothing if waits && Instant::now() >= given_up => self.give_up(),
+                Input::Nothing if given_up.is_some_and(|given_up| Instant::now() >= given_up) => self.find(),
                 Input::Nothing if Instant::now() >= deadline => return Received::Silence,
                 Input::Nothing => {}
             }
@@ -136,19 +135,18 @@ impl Line {
         if let Some(pace) = &mut self.pace {
             pace::wait_until(pace.receive(now, bytes.len()));
         }
-        self.newest_byte = Instant::now();
         if self.answer_baud.is_some_and(|baud| self.port.peer_speed() != Some(baud)) {
             return;
         }
         self.damage.flip_bits(bytes, &mut self.random);
-        self.buffer.extend_from_slice(bytes);
-        while let Ok(Some(frame)) = self.codec.decode(&mut self.buffer) {
-            self.deliver(frame);
-        }
+        self.reader.buffer().extend_from_slice(bytes);
+        self.reader.came(bytes.len(), Instant::now());
+        self.find();
     }
 
-    fn give_up(&mut self) {
-        while let Some(frame) = self.codec.decode_idle(&mut self.buffer) {
+    /// Takes what has become a frame, or turned out to be none.
+    fn find(&mut self) {
+        while let Some(frame) = self.reader.next(Instant::now()) {
             self.deliver(frame);
         }
     }

@@ -80,6 +80,27 @@ fn from_the_other_address_that_requesters_use() {
     assert_eq!(payload.last_report().request.requester, "0xed");
 }
 
+/// The payload's address is that of the port; an aircraft that learned it from the presence speaks to it, whichever it is.
+#[test]
+fn from_each_kind_of_port() {
+    let mut payload = Payload::new(Transfer::Dcftp);
+    let mut number = 1;
+    for (aircraft, device) in [("m350", "13"), ("m350-eport", "CA"), ("m30", "73"), ("m4", "73"), ("flycart30", "EA")] {
+        number += 1;
+        let firmware = payload.sandbox.firmware(version(&format!("V0{number}.00.00.00")), Some(20_000)).unwrap();
+        let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &["--aircraft", aircraft]);
+        assert_eq!(verdict["result"], "success", "{aircraft}: {verdict}\n{}", payload.log());
+        assert_eq!((verdict["aircraft"].as_str(), verdict["device"].as_str()), (Some(aircraft), Some(device)), "{verdict}");
+    }
+}
+
+#[test]
+fn from_an_impatient_host() {
+    for transfer in Transfer::BOTH {
+        succeeds(transfer, &["--impatient"]);
+    }
+}
+
 #[test]
 fn pushes_come_in_time_while_a_file_is_received() {
     let (_, verdict) = succeeds(Transfer::Dcftp, &["--pause", "transfer=3s"]);

@@ -29,6 +29,11 @@ pub(crate) enum Probes {
     AtRate(u32),
 }
 
+/// The CRC-16 of docs/payload-link.md section 1, bit by bit.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0x3692, |crc, byte| (0..8).fold(crc ^ u16::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0x8408 } else { 0 }))
+}
+
 /// An aircraft at the master side of a pseudo-terminal.
 pub(crate) struct Aircraft {
     master: OwnedFd,
@@ -39,6 +44,12 @@ pub(crate) struct Aircraft {
     sequence: u16,
     pub(crate) probes: Probes,
     pub(crate) aircraft_type: u8,
+    /// The routes whose probes are answered: from whom, to whom.
+    pub(crate) routes: Vec<(u8, u8)>,
+    /// The flag byte of an answer to a probe.
+    pub(crate) answer_flags: u8,
+    /// The payload's address on this port.
+    pub(crate) payload: Address,
     /// Pushes as they came.
     pub(crate) pushes: Vec<(Instant, Frame)>,
 }
@@ -59,6 +70,9 @@ impl Aircraft {
             sequence: 0,
             probes: Probes::Always,
             aircraft_type: 60,
+            routes: vec![(0xE5, 0x65)],
+            answer_flags: 0x80,
+            payload: PAYLOAD,
             pushes: Vec::new(),
         }
     }
@@ -112,14 +126,20 @@ impl Aircraft {
 
     fn answer_probe(&mut self, probe: &Frame) {
         assert_eq!(probe.payload, Bytes::new());
-        let answers = match self.probes {
-            Probes::Always => true,
-            Probes::Never => false,
-            Probes::AtRate(rate) => self.rate() == rate,
-        };
+        let answers = self.routes.contains(&(probe.sender.0, probe.receiver.0))
+            && match self.probes {
+                Probes::Always => true,
+                Probes::Never => false,
+                Probes::AtRate(rate) => self.rate() == rate,
+            };
         if answers {
-            let answer = probe.response(vec![self.aircraft_type]);
-            self.send(&answer);
+            let mut bytes = BytesMut::new();
+            self.codec.encode(&probe.response(vec![self.aircraft_type]), &mut bytes).expect("it fits");
+            bytes[8] = self.answer_flags;
+            let content = bytes.len() - 2;
+            let crc = crc16(&bytes[..content]);
+            bytes[content..].copy_from_slice(&crc.to_le_bytes());
+            self.send_bytes(&bytes);
         }
     }
 
@@ -129,16 +149,30 @@ impl Aircraft {
         while self.next(until).is_some() {}
     }
 
+    /// Sends all these bytes in one write, and waits for so many answers: to whom, with which number, what.
+    pub(crate) fn answers_to(&mut self, bytes: &[u8], count: usize) -> Vec<(Address, u16, Vec<u8>)> {
+        self.send_bytes(bytes);
+        let until = Instant::now() + PATIENCE;
+        let mut answers = Vec::new();
+        while answers.len() < count {
+            let frame = self.next(until).unwrap_or_else(|| panic!("there were only {answers:02x?}"));
+            if frame.kind == Kind::Response {
+                answers.push((frame.receiver, frame.sequence, frame.payload.to_vec()));
+            }
+        }
+        answers
+    }
+
     /// Asks, and waits for the answer's payload.
     pub(crate) fn ask_as(&mut self, asker: Address, command: CommandId, payload: impl Into<Bytes>) -> Bytes {
         self.sequence = self.sequence.wrapping_add(1);
-        let question = Frame::request(asker, PAYLOAD, self.sequence, command, payload);
+        let question = Frame::request(asker, self.payload, self.sequence, command, payload);
         self.send(&question);
         let until = Instant::now() + PATIENCE;
         loop {
             let frame = self.next(until).unwrap_or_else(|| panic!("no answer to {command}"));
             if frame.kind == Kind::Response && frame.command == command && frame.sequence == self.sequence {
-                assert_eq!((frame.sender, frame.receiver), (PAYLOAD, asker));
+                assert_eq!((frame.sender, frame.receiver), (self.payload, asker));
                 return frame.payload;
             }
         }
@@ -178,7 +212,7 @@ impl Aircraft {
     pub(crate) fn try_chunk(&mut self, sequence: u32, data: &[u8], time: Duration) -> bool {
         self.sequence = self.sequence.wrapping_add(1);
         let payload = [&[2][..], &sequence.to_le_bytes(), data].concat();
-        self.send(&Frame::request(PC, PAYLOAD, self.sequence, id::DCFTP, payload));
+        self.send(&Frame::request(PC, self.payload, self.sequence, id::DCFTP, payload));
         let until = Instant::now() + time;
         while let Some(frame) = self.next(until) {
             if frame.kind == Kind::Response && frame.sequence == self.sequence {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::frame::Frame;
+use super::frame::{Address, Frame};
 use super::link::{Link, News};
 use super::message::{self, Command, FileOffer, HOST, Offered, PC, ParseError, StatusPush};
 use super::session::{Effect, Event, Question, Rejection, Session, View};
@@ -37,6 +37,8 @@ pub struct Driver {
     file: Option<File>,
     tell_link_status: bool,
     linked: bool,
+    /// Whose requests were refused last, and in whose favour.
+    stranger: Option<(Address, Address)>,
 }
 
 /// The file of the upgrade at hand, as far as it is there. Dropped, it leaves nothing behind.
@@ -80,6 +82,7 @@ impl Driver {
             file: None,
             tell_link_status: true,
             linked: false,
+            stranger: None,
         }
     }
 
@@ -88,7 +91,7 @@ impl Driver {
         let mut running = Some(running);
         while let Some(effects) = self.step().await {
             self.perform(effects);
-            self.link.set_in_use(!self.session.is_idle());
+            self.link.set_keeps_rate(self.session.is_under_way());
             if let Some(running) = running.take() {
                 let _ = running.send(()); // nobody is there to hear it only if the daemon stops
             }
@@ -148,7 +151,10 @@ impl Driver {
     fn take(&mut self, frame: &Frame) -> Vec<Effect> {
         let question = Question::of(frame);
         match Command::parse(frame.command, &frame.payload) {
-            Ok(command) => self.session.command(question, command, now()),
+            Ok(command) => {
+                self.tell_stranger(question.asker(), &command, frame);
+                self.session.command(question, command, now())
+            }
             Err(ParseError::Malformed(malformed)) => {
                 tracing::debug!("malformed {malformed:?} from {}", frame.sender);
                 self.session.malformed(&question, malformed, now())
@@ -158,6 +164,21 @@ impl Driver {
                 Vec::new()
             }
         }
+    }
+
+    /// Says once of each stranger in a row why its requests are refused.
+    fn tell_stranger(&mut self, asker: Address, command: &Command, frame: &Frame) {
+        let Some(owner) = self.session.is_disturbed_by(asker, command) else { return };
+        if self.stranger.replace((owner, asker)) == Some((owner, asker)) {
+            tracing::debug!("refused {} from {asker}", frame.command);
+            return;
+        }
+        tracing::warn!(
+            MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %FailureKind::Busy, UPLIFT_CHANNEL = %Channel::Psdk,
+            "{} from {asker} was refused: {owner} has entered the upgrade mode, and only its requests count; hint: where both are one host, \
+             set ONLY_WHO_ENTERED in src/channel/psdk/guess.rs to false",
+            frame.command
+        );
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -177,7 +198,7 @@ impl Driver {
         let payload = push.encode();
         for receiver in [HOST, PC] {
             let sequence = self.link.next_sequence();
-            self.link.send(&Frame::push(message::PAYLOAD, receiver, sequence, message::id::STATUS, payload.clone()));
+            self.link.send(&Frame::push(self.link.address(), receiver, sequence, message::id::STATUS, payload.clone()));
         }
     }
 

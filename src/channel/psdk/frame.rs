@@ -1,6 +1,6 @@
 //! The frame of the payload link (DUML v1, docs/payload-link.md section 1): bytes to [`Frame`]s and back, and how to find a
-//! frame again in noise. It knows nothing of what a command means, of who is linked, or of time: its caller says when
-//! the line has been silent for [`IDLE_LIMIT`].
+//! frame again in noise. It knows nothing of what a command means or of who is linked. The codec knows no time: its caller says when
+//! the line has been silent for [`IDLE_LIMIT`]; [`Reader`] does, with the time that it is given.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,11 @@ use crc::{Algorithm, Crc, Table};
 use thiserror::Error;
 use tokio_util::codec::{Decoder, Encoder};
 
+mod reader;
 #[cfg(test)]
 mod tests;
+
+pub use self::reader::Reader;
 
 /// After so long without a byte, a frame that is still incomplete was no frame: call [`FrameCodec::decode_idle`].
 pub const IDLE_LIMIT: Duration = Duration::from_millis(50);
@@ -108,14 +111,14 @@ pub enum Ack {
     AfterExecution,
 }
 
-/// What a frame is, from its flag byte. Every value of the byte has exactly one kind, so encoding gives back what was read.
+/// What a frame is, from its flag byte. Encoding gives back what was read, but for the ack bits of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Sent unasked, wants no answer.
     Push,
     /// Wants an answer.
     Request(Ack),
-    /// Is the answer to a request.
+    /// Is the answer to a request. The ack bits mean nothing here: some aircraft set them (`A0`, `C0`), and they are not kept.
     Response,
     /// Encrypted, or with bits that have no known meaning: to be ignored.
     Unusual(UnusualFlags),
@@ -141,7 +144,7 @@ impl Kind {
             0x00 => Self::Push,
             0x20 => Self::Request(Ack::BeforeExecution),
             0x40 => Self::Request(Ack::AfterExecution),
-            0x80 => Self::Response,
+            0x80 | 0xA0 | 0xC0 | 0xE0 => Self::Response,
             other => Self::Unusual(UnusualFlags(other)),
         }
     }
@@ -249,13 +252,6 @@ impl FrameCodec {
         self.dropped
     }
 
-    /// Whether the start of a frame waits in `buffer` for its rest. True only after [`Decoder::decode`] has returned `None`
-    /// and left bytes, which are then always the beginning of what may become a frame.
-    #[must_use]
-    pub fn holds_partial(buffer: &BytesMut) -> bool {
-        !buffer.is_empty()
-    }
-
     /// To be called when no byte has come for [`IDLE_LIMIT`]: what waits for its rest was no frame, so one byte is dropped and
     /// the search goes on behind it. Everything that still waits was silent just as long and is given up alike, so the
     /// buffer is empty when this returns `None`. Call it until it does.
@@ -269,6 +265,12 @@ impl FrameCodec {
             }
             self.skip(buffer, 1);
         }
+    }
+
+    /// The length that the header at the start of `buffer` promises, where one waits for its rest.
+    fn promised(buffer: &BytesMut) -> Option<usize> {
+        let [_, low, high, _] = *buffer.first_chunk::<PREFIX>()?;
+        Some(usize::from(u16::from_le_bytes([low, high]) & ((1 << LENGTH_BITS) - 1)))
     }
 
     /// Takes the next frame out of `buffer`; leaves there only what may become one.

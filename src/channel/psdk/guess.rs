@@ -4,9 +4,15 @@
 
 use std::time::Duration;
 
+use super::frame::Address;
+use super::route;
+
+/// The payload's address where an aircraft of a type that nobody has tried answers from `CA` to `03` (section 2): that of the newer ones.
+pub const ADDRESS_ON_UNKNOWN_E_PORT: Address = route::E_PORT_OF_SMALL;
+
 /// First byte of the answer to "enter": accepted (section 3, `83`; the meaning is a guess).
 pub const ENTER_ACCEPTED: u8 = 0xC7;
-/// First byte of the answer to "enter": refused (section 3, `83`; the meaning is a guess).
+/// First byte of the answer to "enter": refused, for whatever reason (section 3, `83`; the meaning is a guess).
 pub const ENTER_REFUSED: u8 = 0xCD;
 /// Seconds that the host is asked to wait after "enter". None: the store is empty before the answer goes out.
 pub const ENTER_WAIT_SECONDS: u16 = 0;
@@ -14,6 +20,11 @@ pub const ENTER_WAIT_SECONDS: u16 = 0;
 /// An "enter" that comes again within this time, with nothing done in between, repeats one whose answer was lost: it is
 /// answered alike, and the store, which is still empty, is not cleared a second time under a host that goes on already.
 pub const REPEATED_ENTER: Duration = Duration::from_secs(2);
+
+/// Whether `2A`, `84` and `85` of a sender that did not enter are refused while another's upgrade is under way (section 5b). No aircraft
+/// has shown that one host never uses both addresses: where the journal says that a host's own requests were refused for this, set it to
+/// `false`, and everybody's requests count.
+pub const ONLY_WHO_ENTERED: bool = true;
 
 /// Answer to "check and start": the check passed and the upgrade started (section 3, `85`; the meaning is a guess).
 pub const CHECK_PASSED_AND_STARTED: u8 = 0x06;
@@ -31,7 +42,7 @@ pub const DATA_NOT_TAKEN: u8 = 0x00;
 
 /// Bytes 2 and 3 of a failure `end`: how many devices failed, and which (section 4).
 pub const END_DEVICE_COUNT: u8 = 1;
-/// See [`END_DEVICE_COUNT`]: this payload, by its address.
+/// See [`END_DEVICE_COUNT`]: a payload, whatever its address on its port is.
 pub const END_DEVICE: u8 = 0x13;
 
 /// How long a host waits for the answer to "check and start" (section 5b). When it passes, the answer is "passed and

@@ -1,6 +1,6 @@
 //! The link: finds the aircraft on the serial port and carries frames (docs/payload-link.md sections 1 and 2).
 //!
-//! Waits for a device that is not there, probes through the rates, says "psdk" once a second, and notices when the
+//! Waits for a device that is not there, probes through routes and rates, says "psdk" about once a second, and notices when the
 //! device or the aircraft goes away. It knows the probe and the presence, no other message, and never who upgrades what.
 
 mod port;
@@ -10,42 +10,40 @@ mod waiting;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::codec::{Decoder as _, Encoder as _};
+use tokio_util::codec::Encoder as _;
 
 pub(crate) use self::port::held_back;
 use self::port::{Port, request_low_latency};
-use self::probe::{Probe, Rates};
+use self::probe::{Due, Search};
 use self::waiting::Waiting;
-use super::frame::{Frame, FrameCodec, IDLE_LIMIT, Kind};
+use super::frame::{Address, Frame, FrameCodec, Kind, Reader};
 use super::guess;
-use super::message::{HOST, PAYLOAD, PRESENCE, aircraft_type, id};
+use super::message::{HOST, PRESENCE, aircraft_type, id};
+use super::route::{self, Route};
 use crate::alarm::Alarm;
-use crate::config;
+use crate::config::{self, Baud};
 use crate::log::message as message_id;
 use crate::model::{LinkState, LinkStatus};
 
 /// The presence is pushed so often.
-const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
-/// Room for what one read brings; grows only when a frame does not fit behind what is there.
-const READ_SIZE: usize = 4096;
+const PRESENCE_INTERVAL: Duration = Duration::from_millis(1100);
 
 /// The payload link's serial port, open or not.
 #[derive(Debug)]
 pub struct Link {
     device: PathBuf,
-    rates: Rates,
+    baud: Baud,
+    /// The rate at which an aircraft was heard last, or else the first one: a search starts with it.
+    good_rate: u32,
     state: State,
     alarm: Alarm,
     codec: FrameCodec,
-    incoming: BytesMut,
-    /// No byte came for [`IDLE_LIMIT`]: what is in `incoming` is searched to its end.
-    line_is_idle: bool,
+    reader: Reader,
     /// The status changed with the frame that was brought last.
     status_changed: bool,
     sequence: u16,
-    in_use: bool,
+    keeps_rate: bool,
     /// How long a device that is lost is left alone; grows while devices come and go without an aircraft behind them.
     pause: Duration,
 }
@@ -60,24 +58,37 @@ enum State {
 #[derive(Debug)]
 struct Open {
     port: Port,
+    /// The rate in use; none where the device did not take the one that was tried.
+    rate: Option<u32>,
     /// What keeps the adapter from being fast.
     notice: Option<String>,
-    /// When the last byte came.
-    last_byte: Instant,
     aircraft: Aircraft,
 }
 
 #[derive(Debug)]
 enum Aircraft {
     /// Looked for.
-    Sought(Probe),
+    Sought {
+        search: Search,
+        /// When a good frame came at the rate in use: then that is the right one.
+        heard: Option<Instant>,
+    },
     /// Found at the rate in use.
     Found {
-        kind: Option<u8>,
-        /// When it was heard last.
+        place: Place,
+        /// When a good frame came last, whoever it was for.
         heard: Instant,
         presence_at: Instant,
     },
+}
+
+/// Where the payload is, as the aircraft told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The payload's address.
+    address: Address,
+    /// The route that was answered, and the aircraft's type; nothing where a command came before any answer.
+    answer: Option<(Route, u8)>,
 }
 
 /// What the silence of a linked aircraft means.
@@ -91,11 +102,12 @@ enum Silence {
 }
 
 impl Silence {
-    /// While an upgrade goes on, the rate is kept: a host may be silent for as long as an upload takes.
-    fn of(time: Duration, in_use: bool) -> Self {
+    /// While an upgrade goes on, the rate is kept: a host may be silent for as long as an upload takes. A report that waits is none: it
+    /// reaches nobody at a dead rate.
+    fn of(time: Duration, keeps_rate: bool) -> Self {
         if time < guess::PROBE_AGAIN_AFTER {
             Self::Usual
-        } else if time < guess::LINK_LOST_AFTER || in_use {
+        } else if time < guess::LINK_LOST_AFTER || keeps_rate {
             Self::Suspicious
         } else {
             Self::Lost
@@ -115,33 +127,48 @@ pub enum News {
 /// What became of a frame that the link looked at.
 enum Meaning {
     /// The aircraft's answer to the probe.
-    Aircraft(u8),
-    /// For the session.
-    Command,
+    Answer(Place),
+    /// For the session; the address is the payload's.
+    Command(Address),
+    /// For somebody else, or of no use; it shows all the same that the rate is right.
     Nothing,
+    /// Our own frame, which the line brings back.
+    Echo,
 }
 
 impl Link {
     /// A link that has not tried to open its device yet.
     pub fn new(config: &config::Link) -> Self {
+        let good_rate = match config.baud {
+            Baud::Auto => probe::RATES[0],
+            Baud::Fixed(rate) => rate,
+        };
         Self {
             device: config.device.clone(),
-            rates: Rates::new(config.baud),
+            baud: config.baud,
+            good_rate,
             state: State::Waiting(Waiting::first(&config.device)),
             alarm: Alarm::default(),
             codec: FrameCodec::new(),
-            incoming: BytesMut::with_capacity(READ_SIZE),
-            line_is_idle: false,
+            reader: Reader::new(good_rate),
             status_changed: false,
             sequence: 0,
-            in_use: false,
+            keeps_rate: false,
             pause: waiting::FIRST_PAUSE,
         }
     }
 
-    /// Tells the link whether something is going on: then the rate that works is kept, however silent the aircraft is.
-    pub fn set_in_use(&mut self, in_use: bool) {
-        self.in_use = in_use;
+    /// Tells the link whether an upgrade goes on: then the rate that works is kept, however silent the aircraft is.
+    pub fn set_keeps_rate(&mut self, keeps_rate: bool) {
+        self.keeps_rate = keeps_rate;
+    }
+
+    /// The payload's address on the port that it is at, as far as that is known.
+    pub fn address(&self) -> Address {
+        match &self.state {
+            State::Open(Open { aircraft: Aircraft::Found { place, .. }, .. }) => place.address,
+            _ => route::PAYLOAD_PORT,
+        }
     }
 
     /// What the link does, for the status.
@@ -153,11 +180,13 @@ impl Link {
                 LinkStatus { device, state: LinkState::Waiting, baud: None, aircraft_type: None, notice }
             }
             State::Open(open) => {
-                let (state, aircraft_type) = match open.aircraft {
-                    Aircraft::Sought(_) => (LinkState::Probing, None),
-                    Aircraft::Found { kind, .. } => (LinkState::Linked, kind),
+                let (state, baud, aircraft_type) = match open.aircraft {
+                    // Ten rates a second are tried: that is no news.
+                    Aircraft::Sought { .. } if matches!(self.baud, Baud::Auto) => (LinkState::Probing, None, None),
+                    Aircraft::Sought { .. } => (LinkState::Probing, open.rate, None),
+                    Aircraft::Found { place, .. } => (LinkState::Linked, open.rate, place.answer.map(|(_, kind)| kind)),
                 };
-                LinkStatus { device, state, baud: Some(self.rates.current()), aircraft_type, notice: open.notice.clone() }
+                LinkStatus { device, state, baud, aircraft_type, notice: open.notice.clone() }
             }
         }
     }
@@ -200,7 +229,7 @@ impl Link {
     /// One attempt to open the device; true when the status changed.
     fn open(&mut self) -> bool {
         let State::Waiting(waiting) = &mut self.state else { return false };
-        let port = match Port::open(&self.device, self.rates.current()) {
+        let port = match Port::open(&self.device, self.good_rate) {
             Ok(port) => port,
             Err(error) => {
                 let news = waiting.failed(error.to_string());
@@ -211,75 +240,73 @@ impl Link {
             }
         };
         let notice = request_low_latency(Path::new("/sys"), &self.device);
-        self.incoming.clear();
-        self.line_is_idle = false;
-        tracing::info!("{} is open at {} baud", self.device.display(), self.rates.current());
-        let now = Instant::now();
-        self.state = State::Open(Open { port, notice, last_byte: now, aircraft: Aircraft::Sought(Probe::new(now)) });
+        self.reader.restart_at(self.good_rate);
+        tracing::info!("{} is open at {} baud", self.device.display(), self.good_rate);
+        let aircraft = self.sought(Instant::now());
+        self.state = State::Open(Open { port, rate: Some(self.good_rate), notice, aircraft });
         true
+    }
+
+    fn sought(&self, now: Instant) -> Aircraft {
+        Aircraft::Sought { search: Search::new(self.baud, self.good_rate, now), heard: None }
     }
 
     /// Deals with a frame that has come, or waits for bytes and for what is due.
     async fn carry(&mut self) -> Option<News> {
-        if let Some(frame) = self.decode() {
+        if let Some(frame) = self.reader.next(Instant::now().into_std()) {
             return self.receive(frame);
         }
         let State::Open(open) = &mut self.state else { return None };
-        let idle_at = (!self.incoming.is_empty()).then(|| open.last_byte + IDLE_LIMIT);
+        let given_up_at = self.reader.due().map(Instant::from_std);
         let due = open.aircraft.due();
         tokio::select! {
             biased;
             () = self.alarm.until(due) => self.do_what_is_due(),
-            read = open.port.read(&mut self.incoming) => match read {
+            read = open.port.read(self.reader.buffer()) => match read {
                 Ok(0) => self.lose("the device is gone"),
-                Ok(_) => {
-                    open.last_byte = Instant::now();
-                    self.line_is_idle = false;
+                Ok(length) => {
+                    self.reader.came(length, Instant::now().into_std());
                     None
                 }
                 Err(error) => self.lose(&error.to_string()),
             },
-            () = sleep_until(idle_at.unwrap_or(due)), if idle_at.is_some() => {
-                self.line_is_idle = true;
-                None
-            }
+            // The reader gives up what waits when it is asked again.
+            () = sleep_until(given_up_at.unwrap_or(due)), if given_up_at.is_some() => None,
         }
     }
 
-    fn decode(&mut self) -> Option<Frame> {
-        if self.line_is_idle {
-            self.codec.decode_idle(&mut self.incoming)
-        } else {
-            // The codec has no errors of its own: what is no frame is dropped.
-            self.codec.decode(&mut self.incoming).ok().flatten()
-        }
-    }
-
-    /// A frame that makes sense shows that the rate is right, be it an answer to the probe or a command.
+    /// A good frame shows that the rate is right, whoever it is for.
     fn receive(&mut self, frame: Frame) -> Option<News> {
         let State::Open(open) = &mut self.state else { return None };
-        let meaning = meaning(&frame);
-        let kind = match meaning {
-            Meaning::Aircraft(kind) => Some(kind),
-            Meaning::Command => None,
+        let now = Instant::now();
+        let news = match open.aircraft.meaning(&frame) {
+            Meaning::Echo => return None,
             Meaning::Nothing => {
                 tracing::debug!("ignored {} from {} to {}", frame.command, frame.sender, frame.receiver);
+                open.aircraft.noticed(now);
                 return None;
             }
-        };
-        let news = open.aircraft.heard(kind, Instant::now());
-        if news {
-            tracing::info!(MESSAGE_ID = message_id::LINKED, "linked to the aircraft at {} baud", self.rates.current());
-            self.rates.keep();
-            self.pause = waiting::FIRST_PAUSE;
-        }
-        match meaning {
-            Meaning::Command => {
-                self.status_changed |= news;
-                Some(News::Frame(frame))
+            Meaning::Answer(place) => {
+                return self.found(place, now).then_some(News::Status);
             }
-            _ => news.then_some(News::Status),
+            Meaning::Command(address) => self.found(Place { address, answer: None }, now),
+        };
+        self.status_changed |= news;
+        Some(News::Frame(frame))
+    }
+
+    /// Takes note of where the payload is; true when that is news for the status.
+    fn found(&mut self, place: Place, now: Instant) -> bool {
+        let State::Open(open) = &mut self.state else { return false };
+        let was_sought = matches!(open.aircraft, Aircraft::Sought { .. });
+        let news = open.aircraft.found(place, now);
+        if was_sought {
+            self.good_rate = open.rate.unwrap_or(self.good_rate);
+            self.pause = waiting::FIRST_PAUSE;
+            let (rate, address) = (self.good_rate, place.address);
+            tracing::info!(MESSAGE_ID = message_id::LINKED, "linked to the aircraft at {rate} baud, as its device {address}");
         }
+        news
     }
 
     fn do_what_is_due(&mut self) -> Option<News> {
@@ -287,28 +314,31 @@ impl Link {
         let State::Open(open) = &mut self.state else { return None };
         let now = Instant::now();
         match &mut open.aircraft {
-            Aircraft::Sought(probe) => match probe.next(now) {
-                Some(route) => {
+            Aircraft::Sought { search, .. } => match search.next(now) {
+                Due::Probe(route) => {
                     transmit(&mut open.port, &mut self.codec, &route.request(sequence));
                     None
                 }
-                None => self.try_next_rate(now),
+                Due::Rate(rate) => self.try_rate(rate, now),
             },
-            Aircraft::Found { heard, presence_at, .. } => {
+            Aircraft::Found { place, heard, presence_at } => {
                 *presence_at = next_presence(*presence_at, now);
-                let silence = Silence::of(now.duration_since(*heard), self.in_use);
-                transmit(&mut open.port, &mut self.codec, &Frame::push(PAYLOAD, HOST, sequence, id::PRESENCE, &PRESENCE[..]));
+                let silence = Silence::of(now.duration_since(*heard), self.keeps_rate);
+                let presence = Frame::push(place.address, HOST, sequence, id::PRESENCE, &PRESENCE[..]);
+                transmit(&mut open.port, &mut self.codec, &presence);
                 match silence {
                     Silence::Usual => None,
                     Silence::Suspicious => {
-                        for route in probe::ROUTES {
+                        let routes = place.answer.map_or(Route::ALL.to_vec(), |(route, _)| vec![route]);
+                        for route in routes {
                             transmit(&mut open.port, &mut self.codec, &route.request(sequence));
                         }
                         None
                     }
                     Silence::Lost => {
                         tracing::warn!(MESSAGE_ID = message_id::AIRCRAFT_SILENT, "the aircraft is silent; looking for it again");
-                        open.aircraft = Aircraft::Sought(Probe::new(now));
+                        let search = Search::new(self.baud, self.good_rate, now);
+                        open.aircraft = Aircraft::Sought { search, heard: None };
                         Some(News::Status)
                     }
                 }
@@ -316,19 +346,25 @@ impl Link {
         }
     }
 
-    fn try_next_rate(&mut self, now: Instant) -> Option<News> {
-        let State::Open(open) = &mut self.state else { return None };
-        let rate = self.rates.advance();
-        self.incoming.clear();
-        match open.port.set_rate(rate) {
+    /// A rate at which good frames come is the right one, and is kept.
+    fn try_rate(&mut self, rate: u32, now: Instant) -> Option<News> {
+        let State::Open(Open { port, rate: current, aircraft: Aircraft::Sought { search, heard }, .. }) = &mut self.state else {
+            return None;
+        };
+        if *current == Some(rate) || heard.is_some_and(|heard| now.duration_since(heard) < guess::LINK_LOST_AFTER) {
+            return None;
+        }
+        match port.set_rate(rate) {
             Ok(()) => {
-                open.aircraft = Aircraft::Sought(Probe::new(now));
-                Some(News::Status)
+                (*current, *heard) = (Some(rate), None);
+                self.reader.restart_at(rate);
+                None
             }
-            Err(error) if self.rates.is_fixed() => self.lose(&error.to_string()),
+            Err(error) if matches!(self.baud, Baud::Fixed(_)) => self.lose(&error.to_string()),
             Err(error) => {
                 tracing::debug!("{error}");
-                open.aircraft = Aircraft::Sought(Probe::skipped(now));
+                *current = None;
+                search.skip(now);
                 None
             }
         }
@@ -336,14 +372,13 @@ impl Link {
 
     fn lose(&mut self, reason: &str) -> Option<News> {
         tracing::warn!(MESSAGE_ID = message_id::DEVICE_MISSING, "{}: {reason}", self.device.display());
-        self.rates.restart();
         self.pause = waiting::longer(self.pause);
         self.state = State::Waiting(Waiting::again(&self.device, format!("{}: {reason}", self.device.display()), self.pause));
         Some(News::Status)
     }
 }
 
-/// Once a second, without making up for pushes that were missed.
+/// In steady steps, without making up for pushes that were missed.
 fn next_presence(due: Instant, now: Instant) -> Instant {
     let next = due + PRESENCE_INTERVAL;
     if next <= now { now + PRESENCE_INTERVAL } else { next }
@@ -352,35 +387,59 @@ fn next_presence(due: Instant, now: Instant) -> Instant {
 impl Aircraft {
     fn due(&self) -> Instant {
         match self {
-            Self::Sought(probe) => probe.due(),
+            Self::Sought { search, .. } => search.due(),
             Self::Found { presence_at, .. } => *presence_at,
         }
     }
 
-    /// Takes note of a frame from the aircraft; true when that is news for the status.
-    fn heard(&mut self, answered: Option<u8>, now: Instant) -> bool {
-        match self {
-            Self::Sought(_) => {
-                *self = Self::Found { kind: answered, heard: now, presence_at: now };
-                true
+    /// What a frame means here. Before the address is known, a request to one that a payload can have is meant for this payload: the
+    /// line has two ends.
+    fn meaning(&self, frame: &Frame) -> Meaning {
+        if Route::is_probe(frame) || matches!(self, Self::Found { place, .. } if place.address == frame.sender) {
+            return Meaning::Echo;
+        }
+        if let Some(route) = Route::answered_by(frame) {
+            let place = aircraft_type(&frame.payload).and_then(|kind| {
+                let address = route.address(kind)?;
+                Some(Place { address, answer: Some((route, kind)) })
+            });
+            return place.map_or(Meaning::Nothing, Meaning::Answer);
+        }
+        match (self, frame.kind) {
+            (Self::Found { place, .. }, Kind::Request(_) | Kind::Push) if place.address == frame.receiver => {
+                Meaning::Command(frame.receiver)
             }
-            Self::Found { kind, heard, .. } => {
-                *heard = now;
-                let news = answered.is_some() && *kind != answered;
-                *kind = answered.or(*kind);
-                news
-            }
+            (Self::Sought { .. }, Kind::Request(_)) if route::ADDRESSES.contains(&frame.receiver) => Meaning::Command(frame.receiver),
+            _ => Meaning::Nothing,
         }
     }
-}
 
-fn meaning(frame: &Frame) -> Meaning {
-    match frame.kind {
-        Kind::Response if frame.command == id::PROBE && probe::ROUTES.iter().any(|route| route.is_answered_by(frame)) => {
-            aircraft_type(&frame.payload).map_or(Meaning::Nothing, Meaning::Aircraft)
+    /// A good frame came that is not for us.
+    fn noticed(&mut self, now: Instant) {
+        match self {
+            Self::Sought { heard, .. } => *heard = Some(now),
+            Self::Found { heard, .. } => *heard = now,
         }
-        Kind::Request(_) | Kind::Push if frame.receiver == PAYLOAD => Meaning::Command,
-        _ => Meaning::Nothing,
+    }
+
+    /// Takes note of where the payload is; true when that is news for the status. The first route that is answered decides, until the
+    /// aircraft is lost.
+    fn found(&mut self, new: Place, now: Instant) -> bool {
+        match self {
+            Self::Sought { .. } => {
+                *self = Self::Found { place: new, heard: now, presence_at: now };
+                true
+            }
+            Self::Found { place, heard, .. } => {
+                *heard = now;
+                let is_other_route = matches!((place.answer, new.answer), (Some((taken, _)), Some((route, _))) if taken != route);
+                if new.answer.is_none() || new == *place || is_other_route {
+                    return false;
+                }
+                *place = new;
+                true
+            }
+        }
     }
 }
 

@@ -12,8 +12,6 @@ use crate::model::{FailureKind, TransferKind};
 use crate::package::digest::Md5Digest;
 use crate::package::version::Version;
 
-/// The payload's address in the upgrade exchange.
-pub const PAYLOAD: Address = Address(0x13);
 /// Who is told the status and the presence.
 pub const HOST: Address = Address(0xED);
 /// Who is told the status too: the PC side.
@@ -142,7 +140,9 @@ fn parse_dcftp(payload: &Bytes) -> Result<Command, ParseError> {
 fn parse_start(fields: &[u8]) -> Option<Command> {
     let (size, fields) = fields.split_first_chunk()?;
     let (&length, fields) = fields.split_first()?;
+    // Some hosts count the NULs at the end of a C string.
     let name = fields.get(..usize::from(length))?;
+    let name = name.iter().rposition(|byte| *byte != 0).map_or(&[][..], |last| &name[..=last]);
     Some(Command::DcftpStart(FileOffer { size: u32::from_le_bytes(*size), name: String::from_utf8_lossy(name).into_owned() }))
 }
 
@@ -169,6 +169,8 @@ pub enum Answer {
     DcftpStarted,
     /// To `2A 02`.
     DcftpData(Acknowledgement),
+    /// To `2A 02`: no file is being received.
+    NothingReceived,
     /// To `2A 03` and, over DCFTP, to `84`: done.
     Done,
     /// To `2A 01`, `2A 03` and `84`: refused or failed.
@@ -245,6 +247,7 @@ impl Answer {
                 Bytes::copy_from_slice(&[SUCCESS, low, high, 0x01, 0x00, 0x01, 0x00])
             }
             Self::DcftpData(acknowledgement) => acknowledgement.encode(),
+            Self::NothingReceived => Bytes::from_static(&[FAILURE, 0, 0, 0, 0, 0, 0, 0, 0]),
             Self::Done => Bytes::from_static(&[SUCCESS]),
             Self::Refused => Bytes::from_static(&[FAILURE]),
             Self::FtpPort(port) => encode_port(port),
@@ -301,7 +304,7 @@ fn encode_enter(code: u8, transfer: u8, wait: u16) -> Bytes {
 fn encode_port(port: u16) -> Bytes {
     let mut bytes = [0; 71];
     bytes[0] = SUCCESS;
-    bytes[5..9].copy_from_slice(&u32::from(port).to_le_bytes());
+    bytes[5..7].copy_from_slice(&port.to_le_bytes());
     Bytes::copy_from_slice(&bytes)
 }
 
@@ -323,15 +326,22 @@ impl StatusPush {
     pub fn encode(self) -> Bytes {
         let mut bytes = [0; 11];
         match self {
+            Self::Ongoing(1) => return short(3),
+            Self::Rebooting(1) => return short(6),
             Self::Ongoing(percent) => bytes[..2].copy_from_slice(&[3, percent]),
             Self::Rebooting(seconds) => bytes[..2].copy_from_slice(&[6, seconds]),
-            Self::Succeeded => return Bytes::from_static(&[4, 1, 0]),
+            Self::Succeeded => return short(4),
             Self::Failed(reason) => {
                 bytes[..4].copy_from_slice(&[4, reason as u8, guess::END_DEVICE_COUNT, guess::END_DEVICE]);
             }
         }
         Bytes::copy_from_slice(&bytes)
     }
+}
+
+/// A status whose value is 1 has three bytes, whatever its stage.
+fn short(stage: u8) -> Bytes {
+    Bytes::copy_from_slice(&[stage, 1, 0])
 }
 
 /// Completion reasons of the public dissector (section 4) that a failure can have.

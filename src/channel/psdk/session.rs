@@ -2,9 +2,10 @@
 //!
 //! Commands, results and status go in with the time at which they came; answers, pushes and operations to perform come
 //! out. No I/O and no clock; the engine and the transfers are names of operations here. Every operation that
-//! a state waits for is answered by one [`Event`], and a repeated command joins the wait instead of starting it
-//! twice, so that a lost answer never breaks an upgrade.
+//! a state waits for is answered by one [`Event`]. A command that asks for the same joins the wait instead of starting it
+//! twice, so that a lost answer never breaks an upgrade; any other waits for its turn.
 
+mod askers;
 mod commands;
 mod reporting;
 mod view;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use self::askers::{Askers, Queue};
 use self::reporting::{Concluded, Started};
 pub use self::view::{PendingReport, View, Work};
 use super::frame::{Address, Frame, Kind};
@@ -35,8 +37,14 @@ impl Question {
         Self(Frame { payload: Bytes::new(), ..frame.clone() })
     }
 
-    fn asker(&self) -> Address {
+    /// Who asks.
+    pub fn asker(&self) -> Address {
         self.0.sender
+    }
+
+    /// Whether that is the same frame once more.
+    fn is_repeated_by(&self, other: &Self) -> bool {
+        (self.0.sender, self.0.sequence, self.0.command) == (other.0.sender, other.0.sequence, other.0.command)
     }
 
     fn answer(&self, answer: Answer) -> Vec<Effect> {
@@ -126,6 +134,8 @@ pub struct Session {
     ftp_port: u16,
     /// The upgrade whose report was acknowledged last; the status may show it for a moment longer.
     acknowledged: Option<UpgradeId>,
+    /// Empty while no work is under way.
+    queue: Queue,
 }
 
 #[derive(Debug)]
@@ -133,7 +143,7 @@ enum State {
     Idle,
     /// The store is being cleared and the engine asked; the answer to "enter" waits.
     Entering {
-        question: Question,
+        askers: Askers,
         before: Option<UpgradeId>,
     },
     Entered(Entered),
@@ -180,39 +190,41 @@ struct Receiving {
 #[derive(Debug)]
 enum Step {
     /// The stage is being prepared; the answer to "DCFTP start" waits.
-    Opening(Question),
+    Opening(Askers),
     /// The next chunk is awaited.
     Open,
     /// A chunk was handed over; its answer waits.
-    Storing { question: Question, length: usize },
+    Storing { askers: Askers, length: usize },
     /// Size and MD5 are being compared; the answer to "DCFTP finish" waits.
-    Finishing { question: Question, md5: Md5Digest },
+    Finishing { askers: Askers, md5: Md5Digest },
 }
 
 impl Session {
     /// The session as it stands after a start of the daemon: an upgrade that runs goes on being reported, and so
     /// does a report that was not acknowledged.
     pub fn new(view: View, ftp_port: u16, now: Instant) -> Self {
-        let mut session = Self { state: State::Idle, view: View::default(), ftp_port, acknowledged: None };
+        let mut session = Self { state: State::Idle, view: View::default(), ftp_port, acknowledged: None, queue: Queue::default() };
         session.adopt(view, now);
         session
     }
 
-    /// Whether nothing is going on and nothing is to be reported.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+    /// Whether an upgrade goes on. A report that waits for its receiver is none.
+    pub fn is_under_way(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Concluded(_))
     }
 
     /// Takes the result of an operation, or news of the engine. A result that nobody waits for any more is ignored.
     pub fn event(&mut self, event: Event, now: Instant) -> Vec<Effect> {
-        match event {
+        let mut effects = match event {
             Event::Entered(result) => self.entered(result, now),
             Event::Opened(result) => self.opened(result, now),
             Event::Stored(result) => self.stored(result, now),
             Event::Finished(result) => self.finished(result, now),
             Event::Decided(result) => self.decided(result, now),
             Event::Status(view) => self.status(view, now),
-        }
+        };
+        effects.extend(self.take_turns(now));
+        effects
     }
 
     /// When [`Session::tick`] is to be called next.
@@ -256,8 +268,8 @@ impl Session {
     }
 
     fn entered(&mut self, result: Result<(UpgradeId, Offered), Failure>, now: Instant) -> Vec<Effect> {
-        let (question, before) = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Entering { question, before } => (question, before),
+        let (askers, before) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Entering { askers, before } => (askers, before),
             other => {
                 self.state = other;
                 return Vec::new();
@@ -265,13 +277,13 @@ impl Session {
         };
         match result {
             Ok((id, offered)) => {
-                let answer = question.answer(Answer::Entered(offered));
-                let upgrade = Upgrade { id, asker: question.asker(), offered, heard: now };
+                let answer = askers.answer(Answer::Entered(offered));
+                let upgrade = Upgrade { id, asker: askers.asker(), offered, heard: now };
                 self.state = State::Entered(Entered { upgrade, since: now, port_told: false, failure: None });
                 answer
             }
             Err(failure) => {
-                let mut effects = question.answer(Answer::EnterRefused);
+                let mut effects = askers.answer(Answer::EnterRefused);
                 if let Some(id) = before {
                     self.acknowledged = Some(id.clone());
                     effects.push(Effect::GiveUp(id, failure));
@@ -284,16 +296,16 @@ impl Session {
 
     fn opened(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
         let State::Receiving(receiving) = &mut self.state else { return Vec::new() };
-        let Step::Opening(question) = &receiving.step else { return Vec::new() };
+        let Step::Opening(askers) = &receiving.step else { return Vec::new() };
         receiving.upgrade.heard = now;
         match result {
             Ok(()) => {
-                let answer = question.answer(Answer::DcftpStarted);
+                let answer = askers.answer(Answer::DcftpStarted);
                 receiving.step = Step::Open;
                 answer
             }
             Err(failure) => {
-                let answer = question.answer(Answer::Refused);
+                let answer = askers.answer(Answer::Refused);
                 self.fail_reception(failure, answer, now)
             }
         }
@@ -301,17 +313,17 @@ impl Session {
 
     fn stored(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
         let State::Receiving(receiving) = &mut self.state else { return Vec::new() };
-        let Step::Storing { question, length } = &receiving.step else { return Vec::new() };
+        let Step::Storing { askers, length } = &receiving.step else { return Vec::new() };
         receiving.upgrade.heard = now;
         match result {
             Ok(()) => {
                 receiving.sequence.advance(*length);
-                let answer = question.answer(commands::taken(&receiving.sequence));
+                let answer = askers.answer(commands::taken(&receiving.sequence));
                 receiving.step = Step::Open;
                 answer
             }
             Err(failure) => {
-                let answer = question.answer(commands::failed(receiving.sequence.next()));
+                let answer = askers.answer(commands::failed(receiving.sequence.next()));
                 self.fail_reception(failure, answer, now)
             }
         }
@@ -328,12 +340,12 @@ impl Session {
         let Receiving { mut upgrade, offer, sequence, step } = receiving;
         upgrade.heard = now;
         match (step, result) {
-            (Step::Finishing { question, md5 }, Ok(())) => {
+            (Step::Finishing { askers, md5 }, Ok(())) => {
                 self.state = State::Received { upgrade, sequence, md5 };
-                question.answer(Answer::Done)
+                askers.answer(Answer::Done)
             }
-            (Step::Finishing { question, .. }, Err(failure)) => {
-                let answer = question.answer(Answer::Refused);
+            (Step::Finishing { askers, .. }, Err(failure)) => {
+                let answer = askers.answer(Answer::Refused);
                 self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Open });
                 self.fail_reception(failure, answer, now)
             }

@@ -34,6 +34,20 @@ pub enum Trouble {
     /// No sign of life.
     #[error("no payload looked for the aircraft within {0:?}")]
     NotLinked(Duration),
+    /// It looks for another aircraft.
+    #[error("a payload looked for an aircraft within {within:?}, but not where this one answers; hint: play the right one with --aircraft")]
+    OtherRoutes {
+        /// How long was waited.
+        within: Duration,
+    },
+    /// It was answered, and said nothing.
+    #[error(
+        "a payload looked for the aircraft, was answered, and did not say within {within:?} that it is there; hint: it may take this aircraft's port for one where it can't be upgraded"
+    )]
+    NotPresent {
+        /// How long was waited.
+        within: Duration,
+    },
     /// A request stayed without an answer.
     #[error("the payload did not answer {command}, sent {attempts} times")]
     NoAnswer {
@@ -51,7 +65,7 @@ pub enum Trouble {
         answer: Vec<u8>,
     },
     /// Upgrade mode was refused.
-    #[error("the payload refuses upgrade mode: another upgrade runs")]
+    #[error("the payload refuses upgrade mode; the link has no word for why")]
     EnterRefused,
     /// The payload wants the file another way.
     #[error("the payload offers another transfer than {0}")]
@@ -107,7 +121,7 @@ fn because(reason: Option<Reason>) -> String {
 impl Trouble {
     /// Whether the payload was not heard.
     pub(super) const fn is_silence(&self) -> bool {
-        matches!(self, Self::NotLinked(_) | Self::NoAnswer { .. } | Self::Silent(_))
+        matches!(self, Self::NotLinked(_) | Self::OtherRoutes { .. } | Self::NotPresent { .. } | Self::NoAnswer { .. } | Self::Silent(_))
     }
 
     /// The payload's own reason, where it gave one.

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::verdict::{PhaseTime, Pushes, Result as Ending, Step, Transfer, Verdict};
-use super::words::{self, Status, Version};
-use super::{Options, Patience, Stage, Trouble};
+use super::words::{self, Device, Status, Version};
+use super::{Model, Options, Patience, Stage, Trouble};
 use crate::channel::psdk::frame::{Address, CommandId, Frame, Kind, LONGEST_FRAME};
 use crate::sim::line::{Line, Received};
 
+/// Routes that are told; a payload has three.
+const MOST_ROUTES: usize = 8;
 /// The longest answer of the link (where to put the file), with its frame.
 const LONGEST_ANSWER: usize = 84;
 /// How many pushes are kept that came during a pause; one comes every second, and equal ones in a row count as one.
@@ -20,13 +22,17 @@ const MOST_WAITING: usize = 256;
 /// One host, one payload, one upgrade.
 pub(super) struct Host<'a> {
     line: Line,
+    model: Model,
     address: Address,
+    /// The payload's, learned from its presence.
+    payload: Option<Address>,
     patience: Patience,
     abort_at: Option<Stage>,
     pauses: &'a [(Stage, Duration)],
     steps: &'a mut dyn FnMut(&Step),
     sequence: u16,
-    linked: bool,
+    /// The routes on which a payload asked, and whether they were answered; each is told once.
+    asked: Vec<(Address, Address, bool)>,
     stage: Stage,
     stage_begun: Instant,
     phases: Vec<PhaseTime>,
@@ -61,13 +67,15 @@ impl<'a> Host<'a> {
     pub(super) fn new(line: Line, options: &'a Options, steps: &'a mut dyn FnMut(&Step)) -> Self {
         Self {
             line,
+            model: options.aircraft,
             address: Address(options.address),
+            payload: None,
             patience: options.patience,
             abort_at: options.abort_at,
             pauses: &options.pauses,
             steps,
             sequence: 0,
-            linked: false,
+            asked: Vec::new(),
             stage: Stage::Probe,
             stage_begun: Instant::now(),
             phases: Vec::new(),
@@ -124,15 +132,30 @@ impl<'a> Host<'a> {
         self.pauses.iter().filter(|(at, _)| *at == stage).map(|(_, pause)| *pause).sum()
     }
 
-    /// Waits for a first sign of life.
+    /// Waits until the payload says that it is there; its probes alone do not show that it can be upgraded.
     pub(super) fn wait_for_payload(&mut self) -> Result<(), Trouble> {
         let deadline = Instant::now() + self.patience.link;
-        while !self.linked {
+        let is_asked = |host: &Self| host.falls_silent_at_probe() && !host.asked.is_empty();
+        while self.payload.is_none() && !is_asked(self) {
             if matches!(self.hear(deadline, None), Heard::Silence) {
-                return Err(Trouble::NotLinked(self.patience.link));
+                return Err(self.not_linked());
             }
         }
         Ok(())
+    }
+
+    /// What was seen of a payload that did not link.
+    fn not_linked(&self) -> Trouble {
+        let within = self.patience.link;
+        match &self.asked[..] {
+            [] => Trouble::NotLinked(within),
+            asked if asked.iter().any(|(_, _, answered)| *answered) => Trouble::NotPresent { within },
+            _ => Trouble::OtherRoutes { within },
+        }
+    }
+
+    fn falls_silent_at_probe(&self) -> bool {
+        self.abort_at == Some(Stage::Probe)
     }
 
     /// Only answers probes until `deadline`. What the payload pushes meanwhile waits for [`Host::next_status`].
@@ -202,11 +225,13 @@ impl<'a> Host<'a> {
     fn ask(&mut self, command: CommandId, payload: Bytes, wait: Duration, is_reply: impl Fn(Status) -> bool) -> Result<Reply, Trouble> {
         let request = self.next_request(command, payload);
         // A payload that is just sending something else answers behind that.
-        let wait = wait + self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
+        let on_the_wire = self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
+        let mut wait = wait;
         for attempt in 0..self.patience.attempts {
             self.repeats += u32::from(attempt > 0);
             self.line.send(&request)?;
-            let deadline = Instant::now() + wait;
+            let deadline = Instant::now() + wait + on_the_wire;
+            wait = (wait * 2).min(self.patience.longest_answer);
             loop {
                 match self.hear(deadline, Some(&request)) {
                     Heard::Answer(answer) => return Ok(Reply::Answer(answer)),
@@ -221,7 +246,9 @@ impl<'a> Host<'a> {
 
     fn next_request(&mut self, command: CommandId, payload: Bytes) -> Frame {
         self.sequence = self.sequence.wrapping_add(1);
-        Frame::request(self.address, words::PAYLOAD, self.sequence, command, payload)
+        // Nothing is asked before the payload has told its address.
+        let payload_address = self.payload.unwrap_or(Address(0));
+        Frame::request(self.address, payload_address, self.sequence, command, payload)
     }
 
     fn hear(&mut self, deadline: Instant, request: Option<&Frame>) -> Heard {
@@ -246,7 +273,10 @@ impl<'a> Host<'a> {
             (Kind::Response, _) if request.is_some_and(|request| is_answer(frame, request)) => Heard::Answer(frame.payload.clone()),
             (Kind::Push, words::PRESENCE) if words::is_presence(&frame.payload) => {
                 self.pushes.presence += 1;
-                self.sign_of_life()
+                if self.payload.replace(frame.sender) != Some(frame.sender) {
+                    self.tell(&Step::Linked { device: Device(frame.sender) });
+                }
+                Heard::SignOfLife
             }
             (Kind::Push, words::STATUS) if for_me => match Status::read(&frame.payload) {
                 Some(status) => self.count(frame.receiver, status),
@@ -256,18 +286,17 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// An aircraft is silent on the routes of other aircraft: a payload takes the first answer for its port.
     fn answer_probe(&mut self, probe: &Frame) -> Heard {
-        let answer = probe.response(&words::AIRCRAFT_TYPE[..]);
-        let falls_silent = self.abort_at == Some(Stage::Probe);
-        if !falls_silent && self.line.send(&answer).is_err() {
+        let (from, to) = (probe.sender, probe.receiver);
+        let answers = self.model.answers(from, to) && !self.falls_silent_at_probe();
+        if answers && self.line.send(&probe.response(vec![self.model.code()])).is_err() {
             return Heard::Other;
         }
-        self.sign_of_life()
-    }
-
-    fn sign_of_life(&mut self) -> Heard {
-        if !std::mem::replace(&mut self.linked, true) {
-            self.tell(&Step::Linked);
+        if !self.asked.contains(&(from, to, answers)) && self.asked.len() < MOST_ROUTES {
+            self.asked.push((from, to, answers));
+            let (from, to) = (Device(from), Device(to));
+            self.tell(&if answers { Step::Answered { from, to } } else { Step::NotAnswered { from, to } });
         }
         Heard::SignOfLife
     }
@@ -318,6 +347,8 @@ impl<'a> Host<'a> {
             Err(trouble) => (Ending::Failure, trouble.reason()),
         };
         Verdict {
+            aircraft: self.model,
+            device: self.payload.map(Device),
             result,
             message: ended.map_or_else(|trouble| trouble.to_string(), |()| "the payload runs the new firmware".to_owned()),
             reason,

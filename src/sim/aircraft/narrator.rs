@@ -161,10 +161,16 @@ impl fmt::Display for Sentence<'_> {
             Step::Waiting => write!(formatter, "waiting for a payload that looks for an aircraft"),
             Step::PortLost => write!(formatter, "the port has gone"),
             Step::PortOpened => write!(formatter, "the port is open"),
-            Step::Linked => write!(formatter, "a payload is there"),
+            Step::NotAnswered { from, to } => {
+                write!(formatter, "a payload asks from {from} to {to}, which this aircraft does not answer")
+            }
+            Step::Answered { from, to } => write!(formatter, "a payload asks from {from} to {to}, and is told which aircraft this is"),
+            Step::Linked { device } => write!(formatter, "a payload is there, as device {device}"),
             Step::Runs { version } => write!(formatter, "it runs {version}"),
             Step::Entered { transfer, wait: 0 } => write!(formatter, "it is in upgrade mode and wants the file {transfer}"),
-            Step::Entered { transfer, wait } => write!(formatter, "it is in upgrade mode, wants the file {transfer}, and needs {wait} s"),
+            Step::Entered { transfer, wait } => {
+                write!(formatter, "it is in upgrade mode, wants the file {transfer}, and asks for {wait} s before")
+            }
             Step::Transferred { bytes, total } => write!(formatter, "{bytes} of {total} bytes are handed over"),
             Step::UploadAgain { cause } => write!(formatter, "the upload broke ({cause}); once more"),
             Step::Complete => write!(formatter, "it has the whole file; check and start"),

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use self::payload::{Given, Payload, Script};
 use super::*;
+use crate::channel::psdk::frame::Address;
 use crate::sim::line::{Damage, LineOptions, Port, PtyLine};
 
 const NAME: &str = "SENSOR_X_V02.00.00.00.bin";
@@ -30,6 +31,8 @@ fn quick() -> Patience {
         link: Duration::from_secs(10),
         answer: Duration::from_millis(60),
         check: Duration::from_millis(100),
+        longest_answer: Duration::from_millis(120),
+        waits_as_asked: true,
         attempts: 40,
         silence: Duration::from_secs(5),
         restart: Duration::from_secs(5),
@@ -61,11 +64,95 @@ fn a_file_goes_over_the_link() {
     assert_eq!((given.name.as_str(), given.size), (NAME, 10_000));
     assert!(given.data == content && given.md5[..] == Md5::digest(&content)[..]);
     assert_eq!(given.commands[&0x2A], 1 + 40 + 1, "256 bytes a chunk as offered, and nothing twice");
-    assert!(given.acknowledged >= 1 && verdict.repeats == 0);
+    assert_eq!((given.acknowledged, verdict.repeats), (1, 0), "each word once");
     assert!(verdict.pushes.ongoing >= 1 && verdict.pushes.reboot >= 1 && verdict.pushes.end >= 1);
-    let order = [Step::Waiting, Step::Linked, Step::Complete, Step::Started, Step::Progress { percent: 50 }, Step::Acknowledged];
+    let linked = Step::Linked { device: Device(Address(0x13)) };
+    let order = [Step::Waiting, linked, Step::Complete, Step::Started, Step::Progress { percent: 50 }, Step::Acknowledged];
     let places: Vec<_> = order.iter().map(|step| steps.iter().position(|told| told == step)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {steps:?}");
+}
+
+/// The table of docs/payload-link.md section 2. The payload asks as the vendor's library does, and takes the first answer.
+#[test]
+fn each_aircraft_answers_on_its_own_routes_alone() {
+    let (e5, ca, ea) = ((0xE5, 0x65), (0xCA, 0x03), (0xEA, 0x03));
+    let table: [(Model, (u8, u8), u8, u8); 10] = [
+        (Model::M300, e5, 60, 0x13),
+        (Model::M350, e5, 89, 0x13),
+        (Model::M350Eport, ca, 89, 0xCA),
+        (Model::M400, e5, 103, 0x13),
+        (Model::M30, ca, 67, 0x73),
+        (Model::Mavic3, ca, 77, 0x73),
+        (Model::M3d, ca, 91, 0x73),
+        (Model::M4, ca, 99, 0x73),
+        (Model::M4d, ca, 100, 0x73),
+        (Model::Flycart30, ea, 78, 0xEA),
+    ];
+    for (aircraft, route, code, address) in table {
+        let directory = TempDir::new().unwrap();
+        let (path, content) = firmware(&directory, 100);
+        let script = Script { routes: vec![ca, e5, ca, ea], address, ..Script::default() };
+        let (verdict, _, given) = upgrade(&Options { aircraft, ..options(path) }, &LineOptions::default(), script);
+        assert!(verdict.is_success(), "{aircraft}: {verdict:?}");
+        assert_eq!((given.answered, verdict.device), (Some((route, code)), Some(Device(Address(address)))), "{aircraft}");
+        assert!(given.data == content, "{aircraft}");
+    }
+}
+
+#[test]
+fn a_payload_that_only_probes_is_not_linked() {
+    for (routes, said) in [
+        (vec![(0xE5, 0x65)], "a payload looked for the aircraft, was answered, and did not say within 300ms that it is there"),
+        (vec![(0xCA, 0x03)], "a payload looked for an aircraft within 300ms, but not where this one answers"),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let mut options = options(firmware(&directory, 1).0);
+        options.patience.link = Duration::from_millis(300);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let payload = thread::spawn(move || Payload::new(theirs, Script { routes, silent: true, ..Script::default() }).play());
+        let mut steps = Vec::new();
+        let line = Line::new(Port::given(ours).unwrap(), &LineOptions::default());
+        let verdict = run(&options, line, &mut |step| steps.push(step.clone()));
+        payload.join().unwrap();
+        assert!(verdict.message.starts_with(said), "{}", verdict.message);
+        let told = steps.iter().filter(|step| matches!(step, Step::Answered { .. } | Step::NotAnswered { .. }));
+        assert_eq!(told.count(), 1, "{steps:?}");
+    }
+}
+
+#[test]
+fn the_file_comes_when_the_payload_is_ready_and_to_the_impatient_at_once() {
+    for waits_as_asked in [true, false] {
+        let directory = TempDir::new().unwrap();
+        let mut options = options(firmware(&directory, 100).0);
+        options.patience.waits_as_asked = waits_as_asked;
+        let (verdict, _, given) = upgrade(&options, &LineOptions::default(), Script { wait: 1, ..Script::default() });
+        assert!(verdict.is_success(), "{verdict:?}");
+        assert_eq!(given.waited.unwrap() >= Duration::from_secs(1), waits_as_asked, "{:?}", given.waited);
+    }
+}
+
+#[test]
+fn statuses_of_three_bytes_are_read() {
+    let directory = TempDir::new().unwrap();
+    let script = Script { statuses: [vec![3, 1, 0], vec![6, 1, 0]], ..Script::default() };
+    let (verdict, steps, _) = upgrade(&options(firmware(&directory, 100).0), &LineOptions::default(), script);
+    assert!(verdict.is_success(), "{verdict:?}");
+    assert!(steps.contains(&Step::Progress { percent: 1 }) && steps.contains(&Step::Rebooting { timeout: 1 }), "{steps:?}");
+}
+
+#[test]
+fn a_request_that_is_not_answered_is_repeated_less_and_less_often() {
+    let directory = TempDir::new().unwrap();
+    let mut options = options(firmware(&directory, 100).0);
+    let answer = Duration::from_millis(20);
+    options.patience = Patience { answer, longest_answer: answer * 8, attempts: 5, ..options.patience };
+    let script = Script { lost_answers: [(0x4F, 100)].into(), ..Script::default() };
+    let began = Instant::now();
+    let (verdict, _, given) = upgrade(&options, &LineOptions::default(), script);
+    assert_eq!((verdict.reached, given.commands[&0x4F]), (Stage::Version, 5), "{verdict:?}");
+    assert!(began.elapsed() >= answer * (1 + 2 + 4 + 8 + 8), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -149,6 +236,7 @@ fn a_refusal_to_enter_is_a_failure() {
     let (verdict, _, given) = upgrade(&options(path), &LineOptions::default(), Script { enter: 0xCD, ..Script::default() });
     assert_eq!((verdict.result, verdict.reached), (Result::Failure, Stage::Enter));
     assert!(!given.commands.contains_key(&0x2A));
+    assert_eq!(verdict.message, "the payload refuses upgrade mode; the link has no word for why");
 }
 
 #[test]
@@ -326,8 +414,8 @@ fn words_that_are_cut_off_are_not_read() {
         assert_eq!(Entered::read(&[0xC7, 1, 0, 5, 0][..length]), None);
     }
     assert_eq!(Entered::read(&[0xC7, 1, 0, 5, 1]), Some(Entered::Ftp { wait: Duration::from_secs(261) }));
-    assert_eq!((ftp_port(&[0, 0, 0, 0, 21, 0, 0]), ftp_port(&[0, 0, 0, 0, 21, 0, 0, 0])), (None, Some(21)));
-    assert_eq!(ftp_port(&[0, 0, 0, 0, 21, 0, 1, 0]), None, "no port has more than 16 bits");
+    assert_eq!((ftp_port(&[0, 0, 0, 0, 21, 0, 0]), ftp_port(&[0, 0, 0, 0, 21, 0, 0, 0])), (Some(21), Some(21)));
+    assert_eq!(ftp_port(&[0, 0, 0, 0, 21]), None);
     assert_eq!((offered_chunk(&[0, 1, 1, 0, 1, 0]), offered_chunk(&[0xFF, 0xFF]), offered_chunk(&[])), (256, 256, 256));
     assert_eq!((next_expected(&[0; 7]), next_expected(&[9, 0, 0, 0, 10, 0, 0, 0])), (None, Some(10)));
     assert_eq!(Version::of_file("A_B_V01.22.03.99.bin"), Some(Version([1, 22, 3, 99])));

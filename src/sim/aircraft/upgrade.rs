@@ -91,7 +91,12 @@ fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> 
         return Err(Trouble::OtherTransfer(via));
     }
     host.tell(&Step::Entered { transfer, wait: wait.as_secs() });
-    Ok((transfer, Instant::now() + wait + READY_MARGIN))
+    let ready = Instant::now() + wait;
+    if host.patience().waits_as_asked {
+        // What comes earlier may go with all else that the payload throws away.
+        host.idle(ready);
+    }
+    Ok((transfer, ready + READY_MARGIN))
 }
 
 /// Asks for the first thing of a transfer until the payload has its store ready; returns the answer behind the return code.
@@ -175,13 +180,15 @@ fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trou
     }
 }
 
-/// Says "stop reporting" until the payload does.
+/// Says "stop reporting", and again only if the payload goes on: reports that were under way already are no reason.
 fn acknowledge(host: &mut Host<'_>) -> Result<(), Trouble> {
-    // Only a report that comes after the acknowledgement shows that the payload has not heard it.
-    host.forget_pushes();
     for _ in 0..MOST_ACKNOWLEDGEMENTS {
         host.send(words::CONTROL, &words::FINISH[..])?;
-        if host.next_status(Instant::now() + host.patience().quiet).is_none() {
+        let (sent, quiet) = (Instant::now(), host.patience().quiet);
+        // Each report goes to two receivers, so that its second half comes behind the acknowledgement of the first.
+        host.idle(sent + quiet / 5);
+        host.forget_pushes();
+        if host.next_status(sent + quiet).is_none() {
             host.tell(&Step::Acknowledged);
             return Ok(());
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::Stage;
-use super::words::{Reason, Version};
+use super::words::{Device, Reason, Version};
+use super::{Model, Stage};
 
 /// How the file was handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,8 +27,25 @@ pub enum Step {
     PortLost,
     /// The port is open (again).
     PortOpened,
-    /// The payload gave a first sign of life.
-    Linked,
+    /// A payload asks on a route that this aircraft does not answer.
+    NotAnswered {
+        /// From.
+        from: Device,
+        /// To.
+        to: Device,
+    },
+    /// A payload looks for an aircraft, and is told which one this is.
+    Answered {
+        /// From.
+        from: Device,
+        /// To.
+        to: Device,
+    },
+    /// The payload says that it is there.
+    Linked {
+        /// Its address.
+        device: Device,
+    },
     /// The version that runs before the upgrade.
     Runs {
         /// That version.
@@ -114,7 +131,8 @@ pub struct Pushes {
     pub reboot: u32,
     /// End.
     pub end: u32,
-    /// Longest time without one from the start of the upgrade to the restart, in seconds when serialised. One a second is due.
+    /// Longest time without one from the start of the upgrade to the restart, in seconds when serialised. One a second is usual; the
+    /// vendor's sample takes up to 1.5 s.
     #[serde(serialize_with = "seconds")]
     pub longest_gap: Duration,
 }
@@ -122,6 +140,10 @@ pub struct Pushes {
 /// Everything that a test or a person wants to know at the end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
+    /// The aircraft that was played.
+    pub aircraft: Model,
+    /// The payload's address, once it said that it is there.
+    pub device: Option<Device>,
     /// How it ended.
     pub result: Result,
     /// That in a sentence.

@@ -12,8 +12,6 @@ use crate::channel::psdk::frame::{Address, CommandId, LONGEST_PAYLOAD};
 pub(super) const PC_SIDE: u8 = 0x2A;
 /// Who else gets the payload's pushes.
 pub(super) const AIRCRAFT_SIDE: Address = Address(0xED);
-/// The payload in the upgrade exchange.
-pub(super) const PAYLOAD: Address = Address(0x13);
 
 pub(super) const PROBE: CommandId = CommandId::new(0x03, 0xFD);
 pub(super) const CONTROL: CommandId = CommandId::new(0x00, 0x41);
@@ -25,8 +23,6 @@ pub(super) const DCFTP: CommandId = CommandId::new(0x00, 0x2A);
 pub(super) const TRANSFERRED: CommandId = CommandId::new(0x00, 0x84);
 pub(super) const START: CommandId = CommandId::new(0x00, 0x85);
 
-/// Answer to a probe: the aircraft is an M300 RTK.
-pub(super) const AIRCRAFT_TYPE: [u8; 1] = [60];
 /// Asks for the firmware version.
 pub(super) const FIRMWARE_VERSION: [u8; 1] = [4];
 /// Action of "enter upgrade mode"; a guess, the payload's answer does not depend on it.
@@ -44,6 +40,22 @@ const DCFTP_FINISH: u8 = 3;
 pub(super) const LARGEST_CHUNK: u16 = (LONGEST_PAYLOAD - 5) as u16;
 /// Taken when the payload's offer makes no sense.
 const USUAL_CHUNK: u16 = 256;
+
+/// A device's address, in hexadecimal as everybody writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device(pub Address);
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// A firmware version as the link carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +156,7 @@ pub(super) fn is_presence(payload: &[u8]) -> bool {
     payload.starts_with(PRESENCE_MARK)
 }
 
-/// The answer to "enter upgrade mode".
+/// The answer to "enter upgrade mode". A refusal does not say why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entered {
     Ftp { wait: Duration },
@@ -181,8 +193,8 @@ pub(super) fn accepted(answer: &[u8]) -> std::result::Result<&[u8], Option<u8>> 
 /// The FTP port in the answer to "where to put it", without its return code.
 pub(super) fn ftp_port(answer: &[u8]) -> Option<u16> {
     let (_, rest) = answer.split_first_chunk::<4>()?;
-    let port = u32::from_le_bytes(*rest.first_chunk()?);
-    u16::try_from(port).ok().filter(|port| *port != 0)
+    let port = u16::from_le_bytes(*rest.first_chunk()?);
+    Some(port).filter(|port| *port != 0)
 }
 
 /// DCFTP start; a longer name than its length byte can say is cut.

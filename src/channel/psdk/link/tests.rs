@@ -56,38 +56,109 @@ fn a_device_without_a_timer_has_nothing_to_say() {
     assert_eq!(request_low_latency(sysfs.path(), Path::new("/nowhere")), None);
 }
 
-#[test]
-fn a_cycle_through_the_rates_takes_about_three_seconds() {
-    let mut rates = Rates::new(Baud::Auto);
+/// The steps of one cycle: route, rate, and how many probes.
+fn cycle(baud: Baud, first: u32) -> (Vec<(Route, u32, usize)>, Duration) {
     let began = Instant::now();
-    let (mut now, mut seen) = (began, Vec::new());
+    let (mut search, mut now, mut rate, mut steps) = (Search::new(baud, first, began), began, 0, Vec::<(Route, u32, usize)>::new());
+    let mut begun = 0;
     loop {
-        seen.push(rates.current());
-        let mut probe = Probe::new(now);
-        let mut routes = Vec::new();
-        while let Some(route) = probe.next(now) {
-            routes.push(route);
-            now = probe.due();
-        }
-        assert!(routes.chunks(2).all(|pair| pair == probe::ROUTES), "both routes in turn");
-        if rates.advance() == probe::RATES[0] {
-            break;
+        now = search.due().max(now);
+        match search.next(now) {
+            Due::Rate(next) => {
+                begun += 1;
+                if begun > 16 || (matches!(baud, Baud::Fixed(_)) && begun > 4) {
+                    return (steps, now - began);
+                }
+                rate = next;
+            }
+            Due::Probe(route) => match steps.last_mut() {
+                Some(last) if steps_is(last, route, rate) && last.2 < 5 => last.2 += 1,
+                _ => steps.push((route, rate, 1)),
+            },
         }
     }
-    assert_eq!(seen, probe::RATES);
-    assert_eq!(now - began, Duration::from_millis(3200));
+}
+
+fn steps_is(step: &(Route, u32, usize), route: Route, rate: u32) -> bool {
+    (step.0, step.1) == (route, rate)
 }
 
 #[test]
-fn a_search_begins_at_the_rate_that_was_right_last() {
-    let mut rates = Rates::new(Baud::Auto);
-    rates.advance();
-    rates.keep();
-    rates.advance();
-    rates.restart();
-    assert_eq!(rates.current(), 230_400);
-    let mut fixed = Rates::new(Baud::Fixed(57_600));
-    assert_eq!((fixed.advance(), fixed.is_fixed()), (57_600, true));
+fn all_routes_are_probed_in_the_vendors_order() {
+    use Route::{FromCa, FromE5, FromEa};
+    let at_all = |route| [115_200, 230_400, 460_800, 921_600, 1_000_000].map(|rate| (route, rate, 5));
+    let expected = [&[(FromCa, 921_600, 5)][..], &at_all(FromE5), &at_all(FromCa), &at_all(FromEa)].concat();
+    // 16 steps of five probes, 20 ms apart.
+    assert_eq!(cycle(Baud::Auto, 921_600), (expected, Duration::from_millis(1600)));
+    let fixed = vec![(FromCa, 57_600, 5), (FromE5, 57_600, 5), (FromCa, 57_600, 5), (FromEa, 57_600, 5)];
+    assert_eq!(cycle(Baud::Fixed(57_600), 57_600), (fixed, Duration::from_millis(400)));
+}
+
+#[test]
+fn a_rate_that_the_device_does_not_have_is_skipped() {
+    let now = Instant::now();
+    let mut search = Search::new(Baud::Auto, 115_200, now);
+    assert_eq!(search.next(now), Due::Rate(115_200));
+    search.skip(now);
+    assert!(search.due() > now);
+    assert_eq!(search.next(now), Due::Rate(115_200), "the next step, of another route");
+    assert_eq!(search.next(now), Due::Probe(Route::FromE5));
+}
+
+fn sought() -> Aircraft {
+    Aircraft::Sought { search: Search::new(Baud::Auto, 115_200, Instant::now()), heard: None }
+}
+
+fn answer(route: Route, kind: u8) -> Frame {
+    route.request(1).response(vec![kind])
+}
+
+/// Lets an aircraft hear a frame as the link does; true when that is news.
+fn hear(aircraft: &mut Aircraft, frame: &Frame) -> bool {
+    match aircraft.meaning(frame) {
+        Meaning::Answer(place) => aircraft.found(place, Instant::now()),
+        Meaning::Command(address) => aircraft.found(Place { address, answer: None }, Instant::now()),
+        Meaning::Nothing | Meaning::Echo => false,
+    }
+}
+
+fn address(aircraft: &Aircraft) -> Option<Address> {
+    match aircraft {
+        Aircraft::Found { place, .. } => Some(place.address),
+        Aircraft::Sought { .. } => None,
+    }
+}
+
+#[test]
+fn the_first_answer_decides_the_port() {
+    let mut aircraft = sought();
+    assert!(!hear(&mut aircraft, &answer(Route::FromCa, 60)), "an M300 has no E-Port");
+    assert!(hear(&mut aircraft, &answer(Route::FromE5, 60)));
+    assert_eq!(address(&aircraft), Some(Address(0x13)));
+    assert!(!hear(&mut aircraft, &answer(Route::FromCa, 89)), "too late");
+    assert_eq!(address(&aircraft), Some(Address(0x13)));
+    assert!(hear(&mut aircraft, &answer(Route::FromE5, 89)), "another type on the same port");
+}
+
+#[test]
+fn a_command_tells_the_address_until_the_probe_is_answered() {
+    let command = |to| Frame::request(Address(0x2A), Address(to), 1, id::VERSION, vec![4]);
+    let mut aircraft = sought();
+    assert!(!hear(&mut aircraft, &command(0x44)), "no payload's address");
+    assert!(hear(&mut aircraft, &command(0x13)));
+    assert!(hear(&mut aircraft, &answer(Route::FromCa, 89)));
+    assert_eq!(address(&aircraft), Some(Address(0xCA)));
+    assert!(matches!(aircraft.meaning(&command(0x13)), Meaning::Nothing), "requests to other addresses are not answered");
+    assert!(matches!(aircraft.meaning(&command(0xCA)), Meaning::Command(Address(0xCA))));
+}
+
+#[test]
+fn what_the_line_echoes_shows_nothing() {
+    let mut aircraft = sought();
+    assert!(matches!(aircraft.meaning(&Route::FromE5.request(1)), Meaning::Echo));
+    hear(&mut aircraft, &answer(Route::FromE5, 60));
+    let own = Frame::push(Address(0x13), HOST, 1, id::PRESENCE, &PRESENCE[..]);
+    assert!(matches!(aircraft.meaning(&own), Meaning::Echo));
 }
 
 #[test]
@@ -103,7 +174,21 @@ fn a_silent_aircraft_is_probed_and_then_looked_for_unless_an_upgrade_goes_on() {
 #[test]
 fn a_presence_that_is_late_once_is_not_late_for_ever_nor_made_up_for() {
     let due = Instant::now();
-    let second = Duration::from_secs(1);
-    assert_eq!(next_presence(due, due + second / 10), due + second);
-    assert_eq!(next_presence(due, due + second * 5), due + second * 6);
+    let step = PRESENCE_INTERVAL;
+    assert_eq!(next_presence(due, due + step / 10), due + step);
+    assert_eq!(next_presence(due, due + step * 5), due + step * 6);
+}
+
+#[test]
+fn any_good_frame_keeps_the_rate_whoever_it_is_for() {
+    let stranger = Frame::push(Address(0x03), Address(0x0A), 1, super::super::frame::CommandId::new(0x03, 0x43), vec![1]);
+    let mut aircraft = sought();
+    let now = Instant::now();
+    assert!(matches!(aircraft.meaning(&stranger), Meaning::Nothing));
+    aircraft.noticed(now);
+    assert!(matches!(aircraft, Aircraft::Sought { heard: Some(at), .. } if at == now), "the search stays at this rate");
+    hear(&mut aircraft, &answer(Route::FromE5, 60));
+    let later = now + guess::LINK_LOST_AFTER;
+    aircraft.noticed(later);
+    assert!(matches!(aircraft, Aircraft::Found { heard, .. } if Silence::of(later - heard, false) == Silence::Usual));
 }

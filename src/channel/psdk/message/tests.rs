@@ -69,6 +69,18 @@ fn every_cut_of_a_known_command_is_malformed() {
 }
 
 #[test]
+fn a_name_whose_length_counts_its_nuls_is_taken_without_them() {
+    for (payload, name) in [
+        (&b"\x01\x00\x00\x00\x00\x04ab\x00\x00"[..], "ab"),
+        (b"\x01\x00\x00\x00\x00\x03a\x00b", "a\0b"),
+        (b"\x01\x00\x00\x00\x00\x02\x00\x00", ""),
+    ] {
+        let Ok(Command::DcftpStart(offer)) = dcftp(payload) else { panic!("not read") };
+        assert_eq!(offer.name, name);
+    }
+}
+
+#[test]
 fn a_name_is_data_whatever_it_says() {
     let Ok(Command::DcftpStart(offer)) = dcftp(b"\x01\x00\x00\x00\x00\x09../../x\xff\xfe") else { panic!("not read") };
     assert_eq!(offer.name, "../../x\u{fffd}\u{fffd}");
@@ -90,6 +102,7 @@ fn answers_are_those_of_section_3() {
     assert_eq!(hex(acknowledge(DataResult::Taken, 1)), "000000000001000000");
     assert_eq!(hex(acknowledge(DataResult::NotTaken, 0)), "00ffffffff00000000");
     assert_eq!(hex(acknowledge(DataResult::Failed, 2)), "010100000002000000");
+    assert_eq!(hex(Answer::NothingReceived), "010000000000000000");
     assert_eq!(hex(Answer::FtpPort(21)), format!("0000000000{}", "15000000".to_owned() + &"00".repeat(62)));
     assert_eq!(hex(Answer::Check(CheckAnswer::Started)), "06");
     assert_eq!(hex(Answer::Check(CheckAnswer::CheckFailed)), "f2");
@@ -102,6 +115,7 @@ fn pushes_are_those_of_section_4() {
     assert_eq!(StatusPush::Ongoing(42).encode()[..], [3, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(StatusPush::Rebooting(60).encode()[..], [6, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(StatusPush::Succeeded.encode()[..], [4, 1, 0]);
+    assert_eq!((&StatusPush::Ongoing(1).encode()[..], &StatusPush::Rebooting(1).encode()[..]), (&[3, 1, 0][..], &[6, 1, 0][..]));
     assert_eq!(StatusPush::Failed(Reason::Failure).encode()[..], [4, 2, 1, 0x13, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(PRESENCE[..5], [0x70, 0x73, 0x64, 0x6B, 0]);
 }

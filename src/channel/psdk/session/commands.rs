@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::frame::Address;
 use super::super::guess;
 use super::super::message::{Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered};
+use super::askers::Askers;
 use super::reporting::Started;
 use super::{Effect, Entered, Question, Receiving, Session, State, Step};
 use crate::model::{Failure, FailureKind};
@@ -31,24 +32,94 @@ pub(super) fn failed(next: u32) -> Answer {
 impl Session {
     /// Takes a command.
     pub fn command(&mut self, question: Question, command: Command, now: Instant) -> Vec<Effect> {
-        // What an aircraft asks anyway says nothing of the host.
-        if !matches!(command, Command::Version | Command::ServiceInfo) {
-            self.hear(question.asker(), now);
-        }
         match command {
-            Command::Version => question.answer(Answer::Version(self.view.version)),
-            Command::ServiceInfo => question.answer(Answer::ServiceInfo),
+            // What an aircraft asks anyway says nothing of the host, and waits for nothing.
+            Command::Version => return question.answer(Answer::Version(self.view.version)),
+            Command::ServiceInfo => return question.answer(Answer::ServiceInfo),
+            _ => self.hear(question.asker(), now),
+        }
+        if self.waits_its_turn(&question, &command) {
+            self.queue.push(question, command);
+            return Vec::new();
+        }
+        self.carry_out(question, command, now)
+    }
+
+    /// The entered host whose upgrade a stranger's command would disturb, if this is such a command: it is refused.
+    pub fn is_disturbed_by(&self, asker: Address, command: &Command) -> Option<Address> {
+        let disturbs = match command {
+            Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) | Command::Transfer | Command::Check => true,
+            Command::Version | Command::ServiceInfo | Command::Enter | Command::Finish => false,
+        };
+        self.owner().filter(|owner| guess::ONLY_WHO_ENTERED && disturbs && *owner != asker)
+    }
+
+    /// Who has entered.
+    fn owner(&self) -> Option<Address> {
+        match &self.state {
+            State::Entering { askers, .. } => Some(askers.asker()),
+            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
+                Some(upgrade.asker)
+            }
+            State::Started(started) => started.asker(),
+            State::Idle | State::Concluded(_) => None,
+        }
+    }
+
+    /// Whether work is under way on whose result this command depends. What asks for that same work does not wait: it joins.
+    fn waits_its_turn(&self, question: &Question, command: &Command) -> bool {
+        if *command == Command::Finish || self.is_disturbed_by(question.asker(), command).is_some() {
+            return false;
+        }
+        match &self.state {
+            State::Entering { .. } => *command != Command::Enter,
+            State::Receiving(Receiving { upgrade, .. }) if upgrade.asker != question.asker() && *command == Command::Enter => false,
+            State::Receiving(receiving) => match &receiving.step {
+                Step::Open => false,
+                Step::Opening(_) => !matches!(command, Command::DcftpStart(offer) if *offer == receiving.offer),
+                Step::Storing { .. } => !matches!(command, Command::DcftpData { sequence, .. } if *sequence == receiving.sequence.next()),
+                Step::Finishing { md5, .. } => *command != Command::DcftpFinish(*md5),
+            },
+            _ => false,
+        }
+    }
+
+    /// Carries out what has waited for its turn, until work is under way again.
+    pub(super) fn take_turns(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while !self.is_at_work() {
+            let Some((question, command)) = self.queue.pop() else { break };
+            effects.extend(self.carry_out(question, command, now));
+        }
+        effects
+    }
+
+    fn is_at_work(&self) -> bool {
+        match &self.state {
+            State::Entering { .. } => true,
+            State::Receiving(receiving) => !matches!(receiving.step, Step::Open),
+            _ => false,
+        }
+    }
+
+    fn carry_out(&mut self, question: Question, command: Command, now: Instant) -> Vec<Effect> {
+        let is_stranger = self.is_disturbed_by(question.asker(), &command).is_some();
+        match command {
+            Command::Version | Command::ServiceInfo => Vec::new(), // answered already
             Command::Enter => self.enter(question, now),
-            Command::Transfer => self.transfer(&question),
-            Command::Check => self.check(question, now),
             Command::Finish => self.finish_reporting(),
             // In FTP mode DCFTP gets no answer (section 3).
             Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) if self.offered() == Some(Offered::Ftp) => {
                 Vec::new()
             }
+            Command::DcftpData { .. } if is_stranger => question.answer(Answer::NothingReceived),
+            Command::DcftpStart(_) | Command::DcftpFinish(_) | Command::Transfer if is_stranger => question.answer(Answer::Refused),
+            Command::Check if is_stranger => question.answer(Answer::Check(CheckAnswer::CheckFailed)),
             Command::DcftpStart(offer) => self.dcftp_start(question, offer),
             Command::DcftpData { sequence, data } => self.dcftp_data(question, sequence, data, now),
             Command::DcftpFinish(md5) => self.dcftp_finish(question, md5),
+            Command::Transfer => self.transfer(&question),
+            Command::Check => self.check(question, now),
         }
     }
 
@@ -59,7 +130,10 @@ impl Session {
             Malformed::Enter => question.answer(Answer::EnterRefused),
             _ if self.offered() == Some(Offered::Ftp) => Vec::new(),
             Malformed::DcftpStart | Malformed::DcftpFinish => question.answer(Answer::Refused),
-            Malformed::DcftpData => question.answer(failed(self.sequence().map_or(0, Sequence::next))),
+            Malformed::DcftpData => question.answer(match self.sequence() {
+                Some(sequence) if self.owner() == Some(question.asker()) => failed(sequence.next()),
+                _ => Answer::NothingReceived,
+            }),
         }
     }
 
@@ -99,8 +173,8 @@ impl Session {
             State::Entered(entered) if entered.is_fresh(question.asker(), now) => {
                 return question.answer(Answer::Entered(entered.upgrade.offered));
             }
-            State::Entering { question: first, .. } if first.asker() == question.asker() => {
-                *first = question;
+            State::Entering { askers, .. } if askers.asker() == question.asker() => {
+                askers.join(question);
                 return Vec::new();
             }
             State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. }
@@ -111,7 +185,7 @@ impl Session {
             _ => return question.answer(Answer::EnterRefused),
         };
         let asker = question.asker();
-        self.state = State::Entering { question, before };
+        self.state = State::Entering { askers: Askers::new(question), before };
         vec![Effect::Enter { asker }]
     }
 
@@ -133,7 +207,7 @@ impl Session {
         };
         let effect = Effect::Receive(upgrade.id.clone(), offer.clone());
         let sequence = Sequence::new(u64::from(offer.size));
-        self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Opening(question) });
+        self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Opening(Askers::new(question)) });
         vec![effect]
     }
 
@@ -142,7 +216,7 @@ impl Session {
         match &mut self.state {
             State::Receiving(receiving) => match receiving.offer(&question, number, data.len()) {
                 Chunk::Store => {
-                    receiving.step = Step::Storing { question, length: data.len() };
+                    receiving.step = Step::Storing { askers: Askers::new(question), length: data.len() };
                     vec![Effect::Store(data)]
                 }
                 Chunk::Joined => Vec::new(),
@@ -150,7 +224,7 @@ impl Session {
                 Chunk::TooMuch => self.refuse_excess(&question, now),
             },
             State::Received { sequence, .. } => question.answer(late(sequence, number)),
-            _ => question.answer(failed(0)),
+            _ => question.answer(Answer::NothingReceived),
         }
     }
 
@@ -164,11 +238,11 @@ impl Session {
     fn dcftp_finish(&mut self, question: Question, md5: Md5Digest) -> Vec<Effect> {
         match &mut self.state {
             State::Receiving(Receiving { step: step @ Step::Open, .. }) => {
-                *step = Step::Finishing { question, md5 };
+                *step = Step::Finishing { askers: Askers::new(question), md5 };
                 vec![Effect::FinishReception(md5)]
             }
-            State::Receiving(Receiving { step: Step::Finishing { question: first, md5: announced }, .. }) if *announced == md5 => {
-                *first = question;
+            State::Receiving(Receiving { step: Step::Finishing { askers, md5: announced }, .. }) if *announced == md5 => {
+                askers.join(question);
                 Vec::new()
             }
             State::Received { md5: received, .. } if *received == md5 => question.answer(Answer::Done),
@@ -231,7 +305,7 @@ impl Entered {
 /// What becomes of a chunk.
 enum Chunk {
     Store,
-    /// The same chunk is being stored; its answer goes to whoever asked last.
+    /// The same chunk is being stored; its answer goes to everybody who asked.
     Joined,
     Answer(Answer),
     TooMuch,
@@ -245,8 +319,8 @@ impl Receiving {
 
     fn restart(&mut self, question: Question) -> Vec<Effect> {
         match &mut self.step {
-            Step::Opening(first) => {
-                *first = question;
+            Step::Opening(askers) => {
+                askers.join(question);
                 Vec::new()
             }
             _ => question.answer(Answer::DcftpStarted),
@@ -257,8 +331,8 @@ impl Receiving {
         match (&mut self.step, self.sequence.offer(number, length)) {
             (Step::Open, Offer::Next) => Chunk::Store,
             (Step::Open, Offer::TooMuch) => Chunk::TooMuch,
-            (Step::Storing { question: first, .. }, Offer::Next) => {
-                *first = question.clone();
+            (Step::Storing { askers, .. }, Offer::Next) => {
+                askers.join(question.clone());
                 Chunk::Joined
             }
             (Step::Finishing { .. }, _) => Chunk::Answer(late(&self.sequence, number)),

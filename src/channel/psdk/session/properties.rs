@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::message::{Command, PAYLOAD, Reason, id};
+use super::super::message::{Command, Reason, id};
+use super::super::route::PAYLOAD_PORT as PAYLOAD;
 use super::tests::{OTHER, PC, PORT, command_id, offer, question, report, upgrade, viewing, work};
 use super::*;
 use crate::model::Phase;

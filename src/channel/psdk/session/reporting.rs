@@ -3,8 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::frame::Address;
 use super::super::guess;
 use super::super::message::{Answer, CheckAnswer, Offered, StatusPush};
+use super::askers::Askers;
 use super::{Effect, Entered, Question, Receiving, Rejection, Session, State, Step, View, Work};
 use crate::model::{Phase, TransferKind, UpgradeId};
 
@@ -15,6 +17,8 @@ const PUSH_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Started {
     id: UpgradeId,
+    /// Who asked for it; not known when the daemon has started since.
+    asker: Option<Address>,
     offered: Offered,
     decision: Decision,
     meter: Meter,
@@ -26,7 +30,7 @@ pub(super) struct Started {
 #[derive(Debug)]
 enum Decision {
     /// The check runs and the host waits, for so long.
-    Awaited { question: Question, answer_by: Instant },
+    Awaited { askers: Askers, answer_by: Instant },
     /// The check runs longer than a host waits; it was told that all is well, and `end` will say if it is not.
     Anticipated,
     /// The upgrade started.
@@ -35,11 +39,12 @@ enum Decision {
 
 impl Started {
     pub(super) fn at_check(id: UpgradeId, offered: Offered, question: Question, view: &View, now: Instant) -> Self {
-        let decision = Decision::Awaited { question, answer_by: now + guess::HOST_WAIT_FOR_CHECK };
+        let asker = Some(question.asker());
+        let decision = Decision::Awaited { askers: Askers::new(question), answer_by: now + guess::HOST_WAIT_FOR_CHECK };
         let meter = Meter::starting_at(view.work.as_ref());
         let pushed = StatusPush::Ongoing(0);
         let countdown = Countdown::default();
-        Self { id, offered, decision, meter, countdown, pushed, push_at: now }
+        Self { id, asker, offered, decision, meter, countdown, pushed, push_at: now }
     }
 
     /// An upgrade that was started before the daemon was.
@@ -48,7 +53,11 @@ impl Started {
         let mut meter = Meter::default();
         let mut countdown = Countdown::default();
         let pushed = status_push(work, &mut meter, &mut countdown, now).unwrap_or(StatusPush::Ongoing(0));
-        Self { id: work.id.clone(), offered, decision: Decision::Made, meter, countdown, pushed, push_at: now }
+        Self { id: work.id.clone(), asker: None, offered, decision: Decision::Made, meter, countdown, pushed, push_at: now }
+    }
+
+    pub(super) const fn asker(&self) -> Option<Address> {
+        self.asker
     }
 
     pub(super) fn offered(&self) -> Offered {
@@ -62,11 +71,11 @@ impl Started {
         }
     }
 
-    /// A repeated `85`: the same result as the first.
+    /// `85` again: the same result as the first.
     pub(super) fn ask_again(&mut self, question: Question) -> Vec<Effect> {
         match &mut self.decision {
-            Decision::Awaited { question: first, .. } => {
-                *first = question;
+            Decision::Awaited { askers, .. } => {
+                askers.join(question);
                 Vec::new()
             }
             Decision::Anticipated | Decision::Made => question.answer(Answer::Check(CheckAnswer::Started)),
@@ -75,10 +84,10 @@ impl Started {
 
     pub(super) fn tick(&mut self, view: &View, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Decision::Awaited { question, answer_by } = &self.decision
+        if let Decision::Awaited { askers, answer_by } = &self.decision
             && *answer_by <= now
         {
-            effects = question.answer(Answer::Check(CheckAnswer::Started));
+            effects = askers.answer(Answer::Check(CheckAnswer::Started));
             self.decision = Decision::Anticipated;
         }
         effects.extend(self.push(view, now));
@@ -220,8 +229,8 @@ impl Session {
         let State::Started(started) = &mut self.state else { return Vec::new() };
         let code = result.as_ref().map_or_else(Rejection::answer, |()| CheckAnswer::Started);
         let mut effects = match std::mem::replace(&mut started.decision, Decision::Made) {
-            Decision::Awaited { question, .. } => {
-                let mut effects = question.answer(Answer::Check(code));
+            Decision::Awaited { askers, .. } => {
+                let mut effects = askers.answer(Answer::Check(code));
                 if result.is_ok() {
                     effects.push(started.first_push(&self.view, now));
                 }

@@ -1,7 +1,10 @@
 //! The table of docs/payload-link.md section 5b, cell by cell, and what goes on between the cells.
 
+mod together;
+
 use super::super::frame::{Ack, CommandId};
-use super::super::message::{Command, Malformed, PAYLOAD, Reason, id};
+use super::super::message::{Command, Malformed, Reason, id};
+use super::super::route::PAYLOAD_PORT as PAYLOAD;
 use super::*;
 use crate::model::{Phase, TransferKind};
 use crate::package::version::Version;
@@ -64,6 +67,10 @@ impl Bench {
         Self { session: Session::new(viewing(None, None), PORT, now), now }
     }
 
+    fn is_idle(&self) -> bool {
+        matches!(self.session.state, State::Idle)
+    }
+
     fn ask_as(&mut self, asker: Address, command: Command) -> Vec<Effect> {
         self.session.command(question(asker, command_id(&command)), command, self.now)
     }
@@ -102,10 +109,16 @@ impl Bench {
         assert_eq!(answers(&effects), [data_answer(0, sequence, sequence + 1)]);
     }
 
-    fn received() -> Self {
+    /// All chunks are there.
+    fn complete() -> Self {
         let mut bench = Self::receiving();
         bench.store(0);
         bench.store(1);
+        bench
+    }
+
+    fn received() -> Self {
+        let mut bench = Self::complete();
         assert_eq!(bench.ask(Command::DcftpFinish(MD5)), [Effect::FinishReception(MD5)]);
         let effects = bench.tell(Event::Finished(Ok(())));
         assert_eq!(answers(&effects), [Answer::Done.encode()]);
@@ -213,17 +226,6 @@ fn a_host_that_enters_again_later_finds_an_empty_store() {
 }
 
 #[test]
-fn row_83_from_another_sender_is_refused_while_one_is_served() {
-    let refused = vec![Answer::EnterRefused.encode()];
-    for (name, bench) in columns() {
-        let effects = bench().ask_as(OTHER, Command::Enter);
-        let free = matches!(name, "idle" | "concluded");
-        assert_eq!(answers(&effects), if free { vec![] } else { refused.clone() }, "{name}");
-        assert_eq!(effects == [Effect::Enter { asker: OTHER }], free, "{name}");
-    }
-}
-
-#[test]
 fn row_2a_01_starts_and_starts_over() {
     let refused = [Answer::Refused.encode()];
     let again = [Answer::DcftpStarted.encode()];
@@ -241,7 +243,7 @@ fn row_2a_01_starts_and_starts_over() {
 
 #[test]
 fn row_2a_02_takes_data_only_while_receiving() {
-    let refused = [data_answer(1, u32::MAX, 0)];
+    let refused = [data_answer(1, 0, 0)];
     let complete = [data_answer(1, 1, 2)];
     let command = |sequence| Command::DcftpData { sequence, data: Bytes::from_static(CHUNK) };
     row(&command(0), [(&refused, 0), NONE, (&refused, 0), OPERATION, (&[data_answer(0, 1, 2)], 0), (&refused, 0), (&refused, 0)]);
@@ -265,9 +267,11 @@ fn a_chunk_is_acknowledged_when_it_is_handed_over_and_not_before() {
     let mut bench = Bench::receiving();
     assert_eq!(bench.chunk(0), [Effect::Store(Bytes::from_static(CHUNK))]);
     assert_eq!(bench.chunk(0), [], "the host repeats: it joins");
-    assert_eq!(answers(&bench.chunk(1)), [data_answer(0, u32::MAX, 0)]);
+    assert_eq!(bench.chunk(1), [], "the next one waits for its turn");
     let effects = bench.tell(Event::Stored(Ok(())));
     assert_eq!(answers(&effects), [data_answer(0, 0, 1)]);
+    assert_eq!(effects[1..], [Effect::Store(Bytes::from_static(CHUNK))]);
+    assert_eq!(answers(&bench.tell(Event::Stored(Ok(())))), [data_answer(0, 1, 2)]);
     assert_eq!(bench.tell(Event::Stored(Ok(()))), [], "only once");
 }
 
@@ -290,7 +294,7 @@ fn a_full_disk_is_told_with_the_chunk_and_named_when_the_host_gives_up() {
     let effects = bench.tell(Event::Stored(Err(failure(FailureKind::NoSpace))));
     assert_eq!(answers(&effects), [data_answer(1, u32::MAX, 0)]);
     assert_eq!(effects[1..], [Effect::ReceptionFailed(upgrade("a"), failure(FailureKind::NoSpace))]);
-    assert_eq!(answers(&bench.chunk(0)), [data_answer(1, u32::MAX, 0)]);
+    assert_eq!(answers(&bench.chunk(0)), [data_answer(1, 0, 0)]);
     assert_eq!(bench.tick(), [Effect::GiveUp(upgrade("a"), failure(FailureKind::NoSpace))]);
     let mut bench = Bench::entered(Offered::Dcftp);
     bench.ask(Command::DcftpStart(offer()));
@@ -341,7 +345,7 @@ fn row_41_04_acknowledges_only_a_report() {
     row(&Command::Finish, [NONE, NONE, NONE, NONE, NONE, NONE, OPERATION]);
     let mut bench = Bench::concluded();
     assert_eq!(bench.ask(Command::Finish), [Effect::Acknowledge]);
-    assert!(bench.session.is_idle());
+    assert!(bench.is_idle());
     // The engine's status shows the report a moment longer.
     assert_eq!(bench.tell(Event::Status(viewing(None, Some(report(StatusPush::Succeeded))))), []);
     assert_eq!(bench.session.deadline(), None);
@@ -373,24 +377,12 @@ fn a_command_that_wants_no_answer_gets_none() {
 }
 
 #[test]
-fn a_repeated_enter_joins_and_the_answer_goes_to_the_last_request() {
-    let mut bench = Bench::idle();
-    bench.ask(Command::Enter);
-    let repeated = Question::of(&Frame::request(PC, PAYLOAD, 6, id::ENTER, Bytes::new()));
-    assert_eq!(bench.session.command(repeated, Command::Enter, bench.now), []);
-    assert_eq!(answers(&bench.ask_as(OTHER, Command::Enter)), [Answer::EnterRefused.encode()]);
-    let effects = bench.tell(Event::Entered(Ok((upgrade("a"), Offered::Ftp))));
-    let [Effect::Answer(frame)] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((frame.sender, frame.receiver, frame.sequence), (PAYLOAD, PC, 6));
-}
-
-#[test]
 fn a_refused_enter_leaves_the_session_idle_and_nothing_behind() {
     let mut bench = Bench::idle();
     bench.ask(Command::Enter);
     let effects = bench.tell(Event::Entered(Err(failure(FailureKind::Busy))));
     assert_eq!(answers(&effects), [Answer::EnterRefused.encode()]);
-    assert!(bench.session.is_idle());
+    assert!(bench.is_idle());
     // An upgrade that was entered before is given up with the reason.
     let mut bench = Bench::receiving();
     bench.ask(Command::Enter);
@@ -415,7 +407,7 @@ fn sixty_seconds_of_silence_give_up() {
         let effects = bench.tick();
         let [Effect::GiveUp(id, failure)] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!((id, failure.kind), (&upgrade("a"), FailureKind::Timeout));
-        assert!(bench.session.is_idle());
+        assert!(bench.is_idle());
         // Its report is nobody's any more.
         let report = report(StatusPush::Failed(Reason::Timeout));
         assert_eq!(bench.tell(Event::Status(viewing(None, Some(report)))), []);
@@ -552,7 +544,7 @@ fn the_end_is_pushed_every_second_until_it_is_acknowledged() {
     // And so does somebody at the shell.
     let mut bench = Bench::concluded();
     bench.tell(Event::Status(viewing(None, None)));
-    assert!(bench.session.is_idle());
+    assert!(bench.is_idle());
 }
 
 #[test]

@@ -9,7 +9,6 @@ use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::words;
 use crate::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, Kind};
 
 /// Time between pushes; the real one is a second.
@@ -19,6 +18,16 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the payload does.
 pub(super) struct Script {
+    /// Its address.
+    pub(super) address: u8,
+    /// The routes on which it looks for the aircraft, in order. It is there only once it was answered.
+    pub(super) routes: Vec<(u8, u8)>,
+    /// It looks for the aircraft, and never says that it is there.
+    pub(super) silent: bool,
+    /// Seconds that it asks for before the file.
+    pub(super) wait: u16,
+    /// What it pushes while it works, and before it restarts.
+    pub(super) statuses: [Vec<u8>; 2],
     /// FTP port to announce; DCFTP without.
     pub(super) ftp_port: Option<u16>,
     /// How many answers to a command are lost although it was carried out.
@@ -42,6 +51,11 @@ pub(super) struct Script {
 impl Default for Script {
     fn default() -> Self {
         Self {
+            address: 0x13,
+            routes: vec![(0xE5, 0x65)],
+            silent: false,
+            wait: 0,
+            statuses: [vec![3, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0], vec![6, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
             ftp_port: None,
             lost_answers: HashMap::new(),
             not_ready: 0,
@@ -65,6 +79,10 @@ pub(super) struct Given {
     pub(super) acknowledged: u32,
     /// How often each command came.
     pub(super) commands: HashMap<u8, u32>,
+    /// The route that was answered, and the aircraft's type.
+    pub(super) answered: Option<((u8, u8), u8)>,
+    /// From "enter" to the first word of the file.
+    pub(super) waited: Option<Duration>,
 }
 
 /// A payload at work on its port.
@@ -76,12 +94,14 @@ pub(super) struct Payload<P> {
     /// Since the word to start, counted in pushes: on a busy machine each of them is made all the same.
     began: Option<Duration>,
     pushed: Instant,
+    entered: Option<Instant>,
+    probes: usize,
 }
 
 impl<P: Read + Write + AsFd> Payload<P> {
     /// A payload on a port that does not block.
     pub(super) fn new(port: P, script: Script) -> Self {
-        Self { port, script, given: Given::default(), next: 0, began: None, pushed: Instant::now() }
+        Self { port, script, given: Given::default(), next: 0, began: None, pushed: Instant::now(), entered: None, probes: 0 }
     }
 
     /// The payload after its restart: it has a report to make.
@@ -114,6 +134,16 @@ impl<P: Read + Write + AsFd> Payload<P> {
 
     fn hear(&mut self, frame: &Frame) {
         let id = frame.command.id;
+        if (frame.kind, frame.command) == (Kind::Response, CommandId::new(3, 0xFD)) {
+            self.given.answered = self.given.answered.or(Some(((frame.receiver.0, frame.sender.0), frame.payload[0])));
+            return;
+        }
+        if frame.receiver.0 != self.script.address {
+            return;
+        }
+        if let (0x2A | 0x84, Some(entered), None) = (id, self.entered, self.given.waited) {
+            self.given.waited = Some(entered.elapsed());
+        }
         *self.given.commands.entry(id).or_default() += 1;
         let answer = match (frame.kind, id) {
             (Kind::Request(_), 0x4F) => self.version(),
@@ -141,22 +171,26 @@ impl<P: Read + Write + AsFd> Payload<P> {
     fn push(&mut self) {
         let (pc, aircraft) = (Address(0x2A), Address(0xED));
         let Some(since) = self.began else {
-            self.send(&Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(3, 0xFD), Vec::new()));
+            if self.given.answered.is_none() || self.script.silent {
+                let (from, to) = self.script.routes[self.probes % self.script.routes.len()];
+                self.probes += 1;
+                return self.send(&Frame::request(Address(from), Address(to), 0, CommandId::new(3, 0xFD), Vec::new()));
+            }
             let mut presence = [0; 64];
             presence[..4].copy_from_slice(b"psdk");
-            return self.send(&Frame::push(words::PAYLOAD, aircraft, 0, CommandId::new(0, 0x82), presence.to_vec()));
+            return self.send(&Frame::push(Address(self.script.address), aircraft, 0, CommandId::new(0, 0x82), presence.to_vec()));
         };
         self.began = Some(since + PUSH);
         let status = match since {
             _ if self.given.acknowledged > 0 => return,
             _ if self.script.start != 0x06 => self.script.end.clone(),
-            _ if since < 3 * PUSH => vec![3, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            _ if since < 5 * PUSH => vec![6, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            _ if since < 3 * PUSH => self.script.statuses[0].clone(),
+            _ if since < 5 * PUSH => self.script.statuses[1].clone(),
             _ if since < 5 * PUSH + self.script.restart => return,
             _ => self.script.end.clone(),
         };
         for to in [pc, aircraft] {
-            self.send(&Frame::push(words::PAYLOAD, to, 0, CommandId::new(0, 0x42), status.clone()));
+            self.send(&Frame::push(Address(self.script.address), to, 0, CommandId::new(0, 0x42), status.clone()));
         }
     }
 
@@ -166,8 +200,10 @@ impl<P: Read + Write + AsFd> Payload<P> {
         [&[0, 4, 0, 0, 0, 0, 0, 0, 0][..], &version].concat()
     }
 
-    fn enter(&self) -> Vec<u8> {
-        vec![self.script.enter, if self.script.ftp_port.is_some() { 1 } else { 2 }, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    fn enter(&mut self) -> Vec<u8> {
+        self.entered = Some(Instant::now());
+        let [low, high] = self.script.wait.to_le_bytes();
+        vec![self.script.enter, if self.script.ftp_port.is_some() { 1 } else { 2 }, 0, low, high, 0, 0, 0, 0, 0, 0]
     }
 
     fn dcftp(&mut self, payload: &[u8]) -> Vec<u8> {
