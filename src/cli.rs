@@ -78,7 +78,7 @@ pub enum Command {
     Install {
         /// The firmware file.
         file: PathBuf,
-        /// Let in a lower version, the same one, or a program that was rolled back here.
+        /// Accept a lower version, the same one, a program that was rolled back here, or one of the other 32 or 64 bits.
         #[arg(long)]
         force: bool,
         /// Print the report as JSON, and no progress.

@@ -5,8 +5,12 @@
 
 #[path = "check/go.rs"]
 mod go;
+#[path = "check/machine.rs"]
+mod machine;
 #[path = "check/no_program.rs"]
 mod no_program;
+#[path = "check/small.rs"]
+mod small;
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+#[path = "check/small.rs"]
+mod small;
+
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -104,6 +107,29 @@ fn run_within(command: &mut Command, deadline: Duration) -> Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap()
+}
+
+/// The step from 64 to 32 bits, and with it the one back.
+#[test]
+fn a_person_can_force_a_program_of_32_bits_where_this_machine_runs_it() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let bytes = small::build(sandbox.root());
+    std::fs::File::create(&firmware).unwrap().write_all(&bytes).unwrap();
+    let refused = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert!(
+        refused.status.code() == Some(1) && text(&refused.stderr).contains("so does `uplift install --force`"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let mut force = sandbox.command(&["install", "--force", firmware.to_str().unwrap()]);
+    let client = force.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.reboot().unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use crate::command::{CommandError, Reach};
+use crate::config::MachineRule;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::policy::Payload;
 use crate::package::check::{Check, Policy, Subject, Verdict};
@@ -139,8 +140,23 @@ impl Examiner<'_> {
         if machine == wanted {
             return passed(format!("{machine}, as {whose}"));
         }
-        let failure = Failure::new(FailureKind::WrongMachine, format!("the file is for {machine}, {whose} is for {wanted}"));
-        Err(failure.with_hint(format!("build the program for {wanted}")))
+        let sentence = format!("the file is for {machine}, {whose} is for {wanted}");
+        let kernel = nix::sys::utsname::uname().map(|names| names.machine().to_string_lossy().into_owned()).unwrap_or_default();
+        let accepted = self.policy.forced || self.policy.machine == MachineRule::AnyRunnable;
+        match machine.may_run_on(&kernel) {
+            true if accepted && payload.version_command.is_some() => {
+                passed(format!("{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"))
+            }
+            true if accepted => passed(format!("{machine}; {whose} is for {wanted}; forced")),
+            true => {
+                let hint = format!(
+                    "build the program for {wanted}; where this machine runs both, `machine = \"any-runnable\"` in the [package] section \
+                     accepts it, and so does `uplift install --force`"
+                );
+                Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
+            }
+            false => Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(format!("build the program for {wanted}"))),
+        }
     }
 
     pub(super) fn elf(&self) -> Option<&Elf> {

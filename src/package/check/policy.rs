@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::{self, SealRule, TrustedKey};
+use crate::config::{self, MachineRule, SealRule, TrustedKey};
 use crate::package::digest::ProgramDigest;
 use crate::package::seal::Seal;
 use crate::package::version::Version;
@@ -25,6 +25,7 @@ pub struct Policy {
     pub(super) max_size: u64,
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
+    pub(super) machine: MachineRule,
     pub(super) seal: SealRule,
     pub(super) keys: Vec<TrustedKey>,
     pub(super) running: Option<Version>,
@@ -68,6 +69,7 @@ impl Policy {
             max_size: package.max_size.0,
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
+            machine: package.machine,
             seal: package.seal,
             keys: package.keys.clone(),
             running: None,
@@ -100,7 +102,8 @@ impl Policy {
         Self { known_bad: Some(known_bad), ..self }
     }
 
-    /// Accepts a lower version, the same version and a known-bad program, and nothing else. For a person's request only.
+    /// Accepts a lower version, the same version, a known-bad program, and the other machine that this kernel may run, and
+    /// nothing else. For a person's request only.
     #[must_use]
     pub fn forced(self, forced: bool) -> Self {
         Self { forced, ..self }
