@@ -5,6 +5,7 @@ mod config_check;
 mod config_sandbox;
 mod confirm;
 mod daemon;
+mod fold;
 mod follow;
 mod ftp_server;
 mod history;
@@ -16,7 +17,7 @@ mod rollback;
 mod status;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[cfg(feature = "sim")]
@@ -28,6 +29,7 @@ use crate::control::ClientError;
 use crate::model::{Failure, FailureKind, without_number};
 use crate::package::pack::PackError;
 use crate::transfer::ftp_server::StartError;
+use check::Known;
 use output::Mistake;
 
 /// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
@@ -76,7 +78,7 @@ pub enum Command {
     Install {
         /// The firmware file.
         file: PathBuf,
-        /// Let in a lower version, the same one, or a program that was rolled back here.
+        /// Accept a lower version, the same one, a program that was rolled back here, or one of the other 32 or 64 bits.
         #[arg(long)]
         force: bool,
         /// Print the report as JSON, and no progress.
@@ -101,9 +103,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Explain a firmware file, its seal, and what would happen to it here.
+    /// Say whether a firmware file would be accepted here, and explain it and its seal.
     ///
-    /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do.
+    /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do. Without
+    /// a configuration, as on the machine that makes releases, the file is judged by what is in it.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
     Check {
         /// The firmware file.
@@ -190,9 +193,9 @@ pub fn run() -> ExitCode {
         return ExitCode::from(exit::DONE);
     }
     let (code, hint) = classify(&error);
-    eprintln!("uplift: {}", sentence(&error));
+    view::complain(&format!("uplift: {}", sentence(&error)));
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        view::complain(&format!("hint: {hint}"));
     }
     ExitCode::from(code)
 }
@@ -261,7 +264,13 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Sandbox { write }) => config_sandbox::run(&load()?, write.as_deref()),
         #[cfg(feature = "sim")]
         Command::Demo => crate::sim::demo::run(&std::env::current_exe().context("this program's own path is unknown")?),
-        Command::Check { file, json } => check::run(&load()?, file, *json),
+        Command::Check { file, json } => match load() {
+            Ok(config) => check::run(Known::Configuration(&config), file, *json),
+            Err(error) if error.is_missing() && arguments.config == Path::new(config::DEFAULT_PATH) => {
+                check::run(Known::Nothing(&arguments.config), file, *json)
+            }
+            Err(error) => Err(error.into()),
+        },
         Command::Pack(arguments) => pack::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::FtpServer => ftp_server::run(&load()?),

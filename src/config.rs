@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
-pub use package::{Package, SealRule, TrustedKey};
+pub use package::{MachineRule, Package, SealRule, TrustedKey};
 use program::ProgramFields;
 pub use program::{Isolation, Program, Restart};
 pub use trial::{Confirm, Trial};
@@ -204,6 +204,7 @@ impl Config {
         config.check_sockets()?;
         config.ftp_server.check_password()?;
         config.package.check_keys()?;
+        config.package.check_machine(config.program.version_command.as_ref())?;
         Ok(config)
     }
 

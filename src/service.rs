@@ -55,6 +55,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     };
     let mut rooms = JoinSet::new();
     let link = open_rooms(&mut rooms, &config, actor, &engine)?;
+    tracing::info!("{}", introduction(&config));
     rooms.spawn(systemd::tell(engine, link));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -64,6 +65,19 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())
+}
+
+/// What runs here and where it can be reached, for a person who started it on a terminal.
+fn introduction(config: &Config) -> String {
+    let Config { program, paths, link, .. } = config;
+    let link = link.as_ref().map_or_else(|| "no payload link".to_owned(), |link| format!("payload link {}", link.device.display()));
+    format!(
+        "uplift {} is there for {}, {}; control socket {}, {link}",
+        env!("CARGO_PKG_VERSION"),
+        program.product,
+        program.path.display(),
+        paths.control.display(),
+    )
 }
 
 /// Has all parts at work. The answer comes when the payload link is, too; without one it is there already.

@@ -5,14 +5,18 @@
 
 #[path = "check/go.rs"]
 mod go;
+#[path = "check/machine.rs"]
+mod machine;
 #[path = "check/no_program.rs"]
 mod no_program;
+#[path = "check/small.rs"]
+mod small;
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use uplift::sim::elf::{Architecture, Program};
@@ -99,9 +103,11 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
     let output = sandbox.check(RIGHT, &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program tells version V02.00.00.00", "would be accepted"] {
+    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program tells version V02.00.00.00"] {
         assert!(text.contains(line), "{text}");
     }
+    // What a person wants to know comes first.
+    assert!(text.starts_with(&format!("{RIGHT:?} would be accepted.\nIt would replace ")), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with("  ok ")).count(), 9, "{text}");
     assert!(text.contains("  skipped known bad   only the daemon knows") && text.contains("because the daemon does not run"), "{text}");
 }
@@ -128,6 +134,86 @@ fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
     assert_eq!(failed["detail"]["kind"], "known-bad");
     let accepted = check(&good);
     assert_eq!((&accepted["accepted"], &accepted["running"]), (&true.into(), &"V01.00.00.00".into()), "{accepted}");
+}
+
+/// On a terminal of 60 columns, played by `script`.
+#[test]
+fn on_a_terminal_lines_break_between_words() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &program("V02.00.00.00"));
+    let directory = sandbox.0.path().display();
+    let command =
+        format!("stty cols 60 rows 24; {} --config {directory}/uplift.toml check {directory}/{RIGHT}", env!("CARGO_BIN_EXE_uplift"));
+    let output = Command::new("script").args(["--quiet", "--command", &command, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    let text = text.split_once(" would be accepted.\n").unwrap().1; // behind the bar of the hashing
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    let plain = sandbox.accepted(RIGHT);
+    assert!(plain.lines().any(|line| line.chars().count() > 60), "{plain}");
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // What is longer than a line, such as a digest, is broken within.
+    let missing: Vec<String> = words(plain.split_once('\n').unwrap().1).into_iter().filter(|word| !words(text).contains(word)).collect();
+    let missing: Vec<String> = missing.into_iter().filter(|word| word.len() < 30).collect();
+    assert!(missing.is_empty(), "{missing:?}: {text}");
+}
+
+#[test]
+fn the_verdict_on_a_wrong_file_comes_first() {
+    let sandbox = Sandbox::new("");
+    sandbox.file(RIGHT, &program("V02.00.00.00")[..2000]);
+    let text = String::from_utf8(sandbox.check(RIGHT, &[]).stdout).unwrap();
+    assert!(text.starts_with(&format!("{RIGHT:?} would be refused: the file is cut off: at least ")), "{text}");
+}
+
+/// `uplift` without `--config`, where there is no configuration, be it that this machine has one.
+fn uplift_without_configuration(sandbox: &Sandbox, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
+    if Path::new(uplift::config::DEFAULT_PATH).exists() {
+        command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", "mount -t tmpfs tmpfs /etc/uplift; exec \"$@\"", "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_uplift"));
+    }
+    command.args(arguments).current_dir(sandbox.0.path()).output().unwrap()
+}
+
+/// As on the machine that makes releases, right after `pack`.
+#[test]
+fn without_a_configuration_a_file_is_judged_by_what_is_in_it() {
+    let sandbox = Sandbox::new("");
+    sandbox.file("sensor", &program("V02.00.00.00"));
+    sandbox.uplift(&["keygen", "--out", "release", "--no-password"]);
+    let label = ["--product", "DEMO", "--version", "V02.00.00.00", "--key", "release.key"];
+    sandbox.uplift(&[&["pack", "sensor"], &label[..]].concat());
+    let output = uplift_without_configuration(&sandbox, &["check", RIGHT]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with(&format!("{RIGHT:?} is right as far as it can be judged here.\n")), "{text}");
+    let not_judged = "Not judged: product, version, machine, known bad, preflight; nor whether a payload trusts the seal.";
+    assert!(text.contains(not_judged) && text.contains("there is no configuration /etc/uplift/uplift.toml"), "{text}");
+    assert!(text.contains("  sealed as     product \"DEMO\", version V02.00.00.00"), "{text}");
+    let json = uplift_without_configuration(&sandbox, &["check", "--json", RIGHT]);
+    let document: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&document["accepted"], &document["configuration"]), (&true.into(), &false.into()));
+
+    // What is wrong in itself is refused all the same.
+    let sealed = fs::read(sandbox.0.path().join(RIGHT)).unwrap();
+    let mut flipped = sealed.clone();
+    flipped[3000] ^= 1;
+    for (name, bytes, kind) in [
+        (RIGHT, &sealed[..sealed.len() - 1], "truncated"),
+        (RIGHT, &flipped, "digest-mismatch"),
+        ("DEMO_V03.00.00.00.bin", &sealed, "wrong-version"),
+        ("DEMO.bin", &sealed, "name-invalid"),
+        (RIGHT, b"#!/bin/sh\n", "wrong-machine"),
+    ] {
+        sandbox.file(name, bytes);
+        let output = uplift_without_configuration(&sandbox, &["check", name]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("[{kind}]")), "{kind}: {output:?}");
+    }
+    // A configuration that was named must be there.
+    let output = uplift_without_configuration(&sandbox, &["--config", "none.toml", "check", RIGHT]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]

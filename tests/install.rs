@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+#[path = "check/small.rs"]
+mod small;
+
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -52,7 +55,11 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     sandbox.reboot().unwrap();
     let output = client.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("V01.00.00.00 -> V02.00.00.00 at the shell: succeeded"), "{}", text(&output.stdout));
+    let printed = text(&output.stdout);
+    // What a person wants to know comes first, and the details after it.
+    assert!(printed.starts_with("V02.00.00.00 is installed, and the restart has come.\n  "), "{printed}");
+    assert!(printed.contains(" V01.00.00.00 -> V02.00.00.00 at the shell: succeeded\n  evidence: "), "{printed}");
+    assert!(!printed.contains(" 0.000 s"), "{printed}");
     assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
     let status = status(&sandbox);
     assert_eq!((status.phase, status.installed.version), (Phase::Idle, Some(version("V02.00.00.00"))));
@@ -70,6 +77,7 @@ fn a_restart_that_never_comes_puts_the_old_program_back() {
     let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
     let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("V01.00.00.00 is back: "), "{}", text(&output.stdout));
     let report = history(&sandbox).pop().unwrap();
     assert_eq!(report.failure.unwrap().kind, FailureKind::RestartFailed);
     assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
@@ -81,7 +89,9 @@ fn without_a_daemon_the_exit_code_is_4_and_a_hint_says_what_to_do() {
     for arguments in [&["status"][..], &["history"], &["install", "/bin/true"]] {
         let output = run(&mut sandbox.command(arguments));
         assert_eq!(output.status.code(), Some(4));
-        assert!(text(&output.stderr).contains("hint: start it"), "{}", text(&output.stderr));
+        let socket = sandbox.root().join("run/control.sock");
+        let sentence = format!("uplift: the daemon does not run: there is no socket {}\nhint: start it", socket.display());
+        assert!(text(&output.stderr).starts_with(&sentence), "{}", text(&output.stderr));
     }
 }
 
@@ -97,6 +107,39 @@ fn run_within(command: &mut Command, deadline: Duration) -> Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.wait_with_output().unwrap()
+}
+
+/// The step from 64 to 32 bits, and with it the one back.
+#[test]
+fn a_person_can_force_a_program_of_32_bits_where_this_machine_runs_it() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let bytes = small::build(sandbox.root());
+    std::fs::File::create(&firmware).unwrap().write_all(&bytes).unwrap();
+    let refused = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert!(
+        refused.status.code() == Some(1) && text(&refused.stderr).contains("so does `uplift install --force`"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let mut force = sandbox.command(&["install", "--force", firmware.to_str().unwrap()]);
+    let client = force.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.reboot().unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
+}
+
+#[test]
+fn a_daemon_on_a_terminal_says_at_once_what_it_is_there_for() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let log = std::fs::read_to_string(sandbox.log("daemon")).unwrap();
+    let said = log.lines().find(|line| line.contains(&format!("uplift {} is there for ", env!("CARGO_PKG_VERSION")))).expect(&log);
+    let socket = sandbox.root().join("run/control.sock");
+    assert!(said.contains("PSDK_APPALIAS") && said.contains(socket.to_str().unwrap()) && said.ends_with("no payload link"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod explain;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::output::hashing_bar;
+use super::view;
 use crate::command::Reach;
-use crate::config::Config;
+use crate::config::{Config, Package};
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Failure, SCHEMA, Status};
-use crate::package::check::{self, Examination, Finding, Policy, Subject};
+use crate::package::check::{self, Examination, Finding, Policy, Subject, Verdict};
 use crate::package::digest::{Digests, FileDigest, ProgramDigest};
 use crate::package::hashing::hash_file;
 use crate::package::preflight;
@@ -35,6 +36,8 @@ struct Document<'a> {
     running: Option<Version>,
     /// Whether the daemon told what runs and which programs are bad.
     daemon: bool,
+    /// Whether there is a configuration; without one the file is judged by what is in it.
+    configuration: bool,
     /// Absent for a file that is too large to be worth hashing.
     file_digest: Option<FileDigest>,
     program_digest: Option<ProgramDigest>,
@@ -44,73 +47,125 @@ struct Document<'a> {
 }
 
 /// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be refused is an error.
-pub(super) fn run(config: &Config, file: &Path, json: bool) -> anyhow::Result<()> {
-    let policy = Policy::new(&config.program, &config.package);
-    let status = ask_daemon(config);
-    let (policy, running) = match &status {
-        Ok(status) => {
-            let running = status.installed.version;
-            let policy = policy.running(running).minimum(status.minimum_version);
-            (policy.known_bad(status.known_bad.iter().copied().collect()), running)
-        }
-        Err(_) => {
-            let running = running_version(config);
-            (policy.running(running), running)
-        }
-    };
+pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<()> {
+    let (policy, source) = policy(known);
     // The program is asked for its version from another directory, and a bare name would be looked for in PATH.
     let file = &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let (examination, digests) = examine(config, &policy, file, &name, json)?;
-    let accepted = examination.failure().is_none();
+    let (examination, digests) = examine(&policy, file, &name, json)?;
     let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &policy));
-    let mut out = io::stdout().lock();
     if json {
         let document = Document {
             schema: SCHEMA,
             file: &name,
-            accepted,
-            running,
-            daemon: status.is_ok(),
+            accepted: examination.failure().is_none(),
+            running: source.running(),
+            daemon: matches!(source, Source::Daemon { .. }),
+            configuration: !matches!(source, Source::File { .. }),
             file_digest: digests.map(|digests| digests.file),
             program_digest: digests.map(|digests| digests.program),
             seal,
             findings: &examination.findings,
         };
-        serde_json::to_writer_pretty(&mut out, &document)?;
-        writeln!(out)?;
+        view::print(serde_json::to_string_pretty(&document)?)?;
     } else {
-        explain(&mut out, &name, seal.as_ref(), &examination)?;
-        if accepted {
-            let program = &config.program;
-            let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
-            writeln!(out, "The file would be accepted. It would replace {}{replaced}, then: {}.", program.path.display(), program.restart)?;
-        }
-        if let Err(why) = &status {
-            writeln!(out, "Judged by the configuration alone, because {why}.")?;
+        let text = verdict(&name, &source, &examination) + &explain(seal.as_ref(), &examination);
+        view::say(text.trim_end())?;
+    }
+    examination.failure().map_or(Ok(()), |failure| Err(refused(failure)))
+}
+
+/// What is known of the payload that a file is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known<'a> {
+    /// Its configuration.
+    Configuration(&'a Config),
+    /// Nothing: there is no file at this path, as on a machine that makes releases.
+    Nothing(&'a Path),
+}
+
+/// What a file was judged by.
+enum Source<'a> {
+    /// The configuration, and what the daemon knows.
+    Daemon { config: &'a Config, running: Option<Version> },
+    /// The configuration alone; why.
+    Configuration { config: &'a Config, running: Option<Version>, why: String },
+    /// What is in the file; there is no configuration at this path.
+    File { missing: &'a Path },
+}
+
+impl Source<'_> {
+    const fn running(&self) -> Option<Version> {
+        match self {
+            Self::Daemon { running, .. } | Self::Configuration { running, .. } => *running,
+            Self::File { .. } => None,
         }
     }
-    out.flush()?;
-    examination.failure().map_or(Ok(()), |failure| Err(refused(failure)))
+}
+
+fn policy(known: Known<'_>) -> (Policy, Source<'_>) {
+    let config = match known {
+        Known::Configuration(config) => config,
+        Known::Nothing(missing) => return (Policy::without_payload(&Package::default()), Source::File { missing }),
+    };
+    let policy = Policy::new(&config.program, &config.package);
+    match ask_daemon(config) {
+        Ok(status) => {
+            let running = status.installed.version;
+            let policy = policy.running(running).minimum(status.minimum_version);
+            (policy.known_bad(status.known_bad.iter().copied().collect()), Source::Daemon { config, running })
+        }
+        Err(why) => {
+            let running = running_version(config);
+            (policy.running(running), Source::Configuration { config, running, why })
+        }
+    }
+}
+
+/// What a person wants to know first.
+fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String {
+    let (failure, running) = (examination.failure(), source.running());
+    let mut text = match (failure, source) {
+        (Some(failure), _) => format!("{name:?} would be refused: {failure}.\n"),
+        (None, Source::File { .. }) => format!("{name:?} is right as far as it can be judged here.\n"),
+        (None, Source::Daemon { config, .. } | Source::Configuration { config, .. }) => {
+            let program = &config.program;
+            let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
+            let then = format!("It would replace {}{replaced}, then: {}.", program.path.display(), program.restart);
+            format!("{name:?} would be accepted.\n{then}\n")
+        }
+    };
+    match source {
+        Source::Daemon { .. } => {}
+        Source::Configuration { why, .. } => text += &format!("Judged by the configuration alone, because {why}.\n"),
+        Source::File { missing } => {
+            let skipped = examination.findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Skipped(_)));
+            let skipped: Vec<&str> = skipped.map(|finding| finding.check.as_str()).collect();
+            let trust = if examination.seal.is_some() { "; nor whether a payload trusts the seal" } else { "" };
+            text += &format!("Judged by what is in the file, because there is no configuration {}.\n", missing.display());
+            text += &format!("Not judged: {}{trust}.\n", skipped.join(", "));
+        }
+    }
+    text
 }
 
 fn refused(failure: &Failure) -> anyhow::Error {
     anyhow::Error::new(failure.clone()).context("the file would be refused")
 }
 
-fn examine(config: &Config, policy: &Policy, path: &Path, name: &str, quiet: bool) -> anyhow::Result<(Examination, Option<Digests>)> {
+fn examine(policy: &Policy, path: &Path, name: &str, quiet: bool) -> anyhow::Result<(Examination, Option<Digests>)> {
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let digests = digests(config, path, &metadata, quiet).with_context(|| format!("{} can't be read", path.display()))?;
+    let digests = digests(policy, path, &metadata, quiet).with_context(|| format!("{} can't be read", path.display()))?;
     let subject = Subject { file_name: name, path, size: metadata.len(), digests, owned: false };
     Ok((check::examine(subject, policy), digests))
 }
 
 /// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth waiting for.
-fn digests(config: &Config, path: &Path, metadata: &Metadata, quiet: bool) -> io::Result<Option<Digests>> {
+fn digests(policy: &Policy, path: &Path, metadata: &Metadata, quiet: bool) -> io::Result<Option<Digests>> {
     let size = metadata.len();
-    if size > config.package.max_size.0 {
+    if size > policy.largest() {
         return Ok(None);
     }
     let bar = hashing_bar(size, quiet);

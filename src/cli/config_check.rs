@@ -30,7 +30,7 @@ pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
 }
 
 fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result<()> {
-    writeln!(out, "{} has no mistake in itself; it says:", file.display())?;
+    writeln!(out, "{} can be read, and says:", file.display())?;
     let program = &config.program;
     writeln!(out, "  program  {} of product {}", program.path.display(), program.product)?;
     writeln!(out, "  restart  {}; it must begin within {} s", program.restart, program.restart_deadline.as_secs())?;

@@ -9,7 +9,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
     client.ask(&ControlRequest::Confirm {})?;
     match client.answer()? {
-        ControlAnswer::Confirmed => Ok(view::print("confirmed; the trial goes on until it has seen the rest")?),
+        ControlAnswer::Confirmed => Ok(view::say("confirmed; the trial goes on until it has seen the rest")?),
         ControlAnswer::Failure { failure } => Err(failure.into()),
         _ => anyhow::bail!("the daemon answered something else than that it is confirmed"),
     }

@@ -22,7 +22,7 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     if json {
         view::print(serde_json::to_string_pretty(report)?)?;
     } else {
-        view::print(view::report(report).trim_end())?;
+        view::say(view::report(report).trim_end())?;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ impl View {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
         bar.set_message("sending");
         if bar.is_hidden() && !json {
-            eprintln!("sending {}", view::bytes(size));
+            view::complain(&format!("sending {}", view::bytes(size)));
         }
         Self { bar, quiet: json, phase: Phase::Receiving, waits_for: None }
     }
@@ -169,7 +169,7 @@ impl View {
 
     fn say(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| view::complain(text));
         }
     }
 

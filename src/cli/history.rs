@@ -16,10 +16,10 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
     if json {
         view::print(serde_json::to_string_pretty(&reports)?)?;
     } else if reports.is_empty() {
-        view::print("no upgrade yet")?;
+        view::say("no upgrade yet")?;
     } else {
         let entry = |report| format!("{}\n{}", view::report_line(report), view::program_log(report));
-        reports.iter().try_for_each(|report| view::print(entry(report).trim_end()))?;
+        reports.iter().try_for_each(|report| view::say(entry(report).trim_end()))?;
     }
     Ok(())
 }

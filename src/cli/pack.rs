@@ -121,11 +121,11 @@ fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
     let unsealed = copy.measure(arguments)?;
     copy.target.finish_with(b"")?;
     let path = copy.path.display();
-    view::print(format_args!(
+    view::say(format_args!(
         "Wrote {path}, without a seal: nothing in it says who made it. A payload with `seal = \"required\"` refuses it."
     ))?;
     if !unsealed.proves_its_end() {
-        view::print("It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.")?;
+        view::say("It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.")?;
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()>
     let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
     manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id)).to_text()?)?;
     if unsealed.bytes_behind() > 0 {
-        eprintln!("note: {}; --attach tries the sealed program", something_behind(unsealed));
+        view::complain(&format!("note: {}; --attach tries the sealed program", something_behind(unsealed)));
     }
     let path = path.display();
     view::print(format_args!(
@@ -204,7 +204,7 @@ impl Copy {
             compare(arguments, unsealed, sealed.place())?;
         }
         sealed.name()?;
-        view::print(format_args!("Wrote {}, sealed by key {}.", self.path.display(), public.id()))?;
+        view::say(format_args!("Wrote {}, sealed by key {}.", self.path.display(), public.id()))?;
         Ok(())
     }
 }
@@ -213,10 +213,12 @@ impl Copy {
 fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyhow::Result<()> {
     let something = something_behind(unsealed);
     match tried::compare(&arguments.program, sealed) {
-        Tried::Same => eprintln!("note: {something}; with --version it prints the same as before, so try what else it does"),
-        Tried::Impossible(why) => eprintln!("note: {something}; that can't be tried here ({why}), so try the file before you send it"),
+        Tried::Same => view::complain(&format!("note: {something}; with --version it prints the same as before, so try what else it does")),
+        Tried::Impossible(why) => {
+            view::complain(&format!("note: {something}; that can't be tried here ({why}), so try the file before you send it"));
+        }
         Tried::Differs { before, after } if arguments.force => {
-            eprintln!("note: {something}; with --version it {before}, and sealed it {after}");
+            view::complain(&format!("note: {something}; with --version it {before}, and sealed it {after}"));
         }
         Tried::Differs { before, after } => {
             let sentence = format!("{something}: with --version it {before}, and sealed it {after}");

@@ -32,7 +32,7 @@ pub(super) fn run(config: &Config, json: bool, watch: bool) -> anyhow::Result<()
         if json {
             view::print(serde_json::to_string_pretty(&status)?)?;
         } else {
-            view::print(view::status(&status, &view::phase(&status)).trim_end())?;
+            view::say(view::status(&status, &view::phase(&status)).trim_end())?;
         }
         return Ok(());
     }

@@ -1,9 +1,13 @@
-//! How statuses and reports look to a person. Pure: text from values.
+//! How statuses and reports look to a person: text from values, and lines that break between words on a terminal.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
+use console::Term;
+
+use crate::cli::fold::{fold, text_indent};
 use crate::model::{CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
+use crate::package::version::Version;
 
 /// Width of the bar of the live view, in characters.
 const BAR_WIDTH: usize = 30;
@@ -13,6 +17,24 @@ pub(super) fn print(line: impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
+}
+
+/// Prints text for a person: on a terminal no line is wider than it.
+pub(super) fn say(text: impl fmt::Display) -> io::Result<()> {
+    print(folded(&text.to_string(), &Term::stdout()))
+}
+
+/// [`say`], where errors go.
+pub(super) fn complain(text: &str) {
+    eprintln!("{}", folded(text, &Term::stderr()));
+}
+
+fn folded(text: &str, terminal: &Term) -> String {
+    if !terminal.is_term() {
+        return text.to_owned();
+    }
+    let columns = terminal.size().1.into();
+    text.lines().flat_map(|line| fold(line, text_indent(line), columns)).collect::<Vec<_>>().join("\n")
 }
 
 /// The status in a few aligned lines; `phase` is what is said of the phase, as by [`phase`].
@@ -140,10 +162,9 @@ pub(super) fn ending(report: &Report) -> String {
     text
 }
 
-/// A report as `uplift install` prints it at its end.
+/// A report as `uplift install` prints it at its end: first what that means, then the details.
 pub(super) fn report(report: &Report) -> String {
-    let mut text = report_line(report);
-    text.push('\n');
+    let mut text = format!("{}\n  {} {}\n", what_it_means(report), report.ended, ending(report));
     if report.outcome == Outcome::Succeeded {
         let evidence = match report.evidence.as_ref().map(|evidence| evidence.running) {
             Some(RunningEvidence::Verified) => "the unit is active and runs the installed digest",
@@ -152,16 +173,33 @@ pub(super) fn report(report: &Report) -> String {
             }
             Some(RunningEvidence::Contradicted) | None => "none",
         };
-        let _ = writeln!(text, "evidence: {evidence}{}", report.evidence.as_ref().map(trial).unwrap_or_default());
+        let _ = writeln!(text, "  evidence: {evidence}{}", report.evidence.as_ref().map(trial).unwrap_or_default());
     }
-    let phases: Vec<String> = report
-        .phases
-        .iter()
+    // What took no time that can be seen is no news.
+    let phases = report.phases.iter().filter(|duration| duration.milliseconds > 0);
+    let phases: Vec<String> = phases
         .map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000))
         .collect();
-    let _ = writeln!(text, "phases: {}", phases.join(", "));
+    if !phases.is_empty() {
+        let _ = writeln!(text, "  took: {}", phases.join(", "));
+    }
     text.push_str(&program_log(report));
     text
+}
+
+/// What a person wants to know first.
+fn what_it_means(report: &Report) -> String {
+    let version = |version: Option<Version>, otherwise: &str| version.map_or_else(|| otherwise.to_owned(), |version| version.to_string());
+    let new = || version(report.package.as_ref().map(|package| package.version), "The new program");
+    let failure = report.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
+    match report.outcome {
+        Outcome::Succeeded if report.evidence.as_ref().is_some_and(|evidence| evidence.running == RunningEvidence::Verified) => {
+            format!("{} runs now.", new())
+        }
+        Outcome::Succeeded => format!("{} is installed, and the restart has come.", new()),
+        Outcome::RolledBack => format!("{} is back{failure}.", version(report.from, "The program before")),
+        Outcome::Failed => format!("The upgrade failed{failure}."),
+    }
 }
 
 /// What else the trial saw.

@@ -39,6 +39,13 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 struct Clause<'a>(&'a str);
 
 impl fmt::Display for Clause<'_> {

@@ -18,9 +18,11 @@ pub struct Package {
     pub max_size: Size,
     /// Lets the version that runs be installed again.
     pub allow_same_version: bool,
-    /// Lets an ELF file in whose completeness its own headers can't prove: no section table, or data behind the end.
+    /// Accepts an ELF file whose completeness its own headers can't prove: no section table, or data behind the end.
     pub allow_unproven_end: bool,
-    /// Whether a file without a seal is let in.
+    /// For which machine a program may be.
+    pub machine: MachineRule,
+    /// Whether a file without a seal is accepted.
     pub seal: SealRule,
     /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was sealed, by whomever.
     pub keys: Vec<TrustedKey>,
@@ -28,8 +30,25 @@ pub struct Package {
 
 impl Default for Package {
     fn default() -> Self {
-        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false, seal: SealRule::Optional, keys: Vec::new() }
+        Self {
+            max_size: Size(2 << 30),
+            allow_same_version: false,
+            allow_unproven_end: false,
+            machine: MachineRule::Installed,
+            seal: SealRule::Optional,
+            keys: Vec::new(),
+        }
     }
+}
+
+/// For which machine a program may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MachineRule {
+    /// That of the installed program.
+    Installed,
+    /// Any that this kernel can run, as from 32 to 64 bits; the program shows it by telling its version.
+    AnyRunnable,
 }
 
 /// Whether a file must be sealed.
@@ -38,7 +57,7 @@ impl Default for Package {
 pub enum SealRule {
     /// A file without a seal is refused.
     Required,
-    /// A file without a seal is let in; one with a seal must be right all the same.
+    /// A file without a seal is accepted; one with a seal must be right all the same.
     Optional,
 }
 
@@ -63,6 +82,16 @@ impl fmt::Display for TrustedKey {
 }
 
 impl Package {
+    /// What can run shows itself when it is asked for its version.
+    pub(super) fn check_machine(&self, version_command: Option<&Vec<String>>) -> Result<(), Mistake> {
+        if self.machine == MachineRule::Installed || version_command.is_some() {
+            return Ok(());
+        }
+        let explanation = "`machine = \"any-runnable\"` needs `version_command` in [program], such as [\"--version\"]: a program shows by \
+                           its answer that this machine runs it";
+        Err(Mistake::new(&["package.machine"], explanation))
+    }
+
     pub(super) fn check_keys(&self) -> Result<(), Mistake> {
         if self.seal == SealRule::Required && self.keys.is_empty() {
             let explanation = "`seal = \"required\"` needs a key: add a section [[package.keys]] with `public`, the second line of the \
@@ -99,6 +128,8 @@ mod tests {
         for (text, place, reason) in [
             ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
             ("max_size = 0", "line 5, field package.max_size", "such as \"512MiB\""),
+            ("machine = \"any-runnable\"", "line 5, field package.machine", "needs `version_command` in [program]"),
+            ("machine = \"any\"", "line 5, field package.machine", "`any-runnable`"),
             ("seal = \"always\"", "line 5, field package.seal", "`optional`"),
             (&(key("") + &key("")), "line 8, field package.keys[1]", "E7620F1842B4E81F is listed twice"),
             (&key("id = 1"), "line 7, field package.keys[0]", "`note`"),

@@ -20,15 +20,15 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("the daemon does not run: nobody listens on {path}")]
+    #[error("the daemon does not run: {seen} {path}")]
     NoDaemon {
         /// The control socket.
         path: std::path::PathBuf,
-        /// Why.
-        source: io::Error,
+        /// What was seen there.
+        seen: &'static str,
     },
     /// The caller may not ask.
-    #[error("you may not talk to the daemon through {path}")]
+    #[error("you may not use the daemon's socket {path}")]
     NotAllowed {
         /// The control socket.
         path: std::path::PathBuf,
@@ -48,7 +48,8 @@ impl Client {
     /// Connects to the control socket.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { path: path.to_owned(), source },
+            io::ErrorKind::NotFound => ClientError::NoDaemon { path: path.to_owned(), seen: "there is no socket" },
+            io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { path: path.to_owned(), seen: "nobody answers on" },
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: path.to_owned() },
             _ => ClientError::Io(source),
         })?;

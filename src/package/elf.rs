@@ -100,6 +100,20 @@ impl ElfError {
     }
 }
 
+impl Machine {
+    /// Whether a kernel of this name, as `uname` gives it, may run such programs: its own, and the 32 bit ones beside them. Not
+    /// every kernel and processor can do the latter; whether one does, only a program shows. What an emulator runs is not meant.
+    pub fn may_run_on(self, kernel: &str) -> bool {
+        let Self { architecture, is_64, big_endian } = self;
+        let its_own_or_32_bit = match kernel {
+            "x86_64" => matches!((architecture, is_64), (elf::EM_X86_64, true) | (elf::EM_386, false)),
+            "aarch64" => matches!((architecture, is_64), (elf::EM_AARCH64, true) | (elf::EM_ARM, false)),
+            _ => false,
+        };
+        its_own_or_32_bit && !big_endian
+    }
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.architecture {

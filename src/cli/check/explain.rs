@@ -1,7 +1,5 @@
 //! What a file and its seal look like to a person, and a seal in JSON.
 
-use std::io;
-
 use serde::Serialize;
 
 use crate::package::check::{Examination, Finding, Policy, Signer, Verdict};
@@ -41,24 +39,21 @@ impl<'a> SealDocument<'a> {
     }
 }
 
-/// Texts of a file's own are quoted: who sealed it may be anybody.
-pub(super) fn explain(out: &mut impl io::Write, name: &str, seal: Option<&SealDocument<'_>>, examination: &Examination) -> io::Result<()> {
-    writeln!(out, "{name:?}")?;
-    if let Some(seal) = seal {
-        explain_seal(out, seal)?;
-    }
+/// What was found, one line a check. Texts of a file's own are quoted: anybody may have sealed it.
+pub(super) fn explain(seal: Option<&SealDocument<'_>>, examination: &Examination) -> String {
+    let mut text = seal.map(explain_seal).unwrap_or_default();
     for Finding { check, verdict } in &examination.findings {
-        let (word, text) = match verdict {
+        let (word, found) = match verdict {
             Verdict::Passed(text) => ("ok", text.clone()),
             Verdict::Failed(failure) => ("FAILED", format!("{failure} [{}]", failure.kind)),
             Verdict::Skipped(text) => ("skipped", text.clone()),
         };
-        writeln!(out, "  {word:<8}{:<12}{text}", check.as_str())?;
+        text += &format!("  {word:<8}{:<12}{found}\n", check.as_str());
     }
-    Ok(())
+    text
 }
 
-fn explain_seal(out: &mut impl io::Write, seal: &SealDocument<'_>) -> io::Result<()> {
+fn explain_seal(seal: &SealDocument<'_>) -> String {
     let Manifest { product, version, machine, size, sha256, created, replaces_from, .. } = seal.manifest;
     let replaces = replaces_from.map_or_else(|| "any version".to_owned(), |lowest| format!("{lowest} and higher"));
     let trust = match seal.signer {
@@ -68,9 +63,12 @@ fn explain_seal(out: &mut impl io::Write, seal: &SealDocument<'_>) -> io::Result
         SignerWord::NotChecked => "not checked: no keys are configured",
     };
     let note = seal.note.map(|note| format!(" ({note})")).unwrap_or_default();
-    writeln!(out, "  sealed as     product {product:?}, version {version}, replaces {replaces}")?;
-    writeln!(out, "  for           {machine:?}")?;
-    writeln!(out, "  program       {size} bytes, SHA-256 {sha256}")?;
-    writeln!(out, "  packed        {created:?}")?;
-    writeln!(out, "  by            key {}{note}, {trust}; {:?}", seal.key_id, seal.trusted_comment)
+    [
+        format!("  sealed as     product {product:?}, version {version}, replaces {replaces}\n"),
+        format!("  for           {machine:?}\n"),
+        format!("  program       {size} bytes, SHA-256 {sha256}\n"),
+        format!("  packed        {created:?}\n"),
+        format!("  by            key {}{note}, {trust}; {:?}\n", seal.key_id, seal.trusted_comment),
+    ]
+    .concat()
 }

@@ -50,38 +50,3 @@ impl Screen {
         out.flush()
     }
 }
-
-/// A line in rows of this width, broken between words where that is possible; all but the first are indented.
-pub(super) fn fold(line: &str, indent: usize, columns: usize) -> Vec<String> {
-    let columns = columns.max(indent + 1);
-    let (mut rows, mut row, mut rest) = (Vec::new(), String::new(), line);
-    loop {
-        let room = columns - row.chars().count();
-        let Some((end, _)) = rest.char_indices().nth(room) else {
-            rows.push(row + rest);
-            return rows;
-        };
-        // A blank within the label is no place to break.
-        let first = if rows.is_empty() { rest.char_indices().nth(indent).map_or(end, |(at, _)| at) } else { 0 };
-        let blank = || rest[..end].rfind(' ').filter(|at| *at > first).unwrap_or(end);
-        let (head, tail) = rest.split_at(if rest[end..].starts_with(' ') { end } else { blank() });
-        rows.push(row + head);
-        row = " ".repeat(indent);
-        rest = tail.trim_start_matches(' ');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_broken_between_words_and_within_one_that_is_too_long() {
-        assert_eq!(fold("   Phase  idle", 10, 80), ["   Phase  idle"]);
-        assert_eq!(fold("   Phase  one two three", 10, 18), ["   Phase  one two", "          three"]);
-        assert_eq!(fold("   Phase  one two three", 10, 17), ["   Phase  one two", "          three"]);
-        assert_eq!(fold("   Phase  abcdefgh ij", 10, 15), ["   Phase  abcde", "          fgh", "          ij"]);
-        assert_eq!(fold("   Phase  äöü", 10, 11), ["   Phase  ä", "          ö", "          ü"]);
-        assert_eq!(fold("", 10, 1), [""]);
-    }
-}

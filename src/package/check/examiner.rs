@@ -8,7 +8,9 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use crate::command::{CommandError, Reach};
+use crate::config::MachineRule;
 use crate::model::{Failure, FailureKind};
+use crate::package::check::policy::Payload;
 use crate::package::check::{Check, Policy, Subject, Verdict};
 use crate::package::digest::Digests;
 use crate::package::elf::{self, Elf, ElfError, End, Machine};
@@ -87,15 +89,19 @@ impl Examiner<'_> {
 
     fn product(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not tell it") };
-        if self.policy.accepts_product(name.product()) {
+        let Some(payload) = &self.policy.payload else { return skipped("no configuration names the product of a payload") };
+        if payload.accepts_product(name.product()) {
             return passed(format!("{:?} is this payload", name.product()));
         }
-        let sentence = format!("the file is for product {:?}, this payload is {:?}", name.product(), self.policy.product);
+        let sentence = format!("the file is for product {:?}, this payload is {:?}", name.product(), payload.product);
         Err(Failure::new(FailureKind::WrongProduct, sentence))
     }
 
     fn version(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not tell it") };
+        if self.policy.payload.is_none() {
+            return skipped("no payload says which version runs");
+        }
         let (version, forced) = (name.version(), self.policy.forced);
         let text = match self.policy.running {
             None => format!("{version}; the version that runs is not known"),
@@ -129,20 +135,28 @@ impl Examiner<'_> {
     fn machine(&self) -> Examined {
         let Some(elf) = &self.elf else { return skipped("the size is wrong") };
         let machine = elf.as_ref().map_err(Failure::clone)?.machine;
-        let (wanted, whose) = self.wanted_machine()?;
+        let Some(payload) = &self.policy.payload else { return skipped(format!("{machine}; no payload says what it needs")) };
+        let (wanted, whose) = wanted_machine(payload)?;
         if machine == wanted {
             return passed(format!("{machine}, as {whose}"));
         }
-        let failure = Failure::new(FailureKind::WrongMachine, format!("the file is for {machine}, {whose} is for {wanted}"));
-        Err(failure.with_hint(format!("build the program for {wanted}")))
-    }
-
-    /// The machine of the installed program; of this one where nothing is installed, or a script is.
-    fn wanted_machine(&self) -> Result<(Machine, &'static str), Failure> {
-        if let Ok(installed) = read_elf(&self.policy.program, None) {
-            return Ok((installed.machine, "the installed program"));
+        let sentence = format!("the file is for {machine}, {whose} is for {wanted}");
+        let kernel = nix::sys::utsname::uname().map(|names| names.machine().to_string_lossy().into_owned()).unwrap_or_default();
+        let accepted = self.policy.forced || self.policy.machine == MachineRule::AnyRunnable;
+        match machine.may_run_on(&kernel) {
+            true if accepted && payload.version_command.is_some() => {
+                passed(format!("{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"))
+            }
+            true if accepted => passed(format!("{machine}; {whose} is for {wanted}; forced")),
+            true => {
+                let hint = format!(
+                    "build the program for {wanted}; where this machine runs both, `machine = \"any-runnable\"` in the [package] section \
+                     accepts it, and so does `uplift install --force`"
+                );
+                Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
+            }
+            false => Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(format!("build the program for {wanted}"))),
         }
-        Ok((read_elf(Path::new("/proc/self/exe"), None)?.machine, "this machine"))
     }
 
     pub(super) fn elf(&self) -> Option<&Elf> {
@@ -153,6 +167,7 @@ impl Examiner<'_> {
         let Some(elf) = self.elf() else { return skipped("not a program") };
         match &elf.interpreter {
             None => passed("none needed"),
+            Some(path) if self.policy.payload.is_none() => skipped(format!("{:?}; no payload says whether it has it", path.as_os_str())),
             Some(path) if path.is_file() => passed(path.display().to_string()),
             Some(path) => {
                 let sentence = format!("the program needs the interpreter {:?}, which this machine does not have", path.as_os_str());
@@ -203,9 +218,8 @@ impl Examiner<'_> {
     }
 
     fn preflight(&self) -> Examined {
-        let (Some(arguments), Ok(name)) = (&self.policy.version_command, &self.name) else {
-            return skipped("no `version_command` is configured");
-        };
+        let command = self.policy.payload.as_ref().and_then(|payload| payload.version_command.as_ref());
+        let (Some(arguments), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");
@@ -229,6 +243,14 @@ impl Examiner<'_> {
         let failed = |error| Failure::from_io(FailureKind::PreflightFailed, "the staged file can't be made executable", error);
         self.subject.owned.then(|| Executable::lend(self.subject.path)).transpose().map_err(failed)
     }
+}
+
+/// The machine of the installed program; of this one where nothing is installed, or a script is.
+fn wanted_machine(payload: &Payload) -> Result<(Machine, &'static str), Failure> {
+    if let Ok(installed) = read_elf(&payload.program, None) {
+        return Ok((installed.machine, "the installed program"));
+    }
+    Ok((read_elf(Path::new("/proc/self/exe"), None)?.machine, "this machine"))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -3,22 +3,30 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::{self, SealRule, TrustedKey};
+use crate::config::{self, MachineRule, SealRule, TrustedKey};
 use crate::package::digest::ProgramDigest;
 use crate::package::seal::Seal;
 use crate::package::version::Version;
 
-/// What a firmware file must satisfy on this payload, now.
+/// The payload that a file is for: what its configuration says of it.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub(super) struct Payload {
     pub(super) product: String,
     pub(super) aliases: BTreeSet<String>,
     pub(super) program: PathBuf,
     pub(super) version_command: Option<Vec<String>>,
     pub(super) isolation: config::Isolation,
+}
+
+/// What a firmware file must satisfy on this payload, now.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `None` where no payload is known: a file is judged by what is in it alone.
+    pub(super) payload: Option<Payload>,
     pub(super) max_size: u64,
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
+    pub(super) machine: MachineRule,
     pub(super) seal: SealRule,
     pub(super) keys: Vec<TrustedKey>,
     pub(super) running: Option<Version>,
@@ -45,14 +53,25 @@ impl Policy {
     /// The policy of a configuration: nothing known to be running, no word of which programs are bad, nothing forced.
     pub fn new(program: &config::Program, package: &config::Package) -> Self {
         Self {
-            product: program.product.clone(),
-            aliases: program.aliases.clone(),
-            program: program.path.clone(),
-            version_command: program.version_command.clone(),
-            isolation: program.isolate_commands,
+            payload: Some(Payload {
+                product: program.product.clone(),
+                aliases: program.aliases.clone(),
+                program: program.path.clone(),
+                version_command: program.version_command.clone(),
+                isolation: program.isolate_commands,
+            }),
+            ..Self::without_payload(package)
+        }
+    }
+
+    /// The policy where no payload is known, as on the machine that makes releases: what is in the file must be right.
+    pub fn without_payload(package: &config::Package) -> Self {
+        Self {
+            payload: None,
             max_size: package.max_size.0,
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
+            machine: package.machine,
             seal: package.seal,
             keys: package.keys.clone(),
             running: None,
@@ -62,7 +81,12 @@ impl Policy {
         }
     }
 
-    /// The version that runs; unknown, any version is let in.
+    /// Bytes of the largest file that can be accepted.
+    pub const fn largest(&self) -> u64 {
+        self.max_size
+    }
+
+    /// The version that runs; unknown, any version is accepted.
     #[must_use]
     pub fn running(self, running: Option<Version>) -> Self {
         Self { running, ..self }
@@ -80,7 +104,8 @@ impl Policy {
         Self { known_bad: Some(known_bad), ..self }
     }
 
-    /// Lets in a lower version, the same version and a known-bad program, and nothing else. For a person's request only.
+    /// Accepts a lower version, the same version, a known-bad program, and the other machine that this kernel may run, and
+    /// nothing else. For a person's request only.
     #[must_use]
     pub fn forced(self, forced: bool) -> Self {
         Self { forced, ..self }
@@ -96,7 +121,9 @@ impl Policy {
             Some(key) => Signer::Forged(key),
         }
     }
+}
 
+impl Payload {
     pub(super) fn accepts_product(&self, product: &str) -> bool {
         self.product == product || self.aliases.contains(product)
     }

@@ -163,6 +163,35 @@ fn the_installed_program_decides_the_machine() {
     assert!(failure.sentence.contains("the installed program is for"), "{failure}");
 }
 
+/// A program for the 32 bit machine that this kernel may run too; it need not run here.
+fn of_32_bits() -> Vec<u8> {
+    let mut bytes = Program::new(Architecture::Arm, version("V02.00.00.00")).bytes();
+    if Architecture::host() == Ok(Architecture::X86_64) {
+        bytes[18] = 3; // EM_386
+    }
+    bytes
+}
+
+#[test]
+fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
+    let bytes = of_32_bits();
+    let mut payload = Payload::new("");
+    let failure = payload.check(RIGHT, &bytes).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::WrongMachine);
+    assert!(failure.hint().contains("`machine = \"any-runnable\"`"), "{}", failure.hint());
+    payload.policy = payload.policy.forced(true);
+    assert!(payload.check(RIGHT, &bytes).is_ok());
+
+    let mut foreign = bytes;
+    foreign[18] = 243; // EM_RISCV
+    assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine, "no kernel here runs it");
+    let mut payload = Payload::new("version_command = [\"--version\"]\n[package]\nmachine = \"any-runnable\"");
+    payload.policy = payload.policy.forced(true);
+    let other = Architecture::ALL.into_iter().find(|one| *one != Architecture::host().unwrap() && *one != Architecture::Arm).unwrap();
+    let failure = payload.check(RIGHT, &Program::new(other, version("V02.00.00.00")).bytes()).unwrap_err();
+    assert!(failure.kind == FailureKind::WrongMachine && !failure.hint().contains("any-runnable"), "{failure:?}");
+}
+
 #[test]
 fn a_missing_interpreter_is_told() {
     let mut bytes = std::fs::read("/bin/true").unwrap();

@@ -53,6 +53,19 @@ fn each_architecture_is_told_apart() {
 }
 
 #[test]
+fn a_kernel_runs_its_own_programs_and_the_32_bit_ones_beside_them() {
+    let machine = |architecture: u16, is_64: bool| Machine { architecture, is_64, big_endian: false };
+    let (amd64, i386, x32) = (machine(elf::EM_X86_64, true), machine(elf::EM_386, false), machine(elf::EM_X86_64, false));
+    let (arm64, arm) = (machine(elf::EM_AARCH64, true), machine(elf::EM_ARM, false));
+    for (kernel, runs) in
+        [("x86_64", [true, true, false, false, false]), ("aarch64", [false, false, false, true, true]), ("riscv64", [false; 5])]
+    {
+        assert_eq!([amd64, i386, x32, arm64, arm].map(|machine| machine.may_run_on(kernel)), runs, "{kernel}");
+    }
+    assert!(!Machine { big_endian: true, ..arm }.may_run_on("aarch64"));
+}
+
+#[test]
 fn the_programs_of_this_machine_are_whole_and_name_an_interpreter_that_exists() {
     for path in ["/bin/true", "/bin/sh", "/usr/bin/env", "/proc/self/exe"] {
         let elf = read(File::open(path).unwrap()).unwrap();
