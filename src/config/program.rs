@@ -251,11 +251,7 @@ mod tests {
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
             ("name = \"p\"\nproduct = \"P\"\nrestart = 5", "4, field program.restart", "expected \"reboot\", \"unit\""),
-            (
-                "name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"",
-                "4, field program.isolate_commands",
-                "`auto`, `always`, `never`",
-            ),
+            ("name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"", "4, field program.isolate_commands", "`auto`, `always`, `never`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"", "4, field program.restart_deadline", "such as \"20s\""),
         ] {
             let error = error(fields);

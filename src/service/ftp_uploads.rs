@@ -33,7 +33,7 @@ impl Uploads for FtpUploads {
     fn wake(&self) {
         let client = self.client.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(failure) = client.examine() {
+            if let Err(failure) = client.wake() {
                 tracing::debug!("the FTP server does not answer yet: {failure}");
             }
         });

@@ -6,55 +6,95 @@
 
 mod attempts;
 mod fetch;
+mod kept;
 mod listing;
 mod pull;
 mod session;
 mod watchdog;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
 
+use kept::Kept;
 pub use listing::{Listing, RemoteFile};
 pub use pull::Pull;
 use session::{Session, SessionError};
 use watchdog::Watchdog;
 
-/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter" meanwhile. A login at vsftpd on a slow
-/// processor, with a password hash of today, takes more than two seconds of it.
-pub const PREPARE_DEADLINE: Duration = Duration::from_secs(4);
+/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter" meanwhile. With one login, which takes
+/// three to four seconds at a server that hashes passwords for long (Pure-FTPd's virtual users), on a slow processor at others too.
+pub const PREPARE_DEADLINE: Duration = Duration::from_millis(4500);
 
-/// Where the upload area is.
+/// Where the upload area is. Clones share the session that waits for the next step.
 #[derive(Debug, Clone)]
 pub struct FtpClient {
     config: config::Ftp,
+    kept: Kept,
 }
 
 impl FtpClient {
     /// A client for the server of the configuration. Nothing is connected yet.
     pub fn new(config: config::Ftp) -> Self {
-        Self { config }
+        Self { config, kept: Kept::default() }
     }
 
     /// Empties the upload area, and so proves that the server answers and lets us in. For "enter", where FTP
     /// is offered when this succeeds, and for the end of an upgrade that took its file. Blocks for at most [`PREPARE_DEADLINE`].
     pub fn prepare(&self) -> Result<(), Failure> {
-        let watchdog = Watchdog::start().map_err(no_thread)?;
+        let mut place = self.kept.lock();
+        let until = Instant::now() + PREPARE_DEADLINE;
+        if let Some(session) = place.take() {
+            match emptied(session, until) {
+                Ok(session) => {
+                    place.put(session);
+                    return Ok(());
+                }
+                Err(error) if !error.is_transient() => return Err(error.into_failure()),
+                // The server has closed it meanwhile.
+                Err(_) => {}
+            }
+        }
+        let session = self.open(until)?;
+        place.put(emptied(session, until).map_err(SessionError::into_failure)?);
+        Ok(())
+    }
+
+    /// Proves that the server answers and lets us in, and changes nothing there. What comes next soon finds the session. Blocks for
+    /// at most [`PREPARE_DEADLINE`].
+    pub fn wake(&self) -> Result<(), Failure> {
+        let mut place = self.kept.lock();
+        let session = match place.take() {
+            Some(session) => session,
+            None => self.open(Instant::now() + PREPARE_DEADLINE)?,
+        };
+        place.put(session);
+        Ok(())
+    }
+
+    /// Proves the same, and keeps no session. Blocks for at most [`PREPARE_DEADLINE`].
+    pub fn examine(&self) -> Result<(), Failure> {
+        let session = self.open(Instant::now() + PREPARE_DEADLINE)?;
+        let watchdog = session.watchdog().clone();
         let _limit = watchdog.limit(PREPARE_DEADLINE);
-        let mut session = Session::open(&self.config, &watchdog).map_err(SessionError::into_failure)?;
-        session.empty_area().map_err(SessionError::into_failure)?;
         session.close();
         Ok(())
     }
 
-    /// Proves that the server answers and lets us in, and changes nothing there. Blocks for at most [`PREPARE_DEADLINE`].
-    pub fn examine(&self) -> Result<(), Failure> {
+    fn open(&self, until: Instant) -> Result<Session, Failure> {
         let watchdog = Watchdog::start().map_err(no_thread)?;
-        let _limit = watchdog.limit(PREPARE_DEADLINE);
-        Session::open(&self.config, &watchdog).map_err(SessionError::into_failure)?.close();
-        Ok(())
+        let _limit = watchdog.limit(until.saturating_duration_since(Instant::now()));
+        Session::open(&self.config, &watchdog).map_err(SessionError::into_failure)
     }
+}
+
+/// Empties the upload area of a session, which is in order then.
+fn emptied(mut session: Session, until: Instant) -> Result<Session, SessionError> {
+    let watchdog = session.watchdog().clone();
+    let _limit = watchdog.limit(until.saturating_duration_since(Instant::now()));
+    session.empty_area()?;
+    Ok(session)
 }
 
 fn no_thread(error: std::io::Error) -> Failure {

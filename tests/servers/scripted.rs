@@ -36,6 +36,8 @@ pub(crate) struct Script {
     /// One byte now and then instead of a greeting.
     pub(crate) drips: bool,
     pub(crate) other_password: bool,
+    /// "226" comes only when the client has closed its side of the data connection.
+    pub(crate) waits_for_the_client: bool,
     /// Every command, as it came.
     pub(crate) log: Vec<String>,
 }
@@ -82,6 +84,13 @@ impl Scripted {
         self.address
     }
 
+    /// Ends all sessions.
+    pub(crate) fn hang_up(&self) {
+        for socket in self.shared.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
         self.shared.script.lock().unwrap()
     }
@@ -91,9 +100,7 @@ impl Drop for Scripted {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);
-        for socket in self.shared.sockets.lock().unwrap().drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.hang_up();
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
@@ -208,8 +215,18 @@ impl Session {
                 data.write_all(b"one more name\r\n")?;
             }
         }
+        self.end(&data)
+    }
+
+    /// Ends a data connection, and says so.
+    fn end(&mut self, mut data: &TcpStream) -> std::io::Result<()> {
         // A copy of the socket is kept for the end, so dropping ours would not close it.
-        data.shutdown(Shutdown::Both)?;
+        if self.script().waits_for_the_client {
+            data.shutdown(Shutdown::Write)?;
+            while std::io::Read::read(&mut data, &mut [0; 64])? > 0 {}
+        }
+        // It fails where the client has closed its side.
+        let _ = data.shutdown(Shutdown::Both);
         self.say("226 done")
     }
 
@@ -240,7 +257,6 @@ impl Session {
                 bytes.push(b'+');
             }
         }
-        data.shutdown(Shutdown::Both)?;
-        self.say("226 done")
+        self.end(&data)
     }
 }

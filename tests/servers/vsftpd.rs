@@ -1,5 +1,5 @@
 //! vsftpd as in the vendor's tutorial: a local account `psdk_payload_ftp`, confined to its home, and nothing of it left
-//! on the machine afterwards.
+//! on the machine afterwards. Other servers of Debian's run in the same way ([`Inetd`]).
 //!
 //! It is not installed: `tests/install-packages` unpacks it (Debian lets a machine have one FTP server). The account and PAM's rules
 //! exist only in a private mount namespace, in which our own files lie over those in /etc.
@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// Where it is unpacked.
-const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ftp-servers");
+pub(crate) const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ftp-servers");
 /// An id that no account has.
-const ACCOUNT_ID: u32 = 61_021;
+pub(crate) const ACCOUNT_ID: u32 = 61_021;
 /// The vendor's password, as crypt(3) keeps it.
-const PASSWORD: &str = "$6$uplift$y6djftf6k0IFktLlGSVVYHfvJZuTITbKFG3kfjK8lCOBtFLAiZK2xvnq4BQ0NSrMIGCqNgCPZgq5RdyPv.1hD0";
+pub(crate) const PASSWORD: &str = "$6$uplift$y6djftf6k0IFktLlGSVVYHfvJZuTITbKFG3kfjK8lCOBtFLAiZK2xvnq4BQ0NSrMIGCqNgCPZgq5RdyPv.1hD0";
 
 const CONFIGURATION: &str = "\
 listen=NO
@@ -39,8 +39,28 @@ secure_chroot_dir=/run
 ";
 
 /// A running vsftpd.
-pub(crate) struct Vsftpd {
-    address: SocketAddr,
+pub(crate) struct Vsftpd(Inetd);
+
+impl Vsftpd {
+    /// Starts it, with an empty home.
+    pub(crate) fn start() -> Self {
+        Self(Inetd::start("\"$1/usr/sbin/vsftpd\" \"$0/conf\"", CONFIGURATION))
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The directory that clients see.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.0.home()
+    }
+}
+
+/// A stock server for the account, started anew for each connection.
+pub(crate) struct Inetd {
+    pub(crate) address: SocketAddr,
     root: tempfile::TempDir,
     stop: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
@@ -52,14 +72,14 @@ fn write(path: &Path, mode: u32, text: &str) {
     file.set_permissions(Permissions::from_mode(mode)).unwrap();
 }
 
-impl Vsftpd {
-    /// Starts it, with an empty home.
-    pub(crate) fn start() -> Self {
+impl Inetd {
+    /// Starts what the shell calls `command`, in which `$0` is a directory with the file `conf`, and `$1` has the servers.
+    pub(crate) fn start(command: &'static str, configuration: &str) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
-            "the tests against vsftpd need root for their mount namespace; `tests/run` runs them as root"
+            "the tests against stock servers need root for their mount namespace; `tests/run` runs them as root"
         );
-        assert!(Path::new(SERVERS).join("complete").exists(), "vsftpd is not there; `tests/install-packages` unpacks it");
+        assert!(Path::new(SERVERS).join("complete").exists(), "the servers are not there; `tests/install-packages` unpacks them");
         let root = tempfile::tempdir().unwrap();
         let path = root.path().to_owned();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
@@ -69,7 +89,7 @@ impl Vsftpd {
         let account = format!("psdk_payload_ftp:x:{ACCOUNT_ID}:{ACCOUNT_ID}::{}:/bin/sh\n", home.display());
         write(&path.join("passwd"), 0o644, &(fs::read_to_string("/etc/passwd").unwrap() + &account));
         write(&path.join("shadow"), 0o600, &format!("psdk_payload_ftp:{PASSWORD}:20000:0:99999:7:::\n"));
-        write(&path.join("vsftpd.conf"), 0o600, CONFIGURATION);
+        write(&path.join("conf"), 0o600, &configuration.replace("HERE", path.to_str().unwrap()));
         fs::create_dir(path.join("pam.d")).unwrap();
         for rules in [Path::new("/etc/pam.d"), &Path::new(SERVERS).join("etc/pam.d")] {
             for file in fs::read_dir(rules).unwrap().map(Result::unwrap) {
@@ -87,7 +107,7 @@ impl Vsftpd {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                children.push(serve(&path, connection.unwrap()));
+                children.push(serve(&path, command, connection.unwrap()));
             }
             for mut child in children {
                 let _ = child.kill();
@@ -97,28 +117,22 @@ impl Vsftpd {
         Self { address, root, stop, acceptor: Some(acceptor) }
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// The directory that clients see.
     pub(crate) fn home(&self) -> PathBuf {
         self.root.path().join("upgrade")
     }
 }
 
-fn serve(root: &Path, connection: TcpStream) -> Child {
-    const SCRIPT: &str = "for name in passwd shadow pam.d; do mount --bind \"$0/$name\" \"/etc/$name\" || exit; done; \
-                          exec \"$1/usr/sbin/vsftpd\" \"$0/vsftpd.conf\"";
+fn serve(root: &Path, server: &str, connection: TcpStream) -> Child {
+    let script = format!("for name in passwd shadow pam.d; do mount --bind \"$0/$name\" \"/etc/$name\" || exit; done; exec {server}");
     let socket = OwnedFd::from(connection);
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(root).arg(SERVERS);
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(root).arg(SERVERS);
     command.stdout(Stdio::from(socket.try_clone().unwrap())).stdin(Stdio::from(socket)).stderr(Stdio::inherit());
     command.spawn().unwrap()
 }
 
-impl Drop for Vsftpd {
+impl Drop for Inetd {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);

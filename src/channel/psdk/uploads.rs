@@ -11,9 +11,9 @@ use crate::config::TransferChoice;
 use crate::model::{Failure, FailureKind, UpgradeId};
 use crate::stage::Staged;
 
-/// A host that enters the upgrade mode waits no longer than this for the FTP server to answer: a second less than a host is assumed
-/// to wait for an answer ([`super::guess::HOST_WAIT_FOR_CHECK`]).
-const PREPARE_LIMIT: Duration = Duration::from_secs(4);
+/// A host that enters the upgrade mode waits no longer than this for the FTP server to answer: half a second less than a host is
+/// assumed to wait for an answer ([`super::guess::HOST_WAIT_FOR_CHECK`]), for a login may take four.
+const PREPARE_LIMIT: Duration = Duration::from_millis(4500);
 
 /// The FTP side. Its methods return at once; the work is done on threads of its own.
 pub trait Uploads: Send + Sync {

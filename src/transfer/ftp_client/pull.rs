@@ -15,6 +15,7 @@ use crate::model::{Failure, FailureKind};
 use crate::stage::{Announced, Receiving, Staged};
 use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
+use crate::transfer::ftp_client::kept::Kept;
 use crate::transfer::ftp_client::listing::RemoteFile;
 use crate::transfer::ftp_client::session::{Session, SessionError};
 use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
@@ -52,22 +53,23 @@ impl Pull {
     ) -> Result<(Self, oneshot::Receiver<Result<Staged, Failure>>), Failure> {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
-        let watchdog = Watchdog::start().map_err(no_thread)?;
+        let session = client.kept.lock().take();
+        let watchdog = session.as_ref().map_or_else(Watchdog::start, |session| Ok(session.watchdog().clone())).map_err(no_thread)?;
         let mut puller = Puller {
             config: client.config.clone(),
             accepts_product: Box::new(accepts_product),
             receive: Box::new(receive),
             watchdog: watchdog.clone(),
             signals,
-            session: None,
+            session,
+            kept: client.kept.clone(),
         };
         let run = move || {
+            let result = puller.run();
+            // Before the result is known: the next step may come at once.
+            puller.keep_session();
             // Nobody waits for the result of a pull that was given up; the staged file removes itself.
-            let _ = answer.send(puller.run());
-            let _limit = puller.watchdog.limit(LOOK_DEADLINE);
-            if let Some(session) = puller.session {
-                session.close();
-            }
+            let _ = answer.send(result);
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
         Ok((Self { host_is_done, watchdog }, answered))
@@ -93,6 +95,7 @@ struct Puller {
     watchdog: Watchdog,
     signals: mpsc::Receiver<()>,
     session: Option<Session>,
+    kept: Kept,
 }
 
 /// Why a look found no file.
@@ -156,6 +159,14 @@ impl Puller {
                 _ if known.may_fetch(&file) => wait = self.fetch(&file, &mut known)?,
                 _ => {}
             }
+        }
+    }
+
+    /// Leaves the session, if it is in order, for the next step.
+    fn keep_session(&mut self) {
+        let in_order = self.session.take().filter(|_| self.watchdog.stopped().is_none());
+        if let Some(Ok(session)) = in_order.map(Session::watched_anew) {
+            self.kept.lock().put(session);
         }
     }
 

@@ -17,6 +17,8 @@ use crate::transfer::ftp_client::watchdog::{Role, Stopped, Watchdog};
 pub(super) struct Session {
     stream: FtpStream,
     watchdog: Watchdog,
+    address: SocketAddr,
+    timeout: Duration,
 }
 
 /// The data connection of a download.
@@ -137,12 +139,29 @@ impl Session {
         let socket = connect(address, Role::Control, timeout, watchdog).map_err(FtpError::ConnectionError)?;
         let mut stream = FtpStream::connect_with_stream(socket)?;
         stream.set_mode(if matches!(address.ip(), IpAddr::V6(_)) { Mode::ExtendedPassive } else { Mode::Passive });
+        Ok(Self::watched_by(stream, watchdog, address, timeout))
+    }
+
+    fn watched_by(stream: FtpStream, watchdog: &Watchdog, address: SocketAddr, timeout: Duration) -> Self {
         let data_watchdog = watchdog.clone();
         // Only the port of the server's answer is used: it can't send us to another machine.
         let stream = stream.passive_stream_builder(move |told| {
             connect(SocketAddr::new(address.ip(), told.port()), Role::Data, timeout, &data_watchdog).map_err(FtpError::ConnectionError)
         });
-        Ok(Self { stream, watchdog: watchdog.clone() })
+        Self { stream, watchdog: watchdog.clone(), address, timeout }
+    }
+
+    /// The same connection, with another watchdog than that of the work that has ended.
+    pub(super) fn watched_anew(self) -> io::Result<Self> {
+        let watchdog = Watchdog::start()?;
+        watchdog.watch(Role::Control, &self.stream.get_ref())?;
+        self.watchdog.release();
+        Ok(Self::watched_by(self.stream, &watchdog, self.address, self.timeout))
+    }
+
+    /// What ends it from outside.
+    pub(super) fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     /// One exchange. `refusable` names what a permanent refusal would mean; without it any refusal is worth another attempt.
@@ -177,6 +196,7 @@ impl Session {
             self.watchdog.hang_up();
             return Err(SessionError::Senseless("a listing without end"));
         }
+        self.watchdog.release_data();
         limited.into_inner().finish().map_err(|error| explain(error, &self.watchdog, None))?;
         Ok(Listing::parse(&answer, accepts_product))
     }
@@ -215,6 +235,7 @@ impl Session {
 
     /// Ends a download that was read to its end, and tells whether the server thinks so too.
     pub(super) fn finish(&self, download: Download) -> Result<(), SessionError> {
+        self.watchdog.release_data();
         download.0.finish().map_err(|error| explain(error, &self.watchdog, None))
     }
 

@@ -128,6 +128,30 @@ impl Watchdog {
         Ok(())
     }
 
+    /// Limits how long what is watched over may stay without use, until [`Self::release_limit`].
+    pub(super) fn limit_until_released(&self, longest: Duration) {
+        std::mem::forget(self.limit(longest));
+    }
+
+    /// Ends such a limit; `false` when it has passed, or all was ended otherwise.
+    pub(super) fn release_limit(&self) -> bool {
+        let mut state = self.shared.state();
+        state.deadline = None;
+        state.stopped().is_none()
+    }
+
+    /// Watches over the connection for data no more: it has no more to bring. A duplicate would hold it open, and some servers end
+    /// a transfer only when the client has closed it.
+    pub(super) fn release_data(&self) {
+        self.shared.state().data = None;
+    }
+
+    /// Watches over nothing any more: another one does.
+    pub(super) fn release(&self) {
+        let mut state = self.shared.state();
+        (state.control, state.data) = (None, None);
+    }
+
     /// Ends all connections: what is going on fails, at once, and so does all that comes.
     pub(super) fn cancel(&self) {
         let mut state = self.shared.state();
@@ -221,12 +245,26 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_over_is_not_held_open() {
+        let next = |watchdog: &Watchdog| watchdog.watch(Role::Data, &connection().0).unwrap();
+        for end in [next, Watchdog::release_data, Watchdog::release] {
+            let watchdog = Watchdog::start().unwrap();
+            let (first, its_peer) = connection();
+            watchdog.watch(Role::Data, &first).unwrap();
+            drop(first);
+            end(&watchdog);
+            assert!(reads_its_end(&its_peer));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_its_next_use_is_ended_when_that_does_not_come() {
         let watchdog = Watchdog::start().unwrap();
-        let (first, its_peer) = connection();
-        watchdog.watch(Role::Data, &first).unwrap();
-        drop(first);
-        let (second, _theirs) = connection();
-        watchdog.watch(Role::Data, &second).unwrap();
-        assert!(reads_its_end(&its_peer));
+        let (ours, theirs) = connection();
+        watchdog.watch(Role::Control, &ours).unwrap();
+        watchdog.limit_until_released(PATIENCE);
+        assert!(watchdog.release_limit());
+        watchdog.limit_until_released(Duration::from_millis(1));
+        assert!(reads_its_end(&theirs));
+        assert!(!watchdog.release_limit());
     }
 }
