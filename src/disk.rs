@@ -26,7 +26,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
-use rustix::fs::{FallocateFlags, StatVfs};
+use rustix::fs::{FallocateFlags, IFlags, StatVfs};
 use xattr::FileExt as _;
 
 pub(crate) use locking::lock_within;
@@ -62,6 +62,10 @@ pub(crate) enum Operation<'a> {
     SetMode { file: &'a File, mode: u32 },
     /// Sets an extended attribute.
     SetAttribute { file: &'a File, name: &'a OsStr, value: &'a [u8] },
+    /// Removes an extended attribute.
+    RemoveAttribute { file: &'a File, name: &'a OsStr },
+    /// Sets the flags that `lsattr` shows.
+    SetFlags { file: &'a File, flags: IFlags },
     /// Swaps two names in one step; both exist before and after.
     Exchange { one: &'a Path, other: &'a Path },
     /// Renames, replacing what had the new name in one step.
@@ -104,6 +108,8 @@ impl Disk for LocalDisk {
             Operation::SetOwner { file, user, group } => std::os::unix::fs::fchown(file, Some(user), Some(group)),
             Operation::SetMode { file, mode } => file.set_permissions(Permissions::from_mode(mode)),
             Operation::SetAttribute { file, name, value } => file.set_xattr(name, value),
+            Operation::RemoveAttribute { file, name } => file.remove_xattr(name),
+            Operation::SetFlags { file, flags } => Ok(rustix::fs::ioctl_setflags(file, flags)?),
             Operation::Exchange { one, other } => rename_with(RenameFlags::RENAME_EXCHANGE, one, other),
             Operation::Rename { from, to } => fs::rename(from, to),
             Operation::RenameToFree { from, to } => rename_with(RenameFlags::RENAME_NOREPLACE, from, to),

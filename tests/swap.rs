@@ -115,6 +115,56 @@ fn owner_mode_and_capabilities_of_the_program_survive() {
     assert!(capabilities.contains("cap_net_bind_service=ep"), "{capabilities}");
 }
 
+/// What `getfacl`, `lsattr` and `ls` show of a file, but for its name.
+fn access(path: &Path) -> (String, String, u32, u32, u32) {
+    let lists = run(Command::new("getfacl").args(["--omit-header", "--numeric", "--absolute-names"]).arg(path));
+    let flags = run(Command::new("lsattr").arg("-d").arg(path)).split(' ').next().unwrap().to_owned();
+    let metadata = fs::metadata(path).unwrap();
+    (lists, flags, metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+}
+
+/// Has the directory give to whatever is made in it an access list, its group, and flags.
+fn make_generous(directory: &Path) {
+    chown(directory, None, Some(54321)).unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o2755)).unwrap();
+    run(Command::new("setfacl").args(["--default", "--modify", "user:12345:rwx,group:54321:rwx,mask::rwx"]).arg(directory));
+    run(Command::new("chattr").arg("+dA").arg(directory));
+    let made = directory.join("made");
+    fs::File::create(&made).unwrap();
+    let (lists, flags, _, group, _) = access(&made);
+    assert!(lists.contains("user:12345:") && flags.contains('d') && flags.contains('A') && group == 54321, "{lists} {flags} {group}");
+    fs::remove_file(made).unwrap();
+}
+
+#[test]
+fn a_directory_gives_a_new_program_nothing_that_the_old_one_did_not_have() {
+    need(CAP_SYS_ADMIN);
+    for list in ["", "user:23456:rx"] {
+        let mut sandbox = sandbox_with_program();
+        let program = sandbox.program();
+        if !list.is_empty() {
+            run(Command::new("setfacl").args(["--modify", list]).arg(&program));
+            run(Command::new("chattr").arg("+S").arg(&program));
+        }
+        let before = access(&program);
+        make_generous(program.parent().unwrap());
+        upgrade(&mut sandbox);
+        assert_eq!(access(&program), before);
+    }
+}
+
+#[test]
+fn a_first_installation_takes_nothing_from_its_directory() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox();
+    let program = sandbox.program();
+    make_generous(program.parent().unwrap());
+    upgrade(&mut sandbox);
+    let (lists, flags, user, group, mode) = access(&program);
+    assert_eq!((lists.trim(), user, group, mode), ("user::rwx\ngroup::r-x\nother::r-x", 0, 0, 0o755));
+    assert!(!flags.contains('d') && !flags.contains('A'), "{flags}");
+}
+
 #[test]
 fn a_program_that_runs_is_replaced_and_runs_on_until_it_is_restarted() {
     let mut sandbox = sandbox_with_program();

@@ -71,7 +71,8 @@ fn describe(change: &Change, model: &Model) -> (String, bool) {
         | Change::Sync { file }
         | Change::SetOwner { file, .. }
         | Change::SetMode { file, .. }
-        | Change::SetAttribute { file, .. } => name_of(model, *file),
+        | Change::SetAttribute { file, .. }
+        | Change::RemoveAttribute { file, .. } => name_of(model, *file),
     };
     let text = format!("{change:?}");
     let operation = text.split_whitespace().next().unwrap_or_default();

@@ -194,6 +194,9 @@ impl Model {
             Change::SetAttribute { file, name, value } => self.file(*file)?.change(|content| {
                 content.attributes.insert(name.clone(), value.clone());
             }),
+            Change::RemoveAttribute { file, name } => self.file(*file)?.change(|content| {
+                content.attributes.remove(name);
+            }),
             Change::Exchange { one, other } => {
                 let (first, second) = (self.node(one)?, self.node(other)?);
                 self.rename([(one, Some(second)), (other, Some(first))]);

@@ -25,11 +25,20 @@ impl Mounted {
 
     /// The files of `original` through bindfs, which refuses the flags of a rename (exchange, free name only).
     pub(crate) fn without_rename_flags(original: &Path) -> Option<Self> {
+        Self::bindfs(&[], original)
+    }
+
+    /// The same, and a change of a file's mode is taken and forgotten.
+    pub(crate) fn without_modes(original: &Path) -> Option<Self> {
+        Self::bindfs(&["--chmod-ignore"], original)
+    }
+
+    fn bindfs(options: &[&str], original: &Path) -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
             eprintln!("this machine has no /dev/fuse: tested by injected errors only");
             return None;
         }
-        Self::mount(&["bindfs", original.to_str().unwrap()])
+        Self::mount(&[&["bindfs"], options, &[original.to_str().unwrap()]].concat())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -34,6 +34,7 @@ pub(crate) enum Change {
     SetOwner { file: Created, owner: (u32, u32) },
     SetMode { file: Created, mode: u32 },
     SetAttribute { file: Created, name: OsString, value: Vec<u8> },
+    RemoveAttribute { file: Created, name: OsString },
     Exchange { one: PathBuf, other: PathBuf },
     Rename { from: PathBuf, to: PathBuf },
     Link { original: PathBuf, name: PathBuf },
@@ -134,6 +135,8 @@ impl RecordingDisk {
             Operation::SetAttribute { file: of, name, value } => {
                 Change::SetAttribute { file: file(of), name: name.to_owned(), value: value.to_owned() }
             }
+            Operation::RemoveAttribute { file: of, name } => Change::RemoveAttribute { file: file(of), name: name.to_owned() },
+            Operation::SetFlags { .. } => unreachable!("no directory of these tests gives flags"),
             Operation::Exchange { one, other } => Change::Exchange { one: path(one), other: path(other) },
             Operation::Rename { from, to } | Operation::RenameToFree { from, to } => Change::Rename { from: path(from), to: path(to) },
             Operation::Link { original, name } => Change::Link { original: path(original), name: path(name) },

@@ -187,6 +187,26 @@ fn an_area_that_others_could_change_is_put_right_or_refused() {
     assert!(names_in(elsewhere.path()).is_empty());
 }
 
+/// Whoever owns the directory could change what lies in it, whatever its mode.
+#[test]
+fn an_area_of_another_user_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("only root may give a directory away");
+        return;
+    }
+    let (directory, stage) = stage();
+    let area = directory.path().join(".uplift");
+    fs::create_dir(&area).unwrap();
+    fs::set_permissions(&area, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&area, Some(12345), None).unwrap();
+    let failure = stage.receive(announced(0), silent()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed);
+    assert!(failure.to_string().contains("belongs to user 12345"), "{failure}");
+    assert!(names_in(&area).is_empty());
+    std::os::unix::fs::chown(&area, Some(0), Some(12345)).unwrap();
+    stage.receive(announced(0), silent()).unwrap(); // a group has no access by this mode
+}
+
 #[test]
 fn a_missing_program_directory_is_an_error_that_names_it() {
     let stage = Stage::beside(Path::new("/nonexistent/bin/demo"), MIB);
@@ -242,6 +262,19 @@ fn a_full_disk_shows_before_the_first_byte() {
     assert_eq!(failure.kind, FailureKind::NoSpace);
     assert!(names_in(&disk.path().join(".uplift")).is_empty());
     stage.receive(announced(MIB / 2), silent()).unwrap();
+}
+
+/// Room for the state file and the swap stays, to the last byte.
+#[test]
+fn the_reserved_space_is_not_given_away() {
+    let Some(disk) = Mounted::memory(4096) else { return };
+    let stage = Stage::beside(&disk.path().join("demo"), 64 * MIB);
+    drop(stage.receive(announced(1), silent()).unwrap());
+    let free = disk::free_bytes(&rustix::fs::statvfs(disk.path()).unwrap());
+    let failure = stage.receive(announced(free - RESERVED_SPACE + 1), silent()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NoSpace);
+    assert!(failure.sentence.contains("1048576 are reserved"), "{failure}");
+    stage.receive(announced(free - RESERVED_SPACE), silent()).unwrap();
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! Owner, mode and extended attributes: what a new program takes over from the old one.
+//! Owner, mode, extended attributes (access lists among them) and flags: a new program has what the old one has, and nothing
+//! else. Whatever the directory gave it by itself, by a default access list, its set-group-id bit or its flags, goes.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid};
+use rustix::fs::IFlags;
 use xattr::FileExt as _;
 
 use crate::disk::{Disk, Operation};
@@ -19,31 +22,91 @@ const PERMISSION_BITS: u32 = 0o7777;
 /// Attributes that speak of a file's bytes: wrong on any other file.
 const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
 
-/// Gives `new` what `old` has. In this order: a change of owner clears set-id bits and file capabilities.
+/// Flags of a file (`lsattr`) that a directory gives to what is made in it, and that say how the file is to be treated.
+const INHERITED: IFlags = IFlags::SYNC.union(IFlags::NODUMP).union(IFlags::NOATIME);
+
+/// Gives `new` what `old` has. In this order: a change of owner clears set-id bits and file capabilities, and the bits of the
+/// group are a mask where there is an access list.
 pub(super) fn copy(disk: &dyn Disk, old: &File, new: &File) -> io::Result<()> {
     let metadata = old.metadata()?;
+    let mode = metadata.permissions().mode() & PERMISSION_BITS;
+    let names = extended(old)?;
     disk.apply(Operation::SetOwner { file: new, user: metadata.uid(), group: metadata.gid() })?;
-    disk.apply(Operation::SetMode { file: new, mode: metadata.permissions().mode() & PERMISSION_BITS })?;
-    copy_extended(disk, old, new)
+    remove_others(disk, new, &names)?;
+    disk.apply(Operation::SetMode { file: new, mode })?;
+    copy_extended(disk, old, new, &names)?;
+    set_flags(disk, new, flags(old))?;
+    must_have(new, (metadata.uid(), metadata.gid()), mode)
 }
 
-/// Mode and owner of a first installation: executable by all, and of the user who installs (root, for the daemon).
+/// What a first installation has: executable by all, of the user and the group that install (root, for the daemon), without
+/// attributes.
 pub(super) fn set_default(disk: &dyn Disk, new: &File) -> io::Result<()> {
-    disk.apply(Operation::SetMode { file: new, mode: DEFAULT_MODE })
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    let metadata = new.metadata()?;
+    if (metadata.uid(), metadata.gid()) != (user, group) {
+        disk.apply(Operation::SetOwner { file: new, user, group })?;
+    }
+    remove_others(disk, new, &[])?;
+    disk.apply(Operation::SetMode { file: new, mode: DEFAULT_MODE })?;
+    set_flags(disk, new, Some(IFlags::empty()))?;
+    must_have(new, (user, group), DEFAULT_MODE)
 }
 
-fn copy_extended(disk: &dyn Disk, old: &File, new: &File) -> io::Result<()> {
-    let names = match old.list_xattr() {
-        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => return Ok(()),
-        names => names?,
-    };
-    for name in names.filter(|name| !BOUND_TO_CONTENT.iter().any(|bound| name == OsStr::new(bound))) {
-        let Some(value) = old.get_xattr(&name)? else { continue };
-        if new.get_xattr(&name)?.as_ref() == Some(&value) {
-            continue; // a label that the directory gave both; setting it may be forbidden
-        }
-        let set = disk.apply(Operation::SetAttribute { file: new, name: &name, value: &value });
-        set.map_err(|error| io::Error::new(error.kind(), format!("attribute {}: {error}", name.to_string_lossy())))?;
+/// A file system may take a mode or an owner and keep another one.
+fn must_have(file: &File, owner: (u32, u32), mode: u32) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    let found = (metadata.uid(), metadata.gid(), metadata.permissions().mode() & PERMISSION_BITS);
+    if found == (owner.0, owner.1, mode) {
+        return Ok(());
+    }
+    let (user, group) = owner;
+    let sentence = format!("the file system kept {}:{} {:o} for {user}:{group} {mode:o}", found.0, found.1, found.2);
+    Err(io::Error::other(sentence))
+}
+
+/// The names of the attributes that speak of a file, and not of its bytes.
+fn extended(file: &File) -> io::Result<Vec<OsString>> {
+    match file.list_xattr() {
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(Vec::new()),
+        names => Ok(names?.filter(|name| !BOUND_TO_CONTENT.iter().any(|bound| name == OsStr::new(bound))).collect()),
+    }
+}
+
+/// Labels of the machine's policy stay: each file has one, and it is not the directory's to give.
+fn is_label(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"security.") && name != OsStr::new("security.capability")
+}
+
+fn remove_others(disk: &dyn Disk, file: &File, wanted: &[OsString]) -> io::Result<()> {
+    for name in extended(file)?.iter().filter(|name| !wanted.contains(name) && !is_label(name)) {
+        disk.apply(Operation::RemoveAttribute { file, name }).map_err(of_attribute(name))?;
     }
     Ok(())
+}
+
+fn copy_extended(disk: &dyn Disk, old: &File, new: &File, names: &[OsString]) -> io::Result<()> {
+    for name in names {
+        let Some(value) = old.get_xattr(name)? else { continue };
+        if new.get_xattr(name)?.as_ref() == Some(&value) {
+            continue; // a label that the directory gave both; setting it may be forbidden
+        }
+        disk.apply(Operation::SetAttribute { file: new, name, value: &value }).map_err(of_attribute(name))?;
+    }
+    Ok(())
+}
+
+fn of_attribute(name: &OsStr) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("attribute {}: {error}", name.to_string_lossy()))
+}
+
+/// The flags of a file; nothing where the file system has none.
+fn flags(file: &File) -> Option<IFlags> {
+    rustix::fs::ioctl_getflags(file).ok()
+}
+
+fn set_flags(disk: &dyn Disk, file: &File, wanted: Option<IFlags>) -> io::Result<()> {
+    let (Some(wanted), Some(found)) = (wanted, flags(file)) else { return Ok(()) };
+    let flags = found.difference(INHERITED).union(wanted.intersection(INHERITED));
+    if flags == found { Ok(()) } else { disk.apply(Operation::SetFlags { file, flags }) }
 }

@@ -83,3 +83,18 @@ fn on_a_file_system_that_needs_it_what_was_moved_is_synced() {
         ["Sync", "Rename", "Remove", "SyncDirectory", "SyncMoved", "Rename", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved"];
     assert!(disk.log().ends_with(&swap.map(String::from)), "{:?}", disk.log());
 }
+
+#[test]
+fn where_a_mode_is_not_kept_nothing_is_swapped() {
+    let original = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::without_modes(original.path()) else { return };
+    let payload = Payload::at(mounted.path().to_owned(), Arc::new(LocalDisk));
+    std::fs::File::create(original.path().join("demo")).and_then(|mut file| file.write_all(OLD)).unwrap();
+    fs::set_permissions(original.path().join("demo"), Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(original.path().join(".uplift")).unwrap();
+    fs::set_permissions(original.path().join(".uplift"), Permissions::from_mode(0o700)).unwrap();
+    let failure = payload.install(NEW).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed);
+    assert!(failure.to_string().contains("the file system kept") && failure.to_string().contains("755"), "{failure}");
+    assert_eq!(payload.content().unwrap(), OLD);
+}
