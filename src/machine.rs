@@ -15,8 +15,8 @@ use crate::package::version::Version;
 
 pub(crate) use resume::replaced_by_hand;
 pub use resume::{Found, Ruled};
-pub(crate) use swap::boots_used_up;
 pub use swap::{Attempt, Origin, Swap, Terms};
+pub(crate) use swap::{CONTAINER_START, boots_used_up};
 
 /// How often a restart is asked for, by one daemon after the other, before it counts as one that never comes: where the boot
 /// id never changes (a container has its host's), the evidence of the restart would be awaited for ever.

@@ -2,8 +2,9 @@
 //!
 //! Programs are spawned directly, with a deadline. Nothing here decides what follows from a restart.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod boot;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -14,6 +15,8 @@ use crate::machine::{Origin, Terms};
 use crate::model::{Failure, FailureKind};
 use crate::package::digest::{ProgramDigest, program_digest};
 use crate::unit;
+
+pub use boot::boot_id;
 
 /// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so there is no event to wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -157,9 +160,4 @@ impl Restarter {
         let said = String::from_utf8_lossy(&output.stderr);
         Err(failed(format!("`{program}` ended with {}: {}", output.status, said.trim().chars().take(500).collect::<String>())))
     }
-}
-
-/// The kernel's name for this boot.
-pub fn boot_id(file: &Path) -> io::Result<String> {
-    Ok(std::fs::read_to_string(file)?.trim().to_owned())
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::payload::write_file;
+use super::payload::{is_of, write_file};
 use crate::disk::recording::{Moment, Start};
 use crate::host::modelled::Host;
 
@@ -22,8 +22,8 @@ pub(crate) struct ModelHost {
     directory: PathBuf,
     /// What the unit runs.
     program: PathBuf,
-    /// A program in which these words stand hangs.
-    hanging: Option<&'static str>,
+    /// A program in which these words stand is the new one, of which something is to be seen.
+    new: Option<&'static str>,
     state: Mutex<State>,
     killed: Notify,
 }
@@ -35,15 +35,17 @@ struct State {
     starts: u32,
     /// Whether restarts come when they are asked for.
     restarts: bool,
-    /// Whether the daemon runs; a restart of its unit ends it.
+    /// Whether the daemon runs and is the unit: a restart ends it.
     daemon_runs: bool,
+    /// Whether a restart of the unit is refused.
+    refuses: bool,
 }
 
 impl ModelHost {
     /// One at this moment.
-    pub(crate) fn new(directory: &Path, program: PathBuf, hanging: Option<&'static str>, restarts: bool, moment: &Moment) -> Self {
-        let state = State { moment: moment.clone(), starts: 0, restarts, daemon_runs: false };
-        let host = Self { directory: directory.to_owned(), program, hanging, state: Mutex::new(state), killed: Notify::new() };
+    pub(crate) fn new(directory: &Path, program: PathBuf, new: Option<&'static str>, restarts: bool, moment: &Moment) -> Self {
+        let state = State { moment: moment.clone(), starts: 0, restarts, daemon_runs: false, refuses: false };
+        let host = Self { directory: directory.to_owned(), program, new, state: Mutex::new(state), killed: Notify::new() };
         write_file(&host.boot_id(), &moment.boot);
         host
     }
@@ -65,9 +67,23 @@ impl ModelHost {
         self.with(|state| state.restarts = true);
     }
 
-    /// Whether what the unit runs hangs.
-    pub(crate) fn hangs(&self) -> bool {
-        self.moment().start.is_some_and(|start| start.hangs)
+    /// Whether the unit runs the new program.
+    pub(crate) fn runs_new(&self) -> bool {
+        self.moment().start.is_some_and(|start| start.is_new)
+    }
+
+    /// The unit's process was started before, and runs this.
+    pub(crate) fn runs(&self, program: &[u8]) {
+        let pid = self.with(|state| {
+            state.starts += 1;
+            state.starts
+        });
+        write_file(&self.executable(pid), program);
+    }
+
+    /// Whether systemd refuses a restart from now on.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.with(|state| state.refuses = refuses);
     }
 
     /// What the unit runs.
@@ -80,20 +96,20 @@ impl ModelHost {
     pub(crate) fn start_unit(&self) {
         // Where there is none, what is wrong is said by whoever looks at the path.
         let program = fs::read(&self.program).unwrap_or_default();
-        let hangs = self.hanging.is_some_and(|words| program.windows(words.len()).any(|bytes| bytes == words.as_bytes()));
+        let is_new = self.new.is_some_and(|words| is_of(&program, words));
         let pid = self.with(|state| {
             state.starts += 1;
             let invocation =
                 state.moment.start.as_ref().map_or_else(|| state.moment.boot.clone(), |before| format!("{}+", before.invocation));
-            state.moment.start = Some(Start { invocation, hangs });
+            state.moment.start = Some(Start { invocation, is_new });
             state.starts
         });
         write_file(&self.executable(pid), &program);
     }
 
     /// Lets the daemon live; `None` if its unit is restarted meanwhile.
-    pub(crate) async fn life<T>(&self, daemon: impl Future<Output = T>) -> Option<T> {
-        self.with(|state| state.daemon_runs = true);
+    pub(crate) async fn life<T>(&self, is_unit: bool, daemon: impl Future<Output = T>) -> Option<T> {
+        self.with(|state| state.daemon_runs = is_unit);
         let done = tokio::select! {
             () = self.killed.notified() => None,
             done = daemon => Some(done),
@@ -130,6 +146,9 @@ impl Host for ModelHost {
             ("reboot", []) if self.reboot() => said(String::new()),
             ("reboot", []) => Some(Output { status: ExitStatus::from_raw(1 << 8), stdout: Vec::new(), stderr: Vec::new() }),
             ("systemctl", ["show", ..]) => said(self.show()),
+            ("systemctl", ["--no-block", "restart", ..]) if self.with(|state| state.refuses) => {
+                Some(Output { status: ExitStatus::from_raw(1 << 8), stdout: Vec::new(), stderr: Vec::new() })
+            }
             ("systemctl", ["--no-block", "restart", ..]) => {
                 self.start_unit();
                 if self.with(|state| state.daemon_runs) {

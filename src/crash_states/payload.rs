@@ -26,6 +26,7 @@ use crate::target::program::Program;
 pub(crate) const PROGRAMS: &str = "bin";
 pub(crate) const PROGRAM: &str = "bin/payload";
 pub(crate) const STAGE: &str = "bin/.uplift";
+pub(crate) const PREVIOUS: &str = "bin/.uplift/payload.previous";
 pub(crate) const STATE: &str = "state";
 /// The boot in which a story begins.
 pub(crate) const FIRST_BOOT: &str = "first";
@@ -88,6 +89,15 @@ pub(crate) struct Setting {
     pub(crate) own: Option<NewDaemon>,
     /// Whether the health command fails.
     pub(crate) ill: bool,
+    /// Whether the program is a unit of its own, which the daemon restarts and outlives.
+    pub(crate) unit: bool,
+}
+
+impl Setting {
+    /// Whether systemd starts the program.
+    pub(crate) fn has_unit(&self) -> bool {
+        self.own.is_some() || self.unit
+    }
 }
 
 /// What a new daemon does with its own trial.
@@ -133,11 +143,27 @@ pub(crate) fn ourselves() -> (u32, u32) {
     (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
-/// A tree with nothing but this program, if any.
-pub(crate) fn tree_with(program: Option<&Content>) -> Tree {
+/// The program that a process runs, the new one or another, whatever name it has by now.
+fn running_in(tree: &Tree, is_new: bool) -> Vec<u8> {
+    let programs = tree.0.keys().filter(|path| path.starts_with("bin")).filter_map(|path| tree.file(path));
+    let mut programs = programs.map(|file| &file.bytes).filter(|bytes| !bytes.is_empty());
+    programs.find(|bytes| is_of(bytes, NEW_VERSION) == is_new).cloned().unwrap_or_default()
+}
+
+/// Whether these words stand in it.
+pub(crate) fn is_of(program: &[u8], words: &str) -> bool {
+    program.windows(words.len()).any(|bytes| bytes == words.as_bytes())
+}
+
+/// A tree with nothing but this program, if any, and the one that was there before it, if that is kept.
+pub(crate) fn tree_with(program: Option<&Content>, previous: Option<&Content>) -> Tree {
     let mut tree = Tree::default();
     for directory in ["bin", STATE] {
         tree.0.insert(directory.into(), Entry::Directory);
+    }
+    if let Some(previous) = previous {
+        tree.0.insert(STAGE.into(), Entry::Directory);
+        tree.0.insert(PREVIOUS.into(), Entry::File(Arc::new(previous.clone())));
     }
     if let Some(program) = program {
         tree.0.insert(PROGRAM.into(), Entry::File(Arc::new(program.clone())));
@@ -152,12 +178,15 @@ impl Payload {
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
         tree.moved(&|bytes| replace(bytes, &anywhere(), directory.path())).write(&root);
-        let hanging = setting.own.filter(|own| *own != NewDaemon::Concludes).map(|_| NEW_VERSION);
+        let hanging = (setting.unit || setting.own.is_some_and(|own| own != NewDaemon::Concludes)).then_some(NEW_VERSION);
         let host = Arc::new(ModelHost::new(directory.path(), root.join(PROGRAM), hanging, setting.restarts, moment));
         let config = Arc::new(config(setting, &root, &host.boot_id()));
         let clock = Arc::clone(&host);
         let disk = Arc::new(RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks).of_fat_kind(setting.fat));
-        Self { directory, setting, disk, config, host, boots: setting.own.is_none() || moment.start.is_none() }
+        if let (true, Some(start)) = (setting.unit, &moment.start) {
+            host.runs(&running_in(tree, start.is_new));
+        }
+        Self { directory, setting, disk, config, host, boots: !setting.has_unit() || moment.start.is_none() }
     }
 
     /// The same files, but from now on restarts come, and programs are healthy.
@@ -220,11 +249,11 @@ impl Payload {
     fn live(&mut self, mut wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {
         self.start_up()?;
         for _ in 0..MOST_STARTS {
-            if self.host.hangs() {
+            if self.hangs() {
                 self.hang()?;
                 continue;
             }
-            if let Some(done) = self.on_host(self.host.life(self.daemon(wish, acknowledges))) {
+            if let Some(done) = self.on_host(self.host.life(self.setting.own.is_some(), self.daemon(wish, acknowledges))) {
                 return done;
             }
             wish = Wish::Report; // it was told before
@@ -235,18 +264,33 @@ impl Payload {
     /// What comes before the daemon. Where that is a unit, a death in the same boot is one of it, and systemd starts it again;
     /// if it hung, it was the rescue that died.
     fn start_up(&mut self) -> Result<(), String> {
-        if std::mem::take(&mut self.boots) {
+        let boots = std::mem::take(&mut self.boots);
+        if boots {
             self.rescue(Call::Boot, EARLY)?;
         }
-        if self.setting.own.is_some() && !self.host.hangs() {
+        if (self.setting.own.is_some() && !self.hangs()) || (self.setting.unit && boots) {
             self.host.start_unit();
         }
         Ok(())
     }
 
+    /// Whether the daemon does.
+    fn hangs(&self) -> bool {
+        self.setting.own.is_some() && self.host.runs_new()
+    }
+
     /// The second deadline of a trial passes in a boot in which the daemon does not run.
     pub(crate) fn pass_deadline(&self) {
         self.rescue(Call::Boot, EARLY).and_then(|()| self.rescue(Call::Deadline, LATE)).unwrap();
+    }
+
+    /// The daemon died in a trial, and does not start again before the second deadline has passed; systemd refuses the rescue the
+    /// restart of the old program.
+    pub(crate) fn pass_deadline_in_vain(&self) {
+        self.rescue(Call::Deadline, EARLY).unwrap();
+        self.host.refuse(true);
+        self.rescue(Call::Deadline, LATE).unwrap_err();
+        self.host.refuse(false);
     }
 
     /// The unit runs, and the second deadline passes.
@@ -352,9 +396,9 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
 
 fn config(setting: Setting, root: &Path, boot_id: &Path) -> Config {
     let (root, boot_id, boots) = (root.display(), boot_id.display(), setting.boots);
-    let (restart, timer) = match setting.own {
-        Some(_) => (r#""unit""#.to_owned() + "\nunit = \"uplift.service\"", config::RESCUE_TIMER),
-        None => (r#"["reboot"]"#.to_owned(), ""),
+    let (restart, timer) = match setting.has_unit() {
+        true => (r#""unit""#.to_owned() + "\nunit = \"uplift.service\"", config::RESCUE_TIMER),
+        false => (r#"["reboot"]"#.to_owned(), ""),
     };
     // As short as it may be: nothing gets well by waiting.
     let health = if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };

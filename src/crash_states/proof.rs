@@ -2,7 +2,7 @@
 //! the next upgrade works.
 
 use super::host::LAST_WORDS;
-use super::payload::{FIRST_BOOT, Firmware, NewDaemon, PROGRAM, Payload, STAGE, Setting, Settled, Wish, ourselves};
+use super::payload::{FIRST_BOOT, Firmware, NewDaemon, PREVIOUS, PROGRAM, Payload, Setting, Settled, Wish, ourselves};
 use super::recording::{Case, Promise, Recording};
 use super::tree::Content;
 use crate::model::{Channel, Outcome, Report, RunningEvidence};
@@ -10,6 +10,8 @@ use crate::model::{Channel, Outcome, Report, RunningEvidence};
 /// The programs of a story.
 #[derive(Debug)]
 pub(crate) struct Programs {
+    /// What was at the path before that, if it is kept.
+    pub(crate) oldest: Option<Content>,
     /// At the path before; none at a first installation.
     pub(crate) old: Option<Content>,
     /// What the upgrade brings.
@@ -49,8 +51,9 @@ pub(crate) fn recover(setting: Setting, programs: &Programs, case: &Case) -> Res
     let at_path = at_path(&payload, programs)?;
     let changes = payload.changes();
     report_is_true(setting, &payload, &settled, at_path)?;
-    if at_path == AtPath::New {
-        replaced_is_kept(programs, &payload)?;
+    match at_path {
+        AtPath::New => replaced_is_kept(programs, &payload)?,
+        AtPath::Old => oldest_is_kept(programs, &payload)?,
     }
     promise_is_kept(setting, &settled, case.promise)?;
     let acknowledged = changes.len() + 1;
@@ -87,7 +90,7 @@ fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_pat
     if let Some(damage) = settled.status.notices.iter().find(|notice| !is_agreed(notice)) {
         return Err(format!("something is damaged: {damage}"));
     }
-    if setting.own.is_some() && payload.running() != payload.file(PROGRAM).map(|file| file.bytes) {
+    if setting.has_unit() && payload.running() != payload.file(PROGRAM).map(|file| file.bytes) {
         return Err("the program that runs is not the one at the path".into());
     }
     if let Some(report) = settled.history.last() {
@@ -106,14 +109,26 @@ fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_pat
 
 /// Where a person and `uplift rollback` look for it.
 fn replaced_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> {
-    let previous = payload.file(format!("{STAGE}/payload.previous")).map(|file| file.bytes);
+    let previous = payload.file(PREVIOUS).map(|file| file.bytes);
     let replaced = programs.old.as_ref().map(|old| old.bytes.clone()).unwrap_or_default();
     if previous == Some(replaced) { Ok(()) } else { Err("the upgrade did not keep the program that it replaced".into()) }
 }
 
+/// What was there before the last success is there until the next one.
+fn oldest_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> {
+    let Some(oldest) = &programs.oldest else { return Ok(()) };
+    if payload.file(PREVIOUS).as_ref() != Some(oldest) {
+        return Err(format!("the program before the last success lost its place: {:?}", payload.staged()));
+    }
+    match payload.staged().into_iter().find(|name| name == "payload.older") {
+        Some(_) => Err("the program before the last success has two names".into()),
+        None => Ok(()),
+    }
+}
+
 fn reason_is_true(setting: Setting, report: &Report) -> Result<(), String> {
     let kind = report.failure.as_ref().map(|failure| failure.kind);
-    if setting.own.is_some() && report.outcome == Outcome::RolledBack && report.program_log != [LAST_WORDS] {
+    if setting.has_unit() && report.outcome == Outcome::RolledBack && report.program_log != [LAST_WORDS] {
         return Err(format!("the last words of the program were {:?}", report.program_log));
     }
     match setting.verdict {
@@ -140,7 +155,7 @@ fn succeeded(setting: Setting, payload: &Payload, report: &Report) -> Result<(),
     let Some(evidence) = &report.evidence else { return Err("nothing proves the success".into()) };
     let is_running = evidence.running == RunningEvidence::Verified;
     // A unit that runs the new program was restarted; that it does is seen above.
-    let restarted = if setting.own.is_some() { is_running } else { payload.boot() != FIRST_BOOT };
+    let restarted = if setting.has_unit() { is_running } else { payload.boot() != FIRST_BOOT };
     if !evidence.restarted || !evidence.digest_at_path || !restarted {
         return Err("the report says that the upgrade succeeded, and nobody saw a restart".into());
     }
@@ -175,7 +190,7 @@ fn next_upgrade_works(payload: &mut Payload, programs: &Programs) -> Result<(), 
     if outcome != Some(Outcome::Succeeded) || payload.file(PROGRAM).is_none_or(|file| file.bytes != programs.next.bytes) {
         return Err(format!("the next upgrade ended with {outcome:?}"));
     }
-    let previous = payload.file(format!("{STAGE}/payload.previous")).map(|file| file.bytes);
+    let previous = payload.file(PREVIOUS).map(|file| file.bytes);
     if previous != Some(replaced) {
         return Err("the next upgrade did not keep the program that it replaced".into());
     }

@@ -123,10 +123,14 @@ impl Recording {
 
     /// The power is cut when this step has taken place, and nothing that was done is lost.
     pub(crate) fn cut_after(&self, label: &str) -> Case {
+        Case { moment: self.next_boot(), ..self.death_after(label) }
+    }
+
+    /// The daemon dies when this step has taken place.
+    pub(crate) fn death_after(&self, label: &str) -> Case {
         let deaths = self.deaths().expect("what took place is possible");
         let step = self.steps.iter().position(|step| step.label == label).expect("such a step");
-        let (_, death) = deaths.into_iter().nth(step + 1).expect("one death for each step");
-        Case { moment: self.next_boot(), ..death }
+        deaths.into_iter().nth(step + 1).expect("one death for each step").1
     }
 
     fn next_boot(&self) -> Moment {

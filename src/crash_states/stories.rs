@@ -34,6 +34,8 @@ enum Kind {
     CutInTrial,
     /// The same, and then the daemon does not start: the second deadline passes.
     RescuedInTrial,
+    /// The daemon alone dies in the trial and stays away; the second deadline passes, and the restart is refused to the rescue.
+    RescuedInVain,
     /// A person puts the old program back after the upgrade.
     ByHand,
 }
@@ -57,6 +59,13 @@ pub(crate) fn stories() -> Vec<Story> {
         Story::new("rollback of a first installation").cut_in_trial().first(),
         Story::new("rollback by the rescue").rescued_in_trial().thorough(),
         Story::new("rollback by hand").by_hand(),
+        Story::new("after another: exchange").after_another(),
+        Story::new("after another: hard link").after_another().with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("after another: copy").after_another().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("after another: rollback by exchange").after_another().cut_in_trial(),
+        Story::new("after another: rollback by hard link").after_another().cut_in_trial().with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("after another: rollback by copy").after_another().cut_in_trial().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("after another: rollback by the rescue").after_another().rescued_in_trial(),
         Story::new("exchange, of another owner").of_another_owner(),
         Story::new("copy, of another owner").of_another_owner().with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("health command fails").ill(),
@@ -69,6 +78,7 @@ pub(crate) fn stories() -> Vec<Story> {
 impl Story {
     fn new(name: &'static str) -> Self {
         let programs = Programs {
+            oldest: None,
             old: Some(Firmware::new("V01.00.00.00").installed()),
             new: Firmware::new(NEW_VERSION),
             next: Firmware::new("V03.00.00.00"),
@@ -86,6 +96,7 @@ impl Story {
                 rescue: false,
                 own: None,
                 ill: false,
+                unit: false,
             },
             programs,
             kind: Kind::Upgrade,
@@ -107,6 +118,12 @@ impl Story {
         self
     }
 
+    /// The old program replaced another one, which is kept.
+    fn after_another(mut self) -> Self {
+        self.programs.oldest = Some(Firmware::new("V00.09.00.00").installed());
+        self
+    }
+
     fn cut_in_trial(mut self) -> Self {
         self.kind = Kind::CutInTrial;
         self.with(|setting| setting.verdict = Some(FailureKind::Unhealthy))
@@ -116,6 +133,12 @@ impl Story {
         self.kind = Kind::RescuedInTrial;
         let verdict = Some(FailureKind::Unhealthy);
         self.with(|setting| *setting = Setting { verdict, boots: 3, rescue: true, ..*setting })
+    }
+
+    fn rescued_in_vain(mut self) -> Self {
+        self.kind = Kind::RescuedInVain;
+        let verdict = Some(FailureKind::Unhealthy);
+        self.with(|setting| *setting = Setting { verdict, boots: 3, rescue: true, unit: true, ..*setting })
     }
 
     fn by_hand(mut self) -> Self {
@@ -153,7 +176,7 @@ impl Story {
 
     /// Lets it take place.
     pub(crate) fn record(&self) -> Recording {
-        let tree = tree_with(self.programs.old.as_ref());
+        let tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
         let moment = Moment { boot: FIRST_BOOT.into(), start: None };
         let (before, new) = (Case { tree, promise: Promise::Nothing, moment }, Wish::Upgrade(&self.programs.new));
         let upgrade = || self.record_from(before.clone(), 0, new);
@@ -161,14 +184,17 @@ impl Story {
         match self.kind {
             Kind::Upgrade => upgrade(),
             Kind::CutInTrial | Kind::RescuedInTrial => self.record_from(in_trial(), 0, Wish::Report),
+            Kind::RescuedInVain => self.record_from(upgrade().death_after("SyncDirectory state (trial)"), 0, Wish::Report),
             Kind::ByHand => self.record_from(upgrade().end(), 1, Wish::RollBack),
         }
     }
 
     fn record_from(&self, case: Case, reports: usize, wish: Wish<'_>) -> Recording {
         let mut payload = Payload::new(self.setting, &case.tree, &case.moment);
-        if let (Kind::RescuedInTrial, Wish::Report) = (self.kind, wish) {
-            payload.pass_deadline();
+        match (self.kind, wish) {
+            (Kind::RescuedInTrial, Wish::Report) => payload.pass_deadline(),
+            (Kind::RescuedInVain, Wish::Report) => payload.pass_deadline_in_vain(),
+            _ => {}
         }
         let (_, concluded) = payload.conclude(wish).unwrap();
         Recording::new(case, reports, payload.changes(), concluded)
@@ -255,6 +281,12 @@ fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &
         steps.join("\n  "),
         files.join(", ")
     )
+}
+
+/// The failed program is a process that outlives whoever dies. Its mutants are those of the rollback by the rescue.
+#[test]
+fn whoever_comes_next_restarts_the_old_program() {
+    prove_all(&Story::new("rollback by the rescue, refused").rescued_in_vain());
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) enum Change {
 pub(crate) struct Moment {
     /// The boot that runs.
     pub(crate) boot: String,
-    /// The start of the unit that runs, where the daemon is one.
+    /// The start of the unit that runs, where there is one.
     pub(crate) start: Option<Start>,
 }
 
@@ -54,8 +54,8 @@ pub(crate) struct Moment {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Start {
     pub(crate) invocation: String,
-    /// Whether the program is there and does nothing.
-    pub(crate) hangs: bool,
+    /// Whether it is one of the new program, where that matters.
+    pub(crate) is_new: bool,
 }
 
 /// A change, and when it took place.

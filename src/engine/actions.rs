@@ -53,15 +53,29 @@ impl Actor {
             // What could not be removed now will be in the way later, and is reported then.
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
-        self.discard_incoming().await;
     }
 
-    /// A power cut right before the swap has left the new program under the name by which it was to come.
-    async fn discard_incoming(&self) {
+    /// Puts the staging area in order behind an upgrade that came to nothing or was rolled back, as long as the journal holds it:
+    /// a power cut, or whoever rolled it back, may have left that undone.
+    async fn finish_swap(&self) {
         let State::Concluded { conclusion, .. } = &self.state else { return };
-        let Some(package) = conclusion.package.as_ref().filter(|_| conclusion.outcome == Outcome::Failed) else { return };
-        let (program, new) = (self.program.clone(), package.program_digest);
-        if let Err(failure) = blocking(move || program.discard_incoming(new)).await {
+        let ran = match conclusion.outcome {
+            Outcome::Succeeded => return,
+            Outcome::Failed => false,
+            Outcome::RolledBack => true,
+        };
+        let Some(package) = conclusion.package.clone() else { return };
+        let program = self.program.clone();
+        if let Err(failure) = blocking(move || program.finish(&package, ran)).await {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// What nothing leads back to any more, now that the success is written down.
+    async fn forget_older(&self) {
+        let program = self.program.clone();
+        if let Err(error) = blocking(move || program.forget_older()).await {
+            let failure = Failure::from_io(FailureKind::Internal, "the program of two upgrades ago can't be removed", error);
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
@@ -250,6 +264,7 @@ impl Actor {
     }
 
     async fn report(&mut self) {
+        self.finish_swap().await;
         let State::Concluded { upgrade, conclusion } = &self.state else { return };
         let report = Report {
             id: upgrade.id.clone(),
@@ -271,6 +286,8 @@ impl Actor {
         let kept = self.write_journal("the report", move |journal| journal.conclude(&written, acknowledged)).await;
         if let Err(failure) = kept {
             tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
+        } else if report.outcome == Outcome::Succeeded {
+            self.forget_older().await;
         }
         let installed = installed(&self.config.program, &self.program, &self.journal).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();

@@ -183,6 +183,9 @@ impl Actor {
 
     async fn resume(&mut self) -> Result<(), Failure> {
         let recorded = self.journal.upgrade().cloned();
+        if recorded.is_none() && !self.journal.has_foreign_trial() {
+            self.settle_program().await;
+        }
         let state = match (recorded, self.journal.unacknowledged().last()) {
             (Some(state), _) => state,
             (None, Some(report)) => concluded(report),
@@ -212,6 +215,13 @@ impl Actor {
         }
         self.enter(state, actions).await;
         Ok(())
+    }
+
+    async fn settle_program(&self) {
+        let program = self.program.clone();
+        if let Err(error) = blocking(move || program.settle()).await {
+            self.notice(&Failure::from_io(FailureKind::InstallFailed, "the staging area can't be put in order", error));
+        }
     }
 
     /// What is found by the terms of the upgrade that was left, or else by the configuration.

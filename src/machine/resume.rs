@@ -33,7 +33,7 @@ impl Ruled {
     pub(crate) fn owes_restart(&self, now: &Origin) -> bool {
         let Some(from) = &self.restart_from else { return false };
         // Another start of the unit proves something only where the old program was back before it.
-        now.boot_id == from.boot_id && !(self.put_back && now.is_another_start_than(from))
+        now.is_in_boot_of(from) && !(self.put_back && now.is_another_start_than(from))
     }
 }
 

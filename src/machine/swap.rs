@@ -9,10 +9,13 @@ use crate::config::{self, Confirm, Restart};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::digest::ProgramDigest;
 
+/// In the name of a boot, between the kernel's id and the start of the container, where there is one.
+pub(crate) const CONTAINER_START: char = '+';
+
 /// Where the swap took place: what a restart changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The kernel's boot id.
+    /// The kernel's boot id; in a container with the container's start.
     pub boot_id: String,
     /// The invocation id of the program's unit, where one is named and ran.
     pub invocation: Option<String>,
@@ -21,7 +24,12 @@ pub struct Origin {
 impl Origin {
     /// Whether a restart lies between `before` and this.
     pub fn restarted_since(&self, before: &Self) -> bool {
-        self.boot_id != before.boot_id || (self.invocation.is_some() && self.invocation != before.invocation)
+        !self.is_in_boot_of(before) || (self.invocation.is_some() && self.invocation != before.invocation)
+    }
+
+    /// Whether no boot lies between the two.
+    pub(crate) fn is_in_boot_of(&self, other: &Self) -> bool {
+        is_same_boot(&self.boot_id, &other.boot_id)
     }
 
     /// Whether both name a start of the unit, and not the same one. Where systemd could not tell one of them, nothing is proved.
@@ -33,8 +41,16 @@ impl Origin {
     /// harms less than a program that runs on while it is not at its path any more.
     pub(crate) fn was_never_restarted(before: &Self, now: &Self, restart: &Restart) -> bool {
         let same_start = now.invocation.is_some() && now.invocation == before.invocation;
-        now.boot_id == before.boot_id && (*restart == Restart::Reboot || same_start)
+        now.is_in_boot_of(before) && (*restart == Restart::Reboot || same_start)
     }
+}
+
+/// Whether these are names of one boot. A version that knew nothing of containers wrote the kernel's id alone.
+fn is_same_boot(one: &str, other: &str) -> bool {
+    let parts = |(kernel, start)| (kernel, Some(start));
+    let (one, start) = one.split_once(CONTAINER_START).map_or((one, None), parts);
+    let (other, other_start) = other.split_once(CONTAINER_START).map_or((other, None), parts);
+    one == other && (start == other_start || start.is_none() || other_start.is_none())
 }
 
 /// What restart and trial were agreed to be at the word to install. A configuration that changes or breaks meanwhile can't

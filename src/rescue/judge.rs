@@ -151,7 +151,7 @@ pub(super) fn restart_from(trial: &Trial, ruling: &Ruling, now: Option<Origin>, 
         (Some(from), Some(now)) => Some(Origin { invocation: now.invocation.or_else(|| from.invocation.clone()), ..now }),
         (Some(from), None) => Some(from.clone()),
         // The restart to the new program never came, so that the old one runs still: unless somebody else started it.
-        (None, Some(now)) if ruling.verdict.failure.kind == FailureKind::RestartFailed && now.boot_id == trial.origin.boot_id => {
+        (None, Some(now)) if ruling.verdict.failure.kind == FailureKind::RestartFailed && now.is_in_boot_of(&trial.origin) => {
             let old_runs = !runs_new && Origin::was_never_restarted(&trial.origin, &now, &trial.terms.restart);
             (!old_runs).then_some(now)
         }
@@ -171,7 +171,7 @@ fn count(file: Option<&RescueFile>, trial: &Trial, now: &Now) -> RescueFile {
 
 /// Whether the trial begins with another boot than this one.
 fn awaits_reboot(trial: &Trial, now: &Now) -> bool {
-    trial.terms.restart == Restart::Reboot && trial.origin.boot_id == now.origin.boot_id
+    trial.terms.restart == Restart::Reboot && now.origin.is_in_boot_of(&trial.origin)
 }
 
 fn verdict(file: &RescueFile, now: &Now) -> Option<Failure> {

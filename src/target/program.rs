@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `<name>.next-<digest>` | the new program of this digest on its way to the path; for an instant of the swap, the old one on its way to `.previous` |
 //! | `<name>.previous` | the program that the last swap replaced; empty if there was none |
+//! | `<name>.older` | what `.previous` was before the swap that is on trial; `.previous` again after a rollback, gone after a success |
 //! | `<name>.failed` | the last program that was rolled back, for inspection |
 //! | `<name>.kept` | the old program's second name while a swap without exchange runs |
 //! | `lock` | held for the time of a swap or a rollback, by whoever does it |
@@ -16,6 +17,7 @@
 mod attributes;
 mod first;
 mod lock;
+mod older;
 mod rollback;
 mod swap;
 #[cfg(test)]
@@ -31,14 +33,14 @@ use std::thread;
 
 use nix::fcntl::OFlag;
 
-use crate::disk::{self, Disk, LocalDisk, Operation};
+use crate::disk::{Disk, LocalDisk, Operation};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::check::Checked;
 use crate::package::digest::{ProgramDigest, program_digest};
 use crate::stage::{self, Staged};
 
 use first::First;
-use swap::Swap;
+use swap::{Swap, sync_directories};
 
 pub(crate) use lock::Lock;
 pub use rollback::Reverted;
@@ -145,25 +147,16 @@ impl Program {
         let next = self.next(summary.program_digest);
         let _lock = self.lock()?;
         let present = self.present()?;
-        let displaced = File::open(self.beside(".previous"));
+        // One that a success of long ago left.
+        let displaced = File::open(self.beside(".older"));
         self.prepare(staged.file(), &present)?;
-        let means = self.bring_in(&staged, &next, &present).inspect_err(|_| self.discard(&staged, &next))?;
+        let means = self.bring_in(&staged, &next, &present).inspect_err(|_| {
+            self.discard(&staged, &next);
+            self.give_up(&staged);
+        })?;
         self.tidy();
         displaced.into_iter().for_each(free_later);
         Ok(Swapped { summary, means })
-    }
-
-    /// Throws away a program that never came to the path; it only takes the room of the next one.
-    pub(crate) fn discard_incoming(&self, new: ProgramDigest) -> Result<(), Failure> {
-        let (next, failed) = (self.next(new), || not_installed("removing the program that did not come to its path"));
-        if !next.exists() {
-            return Ok(());
-        }
-        let _lock = self.lock()?;
-        match digest_at(&next).map_err(failed())? {
-            Some(digest) if digest == new => disk::remove_if_present(&*self.disk, &next).map_err(failed()),
-            _ => Ok(()), // the old one, whose way to `.previous` was cut off
-        }
     }
 
     /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
@@ -240,6 +233,7 @@ impl Program {
     fn bring_in(&self, staged: &Staged, next: &Path, present: &Present) -> Result<Means, Failure> {
         let rename = Operation::Rename { from: staged.path(), to: next };
         self.disk.apply(rename).map_err(not_installed("naming the new program"))?;
+        self.keep_older().map_err(not_installed("keeping the program before the old one"))?;
         swap::sync_directories(&*self.disk, &[next]).map_err(not_installed("syncing the staging area"))?;
         if !staged.is_at(next) {
             return Err(Failure::new(FailureKind::InstallFailed, "the staged file is not the one that was checked any more"));
@@ -256,6 +250,17 @@ impl Program {
             // What stays has a name that tells, and goes with the next swap that succeeds.
             let _ = self.disk.apply(Operation::Remove { path: next });
         }
+    }
+
+    /// After an error at which the path names still, or again, what it named: that is made durable, and then the program before
+    /// it has its place again; the other way round a power cut could keep the new program and cost the old one its name.
+    fn give_up(&self, staged: &Staged) {
+        if staged.is_at(&self.path) {
+            return;
+        }
+        let synced = sync_directories(&*self.disk, &[&self.path, &self.beside(".older")]);
+        // The error that stopped the swap is the one to tell; whoever comes next tries again.
+        let _ = synced.and_then(|()| self.restore_older());
     }
 
     /// Removes what swaps that were cut off have left; nothing leads back to it after a swap that was not.

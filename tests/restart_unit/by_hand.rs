@@ -43,6 +43,38 @@ fn the_program_before_the_last_upgrade_comes_back() {
     assert!(said.contains("there is nothing to go back to") && said.contains("hint: "), "{said}");
 }
 
+/// An upgrade that was rolled back is none: what was there before the last success stays until the next one.
+#[test]
+fn the_program_before_the_last_success_comes_back_after_a_later_upgrade_failed() {
+    let mut payload = Payload::new(UNIT, "");
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
+    let install = |payload: &Payload, version: &str| {
+        let firmware = payload.sandbox.firmware(version.parse().unwrap(), Some(50_000)).unwrap();
+        payload.uplift(&["install", firmware.to_str().unwrap()]);
+        payload.last_report().outcome
+    };
+    payload.systemd_has("fails", "V03.00.00.00\nV04.00.00.00");
+    for version in ["V03.00.00.00", "V04.00.00.00"] {
+        assert_eq!(install(&payload, version), Outcome::RolledBack, "{}", payload.log());
+        let staged = fs::read_dir(payload.sandbox.root().join("bin/.uplift")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut staged: Vec<_> = staged.collect();
+        staged.sort();
+        assert_eq!(staged, ["lock", "payload.failed", "payload.previous"]);
+    }
+    // One more that is never swapped in, and a daemon that starts anew.
+    let cut = payload.sandbox.firmware("V05.00.00.00".parse().unwrap(), Some(50_000)).unwrap();
+    fs::OpenOptions::new().write(true).open(&cut).unwrap().set_len(20_000).unwrap();
+    assert_eq!(payload.uplift(&["install", cut.to_str().unwrap()]).0, Some(1));
+    payload.sandbox.kill_daemon();
+    payload.sandbox.start_daemon().unwrap();
+    let (code, said) = payload.uplift(&["rollback", "--yes"]);
+    assert_eq!(code, Some(0), "{said}\n{}", payload.log());
+    let report = payload.last_report();
+    assert_eq!((report.outcome, report.from.unwrap().to_string().as_str()), (Outcome::RolledBack, OLD), "what came back");
+    assert_eq!(payload.running().as_deref(), Some(OLD));
+    assert_eq!(payload.sandbox.status().unwrap().installed.version.unwrap().to_string(), OLD);
+}
+
 #[test]
 fn the_daemon_dies_on_the_way_back() {
     let mut payload = Payload::new(UNIT, "");

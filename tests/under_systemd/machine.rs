@@ -64,11 +64,6 @@ impl Machine {
                 _ => {}
             }
         }
-        // `ProtectKernelTunables=` mounts the unit another /proc/sys, in which the boot is that of the computer.
-        let boot_id = "[Service]\nBindReadOnlyPaths=/etc/boot_id:/proc/sys/kernel/random/boot_id\n";
-        for unit in ["uplift", "uplift-rescue", "uplift-rescue-deadline"] {
-            self.write(&format!("/etc/systemd/system/{unit}.service.d/test.conf"), boot_id.as_bytes());
-        }
         self.done(&["systemd-sysusers"]);
         self.done(&["systemd-tmpfiles", "--create", "uplift.conf"]);
         self.done(&["systemctl", "daemon-reload"]);

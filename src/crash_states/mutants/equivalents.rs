@@ -76,12 +76,13 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
             "rollback of *",
             "health command fails",
             "of itself*",
+            "after another*",
         ],
         mutants: &["without SyncDirectory state (history)", "SyncDirectory state (history) before *"],
         _reason: "the state file is synced in the same directory before anybody is told, and a lost history is completed from it",
     },
     Equivalent {
-        stories: &["exchange, three boots", "restart refused", "rollback *", "health command fails", "of itself*"],
+        stories: &["exchange, three boots", "restart refused", "*rollback *", "health command fails", "of itself*"],
         mutants: &["without SyncDirectory state (concluded)", "SyncDirectory state (concluded) before *"],
         _reason: "the upgrade is concluded once more, and its end is the same: a trial that may be repeated, or a rollback that is over",
     },
@@ -91,7 +92,7 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         _reason: "the rollback is over, and concluded once more in the same way",
     },
     Equivalent {
-        stories: &["rollback by the rescue", "of itself, hangs*"],
+        stories: &["*rollback by the rescue", "of itself, hangs*"],
         mutants: &[
             "without Sync rescue.json.new (rescue)",
             "Sync rescue.json.new (rescue) before *",
@@ -102,17 +103,17 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         _reason: "a count that is lost or damaged is begun anew, and gives the trial one boot more",
     },
     Equivalent {
-        stories: &["rollback by the rescue", "of itself, hangs*"],
+        stories: &["*rollback by the rescue", "of itself, hangs*"],
         mutants: &["Rename rescue.json.new rescue.json (ruling) before Sync rescue.json.new (ruling)"],
         _reason: "both come before anything of the ruling is carried out, and until then a damaged file is begun anew",
     },
     Equivalent {
-        stories: &["rollback by the rescue", "of itself, hangs*"],
+        stories: &["*rollback by the rescue", "of itself, hangs*"],
         mutants: &["without SyncDirectory state (ruling) [2]", "SyncDirectory state (ruling) [2] before *"],
         _reason: "how far a ruling was carried out; the program at the path tells it too",
     },
     Equivalent {
-        stories: &["rollback by the rescue"],
+        stories: &["*rollback by the rescue"],
         mutants: &["without SyncDirectory state (ruling) [3]", "SyncDirectory state (ruling) [3] before *"],
         _reason: "how far a ruling was carried out; the program at the path tells it too",
     },
@@ -187,7 +188,17 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         _reason: "the word that no program was there outlives its use; the next swap replaces it",
     },
     Equivalent {
-        stories: &["rollback by hard link", "rollback by copy"],
+        stories: &["after another: exchange", "after another: hard link", "after another: copy"],
+        mutants: &["Rename payload.previous payload.older before Rename incoming payload.next"],
+        _reason: "both come before the sync of the staging area, and the path changes hands after that",
+    },
+    Equivalent {
+        stories: &["after another: rollback *"],
+        mutants: &["without SyncDirectory .uplift [3]", "SyncDirectory .uplift [3] before Rename payload.older payload.previous"],
+        _reason: "the program before the last success has its name of the trial, and the next daemon gives it its own",
+    },
+    Equivalent {
+        stories: &["*rollback by hard link", "*rollback by copy"],
         mutants: &[
             "without SyncDirectory .uplift",
             "SyncDirectory .uplift before Rename payload.kept payload.failed",
@@ -196,7 +207,7 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         _reason: "the program that failed is kept for inspection only",
     },
     Equivalent {
-        stories: &["rollback by copy"],
+        stories: &["*rollback by copy"],
         mutants: &[
             "without Sync payload.kept",
             "Sync payload.kept before SetMode payload.kept",

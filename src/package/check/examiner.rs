@@ -218,14 +218,15 @@ impl Examiner<'_> {
     }
 
     fn preflight(&self) -> Examined {
-        let command = self.policy.payload.as_ref().and_then(|payload| payload.version_command.as_ref());
-        let (Some(arguments), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
+        let payload = self.policy.payload.as_ref();
+        let command = payload.and_then(|payload| Some((payload.version_command.as_ref()?, payload.isolation)));
+        let (Some((arguments, isolation)), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");
         }
         let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
-        let told = match preflight::printed_version(self.subject.path, arguments, reach, self.policy.isolation) {
+        let told = match preflight::printed_version(self.subject.path, arguments, reach, isolation) {
             // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");

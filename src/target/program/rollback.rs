@@ -84,7 +84,12 @@ impl Program {
     pub(crate) fn revert_under(&self, _lock: &Lock, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<Reverted, Failure> {
         let before = match self.digest() {
             Ok(at_path) if at_path == Some(on_trial) => self.before(on_trial)?,
-            Ok(_) => return self.finish_reverting(on_trial).map(|()| Reverted::NotOnTrial),
+            Ok(_) => {
+                self.finish_reverting(on_trial)?;
+                // It may be cut off anywhere, and whoever comes next tries again.
+                let _ = self.restore_older_if_free();
+                return Ok(Reverted::NotOnTrial);
+            }
             // What can't be read can't run, and it is not the old program: that is elsewhere.
             Err(error) => {
                 let before = self.before(on_trial).ok().filter(|before| before.digest() == old);
@@ -116,7 +121,10 @@ impl Program {
     fn put_back(&self, before: &Path) -> Result<(), Failure> {
         let (failed, kept) = (self.beside(".failed"), self.beside(".kept"));
         let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept, irreplaceable: true };
-        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the program before was not put back"))
+        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the program before was not put back"))?;
+        // The program is back, durably, whatever becomes of the one before it; whoever comes next tries again.
+        let _ = self.restore_older();
+        Ok(())
     }
 
     /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
@@ -125,11 +133,13 @@ impl Program {
         // Otherwise a power cut could undo the rename alone, and nothing would lead back from the new program.
         sync_directories(&*self.disk, &[&self.path, marker])?;
         disk::remove_if_present(&*self.disk, marker)?;
-        sync_directories(&*self.disk, &[marker])
+        sync_directories(&*self.disk, &[marker])?;
+        let _ = self.restore_older();
+        Ok(())
     }
 
     /// A rollback that was cut off right after its exchange left the loser under the winner's old name.
-    fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
+    pub(super) fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
         for left in [self.beside(".previous"), self.next(on_trial)] {
             if digest_at(&left).map_err(not_reverted("reading what the rollback left"))? != Some(on_trial) {
                 continue;

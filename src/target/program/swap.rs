@@ -73,7 +73,7 @@ impl Swap<'_> {
         }
     }
 
-    /// Puts the old program back at the path after an error, as far as the disk still obeys.
+    /// Puts the old program back at the path after an error, as far as the disk still obeys. Not durable before the caller syncs.
     pub(super) fn undo(&self, unfinished: Unfinished) -> Unfinished {
         let undone = match unfinished.at_path {
             AtPath::Old => return unfinished,
@@ -83,7 +83,6 @@ impl Swap<'_> {
         if undone.is_err() {
             return unfinished;
         }
-        let _ = self.sync_directories(); // the error that stopped the swap is the one to tell
         Unfinished { at_path: AtPath::Old, ..unfinished }
     }
 
@@ -114,10 +113,12 @@ impl Swap<'_> {
         disk::remove_if_present(self.disk, self.kept)?;
         let means = match self.disk.apply(Operation::Link { original: self.path, name: self.kept }) {
             Ok(()) => Means::Link,
-            Err(error) if can_not(&error) => {
-                self.copy_old().inspect_err(|_| drop(disk::remove_if_present(self.disk, self.kept)))?;
-                Means::Copy
-            }
+            Err(error) if can_not(&error) => match self.copy_over_outgoing() {
+                Ok(()) => Means::Copy,
+                // What failed is kept for inspection only, and must not cost the old program its way back.
+                Err(error) if self.irreplaceable && is_full(&error) => return Ok(Means::Copy),
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         };
         self.disk.apply(Operation::Rename { from: self.kept, to: self.outgoing })?;
@@ -125,6 +126,14 @@ impl Swap<'_> {
         disk::remove_if_present(self.disk, self.kept)?;
         sync_directories(self.disk, &[self.outgoing])?;
         Ok(means)
+    }
+
+    /// A copy of what failed shall not take more room than there was before: the one that failed before it goes first.
+    fn copy_over_outgoing(&self) -> io::Result<()> {
+        if self.irreplaceable {
+            disk::remove_if_present(self.disk, self.outgoing)?;
+        }
+        self.copy_old().inspect_err(|_| drop(disk::remove_if_present(self.disk, self.kept)))
     }
 
     fn copy_old(&self) -> io::Result<()> {
@@ -169,6 +178,10 @@ impl Unfinished {
         };
         Failure::from_io(FailureKind::InstallFailed, sentence, self.error)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether the file system (`EINVAL`, `EOPNOTSUPP`, for links `EPERM`), the kernel or a filter of system calls (`ENOSYS`)

@@ -2,6 +2,7 @@
 
 mod faults;
 mod file_systems;
+mod older;
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -261,7 +262,6 @@ fn cut_off_after_the_exchange() -> Payload {
     payload.install(OLD).unwrap();
     payload.install(NEW).unwrap();
     fs::rename(payload.program.beside(".previous"), payload.program.next(digest(NEW))).unwrap();
-    File::create(payload.program.beside(".previous")).unwrap().write_all(b"older").unwrap();
     payload
 }
 
@@ -270,10 +270,21 @@ fn a_swap_that_was_cut_off_after_its_exchange_is_completed_when_the_program_is_h
     let payload = cut_off_after_the_exchange();
     assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)), "and not the one before that");
     drop(payload.program.hold(digest(NEW)).unwrap());
-    assert_eq!(payload.area(), ["demo.previous", "lock"]);
+    assert_eq!(payload.area(), ["demo.older", "demo.previous", "lock"]);
     assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)));
     assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     assert_eq!(payload.content().unwrap(), OLD);
+}
+
+#[test]
+fn only_the_expected_program_is_held() {
+    let payload = Payload::with_program(OLD);
+    payload.install(NEW).unwrap();
+    drop(payload.program.hold(digest(NEW)).unwrap());
+    payload.put(b"somebody else's");
+    let failure = payload.program.hold(digest(NEW)).unwrap_err();
+    assert_eq!((failure.kind, failure.sentence.contains("not the expected one")), (FailureKind::InstallFailed, true), "{failure}");
+    drop(payload.program.hold(digest(b"somebody else's")).unwrap());
 }
 
 /// A directory is opened like a file and can't be read, as a file on a bad block.

@@ -7,16 +7,16 @@ use crate::disk::faulty::FaultyDisk;
 
 /// What a file system can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileSystem {
+pub(super) enum FileSystem {
     Exchanges,
     Links,
     OnlyRenames,
 }
 
 impl FileSystem {
-    const ALL: [Self; 3] = [Self::Exchanges, Self::Links, Self::OnlyRenames];
+    pub(super) const ALL: [Self; 3] = [Self::Exchanges, Self::Links, Self::OnlyRenames];
 
-    fn disk(self) -> FaultyDisk {
+    pub(super) fn disk(self) -> FaultyDisk {
         let no_exchange = || FaultyDisk::failing("Exchange", Errno::EINVAL).and_failing("RenameToFree", Errno::EINVAL);
         match self {
             Self::Exchanges => FaultyDisk::sound(),
@@ -49,7 +49,7 @@ fn operations_of(file_system: FileSystem, act: impl Fn(&Payload)) -> Vec<String>
 }
 
 /// The faults to try: each operation of an undisturbed run, by its name and how often that name came before.
-fn single_faults(log: &[String]) -> impl Iterator<Item = (&str, usize)> {
+pub(super) fn single_faults(log: &[String]) -> impl Iterator<Item = (&str, usize)> {
     log.iter().enumerate().map(|(i, name)| (name.as_str(), log[..i].iter().filter(|earlier| *earlier == name).count()))
 }
 
@@ -94,6 +94,7 @@ fn a_fall_back_cleans_up_after_one_that_was_cut_off_with_the_old_program_kept() 
     fs::remove_file(payload.program.beside(".previous")).unwrap();
     fs::hard_link(payload.program.path(), payload.program.beside(".previous")).unwrap();
     payload.install(OLD).unwrap();
+    payload.program.forget_older().unwrap();
     assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (OLD.into(), NEW.into()));
     assert_eq!(payload.area(), ["demo.previous", "lock"]);
 }
@@ -207,8 +208,14 @@ fn after_an_error_at_any_step_of_a_rollback_it_can_be_done_again() {
                     let case = format!("{file_system:?}, first installation {first}, {name} {occurrence} {errno}");
                     let disk = file_system.disk().and_failing_once(name, occurrence, errno);
                     let (payload, _, reverted) = rollback_on(disk, first);
-                    assert!(reverted.is_ok() || reverted.is_err_and(|failure| failure.kind == kind), "{case}");
-                    can_be_rolled_back_again(&payload, file_system, first, &case);
+                    let is_back = reverted.is_ok();
+                    assert!(is_back || reverted.is_err_and(|failure| failure.kind == kind), "{case}");
+                    // A copy of the program that failed must not keep the old one from its path.
+                    let is_given_up = is_back && payload.beside(".failed").is_none();
+                    assert!(!is_given_up || (file_system, errno) == (FileSystem::OnlyRenames, Errno::ENOSPC), "{case}");
+                    if !is_given_up {
+                        can_be_rolled_back_again(&payload, file_system, first, &case);
+                    }
                 }
             }
         }
@@ -250,4 +257,37 @@ fn a_swap_that_can_not_be_undone_keeps_the_old_program_and_says_so() {
     let again = Payload::at(payload.directory, Arc::new(FaultyDisk::sound()));
     assert_eq!(again.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     assert_eq!((again.content().unwrap(), again.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
+}
+
+/// The rename that follows the exchange fails, and so does the exchange back: what lies where the new program came from is the
+/// only old one.
+#[test]
+fn an_old_program_that_has_the_name_of_the_new_one_is_not_thrown_away() {
+    let disk = FaultyDisk::sound().and_failing_once("Rename", 1, Errno::EIO).and_failing_once("Exchange", 1, Errno::EIO);
+    let (_temporary, payload, _) = payload_on(disk);
+    payload.put(OLD);
+    payload.install(NEW).unwrap_err();
+    assert_eq!((payload.content().unwrap(), fs::read(payload.program.next(digest(NEW))).unwrap()), (NEW.into(), OLD.into()));
+    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
+    assert_eq!(payload.content().unwrap(), OLD);
+}
+
+/// Otherwise a power cut after the failure could bring the new program back, which nobody expects any more.
+#[test]
+fn a_swap_that_is_undone_is_undone_durably() {
+    for file_system in FileSystem::ALL {
+        let log = operations_of(file_system, |payload| {
+            payload.put(OLD);
+            payload.install(NEW).unwrap();
+        });
+        let last_sync = log.iter().filter(|name| *name == "SyncDirectory").count() - 1;
+        let (_temporary, payload, disk) = payload_on(file_system.disk().and_failing_once("SyncDirectory", last_sync, Errno::EIO));
+        payload.put(OLD);
+        payload.install(NEW).unwrap_err();
+        assert_eq!(payload.content().unwrap(), OLD);
+        let log = disk.log();
+        let undone = log.iter().rposition(|name| name == "Rename").unwrap();
+        let syncs = log[undone..].iter().filter(|name| *name == "SyncDirectory").count();
+        assert!(syncs >= 2, "{file_system:?}: of the program's directory and of the staging area: {log:?}");
+    }
 }

@@ -15,7 +15,8 @@ fn without_exchange_the_old_program_gets_a_second_name() {
     assert_eq!((payload.content().unwrap(), payload.beside(".failed").unwrap()), (OLD.into(), NEW.into()));
     // FUSE gives a file that was removed while open such a name until it is closed, which it hears of late.
     let hidden = |name: &String| name.starts_with(".fuse_hidden");
-    assert_eq!(payload.area().into_iter().filter(|name| !hidden(name)).collect::<Vec<_>>(), ["demo.failed", "lock"]);
+    assert_eq!(payload.area().into_iter().filter(|name| !hidden(name)).collect::<Vec<_>>(), ["demo.failed", "demo.previous", "lock"]);
+    assert_eq!(payload.program.previous().unwrap(), None, "there was no program before the first one");
 }
 
 #[test]
