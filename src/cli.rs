@@ -7,6 +7,7 @@ mod confirm;
 mod daemon;
 mod fold;
 mod follow;
+mod forget;
 mod ftp_server;
 mod history;
 mod install;
@@ -100,6 +101,19 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
         /// Print the report as JSON, and no progress.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget what keeps an older version out, for a repair.
+    ///
+    /// A version below the highest one that succeeded here with a trusted seal is refused. This forgets which one that was, so that
+    /// an older one can be installed; the next success of a sealed file sets it anew. Who forgot it is written down.
+    #[command(after_help = "Examples:\n  uplift forget --minimum-version\n  uplift forget --minimum-version --json")]
+    Forget {
+        /// Forget the lowest version that is accepted.
+        #[arg(long, required = true)]
+        minimum_version: bool,
+        /// Print what was forgotten as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -260,6 +274,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Install { file, force, json } => install::run(&load()?, file, *force, *json),
         Command::Confirm => confirm::run(&load()?),
         Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
+        Command::Forget { json, .. } => forget::run(&load()?, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         Command::Config(ConfigCommand::Sandbox { write }) => config_sandbox::run(&load()?, write.as_deref()),
         #[cfg(feature = "sim")]

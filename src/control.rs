@@ -12,6 +12,7 @@ pub use server::serve;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Failure, Report, Status};
+use crate::package::version::Version;
 
 /// Longest answer: a whole history, with the last words of each program that failed. A longer one ends the connection.
 pub const LONGEST_LINE: usize = 4 << 20;
@@ -25,6 +26,7 @@ pub const LONGEST_LINE: usize = 4 << 20;
 /// | `history` | – | one `history` |
 /// | `install` | `file_name`, `size`, `force` (optional) | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
 /// | `confirm` | – | `confirmed` |
+/// | `forget` | `what`: `minimum-version` | `forgotten` |
 /// | `rollback` | – | a `status` now and at each change, and `report` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
@@ -48,8 +50,21 @@ pub enum ControlRequest {
     },
     /// Says that the program on trial works.
     Confirm {},
+    /// Forgets what keeps something from being installed, for a repair.
+    Forget {
+        /// What.
+        what: Forgettable,
+    },
     /// Ends the trial that runs, or else puts the program back that was there before the last upgrade.
     Rollback {},
+}
+
+/// What a person may have forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forgettable {
+    /// The lowest version that is let in.
+    MinimumVersion,
 }
 
 /// What the daemon answers; one a line.
@@ -71,6 +86,11 @@ pub enum ControlAnswer {
     Send,
     /// The confirmation is written down.
     Confirmed,
+    /// It is forgotten, and that is written down.
+    Forgotten {
+        /// The lowest version as it was; absent: there was none.
+        minimum_version: Option<Version>,
+    },
     /// The upgrade ended.
     Report {
         /// How.

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Report, Request, Status, UpgradeId};
+use crate::package::version::Version;
 use crate::stage::{Announced, Receiving, Staged};
 
 /// A handle to the engine; cheap to clone.
@@ -53,6 +54,8 @@ pub enum Command {
     Confirm(String, Answer<()>),
     /// [`Engine::roll_back`]
     RollBack(Request, Answer<UpgradeId>),
+    /// [`Engine::forget_minimum`]
+    ForgetMinimum(String, Answer<Option<Version>>),
     /// [`Engine::acknowledge`]
     Acknowledge(Channel, Answer<()>),
     /// [`Engine::ping`]
@@ -159,6 +162,11 @@ impl Engine {
     /// upgrade that is rolled back, or the way back's own name; how it goes on is in the status.
     pub async fn roll_back(&self, request: Request) -> Result<UpgradeId, Failure> {
         self.ask(|answer| Command::RollBack(request, answer)).await
+    }
+
+    /// A person forgets the lowest version, for a repair; written down before the answer, which is what it was.
+    pub async fn forget_minimum(&self, by: String) -> Result<Option<Version>, Failure> {
+        self.ask(|answer| Command::ForgetMinimum(by, answer)).await
     }
 
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.

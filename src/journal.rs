@@ -13,7 +13,9 @@
 //! | | `installed` | version and digest of the program that `uplift` installed last |
 //! | | `previous` | the same of the program that this one replaced, if `uplift` had installed that too |
 //! | | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
-//! | | `minimum_version` | highest version that ever succeeded, or `null`; never lowered. May be absent |
+//! | | `minimum_version` | highest version that succeeded with a trusted seal, or `null`; lowered by a person alone. May be absent |
+//! | | `minimum_raised` | digest of the program that raised it last (`by`), and what it was `before`. Absent: none, or an earlier version of the daemon did |
+//! | | `minimum_forgotten` | `version`, `by` and `at`: a person has forgotten the lowest version, the last time. Absent: never |
 //! | | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
 //! | | `crc32` | the checksum |
 //! | `history.json` | `format`, `crc32` | the same |
@@ -39,7 +41,7 @@ use crate::package::version::Version;
 
 use checksum::{FIRST_FORMAT, FORMAT, Wrong};
 use salvage::Salvaged;
-use state_file::{Recorded, StateFile};
+use state_file::{Forgotten, Recorded, StateFile};
 
 pub use state_file::InstalledRecord;
 
@@ -262,9 +264,21 @@ impl Journal {
         &self.state.known_bad
     }
 
-    /// The highest version that ever succeeded here. An older file does not come back, were it signed ten times.
+    /// The highest version that succeeded here with a trusted seal, and that no person took back. An older file does not come back,
+    /// were it signed ten times.
     pub fn minimum_version(&self) -> Option<Version> {
         self.state.minimum_version
+    }
+
+    /// Forgets the lowest version, for a repair; who did is written down. What it was; nothing where there was none.
+    pub fn forget_minimum(&mut self, by: String) -> io::Result<Option<Version>> {
+        let Some(version) = self.state.minimum_version else { return Ok(None) };
+        self.change_state(|file| {
+            file.minimum_version = None;
+            file.minimum_raised = None;
+            file.minimum_forgotten = Some(Forgotten { version, by, at: stamp() });
+        })?;
+        Ok(Some(version))
     }
 
     /// Writes down where the upgrade is.
@@ -277,13 +291,15 @@ impl Journal {
     pub fn conclude(&mut self, report: &Report, acknowledged: bool) -> io::Result<()> {
         // The history first: until it is durable the state file holds the upgrade, and the next daemon concludes it again.
         let listed = self.append_history(vec![report.clone()]);
+        let known = self.history.reports.clone();
+        let earlier = known.split_last().map_or(&known[..], |(_, earlier)| earlier);
         let kept = self.change_state(|file| {
             file.upgrade = Recorded::Known(None);
             file.unacknowledged.retain(|other| other.request.channel != report.request.channel);
             if !acknowledged {
                 file.unacknowledged.push(report.clone());
             }
-            file.take_in(report);
+            file.take_in(report, earlier);
         });
         // Each file for itself: what can't be written in one must not cost the other its entry.
         listed.and(kept)

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::package::digest::{FileDigest, ProgramDigest};
+use crate::package::seal::KeyId;
 use crate::package::version::Version;
 
 pub(crate) use failure::without_number;
@@ -237,6 +238,9 @@ pub struct PackageSummary {
     pub file_digest: FileDigest,
     /// Digest of the program: the identity.
     pub program_digest: ProgramDigest,
+    /// The trusted key that sealed the file; absent where it has no seal, or no keys are configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_key: Option<KeyId>,
 }
 
 /// Who asked, over what.
@@ -293,11 +297,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether a person took the program back.
+    pub fn is_taken_back(&self) -> bool {
+        self.outcome == Outcome::RolledBack && self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Cancelled)
+    }
+
     /// Whether the program is not let in again until somebody forces it: it failed on trial, or a person took it back.
     pub fn blames_program(&self) -> bool {
         match self.failure.as_ref().map(|failure| failure.kind) {
             Some(FailureKind::Unhealthy) => true,
-            Some(FailureKind::Cancelled) => self.outcome == Outcome::RolledBack,
+            Some(FailureKind::Cancelled) => self.is_taken_back(),
             _ => false,
         }
     }
@@ -444,7 +453,7 @@ pub struct Status {
     /// Programs that were rolled back here, and are refused.
     #[serde(default)]
     pub known_bad: Vec<ProgramDigest>,
-    /// The highest version that ever succeeded here; lower ones are refused.
+    /// The highest version that succeeded here with a trusted seal, and that no person took back; lower ones are refused.
     #[serde(default)]
     pub minimum_version: Option<Version>,
 }

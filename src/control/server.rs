@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::{ControlAnswer, ControlRequest};
+use super::{ControlAnswer, ControlRequest, Forgettable};
 use crate::engine::Engine;
 use crate::local_socket;
 use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
@@ -82,6 +82,13 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
             ControlRequest::Confirm {} => {
                 let answer = match engine.confirm(connection.requester()?).await {
                     Ok(()) => ControlAnswer::Confirmed,
+                    Err(failure) => ControlAnswer::Failure { failure },
+                };
+                connection.send(&answer).await?;
+            }
+            ControlRequest::Forget { what: Forgettable::MinimumVersion } => {
+                let answer = match engine.forget_minimum(connection.requester()?).await {
+                    Ok(minimum_version) => ControlAnswer::Forgotten { minimum_version },
                     Err(failure) => ControlAnswer::Failure { failure },
                 };
                 connection.send(&answer).await?;

@@ -15,7 +15,7 @@ use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
-use crate::journal::checksum::tests::sealed;
+use crate::journal::checksum::tests::{changed, sealed};
 use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
 use crate::rescue::{Call, Rescue};
 use crate::sim::elf::{self, Architecture};
@@ -177,7 +177,7 @@ impl Payload {
         let directory = tempfile::Builder::new().prefix(PREFIX).rand_bytes(ANYWHERE.len()).tempdir_in(home()).unwrap();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
-        tree.moved(&|bytes| replace(bytes, &anywhere(), directory.path())).write(&root);
+        tree.moved(&|bytes| changed(bytes, |bytes| replace(bytes, &anywhere(), directory.path()))).write(&root);
         let hanging = (setting.unit || setting.own.is_some_and(|own| own != NewDaemon::Concludes)).then_some(NEW_VERSION);
         let host = Arc::new(ModelHost::new(directory.path(), root.join(PROGRAM), hanging, setting.restarts, moment));
         let config = Arc::new(config(setting, &root, &host.boot_id()));
@@ -229,7 +229,7 @@ impl Payload {
         let mut changes = self.disk.changes();
         for recorded in &mut changes {
             if let Change::Write { bytes, .. } = &mut recorded.change {
-                *bytes = replace(bytes, self.directory.path(), &anywhere());
+                *bytes = changed(bytes, |bytes| replace(bytes, self.directory.path(), &anywhere()));
             }
         }
         changes
@@ -310,6 +310,7 @@ impl Payload {
         if file["upgrade"].get("swap").is_some() {
             file["format"] = 3.into();
             file["upgrade"]["phase"] = "of its own".into();
+            file["previous"] = "in a form of its own".into();
             disk::write_atomic(&*self.disk, &state, "state.json", sealed(&file).as_bytes()).unwrap();
         }
     }

@@ -292,6 +292,10 @@ impl Actor {
                 let _ = answer.send(result);
             }
             Command::RollBack(request, answer) => self.roll_back(request, answer).await,
+            Command::ForgetMinimum(by, answer) => {
+                let result = self.forget_minimum(by).await;
+                let _ = answer.send(result);
+            }
             Command::Acknowledge(channel, answer) => {
                 let result = self.acknowledge(channel).await;
                 let _ = answer.send(result);

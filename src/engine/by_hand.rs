@@ -9,6 +9,7 @@ use super::actor::{Actor, TaskResult};
 use super::blocking::blocking;
 use crate::config::Confirm;
 use crate::journal::InstalledRecord;
+use crate::log::message;
 use crate::machine::{Event, State, Swap, Terms, Upgrade};
 use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Phase, Report, Request, UpgradeId};
 use crate::package::digest::{Digests, ProgramDigest};
@@ -34,6 +35,16 @@ impl Actor {
             trial.confirmed.send_replace(true);
         }
         Ok(())
+    }
+
+    /// Written down before it counts.
+    pub(super) async fn forget_minimum(&mut self, by: String) -> Result<Option<Version>, Failure> {
+        let Some(version) = self.journal.minimum_version() else { return Ok(None) };
+        let who = by.clone();
+        self.write_journal("that the lowest version is forgotten", move |journal| journal.forget_minimum(by).map(drop)).await?;
+        tracing::warn!(MESSAGE_ID = message::MINIMUM_FORGOTTEN, "the lowest version, {version}, was forgotten by {who}");
+        self.status.send_modify(|status| status.minimum_version = None);
+        Ok(Some(version))
     }
 
     pub(super) async fn roll_back(&mut self, request: Request, answer: Answer<UpgradeId>) {
@@ -107,7 +118,7 @@ fn find_way_back(
     let previous = previous.ok_or_else(|| nothing_to_go_back_to("no program from before the last upgrade is kept"))?;
     let file_name = format!("{product}_{}.bin", installed.version);
     let (version, file_digest, program_digest) = (installed.version, digests.file, digests.program);
-    Ok((PackageSummary { file_name, product, version, size, file_digest, program_digest }, previous))
+    Ok((PackageSummary { file_name, product, version, size, file_digest, program_digest, trusted_key: None }, previous))
 }
 
 /// Size and digests of the file at the path, as it was received; `None` if there is none.

@@ -26,6 +26,8 @@ pub(super) fn state(text: &[u8]) -> Option<Salvaged> {
         previous: one(take("previous")),
         known_bad: each(take("known_bad")),
         minimum_version: one(take("minimum_version")),
+        minimum_raised: one(take("minimum_raised")),
+        minimum_forgotten: one(take("minimum_forgotten")),
         incomplete: one(take("incomplete")).unwrap_or_default(),
         upgrade: upgrade.clone().unwrap_or_default(),
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::machine::State;
-use crate::model::{Outcome, Report};
+use crate::model::{Outcome, PackageSummary, Report};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
@@ -31,8 +31,32 @@ pub(super) struct StateFile {
     pub(super) known_bad: Vec<ProgramDigest>,
     #[serde(default)]
     pub(super) minimum_version: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) minimum_raised: Option<Raised>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) minimum_forgotten: Option<Forgotten>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) incomplete: bool,
+}
+
+/// What raised the lowest version last: where a person takes that program back, it does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Raised {
+    /// The program whose success did.
+    by: ProgramDigest,
+    /// The lowest version before.
+    before: Option<Version>,
+}
+
+/// That a person has lowered the lowest version, for a repair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Forgotten {
+    /// What it was.
+    pub(super) version: Version,
+    /// Who, such as "uid 0".
+    pub(super) by: String,
+    /// When, RFC 3339. For people only.
+    pub(super) at: String,
 }
 
 /// The upgrade that a restart must find again.
@@ -66,7 +90,7 @@ impl StateFile {
     /// What these reports, oldest first, leave behind.
     pub(super) fn remembered(reports: &[Report]) -> Self {
         let mut file = Self::default();
-        reports.iter().for_each(|report| file.take_in(report));
+        reports.iter().enumerate().for_each(|(at, report)| file.take_in(report, &reports[..at]));
         file
     }
 
@@ -78,21 +102,50 @@ impl StateFile {
         }
     }
 
-    /// What the end of an upgrade changes for the programs that are known here.
-    pub(super) fn take_in(&mut self, report: &Report) {
+    /// What the end of an upgrade changes for the programs that are known here; what was reported before.
+    pub(super) fn take_in(&mut self, report: &Report, earlier: &[Report]) {
         let Some(package) = &report.package else { return };
         let digest = package.program_digest;
         if report.outcome == Outcome::Succeeded {
             let installed = self.installed.replace(InstalledRecord { version: package.version, digest });
             self.previous = installed.filter(|installed| installed.digest != digest).or(self.previous);
-            self.minimum_version = self.minimum_version.max(Some(package.version));
+            self.raise_minimum(package);
             self.known_bad.retain(|bad| *bad != digest);
             self.incomplete &= self.previous.is_none();
         } else if report.blames_program() {
             self.remember_bad(digest);
         }
+        if report.is_taken_back() {
+            self.lower_minimum(package, earlier);
+        }
         if report.outcome == Outcome::RolledBack && self.installed.is_some_and(|installed| installed.digest == digest) {
             self.installed = self.previous.take();
+        }
+    }
+
+    /// Nobody but the holder of a trusted key decides which versions don't come back.
+    fn raise_minimum(&mut self, package: &PackageSummary) {
+        if package.trusted_key.is_some() && self.minimum_version < Some(package.version) {
+            self.minimum_raised = Some(Raised { by: package.program_digest, before: self.minimum_version });
+            self.minimum_version = Some(package.version);
+        }
+    }
+
+    /// A version that a person has taken back does not count.
+    fn lower_minimum(&mut self, package: &PackageSummary, earlier: &[Report]) {
+        match self.minimum_raised {
+            Some(Raised { by, before }) if by == package.program_digest => {
+                self.minimum_version = before;
+                self.minimum_raised = None;
+            }
+            // As an earlier version of the daemon has left it, which did not write down what had raised it.
+            None if self.minimum_version == Some(package.version) => {
+                let stands = |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
+                let succeeded = earlier.iter().filter(|report| report.outcome == Outcome::Succeeded);
+                let packages = succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
+                self.minimum_version = packages.map(|package| package.version).max();
+            }
+            _ => {}
         }
     }
 

@@ -6,6 +6,7 @@ use crate::disk::faulty::FaultyDisk;
 use crate::machine::Upgrade;
 use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId};
 use crate::package::digest::FileDigest;
+use crate::package::seal::KeyId;
 
 fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
     Report {
@@ -20,6 +21,7 @@ fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
             size: 1,
             file_digest: FileDigest([digest; 32]),
             program_digest: ProgramDigest([digest; 32]),
+            trusted_key: None,
         }),
         outcome,
         failure: (outcome != Outcome::Succeeded).then(|| Failure::new(FailureKind::Unhealthy, "it failed")),
@@ -29,6 +31,18 @@ fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
         ended: stamp(),
         phases: Vec::new(),
     }
+}
+
+fn trusted() -> Option<KeyId> {
+    "0123456789ABCDEF".parse().ok()
+}
+
+/// The report of a sealed package of this version.
+fn of_version(number: u8, outcome: Outcome) -> Report {
+    let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
+    let package = report.package.as_mut().unwrap();
+    (package.version, package.trusted_key) = (Version::new([number, 0, 0, 0]).unwrap(), trusted());
+    report
 }
 
 fn open(directory: &TempDir) -> (Journal, Vec<Damaged>) {
@@ -85,15 +99,21 @@ fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_awa
 }
 
 #[test]
-fn the_minimum_version_is_raised_by_success_alone_and_never_lowered() {
+fn the_minimum_version_is_raised_by_the_success_of_a_trusted_seal_alone() {
     let directory = TempDir::new().unwrap();
     let version = |number| Version::new([number, 0, 0, 0]);
-    for (number, outcome, minimum) in
-        [(1, Outcome::Failed, None), (3, Outcome::Succeeded, Some(3)), (2, Outcome::Succeeded, Some(3)), (4, Outcome::RolledBack, Some(3))]
-    {
+    let (sealed, unsealed) = (true, false);
+    for (number, outcome, is_sealed, minimum) in [
+        (1, Outcome::Failed, sealed, None),
+        (99, Outcome::Succeeded, unsealed, None),
+        (3, Outcome::Succeeded, sealed, Some(3)),
+        (98, Outcome::Succeeded, unsealed, Some(3)),
+        (2, Outcome::Succeeded, sealed, Some(3)),
+        (4, Outcome::RolledBack, sealed, Some(3)),
+    ] {
         let (mut journal, _) = open(&directory);
-        let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
-        report.package.as_mut().unwrap().version = version(number).unwrap();
+        let mut report = of_version(number, outcome);
+        report.package.as_mut().unwrap().trusted_key = trusted().filter(|_| is_sealed);
         journal.conclude(&report, true).unwrap();
         assert_eq!(open(&directory).0.minimum_version(), minimum.and_then(version), "after {number}");
     }
@@ -382,13 +402,57 @@ fn the_largest_history_is_not_taken_for_a_damaged_one() {
 fn a_long_life(directory: &TempDir) {
     let (mut journal, _) = open(directory);
     for (number, outcome) in [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (4, Outcome::Succeeded)] {
-        let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
-        report.package.as_mut().unwrap().version = Version::new([number, 0, 0, 0]).unwrap();
-        journal.conclude(&report, true).unwrap();
+        journal.conclude(&of_version(number, outcome), true).unwrap();
     }
-    let mut taken_back = report("5", Channel::Shell, Outcome::RolledBack, 4);
-    taken_back.failure = Some(Failure::new(FailureKind::Cancelled, "rolled back by uid 0"));
-    journal.conclude(&taken_back, true).unwrap();
+    journal.conclude(&taken_back(4), true).unwrap();
+}
+
+/// A person has taken back the program of this version.
+fn taken_back(number: u8) -> Report {
+    let failure = Some(Failure::new(FailureKind::Cancelled, "rolled back by uid 0"));
+    Report { id: UpgradeId(format!("{number} taken back")), failure, ..of_version(number, Outcome::RolledBack) }
+}
+
+#[test]
+fn a_version_that_a_person_took_back_does_not_count() {
+    let directory = TempDir::new().unwrap();
+    let minimum = || open(&directory).0.minimum_version();
+    let conclude = |report: &Report| open(&directory).0.conclude(report, true).unwrap();
+    conclude(&of_version(2, Outcome::Succeeded));
+    conclude(&of_version(9, Outcome::Succeeded));
+    assert_eq!(minimum(), Version::new([9, 0, 0, 0]));
+    conclude(&taken_back(9));
+    assert_eq!(minimum(), Version::new([2, 0, 0, 0]));
+    let mut failed = of_version(2, Outcome::RolledBack);
+    failed.failure = Some(Failure::new(FailureKind::Unhealthy, "it failed"));
+    conclude(&failed);
+    assert_eq!(minimum(), Version::new([2, 0, 0, 0]), "only a person takes back");
+}
+
+/// As the versions before 0.2 have left it: by whatever succeeded, and not written down by what.
+#[test]
+fn nor_does_it_where_an_earlier_version_of_the_daemon_let_it_raise_the_lowest() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    for (number, outcome) in [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (99, Outcome::Succeeded)] {
+        journal.conclude(&of_version(number, outcome), true).unwrap();
+    }
+    journal.state.minimum_raised = None;
+    journal.conclude(&taken_back(99), true).unwrap();
+    assert_eq!(open(&directory).0.minimum_version(), Version::new([2, 0, 0, 0]));
+}
+
+#[test]
+fn a_person_can_forget_the_lowest_version_and_that_is_written_down() {
+    let directory = TempDir::new().unwrap();
+    assert_eq!(open(&directory).0.forget_minimum("uid 0".into()).unwrap(), None);
+    open(&directory).0.conclude(&of_version(9, Outcome::Succeeded), true).unwrap();
+    assert_eq!(open(&directory).0.forget_minimum("uid 7".into()).unwrap(), Version::new([9, 0, 0, 0]));
+    let journal = open(&directory).0;
+    let forgotten = journal.state.minimum_forgotten.as_ref().map(|forgotten| (forgotten.version, forgotten.by.as_str()));
+    assert_eq!((journal.minimum_version(), forgotten), (None, Some((Version::new([9, 0, 0, 0]).unwrap(), "uid 7"))));
+    open(&directory).0.conclude(&of_version(4, Outcome::Succeeded), true).unwrap();
+    assert_eq!(open(&directory).0.minimum_version(), Version::new([4, 0, 0, 0]), "a success sets it anew");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) const RESUMED: &str = "5ccf754b7cb64e7394dcd7663ca4bf30";
 pub(crate) const STATE_DAMAGED: &str = "4602f793c82b4a7cb01bf99203b09904";
 /// Something keeps the daemon from doing all that it should.
 pub(crate) const TROUBLE: &str = "4beff8004b8049b388965ed113848f19";
+/// A person has forgotten the lowest version.
+pub(crate) const MINIMUM_FORGOTTEN: &str = "a5c508c4d4f843afa1da01255759b152";
 /// The serial device is not there, can't be opened, or went away.
 pub(crate) const DEVICE_MISSING: &str = "4895754ab0d04f949bb12ada6b5f3299";
 /// The aircraft answered.

@@ -24,6 +24,7 @@ fn package() -> PackageSummary {
         size: 1,
         file_digest: FileDigest([2; 32]),
         program_digest: NEW,
+        trusted_key: None,
     }
 }
 

@@ -65,9 +65,14 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
     let subject =
         Subject { file_name: &staged.file_name, path: staged.path(), size: staged.size, digests: Some(staged.digests), owned: true };
     let name = name_of(subject)?;
-    if let Some(failure) = examine(subject, policy).failure() {
+    let examination = examine(subject, policy);
+    if let Some(failure) = examination.failure() {
         return Err(failure.clone());
     }
+    let trusted_key = examination.seal.as_ref().and_then(|seal| match policy.signer(seal) {
+        Signer::Trusted(key) => Some(key.public.id()),
+        Signer::Forged(_) | Signer::Unknown | Signer::NotChecked => None,
+    });
     let summary = PackageSummary {
         file_name: staged.file_name.clone(),
         product: name.product().to_owned(),
@@ -75,6 +80,7 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
         size: staged.size,
         file_digest: staged.digests.file,
         program_digest: staged.digests.program,
+        trusted_key,
     };
     Ok(Checked { staged, summary })
 }

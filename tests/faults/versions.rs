@@ -97,6 +97,19 @@ fn a_version_that_nothing_proves_any_more_is_not_told() {
     assert_eq!((code, payload.told_version()), (Some(0), None), "{said}");
 }
 
+/// Whoever can send an unsealed file must not decide what is let in for ever.
+#[test]
+fn the_highest_of_all_versions_locks_nothing_when_it_is_taken_back() {
+    let payload = Payload::with_trial(UNIT, TRIAL);
+    let firmware = payload.sandbox.firmware("V99.99.99.99".parse().unwrap(), Some(50_000)).unwrap();
+    assert_eq!(payload.uplift(&["install", firmware.to_str().unwrap()]).0, Some(0));
+    assert_eq!(payload.sandbox.status().unwrap().minimum_version, None);
+    assert_eq!(payload.uplift(&["rollback", "--yes"]).0, Some(0));
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
+    let (code, said) = payload.uplift(&["forget", "--minimum-version"]);
+    assert_eq!((code, said.trim()), (Some(0), "there is no lowest version: nothing was forgotten"));
+}
+
 #[test]
 fn a_program_that_was_replaced_by_hand_is_seen_when_an_upgrade_begins() {
     let payload = Payload::with_trial(UNIT, TRIAL);

@@ -71,6 +71,16 @@ fn an_old_sealed_file_does_not_come_back() {
     assert_eq!((status.installed.version, status.minimum_version), (Some(version(OLD)), Some(version("V02.00.00.00"))));
     let between = sealed(&payload, &signer, "V01.50.00.00");
     is_refused(&payload, transfer, &between, FailureKind::Downgrade, ILLEGAL_DOWNGRADE);
+    // For a repair a person lets it in; who that was is written down.
+    let forget = || {
+        let output = payload.sandbox.command(&["forget", "--minimum-version", "--json"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["minimum_version"].clone()
+    };
+    assert_eq!((forget(), forget()), ("V02.00.00.00".into(), serde_json::Value::Null));
+    assert!(payload.log().contains("the lowest version, V02.00.00.00, was forgotten by uid "), "{}", payload.log());
+    assert_eq!(payload.upgrade(transfer, &between, &[])["result"], "success", "{}", payload.log());
+    assert_eq!(payload.status().minimum_version, Some(version("V01.50.00.00")));
     let again = sealed(&payload, &signer, "V02.00.00.00");
     assert_eq!(payload.upgrade(transfer, &again, &[])["result"], "success", "{}", payload.log());
 }

@@ -248,7 +248,15 @@ impl Fake {
         }
         let (file_digest, program_digest) = (FileDigest([0; 32]), ProgramDigest([0; 32]));
         let (product, version) = ("P".into(), Version::new([1, 0, 0, 1]).expect("a version"));
-        Ok(PackageSummary { file_name: staged.file_name.clone(), product, version, size: staged.size, file_digest, program_digest })
+        Ok(PackageSummary {
+            file_name: staged.file_name.clone(),
+            product,
+            version,
+            size: staged.size,
+            file_digest,
+            program_digest,
+            trusted_key: None,
+        })
     }
 
     fn conclude(&self, failure: Failure) {

@@ -117,7 +117,9 @@ impl Examiner<'_> {
             Some(minimum) if version < minimum && !forced => {
                 let sentence =
                     format!("version {version} is lower than {minimum}, which succeeded here before; older ones don't come back");
-                Err(Failure::new(FailureKind::Downgrade, sentence))
+                let hint = "send a higher version; for a repair `uplift install --force` lets this one in, and `uplift forget --minimum-version` \
+                            all that are above the one that runs";
+                Err(Failure::new(FailureKind::Downgrade, sentence).with_hint(hint))
             }
             _ => passed(text),
         }

@@ -104,6 +104,7 @@ fn summary(staged: &Staged) -> PackageSummary {
         size: staged.size,
         file_digest: staged.digests.file,
         program_digest: staged.digests.program,
+        trusted_key: None,
     }
 }
 

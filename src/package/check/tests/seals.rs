@@ -25,6 +25,8 @@ fn a_sealed_program_is_let_in_and_its_identity_is_the_program() {
         let checked = payload.check(RIGHT, &file).unwrap();
         assert_eq!(checked.summary().program_digest, program_digest(&program[..]).unwrap());
         assert_ne!(checked.summary().file_digest.0, checked.summary().program_digest.0);
+        let trusted_key = (!payload.policy.keys.is_empty()).then(|| signer.public().id());
+        assert_eq!(checked.summary().trusted_key, trusted_key, "who signed counts where it is checked");
     }
 }
 
