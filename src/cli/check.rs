@@ -135,6 +135,7 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
 /// What is known without the daemon: what the configuration says, or else what the installed program tells.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
-    let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?, Reach::Files).ok();
+    let told =
+        || preflight::printed_version(&program.path, program.version_command.as_ref()?, Reach::Files, program.preflight_deadline).ok();
     program.version.or_else(told)
 }

@@ -145,7 +145,7 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
 /// What is installed: the journal knows the version of what `uplift` installed or has on trial, the program itself or the
 /// configuration that of any other.
 pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
-    let (reader, version_command) = (program.clone(), config.version_command.clone());
+    let (reader, version_command, deadline) = (program.clone(), config.version_command.clone(), config.preflight_deadline);
     let on_trial = journal.upgrade().and_then(State::swap).map(|swap| &swap.package);
     let on_trial = on_trial.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
     let recorded = [journal.installed(), journal.previous(), on_trial];
@@ -156,7 +156,8 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
-        let version = version_of(digest, recorded, || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files).ok());
+        let ask = || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files, deadline).ok();
+        let version = version_of(digest, recorded, ask);
         (digest, version)
     })
     .await;

@@ -13,9 +13,6 @@ use crate::command::{self, CommandError, Reach};
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
-/// How long a program may take to print its version.
-pub const DEADLINE: Duration = Duration::from_secs(5);
-
 /// Why a program did not tell its version.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
@@ -39,9 +36,9 @@ impl From<PreflightError> for Failure {
     }
 }
 
-/// Runs `program` with `arguments` and returns the version that it prints.
-pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach) -> Result<Version, PreflightError> {
-    let output = command::run(program.as_os_str(), arguments, reach, DEADLINE)?;
+/// Runs `program` with `arguments` and returns the version that it prints, within the deadline.
+pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach, deadline: Duration) -> Result<Version, PreflightError> {
+    let output = command::run(program.as_os_str(), arguments, reach, deadline)?;
     find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
@@ -89,8 +86,10 @@ impl Drop for Executable {
 mod tests {
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     fn shell(script: &str) -> Result<Version, Failure> {
-        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files)?)
+        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, DEADLINE)?)
     }
 
     #[test]
@@ -129,7 +128,7 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files).unwrap_err();
+        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files, DEADLINE).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

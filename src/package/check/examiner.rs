@@ -207,7 +207,7 @@ impl Examiner<'_> {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");
         }
         let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
-        let told = match preflight::printed_version(self.subject.path, arguments, reach) {
+        let told = match preflight::printed_version(self.subject.path, arguments, reach, self.policy.preflight_deadline) {
             // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");

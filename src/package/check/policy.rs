@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{self, SealRule, TrustedKey};
 use crate::package::digest::ProgramDigest;
@@ -15,6 +16,7 @@ pub struct Policy {
     pub(super) aliases: BTreeSet<String>,
     pub(super) program: PathBuf,
     pub(super) version_command: Option<Vec<String>>,
+    pub(super) preflight_deadline: Duration,
     pub(super) max_size: u64,
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
@@ -48,6 +50,7 @@ impl Policy {
             aliases: program.aliases.clone(),
             program: program.path.clone(),
             version_command: program.version_command.clone(),
+            preflight_deadline: program.preflight_deadline,
             max_size: package.max_size.0,
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
