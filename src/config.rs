@@ -22,7 +22,7 @@ use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{MachineRule, Package, SealRule, TrustedKey};
 use program::ProgramFields;
-pub use program::{Isolation, Program, Restart};
+pub use program::{Isolation, Program, Restart, Runs};
 pub use trial::{Confirm, Trial};
 pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
@@ -81,6 +81,13 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// The longest that a restart and its trial may take together: the payload link announces it in one byte of seconds
 /// (docs/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
+
+/// A restart has at least this long to begin, unless the configuration says otherwise.
+pub(crate) const SHORTEST_DEFAULT: Duration = Duration::from_secs(60);
+/// And at most this long, where a unit may take for ever and no link announces anything.
+const LONGEST_DEFAULT: Duration = Duration::from_secs(10 * 60);
+/// Beyond what the unit may take: for systemd itself, and for the next look.
+pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
 
 /// Section `[link]`: the payload link.
 #[derive(Debug, Clone, Deserialize)]
@@ -208,8 +215,16 @@ impl Config {
         Ok(config)
     }
 
+    /// How long a restart may take to begin, where the program's unit may take so long to stop and to start.
+    pub fn restart_deadline(&self, stop: Duration, start: Duration) -> Duration {
+        self.program.restart_deadline.unwrap_or_else(|| {
+            let most = if self.link.is_some() { LONGEST_ANNOUNCED.saturating_sub(self.trial.deadline) } else { LONGEST_DEFAULT };
+            stop.saturating_add(start).saturating_add(RESTART_ROOM).max(SHORTEST_DEFAULT).min(most)
+        })
+    }
+
     fn check_deadlines(&self) -> Result<(), Mistake> {
-        let together = self.program.restart_deadline.saturating_add(self.trial.deadline);
+        let together = self.program.restart_deadline.unwrap_or(SHORTEST_DEFAULT).saturating_add(self.trial.deadline);
         if self.link.is_none() || together <= LONGEST_ANNOUNCED {
             return Ok(());
         }
@@ -255,7 +270,8 @@ mod tests {
         let shipped = include_str!("../config/uplift.toml");
         let is_field =
             |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket"];
+        let without_default =
+            ["path", "unit", "version", "version_command", "password_file", "health_command", "socket", "restart_deadline"];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
@@ -300,10 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_has_the_time_that_its_unit_may_take() {
+        let config = |text: &str| parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}")).unwrap();
+        let seconds = Duration::from_secs;
+        for (text, stop, start, deadline) in [
+            ("", seconds(90), seconds(90), 190),
+            ("", seconds(2), seconds(3), 60),
+            ("", Duration::MAX, seconds(90), 600),
+            ("restart_deadline = \"5s\"", seconds(90), seconds(90), 5),
+            ("[link]", seconds(90), seconds(90), 135),
+            ("[link]\n[trial]\ndeadline = \"30s\"", seconds(90), Duration::MAX, 225),
+        ] {
+            assert_eq!(config(text).restart_deadline(stop, start), seconds(deadline), "{text}");
+        }
+    }
+
+    #[test]
     fn sizes_and_durations_have_units() {
         let config = parse("[program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
         assert_eq!(config.package.max_size, Size(65536));
-        assert_eq!(config.program.restart_deadline, Duration::from_secs(120));
+        assert_eq!(config.program.restart_deadline, Some(Duration::from_secs(120)));
         assert_eq!(config.program.restart, Restart::Command(vec!["/bin/true".into()]));
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
             assert!(parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}")).is_err(), "{bad}");

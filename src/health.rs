@@ -1,6 +1,7 @@
 //! The trial after a restart: what is seen of the new program, never what was planned.
 //!
-//! With a unit named: it is active, its main process runs the installed digest, and it has not restarted for the window.
+//! With a unit named: it is active, its main process runs the installed digest, and it has not restarted for the window. A
+//! program that becomes another one, by the configuration's word, is proved by its start alone.
 //! Without one: the digest at the path, and the report says that nothing is known of the process. Then the health command
 //! succeeds, the unit is looked at once more, and where that is asked for, a person has confirmed.
 //!
@@ -12,19 +13,20 @@ mod window;
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::command::{self, Reach};
-use crate::config::{Confirm, Isolation};
+use crate::config::{Confirm, Isolation, Runs};
 use crate::host;
 use crate::machine::Terms;
 use crate::model::{Evidence, Failure, FailureKind, RunningEvidence, TrialWait, Verdict};
 use crate::package::digest::{ProgramDigest, program_digest};
 use crate::target::program::{Program, Stamp, stamp};
-use crate::unit::{self, Since, Unit};
+use crate::unit::{self, Unit};
 
 use window::Window;
 
@@ -49,6 +51,8 @@ pub struct Trial {
     window: Window,
     /// The file that was hashed last, as a process's executable: a large one takes seconds to read.
     hashed: Option<(Stamp, ProgramDigest)>,
+    /// The process that was started from the path and ran another executable at the last look.
+    other: Option<(u32, Stamp)>,
     health: Health,
 }
 
@@ -78,8 +82,8 @@ impl std::fmt::Debug for Trial {
 impl Trial {
     /// A trial of what was installed (`expected`) at the program's path. `confirmed` becomes true when a person says so.
     pub fn new(expected: ProgramDigest, program: Program, terms: Terms, confirmed: watch::Receiver<bool>, observer: Observer) -> Self {
-        let isolation = Isolation::default();
-        Self { expected, program, terms, isolation, confirmed, observer, window: Window::default(), hashed: None, health: Health::due() }
+        let (isolation, window, health) = (Isolation::default(), Window::default(), Health::due());
+        Self { expected, program, terms, isolation, confirmed, observer, window, hashed: None, other: None, health }
     }
 
     /// The same, with the health command run as it is configured.
@@ -95,7 +99,7 @@ impl Trial {
                 // Where somebody else replaced it, what was seen proves nothing about the program on trial.
                 let failure = self.check_path(Program::known_digest).await.err().unwrap_or(failure);
                 let program_log = match &self.terms.unit {
-                    Some(unit) => unit::last_lines(unit, Since::ThisBoot).await,
+                    Some(unit) => unit::last_lines(unit, self.terms.start_before.as_deref()).await,
                     None => Vec::new(),
                 };
                 Err(Verdict { failure, program_log })
@@ -147,8 +151,10 @@ impl Trial {
         if unit.active_state == "failed" {
             return Err(Failure::new(FailureKind::Unhealthy, format!("{name} has failed{}", self.after_restarts())));
         }
-        if let Err(why) = self.check_process(&name, &unit).await {
-            return Ok(Some(TrialWait::Unit { why }));
+        match self.check_process(&name, &unit).await {
+            Ok(()) => {}
+            Err(NotRunning::Yet(why)) => return Ok(Some(TrialWait::Unit { why })),
+            Err(NotRunning::Ever(failure)) => return Err(failure),
         }
         if self.window.begins_with(&unit, Instant::now()) {
             self.health = Health::due();
@@ -158,27 +164,61 @@ impl Trial {
         Ok((stable < self.terms.window).then(wait))
     }
 
-    async fn check_process(&mut self, name: &str, unit: &Unit) -> Result<(), String> {
+    async fn check_process(&mut self, name: &str, unit: &Unit) -> Result<(), NotRunning> {
         let Some(pid) = unit.main_pid.filter(|_| unit.active_state == "active") else {
             let without = if unit.active_state == "active" { " without a main process" } else { "" };
-            return Err(format!("it is {}{without}", unit.active_state));
+            return Err(NotRunning::Yet(format!("it is {}{without}", unit.active_state)));
         };
+        if self.terms.runs == Runs::Another {
+            let path = self.terms.program.display();
+            let not_started = || NotRunning::Yet(format!("systemd has not started process {pid} from {path} since the swap"));
+            return self.was_started_anew(unit, pid).then_some(()).ok_or_else(not_started);
+        }
         let exe = host::executable(pid);
-        let unreadable = |error| format!("process {pid} can't be read: {error}");
+        let unreadable = |error| NotRunning::Yet(format!("process {pid} can't be read: {error}"));
         let found = std::fs::metadata(&exe).map(|metadata| stamp(&metadata)).map_err(unreadable)?;
         let digest = match self.hashed {
             Some((stamp, digest)) if stamp == found => digest,
             _ => {
                 let digest = blocking(move || program_digest(std::fs::File::open(exe)?)).await.map_err(unreadable)?;
-                let after = unit::show(name).await.map_err(|error| error.to_string())?;
+                let after = unit::show(name).await.map_err(|error| NotRunning::Yet(error.to_string()))?;
                 if after != *unit {
-                    return Err("it restarts".into());
+                    return Err(NotRunning::Yet("it restarts".into()));
                 }
                 self.hashed = Some((found, digest));
                 digest
             }
         };
-        if digest == self.expected { Ok(()) } else { Err(format!("process {pid} runs another program ({digest})")) }
+        if digest == self.expected {
+            return Ok(());
+        }
+        let other = std::fs::read_link(host::executable(pid)).unwrap_or_default();
+        let became_other = self.was_started_anew(unit, pid) && !is_systemd(&other);
+        let before = std::mem::replace(&mut self.other, became_other.then_some((pid, found)));
+        // A second look, because the first may have come in the midst of a start.
+        if became_other && before == self.other {
+            return Err(NotRunning::Ever(self.became(name, &other)));
+        }
+        Err(NotRunning::Yet(format!("process {pid} runs another program ({}, {digest})", other.display())))
+    }
+
+    /// Whether systemd itself started this process from the program's path, after the swap.
+    fn was_started_anew(&self, unit: &Unit, pid: u32) -> bool {
+        let is_new = unit.invocation.is_some() && unit.invocation != self.terms.start_before;
+        let is_program = |path: &Path| match (path.canonicalize(), self.terms.program.canonicalize()) {
+            (Ok(path), Ok(program)) => path == program,
+            _ => false,
+        };
+        is_new && unit.started.as_ref().is_some_and(|started| started.pid == pid && is_program(&started.path))
+    }
+
+    fn became(&self, name: &str, other: &Path) -> Failure {
+        let (program, other) = (self.terms.program.display(), other.display());
+        let sentence = format!("{name} runs {other}: systemd started {program}, and it became that program");
+        Failure::new(FailureKind::Unhealthy, sentence).with_hint(
+            "start the program itself; where it must become another one (an AppImage, a wrapper), give `runs = \"another\"` in the \
+             [program] section: then its start is all that is proved. `uplift install --force` lets the file in again",
+        )
     }
 
     /// Runs the health command if it is due.
@@ -220,7 +260,11 @@ impl Trial {
         Evidence {
             restarted: true,
             digest_at_path: true,
-            running: if self.terms.unit.is_some() { RunningEvidence::Verified } else { RunningEvidence::NoUnit },
+            running: match (&self.terms.unit, self.terms.runs) {
+                (None, _) => RunningEvidence::NoUnit,
+                (Some(_), Runs::Itself) => RunningEvidence::Verified,
+                (Some(_), Runs::Another) => RunningEvidence::Started,
+            },
             restarts: self.window.restarts(),
             // The machine knows the boots, and who confirmed.
             boots: 0,
@@ -262,6 +306,19 @@ impl Trial {
             restarts => format!(", after {restarts} restarts"),
         }
     }
+}
+
+/// Why the unit's process is not the program.
+enum NotRunning {
+    /// It may become it.
+    Yet(String),
+    /// It was, and is not any more.
+    Ever(Failure),
+}
+
+/// Between fork and exec a process still is what started it: systemd, or its helper from version 255 on.
+fn is_systemd(executable: &Path) -> bool {
+    executable.file_name().is_some_and(|name| name == "systemd" || name == "systemd-executor")
 }
 
 /// What is known of the program's health.

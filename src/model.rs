@@ -208,6 +208,9 @@ pub struct Evidence {
 pub enum RunningEvidence {
     /// The unit is active and its main process runs the installed digest.
     Verified,
+    /// The unit is active, and systemd started its main process from the path after the swap. What the process became is
+    /// another program, by the configuration's word, and was not looked at.
+    Started,
     /// No unit is named in the configuration, so nothing is known of the process.
     NoUnit,
     /// The unit is not active, or runs another digest.

@@ -26,7 +26,7 @@ use crate::model::{Failure, FailureKind, Phase, UpgradeId};
 use crate::package::digest::ProgramDigest;
 use crate::restart::Restarter;
 use crate::target::program::{Lock, Program};
-use crate::unit::{self, Since};
+use crate::unit;
 
 use judge::{Decision, Now, is_concluded, judge, trial_of};
 use trial::Known;
@@ -98,7 +98,7 @@ impl Rescue {
         let now = self.now(call, at_path(&program, trial), &restarter).await?;
         // Gathering it takes seconds, in which the lock must not be held.
         let program_log = match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
-            Some(verdict) if verdict.program_log.is_empty() => last_lines(trial, call).await,
+            Some(verdict) if verdict.program_log.is_empty() => last_lines(trial).await,
             _ => Vec::new(),
         };
         let lock = program.lock()?;
@@ -263,10 +263,9 @@ fn speak_of(trial: &Trial, phase: Phase) {
     log::about(Some(&About { id: &trial.upgrade, channel, phase, version }));
 }
 
-async fn last_lines(trial: &Trial, call: Call) -> Vec<String> {
+async fn last_lines(trial: &Trial) -> Vec<String> {
     let Some(unit) = &trial.terms.unit else { return Vec::new() };
-    // At a boot the program on trial has said nothing yet.
-    unit::last_lines(unit, if call == Call::Boot { Since::Ever } else { Since::ThisBoot }).await
+    unit::last_lines(unit, trial.terms.start_before.as_deref()).await
 }
 
 /// Whole seconds of the first number in a file such as `/proc/uptime`, which counts what CLOCK_BOOTTIME does.

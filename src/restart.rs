@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::config::{self, Restart};
+use crate::config::{self, Config, Restart};
 use crate::host;
 use crate::machine::{Origin, Terms};
 use crate::model::{Failure, FailureKind};
@@ -23,6 +23,27 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often one daemon asks for the restart of a program that must not run on, and how long it waits after a refusal.
 const MOST_REQUESTS_BACK: u32 = 3;
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The terms of a configuration at this moment: with what follows from the program's unit, as systemd has it now. A failure where
+/// systemd can't be asked of a unit whose start is the evidence of a restart.
+pub async fn agree(config: &Config) -> Result<Terms, Failure> {
+    let mut terms = Terms::new(&config.program, &config.trial);
+    let Some(name) = &terms.unit else { return Ok(terms) };
+    match unit::show(name).await {
+        Ok(unit) => {
+            let (stop, start) = (unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default());
+            terms.restart_deadline = config.restart_deadline(stop, start);
+            terms.start_before = unit.invocation;
+        }
+        Err(error) if terms.restart != Restart::Reboot => return Err(untold(error)),
+        Err(error) => tracing::warn!("systemd can't tell of {name}: {error}"),
+    }
+    Ok(terms)
+}
+
+fn untold(error: io::Error) -> Failure {
+    Failure::new(FailureKind::RestartFailed, "systemd can't tell of the program's unit").because(error)
+}
 
 /// How the program of an upgrade is restarted.
 #[derive(Debug, Clone)]
@@ -58,9 +79,8 @@ impl Restarter {
     /// the invocation, because then the one that runs would pass for a new one later.
     pub async fn origin(&self) -> Result<Origin, Failure> {
         let boot_id = self.boot()?;
-        let failed = |error| Failure::new(FailureKind::RestartFailed, "systemd can't tell of the program's unit").because(error);
         let invocation = match self.evident_unit() {
-            Some(unit) => unit::show(unit).await.map_err(failed)?.invocation,
+            Some(unit) => unit::show(unit).await.map_err(untold)?.invocation,
             None => None,
         };
         Ok(Origin { boot_id, invocation })
@@ -124,10 +144,20 @@ impl Restarter {
                 return Ok(found);
             }
             if Instant::now() >= end {
-                let seconds = self.deadline.as_secs();
-                return Err(Failure::new(FailureKind::RestartFailed, format!("the restart did not come within {seconds} s")));
+                return Err(self.never_came());
             }
             sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    fn never_came(&self) -> Failure {
+        let failure = Failure::new(FailureKind::RestartFailed, format!("the restart did not come within {} s", self.deadline.as_secs()));
+        match &self.unit {
+            None => failure,
+            Some(unit) => failure.with_hint(format!(
+                "the old program was put back; where {unit} takes longer to end, shorten `TimeoutStopSec=` of it, or raise `restart_deadline` \
+                 in the [program] section; `uplift config check` compares them"
+            )),
         }
     }
 

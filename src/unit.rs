@@ -1,20 +1,24 @@
 //! What systemd says of a unit, and how it is told. Knows `systemctl show`, `journalctl` and words, and nothing of upgrades.
 
 mod log;
+mod timespan;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::host;
 
-pub use log::{Since, last_lines};
+pub use log::last_lines;
 
 /// Longest wait for systemd's answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Characters that are quoted of a refusal.
 const LONGEST_REASON: usize = 200;
+
+const PROPERTIES: &str = "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts,Id,TimeoutStopUSec,TimeoutStartUSec,ExecStart";
 
 /// A unit, as systemd sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +33,23 @@ pub struct Unit {
     pub invocation: Option<String>,
     /// How often systemd has started it again by itself, since somebody started it.
     pub restarts: u32,
+    /// Its own name, whatever alias it was asked for by.
+    pub id: Option<String>,
+    /// How long its processes may take to end before systemd kills them; `Duration::MAX` is for ever.
+    pub stop_timeout: Option<Duration>,
+    /// How long it may take to start.
+    pub start_timeout: Option<Duration>,
+    /// What systemd started as `ExecStart=`, and as which process.
+    pub started: Option<Started>,
+}
+
+/// systemd's record of a start: the file and the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The file.
+    pub path: PathBuf,
+    /// The process.
+    pub pid: u32,
 }
 
 /// A text as one word of a directive, whatever it holds; systemd ends a word at white space outside quotation marks.
@@ -43,7 +64,7 @@ pub(crate) fn literal(argument: &str) -> String {
 
 /// Asks systemd about a unit.
 pub async fn show(unit: &str) -> io::Result<Unit> {
-    let question = ["show", "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts", "--", unit];
+    let question = ["show", PROPERTIES, "--", unit];
     Ok(parse(&systemctl(&question).await?))
 }
 
@@ -67,15 +88,49 @@ fn parse(text: &str) -> Unit {
             "MainPID" => unit.main_pid = value.parse().ok().filter(|&pid| pid != 0),
             "InvocationID" => unit.invocation = Some(value.to_owned()).filter(|id| !id.is_empty()),
             "NRestarts" => unit.restarts = value.parse().unwrap_or_default(),
+            "Id" => unit.id = Some(value.to_owned()).filter(|id| !id.is_empty()),
+            "TimeoutStopUSec" => unit.stop_timeout = timespan::parse(value),
+            "TimeoutStartUSec" => unit.start_timeout = timespan::parse(value),
+            // Of several commands the last one stays, as with a service that is one.
+            "ExecStart" => unit.started = started(value),
             _ => {}
         }
     }
     unit
 }
 
+/// `{ path=… ; argv[]=… ; … ; pid=… ; … }`; the process is 0 before the first start.
+fn started(value: &str) -> Option<Started> {
+    let (path, rest) = value.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
+    let pid = rest.rsplit_once(" ; pid=")?.1.split(' ').next()?.parse().ok().filter(|&pid| pid != 0)?;
+    Some(Started { path: path.into(), pid })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_of_a_service_is_read_from_systemds_record() {
+        let of = |path: &str, pid: u32| {
+            let record = "start_time=[Sat 2026-01-03 18:05:54 UTC] ; stop_time=[n/a]";
+            parse(&format!(
+                "ExecStart={{ path={path} ; argv[]=p ; pid=7 ; x ; ignore_errors=no ; {record} ; pid={pid} ; code=(null) ; status=0/0 }}\n"
+            ))
+        };
+        let expected = |path: &str| Some(Started { path: path.into(), pid: 812 });
+        assert_eq!(of("/opt/p", 812).started, expected("/opt/p"));
+        assert_eq!(of("/opt/a b ; c/p", 812).started, expected("/opt/a b ; c/p"));
+        assert_eq!(of("/opt/p", 0).started, None);
+        assert_eq!(parse("ExecStart=\n").started, None);
+    }
+
+    #[test]
+    fn how_long_it_may_take_and_what_it_is_called() {
+        let unit = parse("Id=payload.service\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=infinity\n");
+        assert_eq!((unit.id.as_deref(), unit.stop_timeout), (Some("payload.service"), Some(Duration::from_secs(90))));
+        assert_eq!(unit.start_timeout, Some(Duration::MAX));
+    }
 
     #[test]
     fn properties_of_a_running_and_of_a_stopped_unit() {
@@ -86,6 +141,7 @@ mod tests {
             main_pid: Some(812),
             invocation: Some("0b2f".into()),
             restarts: 2,
+            ..Unit::default()
         };
         assert_eq!(unit, expected);
         let unit = parse("MainPID=0\nInvocationID=\nActiveState=inactive\nOther=1\nnonsense\n");

@@ -211,6 +211,21 @@ fn a_unit_that_is_unknown_or_runs_another_program() {
 }
 
 #[test]
+fn a_restart_that_has_less_time_than_its_unit_may_take() {
+    let mut sandbox = sandbox();
+    let slow = "LoadState=loaded\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=1min 30s\n";
+    systemd(&mut sandbox, &[("slow.service", slow), ("endless.service", "LoadState=loaded\nTimeoutStopUSec=infinity\n")]);
+    let with = |fields: &str, sections: &str| check(&sandbox, &format!("{}\n{fields}", sandbox.restart_line()), sections);
+    let warning = |unit, takes| format!("warning: program.restart_deadline: {unit}.service may take {takes} to stop");
+    let (_, said, _) = with("unit = \"slow.service\"\nrestart_deadline = \"60s\"", "");
+    assert!(said.contains(&warning("slow", "1m 30s")) && said.contains("must begin within 1m"), "{said}");
+    let (_, said, _) = with("unit = \"slow.service\"", "");
+    assert!(!said.contains("restart_deadline") && said.contains("must begin within 3m 10s"), "{said}");
+    let (_, said, _) = with("unit = \"endless.service\"", "");
+    assert!(said.contains(&warning("endless", "for ever")) && said.contains("must begin within 10m"), "{said}");
+}
+
+#[test]
 fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
     let mut sandbox = sandbox();
     let hidden = "LoadState=loaded\nProtectSystem=strict\nReadWritePaths=-/usr/local/bin\nPrivateTmp=yes\n";

@@ -31,7 +31,7 @@ fn field(line: &str) -> Option<(&str, &str, bool)> {
 
 #[test]
 fn every_field_of_the_configuration_is_told_with_its_default() {
-    let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket"];
+    let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket", "restart_deadline"];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {

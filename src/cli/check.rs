@@ -190,6 +190,9 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
 /// What is known without the daemon: what the installed program tells, or else what the configuration says.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
-    let told = || preflight::printed_version(&program.path, program.version_command.as_ref()?, Reach::Files, program.isolate_commands).ok();
-    told().or(program.version)
+    let ask = |arguments: &Vec<String>| {
+        let (isolation, deadline) = (program.isolate_commands, program.preflight_deadline);
+        preflight::printed_version(&program.path, arguments, Reach::Files, isolation, deadline).ok()
+    };
+    program.version_command.as_ref().and_then(ask).or(program.version)
 }

@@ -33,7 +33,8 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
     writeln!(out, "{} can be read, and says:", file.display())?;
     let program = &config.program;
     writeln!(out, "  program  {} of product {}", program.path.display(), program.product)?;
-    writeln!(out, "  restart  {}; it must begin within {} s", program.restart, program.restart_deadline.as_secs())?;
+    let deadline = humantime::format_duration(findings::restart_deadline(config));
+    writeln!(out, "  restart  {}; it must begin within {deadline}", program.restart)?;
     seals(out, &config.package)?;
     let Some(link) = &config.link else {
         return writeln!(out, "  link     none: upgrades come through `uplift install` only");

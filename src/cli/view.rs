@@ -61,7 +61,12 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         }
     }
     match &status.last {
-        Some(report) => line(&mut text, "Last", &report_line(report)),
+        Some(report) => {
+            line(&mut text, "Last", &report_line(report));
+            if report.evidence.as_ref().is_some_and(|evidence| evidence.running == RunningEvidence::Started) {
+                line(&mut text, "", STARTED);
+            }
+        }
         None => line(&mut text, "Last", "no upgrade yet"),
     }
     for report in &status.unacknowledged {
@@ -162,12 +167,17 @@ pub(super) fn ending(report: &Report) -> String {
     text
 }
 
+/// The evidence of a program that becomes another one.
+const STARTED: &str = "systemd started the unit's main process from the path after the swap, and the installed digest is there; \
+                       what that process runs was not looked at";
+
 /// A report as `uplift install` prints it at its end: first what that means, then the details.
 pub(super) fn report(report: &Report) -> String {
     let mut text = format!("{}\n  {} {}\n", what_it_means(report), report.ended, ending(report));
     if report.outcome == Outcome::Succeeded {
         let evidence = match report.evidence.as_ref().map(|evidence| evidence.running) {
             Some(RunningEvidence::Verified) => "the unit is active and runs the installed digest",
+            Some(RunningEvidence::Started) => STARTED,
             Some(RunningEvidence::NoUnit) => {
                 "the installed digest is at the path after a restart; no unit is named, so the process was not looked at"
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::error::Mistake;
 use super::unit_name::ServiceName;
-use super::values::{NO_PROGRAM, absolute, names_a_program, some_time};
+use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
 use crate::package::name::FileName;
 use crate::package::version::Version;
 use crate::stage;
@@ -27,14 +27,18 @@ pub struct Program {
     pub unit: Option<String>,
     /// How the new program comes to run.
     pub restart: Restart,
-    /// How long a restart may take to begin before it counts as failed.
-    pub restart_deadline: Duration,
+    /// How long a restart may take to begin before it counts as failed; by default what the unit may take.
+    pub restart_deadline: Option<Duration>,
+    /// Whether the process that is started remains the program.
+    pub runs: Runs,
     /// Version of a program that was installed by hand; a version that `uplift` installed itself is remembered.
     pub version: Option<Version>,
     /// Arguments with which the program prints its version, such as `["--version"]`.
     pub version_command: Option<Vec<String>>,
     /// How the programs that are run for a check (version, health) are kept from the machine.
     pub isolate_commands: Isolation,
+    /// How long a program may take to print its version.
+    pub preflight_deadline: Duration,
 }
 
 /// Whether a program that is run for a check runs as a user without rights, in a unit of its own.
@@ -48,6 +52,25 @@ pub enum Isolation {
     Always,
     /// Directly, with the rights of whoever asks.
     Never,
+}
+
+/// What the process runs that is started from the program's path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runs {
+    /// The program at the path.
+    #[default]
+    Itself,
+    /// Something that the program becomes: what it unpacks, or an interpreter.
+    Another,
+}
+
+impl Runs {
+    /// The rule, which needs no word.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it in so")]
+    pub(crate) fn is_itself(&self) -> bool {
+        *self == Self::Itself
+    }
 }
 
 /// How the new program comes to run.
@@ -85,16 +108,28 @@ pub(super) struct ProgramFields {
     unit: Option<ServiceName>,
     #[serde(default)]
     restart: RestartField,
-    #[serde(default = "default_restart_deadline", deserialize_with = "some_time")]
-    restart_deadline: Duration,
+    #[serde(default, deserialize_with = "some_time_if_any")]
+    restart_deadline: Option<Duration>,
+    #[serde(default)]
+    runs: Runs,
     version: Option<Version>,
     version_command: Option<Vec<String>>,
     #[serde(default)]
     isolate_commands: Isolation,
+    #[serde(default = "default_preflight_deadline", deserialize_with = "preflight_deadline")]
+    preflight_deadline: Duration,
 }
 
-fn default_restart_deadline() -> Duration {
-    Duration::from_secs(60)
+/// A program of 96 MB that unpacks itself needs more than 5 s at a quarter of a core from a slow card.
+const fn default_preflight_deadline() -> Duration {
+    Duration::from_secs(20)
+}
+
+/// A daemon that starts may have to wait twice for a program that does not answer; the unit's `TimeoutStartSec=` is above that.
+fn preflight_deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    const LONGEST: Duration = Duration::from_secs(2 * 60);
+    let deadline = some_time(deserializer)?;
+    if deadline <= LONGEST { Ok(deadline) } else { Err(D::Error::custom("a version is told within 2m at most")) }
 }
 
 /// A file name in the directory of programs.
@@ -180,6 +215,9 @@ impl TryFrom<ProgramFields> for Program {
 
     fn try_from(fields: ProgramFields) -> Result<Self, Mistake> {
         let unit = fields.unit.map(|unit| unit.0);
+        if fields.runs == Runs::Another && unit.is_none() {
+            return Err(Mistake::new(&["program.runs"], "`runs = \"another\"` needs `unit`: its start is all that can be proved"));
+        }
         Ok(Self {
             product: fields.product.0,
             aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
@@ -187,9 +225,11 @@ impl TryFrom<ProgramFields> for Program {
             restart: restart(fields.restart, unit.as_deref())?,
             unit,
             restart_deadline: fields.restart_deadline,
+            runs: fields.runs,
             version: fields.version,
             version_command: fields.version_command,
             isolate_commands: fields.isolate_commands,
+            preflight_deadline: fields.preflight_deadline,
         })
     }
 }
@@ -250,6 +290,10 @@ mod tests {
             ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
+            ("name = \"p\"\nproduct = \"P\"\nruns = \"another\"", "4, field program.runs", "needs `unit`"),
+            ("name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"0s\"", "4, field program.preflight_deadline", "such as \"20s\""),
+            ("name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"1h\"", "4, field program.preflight_deadline", "within 2m at most"),
+            ("name = \"p\"\nproduct = \"P\"\nruns = \"it\"", "4, field program.runs", "expected `itself` or `another`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = 5", "4, field program.restart", "expected \"reboot\", \"unit\""),
             ("name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"", "4, field program.isolate_commands", "`auto`, `always`, `never`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"", "4, field program.restart_deadline", "such as \"20s\""),

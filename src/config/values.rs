@@ -170,6 +170,11 @@ pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Du
     if time.is_zero() { Err(D::Error::custom("nothing happens in no time: expected more, such as \"20s\" or \"2m\"")) } else { Ok(time) }
 }
 
+/// The same, where a field is given.
+pub(super) fn some_time_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    some_time(deserializer).map(Some)
+}
+
 /// An address to listen on; port 0 is any that is free.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     const RIGHT: &str = "an IP address and a port, such as 127.0.0.1:21";

@@ -158,7 +158,7 @@ impl Host for ModelHost {
                 said(String::new())
             }
             ("systemctl", ["--no-block", "start" | "stop", ..] | ["reset-failed", ..]) => said(String::new()),
-            ("journalctl", _) => said(format!("{LAST_WORDS}\n")),
+            ("journalctl", _) => said(format!("{{\"MESSAGE\":\"{LAST_WORDS}\"}}\n")),
             _ => panic!("nobody asks for {program} {arguments:?}"),
         }
     }

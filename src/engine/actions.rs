@@ -13,6 +13,7 @@ use super::Answer;
 use super::actor::{Actor, Finished, OnTrial, TaskResult};
 use super::blocking::{blocking, off_thread};
 use super::news::{installed, log, notice};
+use crate::config::Config;
 use crate::health;
 use crate::journal::{self, Journal};
 use crate::machine::{Action, Event, Origin, State, Terms, replaced_by_hand};
@@ -20,7 +21,7 @@ use crate::model::{Failure, FailureKind, Outcome, Report, UpgradeId, Verdict};
 use crate::package::check::{Checked, Policy, check};
 use crate::package::digest::ProgramDigest;
 use crate::rescue;
-use crate::restart::Restarter;
+use crate::restart::{self, Restarter};
 use crate::target::program::{Lock, Program, Reverted};
 
 impl Actor {
@@ -131,9 +132,8 @@ impl Actor {
 
     /// Looks at what is to be swapped and restarted: a large program takes seconds to read, and systemd may take its time.
     pub(super) fn spawn_start(&self, answer: Answer<()>) {
-        let terms = Terms::new(&self.config.program, &self.config.trial);
-        let (program, restarter) = (self.program.clone(), self.restarter_of(&terms));
-        self.spawn_task(async move { TaskResult::Found(find_old(program, &restarter, terms).await, answer) });
+        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
+        self.spawn_task(async move { TaskResult::Found(find_old(program, &config).await, answer) });
     }
 
     fn spawn_swap(&mut self) {
@@ -322,10 +322,11 @@ fn put_back(program: &Program, on_trial: ProgramDigest, old: Option<ProgramDiges
     if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
 }
 
-async fn find_old(program: Program, restarter: &Restarter, terms: Terms) -> Result<Event, Failure> {
+async fn find_old(program: Program, config: &Config) -> Result<Event, Failure> {
     let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error);
     let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
-    Ok(Event::Start { old, origin: restarter.origin().await?, terms })
+    let terms = restart::agree(config).await?;
+    Ok(Event::Start { old, origin: Restarter::new(&terms, &config.paths).origin().await?, terms })
 }
 
 /// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused

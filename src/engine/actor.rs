@@ -24,7 +24,7 @@ use crate::package::check::{Checked, check_announced};
 use crate::rescue;
 use crate::stage::{Announced, Receiving, Stage, Staged};
 use crate::target::program::{Lock, Program};
-use crate::unit::{self, Since};
+use crate::unit;
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
@@ -206,7 +206,7 @@ impl Actor {
             && let (Phase::Trial, Some(unit), true) = (from, &swap.terms.unit, verdict.program_log.is_empty())
         {
             // Its boots are used up; what it had to say, it said in those.
-            verdict.program_log = unit::last_lines(unit, Since::Ever).await;
+            verdict.program_log = unit::last_lines(unit, swap.terms.start_before.as_deref()).await;
         }
         self.state = state.clone();
         self.speak_of_upgrade();

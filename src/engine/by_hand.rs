@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use super::Answer;
 use super::actor::{Actor, TaskResult};
@@ -10,11 +11,12 @@ use super::blocking::blocking;
 use crate::config::Confirm;
 use crate::journal::InstalledRecord;
 use crate::log::message;
-use crate::machine::{Event, State, Swap, Terms, Upgrade};
+use crate::machine::{Event, State, Swap, Upgrade};
 use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Phase, Report, Request, UpgradeId};
 use crate::package::digest::{Digests, ProgramDigest};
 use crate::package::hashing::hash_file;
 use crate::package::version::Version;
+use crate::restart::{self, Restarter};
 use crate::target::program::Program;
 
 impl Actor {
@@ -67,15 +69,16 @@ impl Actor {
             Ok(upgrade) => upgrade,
             Err(failure) => return drop(answer.send(Err(failure))),
         };
-        let terms = Terms::new(&self.config.program, &self.config.trial);
-        let (program, restarter) = (self.program.clone(), self.restarter_of(&terms));
+        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
         let (installed, product) = (self.journal.installed(), self.config.program.product.clone());
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
         let upgrade = Upgrade { from: installed.and_then(|installed| self.replaced_by(installed)), ..upgrade };
         self.spawn_task_of(upgrade.id.clone(), async move {
             let found = async {
                 let (package, old) = blocking(move || find_way_back(&program, installed, product)).await?;
-                let swap = Box::new(Swap { package, old: Some(old), origin: restarter.origin().await?, terms });
+                let terms = restart::agree(&config).await?;
+                let origin = Restarter::new(&terms, &config.paths).origin().await?;
+                let swap = Box::new(Swap { package, old: Some(old), origin, terms });
                 let failure = by_hand(&upgrade.request);
                 Ok(Event::GoBack { upgrade, swap, failure })
             };

@@ -147,7 +147,8 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
 /// installed, replaced or has on trial, the program itself that of any other, and the configuration that of the program that was
 /// installed by hand, unless it may be another one.
 pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
-    let (reader, version_command, isolation) = (program.clone(), config.version_command.clone(), config.isolate_commands);
+    let (reader, version_command) = (program.clone(), config.version_command.clone());
+    let (isolation, deadline) = (config.isolate_commands, config.preflight_deadline);
     let known = journal.known_programs();
     let path = config.path.clone();
     let found = off_thread(move || {
@@ -156,7 +157,7 @@ pub(super) async fn installed(config: &config::Program, program: &Program, journ
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
-        let ask = || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files, isolation).ok();
+        let ask = || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files, isolation, deadline).ok();
         let version = version_of(digest, &known, ask);
         (digest, version)
     })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Restart;
+use crate::config::{Restart, Runs};
 
 /// A trial of a program that is at its path, and what it said it waits for.
 struct Story {
@@ -31,6 +31,8 @@ impl Story {
             boots: 3,
             confirm,
             health_command: script.map(|script| vec!["/bin/sh".into(), "-c".into(), script]),
+            runs: Runs::Itself,
+            start_before: None,
         };
         Self { directory, terms, waits: Arc::default(), confirmed: watch::channel(false).0 }
     }

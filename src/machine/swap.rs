@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Confirm, Restart};
+use crate::config::{self, Confirm, Restart, Runs};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::digest::ProgramDigest;
 
@@ -67,6 +67,8 @@ fn is_same_boot(one: &str, other: &str) -> bool {
 /// | `boots` | how many boots the trial may take |
 /// | `confirm` | `"auto"` or `"explicit"` |
 /// | `health_command` | program and arguments, or `null` |
+/// | `runs` | `"itself"`, or `"another"` where the program becomes another one; absent is `"itself"` |
+/// | `start_before` | invocation id of the unit's last start before the swap, where it is known: what it logged up to then is not the new program's |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the table above")]
 pub struct Terms {
@@ -82,21 +84,27 @@ pub struct Terms {
     pub boots: u32,
     pub confirm: Confirm,
     pub health_command: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Runs::is_itself")]
+    pub runs: Runs,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_before: Option<String>,
 }
 
 impl Terms {
-    /// The terms of a configuration.
+    /// The terms of a configuration, as far as they don't follow from the program's unit.
     pub fn new(program: &config::Program, trial: &config::Trial) -> Self {
         Self {
             program: program.path.clone(),
             unit: program.unit.clone(),
             restart: program.restart.clone(),
-            restart_deadline: program.restart_deadline,
+            restart_deadline: program.restart_deadline.unwrap_or(config::SHORTEST_DEFAULT),
             window: trial.window,
             deadline: trial.deadline,
             boots: trial.boots,
             confirm: trial.confirm,
             health_command: trial.health_command.clone(),
+            runs: program.runs,
+            start_before: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::Restart;
+use crate::config::{Restart, Runs};
 use crate::model::{Channel, RunningEvidence, TransferKind};
 use crate::package::digest::FileDigest;
 
@@ -46,6 +46,8 @@ fn terms() -> Terms {
         boots: 3,
         confirm: Confirm::Auto,
         health_command: Some(vec!["/bin/true".into()]),
+        runs: Runs::Itself,
+        start_before: None,
     }
 }
 

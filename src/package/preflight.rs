@@ -14,9 +14,6 @@ use crate::config::Isolation;
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
-/// How long a program may take to print its version.
-pub const DEADLINE: Duration = Duration::from_secs(5);
-
 /// Why a program did not tell its version.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
@@ -40,9 +37,15 @@ impl From<PreflightError> for Failure {
     }
 }
 
-/// Runs `program` with `arguments` and returns the version that it prints.
-pub(crate) fn printed_version(program: &Path, arguments: &[String], reach: Reach, isolation: Isolation) -> Result<Version, PreflightError> {
-    let output = command::run(program.as_os_str(), arguments, reach, isolation, DEADLINE)?;
+/// Runs `program` with `arguments` and returns the version that it prints, within the deadline.
+pub(crate) fn printed_version(
+    program: &Path,
+    arguments: &[String],
+    reach: Reach,
+    isolation: Isolation,
+    deadline: Duration,
+) -> Result<Version, PreflightError> {
+    let output = command::run(program.as_os_str(), arguments, reach, isolation, deadline)?;
     find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
@@ -90,8 +93,10 @@ impl Drop for Executable {
 mod tests {
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     fn shell(script: &str) -> Result<Version, Failure> {
-        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, Isolation::Never)?)
+        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, Isolation::Never, DEADLINE)?)
     }
 
     #[test]
@@ -130,7 +135,7 @@ mod tests {
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files, Isolation::Never).unwrap_err();
+        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files, Isolation::Never, DEADLINE).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

@@ -81,7 +81,8 @@ impl WayBack {
 /// | `upgrade.swap.terms.restart_deadline`, `.deadline` | milliseconds that restart and trial may take |
 /// | `upgrade.swap.terms.boots` | boots that the trial may take |
 ///
-/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`, `upgrade.verdict`.
+/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`,
+/// `upgrade.swap.terms.start_before`, `upgrade.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
     /// Format of the state file in which it was seen.
@@ -122,6 +123,9 @@ pub(crate) struct Terms {
     /// Milliseconds.
     deadline: u64,
     pub(crate) boots: u32,
+    /// The invocation of the unit before the swap: what was logged up to then was another program's.
+    #[serde(default, deserialize_with = "if_readable", skip_serializing_if = "Option::is_none")]
+    pub(crate) start_before: Option<String>,
 }
 
 impl Terms {
@@ -275,6 +279,7 @@ pub(super) mod tests {
             restart_deadline: 60_000,
             deadline: 120_000,
             boots: 3,
+            start_before: None,
         };
         Trial {
             format: 1,

@@ -9,12 +9,14 @@ use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 const IMPATIENT: &str = "restart = \"unit\"\nrestart_deadline = \"2s\"";
 const SHORT: &str = "window = \"100ms\"\ndeadline = \"2s\"";
 
+/// The host hears that the upgrade has started, because it waits for that no longer, and then how the check ended.
 #[test]
 fn a_program_that_does_not_tell_its_version() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     // Asked like this, it runs for ever.
-    payload.reconfigure(|text| text.replace("[\"--version\"]", "[]\nversion = \"V01.00.00.00\""));
-    payload.aircraft(&[]).hears("failure");
+    payload.reconfigure(|text| text.replace("[\"--version\"]", "[]\npreflight_deadline = \"8s\"\nversion = \"V01.00.00.00\""));
+    let verdict = payload.aircraft(&[]).hears("failure");
+    assert!(verdict["pushes"]["end"].as_u64() > Some(0), "{verdict}");
     payload.ends((Outcome::Failed, Some(FailureKind::PreflightFailed)), OLD);
 }
 

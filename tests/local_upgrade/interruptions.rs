@@ -73,7 +73,11 @@ fn the_daemon_dies_while_it_checks() {
     // A program that is asked for its version and does not answer keeps the check going for five seconds.
     let mut payload = Payload::new(Transfer::Dcftp);
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    fs::write(payload.sandbox.config(), config.replace("version_command = [\"--version\"]", "version_command = []")).unwrap();
+    fs::write(
+        payload.sandbox.config(),
+        config.replace("version_command = [\"--version\"]", "version_command = []\npreflight_deadline = \"5s\""),
+    )
+    .unwrap();
     payload.sandbox.reboot().unwrap();
     let firmware = payload.firmware();
     let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap();

@@ -51,8 +51,8 @@ impl Payload {
         for (name, content) in [("state", "active"), ("pid", "0"), ("invocation", "start-2"), ("starts", "2")] {
             fs::write(systemd.join(name), content).unwrap();
         }
-        let journalctl = "#!/bin/sh\ntouch \"$FAKE_SYSTEMD/log-asked\"\nprintf 'about to fail\\nfailed\\n'\n";
-        fs::write(systemd.join("journalctl"), journalctl).unwrap();
+        let script = r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#;
+        fs::write(systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(systemd.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
     }
 

@@ -73,7 +73,8 @@ fn while_it_checks() {
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
     fs::write(
         payload.sandbox.config(),
-        config.replace("version_command = [\"--version\"]", "version_command = []\nversion = \"V01.00.00.00\""),
+        config
+            .replace("version_command = [\"--version\"]", "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\""),
     )
     .unwrap();
     payload.sandbox.kill_daemon();

@@ -70,6 +70,32 @@ fn a_crash_loop_is_rolled_back_and_its_last_words_are_kept() {
     assert_kind(&failure, FailureKind::KnownBad, &payload);
 }
 
+/// What the versions before had to say is no explanation.
+#[test]
+fn last_words_are_of_the_failed_programs_own_starts() {
+    let payload = Payload::with_trial(UNIT, "window = \"1s\"\ndeadline = \"10m\"");
+    payload.systemd_has("fails", NEW);
+    payload
+        .systemd_has("log", "@invocation-0 of a version before\n@invocation-1 works\n@invocation-1 stopped\n@invocation-2 started\nfailed");
+    let (report, _) = payload.failure();
+    assert_eq!(report.program_log, ["started", "failed"], "{}", payload.log());
+}
+
+/// A program that does not end when it is told to is killed by systemd after its unit's time, and the restart comes only then.
+#[test]
+fn a_restart_has_the_time_that_its_unit_may_take() {
+    for (program, deadline) in [("restart = \"unit\"", 101_500), ("restart = \"unit\"\nrestart_deadline = \"7s\"", 7_000)] {
+        let payload = Payload::with_trial(program, "window = \"10s\"\ndeadline = \"10m\"");
+        payload.systemd_has("properties", "TimeoutStopUSec=1min 30s\nTimeoutStartUSec=1.500s");
+        let mut client = payload.install();
+        payload.wait_for_trial(|wait| matches!(wait, TrialWait::Window { .. }));
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(payload.sandbox.state().join("state.json")).unwrap()).unwrap();
+        assert_eq!(state["upgrade"]["swap"]["terms"]["restart_deadline"], deadline, "{program}");
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_unit_that_systemd_gave_up_is_a_verdict_at_once() {
     let payload = Payload::with_trial(UNIT, "window = \"1s\"\ndeadline = \"10m\"");

@@ -50,7 +50,7 @@ impl Payload {
         fs::create_dir(&systemd).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/self_upgrade/systemctl");
         std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        fs::write(systemd.join("journalctl"), "#!/bin/sh\necho 'thread main panicked'\n").unwrap();
+        fs::write(systemd.join("journalctl"), "#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n").unwrap();
         fs::set_permissions(systemd.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(systemd.join("pid"), "0").unwrap();
         fs::write(systemd.join("starts"), "0").unwrap();

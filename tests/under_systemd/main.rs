@@ -117,6 +117,105 @@ fn dollar_signs_are_the_health_commands_own() {
     assert_eq!(machine.running("payload.service"), NEW);
 }
 
+/// A payload whose unit has an alias, says its version at each start, and is not started again when it fails.
+fn talkative_payload(restart: &str, trial: &str) -> Machine {
+    let machine = Machine::boot();
+    let configuration = configuration(restart, trial).replace("payload.service", "sensor.service");
+    machine.write("/etc/uplift/uplift.toml", configuration.as_bytes());
+    machine.write(
+        "/etc/systemd/system/payload.service.d/words.conf",
+        b"[Service]\nRestart=no\nExecStartPre=/usr/local/bin/payload --version\n",
+    );
+    machine.done(&["ln", "--symbolic", "payload.service", "/etc/systemd/system/sensor.service"]);
+    start(&machine);
+    machine
+}
+
+#[track_caller]
+fn assert_last_words(machine: &Machine) {
+    let report = machine.report();
+    let has = |word: &str| report.program_log.iter().any(|line| line.contains(word));
+    assert_eq!(report.outcome, Outcome::RolledBack, "{}", machine.journal());
+    assert!(has(NEW) && !has(OLD), "{:?}\n{}", report.program_log, machine.journal());
+}
+
+/// What the version before said is no explanation; the journal knows no alias.
+#[test]
+fn last_words_are_of_the_failed_program_whatever_its_unit_is_called() {
+    let trial = "[trial]\nwindow = \"1s\"\ndeadline = \"2s\"\nhealth_command = [\"false\"]";
+    let machine = talkative_payload("restart = \"unit\"", trial);
+    assert!(!machine.output(&["uplift", "install", &machine.firmware(program(NEW))]).status.success());
+    assert_last_words(&machine);
+}
+
+#[test]
+fn last_words_are_of_the_boots_of_the_trial() {
+    let mut machine = talkative_payload("", "[trial]\nwindow = \"1s\"\ndeadline = \"2m\"\nconfirm = \"explicit\"");
+    let firmware = machine.firmware(program(NEW));
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", &firmware]));
+    machine.wait_for("the trial", || machine.done(&["uplift", "status"]).contains("waits for `uplift confirm`"));
+    machine.reboots_after(|machine| machine.starts(&["systemctl", "kill", "--signal=SEGV", "payload.service"]));
+    assert_last_words(&machine);
+}
+
+/// A program of this version that does this when it is started without arguments.
+fn compiled(version: &str, body: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("program");
+    let source = format!(
+        "#include <signal.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(int count, char **words) {{\n(void)words;\n\
+         if (count > 1) {{ puts(\"{version}\"); return 0; }}\n{body}\nreturn 1;\n}}\n"
+    );
+    std::fs::write(directory.path().join("program.c"), source).unwrap();
+    let compiler = std::process::Command::new("cc").arg("-o").arg(&file).arg(directory.path().join("program.c")).status();
+    assert!(compiler.expect("a C compiler links this test, too").success());
+    std::fs::read(file).unwrap()
+}
+
+/// systemd kills it after the time that its unit says, and the restart comes only then.
+#[test]
+fn a_program_that_does_not_end_when_it_is_told_to_can_be_upgraded() {
+    let machine = payload("restart = \"unit\"", "[trial]\nwindow = \"2s\"");
+    machine.write("/usr/local/bin/payload.new", &compiled(OLD, "signal(SIGTERM, SIG_IGN); for (;;) pause();"));
+    machine.done(&["chmod", "755", "/usr/local/bin/payload.new"]);
+    machine.done(&["mv", "/usr/local/bin/payload.new", "/usr/local/bin/payload"]);
+    machine.write("/etc/systemd/system/payload.service.d/time.conf", b"[Service]\nTimeoutStopSec=2\nTimeoutStartSec=100\n");
+    machine.done(&["systemctl", "daemon-reload"]);
+    machine.done(&["systemctl", "restart", "payload.service"]);
+    assert!(
+        machine.done(&["uplift", "config", "check"]).contains("it must begin within 1m 52s"),
+        "{}",
+        machine.done(&["uplift", "config", "check"])
+    );
+    machine.starts(&["uplift", "install", &machine.firmware(program(NEW))]);
+    machine.wait_for("the trial", || machine.done(&["uplift", "status"]).contains("trial"));
+    let state: serde_json::Value = serde_json::from_str(&machine.read("/var/lib/uplift/state.json")).unwrap();
+    assert_eq!(state["upgrade"]["swap"]["terms"]["restart_deadline"], 112_000, "{state}");
+    assert_succeeded(&machine, &machine.report());
+    assert!(machine.journal().contains("payload.service: State 'stop-sigterm' timed out. Killing."), "{}", machine.journal());
+}
+
+/// As an AppImage does, or a script that was compiled.
+#[test]
+fn a_program_that_becomes_another_one_is_refused_at_once_unless_the_configuration_says_so() {
+    let itself = "restart = \"unit\"";
+    let trial = "[trial]\nwindow = \"1s\"\ndeadline = \"10m\"";
+    let machine = payload(itself, trial);
+    let firmware = format!("/root/{PRODUCT}_{NEW}.bin");
+    machine.write(&firmware, &compiled(NEW, "execl(\"/bin/sleep\", \"sleep\", \"1000\", (char *)0);"));
+    let output = machine.output(&["uplift", "install", &firmware]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.contains("payload.service runs /usr/bin/sleep") && said.contains("`runs = \"another\"`"), "{said}\n{}", machine.journal());
+    assert_eq!(machine.report().outcome, Outcome::RolledBack);
+    machine.write("/etc/uplift/uplift.toml", configuration(&format!("{itself}\nruns = \"another\""), trial).as_bytes());
+    machine.done(&["systemctl", "restart", "uplift.service"]);
+    let said = machine.done(&["uplift", "install", "--force", &firmware]);
+    assert!(said.contains("what that process runs was not looked at"), "{said}");
+    let status = machine.done(&["uplift", "status"]);
+    assert!(status.contains("what that process runs was not looked at"), "{status}");
+    assert!(machine.done(&["uplift", "config", "check"]).ends_with("\n0 errors, 0 warnings\n"));
+}
+
 #[test]
 fn the_machine_restarts_and_the_new_program_is_proved_after_it() {
     let mut machine = payload("", "[trial]\nwindow = \"1s\"");

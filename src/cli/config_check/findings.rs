@@ -10,6 +10,7 @@ mod units;
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::{AccessFlags, Group, access, geteuid};
 
@@ -44,7 +45,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.place(config);
     findings.storage(config);
     findings.version(config);
-    findings.unit(&systemd, &config.program);
+    findings.unit(&systemd, config);
     findings.restart(&config.program.restart);
     if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first()) {
         findings.command("trial.health_command", program);
@@ -62,6 +63,13 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.rescue(&systemd, config.paths.rescue_timer.as_deref());
     findings.sandbox(&systemd, config);
     Ok(findings.0)
+}
+
+/// How long a restart may take to begin, with the unit as it is now.
+pub(super) fn restart_deadline(config: &Config) -> Duration {
+    let asked = config.program.unit.as_ref().zip(Systemd::new().ok()).and_then(|(name, systemd)| systemd.unit(name).ok());
+    let unit = asked.unwrap_or_default();
+    config.restart_deadline(unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default())
 }
 
 #[derive(Default)]

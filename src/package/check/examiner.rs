@@ -221,14 +221,14 @@ impl Examiner<'_> {
 
     fn preflight(&self) -> Examined {
         let payload = self.policy.payload.as_ref();
-        let command = payload.and_then(|payload| Some((payload.version_command.as_ref()?, payload.isolation)));
-        let (Some((arguments, isolation)), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
+        let command = payload.and_then(|payload| Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline)));
+        let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");
         }
         let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
-        let told = match preflight::printed_version(self.subject.path, arguments, reach, isolation) {
+        let told = match preflight::printed_version(self.subject.path, arguments, reach, isolation, deadline) {
             // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");

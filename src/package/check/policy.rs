@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{self, MachineRule, SealRule, TrustedKey};
 use crate::package::digest::ProgramDigest;
@@ -16,6 +17,7 @@ pub(super) struct Payload {
     pub(super) program: PathBuf,
     pub(super) version_command: Option<Vec<String>>,
     pub(super) isolation: config::Isolation,
+    pub(super) preflight_deadline: Duration,
 }
 
 /// What a firmware file must satisfy on this payload, now.
@@ -59,6 +61,7 @@ impl Policy {
                 program: program.path.clone(),
                 version_command: program.version_command.clone(),
                 isolation: program.isolate_commands,
+                preflight_deadline: program.preflight_deadline,
             }),
             ..Self::without_payload(package)
         }

@@ -3,13 +3,14 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access};
 
 use super::Findings;
 use super::units::Systemd;
 use crate::command::Reach;
-use crate::config::{Config, Program, Restart};
+use crate::config::{Config, Program, RESTART_ROOM, Restart, Runs};
 use crate::host;
 use crate::package::preflight;
 use crate::stage::directory_beside;
@@ -41,7 +42,8 @@ impl Findings {
         }
         match &program.version_command {
             Some(arguments) => {
-                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files, program.isolate_commands) {
+                let (isolation, deadline) = (program.isolate_commands, program.preflight_deadline);
+                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files, isolation, deadline) {
                     let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
                     self.warning("program.version_command", failure.to_string(), hint);
                 }
@@ -55,7 +57,8 @@ impl Findings {
         }
     }
 
-    pub(super) fn unit(&mut self, systemd: &Systemd, program: &Program) {
+    pub(super) fn unit(&mut self, systemd: &Systemd, config: &Config) {
+        let program = &config.program;
         let Some(name) = &program.unit else {
             return self.warning(
                 "program.unit",
@@ -74,24 +77,58 @@ impl Findings {
                 let sentence = format!("the unit {name} is {}", unit.load_state);
                 self.error("program.unit", sentence, format!("`systemctl status {name}` says more"));
             }
-            Ok(Unit { main_pid: Some(process), .. }) => self.process(name, process, &program.path),
-            Ok(_) => {}
+            Ok(unit) => {
+                self.process(name, &unit, program);
+                self.restart_deadline(name, &unit, config);
+            }
         }
     }
 
-    /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the staging area.
-    fn process(&mut self, unit: &str, process: u32, path: &Path) {
-        let Ok(executable) = fs::read_link(host::executable(process)) else { return };
-        let runs = |path: &Path| executable.starts_with(path) || executable.to_string_lossy() == format!("{} (deleted)", path.display());
-        if runs(path) || runs(&directory_beside(path)) {
+    /// systemd kills a program that does not end when it is told to, after its unit's time. A restart that has less is given up.
+    fn restart_deadline(&mut self, name: &str, unit: &Unit, config: &Config) {
+        let Some(stop) = unit.stop_timeout else { return };
+        let deadline = config.restart_deadline(stop, unit.start_timeout.unwrap_or_default());
+        if deadline >= stop.saturating_add(RESTART_ROOM) {
             return;
         }
-        let sentence = format!("the main process of {unit} runs {}, not {}", executable.display(), path.display());
-        self.error(
-            "program.unit",
-            sentence,
-            "no trial would succeed: start the program itself in `ExecStart=` of the unit, or correct `path`",
+        let takes = if stop == Duration::MAX { "for ever".to_owned() } else { humantime::format_duration(stop).to_string() };
+        let sentence = format!(
+            "{name} may take {takes} to stop, and a restart must begin within {}: where the old program hangs, an upgrade would end as \
+             restart-failed",
+            humantime::format_duration(deadline)
         );
+        let hint = match config.program.restart_deadline {
+            Some(_) => "leave `restart_deadline` out, or raise it, or shorten `TimeoutStopSec=` of the unit",
+            None => "shorten `TimeoutStopSec=` of the unit, or `deadline` of [trial], which the payload link announces together with it",
+        };
+        self.warning("program.restart_deadline", sentence, hint);
+    }
+
+    /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the staging area.
+    fn process(&mut self, name: &str, unit: &Unit, program: &Program) {
+        let path = program.path.as_path();
+        let runs = match program.runs {
+            Runs::Itself => unit.main_pid.and_then(|process| fs::read_link(host::executable(process)).ok()),
+            Runs::Another => unit.started.as_ref().map(|started| started.path.canonicalize().unwrap_or_else(|_| started.path.clone())),
+        };
+        let Some(executable) = runs else { return };
+        let is = |path: &Path| executable.starts_with(path) || executable.to_string_lossy() == format!("{} (deleted)", path.display());
+        if is(path) || is(&directory_beside(path)) || path.canonicalize().is_ok_and(|path| is(&path)) {
+            return;
+        }
+        let (executable, path) = (executable.display(), path.display());
+        let (sentence, hint) = match program.runs {
+            Runs::Itself => (
+                format!("the main process of {name} runs {executable}, not {path}"),
+                "no trial would succeed: start the program itself in `ExecStart=` of the unit, or correct `path`; for a program that \
+                 becomes another one, such as an AppImage, give `runs = \"another\"`",
+            ),
+            Runs::Another => (
+                format!("systemd started {executable} for {name}, not {path}"),
+                "no trial would succeed: name the program in `ExecStart=` of the unit, or correct `path`",
+            ),
+        };
+        self.error("program.unit", sentence, hint);
     }
 
     pub(super) fn restart(&mut self, restart: &Restart) {
