@@ -252,7 +252,7 @@ mod tests {
         let shipped = include_str!("../config/uplift.toml");
         let is_field =
             |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let without_default = ["path", "unit", "version", "version_command", "password_file", "health_command", "socket"];
+        let without_default = ["path", "unit", "seal", "version", "version_command", "password_file", "health_command", "socket"];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {

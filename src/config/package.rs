@@ -20,15 +20,15 @@ pub struct Package {
     pub allow_same_version: bool,
     /// Lets an ELF file in whose completeness its own headers can't prove: no section table, or data behind the end.
     pub allow_unproven_end: bool,
-    /// Whether a file without a seal is let in.
-    pub seal: SealRule,
+    /// Whether a file without a seal is let in; [`Package::seal_rule`] has what holds where it is not said.
+    pub seal: Option<SealRule>,
     /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was sealed, by whomever.
     pub keys: Vec<TrustedKey>,
 }
 
 impl Default for Package {
     fn default() -> Self {
-        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false, seal: SealRule::Optional, keys: Vec::new() }
+        Self { max_size: Size(2 << 30), allow_same_version: false, allow_unproven_end: false, seal: None, keys: Vec::new() }
     }
 }
 
@@ -63,8 +63,13 @@ impl fmt::Display for TrustedKey {
 }
 
 impl Package {
+    /// Whether a file must be sealed: where it is not said, as soon as there is a key.
+    pub fn seal_rule(&self) -> SealRule {
+        self.seal.unwrap_or(if self.keys.is_empty() { SealRule::Optional } else { SealRule::Required })
+    }
+
     pub(super) fn check_keys(&self) -> Result<(), Mistake> {
-        if self.seal == SealRule::Required && self.keys.is_empty() {
+        if self.seal == Some(SealRule::Required) && self.keys.is_empty() {
             let explanation = "`seal = \"required\"` needs a key: add a section [[package.keys]] with `public`, the second line of the \
                                .pub file that `uplift keygen` or `minisign -G` made";
             return Err(Mistake::new(&["package.seal"], explanation));
@@ -95,7 +100,14 @@ mod tests {
         };
         let key = |more: &str| format!("[[package.keys]]\npublic = \"{KEY}\"\n{more}\n");
         let right = package(&format!("seal = \"required\"\n{}", key("note = \"release\""))).unwrap();
-        assert_eq!((right.seal, right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        assert_eq!((right.seal_rule(), right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        for (text, rule) in [
+            (String::new(), SealRule::Optional),
+            (key(""), SealRule::Required),
+            (format!("seal = \"optional\"\n{}", key("")), SealRule::Optional),
+        ] {
+            assert_eq!(package(&text).unwrap().seal_rule(), rule, "{text}");
+        }
         for (text, place, reason) in [
             ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
             ("max_size = 0", "line 5, field package.max_size", "such as \"512MiB\""),
