@@ -271,7 +271,7 @@ mod tests {
         let is_field =
             |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
         let without_default =
-            ["path", "unit", "version", "version_command", "password_file", "health_command", "socket", "restart_deadline"];
+            ["path", "unit", "seal", "version", "version_command", "password_file", "health_command", "socket", "restart_deadline"];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::model::{Channel, Failure, FailureKind, LinkStatus, PackageSummary, Report, Request, Status, UpgradeId};
+use crate::model::{Channel, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request, Status, UpgradeId};
 use crate::package::version::Version;
 use crate::stage::{Announced, Receiving, Staged};
 
@@ -60,12 +60,16 @@ pub enum Command {
     Acknowledge(Channel, Answer<()>),
     /// [`Engine::ping`]
     Ping(Answer<()>),
-    /// [`Engine::history`]
-    History(Answer<Vec<Report>>),
+    /// [`Engine::report_after`]
+    ReportAfter(Option<UpgradeId>, Answer<Option<Report>>),
+    /// [`Engine::report`]
+    Report(UpgradeId, Answer<Option<Report>>),
     /// [`Engine::measure`]
     Measure(Answer<Measures>),
     /// [`Engine::update_link`]
     UpdateLink(LinkStatus),
+    /// [`Engine::tell`]
+    Tell(Failure),
 }
 
 /// What the engine has counted, for monitoring.
@@ -77,8 +81,25 @@ pub struct Measures {
     pub received_bytes: u64,
     /// How often the payload link lost its device or its aircraft since the start.
     pub link_errors: u64,
-    /// The last reports, oldest first.
-    pub reports: Vec<Report>,
+    /// How the last upgrades ended, oldest first.
+    pub ended: Vec<Ended>,
+}
+
+/// How an upgrade ended, and no more of its report: there may be a hundred, with the last words of a program each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which one.
+    pub id: UpgradeId,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, where it did not succeed.
+    pub kind: Option<FailureKind>,
+}
+
+impl From<&Report> for Ended {
+    fn from(report: &Report) -> Self {
+        Self { id: report.id.clone(), outcome: report.outcome, kind: report.failure.as_ref().map(|failure| failure.kind) }
+    }
 }
 
 /// Where an answer goes.
@@ -179,9 +200,15 @@ impl Engine {
         self.ask(Command::Ping).await
     }
 
-    /// The last reports, oldest first.
-    pub async fn history(&self) -> Result<Vec<Report>, Failure> {
-        self.ask(Command::History).await
+    /// The report that follows the one of `before` in the history, or the oldest one. One at a time: whoever asks for many and takes
+    /// them slowly must not hold all of them.
+    pub async fn report_after(&self, before: Option<&UpgradeId>) -> Result<Option<Report>, Failure> {
+        self.ask(|answer| Command::ReportAfter(before.cloned(), answer)).await
+    }
+
+    /// The report of one upgrade, as long as the history has it.
+    pub async fn report(&self, id: &UpgradeId) -> Result<Option<Report>, Failure> {
+        self.ask(|answer| Command::Report(id.clone(), answer)).await
     }
 
     /// What it has counted so far.
@@ -193,6 +220,12 @@ impl Engine {
     pub async fn update_link(&self, link: LinkStatus) {
         // The engine is gone only when the daemon stops; nobody reads the status then.
         let _ = self.commands.send(Command::UpdateLink(link)).await;
+    }
+
+    /// Something that a person should know: a notice in the status.
+    pub async fn tell(&self, failure: Failure) {
+        // As with the link's news.
+        let _ = self.commands.send(Command::Tell(failure)).await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Failure> {

@@ -72,6 +72,11 @@ pub(crate) async fn accept(listener: &UnixListener, what: &str) -> UnixStream {
     }
 }
 
+/// Whose the client is. One whose user can't be told is nobody's; the kernel tells it of every stream.
+pub(crate) fn uid_of(stream: &UnixStream) -> u32 {
+    stream.peer_cred().map_or(u32::MAX, |peer| peer.uid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,12 +28,12 @@ const CLIENT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Answers scrapers until the task is dropped.
 pub(crate) async fn serve(listener: UnixListener, engine: Engine) {
-    let places = Places::new(MOST_CONNECTIONS);
+    let places: Places<u32> = Places::new(MOST_CONNECTIONS);
     let tally: Arc<Mutex<Tally>> = Arc::default();
     loop {
         let stream = local_socket::accept(&listener, "metrics socket").await;
-        // Nobody there keeps a place for good, so there always is one.
-        let Some(place) = places.take() else { continue };
+        // Nobody there keeps a place for good, so there is one a moment later.
+        let Some(place) = places.take(local_socket::uid_of(&stream), 0).await else { continue };
         let (engine, tally) = (engine.clone(), Arc::clone(&tally));
         tokio::spawn(async move {
             if let Err(error) = converse(stream, &place, &engine, &tally).await {
@@ -43,7 +43,7 @@ pub(crate) async fn serve(listener: UnixListener, engine: Engine) {
     }
 }
 
-async fn converse(mut stream: UnixStream, place: &Place, engine: &Engine, tally: &Mutex<Tally>) -> anyhow::Result<()> {
+async fn converse(mut stream: UnixStream, place: &Place<u32>, engine: &Engine, tally: &Mutex<Tally>) -> anyhow::Result<()> {
     let answered = async {
         let head = timeout(CLIENT_DEADLINE, read_head(&mut stream)).await.context("the client is silent")??;
         let answer = answer(&head, engine, tally).await?;
@@ -105,7 +105,7 @@ async fn answer(head: &[u8], engine: &Engine, tally: &Mutex<Tally>) -> anyhow::R
             let status = engine.status().borrow().clone();
             let body = {
                 let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                tally.count(&measures.reports);
+                tally.count(&measures.ended);
                 text::render(&status, &measures, &tally)
             };
             response("200 OK", "", &body, with_body)

@@ -1,6 +1,7 @@
 //! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line, watchdog, signals,
 //! journal. Decides nothing about upgrades.
 
+mod ftp_socket;
 mod ftp_uploads;
 mod systemd;
 
@@ -56,12 +57,15 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let mut rooms = JoinSet::new();
     let link = open_rooms(&mut rooms, &config, actor, &engine)?;
     tracing::info!("{}", introduction(&config));
+    // Not a room: it has an end.
+    let port = tokio::spawn(ftp_socket::open(Arc::clone(&config), engine.clone()));
     rooms.spawn(systemd::tell(engine, link));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         ended = rooms.join_next() => anyhow::bail!("a part of the daemon stopped: {ended:?}"),
     }
+    port.abort();
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())

@@ -252,6 +252,46 @@ fn a_rescue_that_is_not_called_at_the_boot() {
     assert!(said.1.contains(warning), "{}", said.1);
 }
 
+#[test]
+fn an_upload_port_that_nobody_needs() {
+    let mut sandbox = sandbox();
+    systemd(&mut sandbox, &[("uplift-ftp.socket", "LoadState=loaded\nActiveState=active\n")]);
+    for sections in ["", "[link]\ntransfer = \"dcftp\""] {
+        assert_warning(&check(&sandbox, &sandbox.restart_line(), sections), "ftp_server: uplift-ftp.socket takes connections");
+    }
+    let said = check(&sandbox, &sandbox.restart_line(), "[link]");
+    assert!(!said.1.contains("uplift-ftp.socket takes connections"), "{}", said.1);
+}
+
+/// systemd's word on the daemon that asks, and on a socket whose port another server has; it writes down what it is asked to start.
+const TAKEN: &str = "#!/bin/sh
+case \"$*\" in
+    *show*uplift.service) echo MainPID=$PPID ;;
+    *show*uplift-ftp.socket) printf 'LoadState=loaded\\nActiveState=failed\\n' ;;
+    start*uplift-ftp.socket) echo started >> \"$0.log\"; echo 'Address already in use' >&2; exit 1 ;;
+    *) exit 1 ;;
+esac
+";
+
+#[test]
+fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_link_it_does_not_try() {
+    let mut sandbox = sandbox();
+    systemd(&mut sandbox, &[]);
+    let systemctl = sandbox.root().join("systemd/systemctl");
+    fs::File::create(&systemctl).unwrap().write_all(TAKEN.as_bytes()).unwrap();
+    for (sections, tries) in [("", false), ("[link]\ndevice = \"/dev/no-such-device\"\n", true)] {
+        sandbox.configure(&sandbox.restart_line(), sections).unwrap();
+        sandbox.start_daemon().unwrap();
+        if tries {
+            let told = |notice: &String| notice.contains("uplift-ftp.socket can't be started") && notice.contains("Address already in use");
+            sandbox.wait_for_status(|status| status.notices.iter().any(told)).unwrap();
+        }
+        assert!(said(&sandbox, &["status"]).1.contains("uplift-ftp.socket") == tries);
+        assert_eq!(systemctl.with_extension("log").exists(), tries);
+        sandbox.kill_daemon();
+    }
+}
+
 /// It listens, and greets nobody.
 #[test]
 fn a_port_that_another_server_has() {

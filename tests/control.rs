@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplift::model::{FailureKind, Phase};
+use uplift::model::{Channel, Failure, FailureKind, Outcome, Phase, Report, Request, TransferKind, UpgradeId};
 use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
@@ -140,4 +140,107 @@ fn the_failure_of_a_hopeless_name_stays_small() {
     let answer = answer(&stream);
     assert_eq!(answer["failure"]["kind"], FailureKind::NameInvalid.as_str(), "{answer}");
     assert!(answer.to_string().len() < 10_000);
+}
+
+/// As many reports as there can be, with as many last words of a program as there may be.
+fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
+    let report = |number: usize| Report {
+        id: UpgradeId(format!("{number}")),
+        request: Request { channel: Channel::Shell, requester: "uid 0".into(), transfer: TransferKind::Local, forced: false },
+        from: None,
+        file_name: None,
+        package: None,
+        outcome: Outcome::RolledBack,
+        failure: Some(Failure::new(FailureKind::Unhealthy, "it failed")),
+        evidence: None,
+        program_log: vec!["a last word ".repeat(20); 50],
+        began: String::new(),
+        ended: String::new(),
+        phases: Vec::new(),
+    };
+    let reports: Vec<Report> = (0..100).map(report).collect();
+    let text = serde_json::json!({"format": 1, "reports": reports}).to_string();
+    std::fs::File::create(sandbox.state().join("history.json")).unwrap().write_all(text.as_bytes()).unwrap();
+    reports
+}
+
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The memory of the daemon in KiB, by a field of its status.
+fn memory(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn answers_that_nobody_reads_cost_neither_memory_nor_descriptors() {
+    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    let reports = fill_history(&sandbox);
+    sandbox.start_daemon().unwrap();
+    let pid = sandbox.daemon_pid().unwrap();
+    let (before, idle) = (descriptors(pid), memory(pid, "VmRSS:"));
+    // What is answered without being asked for more is enough to fill any socket.
+    let mut hostile = Vec::new();
+    for _ in 0..300 {
+        hostile.push(ask(&sandbox, &b"{\"request\":\"history\"}\n".repeat(20)));
+        let now = descriptors(pid);
+        assert!(now <= before + 16 + 2 + 1, "{before} became {now} with {} connections", hostile.len());
+    }
+    let client = install(&sandbox).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    let peak = memory(pid, "VmHWM:") - idle;
+    assert!(peak < 12 << 10, "{peak} KiB more than when idle");
+    drop((hostile, client));
+    // Who reads gets all.
+    let answer = answer(&ask(&sandbox, b"{\"request\":\"history\"}\n"));
+    assert_eq!(serde_json::from_value::<Vec<Report>>(answer["reports"].clone()).unwrap(), reports);
+    sandbox.kill_daemon();
+}
+
+#[test]
+fn an_empty_history_is_an_answer() {
+    let sandbox = sandbox();
+    assert_eq!(answer(&ask(&sandbox, b"{\"request\":\"history\"}\n")), serde_json::json!({"answer": "history", "reports": []}));
+}
+
+/// Asks as a member of the group would, again and again, and keeps each connection.
+const MEMBER: &str = r#"
+import socket, sys
+kept = []
+for _ in range(40):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(sys.argv[1])
+    connection.sendall(b'{"request":"install","file_name":"PSDK_APPALIAS_V03.00.00.00.bin","size":1000000}\n')
+    kept.append(connection)
+print("all there", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn members_of_the_group_keep_root_out_of_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    assert!(nix::unistd::geteuid().is_root(), "this test connects as another user: run it as root");
+    let sandbox = sandbox();
+    let socket = sandbox.root().join("run/control.sock");
+    for (path, mode) in [(sandbox.root(), 0o755), (&sandbox.root().join("run"), 0o755), (socket.as_path(), 0o666)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut members = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "--pdeathsig=KILL", "--", "/usr/bin/python3", "-c", MEMBER, socket.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(members.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "all there\n");
+    let output = sandbox.command(&["status"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(members.stdin.take());
+    members.wait().unwrap();
 }

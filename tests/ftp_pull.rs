@@ -256,6 +256,24 @@ fn none_and_several_are_a_failure_that_lists_them(server: &impl Server) {
     assert_eq!(named, ["\"DEMO_V02.00.00.00.bin\"", "\"DEMO_V03.00.00.00.bin\""]);
 }
 
+fn of_several_files_the_only_one_with_a_trusted_end_is_taken(server: &impl Server) {
+    let client = || server.client("").trusting(8, |end, size| end == b"by us..." && size > 8);
+    let mut host = host(server);
+    let mut ours = bytes(300_000);
+    ours.extend_from_slice(b"by us...");
+    let mut put = |name: &str, content: &[u8]| host.put_file(name, &mut &content[..]).unwrap();
+    put("DEMO_V03.00.00.00.bin", &bytes(200_000));
+    put("DEMO_V04.00.00.00.bin", b"x");
+    assert!(pull(&client()).unwrap_err().sentence.contains("only one may be"), "none is trusted");
+    put(NAME, &ours);
+    assert!(pull(&client()).unwrap() == ours);
+    put("DEMO_V04.00.00.00.bin", b"another by us...");
+    let failure = pull(&client()).unwrap_err();
+    for name in [NAME, "DEMO_V03.00.00.00.bin", "DEMO_V04.00.00.00.bin"] {
+        assert!(failure.sentence.contains(name), "two are trusted: {failure}");
+    }
+}
+
 /// The same stories for each real server; one more is one more line.
 macro_rules! against {
     ($($server:ident: $start:expr;)*) => { $(
@@ -268,6 +286,7 @@ macro_rules! against {
                 a_file_that_is_uploaded_anew_is_fetched_anew
                 a_wrong_password_is_told
                 none_and_several_are_a_failure_that_lists_them
+                of_several_files_the_only_one_with_a_trusted_end_is_taken
             );
         }
     )* };

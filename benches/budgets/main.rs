@@ -6,6 +6,7 @@ mod check;
 mod dcftp;
 mod decoding;
 mod hashing;
+mod hostile;
 mod idle;
 mod memory;
 mod payload;
@@ -31,7 +32,7 @@ use self::table::{Row, Table};
 /// A part, by the name that the command line has for it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("decoding", decoding::measure),
     ("hashing", hashing::measure),
     ("sealed", sealed::measure),
@@ -43,6 +44,7 @@ const PARTS: [Part; 11] = [
     ("upload", upload::measure),
     ("dcftp", dcftp::measure),
     ("memory", memory::measure),
+    ("hostile", hostile::measure),
 ];
 
 fn main() -> Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! A payload in a sandbox that runs the shipped binary, and upgrades of it by a simulated aircraft, step by step with their times.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) struct Payload {
     pub(crate) sandbox: Sandbox,
     line: PtyLine,
     installed: u8,
+    /// Where the FTP server listens.
+    pub(crate) ftp: SocketAddr,
 }
 
 /// An aircraft at work.
@@ -59,7 +62,8 @@ impl Payload {
     /// With a program of `size` bytes; nothing runs yet.
     pub(crate) fn new(size: Option<u64>) -> Result<Self> {
         let sandbox = Sandbox::new(&shipped()?)?;
-        let sections = sandbox.link_sections(&BAUD, free_address()?);
+        let ftp = free_address()?;
+        let sections = sandbox.link_sections(&BAUD, ftp);
         sandbox.install_by_hand(version(1)?)?;
         if let Some(size) = size {
             let firmware = sandbox.firmware(version(1)?, Some(size))?;
@@ -67,7 +71,7 @@ impl Payload {
         }
         sandbox.configure(&sandbox.restart_line(), &sections)?;
         let line = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
-        Ok(Self { sandbox, line, installed: 1 })
+        Ok(Self { sandbox, line, installed: 1, ftp })
     }
 
     /// A newer program than any before.

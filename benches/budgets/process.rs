@@ -9,6 +9,11 @@ pub(crate) fn pss_kib(pid: u32) -> Result<u64> {
     field(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?, "Pss:")
 }
 
+/// What it has resident now, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")
+}
+
 /// The most memory that it ever had resident, in KiB.
 pub(crate) fn peak_resident_kib(pid: u32) -> Result<u64> {
     field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")

@@ -52,7 +52,7 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
 }
 
 fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
-    let rule = match package.seal {
+    let rule = match package.seal_rule() {
         SealRule::Required => "required",
         SealRule::Optional => "optional",
     };

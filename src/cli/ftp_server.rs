@@ -19,8 +19,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let config = &config.ftp_server;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // A session has at most one transfer or one question to the disk at a time.
-        .max_blocking_threads(config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE).min(512))
+        // A session has at most one transfer or one question to the disk at a time; one more finds out whose a new one is.
+        .max_blocking_threads(config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE + 1))
         .build()
         .context("the runtime can't be started")?;
     let served = runtime.block_on(serve(config));

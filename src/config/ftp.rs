@@ -19,6 +19,8 @@ pub const VENDOR_ACCOUNT_NEWER: &str = "dji_payload_ftp";
 /// Password of the vendor's tutorial; public, so it protects nothing.
 const VENDOR_PASSWORD: &str = "DJi_#$31";
 const DEFAULT_CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// Each may have five descriptors and a thread: the limits of uplift-ftp.service are for so many.
+const MOST_CONNECTIONS: usize = 96;
 
 /// Section `[ftp]`: the FTP server that the daemon pulls from.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,7 +81,8 @@ pub struct FtpServer {
     pub max_size: Size,
     /// Space that an upload must leave free on the file system of `home`.
     pub keep_free: Size,
-    /// Connections at a time; this machine itself has two more, for the daemon. Who has not logged in makes room for a newcomer.
+    /// Connections at a time, at most 96; this machine itself has two more, for the daemon. Whoever has most makes room for a newcomer:
+    /// first who has not logged in, then who asks for nothing.
     #[serde(deserialize_with = "connections")]
     pub max_connections: NonZeroUsize,
     /// A connection without a command for this long is closed; not zero.
@@ -129,6 +132,11 @@ fn accounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Strin
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {
     let connections = usize::deserialize(deserializer)?;
+    if connections > MOST_CONNECTIONS {
+        return Err(D::Error::custom(format!(
+            "`max_connections` must be at most {MOST_CONNECTIONS}: one upload is all that an upgrade needs"
+        )));
+    }
     NonZeroUsize::new(connections).ok_or_else(|| D::Error::custom("nobody could connect: `max_connections` must be at least 1"))
 }
 
@@ -165,6 +173,7 @@ mod tests {
             ("ftp_server", "passive_ports", "\"5-6\"", "expected two ports, such as [50000, 50100]"),
             ("ftp_server", "max_size", "0", "such as \"512MiB\""),
             ("ftp_server", "max_connections", "0", "at least 1"),
+            ("ftp_server", "max_connections", "97", "at most 96"),
             ("ftp_server", "idle_timeout", "\"0s\"", "such as \"20s\""),
             ("ftp_server", "stall_timeout", "\"0ms\"", "such as \"20s\""),
         ] {

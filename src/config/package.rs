@@ -22,8 +22,8 @@ pub struct Package {
     pub allow_unproven_end: bool,
     /// For which machine a program may be.
     pub machine: MachineRule,
-    /// Whether a file without a seal is accepted.
-    pub seal: SealRule,
+    /// Whether a file without a seal is accepted; [`Package::seal_rule`] has what holds where it is not said.
+    pub seal: Option<SealRule>,
     /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was sealed, by whomever.
     pub keys: Vec<TrustedKey>,
 }
@@ -35,7 +35,7 @@ impl Default for Package {
             allow_same_version: false,
             allow_unproven_end: false,
             machine: MachineRule::Installed,
-            seal: SealRule::Optional,
+            seal: None,
             keys: Vec::new(),
         }
     }
@@ -92,8 +92,13 @@ impl Package {
         Err(Mistake::new(&["package.machine"], explanation))
     }
 
+    /// Whether a file must be sealed: where it is not said, as soon as there is a key.
+    pub fn seal_rule(&self) -> SealRule {
+        self.seal.unwrap_or(if self.keys.is_empty() { SealRule::Optional } else { SealRule::Required })
+    }
+
     pub(super) fn check_keys(&self) -> Result<(), Mistake> {
-        if self.seal == SealRule::Required && self.keys.is_empty() {
+        if self.seal == Some(SealRule::Required) && self.keys.is_empty() {
             let explanation = "`seal = \"required\"` needs a key: add a section [[package.keys]] with `public`, the second line of the \
                                .pub file that `uplift keygen` or `minisign -G` made";
             return Err(Mistake::new(&["package.seal"], explanation));
@@ -124,7 +129,14 @@ mod tests {
         };
         let key = |more: &str| format!("[[package.keys]]\npublic = \"{KEY}\"\n{more}\n");
         let right = package(&format!("seal = \"required\"\n{}", key("note = \"release\""))).unwrap();
-        assert_eq!((right.seal, right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        assert_eq!((right.seal_rule(), right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        for (text, rule) in [
+            (String::new(), SealRule::Optional),
+            (key(""), SealRule::Required),
+            (format!("seal = \"optional\"\n{}", key("")), SealRule::Optional),
+        ] {
+            assert_eq!(package(&text).unwrap().seal_rule(), rule, "{text}");
+        }
         for (text, place, reason) in [
             ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
             ("max_size = 0", "line 5, field package.max_size", "such as \"512MiB\""),

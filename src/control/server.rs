@@ -15,11 +15,14 @@ use crate::engine::Engine;
 use crate::local_socket;
 use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
 use crate::package::digest::BUFFER_SIZE;
-use crate::places::{Place, Places};
+use crate::places::{Place, Places, Standing};
 use crate::stage::{Announced, Receiving, Staged};
 
-/// Connections at a time. Beyond that the one that has been waiting or watching for longest makes room.
+/// Connections at a time. Beyond that the user who has most of them makes room, with the one that has been waiting or watching for
+/// longest.
 const MOST_CONNECTIONS: usize = 16;
+/// Connections beyond that of root and of the daemon's own user: no member of the group can keep them out.
+const KEPT_FOR_ROOT: usize = 2;
 /// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for the rest.
 const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor sends for this long is left.
@@ -29,31 +32,45 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Answers clients until the task is dropped.
 pub async fn serve(listener: UnixListener, engine: Engine) {
-    let places = Places::new(MOST_CONNECTIONS);
+    let places: Places<u32> = Places::new(MOST_CONNECTIONS);
     loop {
         let stream = local_socket::accept(&listener, "control socket").await;
-        let Some(place) = places.take() else {
+        let uid = local_socket::uid_of(&stream);
+        let is_ours = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+        let Some(place) = places.take(uid, if is_ours { KEPT_FOR_ROOT } else { 0 }).await else {
             tracing::warn!("all places at the control socket are taken");
             continue;
         };
+        if is_ours {
+            place.guard();
+        }
         let engine = engine.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(stream, &place, &engine).await {
+            if let Err(error) = serve_one(stream, &place, &engine).await {
                 tracing::debug!("a client of the control socket left: {error:#}");
             }
         });
     }
 }
 
-async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow::Result<()> {
+/// Whatever it is about, a client that has to make room is left at once: it may be one that does not read its answers.
+async fn serve_one(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = converse(stream, place, engine) => ended,
+        () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
+    }
+}
+
+/// Makes sure of the place for a conversation that must not break off.
+fn stay(place: &Place<u32>) -> anyhow::Result<()> {
+    anyhow::ensure!(place.stand(Standing::Fixed), "it makes room for another one");
+    Ok(())
+}
+
+async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
     let mut connection = Connection(BufReader::new(stream));
     loop {
-        place.settle(false);
-        let line = tokio::select! {
-            line = connection.read_line() => line?,
-            () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
-        };
-        let Some(line) = line else { return Ok(()) };
+        let Some(line) = connection.read_line().await? else { return Ok(()) };
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(error) => {
@@ -66,19 +83,8 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
             ControlRequest::Status {} => {
                 connection.send(&ControlAnswer::Status { status: engine.status_now() }).await?;
             }
-            ControlRequest::History {} => {
-                let answer = match engine.history().await {
-                    Ok(reports) => ControlAnswer::History { reports },
-                    Err(failure) => ControlAnswer::Failure { failure },
-                };
-                connection.send(&answer).await?;
-            }
-            ControlRequest::Watch {} => {
-                tokio::select! {
-                    ended = connection.watch(engine) => return ended,
-                    () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
-                }
-            }
+            ControlRequest::History {} => connection.send_history(engine).await?,
+            ControlRequest::Watch {} => return connection.watch(engine).await,
             ControlRequest::Confirm {} => {
                 let answer = match engine.confirm(connection.requester()?).await {
                     Ok(()) => ControlAnswer::Confirmed,
@@ -94,11 +100,11 @@ async fn converse(stream: UnixStream, place: &Place, engine: &Engine) -> anyhow:
                 connection.send(&answer).await?;
             }
             ControlRequest::Rollback {} => {
-                place.settle(true);
+                stay(place)?;
                 return roll_back(connection, engine).await;
             }
             ControlRequest::Install { file_name, size, force } => {
-                place.settle(true);
+                stay(place)?;
                 return install(connection, engine, Announced { file_name, size, with_md5: false }, force).await;
             }
         }
@@ -160,8 +166,29 @@ impl Connection {
     async fn send(&mut self, answer: &ControlAnswer) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(answer)?;
         line.push(b'\n');
-        timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(&line)).await.context("the client does not read")??;
+        self.write(&line).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(bytes)).await.context("the client does not read")??;
         Ok(())
+    }
+
+    /// The answer to `history`, of which there is never more than one report here: a client may read slowly, or never.
+    async fn send_history(&mut self, engine: &Engine) -> anyhow::Result<()> {
+        let mut piece = br#"{"answer":"history","reports":["#.to_vec();
+        let mut last = None;
+        while let Some(report) = engine.report_after(last.as_ref()).await? {
+            if last.is_some() {
+                piece.push(b',');
+            }
+            serde_json::to_writer(&mut piece, &report)?;
+            self.write(&piece).await?;
+            piece.clear();
+            last = Some(report.id);
+        }
+        piece.extend_from_slice(b"]}\n");
+        self.write(&piece).await
     }
 
     fn request(&self) -> anyhow::Result<Request> {
@@ -200,8 +227,7 @@ impl Connection {
             let status = engine.status_now();
             if status.upgrade.as_ref().is_none_or(|upgrade| upgrade.id != *id) {
                 // The history, not the last report: a client that reads slowly may come late to its own.
-                let reports = engine.history().await?;
-                return reports.into_iter().find(|report| report.id == *id).context("the upgrade ended without a report");
+                return engine.report(id).await?.context("the upgrade ended without a report");
             }
             self.send(&ControlAnswer::Status { status }).await?;
             watcher.changed().await?;

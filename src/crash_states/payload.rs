@@ -391,7 +391,12 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
         Ok(Err(_)) => return Err("the daemon died".into()),
         Err(_) => return Err(format!("the daemon is {} for ever", engine.status().borrow().phase)),
     };
-    let history = engine.history().await.map_err(|failure| failure.to_string())?;
+    let mut history = Vec::new();
+    while let Some(report) =
+        engine.report_after(history.last().map(|last: &Report| &last.id)).await.map_err(|failure| failure.to_string())?
+    {
+        history.push(report);
+    }
     Ok(Settled { status, history })
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::blocking::{blocking, off_thread};
 use super::news::{installed, link_before_it_speaks};
-use super::{Answer, Command, Deadline, Engine, Measures, storage};
+use super::{Answer, Command, Deadline, Ended, Engine, Measures, storage};
 use crate::config::Config;
 use crate::disk::{Disk, LocalDisk};
 use crate::journal::{self, Journal};
@@ -303,17 +303,21 @@ impl Actor {
             Command::Ping(answer) => {
                 let _ = answer.send(Ok(()));
             }
-            Command::History(answer) => {
-                let _ = answer.send(Ok(self.journal.history().to_vec()));
+            Command::ReportAfter(before, answer) => {
+                let _ = answer.send(Ok(report_after(self.journal.history(), before.as_ref()).cloned()));
+            }
+            Command::Report(id, answer) => {
+                let _ = answer.send(Ok(self.journal.history().iter().find(|report| report.id == id).cloned()));
             }
             Command::Measure(answer) => {
                 let _ = answer.send(Ok(Measures {
                     in_phase: self.phase_began.elapsed(),
                     received_bytes: self.received_bytes.load(Ordering::Relaxed),
                     link_errors: self.link_errors,
-                    reports: self.journal.history().to_vec(),
+                    ended: self.journal.history().iter().map(Ended::from).collect(),
                 }));
             }
+            Command::Tell(failure) => self.notice(&failure),
             Command::UpdateLink(link) => {
                 self.link_errors += u64::from(is_lost(self.status.borrow().link.state, link.state));
                 self.status.send_if_modified(|status| {
@@ -562,6 +566,12 @@ fn note_gap(journal: &mut Journal) -> String {
         Ok(()) => notice.to_owned(),
         Err(error) => format!("{notice}; nor can the state be written: {error}"),
     }
+}
+
+/// What follows `before`. One that the history has forgotten was older than all that it still has.
+fn report_after<'a>(history: &'a [Report], before: Option<&UpgradeId>) -> Option<&'a Report> {
+    let position = before.and_then(|before| history.iter().rposition(|report| report.id == *before));
+    history.get(position.map_or(0, |position| position + 1))
 }
 
 /// Whether the payload link lost its device or its aircraft.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use crate::engine::Measures;
-use crate::model::{LinkState, Outcome, Phase, Report, Status, UpgradeId};
+use crate::engine::{Ended, Measures};
+use crate::model::{LinkState, Outcome, Phase, Status, UpgradeId};
 
 /// Label of an upgrade that did not fail.
 const NO_KIND: &str = "none";
@@ -21,11 +21,11 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts what is new in the history.
-    pub(super) fn count(&mut self, history: &[Report]) {
-        for report in history.iter().filter(|report| !self.counted.contains(&report.id)) {
-            *self.upgrades.entry(labels(report)).or_default() += 1;
+    pub(super) fn count(&mut self, history: &[Ended]) {
+        for ended in history.iter().filter(|ended| !self.counted.contains(&ended.id)) {
+            *self.upgrades.entry(labels(ended)).or_default() += 1;
         }
-        self.counted = history.iter().map(|report| report.id.clone()).collect();
+        self.counted = history.iter().map(|ended| ended.id.clone()).collect();
     }
 
     fn rollbacks(&self) -> u64 {
@@ -42,8 +42,8 @@ const fn name_of(outcome: Outcome) -> &'static str {
     }
 }
 
-fn labels(report: &Report) -> (&'static str, &'static str) {
-    (name_of(report.outcome), report.failure.as_ref().map_or(NO_KIND, |failure| failure.kind.as_str()))
+fn labels(ended: &Ended) -> (&'static str, &'static str) {
+    (name_of(ended.outcome), ended.kind.map_or(NO_KIND, |kind| kind.as_str()))
 }
 
 /// All metrics.
@@ -85,7 +85,7 @@ impl Page {
 
     fn upgrades(&mut self, status: &Status, tally: &Tally) {
         if let Some(report) = &status.last {
-            let (outcome, kind) = labels(report);
+            let (outcome, kind) = labels(&Ended::from(report));
             self.gauge("uplift_last_upgrade_info", "How the last upgrade ended; the value is 1.");
             self.sample("uplift_last_upgrade_info", &[("outcome", outcome), ("kind", kind)], 1);
         }
@@ -134,23 +134,10 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Channel, Failure, FailureKind, Request, TransferKind};
+    use crate::model::FailureKind;
 
-    fn report(id: u32, outcome: Outcome, kind: Option<FailureKind>) -> Report {
-        Report {
-            id: UpgradeId(id.to_string()),
-            request: Request { channel: Channel::Shell, requester: "uid 0".into(), transfer: TransferKind::Local, forced: false },
-            from: None,
-            file_name: None,
-            package: None,
-            outcome,
-            failure: kind.map(|kind| Failure::new(kind, "it failed")),
-            evidence: None,
-            program_log: Vec::new(),
-            began: String::new(),
-            ended: String::new(),
-            phases: Vec::new(),
-        }
+    fn report(id: u32, outcome: Outcome, kind: Option<FailureKind>) -> Ended {
+        Ended { id: UpgradeId(id.to_string()), outcome, kind }
     }
 
     #[test]

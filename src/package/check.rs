@@ -7,6 +7,7 @@ mod examiner;
 mod findings;
 mod policy;
 mod sealed;
+mod text_mode;
 
 use std::path::Path;
 

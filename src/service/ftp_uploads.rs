@@ -8,6 +8,8 @@ use crate::channel::psdk::uploads::{Pull, Uploads};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::{Failure, FailureKind, UpgradeId};
+use crate::package::check::Policy;
+use crate::package::seal::LARGEST_SEAL;
 use crate::stage::Staged;
 use crate::transfer::ftp_client::{self, FtpClient};
 
@@ -21,7 +23,9 @@ pub(super) struct FtpUploads {
 
 impl FtpUploads {
     pub(super) fn new(config: Arc<Config>, engine: Engine) -> Self {
-        Self { client: FtpClient::new(config.ftp.clone()), engine, config }
+        let policy = Policy::new(&config.program, &config.package);
+        let client = FtpClient::new(config.ftp.clone()).trusting(LARGEST_SEAL as u64, move |end, size| policy.trusts_end(end, size));
+        Self { client, engine, config }
     }
 }
 

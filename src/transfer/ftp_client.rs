@@ -5,6 +5,7 @@
 //! answer a limit, names are data. It knows neither who asked for the upgrade nor what a right program is.
 
 mod attempts;
+mod choice;
 mod fetch;
 mod kept;
 mod listing;
@@ -20,6 +21,8 @@ use crate::model::{Failure, FailureKind};
 use kept::Kept;
 pub use listing::{Listing, RemoteFile};
 pub use pull::Pull;
+
+use choice::Trust;
 use session::{Session, SessionError};
 use watchdog::Watchdog;
 
@@ -32,12 +35,20 @@ pub const PREPARE_DEADLINE: Duration = Duration::from_millis(4500);
 pub struct FtpClient {
     config: config::Ftp,
     kept: Kept,
+    trust: Trust,
 }
 
 impl FtpClient {
     /// A client for the server of the configuration. Nothing is connected yet.
     pub fn new(config: config::Ftp) -> Self {
-        Self { config, kept: Kept::default() }
+        Self { config, kept: Kept::default(), trust: Trust::default() }
+    }
+
+    /// The client, which takes of several files for this payload the only one whose end is trusted: `trusts` gets the last bytes of a
+    /// file, at most `longest_end` of them, and its size.
+    #[must_use]
+    pub fn trusting(self, longest_end: u64, trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static) -> Self {
+        Self { trust: Trust::new(longest_end, trusts), ..self }
     }
 
     /// Empties the upload area, and so proves that the server answers and lets us in. For "enter", where FTP

@@ -16,6 +16,7 @@
 //! | `data` | the data connection, and the thread of a transfer |
 //! | `area`, `name`, `listing` | the directory, what may be a name in it, how it is shown |
 //! | `login` | accounts, and what wrong passwords cost |
+//! | `who` | whose a session is |
 
 mod area;
 pub mod command;
@@ -27,6 +28,7 @@ mod login;
 mod name;
 pub mod reply;
 mod session;
+mod who;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -41,10 +43,11 @@ use tokio::task::JoinSet;
 use crate::config;
 use crate::places::{Place, Places};
 use area::{Area, Limits};
-use control::Control;
+use control::{Control, Gone};
 use login::{Accounts, Throttle};
 use reply::Reply;
 use session::Session;
+use who::{Who, is_this_machine};
 
 /// Pause after a failed accept: no descriptor is free, and none becomes free faster by asking at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -105,6 +108,8 @@ struct Shared {
     accounts: Accounts,
     throttle: Mutex<Throttle>,
     passive_ports: RangeInclusive<u16>,
+    /// The data ports on which nobody has connected yet.
+    waiting: Places<Who>,
     idle_timeout: Duration,
     stall_timeout: Duration,
 }
@@ -120,7 +125,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    places: Places,
+    places: Places<Who>,
     shared: Arc<Shared>,
 }
 
@@ -150,31 +155,53 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.admit(stream, peer, &mut sessions),
-                    Err(error) => {
-                        tracing::warn!("a connection can't be accepted: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = sessions.join_next() => {}
+                session = self.next() => {
+                    sessions.spawn(session);
+                }
             }
+            // There are not more of them than places, and one more.
+            while sessions.try_join_next().is_some() {}
         }
         sessions.shutdown().await;
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &mut JoinSet<()>) {
-        let reserved = if peer.ip().to_canonical().is_loopback() { PLACES_FOR_THIS_MACHINE } else { 0 };
-        match self.places.take_beyond(reserved) {
-            Some(place) => {
-                sessions.spawn(converse(stream, peer, Arc::clone(&self.shared), place));
-            }
-            None => {
-                tracing::warn!(%peer, "all places are taken");
-                turn_away(stream);
+    /// The next client for whom there is a place. Until one is free nobody else is accepted: those wait in the kernel.
+    async fn next(&self) -> impl Future<Output = ()> + use<> {
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("a connection can't be accepted: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(local) = stream.local_addr() else { continue };
+            let kept = if is_this_machine(local.ip(), peer.ip()) { PLACES_FOR_THIS_MACHINE } else { 0 };
+            let asked = tokio::task::spawn_blocking(move || Who::of(local, peer)).await;
+            let who = asked.unwrap_or_else(|_| Who::by_address(local.ip(), peer.ip()));
+            match self.places.take(who.clone(), kept).await {
+                Some(place) => {
+                    if who.is_machine() {
+                        place.guard();
+                    }
+                    return converse(stream, Ends { local, peer, who }, Arc::clone(&self.shared), place);
+                }
+                None => {
+                    tracing::warn!(%peer, "{peer} was turned away: all places are taken");
+                    turn_away(stream);
+                }
             }
         }
     }
+}
+
+/// Both ends of a control connection, and whose it is.
+#[derive(Debug)]
+struct Ends {
+    local: SocketAddr,
+    peer: SocketAddr,
+    who: Who,
 }
 
 impl Shared {
@@ -193,28 +220,40 @@ impl Shared {
             accounts: Accounts::new(&config.users, password.reveal()),
             throttle: Mutex::default(),
             passive_ports: config.passive_ports.range(),
+            waiting: Places::new(usize::MAX),
             idle_timeout: config.idle_timeout,
             stall_timeout: config.stall_timeout,
         })
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, place: Place) {
-    tracing::info!(%peer, "connected");
-    let ended = match stream.local_addr().and_then(|local| Ok((local, Control::new(stream)?))) {
-        Ok((local, control)) => Session::new(shared, control, local, peer, place).run().await,
+async fn converse(stream: TcpStream, ends: Ends, shared: Arc<Shared>, place: Place<Who>) {
+    let peer = ends.peer;
+    tracing::info!(%peer, "{peer} connected");
+    let ended = match Control::new(stream) {
+        Ok(control) => serve(Session::new(shared, control, ends, place.clone()), place).await,
         Err(error) => Err(error.into()),
     };
     match ended {
-        Ok(()) => tracing::info!(%peer, "session ended"),
-        Err(gone) => tracing::info!(%peer, "session ended: {gone}"),
+        Ok(()) => tracing::info!(%peer, "{peer} left"),
+        Err(gone) => tracing::info!(%peer, "{peer} left: {gone}"),
     }
+}
+
+/// Whatever it is about, a client that has to make room is left at once: it may be one that does not read its replies.
+async fn serve(mut session: Session, place: Place<Who>) -> Result<(), Gone> {
+    tokio::select! {
+        ended = session.run() => return ended,
+        () = place.told_to_leave() => {}
+    }
+    session.send_away();
+    Err(Gone::MadeRoom)
 }
 
 /// Says why and closes. Nothing waits for a client that has no place: the reply fits into the empty buffer of a new connection.
 fn turn_away(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
-        let _ = write!(stream, "{}", Reply::new(421, "All places are taken; try again later"));
+        let _ = stream.write_all(&Reply::new(421, "All places are taken; try again later").to_bytes());
     }
 }
 
@@ -234,16 +273,18 @@ pub fn fuzz(bytes: &[u8], piece: usize) {
 }
 
 fn fuzz_line(line: &[u8]) {
-    use command::Command::{Dele, Retr, Size, Stor};
+    use command::Command::{Dele, Retr, Rnfr, Rnto, Size, Stor};
     match command::Command::parse(line) {
-        Ok(Stor(path) | Retr(path) | Size(path) | Dele(path)) => {
-            if let Some(name::RemotePath::File(name)) = name::RemotePath::parse(&path, std::path::Path::new("/upgrade")) {
-                let plain = !name.as_str().starts_with('.') && !name.as_str().contains(['/', '\0', '\r', '\n']);
-                assert!(plain && !name.as_str().is_empty(), "{name:?} is no plain name");
+        Ok(Stor(path) | Retr(path) | Size(path) | Dele(path) | Rnfr(path) | Rnto(path)) => {
+            if let Some(name::RemotePath::File(name)) = name::RemotePath::parse(path.as_bytes(), std::path::Path::new("/upgrade")) {
+                let plain = !name.as_bytes().starts_with(b".") && !name.as_bytes().iter().any(|byte| b"/\0\r\n".contains(byte));
+                assert!(plain && !name.as_bytes().is_empty(), "{name:?} is no plain name");
             }
         }
         Ok(_) => {}
-        Err(reply) => assert!((500..600).contains(&reply.code()) && reply.to_string().matches('\n').count() == 1, "{reply:?}"),
+        Err(reply) => {
+            assert!((500..600).contains(&reply.code()) && reply.to_bytes().iter().filter(|&&byte| byte == b'\n').count() == 1, "{reply:?}");
+        }
     }
 }
 

@@ -46,7 +46,13 @@ fn curl_uploads_lists_continues_a_download_and_deletes() {
     let content = firmware(5_000_000);
     let directory = source(&content);
     let url = format!("ftp://{}/", server.address);
-    for flags in [&["--disable-epsv"][..], &["--ftp-method", "nocwd"], &["--ftp-create-dirs"]] {
+    for flags in [
+        &["--disable-epsv"][..],
+        &["--ftp-method", "nocwd"],
+        &["--ftp-create-dirs"],
+        &["--ftp-port", "-"],
+        &["--ftp-port", "-", "--disable-eprt"],
+    ] {
         let output = curl(&server, &[flags, &["-T", NAME, &url]].concat(), directory.path());
         assert!(output.status.success(), "{}", text(&output));
         assert_eq!(server.content(NAME), content);
@@ -61,6 +67,24 @@ fn curl_uploads_lists_continues_a_download_and_deletes() {
     let deleted = curl(&server, &["--quote", &format!("DELE {NAME}"), &url], directory.path());
     assert!(deleted.status.success(), "{}", text(&deleted));
     assert!(server.names().is_empty());
+}
+
+/// As vsftpd shows it to clients: under the path that it has on the machine.
+#[test]
+fn curl_finds_the_area_under_its_path_from_the_root() {
+    const HOME: &str = "/srv";
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Command::new("unshare");
+    program.args(if nix::unistd::geteuid().is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+    program.args(["sh", "-c", &format!("mount -t tmpfs tmpfs {HOME} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
+    let server = Server::launch(directory, HOME.into(), "", program);
+    let source = source(b"content");
+    for path in ["//srv/", "/%2Fsrv/", "/srv/", "/%2F/srv/", "/./"] {
+        let output = curl(&server, &["--path-as-is", "-T", NAME, &format!("ftp://{}{path}", server.address)], source.path());
+        assert!(output.status.success(), "{path}: {}", text(&output));
+        assert_eq!(server.login().download("NLST"), format!("{NAME}\r\n").as_bytes(), "{path}");
+        server.login().ask(&format!("DELE {NAME}"), 250);
+    }
 }
 
 #[test]
@@ -164,6 +188,12 @@ try:
     raise SystemExit("text was accepted")
 except ftplib.error_perm as error:
     assert "TYPE I" in str(error), error
+assert ftp.rename("{NAME}", "other.bin").startswith("250")
+assert ftp.nlst() == ["other.bin"], ftp.nlst()
+assert ftp.rename("other.bin", "{NAME}").startswith("250")
+ftp.set_pasv(False)
+with open("{NAME}", "rb") as file:
+    assert ftp.storbinary("STOR {NAME}", file).startswith("226")
 ftp.delete("{NAME}")
 assert ftp.quit().startswith("221")
 "#,
@@ -205,4 +235,51 @@ fn suppaftp_left_in_text_mode_is_refused_if_it_says_so() {
     ftp.transfer_type(FileType::Ascii(suppaftp::types::FormatControl::Default)).unwrap();
     assert!(ftp.put_file(NAME, &mut Cursor::new(b"a\nb")).is_err());
     assert!(server.names().is_empty());
+}
+
+#[test]
+fn lftp_moves_a_file_and_mirrors_by_active_mode() {
+    let server = Server::start();
+    let directory = source(&firmware(100_000));
+    let account = format!("{USER},{PASSWORD}");
+    let script = format!(
+        "set net:timeout 10; set net:max-retries 2; put {NAME} -o part.bin; mv part.bin {NAME}; set ftp:passive-mode off; put {NAME} -o b.bin; bye"
+    );
+    let output = run("lftp", "lftp", &["--norc", "-u", &account, "-e", &script, &format!("ftp://{}", server.address)], directory.path());
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(server.names(), [NAME, "b.bin"]);
+}
+
+#[test]
+fn ncftpput_stores_under_a_temporary_name_first() {
+    let server = Server::start();
+    let directory = source(&firmware(100_000));
+    let (host, port) = (server.address.ip().to_string(), server.address.port().to_string());
+    for flags in [&["-T", "part."][..], &["-S", ".part"], &["-E"], &["-F"], &[]] {
+        let arguments = [&["-u", USER, "-p", PASSWORD, "-P", &port, "-r", "1", "-t", "10"], flags, &[&host, "/", NAME]].concat();
+        let output = run("ncftpput", "ncftp", &arguments, directory.path());
+        assert!(output.status.success(), "{flags:?}: {}\n{}", text(&output), server.log());
+        assert_eq!(server.names(), [NAME], "{flags:?}");
+        server.login().ask(&format!("DELE {NAME}"), 250);
+    }
+}
+
+/// It is in active mode unless told otherwise, and asks for nothing when its input is no terminal.
+#[test]
+fn inetutils_ftp_stores_in_active_mode() {
+    let server = Server::start();
+    let content = firmware(100_000);
+    let directory = source(&content);
+    let script = format!(
+        "open {} {}\nuser {USER} {PASSWORD}\nbinary\nput {NAME}\nls\nrename {NAME} other.bin\nquit\n",
+        server.address.ip(),
+        server.address.port()
+    );
+    std::io::Write::write_all(&mut std::fs::File::create(directory.path().join("script")).unwrap(), script.as_bytes()).unwrap();
+    let mut client = Command::new("inetutils-ftp");
+    client.args(["--no-login", "--no-prompt", "--verbose"]).current_dir(directory.path());
+    client.stdin(std::fs::File::open(directory.path().join("script")).unwrap());
+    let output = client.output().unwrap_or_else(|error| panic!("it can't be run ({error}): install the Debian package inetutils-ftp"));
+    assert_eq!(server.names(), ["other.bin"], "{}\n{}", text(&output), server.log());
+    assert_eq!(server.content("other.bin"), content);
 }

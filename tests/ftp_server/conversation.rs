@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::neighbours::{HOST, Neighbour, SERVER, in_a_network, into_network_of};
 use crate::peer::Peer;
 use crate::server::{PASSWORD, Server, USER, firmware, refused, wait_until};
 
@@ -58,9 +59,8 @@ fn the_third_wrong_password_ends_the_session_and_keeps_nobody_of_this_machine_ou
 /// A machine of its own with the addresses of two, as far as the server can tell.
 #[test]
 fn the_third_wrong_password_locks_another_machine_out_for_a_while() {
-    const SERVER: &str = "192.0.2.1";
-    const OTHER: &str = "192.0.2.2";
-    let server = in_a_network_with(&[SERVER, OTHER]);
+    const OTHER: &str = HOST;
+    let server = in_a_network("");
     let says = |from: &str, to: &str, password: &str| login_from(&server, from, to, password);
     // On a slow machine a lock-out may be over before it is seen; the next one is longer.
     let locked_out = || {
@@ -79,26 +79,40 @@ fn the_third_wrong_password_locks_another_machine_out_for_a_while() {
     wait_until(comes_in, || "still locked out".into());
 }
 
-/// A server in a network namespace, whose loopback interface has these addresses as well.
-fn in_a_network_with(addresses: &[&str]) -> Server {
-    let directory = tempfile::tempdir().unwrap();
-    let home = directory.path().join("upgrade");
-    std::fs::create_dir(&home).unwrap();
-    let mut program = Command::new("unshare");
-    program.arg("--net").args(if nix::unistd::geteuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] });
-    let addresses: String = addresses.iter().map(|address| format!("ip addr add {address}/24 dev lo && ")).collect();
-    program.args(["sh", "-c", &format!("ip link set lo up && {addresses}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
-    Server::launch(directory, home, "listen = \"0.0.0.0:0\"", program)
-}
-
 /// The conversation of a client in the server's network, that comes from one of its addresses.
 fn login_from(server: &Server, from: &str, to: &str, password: &str) -> String {
-    let mut client = Command::new("nsenter");
-    client.args(["--net", "--target", &server.child.id().to_string()]);
-    client.args(if nix::unistd::geteuid().is_root() { &[][..] } else { &["--user", "--preserve-credentials"] });
-    client.args(["curl", "--silent", "--verbose", "--interface", from, "--user", &format!("{USER}:{password}")]);
+    let wrapper = into_network_of(server);
+    let mut client = Command::new(&wrapper[0]);
+    client.args(&wrapper[1..]).args(["curl", "--silent", "--verbose", "--interface", from, "--user", &format!("{USER}:{password}")]);
     let output = client.arg(format!("ftp://{to}:{}/", server.address.port())).output().unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The lock-out is asked for again when the password comes: an address may have many sessions that try side by side.
+#[test]
+fn a_session_that_was_there_before_the_lock_out_does_not_come_in_by_the_right_password() {
+    let server = in_a_network("");
+    let host = Neighbour::at(&server, HOST);
+    let mut waiting: Vec<Peer> = (0..3).map(|_| host.dial(&server)).collect();
+    for peer in &mut waiting {
+        peer.expect(220);
+        peer.ask(&format!("USER {USER}"), 331);
+    }
+    let guesses = |number: u32| {
+        let mut guessing = host.dial(&server);
+        guessing.expect(220);
+        for code in [530, 530, 421] {
+            guessing.ask(&format!("USER {USER} {number}"), 331);
+            guessing.ask("PASS wrong", code);
+        }
+    };
+    // The lock-out lasts for seconds, and a machine that is slow enough may be late once; the next one is longer.
+    let refused = waiting.iter_mut().zip(0..).any(|(peer, number)| {
+        guesses(number);
+        peer.say(&format!("PASS {PASSWORD}"));
+        peer.reply().starts_with("421 Too many wrong passwords")
+    });
+    assert!(refused, "the right password came in while the address was locked out");
 }
 
 #[test]
@@ -187,14 +201,14 @@ fn odd_lines_are_refused_and_harm_nothing() {
     peer.ask("GIBBERISH", 502);
     peer.ask("STOR a\0b", 501);
     peer.ask("STOR a\rb", 501);
-    peer.send(b"STOR \xFF\xFE\r\n");
+    peer.send(b"USER \xFF\xFE\r\n");
     peer.expect(501);
     peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03\n");
     peer.expect(501);
     peer.ask(&format!("STOR {}", "x".repeat(300)), 553);
     peer.ask(&"x".repeat(100_000), 500);
-    peer.ask("PORT 127,0,0,1,4,1", 502);
-    peer.ask("EPRT |1|127.0.0.1|1025|", 502);
+    peer.ask("PORT 127,0,0,1,4", 501);
+    peer.ask("EPRT |1|127.0.0.1|1025", 501);
     peer.ask("NOOP", 200);
     assert!(server.names().is_empty());
 }
@@ -361,4 +375,60 @@ fn a_graphical_client_s_sequence_works() {
     let listed = String::from_utf8(peer.download("MLSD")).unwrap();
     assert!(listed.starts_with("type=file;size=8;modify=") && listed.ends_with("; DEMO_V01.00.00.01.bin\r\n"), "{listed}");
     peer.ask("QUIT", 221);
+}
+
+#[test]
+fn the_server_connects_to_an_unprivileged_port_of_the_client_itself_and_nowhere_else() {
+    let server = Server::start();
+    let mut peer = server.login();
+    let waiting = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = waiting.local_addr().unwrap().port();
+    let [high, low] = port.to_be_bytes();
+    for (content, line) in [("one", format!("PORT 127,0,0,1,{high},{low}")), ("two", format!("EPRT |1|127.0.0.1|{port}|"))] {
+        peer.ask(&line, 200);
+        peer.say("STOR a.bin");
+        let (mut data, from) = waiting.accept().unwrap();
+        assert_eq!(from.ip(), server.address.ip());
+        peer.expect(150);
+        data.write_all(content.as_bytes()).unwrap();
+        drop(data);
+        peer.expect(226);
+        assert_eq!(server.content("a.bin"), content.as_bytes());
+    }
+    for line in [
+        format!("PORT 127,0,0,2,{high},{low}"),
+        format!("PORT 192,0,2,1,{high},{low}"),
+        "PORT 127,0,0,1,3,255".into(),
+        "PORT 127,0,0,1,0,0".into(),
+        format!("EPRT |1|127.0.0.2|{port}|"),
+        format!("EPRT |2|::1|{port}|"),
+        "EPRT |1|127.0.0.1|1023|".into(),
+    ] {
+        peer.ask(&line, 501);
+        peer.ask("LIST", 425);
+    }
+    // Nobody waits there any more.
+    drop(waiting);
+    peer.ask(&format!("PORT 127,0,0,1,{high},{low}"), 200);
+    peer.ask("LIST", 425);
+    peer.ask("EPSV ALL", 200);
+    peer.ask(&format!("PORT 127,0,0,1,{high},{low}"), 501);
+}
+
+#[test]
+fn a_name_is_bytes() {
+    let server = Server::start();
+    let mut peer = server.login();
+    let name = b"caf\xE9.bin";
+    let mut data = peer.data();
+    peer.send(&[b"STOR ", &name[..], b"\r\n"].concat());
+    peer.expect(150);
+    data.write_all(b"content").unwrap();
+    drop(data);
+    peer.expect(226);
+    let path = server.home().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name));
+    assert_eq!(std::fs::read(path).unwrap(), b"content");
+    assert_eq!(peer.download("NLST"), [&name[..], b"\r\n"].concat());
+    peer.send(&[b"DELE ", &name[..], b"\r\n"].concat());
+    peer.expect(250);
 }

@@ -98,13 +98,13 @@ fn the_number_of_files_is_limited() {
 #[test]
 fn connections_are_limited_and_a_place_becomes_free_again() {
     let server = Server::with("max_connections = 2");
-    // This machine has two places more.
-    let (one, mut two, _three, _four) = (server.login(), server.login(), server.login(), server.login());
+    // This machine has two places more. All of them are at work.
+    let mut peers: Vec<Peer> = (0..4).map(|_| server.login()).collect();
+    let mut uploads: Vec<TcpStream> = peers.iter_mut().zip(0..).map(|(peer, number)| peer.begin_upload(&format!("{number}.bin"))).collect();
     let mut fifth = Peer::new(TcpStream::connect(server.address).unwrap());
     fifth.expect(421);
     fifth.expect_end();
-    two.ask("NOOP", 200);
-    drop(one);
+    drop((uploads.remove(0), peers.remove(0)));
     crate::server::wait_until(
         || Peer::new(TcpStream::connect(server.address).unwrap()).reply().starts_with("220"),
         || "no place became free".into(),
@@ -168,12 +168,34 @@ fn data_ports_come_from_the_range() {
             continue;
         }
         assert!(reply.contains(&format!("(|||{port}|)")), "{reply}");
-        // The session's own old port makes room for its new one, another session has to wait.
+        // The session's own old port makes room for its new one, and then for another's, as nobody has connected to it.
         peer.ask("EPSV", 229);
-        server.login().ask("EPSV", 425);
+        let mut other = server.login();
+        other.upload("a.bin", b"by the only port");
+        peer.ask("STOR b.bin", 425);
+        // So does one that a transfer waits for.
+        peer.ask("EPSV", 229);
+        peer.say("STOR b.bin");
+        other.upload("a.bin", b"again");
+        peer.expect(425);
+        // One on which a transfer runs stays.
+        let data = peer.begin_upload("b.bin");
+        other.ask("NOOP", 200);
+        drop(data);
+        peer.expect(226);
         return;
     }
     panic!("no port was free in 20 attempts");
+}
+
+#[test]
+fn a_data_port_to_which_nobody_connects_is_given_back() {
+    let server = Server::with("stall_timeout = \"200ms\"");
+    let mut peer = server.login();
+    let port = peer.data_port();
+    crate::server::wait_until(|| std::net::TcpListener::bind(port).is_ok(), || format!("{port} is still taken"));
+    peer.ask("STOR a.bin", 425);
+    peer.upload("a.bin", b"by the next one");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::server::PATIENCE;
 pub(crate) struct Peer {
     reader: BufReader<TcpStream>,
     pub(crate) stream: TcpStream,
+    connect: Box<dyn Fn(SocketAddr) -> TcpStream + Send>,
 }
 
 impl Peer {
@@ -17,7 +18,13 @@ impl Peer {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream.try_clone().unwrap()), stream }
+        let connect = Box::new(|to| TcpStream::connect(to).unwrap());
+        Self { reader: BufReader::new(stream.try_clone().unwrap()), stream, connect }
+    }
+
+    /// One whose data connections are made by another.
+    pub(crate) fn with_data_by(self, connect: impl Fn(SocketAddr) -> TcpStream + Send + 'static) -> Self {
+        Self { connect: Box::new(connect), ..self }
     }
 
     /// Sends a line.
@@ -84,7 +91,8 @@ impl Peer {
     /// A data connection for the next transfer.
     #[track_caller]
     pub(crate) fn data(&mut self) -> TcpStream {
-        let stream = TcpStream::connect(self.data_port()).unwrap();
+        let port = self.data_port();
+        let stream = (self.connect)(port);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream

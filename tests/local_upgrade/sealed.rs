@@ -54,6 +54,27 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
     }
 }
 
+/// Stored by a neighbour under a name of its own, between the host's upload and its word.
+#[test]
+fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
+    let signer = Signer::new().unwrap();
+    // Where unsealed files are let in, and where they are not.
+    for rule in ["", "seal = \"optional\""] {
+        let mut payload = Payload::configured(Transfer::Ftp, "", &format!("{rule}\n{}", signer.trusted_section()));
+        let neighbour = payload.sandbox.firmware(version("V03.00.00.00"), Some(200_000)).unwrap();
+        let firmware = payload.firmware();
+        signer.seal_file(&firmware).unwrap();
+        let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
+        payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
+        fs::copy(&neighbour, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin")).unwrap();
+        payload.sandbox.wait_for_restart_request().unwrap();
+        payload.sandbox.reboot().unwrap();
+        let verdict = crate::payload::verdict(&crate::payload::finish(aircraft));
+        assert_eq!(verdict["result"], "success", "{rule}: {verdict}\n{}", payload.log());
+        assert_eq!(fs::read(payload.sandbox.program()).unwrap(), fs::read(&firmware).unwrap());
+    }
+}
+
 /// The program is put back by hand; the journal knows better.
 #[test]
 fn an_old_sealed_file_does_not_come_back() {

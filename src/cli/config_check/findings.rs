@@ -57,6 +57,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.adapter(&systemd, link);
         findings.ftp(&systemd, config, link.transfer);
     }
+    findings.needless_port(&systemd, config);
     findings.password_files(config);
     findings.empty_password(config);
     findings.paths(config);

@@ -11,7 +11,7 @@ use crate::command::{CommandError, Reach};
 use crate::config::MachineRule;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::policy::Payload;
-use crate::package::check::{Check, Policy, Subject, Verdict};
+use crate::package::check::{Check, Policy, Subject, Verdict, text_mode};
 use crate::package::digest::Digests;
 use crate::package::elf::{self, Elf, ElfError, End, Machine};
 use crate::package::name::FileName;
@@ -67,7 +67,7 @@ pub(super) struct Examiner<'a> {
 
 impl Examiner<'_> {
     pub(super) fn run(&self, check: Check) -> Examined {
-        match check {
+        let found = match check {
             Check::Name => self.name(),
             Check::Product => self.product(),
             Check::Version => self.version(),
@@ -79,6 +79,10 @@ impl Examiner<'_> {
             Check::Digest => self.digest(),
             Check::KnownBad => self.known_bad(),
             Check::Preflight => self.preflight(),
+        };
+        match check {
+            Check::Machine | Check::Complete | Check::Seal => found.map_err(|failure| text_mode::explained(failure, self.subject.path)),
+            _ => found,
         }
     }
 

@@ -75,7 +75,7 @@ impl Policy {
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
             machine: package.machine,
-            seal: package.seal,
+            seal: package.seal_rule(),
             keys: package.keys.clone(),
             running: None,
             minimum: None,
@@ -123,6 +123,14 @@ impl Policy {
             Some(key) if key.public.verifies(&seal.signature, &seal.manifest_text) => Signer::Trusted(key),
             Some(key) => Signer::Forged(key),
         }
+    }
+}
+
+    /// Whether a file of `size` bytes that ends in `end` carries a seal for this payload by a trusted key. It says nothing of the program
+    /// before it.
+    pub fn trusts_end(&self, end: &[u8], size: u64) -> bool {
+        let seal = Seal::find(end, size).ok().flatten();
+        seal.is_some_and(|seal| self.payload.as_ref().is_some_and(|payload| payload.accepts_product(&seal.manifest.product)) && matches!(self.signer(&seal), Signer::Trusted(_)))
     }
 }
 

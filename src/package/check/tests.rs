@@ -54,6 +54,18 @@ impl Payload {
 
 const RIGHT: &str = "DEMO_V02.00.00.00.bin";
 
+/// A real program, as a client in text mode sends it.
+#[test]
+fn a_program_that_came_in_text_mode_is_told_to_have() {
+    let program = std::fs::read("/bin/true").unwrap();
+    let text: Vec<u8> = program.iter().flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] }).collect();
+    let failure = Payload::new("").check(RIGHT, &text).unwrap_err();
+    assert!(failure.sentence.contains("text mode") && failure.hint.as_deref().is_some_and(|hint| hint.contains("binary")), "{failure:?}");
+    // One that is cut off is only that.
+    let failure = Payload::new("").check(RIGHT, &program[..program.len() - 1]).unwrap_err();
+    assert!(!failure.sentence.contains("text mode"), "{failure}");
+}
+
 #[test]
 fn a_right_file_is_checked_and_summarised() {
     let bytes = program("V02.00.00.00");

@@ -99,7 +99,9 @@ impl Listing {
             }
             (several, _) => {
                 let sentence = format!("several uploaded files are for this payload, and only one may be: {}", shown(several));
-                Err(Failure::new(FailureKind::TransferFailed, sentence))
+                let hint = "somebody else on the network may have stored one of them: ask for the upgrade again, which empties the upload \
+                            area; where exactly one has a seal by a key of the [package] section, that one is taken";
+                Err(Failure::new(FailureKind::TransferFailed, sentence).with_hint(hint))
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::config;
 use crate::model::{Failure, FailureKind};
 use crate::stage::{Announced, Receiving, Staged};
 use crate::transfer::ftp_client::attempts::Attempts;
+use crate::transfer::ftp_client::choice::Trust;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::kept::Kept;
 use crate::transfer::ftp_client::listing::RemoteFile;
@@ -57,6 +58,7 @@ impl Pull {
         let watchdog = session.as_ref().map_or_else(Watchdog::start, |session| Ok(session.watchdog().clone())).map_err(no_thread)?;
         let mut puller = Puller {
             config: client.config.clone(),
+            trust: client.trust.clone(),
             accepts_product: Box::new(accepts_product),
             receive: Box::new(receive),
             watchdog: watchdog.clone(),
@@ -90,6 +92,7 @@ impl Drop for Pull {
 
 struct Puller {
     config: config::Ftp,
+    trust: Trust,
     accepts_product: Box<dyn Fn(&str) -> bool + Send>,
     receive: Receive,
     watchdog: Watchdog,
@@ -139,7 +142,7 @@ impl Puller {
         loop {
             self.wait(wait, &mut known)?;
             wait = LOOK_EVERY;
-            let file = match self.look() {
+            let file = match self.look(known.settle_until.is_some()) {
                 Ok(Ok(file)) => file,
                 Ok(Err(nothing)) if known.settle_until.is_some() => return Err(self.refuse(nothing)),
                 Ok(Err(_)) => {
@@ -192,17 +195,23 @@ impl Puller {
         (self.receive)(announced).err().unwrap_or(nothing.failure)
     }
 
-    /// The one file that is ours, or why there is none.
-    fn look(&mut self) -> Result<Result<RemoteFile, Nothing>, SessionError> {
+    /// The one file that is ours, or why there is none. Several are told apart only when `all_is_there`.
+    fn look(&mut self, all_is_there: bool) -> Result<Result<RemoteFile, Nothing>, SessionError> {
         let _limit = self.watchdog.limit(LOOK_DEADLINE);
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.config, &self.watchdog)?,
         };
         let listing = session.list(&self.accepts_product)?;
-        let found = match listing.only_one() {
+        let chosen = match listing.only_one() {
+            Err(failure) if all_is_there && listing.ours.len() > 1 => {
+                self.trust.only_one(&mut session, &listing.ours, &self.watchdog)?.ok_or(failure)
+            }
+            only_one => only_one.map(str::to_owned),
+        };
+        let found = match chosen {
             Err(failure) => Err(failure),
-            Ok(name) => session.describe(name)?.ok_or_else(|| Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")),
+            Ok(name) => session.describe(&name)?.ok_or_else(|| Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")),
         };
         self.session = Some(session);
         Ok(found.map_err(|failure| Nothing { failure, only_other: listing.only_other().map(str::to_owned) }))

@@ -7,8 +7,11 @@
 //! Uploads side by side share the free space: each takes a part of it before it writes ([`space`]), so that together they leave
 //! what has to stay free.
 //!
+//! Whose a file is decides who may replace, delete, rename or read it ([`owners`]).
+//!
 //! All calls block: they are for blocking threads. Nothing is synced; the area is temporary, the daemon's stage is what lasts.
 
+mod owners;
 mod space;
 
 use std::fs::File;
@@ -16,24 +19,29 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::fs::{fstat, fstatvfs, futimens, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
+use super::command::PathText;
 use super::listing::{Entry, Modified};
 use super::name::{FileName, RemotePath};
 use super::reply::Reply;
+use super::who::Who;
 use crate::disk;
+use owners::Owners;
 use space::{Share, Taken};
 
 /// Hidden name of an upload that is not complete; the rest is a number.
 const UNFINISHED_PREFIX: &str = ".uplift-upload-";
 /// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty ones.
 const MOST_FILES: usize = 64;
+/// Files of one owner, so that no one peer takes all.
+const MOST_FILES_OF_ONE: usize = 16;
 
 /// Why the area refused something.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +54,10 @@ pub(crate) enum AreaError {
     NotAFile,
     #[error("There are {MOST_FILES} files already; delete some")]
     TooManyFiles,
+    #[error("{MOST_FILES_OF_ONE} files are from your address already; delete some")]
+    TooManyFilesOfOne,
+    #[error("This file is another's")]
+    Anothers,
     #[error("The file may have at most {largest} bytes")]
     TooLarge { largest: u64 },
     #[error("Not enough space is free")]
@@ -80,9 +92,9 @@ impl AreaError {
     /// The reply of RFC 959 that says it.
     pub(crate) fn reply(&self) -> Reply {
         let code = match self {
-            Self::NotFound | Self::NotAFile => 550,
+            Self::NotFound | Self::NotAFile | Self::Anothers => 550,
             Self::NameRefused => 553,
-            Self::TooManyFiles | Self::TooLarge { .. } => 552,
+            Self::TooManyFiles | Self::TooManyFilesOfOne | Self::TooLarge { .. } => 552,
             Self::NoSpace => 452,
             Self::OffsetBeyondEnd => 554,
             Self::Io(_) => 451,
@@ -110,6 +122,7 @@ pub(crate) struct Area {
     taken: Taken,
     /// The time of change of the last upload that got its name.
     published: Mutex<SystemTime>,
+    owners: Mutex<Owners>,
 }
 
 impl Area {
@@ -128,9 +141,10 @@ impl Area {
             uploads: AtomicU64::new(0),
             taken: Taken::default(),
             published: Mutex::new(SystemTime::UNIX_EPOCH),
+            owners: Mutex::default(),
         };
-        for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX)) {
-            unlinkat(area.fd(), name.as_str(), AtFlags::empty())?;
+        for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX.as_bytes())) {
+            unlinkat(area.fd(), name.as_slice(), AtFlags::empty())?;
         }
         Ok(area)
     }
@@ -139,25 +153,34 @@ impl Area {
         self.directory.as_fd()
     }
 
-    /// What a client's path names.
-    pub(crate) fn resolve(&self, path: &str) -> Result<RemotePath, AreaError> {
-        RemotePath::parse(path, &self.home).ok_or(AreaError::NameRefused)
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        // Each call leaves it whole.
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file_name(&self, path: &str) -> Result<FileName, AreaError> {
+    /// What a client's path names.
+    pub(crate) fn resolve(&self, path: &PathText) -> Result<RemotePath, AreaError> {
+        RemotePath::parse(path.as_bytes(), &self.home).ok_or(AreaError::NameRefused)
+    }
+
+    fn file_name(&self, path: &PathText) -> Result<FileName, AreaError> {
         match self.resolve(path)? {
             RemotePath::File(name) => Ok(name),
             RemotePath::Root => Err(AreaError::NotAFile),
         }
     }
 
-    /// A file's size and time.
-    pub(crate) fn entry(&self, path: &str) -> Result<Entry, AreaError> {
-        self.stat(self.file_name(path)?)
+    /// A file's size and time, for `who`.
+    pub(crate) fn entry(&self, path: &PathText, who: &Who) -> Result<Entry, AreaError> {
+        let entry = self.stat(self.file_name(path)?)?;
+        if who.is_machine() {
+            self.owners().looked_at(&entry.name, Instant::now());
+        }
+        Ok(entry)
     }
 
     fn stat(&self, name: FileName) -> Result<Entry, AreaError> {
-        let stat = statat(self.fd(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = statat(self.fd(), name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)?;
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
         }
@@ -165,8 +188,8 @@ impl Area {
     }
 
     /// What `path` lists: the files of the root, or the one file; sorted by name.
-    pub(crate) fn list(&self, path: Option<&str>) -> Result<Vec<Entry>, AreaError> {
-        match self.resolve(path.unwrap_or_default())? {
+    pub(crate) fn list(&self, path: Option<&PathText>) -> Result<Vec<Entry>, AreaError> {
+        match path.map_or(Ok(RemotePath::Root), |path| self.resolve(path))? {
             RemotePath::File(name) => Ok(vec![self.stat(name)?]),
             RemotePath::Root => self.files(),
         }
@@ -180,18 +203,23 @@ impl Area {
         Ok(files)
     }
 
-    fn names(&self) -> io::Result<Vec<String>> {
+    fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // Opens it anew: the position in a directory belongs to the open file.
         let directory = rustix::fs::Dir::read_from(self.fd())?;
-        directory.map(|entry| Ok(entry?.file_name().to_str().unwrap_or_default().to_owned())).collect()
+        directory.map(|entry| Ok(entry?.file_name().to_bytes().to_vec())).collect()
     }
 
-    /// Opens a file for a download from `offset` on; with it comes the number of bytes that follow.
-    pub(crate) fn read(&self, path: &str, offset: u64) -> Result<(File, u64), AreaError> {
-        let name = self.file_name(path)?;
+    /// Opens a file for a download by `who` from `offset` on; with it comes the number of bytes that follow.
+    pub(crate) fn read(&self, path: &PathText, offset: u64, who: &Who) -> Result<(File, u64), AreaError> {
+        let Entry { name, .. } = self.entry(path, who)?;
+        // From here to the open file nobody can put another one in its place.
+        let owners = self.owners();
+        if !owners.may_read(&name, who) {
+            return Err(AreaError::Anothers);
+        }
         // Without O_NONBLOCK a pipe that somebody put here would block for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(openat(self.fd(), name.as_str(), flags, Mode::empty())?);
+        let mut file = File::from(openat(self.fd(), name.as_bytes(), flags, Mode::empty())?);
         let stat = fstat(&file)?;
         if !is_regular(&stat) {
             return Err(AreaError::NotAFile);
@@ -201,18 +229,70 @@ impl Area {
         Ok((file, rest))
     }
 
-    /// Removes a file.
-    pub(crate) fn delete(&self, path: &str) -> Result<(), AreaError> {
-        let entry = self.entry(path)?;
-        Ok(unlinkat(self.fd(), entry.name.as_str(), AtFlags::empty())?)
+    /// Removes a file for `who`.
+    pub(crate) fn delete(&self, path: &PathText, who: &Who) -> Result<FileName, AreaError> {
+        let Entry { name, .. } = self.stat(self.file_name(path)?)?;
+        let mut owners = self.owners();
+        if !owners.may_change(&name, who, Instant::now()) {
+            return Err(AreaError::Anothers);
+        }
+        unlinkat(self.fd(), name.as_bytes(), AtFlags::empty())?;
+        owners.removed(&name);
+        Ok(name)
     }
 
-    /// Whether an upload of this size would fit now.
+    /// Whether `who` may rename the file at `path`: its name.
+    pub(crate) fn may_rename(&self, path: &PathText, who: &Who) -> Result<FileName, AreaError> {
+        let Entry { name, .. } = self.stat(self.file_name(path)?)?;
+        if self.owners().may_change(&name, who, Instant::now()) { Ok(name) } else { Err(AreaError::Anothers) }
+    }
+
+    /// Gives a file of `who` another name, in one step, in place of one that had it before.
+    pub(crate) fn rename(&self, from: &FileName, path: &PathText, who: &Who) -> Result<FileName, AreaError> {
+        let (to, now) = (self.file_name(path)?, Instant::now());
+        match self.stat(to.clone()) {
+            Ok(_) | Err(AreaError::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+        let mut owners = self.owners();
+        if !owners.may_change(from, who, now) || !owners.may_change(&to, who, now) {
+            return Err(AreaError::Anothers);
+        }
+        // What another put in its place meanwhile is checked by name above, and is no directory.
+        self.stat(from.clone())?;
+        renameat(self.fd(), from.as_bytes(), self.fd(), to.as_bytes())?;
+        owners.renamed(from, &to, who, now);
+        Ok(to)
+    }
+
+    /// Whether an upload of this size would fit now. What nobody owns makes room.
     pub(crate) fn fits(&self, bytes: u64) -> Result<(), AreaError> {
         if bytes > self.limits.max_size {
             return Err(AreaError::TooLarge { largest: self.limits.max_size });
         }
-        self.taken.leaves(bytes, || self.space())
+        self.making_room(|| self.taken.leaves(bytes, || self.space()))
+    }
+
+    /// Does what needs space, again and again as long as a file that nobody owns can make room for it, the oldest one first.
+    fn making_room<T>(&self, mut act: impl FnMut() -> Result<T, AreaError>) -> Result<T, AreaError> {
+        loop {
+            match act() {
+                Err(AreaError::NoSpace) if self.remove_nobodys()? => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Removes the oldest of the files that nobody owns, and says whether there was one.
+    fn remove_nobodys(&self) -> Result<bool, AreaError> {
+        let files = self.files()?;
+        let mut owners = self.owners();
+        let nobodys = files.into_iter().filter(|file| owners.is_nobodys(&file.name, Instant::now()));
+        let Some(Entry { name, .. }) = nobodys.min_by_key(|file| file.modified) else { return Ok(false) };
+        tracing::info!(file = ?name, "{name:?} is deleted: nobody owns it any more, and space is needed");
+        unlinkat(self.fd(), name.as_bytes(), AtFlags::empty())?;
+        owners.removed(&name);
+        Ok(true)
     }
 
     /// Bytes that may be written until nothing but what has to stay free is left.
@@ -222,19 +302,39 @@ impl Area {
         free.checked_sub(self.limits.keep_free).ok_or(AreaError::NoSpace)
     }
 
-    /// Starts an upload to `path` of `announced` bytes, as far as the client said.
-    pub(crate) fn upload(self: &Arc<Self>, path: &str, announced: Option<u64>) -> Result<Upload, AreaError> {
+    /// Starts an upload of `who` to `path`, of `announced` bytes as far as the client said.
+    pub(crate) fn upload(self: &Arc<Self>, path: &PathText, announced: Option<u64>, who: &Who) -> Result<Upload, AreaError> {
         let name = self.file_name(path)?;
         self.fits(announced.unwrap_or(0))?;
-        match self.stat(name.clone()) {
-            Err(AreaError::NotFound) if self.files()?.len() >= MOST_FILES => return Err(AreaError::TooManyFiles),
-            Ok(_) | Err(AreaError::NotFound) => {}
-            Err(other) => return Err(other),
-        }
+        let claim = self.claim(&name, who)?;
         let unfinished = format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
-        Ok(Upload { share: self.taken.share(), area: Arc::clone(self), name, unfinished: Some(unfinished), file, written: 0 })
+        Ok(Upload { share: self.taken.share(), claim, unfinished: Some(unfinished), file, written: 0 })
+    }
+
+    /// Makes the name that of an upload of `who`, as long as it runs.
+    fn claim(self: &Arc<Self>, name: &FileName, who: &Who) -> Result<Claim, AreaError> {
+        let files = self.files()?;
+        let is_there = |name: &FileName| files.iter().any(|file| file.name == *name);
+        let is_new = match self.stat(name.clone()) {
+            Err(AreaError::NotFound) => true,
+            Ok(_) => false,
+            Err(other) => return Err(other),
+        };
+        let mut owners = self.owners();
+        owners.keep(is_there);
+        if !owners.may_change(name, who, Instant::now()) {
+            return Err(AreaError::Anothers);
+        }
+        if is_new && files.len() >= MOST_FILES {
+            return Err(AreaError::TooManyFiles);
+        }
+        if is_new && !who.is_machine() && owners.number_of(who) >= MOST_FILES_OF_ONE {
+            return Err(AreaError::TooManyFilesOfOne);
+        }
+        owners.begin(name, who);
+        Ok(Claim { area: Arc::clone(self), name: name.clone(), who: who.clone() })
     }
 }
 
@@ -246,11 +346,24 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+/// The name of an upload that runs. Dropped, it is anybody's who may have it.
+#[derive(Debug)]
+struct Claim {
+    area: Arc<Area>,
+    name: FileName,
+    who: Who,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.area.owners().end(&self.name);
+    }
+}
+
 /// A file that is being uploaded. Dropped before [`Upload::publish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    area: Arc<Area>,
-    name: FileName,
+    claim: Claim,
     /// The hidden name, until it is gone.
     unfinished: Option<String>,
     file: File,
@@ -261,7 +374,7 @@ pub(crate) struct Upload {
 impl Upload {
     /// The name that the file will have.
     pub(crate) fn name(&self) -> &FileName {
-        &self.name
+        &self.claim.name
     }
 
     /// Bytes so far.
@@ -271,12 +384,13 @@ impl Upload {
 
     /// Takes the next bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), AreaError> {
-        let (length, largest) = (bytes.len() as u64, self.area.limits.max_size);
+        let area = Arc::clone(&self.claim.area);
+        let (length, largest) = (bytes.len() as u64, area.limits.max_size);
         let most = largest.saturating_sub(self.written);
         if length > most {
             return Err(AreaError::TooLarge { largest });
         }
-        self.share.provide(length, most, || self.area.space())?;
+        area.making_room(|| self.share.provide(length, most, || area.space()))?;
         self.file.write_all(bytes).map_err(AreaError::from_write)?;
         self.share.spend(length);
         self.written += length;
@@ -285,12 +399,19 @@ impl Upload {
 
     /// Gives the file its name, in place of one that had it before.
     pub(crate) fn publish(mut self) -> Result<(), AreaError> {
-        let area = Arc::clone(&self.area);
+        let (area, name, who) = (Arc::clone(&self.claim.area), self.claim.name.clone(), self.claim.who.clone());
         // Held over the rename: names appear in the order of their times.
         let mut last = area.published.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unfinished) = &self.unfinished {
+            let mut owners = area.owners();
+            // This machine may have stored a file of its own meanwhile.
+            if !owners.may_change(&name, &who, Instant::now()) {
+                return Err(AreaError::Anothers);
+            }
             *last = stamp(&self.file, *last)?;
-            renameat(area.fd(), unfinished.as_str(), area.fd(), self.name.as_str())?;
+            renameat(area.fd(), unfinished.as_str(), area.fd(), name.as_bytes())?;
+            owners.arrived(&name, &who, Instant::now());
+            drop(owners);
             self.unfinished = None;
         }
         Ok(())
@@ -312,7 +433,7 @@ fn stamp(file: &File, last: SystemTime) -> io::Result<SystemTime> {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(unfinished) = &self.unfinished
-            && let Err(errno) = unlinkat(self.area.fd(), unfinished.as_str(), AtFlags::empty())
+            && let Err(errno) = unlinkat(self.claim.area.fd(), unfinished.as_str(), AtFlags::empty())
         {
             tracing::warn!("an unfinished upload can't be removed: {errno}");
         }

@@ -3,6 +3,7 @@
 //! Pure. Whether a command is allowed now, and what a path means, is for the session and the area.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use super::reply::Reply;
 
@@ -30,7 +31,7 @@ pub enum Command {
     /// `PWD`: where am I.
     Pwd,
     /// `CWD`: go there.
-    Cwd(String),
+    Cwd(PathText),
     /// `CDUP`: go up.
     Cdup,
     /// `PASV`: a data port for IPv4.
@@ -38,27 +39,35 @@ pub enum Command {
     /// `EPSV`: a data port for any family.
     Epsv(Epsv),
     /// `SIZE`: a file's size.
-    Size(String),
+    Size(PathText),
     /// `MDTM`: a file's time.
-    Mdtm(String),
+    Mdtm(PathText),
     /// `REST`: where the next transfer starts.
     Rest(u64),
     /// `RETR`: download.
-    Retr(String),
+    Retr(PathText),
     /// `STOR`: upload.
-    Stor(String),
+    Stor(PathText),
     /// `ALLO`: announces the size of an upload.
     Allo(u64),
     /// `LIST`: a listing for people.
-    List(Option<String>),
+    List(Option<PathText>),
     /// `NLST`: names only.
-    Nlst(Option<String>),
+    Nlst(Option<PathText>),
     /// `MLSD`: a listing for programs.
-    Mlsd(Option<String>),
+    Mlsd(Option<PathText>),
     /// `MLST`: one line of it, on the control connection.
-    Mlst(Option<String>),
+    Mlst(Option<PathText>),
     /// `DELE`: removes a file.
-    Dele(String),
+    Dele(PathText),
+    /// `RNFR`: the file that is to have another name.
+    Rnfr(PathText),
+    /// `RNTO`: that name.
+    Rnto(PathText),
+    /// `MKD`: makes a directory; there is one, which exists.
+    Mkd(PathText),
+    /// `PORT` or `EPRT`: where the client waits for the data connection.
+    Port(SocketAddr),
     /// `NOOP`: still here.
     Noop,
     /// `ABOR`: ends the transfer that runs.
@@ -98,6 +107,36 @@ pub enum Epsv {
     All,
 }
 
+/// A path as a client writes it: bytes, because what its character set is nobody says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PathText(Vec<u8>);
+
+impl PathText {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for PathText {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl fmt::Debug for PathText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+/// As far as it is text.
+impl fmt::Display for PathText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
 /// A password as typed by a client; it does not show itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -118,16 +157,26 @@ impl fmt::Debug for Secret {
 impl Command {
     /// Parses a line without its line end. The reply of an error is ready to be sent.
     ///
-    /// Bytes that are not UTF-8 (RFC 2640) and control characters are refused, so that no name, log line or reply
-    /// downstream can hold them. Telnet's interrupt and synch before `ABOR` (RFC 959, section 4.1.3) are skipped.
+    /// Control characters are refused, so that no name, log line or reply downstream can hold them. Names need not be UTF-8 (RFC 2640
+    /// wants it, and not every client knows); all else is. Telnet's interrupt and synch before `ABOR` (RFC 959, section 4.1.3) are
+    /// skipped.
     pub fn parse(line: &[u8]) -> Result<Self, Reply> {
-        let line = std::str::from_utf8(skip_telnet(line)).map_err(|_| Reply::new(501, "Names must be UTF-8"))?;
-        if line.chars().any(char::is_control) {
+        let line = skip_telnet(line);
+        if has_controls(line) {
             return Err(Reply::new(501, "Control characters are refused"));
         }
-        let (verb, argument) = line.split_once(' ').map_or((line, None), |(verb, argument)| (verb, Some(argument)));
+        let space = line.iter().position(|&byte| byte == b' ');
+        let (verb, argument) = space.map_or((line, None), |space| (&line[..space], Some(&line[space + 1..])));
         let argument = argument.filter(|argument| !argument.is_empty());
-        from_parts(&verb.to_ascii_uppercase(), argument)
+        from_parts(&String::from_utf8_lossy(verb).to_ascii_uppercase(), argument)
+    }
+}
+
+/// Whether bytes have control characters, those of UTF-8 too where they are that.
+pub(super) fn has_controls(bytes: &[u8]) -> bool {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().any(char::is_control),
+        Err(_) => bytes.iter().any(u8::is_ascii_control),
     }
 }
 
@@ -138,44 +187,79 @@ fn skip_telnet(line: &[u8]) -> &[u8] {
     &line[telnet..]
 }
 
-fn from_parts(verb: &str, argument: Option<&str>) -> Result<Command, Reply> {
-    let text = || argument.map(str::to_owned).ok_or_else(|| Reply::new(501, format!("{verb} needs an argument")));
-    let optional = || argument.map(str::to_owned);
+fn from_parts(verb: &str, argument: Option<&[u8]>) -> Result<Command, Reply> {
+    let needed = || argument.ok_or_else(|| Reply::new(501, format!("{verb} needs an argument")));
+    let path = || needed().map(PathText::from);
+    let optional = || argument.map(PathText::from);
+    let text = || utf8(needed()?);
     Ok(match verb {
-        "USER" => Command::User(text()?),
+        "USER" => Command::User(text()?.to_owned()),
         // An empty password is one, only never the right one.
-        "PASS" => Command::Pass(Secret(optional().unwrap_or_default())),
+        "PASS" => Command::Pass(Secret(utf8(argument.unwrap_or_default())?.to_owned())),
         "ACCT" => Command::Acct,
         "SYST" => Command::Syst,
         "FEAT" => Command::Feat,
-        "OPTS" => Command::Opts(opts(&text()?)?),
-        "TYPE" => Command::Type(representation(&text()?)?),
-        "MODE" => only(&text()?, "S", Command::Mode, "Stream mode only")?,
-        "STRU" => only(&text()?, "F", Command::Stru, "File structure only")?,
+        "OPTS" => Command::Opts(opts(text()?)?),
+        "TYPE" => Command::Type(representation(text()?)?),
+        "MODE" => only(text()?, "S", Command::Mode, "Stream mode only")?,
+        "STRU" => only(text()?, "F", Command::Stru, "File structure only")?,
         "PWD" | "XPWD" => Command::Pwd,
-        "CWD" => Command::Cwd(text()?),
-        "CDUP" => Command::Cdup,
+        "CWD" | "XCWD" => Command::Cwd(path()?),
+        "CDUP" | "XCUP" => Command::Cdup,
         "PASV" => Command::Pasv,
-        "EPSV" => Command::Epsv(epsv(argument)?),
-        "SIZE" => Command::Size(text()?),
-        "MDTM" => Command::Mdtm(text()?),
-        "REST" => Command::Rest(number(&text()?)?),
-        "RETR" => Command::Retr(text()?),
-        "STOR" => Command::Stor(text()?),
-        "ALLO" => Command::Allo(allocation(&text()?)?),
+        "EPSV" => Command::Epsv(epsv(argument.map(utf8).transpose()?)?),
+        "PORT" => Command::Port(port(text()?).ok_or_else(malformed_address)?),
+        "EPRT" => Command::Port(extended_port(text()?)?),
+        "SIZE" => Command::Size(path()?),
+        "MDTM" => Command::Mdtm(path()?),
+        "REST" => Command::Rest(number(text()?)?),
+        "RETR" => Command::Retr(path()?),
+        "STOR" => Command::Stor(path()?),
+        "ALLO" => Command::Allo(allocation(text()?)?),
         "LIST" => Command::List(listing_path(argument)),
         "NLST" => Command::Nlst(listing_path(argument)),
         "MLSD" => Command::Mlsd(optional()),
         "MLST" => Command::Mlst(optional()),
-        "DELE" => Command::Dele(text()?),
+        "DELE" => Command::Dele(path()?),
+        "RNFR" => Command::Rnfr(path()?),
+        "RNTO" => Command::Rnto(path()?),
+        "MKD" | "XMKD" => Command::Mkd(path()?),
         "NOOP" => Command::Noop,
         "ABOR" => Command::Abor,
         "QUIT" => Command::Quit,
         "APPE" | "STOU" => return Err(Reply::new(502, "A file is uploaded whole, under its own name: use STOR")),
-        "PORT" | "EPRT" => return Err(Reply::new(502, "Active mode is refused: use EPSV or PASV")),
         "AUTH" => return Err(Reply::new(502, "No encryption here")),
         _ => return Err(Reply::new(502, "Command not implemented")),
     })
+}
+
+fn utf8(argument: &[u8]) -> Result<&str, Reply> {
+    std::str::from_utf8(argument).map_err(|_| Reply::new(501, "What is no name must be UTF-8"))
+}
+
+fn malformed_address() -> Reply {
+    Reply::new(501, "An address and a port are needed")
+}
+
+/// `h1,h2,h3,h4,p1,p2`.
+fn port(argument: &str) -> Option<SocketAddr> {
+    let numbers = argument.split(',').map(|number| number.trim().parse().ok()).collect::<Option<Vec<u8>>>()?;
+    let [a, b, c, d, high, low] = numbers[..] else { return None };
+    Some(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
+}
+
+/// `|1|192.0.2.1|5282|`, with any delimiter (RFC 2428).
+fn extended_port(argument: &str) -> Result<SocketAddr, Reply> {
+    let delimiter = argument.chars().next().ok_or_else(malformed_address)?;
+    let fields: Vec<&str> = argument.split(delimiter).collect();
+    let ["", family, address, port, ""] = fields[..] else { return Err(malformed_address()) };
+    let address: IpAddr = address.parse().map_err(|_| malformed_address())?;
+    match (family, address) {
+        ("1", IpAddr::V4(_)) | ("2", IpAddr::V6(_)) => {}
+        ("1" | "2", _) => return Err(malformed_address()),
+        _ => return Err(Reply::new(522, "Network protocol not supported, use (1,2)")),
+    }
+    Ok(SocketAddr::new(address, port.parse().map_err(|_| malformed_address())?))
 }
 
 fn opts(argument: &str) -> Result<Opts, Reply> {
@@ -228,9 +312,10 @@ fn allocation(argument: &str) -> Result<u64, Reply> {
 }
 
 /// Clients hand options of `ls` through (`LIST -la`); they change nothing here.
-fn listing_path(argument: Option<&str>) -> Option<String> {
-    let path = argument?.split(' ').skip_while(|word| word.starts_with('-') || word.is_empty()).collect::<Vec<_>>().join(" ");
-    Some(path).filter(|path| !path.is_empty())
+fn listing_path(argument: Option<&[u8]>) -> Option<PathText> {
+    let words = argument?.split(|&byte| byte == b' ').skip_while(|word| word.starts_with(b"-") || word.is_empty());
+    let path = words.collect::<Vec<_>>().join(&b' ');
+    (!path.is_empty()).then_some(PathText(path))
 }
 
 #[cfg(test)]

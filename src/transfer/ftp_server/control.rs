@@ -27,6 +27,8 @@ pub(crate) enum Gone {
     Broken(#[from] io::Error),
     #[error("the client sends commands without end during a transfer")]
     Flooded,
+    #[error("it made room for another one")]
+    MadeRoom,
 }
 
 /// A line as it came: a command, or the reply that refuses it.
@@ -52,9 +54,15 @@ impl Control {
 
     /// Sends a reply.
     pub(crate) async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
-        let text = reply.to_string();
-        timeout(REPLY_TIMEOUT, self.writer.write_all(text.as_bytes())).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let text = reply.to_bytes();
+        timeout(REPLY_TIMEOUT, self.writer.write_all(&text)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(())
+    }
+
+    /// Sends a reply if that needs no waiting.
+    pub(crate) fn reply_at_once(&self, reply: &Reply) {
+        // A client that does not read has no use for it.
+        let _ = self.writer.try_write(&reply.to_bytes());
     }
 
     /// The next command. Dropping the future loses nothing.

@@ -1,4 +1,4 @@
-//! The data connection: a passive listener, and the thread that moves the bytes of one transfer.
+//! The data connection: a passive listener or an active connection, and the thread that moves the bytes of one transfer.
 //!
 //! A transfer blocks on a thread of its own: socket, one buffer, file. What the transfer is for, and what is answered,
 //! is for the session.
@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
 use super::area::{AreaError, Upload};
+use super::who::Who;
+use crate::places::{Place, Places};
 
 /// The buffer of an upload: small ones cost system calls, and larger ones gain less than their memory is worth with all places taken.
 const BUFFER: usize = 256 << 10;
@@ -40,28 +42,88 @@ pub(crate) enum TransferError {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// A data port that waits for the client.
+/// Lowest port that is connected to: below it the services of a machine listen.
+const LOWEST_PORT: u16 = 1024;
+
+/// How the client wants its next data connection.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// It comes.
+    Passive(Passive),
+    /// It waits for us.
+    Active(Active),
+}
+
+impl Way {
+    /// The data connection.
+    pub(crate) async fn connect(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Passive(passive) => passive.accept().await,
+            Self::Active(active) => active.connect().await,
+        }
+    }
+}
+
+/// A client that waits for the data connection.
+#[derive(Debug)]
+pub(crate) struct Active {
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+impl Active {
+    /// From the address of `local` to `to`, where that is an unprivileged port of `peer` itself; for anybody else's we would be the one
+    /// who attacks.
+    pub(crate) fn new(mut local: SocketAddr, peer: SocketAddr, mut to: SocketAddr) -> Option<Self> {
+        if to.ip().to_canonical() != peer.ip().to_canonical() || to.port() < LOWEST_PORT {
+            return None;
+        }
+        local.set_port(0);
+        // The peer's own, which has its scope.
+        to.set_ip(peer.ip());
+        if let (SocketAddr::V6(to), SocketAddr::V6(peer)) = (&mut to, peer) {
+            to.set_scope_id(peer.scope_id());
+        }
+        Some(Self { from: local, to })
+    }
+
+    async fn connect(self) -> io::Result<TcpStream> {
+        let socket = if self.to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(self.from)?;
+        socket.connect(self.to).await?.into_std()
+    }
+}
+
+/// A data port that waits for the client. Its place is one of all that wait.
 #[derive(Debug)]
 pub(crate) struct Passive {
     listener: TcpListener,
     peer: IpAddr,
+    place: Place<Who>,
 }
 
 impl Passive {
-    /// Listens at the address of `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`.
-    pub(crate) async fn listen(mut local: SocketAddr, peer: IpAddr, ports: &RangeInclusive<u16>) -> io::Result<Self> {
-        let (first, count) = (*ports.start(), ports.len());
-        // A start at random: a port that was just in use may still be known to a firewall or a late packet.
-        let start = fastrand::usize(..count.max(1));
-        let mut refused = io::Error::from(ErrorKind::AddrInUse);
-        for index in 0..count {
-            local.set_port(first.saturating_add(u16::try_from((start + index) % count).unwrap_or(0)));
-            match TcpListener::bind(local).await {
-                Ok(listener) => return Ok(Self { listener, peer }),
-                Err(error) => refused = error,
-            }
+    /// Listens at the address of `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`. Where none is
+    /// free, a port on which nobody has connected yet makes room.
+    pub(crate) async fn listen(
+        local: SocketAddr,
+        peer: IpAddr,
+        ports: &RangeInclusive<u16>,
+        waiting: &Places<Who>,
+        who: Who,
+    ) -> io::Result<Self> {
+        let mut bound = bind(local, ports).await;
+        if bound.is_err() {
+            let number = waiting.number();
+            waiting.make_room(&who, false, || waiting.number() < number).await;
+            bound = bind(local, ports).await;
         }
-        Err(refused)
+        Ok(Self { listener: bound?, peer, place: waiting.seat(who) })
+    }
+
+    /// Resolves when another needs the port.
+    pub(crate) async fn told_to_leave(&self) {
+        self.place.told_to_leave().await;
     }
 
     /// The port.
@@ -72,13 +134,31 @@ impl Passive {
     /// The client's connection. One from another address is closed: it would be somebody who reads or feeds another's transfer.
     pub(crate) async fn accept(self) -> io::Result<TcpStream> {
         loop {
-            let (stream, from) = self.listener.accept().await?;
+            let (stream, from) = tokio::select! {
+                accepted = self.listener.accept() => accepted?,
+                () = self.place.told_to_leave() => return Err(io::Error::other("another needs its port")),
+            };
             if from.ip().to_canonical() == self.peer {
                 return stream.into_std();
             }
-            tracing::warn!(%from, peer = %self.peer, "a data connection from another address is refused");
+            tracing::warn!(%from, peer = %self.peer, "a data connection from {from} is refused: it is for {}", self.peer);
         }
     }
+}
+
+async fn bind(mut local: SocketAddr, ports: &RangeInclusive<u16>) -> io::Result<TcpListener> {
+    let (first, count) = (*ports.start(), ports.len());
+    // A start at random: a port that was just in use may still be known to a firewall or a late packet.
+    let start = fastrand::usize(..count.max(1));
+    let mut refused = io::Error::from(ErrorKind::AddrInUse);
+    for index in 0..count {
+        local.set_port(first.saturating_add(u16::try_from((start + index) % count).unwrap_or(0)));
+        match TcpListener::bind(local).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// What a transfer moves.
@@ -89,7 +169,7 @@ pub(crate) enum Work {
     /// A file to the client, from its position on.
     SendFile(File),
     /// A listing to the client.
-    SendText(String),
+    SendText(Vec<u8>),
 }
 
 /// A transfer that came to its end in order.
@@ -116,8 +196,8 @@ struct Connection {
 }
 
 impl Transfer {
-    /// Starts the thread.
-    pub(crate) fn start(stream: TcpStream, stall_timeout: Duration, work: Work) -> io::Result<Self> {
+    /// Starts the thread, which holds the place as well.
+    pub(crate) fn start(stream: TcpStream, stall_timeout: Duration, work: Work, place: Place<Who>) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(stall_timeout))?;
         stream.set_write_timeout(Some(stall_timeout))?;
@@ -127,6 +207,7 @@ impl Transfer {
             let result = on_thread.perform(work);
             // The client takes the end of a download from the end of the connection, which must come before the reply.
             let _ = on_thread.stream.shutdown(Shutdown::Both);
+            drop(place);
             result
         });
         Ok(Self { thread, connection })
@@ -184,7 +265,7 @@ impl Connection {
             Work::Receive(upload) => self.receive(upload).map(Completed::Received),
             // The kernel moves the bytes from file to socket itself (sendfile).
             Work::SendFile(mut file) => self.sent(io::copy(&mut file, &mut &self.stream)),
-            Work::SendText(text) => self.sent((&self.stream).write_all(text.as_bytes())),
+            Work::SendText(text) => self.sent((&self.stream).write_all(&text)),
         }
     }
 

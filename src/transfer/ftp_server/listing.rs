@@ -1,6 +1,5 @@
 //! Listings in the three forms that clients ask for. Pure text from entries.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
@@ -17,7 +16,7 @@ pub(crate) struct Entry {
 }
 
 /// When a file was changed, since the Unix epoch, within the years that four digits can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Modified(Duration);
 
 impl Modified {
@@ -77,23 +76,20 @@ pub(crate) const FACTS: &str = "MLST type*;size*;modify*;";
 
 impl Entry {
     /// One line without its end.
-    pub(crate) fn line(&self, style: Style) -> String {
+    pub(crate) fn line(&self, style: Style) -> Vec<u8> {
         let Self { name, size, modified } = self;
-        match style {
-            Style::Long => format!("-rw-r----- 1 ftp ftp {size:>12} {} {name}", modified.calendar_day()),
-            Style::Names => name.to_string(),
-            Style::Facts => format!("type=file;size={size};modify={}; {name}", modified.compact()),
-        }
+        let before = match style {
+            Style::Long => format!("-rw-r----- 1 ftp ftp {size:>12} {} ", modified.calendar_day()),
+            Style::Names => String::new(),
+            Style::Facts => format!("type=file;size={size};modify={}; ", modified.compact()),
+        };
+        [before.as_bytes(), name.as_bytes()].concat()
     }
 }
 
 /// A whole listing; each line ends in CR LF.
-pub(crate) fn listing(entries: &[Entry], style: Style) -> String {
-    entries.iter().fold(String::new(), |mut text, entry| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{}\r\n", entry.line(style));
-        text
-    })
+pub(crate) fn listing(entries: &[Entry], style: Style) -> Vec<u8> {
+    entries.iter().flat_map(|entry| [entry.line(style), b"\r\n".to_vec()]).flatten().collect()
 }
 
 #[cfg(test)]
@@ -103,16 +99,16 @@ mod tests {
     use super::*;
 
     fn entry(modified: i64) -> Entry {
-        Entry { name: FileName::parse("a b.bin").unwrap(), size: 1234, modified: Modified::new(modified, 1_000) }
+        Entry { name: FileName::parse(b"a b.bin").unwrap(), size: 1234, modified: Modified::new(modified, 1_000) }
     }
 
     #[test]
     fn the_three_forms() {
         let entries = [entry(1_795_246_298)];
-        assert_eq!(listing(&entries, Style::Long), "-rw-r----- 1 ftp ftp         1234 Nov 21  2026 a b.bin\r\n");
-        assert_eq!(listing(&entries, Style::Names), "a b.bin\r\n");
-        assert_eq!(listing(&entries, Style::Facts), "type=file;size=1234;modify=20261121073138; a b.bin\r\n");
-        assert_eq!(listing(&[], Style::Long), "");
+        assert_eq!(listing(&entries, Style::Long), b"-rw-r----- 1 ftp ftp         1234 Nov 21  2026 a b.bin\r\n");
+        assert_eq!(listing(&entries, Style::Names), b"a b.bin\r\n");
+        assert_eq!(listing(&entries, Style::Facts), b"type=file;size=1234;modify=20261121073138; a b.bin\r\n");
+        assert_eq!(listing(&[], Style::Long), b"");
         assert_eq!(entries[0].modified.exact(), "20261121073138.000001000");
     }
 

@@ -102,7 +102,7 @@ fn doubled(duration: Duration, times: u32) -> Duration {
 }
 
 /// A host owns a whole /64 of IPv6, so that is what counts as one address.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

@@ -1,15 +1,14 @@
 //! A reply on the control connection: three digits and text (RFC 959, section 4.2). It knows no command.
 
 use std::borrow::Cow;
-use std::fmt;
 
-/// A reply; `Display` is what goes over the wire, line ends included.
+/// A reply; [`Reply::to_bytes`] is what goes over the wire, line ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
     text: Cow<'static, str>,
     /// Lines between the first and the last; each is sent with a leading space (RFC 2389, section 3.2).
-    body: Vec<String>,
+    body: Vec<Vec<u8>>,
 }
 
 impl Reply {
@@ -20,28 +19,31 @@ impl Reply {
 
     /// The reply with lines of its own between the first one and a closing `End`.
     #[must_use]
-    pub fn with_body(mut self, body: Vec<String>) -> Self {
+    pub fn with_body(mut self, body: Vec<Vec<u8>>) -> Self {
         self.body = body;
         self
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The three digits.
     pub fn code(&self) -> u16 {
         self.code
     }
-}
 
-impl fmt::Display for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text.replace(['\r', '\n'], " ");
+    /// What goes over the wire.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (code, text) = (self.code, self.text.replace(['\r', '\n'], " "));
         if self.body.is_empty() {
-            return write!(f, "{} {text}\r\n", self.code);
+            return format!("{code} {text}\r\n").into_bytes();
         }
-        write!(f, "{}-{text}\r\n", self.code)?;
-        for line in &self.body {
-            write!(f, " {line}\r\n")?;
-        }
-        write!(f, "{} End\r\n", self.code)
+        let first = format!("{code}-{text}\r\n").into_bytes();
+        let body = self.body.iter().map(|line| [b" ", line.as_slice(), b"\r\n"].concat());
+        let last = format!("{code} End\r\n").into_bytes();
+        std::iter::once(first).chain(body).chain([last]).collect::<Vec<_>>().concat()
     }
 }
 
@@ -51,13 +53,13 @@ mod tests {
 
     #[test]
     fn one_line_and_several() {
-        assert_eq!(Reply::new(200, "Done").to_string(), "200 Done\r\n");
+        assert_eq!(Reply::new(200, "Done").to_bytes(), b"200 Done\r\n");
         let several = Reply::new(211, "Features").with_body(vec!["SIZE".into(), "UTF8".into()]);
-        assert_eq!(several.to_string(), "211-Features\r\n SIZE\r\n UTF8\r\n211 End\r\n");
+        assert_eq!(several.to_bytes(), b"211-Features\r\n SIZE\r\n UTF8\r\n211 End\r\n");
     }
 
     #[test]
     fn text_from_a_peer_can_t_forge_a_second_reply() {
-        assert_eq!(Reply::new(550, "a\r\n226 b".to_owned()).to_string(), "550 a  226 b\r\n");
+        assert_eq!(Reply::new(550, "a\r\n226 b".to_owned()).to_bytes(), b"550 a  226 b\r\n");
     }
 }

@@ -61,6 +61,16 @@ impl Findings {
         }
     }
 
+    /// A port that is open, though no host is told of it.
+    pub(super) fn needless_port(&mut self, systemd: &Systemd, config: &Config) {
+        let is_told = config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp);
+        if !is_told && systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active") {
+            let sentence = "uplift-ftp.socket takes connections, and nobody needs it: no [link] section offers FTP. The vendor's documents \
+                            publish its default password";
+            self.warning("ftp_server", sentence, "`systemctl disable --now uplift-ftp.socket uplift-ftp.service` closes the port");
+        }
+    }
+
     pub(super) fn password_files(&mut self, config: &Config) {
         let files = [("ftp.password_file", &config.ftp.password_file), ("ftp_server.password_file", &config.ftp_server.password_file)];
         for (field, file) in files {

@@ -31,6 +31,23 @@ fn a_sealed_program_is_let_in_and_its_identity_is_the_program() {
 }
 
 #[test]
+fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
+    let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
+    let right = sealed(&signer, &program, |_| {});
+    for (package, file, trusted) in [
+        (trusting(&signer, ""), right.clone(), true),
+        (trusting(&signer, "seal = \"optional\""), right.clone(), true),
+        (Payload::new(""), right, false),
+        (trusting(&signer, ""), sealed(&signer, &program, |manifest| manifest.product = "OTHER".into()), false),
+        (trusting(&signer, ""), sealed(&other, &program, |_| {}), false),
+        (trusting(&signer, ""), program.clone(), false),
+        (trusting(&signer, ""), Vec::new(), false),
+    ] {
+        assert_eq!(package.policy.trusts_end(&file, file.len() as u64), trusted);
+    }
+}
+
+#[test]
 fn each_wrong_seal_has_its_kind() {
     let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
     let right = sealed(&signer, &program, |_| {});
@@ -90,7 +107,8 @@ fn a_signature_over_something_else_does_not_hold() {
 #[test]
 fn a_seal_that_is_there_must_be_right_even_where_none_is_required() {
     let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
-    let payload = trusting(&signer, "");
+    assert_eq!(trusting(&signer, "").kind(RIGHT, &program), FailureKind::SealMissing, "where nothing is said, a key is enough");
+    let payload = trusting(&signer, "seal = \"optional\"");
     assert!(payload.check(RIGHT, &program).is_ok());
     assert_eq!(payload.kind(RIGHT, &sealed(&other, &program, |_| {})), FailureKind::SealInvalid);
     let without_keys = Payload::new("");

@@ -5,6 +5,10 @@ fn area(home: &Path, max_size: u64) -> Arc<Area> {
     Arc::new(Area::open(home, Limits { max_size, keep_free: 0 }).unwrap())
 }
 
+fn path(text: &str) -> PathText {
+    text.as_bytes().into()
+}
+
 fn names(home: &Path) -> Vec<String> {
     std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
@@ -13,23 +17,23 @@ fn names(home: &Path) -> Vec<String> {
 fn a_dropped_upload_is_gone_and_a_published_one_stays() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
-    let mut upload = area.upload("a", None).unwrap();
+    let mut upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
     upload.write(b"12345").unwrap();
     assert!(names(home.path())[0].starts_with(UNFINISHED_PREFIX));
     drop(upload);
     assert!(names(home.path()).is_empty());
-    let mut upload = area.upload("a", None).unwrap();
+    let mut upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
     upload.write(b"1234567890").unwrap();
     assert!(matches!(upload.write(b"1"), Err(AreaError::TooLarge { largest: 10 })));
     upload.publish().unwrap();
-    assert_eq!(area.entry("/a").unwrap().size, 10);
+    assert_eq!(area.entry(&path("/a"), &Who::Machine).unwrap().size, 10);
 }
 
 #[test]
 fn an_upload_whose_hidden_name_was_taken_away_is_not_published() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
-    let upload = area.upload("a", None).unwrap();
+    let upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
     std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
     assert!(matches!(upload.publish(), Err(AreaError::NotFound)));
     assert!(names(home.path()).is_empty());
@@ -43,7 +47,7 @@ fn names_that_clients_can_t_say_are_not_listed() {
         File::create(home.path().join(std::ffi::OsStr::from_bytes(name))).unwrap();
     }
     let listed = area(home.path(), 10).list(None).unwrap();
-    assert_eq!(listed.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["plain"]);
+    assert_eq!(listed.iter().map(|entry| entry.name.as_bytes()).collect::<Vec<_>>(), [&b"plain"[..], b"\xFF\xFE"]);
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn uploads_side_by_side_leave_what_has_to_stay_free() {
     const KEEP_FREE: u64 = 32 << 20;
     let Some(disk) = Mounted::memory(64 << 10) else { return };
     let area = Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: KEEP_FREE }).unwrap());
-    let mut uploads: Vec<Upload> = (0..8).map(|number| area.upload(&number.to_string(), None).unwrap()).collect();
+    let mut uploads: Vec<Upload> = (0..8).map(|number| area.upload(&path(&number.to_string()), None, &Who::Machine).unwrap()).collect();
     let chunk = vec![7; 64 << 10];
     let writes = |upload: &mut Upload| match upload.write(&chunk) {
         Ok(()) => true,
@@ -73,7 +77,7 @@ fn no_two_uploads_have_the_same_time() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
     let modified = || {
-        area.upload("a", None).unwrap().publish().unwrap();
+        area.upload(&path("a"), None, &Who::Machine).unwrap().publish().unwrap();
         std::fs::metadata(home.path().join("a")).unwrap().modified().unwrap()
     };
     let times: Vec<SystemTime> = (0..100).map(|_| modified()).collect();
@@ -82,4 +86,84 @@ fn no_two_uploads_have_the_same_time() {
     let ahead = times[99] + Duration::from_secs(3600);
     *area.published.lock().unwrap() = ahead;
     assert_eq!(modified(), ahead + Duration::from_nanos(1));
+}
+
+fn host(last: u8) -> Who {
+    Who::Address([192, 0, 2, last].into())
+}
+
+fn store(area: &Arc<Area>, name: &str, who: &Who) -> Result<(), AreaError> {
+    let mut upload = area.upload(&path(name), None, who)?;
+    upload.write(b"content")?;
+    upload.publish()
+}
+
+#[test]
+fn another_can_do_nothing_with_a_file_and_its_owner_and_this_machine_all() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 1 << 20);
+    let running = area.upload(&path("a"), None, &host(1)).unwrap();
+    assert!(matches!(area.upload(&path("a"), None, &host(2)), Err(AreaError::Anothers)));
+    running.publish().unwrap();
+    let (a, b) = (path("a"), path("b"));
+    store(&area, "b", &host(2)).unwrap();
+    let other = host(2);
+    assert!(matches!(store(&area, "a", &other), Err(AreaError::Anothers)));
+    assert!(matches!(area.delete(&a, &other), Err(AreaError::Anothers)));
+    assert!(matches!(area.read(&a, 0, &other), Err(AreaError::Anothers)));
+    assert!(matches!(area.may_rename(&a, &other), Err(AreaError::Anothers)));
+    let own = area.may_rename(&b, &other).unwrap();
+    assert!(matches!(area.rename(&own, &a, &other), Err(AreaError::Anothers)));
+    for who in [host(1), Who::Machine] {
+        assert!(area.read(&a, 0, &who).is_ok());
+        let name = area.may_rename(&a, &who).unwrap();
+        area.rename(&name, &path("c"), &who).unwrap();
+        let name = area.may_rename(&path("c"), &who).unwrap();
+        area.rename(&name, &a, &who).unwrap();
+    }
+    area.delete(&a, &Who::Machine).unwrap();
+    store(&area, "a", &other).unwrap();
+}
+
+#[test]
+fn one_that_this_machine_stored_meanwhile_is_not_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 1 << 20);
+    let upload = area.upload(&path("a"), None, &host(1)).unwrap();
+    store(&area, "a", &Who::Machine).unwrap();
+    assert!(matches!(upload.publish(), Err(AreaError::Anothers)));
+    assert_eq!(std::fs::read(home.path().join("a")).unwrap(), b"content");
+}
+
+#[test]
+fn no_one_peer_takes_all_files() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 1 << 20);
+    let names: Vec<String> = (0..MOST_FILES_OF_ONE).map(|number| number.to_string()).collect();
+    names.iter().for_each(|name| store(&area, name, &host(1)).unwrap());
+    assert!(matches!(store(&area, "more", &host(1)), Err(AreaError::TooManyFilesOfOne)));
+    store(&area, "0", &host(1)).unwrap();
+    store(&area, "more", &host(2)).unwrap();
+    // What somebody else took away counts no more.
+    std::fs::remove_file(home.path().join("1")).unwrap();
+    store(&area, "one more", &host(1)).unwrap();
+}
+
+#[test]
+fn what_nobody_owns_makes_room_and_what_somebody_owns_does_not() {
+    let Some(disk) = Mounted::memory(8 << 10) else { return };
+    let fill = |name: &str| File::create(disk.path().join(name)).unwrap().write_all(&vec![7; 3 << 20]).unwrap();
+    fill("old");
+    let area = Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: 0 }).unwrap());
+    let upload = |name: &str, who: &Who| {
+        let mut upload = area.upload(&path(name), None, who)?;
+        (0..48).try_for_each(|_| upload.write(&[7; 64 << 10]))?;
+        upload.publish()
+    };
+    upload("one", &host(1)).unwrap();
+    assert_eq!(names(disk.path()).len(), 2);
+    upload("other", &host(2)).unwrap();
+    assert!(!disk.path().join("old").exists());
+    assert!(matches!(upload("more", &host(1)), Err(AreaError::NoSpace)));
+    assert!(disk.path().join("one").exists() && disk.path().join("other").exists());
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// The canonical line of a command.
 fn line(command: &Command) -> String {
-    let with = |verb: &str, path: &Option<String>| path.as_ref().map_or(verb.to_owned(), |path| format!("{verb} {path}"));
+    let with = |verb: &str, path: &Option<PathText>| path.as_ref().map_or(verb.to_owned(), |path| format!("{verb} {path}"));
     match command {
         Command::User(name) => format!("USER {name}"),
         Command::Pass(secret) => format!("PASS {}", secret.reveal()),
@@ -36,6 +36,11 @@ fn line(command: &Command) -> String {
         Command::Mlsd(path) => with("MLSD", path),
         Command::Mlst(path) => with("MLST", path),
         Command::Dele(path) => format!("DELE {path}"),
+        Command::Rnfr(path) => format!("RNFR {path}"),
+        Command::Rnto(path) => format!("RNTO {path}"),
+        Command::Mkd(path) => format!("MKD {path}"),
+        Command::Port(SocketAddr::V4(address)) => format!("EPRT |1|{}|{}|", address.ip(), address.port()),
+        Command::Port(SocketAddr::V6(address)) => format!("EPRT |2|{}|{}|", address.ip(), address.port()),
         Command::Noop => "NOOP".into(),
         Command::Abor => "ABOR".into(),
         Command::Quit => "QUIT".into(),
@@ -43,7 +48,8 @@ fn line(command: &Command) -> String {
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
-    let path = || "[a-zA-Z0-9_./äß€][a-zA-Z0-9_./äß€ -]{0,40}";
+    let text = || "[a-zA-Z0-9_./äß€][a-zA-Z0-9_./äß€ -]{0,40}";
+    let path = || text().prop_map(|text| PathText::from(text.as_bytes()));
     let plain = prop::sample::select(vec![
         Command::Acct,
         Command::Syst,
@@ -69,14 +75,19 @@ fn any_command() -> impl Strategy<Value = Command> {
         plain,
         any::<u64>().prop_map(Command::Rest),
         any::<u64>().prop_map(Command::Allo),
-        path().prop_map(Command::User),
-        path().prop_map(|text| Command::Pass(Secret(text))),
+        text().prop_map(Command::User),
+        text().prop_map(|text| Command::Pass(Secret(text))),
         path().prop_map(Command::Cwd),
         path().prop_map(Command::Size),
         path().prop_map(Command::Mdtm),
         path().prop_map(Command::Retr),
         path().prop_map(Command::Stor),
         path().prop_map(Command::Dele),
+        path().prop_map(Command::Rnfr),
+        path().prop_map(Command::Rnto),
+        path().prop_map(Command::Mkd),
+        any::<std::net::SocketAddrV4>().prop_map(|address| Command::Port(address.into())),
+        (any::<std::net::Ipv6Addr>(), any::<u16>()).prop_map(|address| Command::Port(address.into())),
         prop::option::of(path()).prop_map(Command::List),
         prop::option::of(path()).prop_map(Command::Nlst),
         prop::option::of(path()).prop_map(Command::Mlsd),
@@ -113,8 +124,38 @@ fn code(line: &[u8]) -> u16 {
 fn what_is_not_text_is_refused() {
     assert_eq!(code(b"STOR a\0b"), 501);
     assert_eq!(code(b"STOR a\rb"), 501);
-    assert_eq!(code(b"STOR \xFF\xFE"), 501);
-    assert_eq!(code(b"STOR \xC3"), 501);
+    assert_eq!(code(b"STOR \xFF\n"), 501);
+    assert_eq!(code(b"STOR \xC2\x85"), 501);
+    assert_eq!(code(b"USER \xFF\xFE"), 501);
+}
+
+#[test]
+fn names_are_bytes() {
+    for name in [&b"\xFF\xFE"[..], b"\xC3", b"caf\xE9.bin", "café.bin".as_bytes()] {
+        let line = [b"STOR ", name].concat();
+        assert_eq!(Command::parse(&line), Ok(Command::Stor(PathText::from(name))));
+    }
+}
+
+#[test]
+fn where_a_client_waits_is_an_address_and_a_port() {
+    let at = |address: &str| Ok(Command::Port(address.parse().unwrap()));
+    assert_eq!(Command::parse(b"PORT 192,0,2,1,4,210"), at("192.0.2.1:1234"));
+    assert_eq!(Command::parse(b"EPRT |1|192.0.2.1|1234|"), at("192.0.2.1:1234"));
+    assert_eq!(Command::parse(b"EPRT !2!2001:db8::1!1234!"), at("[2001:db8::1]:1234"));
+    for line in [
+        &b"PORT 192,0,2,1,4"[..],
+        b"PORT 192,0,2,256,4,1",
+        b"PORT 192,0,2,1,4,1,1",
+        b"PORT",
+        b"EPRT |1|192.0.2.1|1234",
+        b"EPRT |2|192.0.2.1|1234|",
+        b"EPRT |1|host|1234|",
+        b"EPRT |1|192.0.2.1|65536|",
+    ] {
+        assert_eq!(code(line), 501, "{}", String::from_utf8_lossy(line));
+    }
+    assert_eq!(code(b"EPRT |3|192.0.2.1|1234|"), 522);
 }
 
 #[test]
@@ -125,7 +166,7 @@ fn what_is_missing_or_malformed_is_said() {
     for line in ["TYPE E", "MODE B", "STRU R", "TYPE L 7"] {
         assert_eq!(code(line.as_bytes()), 504, "{line}");
     }
-    for line in ["", " ", "PORT 127,0,0,1,4,5", "EPRT |1|127.0.0.1|5|", "APPE x", "STOU", "SITE EXEC id", "AUTH TLS", "STORX a"] {
+    for line in ["", " ", "APPE x", "STOU", "SITE EXEC id", "AUTH TLS", "STORX a"] {
         assert_eq!(code(line.as_bytes()), 502, "{line}");
     }
     assert_eq!(code(b"EPSV 3"), 522);
@@ -140,7 +181,7 @@ fn an_urgent_abort_is_an_abort() {
 #[test]
 fn options_of_ls_are_not_names() {
     assert_eq!(Command::parse(b"LIST -la"), Ok(Command::List(None)));
-    assert_eq!(Command::parse(b"LIST -a -l a b"), Ok(Command::List(Some("a b".into()))));
+    assert_eq!(Command::parse(b"LIST -a -l a b"), Ok(Command::List(Some(b"a b"[..].into()))));
 }
 
 #[test]

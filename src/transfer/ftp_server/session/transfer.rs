@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::area::Upload;
-use super::super::command::Representation;
+use super::super::command::{PathText, Representation};
 use super::super::control::Gone;
-use super::super::data::{Completed, Passive, Transfer, TransferError, Work};
+use super::super::data::{Completed, Transfer, TransferError, Way, Work};
 use super::super::listing::{Style, listing};
 use super::super::reply::Reply;
 use super::Session;
+use crate::places::Standing;
 
 /// How long a finished upload waits for news that its client did not mean it. The two ends of a killed client's connections are
 /// microseconds apart when they are sent; what comes later than this is left to the daemon's proofs.
@@ -27,26 +28,30 @@ enum Waited<T> {
 }
 
 impl Session {
-    pub(super) async fn list(&mut self, path: Option<String>, style: Style) -> Result<(), Gone> {
+    pub(super) async fn list(&mut self, path: Option<PathText>, style: Style) -> Result<(), Gone> {
         self.restart = 0;
-        match self.ask_area(move |area| area.list(path.as_deref())).await {
+        match self.ask_area(move |area, _| area.list(path.as_ref())).await {
             Ok(entries) => self.transfer(Work::SendText(listing(&entries, style)), "Here comes the listing".into()).await,
             Err(refusal) => self.control.reply(&refusal).await,
         }
     }
 
-    pub(super) async fn download(&mut self, path: String) -> Result<(), Gone> {
+    pub(super) async fn download(&mut self, path: PathText) -> Result<(), Gone> {
         let offset = std::mem::take(&mut self.restart);
         if self.representation == Some(Representation::Ascii) {
             return self.refuse_text().await;
         }
-        match self.ask_area(move |area| area.read(&path, offset)).await {
-            Ok((file, bytes)) => self.transfer(Work::SendFile(file), format!("Here comes the file ({bytes} bytes)")).await,
-            Err(refusal) => self.control.reply(&refusal).await,
+        let name = path.clone();
+        match self.ask_area(move |area, who| area.read(&path, offset, who)).await {
+            Ok((file, bytes)) => {
+                tracing::info!(peer = %self.peer, file = ?name, "{} downloads {name:?}", self.peer);
+                self.transfer(Work::SendFile(file), format!("Here comes the file ({bytes} bytes)")).await
+            }
+            Err(refusal) => self.refuse("download a file", &refusal).await,
         }
     }
 
-    pub(super) async fn upload(&mut self, path: String) -> Result<(), Gone> {
+    pub(super) async fn upload(&mut self, path: PathText) -> Result<(), Gone> {
         let (offset, announced) = (std::mem::take(&mut self.restart), self.announced.take());
         if self.representation == Some(Representation::Ascii) {
             return self.refuse_text().await;
@@ -55,9 +60,12 @@ impl Session {
             // Nothing is kept of a broken upload, so there is nothing that could be continued.
             return self.say(554, "An upload starts at its beginning: send REST 0, or nothing, before STOR").await;
         }
-        match self.ask_area(move |area| area.upload(&path, announced)).await {
-            Ok(upload) => self.transfer(Work::Receive(upload), "Send the file".into()).await,
-            Err(refusal) => self.control.reply(&refusal).await,
+        match self.ask_area(move |area, who| area.upload(&path, announced, who)).await {
+            Ok(upload) => {
+                tracing::info!(peer = %self.peer, file = ?upload.name(), "{} uploads {:?}", self.peer, upload.name());
+                self.transfer(Work::Receive(upload), "Send the file".into()).await
+            }
+            Err(refusal) => self.refuse("upload a file", &refusal).await,
         }
     }
 
@@ -68,18 +76,25 @@ impl Session {
 
     /// Performs a transfer over the data port that the client asked for.
     async fn transfer(&mut self, work: Work, greeting: String) -> Result<(), Gone> {
-        let Some(passive) = self.passive.take() else {
-            return self.say(425, "Ask for a data port first, with EPSV or PASV").await;
+        self.place.stand(Standing::Busy);
+        let transferred = self.transfer_in_place(work, greeting).await;
+        self.place.stand(Standing::Idle);
+        transferred
+    }
+
+    async fn transfer_in_place(&mut self, work: Work, greeting: String) -> Result<(), Gone> {
+        let Some(way) = self.way.take() else {
+            return self.say(425, "Say first where the data goes, with EPSV, PASV or PORT").await;
         };
-        let stream = match self.connected(passive).await? {
+        let stream = match self.connected(way).await? {
             Waited::For(Ok(stream)) => stream,
             Waited::For(Err(error)) => {
-                tracing::warn!(peer = %self.peer, "no data connection: {error}");
+                tracing::warn!(peer = %self.peer, "no data connection with {}: {error}", self.peer);
                 return self.say(425, "The data connection did not come").await;
             }
             Waited::Aborted => return self.acknowledge_abort().await,
         };
-        let mut transfer = match Transfer::start(stream, self.shared.stall_timeout, work) {
+        let mut transfer = match Transfer::start(stream, self.shared.stall_timeout, work, self.place.clone()) {
             Ok(transfer) => transfer,
             Err(error) => return self.say(425, format!("The data connection broke: {error}")).await,
         };
@@ -104,9 +119,9 @@ impl Session {
         }
     }
 
-    async fn connected(&mut self, passive: Passive) -> Result<Waited<io::Result<TcpStream>>, Gone> {
+    async fn connected(&mut self, way: Way) -> Result<Waited<io::Result<TcpStream>>, Gone> {
         tokio::select! {
-            accepted = timeout(self.shared.stall_timeout, passive.accept()) => {
+            accepted = timeout(self.shared.stall_timeout, way.connect()) => {
                 Ok(Waited::For(accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))))
             }
             aborted = self.control.aborted() => aborted.map(|()| Waited::Aborted),
@@ -115,13 +130,13 @@ impl Session {
 
     /// RFC 959, section 4.1.3: first the transfer's own answer, then that of `ABOR`.
     async fn acknowledge_abort(&mut self) -> Result<(), Gone> {
-        tracing::info!(peer = %self.peer, "the client aborted the transfer");
+        tracing::info!(peer = %self.peer, "{} aborted its transfer", self.peer);
         self.say(426, "Transfer aborted").await?;
         self.say(226, "Aborted").await
     }
 
     async fn refuse_transfer(&mut self, error: &TransferError) -> Result<(), Gone> {
-        tracing::warn!(peer = %self.peer, "transfer failed: {error}");
+        tracing::warn!(peer = %self.peer, "the transfer of {} failed: {error}", self.peer);
         let reply = match error {
             TransferError::Area(error) => error.reply(),
             TransferError::Thread(_) => Reply::new(451, "The server failed at this transfer"),
@@ -144,9 +159,9 @@ impl Session {
                 return Err(gone);
             }
         }
-        match self.ask_area(move |_| upload.publish()).await {
+        match self.ask_area(move |_, _| upload.publish()).await {
             Ok(()) => {
-                tracing::info!(peer = %self.peer, file = ?name.as_str(), bytes, "uploaded");
+                tracing::info!(peer = %self.peer, file = ?name, bytes, "{} has uploaded {name:?}, {bytes} bytes", self.peer);
                 self.say(226, format!("Received {bytes} bytes")).await
             }
             Err(refusal) => self.control.reply(&refusal).await,
@@ -167,7 +182,7 @@ impl Session {
     /// Removes an upload on a blocking thread: freeing a large file takes its time.
     async fn discard(&self, upload: Upload) {
         let _ = self
-            .ask_area(move |_| {
+            .ask_area(move |_, _| {
                 drop(upload);
                 Ok(())
             })

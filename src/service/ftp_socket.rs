@@ -1,0 +1,76 @@
+//! The port of uplift's own upload server: opened when a host may be told of it, and not before. Its password is published, so a daemon
+//! without a payload link leaves the port closed.
+
+use std::sync::Arc;
+
+use crate::config::{Config, TransferChoice};
+use crate::engine::Engine;
+use crate::model::{Failure, FailureKind};
+use crate::unit;
+
+/// Holds the port, and starts the server at the first connection.
+const SOCKET: &str = "uplift-ftp.socket";
+/// The daemon's own unit.
+const DAEMON: &str = "uplift.service";
+
+/// Has systemd open the port if this configuration needs it. What keeps it from that is a notice in the status.
+pub(super) async fn open(config: Arc<Config>, engine: Engine) {
+    if !is_needed(&config) || !is_the_service().await {
+        return;
+    }
+    let Err(reason) = unit::systemctl(&["start", "--", SOCKET]).await else { return };
+    // Masked or not installed: somebody has another server in its place.
+    if unit::show(SOCKET).await.is_ok_and(|unit| unit.load_state == "loaded" && unit.active_state != "active") {
+        engine.tell(not_open(&config, reason)).await;
+    }
+}
+
+fn not_open(config: &Config, reason: std::io::Error) -> Failure {
+    let port = config.ftp.address.port();
+    let sentence = format!("{SOCKET} can't be started, so uplift's own FTP server takes no uploads; another server may hold port {port}");
+    let hint = format!(
+        "`ss -ltnp sport = :{port}` names who holds it: stop that and restart {DAEMON}, or mask {SOCKET} where the other server is the one to pull from"
+    );
+    Failure::new(FailureKind::TransferFailed, sentence).because(reason).with_hint(hint)
+}
+
+fn is_needed(config: &Config) -> bool {
+    config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp) && config.ftp.address.ip().is_loopback()
+}
+
+/// A daemon that a person started, or a test, changes nothing on the machine.
+async fn is_the_service() -> bool {
+    unit::show(DAEMON).await.is_ok_and(|unit| unit.main_pid == Some(std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(sections: &str) -> Config {
+        Config::parse(&format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n{sections}"), Path::new("uplift.toml")).unwrap()
+    }
+
+    #[test]
+    fn the_port_is_needed_where_a_host_may_be_told_of_it() {
+        for (sections, needed) in [
+            ("", false),
+            ("[ftp_server]\nlisten = \"0.0.0.0:21\"", false),
+            ("[link]", true),
+            ("[link]\ntransfer = \"ftp\"", true),
+            ("[link]\ntransfer = \"dcftp\"", false),
+            ("[link]\n[ftp]\naddress = \"192.0.2.7:21\"", false),
+        ] {
+            assert_eq!(is_needed(&config(sections)), needed, "{sections}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_a_sentence_with_its_reason_and_a_hint() {
+        let failure = not_open(&config("[link]"), std::io::Error::other("Address already in use"));
+        let (sentence, hint) = (failure.to_string(), failure.hint.clone().unwrap_or_default());
+        assert!(sentence.contains("port 21") && sentence.contains("Address already in use") && hint.contains("sport = :21"), "{failure:?}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Which of several files for this payload is meant. The link names none: where somebody else has stored one too, only a trusted seal
+//! tells them apart.
+
+use std::fmt;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use suppaftp::FtpError;
+
+use crate::transfer::ftp_client::session::{Session, SessionError, explain};
+use crate::transfer::ftp_client::watchdog::Watchdog;
+
+/// Files whose ends are looked at; of more, none is taken.
+const MOST_JUDGED: usize = 8;
+
+/// Whether the end of a file of this size tells that somebody who is trusted made it.
+type Trusts = dyn Fn(&[u8], u64) -> bool + Send + Sync;
+
+/// Who is trusted, and how much of a file's end tells so.
+#[derive(Clone)]
+pub(super) struct Trust {
+    longest_end: u64,
+    trusts: Arc<Trusts>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("longest_end", &self.longest_end).finish_non_exhaustive()
+    }
+}
+
+/// Nobody.
+impl Default for Trust {
+    fn default() -> Self {
+        Self::new(0, |_, _| false)
+    }
+}
+
+impl Trust {
+    pub(super) fn new(longest_end: u64, trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static) -> Self {
+        Self { longest_end, trusts: Arc::new(trusts) }
+    }
+
+    /// The one of `names` whose end is trusted; `None` where there is none, or several.
+    ///
+    /// Only the choice hangs on it: what is in the chosen file is proved when all of it is there.
+    pub(super) fn only_one(&self, session: &mut Session, names: &[String], watchdog: &Watchdog) -> Result<Option<String>, SessionError> {
+        if self.longest_end == 0 || names.len() > MOST_JUDGED {
+            return Ok(None);
+        }
+        let mut trusted = Vec::new();
+        for name in names {
+            if self.is_trusted(session, name, watchdog)? {
+                trusted.push(name);
+            }
+        }
+        Ok(if let [only] = trusted[..] { Some(only.clone()) } else { None })
+    }
+
+    fn is_trusted(&self, session: &mut Session, name: &str, watchdog: &Watchdog) -> Result<bool, SessionError> {
+        let Some(file) = session.describe(name)? else { return Ok(false) };
+        let mut download = session.download(name, file.size.saturating_sub(self.longest_end))?;
+        let mut end = Vec::new();
+        // One byte more shows a file that has grown meanwhile.
+        let read = (&mut download).take(self.longest_end + 1).read_to_end(&mut end);
+        read.map_err(|error| explain(FtpError::ConnectionError(error), watchdog, None))?;
+        session.finish(download)?;
+        Ok(end.len() as u64 == file.size.min(self.longest_end) && (self.trusts)(&end, file.size))
+    }
+}
