@@ -4,6 +4,7 @@
 
 mod boot;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 

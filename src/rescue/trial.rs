@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::config::{Confirm, Restart};
+use crate::config::{Confirm, Restart, Runs};
 use crate::disk;
 use crate::journal::{STATE_FILE, checksum};
 use crate::machine::{self, Origin};
@@ -150,6 +150,8 @@ impl Terms {
             boots: self.boots,
             confirm: Confirm::Auto,
             health_command: None,
+            runs: Runs::Itself,
+            start_before: self.start_before.clone(),
         }
     }
 }

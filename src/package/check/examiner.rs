@@ -226,7 +226,9 @@ impl Examiner<'_> {
     fn preflight(&self) -> Examined {
         let payload = self.policy.payload.as_ref();
         let command = payload.and_then(|payload| Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline)));
-        let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else { return skipped("no `version_command` is configured") };
+        let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else {
+            return skipped("no `version_command` is configured");
+        };
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped("the file is not executable; the daemon asks it for its version once it is staged");

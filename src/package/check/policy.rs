@@ -124,13 +124,15 @@ impl Policy {
             Some(key) => Signer::Forged(key),
         }
     }
-}
 
     /// Whether a file of `size` bytes that ends in `end` carries a seal for this payload by a trusted key. It says nothing of the program
     /// before it.
     pub fn trusts_end(&self, end: &[u8], size: u64) -> bool {
         let seal = Seal::find(end, size).ok().flatten();
-        seal.is_some_and(|seal| self.payload.as_ref().is_some_and(|payload| payload.accepts_product(&seal.manifest.product)) && matches!(self.signer(&seal), Signer::Trusted(_)))
+        seal.is_some_and(|seal| {
+            self.payload.as_ref().is_some_and(|payload| payload.accepts_product(&seal.manifest.product))
+                && matches!(self.signer(&seal), Signer::Trusted(_))
+        })
     }
 }
 
