@@ -101,7 +101,8 @@ impl Restarter {
     pub(crate) async fn runs(&self, program: ProgramDigest) -> bool {
         let Some(unit) = &self.unit else { return false };
         let Ok(Some(pid)) = unit::show(unit).await.map(|unit| unit.main_pid) else { return false };
-        let read = move || program_digest(std::fs::File::open(host::executable(pid))?);
+        let executable = host::executable(pid);
+        let read = move || program_digest(std::fs::File::open(executable)?);
         matches!(tokio::task::spawn_blocking(read).await, Ok(Ok(digest)) if digest == program)
     }
 

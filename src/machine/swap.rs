@@ -47,10 +47,14 @@ impl Origin {
 
 /// Whether these are names of one boot. A version that knew nothing of containers wrote the kernel's id alone.
 fn is_same_boot(one: &str, other: &str) -> bool {
-    let parts = |(kernel, start)| (kernel, Some(start));
-    let (one, start) = one.split_once(CONTAINER_START).map_or((one, None), parts);
-    let (other, other_start) = other.split_once(CONTAINER_START).map_or((other, None), parts);
+    let ((one, start), (other, other_start)) = (parts(one), parts(other));
     one == other && (start == other_start || start.is_none() || other_start.is_none())
+}
+
+/// The kernel's id, and the start of the container, a number.
+fn parts(boot_id: &str) -> (&str, Option<u64>) {
+    let parts = boot_id.rsplit_once(CONTAINER_START).and_then(|(kernel, start)| Some((kernel, Some(start.parse().ok()?))));
+    parts.unwrap_or((boot_id, None))
 }
 
 /// What restart and trial were agreed to be at the word to install. A configuration that changes or breaks meanwhile can't

@@ -331,7 +331,7 @@ fn a_new_invocation_is_a_restart_and_none_is_not() {
 #[test]
 fn a_start_of_the_container_is_a_restart_and_an_id_without_one_may_be_of_any() {
     let rows = [("a", "a", false), ("a", "b", true), ("a+1", "a+1", false), ("a+1", "a+2", true), ("a+1", "b+1", true)];
-    let mixed = [("a", "a+1", false), ("a+1", "a", false), ("a", "b+1", true), ("a+1", "b", true)];
+    let mixed = [("a", "a+1", false), ("a+1", "a", false), ("a", "b+1", true), ("a+1", "b", true), ("a", "a+", true)];
     for (before, now, restarted) in rows.into_iter().chain(mixed) {
         assert_eq!(origin(now).restarted_since(&origin(before)), restarted, "{before}, {now}");
         assert_eq!(Origin::was_never_restarted(&origin(before), &origin(now), &Restart::Reboot), !restarted, "{before}, {now}");

@@ -23,7 +23,8 @@ pub fn boot_id(file: &Path) -> io::Result<String> {
     if !is_kernels || !MARKS.iter().any(|mark| Path::new(mark).exists()) {
         return Ok(id);
     }
-    Ok(in_container(id, &std::fs::read_to_string(FIRST_PROCESS)?))
+    // Where it can't be read, there is what there was without it.
+    Ok(in_container(id, &std::fs::read_to_string(FIRST_PROCESS).unwrap_or_default()))
 }
 
 fn in_container(id: String, first_process: &str) -> String {

@@ -47,7 +47,7 @@ impl Payload {
     }
 
     /// The next daemon sees to the restart that is owed, and reports what runs then.
-    fn is_carried_out(mut self, client: Child, restart: &str) {
+    fn carry_out_by_the_next_daemon(mut self, client: Child, restart: &str) {
         assert_eq!((self.sandbox.reported_version().unwrap().as_str(), self.running().as_deref()), (OLD, Some(NEW)), "it runs on");
         let asked = self.asked(restart);
         self.sandbox.start_daemon().unwrap();
@@ -73,7 +73,7 @@ fn a_restart_that_was_refused_to_the_rescue() {
         let output = payload.call_rescue(9_000);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         payload.systemd_has("refuse", "");
-        payload.is_carried_out(client, restart);
+        payload.carry_out_by_the_next_daemon(client, restart);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_rescue_that_is_killed_before_its_request() {
         rescue.kill().unwrap();
         rescue.wait().unwrap();
         payload.systemd_has("hang", "");
-        payload.is_carried_out(client, restart);
+        payload.carry_out_by_the_next_daemon(client, restart);
     }
 }
 

@@ -259,8 +259,8 @@ fn a_daemon_that_has_concluded_ends_no_restart_that_is_owed() {
         Now { at_path: Some(digest(NEW)), ..back.clone() },
         Now { at_path: Some(digest(9)), ..back.clone() },
         Now { call: Call::Boot, ..back.clone() },
-        Now { origin: on("boot-1", Some("start-3")), ..back.clone() },
-        Now { origin: on("boot-2", None), ..back.clone() },
+        Now { origin: on("boot-1", Some("start-3")), ..back },
+        Now { origin: on("boot-2", None), ..back },
     ] {
         assert_eq!(judge(&Known::NoTrial, Some(&owed), &now), Decision::StandDown, "{now:?}");
     }
