@@ -386,13 +386,14 @@ fn a_state_in_memory_and_all_that_is_lost_at_a_restart() {
     fs::create_dir_all(&state).unwrap();
     configure_for_reboot(&sandbox);
     let said = check_as_it_is_after(&sandbox, &into_memory(&state));
-    assert_warning(&said, "paths.state: what is written to");
+    assert_error(&said, "paths.state: what is written to");
     assert!(said.1.contains("state is in memory (tmpfs)") && !said.1.contains("neither the program"), "{}", said.1);
     let both = format!("{} && {}", into_memory(&state), into_memory(&bin));
     assert_error(
         &check_as_it_is_after(&sandbox, &both),
         "program.path: neither the program nor the state outlives the restart of the machine",
     );
+    // A restart of the unit loses nothing.
     assert_warning(&check_after(&sandbox, &both), "program.path: what is written to");
 }
 

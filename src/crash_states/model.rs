@@ -183,9 +183,9 @@ impl Model {
                 content.bytes[*offset..end].copy_from_slice(bytes);
             }),
             Change::SyncData { file } => self.file(*file)?.sync_data(),
-            Change::Sync { file } => self.sync(Inode::Created(*file))?,
+            Change::Sync { file } => self.sync(&Inode::Created(*file))?,
             Change::SyncMoved { path } => match self.node(path)? {
-                Node::File(inode) => self.sync(inode)?,
+                Node::File(inode) => self.sync(&inode)?,
                 Node::Directory => return Err(Impossible),
             },
             Change::SyncDirectory { path } => self.sync_directory(path)?,
@@ -260,11 +260,11 @@ impl Model {
         }
     }
 
-    fn sync(&mut self, inode: Inode) -> Result<(), Impossible> {
-        self.files.get_mut(&inode).ok_or(Impossible)?.sync();
+    fn sync(&mut self, inode: &Inode) -> Result<(), Impossible> {
+        self.files.get_mut(inode).ok_or(Impossible)?.sync();
         self.operations
             .iter_mut()
-            .filter(|operation| operation.unsynced_file.as_ref() == Some(&inode))
+            .filter(|operation| operation.unsynced_file.as_ref() == Some(inode))
             .for_each(|operation| operation.unsynced_file = None);
         self.forget_durable();
         Ok(())

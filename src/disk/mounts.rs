@@ -1,7 +1,7 @@
 //! What lies where, by the kernel's list of mounts: which mount a path is on, and whether anything of it outlives a restart of
 //! the machine.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -81,10 +81,8 @@ impl Mounts {
         if let Some(reason) = mount.in_memory() {
             return Lasting::No(reason);
         }
-        let (what, below) = match mount.upper().map(|upper| ("the upper layer of the overlay", upper)).or_else(|| mount.disk_file()) {
-            Some(below) => below,
-            None => return Lasting::Yes,
-        };
+        let upper = mount.upper().map(|upper| ("the upper layer of the overlay", upper));
+        let Some((what, below)) = upper.or_else(|| mount.disk_file()) else { return Lasting::Yes };
         if !below.exists() {
             return Lasting::Unclear(format!("{what} at {point} is {}, which can't be seen from here", below.display()));
         }
@@ -148,7 +146,7 @@ impl Mount {
 
 /// The number of the mount that a path is on; of older kernels too, which tell it of open files alone.
 fn mount_id(path: &Path) -> io::Result<u64> {
-    let file = File::from(OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?);
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
     let known = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
     let number = known.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     number.ok_or_else(|| io::Error::other("the kernel does not tell the mount of a file"))

@@ -42,7 +42,7 @@ pub(crate) fn examine(config: &Config) -> Result<(), Failure> {
 
 /// Whether the restart takes with it what is in memory. Where another file stands for the kernel's boot id, another machine
 /// than this one restarts.
-fn reboots(config: &Config) -> bool {
+pub(crate) fn reboots(config: &Config) -> bool {
     config.program.restart == Restart::Reboot && config.paths.boot_id == Paths::default().boot_id
 }
 
@@ -55,16 +55,11 @@ fn judge(places: &[Place; 2], reboots: bool) -> Result<(), Failure> {
 }
 
 /// The sentence and the hint, where nothing of an upgrade would be left after a restart of the machine.
-fn lost([program, state]: &[Place; 2]) -> Option<(String, String)> {
+pub(crate) fn lost([program, state]: &[Place; 2]) -> Option<(String, String)> {
     let (Lasting::No(first), Lasting::No(second)) = (&program.lasting, &state.lasting) else { return None };
     let why = if first == second { first.clone() } else { format!("{first}, and {second}") };
     let sentence = format!("neither the program nor the state outlives the restart of the machine: {why}");
     Some((sentence, format!("leave the read-only mode of the machine, or set {} to a directory on a disk", program.remedy)))
-}
-
-/// [`lost`], for a configuration whose restart loses it.
-pub(crate) fn lost_at_restart(config: &Config, places: &[Place; 2]) -> Option<(String, String)> {
-    lost(places).filter(|_| reboots(config))
 }
 
 impl Place {

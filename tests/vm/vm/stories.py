@@ -121,7 +121,7 @@ def vfat(payload):
         payload.shell(f"cat >{CONFIGURATION} <<'END'\n{text}\nEND\nuplift config sandbox --write && systemctl daemon-reload")
         payload.configure(text)
         checked = payload.run("/usr/bin/uplift", "config", "check")
-        holds(f"`config check` names {field}", checked.code == 1 and f"error: {field}: /fat is on vfat" in checked.out, f"{checked}")
+        holds(f"`config check` names {field}", checked.code == 1 and f"error: {field}: /fat" in checked.out and "is on vfat" in checked.out, f"{checked}")
         holds("a notice says so", any("is on vfat" in notice for notice in payload.status()["notices"]), payload.status())
         installed = payload.run("/usr/bin/uplift", "install", payload.take(firmware(NEW)))
         holds("nothing is installed", installed.code == 1 and "is on vfat" in installed.err and "hint: " in installed.err, f"{installed}")

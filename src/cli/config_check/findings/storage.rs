@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use super::Findings;
+use super::{Findings, Level};
 use crate::config::Config;
 use crate::disk::mounts::{Lasting, Mounts};
 use crate::disk::{Disk as _, LocalDisk, PRIVATE_MODE};
@@ -18,14 +18,15 @@ const UNUSUAL_MODE: u32 = 0o641;
 impl Findings {
     pub(super) fn storage(&mut self, config: &Config) {
         let places = storage::places(config);
-        let lost = storage::lost_at_restart(config, &places);
+        let reboots = storage::reboots(config);
+        let lost = storage::lost(&places).filter(|_| reboots);
         for place in &places {
             for (sentence, hint) in [place.refused(), place.unchangeable()].into_iter().flatten() {
                 self.error(place.field, sentence, hint);
             }
             self.careless(place);
             if lost.is_none() {
-                self.lasting(place);
+                self.lasting(place, reboots);
             }
         }
         if let Some((sentence, hint)) = lost {
@@ -37,14 +38,16 @@ impl Findings {
         }
     }
 
-    fn lasting(&mut self, place: &Place) {
+    /// Where the restart of the machine is what brings the new program, nothing that is lost with it can end well.
+    fn lasting(&mut self, place: &Place, reboots: bool) {
         let directory = place.directory.display();
         match &place.lasting {
             Lasting::Yes => {}
             Lasting::No(reason) => {
+                let level = if reboots { Level::Error } else { Level::Warning };
                 let sentence = format!("what is written to {directory} does not outlive a restart of the machine: {reason}");
                 let hint = format!("leave the read-only mode of the machine, or set {} to a directory on a disk", place.remedy);
-                self.warning(place.field, sentence, hint);
+                self.add(level, place.field, sentence, hint);
             }
             Lasting::Unclear(reason) => {
                 let sentence =

@@ -128,7 +128,7 @@ mod tests {
         write(&rules, "# ENV{PRODUCT}==\"1a86/7523/*\"\nENV{PRODUCT}==\"403/de58/*\", GOTO=\"brltty_usb_run\"\n").unwrap();
         assert_eq!(found(), None);
         write(&rules, "ENV{PRODUCT}==\"10C4/EA60/*\", GOTO=\"brltty_usb_run\"\n").unwrap();
-        assert_eq!(found(), Some(rules.clone()));
+        assert_eq!(found(), Some(rules));
         std::os::unix::fs::symlink("/dev/null", first.path().join("85-brltty.rules")).unwrap();
         assert_eq!(found(), None);
     }
