@@ -6,10 +6,11 @@ use std::process::Command;
 use crate::vsftpd::{ACCOUNT_ID, Inetd, PASSWORD, SERVERS, write};
 
 /// Debian's template without what is for a server of the whole machine: its user, its logs, its modules. The account is confined to
-/// its home, as the vendor's is.
+/// its home, as the vendor's is; the address, because the name of this machine need not be one of its own.
 const PROFTPD: &str = "\
 ServerType inetd
 ServerName Debian
+DefaultAddress 127.0.0.1
 UseIPv6 on
 DeferWelcome off
 DefaultServer on
