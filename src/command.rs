@@ -27,6 +27,8 @@ const LARGEST_QUOTE: usize = 200;
 const PAUSE: Duration = Duration::from_millis(2);
 /// What systemd tells where it can't start the program (EXIT_EXEC, systemd.exec(5)).
 const NOT_STARTED: i32 = 203;
+/// What systemd-run itself tells where the program was ended by a signal.
+const KILLED: i32 = 255;
 /// It exists where systemd is the running init (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
 
@@ -92,10 +94,15 @@ pub(crate) fn run(
     if isolated && status.code() == Some(NOT_STARTED) {
         return Err(CommandError::NotStarted);
     }
-    let how = status
-        .signal()
-        .map_or_else(|| format!("with exit code {}", status.code().unwrap_or_default()), |signal| format!("by signal {signal}"));
-    Err(CommandError::Ended { how, output })
+    Err(CommandError::Ended { how: how_it_ended(status, isolated), output })
+}
+
+fn how_it_ended(status: ExitStatus, isolated: bool) -> String {
+    match (status.signal(), status.code().unwrap_or_default()) {
+        (Some(signal), _) => format!("by signal {signal}"),
+        (None, KILLED) if isolated => format!("with exit code {KILLED}, or by a signal"),
+        (None, code) => format!("with exit code {code}"),
+    }
 }
 
 /// Runs `program` with the caller's rights, under this name, until its end, whatever that is; what it printed, and how it ended.
@@ -259,13 +266,15 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_is_told() {
-        for (script, reason) in [
-            ("exit 3", "it ended with exit code 3"),
-            ("echo no; exit 1", "it ended with exit code 1 (it printed \"no\")"),
-            ("kill -11 0", "it ended by signal 11"),
+        for (script, direct, isolated) in [
+            ("exit 3", "with exit code 3", "with exit code 3"),
+            ("echo no; exit 1", "with exit code 1 (it printed \"no\")", "with exit code 1 (it printed \"no\")"),
+            ("exit 255", "with exit code 255", "with exit code 255, or by a signal"),
+            ("kill -11 0", "by signal 11", "with exit code 255, or by a signal"),
         ] {
             for &way in ways() {
-                assert_eq!(shell(script, way, PATIENCE).unwrap_err(), reason, "{script}, {way:?}");
+                let how = if way == Isolation::Never { direct } else { isolated };
+                assert_eq!(shell(script, way, PATIENCE).unwrap_err(), format!("it ended {how}"), "{script}, {way:?}");
             }
         }
     }

@@ -181,7 +181,7 @@ fn a_configuration_that_is_missing_or_misspelt_is_a_usage_error_with_the_place()
     let (code, _, error) = said(&sandbox, &["config", "check"]);
     assert!(code == Some(2) && error.contains("can't be read") && error.contains("hint: "), "{error}");
     let (code, _, error) = check(&sandbox, "unti = \"x.service\"", "");
-    assert!(code == Some(2) && error.contains("line 5, field program") && error.contains("`unit`"), "{error}");
+    assert!(code == Some(2) && error.contains("line 6, field program") && error.contains("`unit`"), "{error}");
 }
 
 /// A systemd that shows its units as files say.

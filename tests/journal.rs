@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,7 @@ impl Journald {
         assert!(nix::unistd::geteuid().is_root(), "this test runs a journald in a mount namespace: run it as root");
         let script = "set -e
             mount -t tmpfs tmpfs /run
+            touch /run/of-its-own
             mkdir -p /run/systemd/journald.conf.d /run/systemd/journal /run/log/journal
             printf '[Journal]\\nStorage=volatile\\nReadKMsg=no\\nAudit=no\\nRateLimitBurst=0\\n' > /run/systemd/journald.conf.d/test.conf
             mount -t tmpfs tmpfs /usr/lib/systemd/catalog
@@ -84,9 +85,10 @@ impl Journald {
         let log = fs::File::create(directory.join("journald.log")).unwrap();
         let process = command.arg(catalogue).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let journald = Self(process);
-        let socket = format!("/proc/{}/root/run/systemd/journal/socket", journald.0.id());
+        let run = PathBuf::from(format!("/proc/{}/root/run", journald.0.id()));
         let end = Instant::now() + PATIENCE;
-        while !Path::new(&socket).exists() {
+        // Until it is in its namespace, a machine where systemd has booted shows its own socket there.
+        while !run.join("of-its-own").exists() || !run.join("systemd/journal/socket").exists() {
             assert!(Instant::now() < end, "{}", fs::read_to_string(directory.join("journald.log")).unwrap());
             std::thread::sleep(Duration::from_millis(5)); // no event tells of a socket in another namespace
         }

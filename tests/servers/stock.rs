@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::vsftpd::{ACCOUNT_ID, Inetd, PASSWORD, SERVERS};
+use crate::vsftpd::{ACCOUNT_ID, Inetd, PASSWORD, SERVERS, write};
 
 /// Debian's template without what is for a server of the whole machine: its user, its logs, its modules. The account is confined to
-/// its home, as the vendor's is.
+/// its home, as the vendor's is; the address, because the name of this machine need not be one of its own.
 const PROFTPD: &str = "\
 ServerType inetd
 ServerName Debian
+DefaultAddress 127.0.0.1
 UseIPv6 on
 DeferWelcome off
 DefaultServer on
@@ -48,7 +49,7 @@ pub(crate) fn pure_ftpd_with_virtual_users() -> Inetd {
     let home = server.home();
     let directory = home.parent().unwrap();
     let line = format!("psdk_payload_ftp:{PASSWORD}:{ACCOUNT_ID}:{ACCOUNT_ID}::{}/./::::::::::::\n", home.display());
-    std::fs::write(directory.join("users"), line).unwrap();
+    write(&directory.join("users"), 0o644, &line);
     let made = Command::new(Path::new(SERVERS).join("usr/bin/pure-pw"))
         .arg("mkdb")
         .arg(directory.join("users.pdb"))

@@ -66,7 +66,7 @@ pub(crate) struct Inetd {
     acceptor: Option<JoinHandle<()>>,
 }
 
-fn write(path: &Path, mode: u32, text: &str) {
+pub(crate) fn write(path: &Path, mode: u32, text: &str) {
     let mut file = File::create(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file.set_permissions(Permissions::from_mode(mode)).unwrap();

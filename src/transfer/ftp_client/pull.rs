@@ -54,7 +54,7 @@ impl Pull {
     ) -> Result<(Self, oneshot::Receiver<Result<Staged, Failure>>), Failure> {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
-        let session = client.kept.lock().take();
+        let session = client.kept.try_take();
         let watchdog = session.as_ref().map_or_else(Watchdog::start, |session| Ok(session.watchdog().clone())).map_err(no_thread)?;
         let mut puller = Puller {
             config: client.config.clone(),
