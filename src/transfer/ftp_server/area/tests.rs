@@ -85,7 +85,9 @@ fn no_two_uploads_have_the_same_time() {
     // As if the clock had been set back.
     let ahead = times[99] + Duration::from_secs(3600);
     *area.published.lock().unwrap() = ahead;
-    assert_eq!(modified(), ahead + Duration::from_nanos(1));
+    for number in 1..=3 {
+        assert_eq!(modified(), ahead + Duration::from_nanos(number));
+    }
 }
 
 fn host(last: u8) -> Who {
