@@ -41,9 +41,10 @@ fn read(pieces: &[&[u8]]) -> Vec<Frame> {
     for piece in pieces {
         reader.buffer().put_slice(piece);
         reader.came(piece.len(), now);
-        frames.extend(std::iter::from_fn(|| reader.next(now)));
+        frames.extend(std::iter::from_fn(|| reader.frame()));
     }
-    frames.extend(std::iter::from_fn(|| reader.next(now + IDLE_LIMIT)));
+    reader.give_up(now + IDLE_LIMIT);
+    frames.extend(std::iter::from_fn(|| reader.frame()));
     assert_eq!(reader.due(), None);
     frames
 }

@@ -123,7 +123,10 @@ impl Line {
                     return Received::Lost;
                 }
                 Input::Opened => return Received::Opened,
-                Input::Nothing if given_up.is_some_and(|given_up| Instant::now() >= given_up) => self.find(),
+                Input::Nothing if given_up.is_some_and(|given_up| Instant::now() >= given_up) => {
+                    self.reader.give_up(Instant::now());
+                    self.find();
+                }
                 Input::Nothing if Instant::now() >= deadline => return Received::Silence,
                 Input::Nothing => {}
             }
@@ -146,7 +149,7 @@ impl Line {
 
     /// Takes what has become a frame, or turned out to be none.
     fn find(&mut self) {
-        while let Some(frame) = self.reader.next(Instant::now()) {
+        while let Some(frame) = self.reader.frame() {
             self.deliver(frame);
         }
     }

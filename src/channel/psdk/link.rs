@@ -253,7 +253,7 @@ impl Link {
 
     /// Deals with a frame that has come, or waits for bytes and for what is due.
     async fn carry(&mut self) -> Option<News> {
-        if let Some(frame) = self.reader.next(Instant::now().into_std()) {
+        if let Some(frame) = self.reader.frame() {
             return self.receive(frame);
         }
         let State::Open(open) = &mut self.state else { return None };
@@ -270,8 +270,11 @@ impl Link {
                 }
                 Err(error) => self.lose(&error.to_string()),
             },
-            // The reader gives up what waits when it is asked again.
-            () = sleep_until(given_up_at.unwrap_or(due)), if given_up_at.is_some() => None,
+            // Behind the read: what has come is in the reader.
+            () = sleep_until(given_up_at.unwrap_or(due)), if given_up_at.is_some() => {
+                self.reader.give_up(Instant::now().into_std());
+                None
+            }
         }
     }
 

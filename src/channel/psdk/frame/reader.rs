@@ -29,13 +29,15 @@ pub struct Reader {
     lumps: VecDeque<(u64, Instant)>,
     /// Bytes that have come.
     count: u64,
+    /// What was due by then is given up.
+    given_up: Option<Instant>,
     rate: u32,
 }
 
 impl Reader {
     /// For a line at so many bits a second.
     pub fn new(rate: u32) -> Self {
-        Self { codec: FrameCodec::new(), buffer: BytesMut::with_capacity(CAPACITY), lumps: VecDeque::new(), count: 0, rate }
+        Self { codec: FrameCodec::new(), buffer: BytesMut::with_capacity(CAPACITY), lumps: VecDeque::new(), count: 0, given_up: None, rate }
     }
 
     /// Bytes thrown away so far because they belonged to no frame.
@@ -70,27 +72,33 @@ impl Reader {
     }
 
     /// The next frame.
-    pub fn next(&mut self, now: Instant) -> Option<Frame> {
+    pub fn frame(&mut self) -> Option<Frame> {
         loop {
             // The codec has no errors of its own: what is no frame is dropped.
             if let Some(frame) = self.codec.decode(&mut self.buffer).ok().flatten() {
                 return Some(frame);
             }
             self.forget_lumps();
-            if self.due().is_none_or(|due| now < due) {
-                return None;
+            match (self.due(), self.given_up) {
+                (Some(due), Some(given_up)) if due <= given_up => self.codec.skip(&mut self.buffer, 1),
+                _ => return None,
             }
-            self.codec.skip(&mut self.buffer, 1);
         }
     }
 
-    /// When [`Reader::next`] is to be called again although no byte has come.
+    /// When [`Reader::give_up`] is to be called, unless more bytes come.
     pub fn due(&self) -> Option<Instant> {
         let (_, first) = self.lumps.front().filter(|_| !self.buffer.is_empty())?;
         let (_, last) = self.lumps.back()?;
         let silent = *last + IDLE_LIMIT;
         let promised = FrameCodec::promised(&self.buffer).map(|length| *first + self.patience(length));
         Some(promised.map_or(silent, |promised| promised.min(silent)))
+    }
+
+    /// All bytes that have come up to now are here, and what is due by now was no frame. The caller makes sure of the first: a frame
+    /// is not late because nobody has read it.
+    pub const fn give_up(&mut self, now: Instant) {
+        self.given_up = Some(now);
     }
 
     /// How long a frame of so many bytes may take: twice its time on the line, and the slack.
@@ -135,6 +143,12 @@ mod tests {
         reader.came(bytes.len(), now);
     }
 
+    /// What is found when all that has come is read.
+    fn next(reader: &mut Reader, now: Instant) -> Option<Frame> {
+        reader.give_up(now);
+        reader.frame()
+    }
+
     #[test]
     fn a_false_header_holds_nothing_back_for_long_on_a_line_that_is_never_silent() {
         for (rate, limit) in [(115_200, 300), (921_600, 170)] {
@@ -145,12 +159,12 @@ mod tests {
             let mut times = (0..60).map(|n| Duration::from_millis(40 + 40 * n));
             let first = times.find(|after| {
                 give(&mut reader, &bytes, start + *after);
-                reader.next(start + *after) == Some(frame.clone())
+                next(&mut reader, start + *after) == Some(frame.clone())
             });
             let held = first.unwrap();
             assert!(held <= Duration::from_millis(limit), "{held:?} at {rate}");
             // And none of those behind it is lost.
-            let waiting = std::iter::from_fn(|| reader.next(start + held)).count();
+            let waiting = std::iter::from_fn(|| next(&mut reader, start + held)).count();
             assert_eq!(waiting + 1, usize::try_from(held.as_millis() / 40).unwrap());
         }
     }
@@ -164,13 +178,13 @@ mod tests {
         for _ in 0..4 {
             now += Duration::from_millis(30);
             give(&mut reader, &bytes, now);
-            if let Some(found) = reader.next(now) {
+            if let Some(found) = next(&mut reader, now) {
                 panic!("{found:?} after {:?}", now - start);
             }
         }
         let due = reader.due().unwrap();
         assert_eq!(due, start + Duration::from_micros(2 * 10 * 1_000_000 * 1023 / 921_600) + SLACK);
-        assert_eq!(reader.next(due), Some(frame));
+        assert_eq!(next(&mut reader, due), Some(frame));
     }
 
     #[test]
@@ -181,7 +195,7 @@ mod tests {
         give(&mut reader, &many, start);
         let mut now = start;
         // Noise goes on, so that the line is never silent.
-        while reader.next(now) != Some(frame.clone()) {
+        while next(&mut reader, now) != Some(frame.clone()) {
             now += Duration::from_millis(10);
             assert!(now - start < Duration::from_millis(150));
             give(&mut reader, &[0xFF], now);
@@ -201,7 +215,7 @@ mod tests {
             for piece in bytes.chunks(16) {
                 now += Duration::from_micros(10 * 1_000_000 * piece.len() as u64 / u64::from(rate));
                 give(&mut reader, piece, now);
-                found.extend(reader.next(now));
+                found.extend(next(&mut reader, now));
             }
             assert_eq!(found, [outer]);
             assert_eq!(reader.dropped(), 0);
@@ -209,14 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_was_read_late_is_not_late() {
+        let (frame, bytes) = encoded(900);
+        let (mut reader, start) = (Reader::new(RATE), Instant::now());
+        give(&mut reader, &bytes[..500], start);
+        assert_eq!(next(&mut reader, start), None);
+        // The machine stood still; the rest has been there all the time.
+        give(&mut reader, &bytes[500..], start + Duration::from_secs(1));
+        assert_eq!(reader.frame(), Some(frame));
+    }
+
+    #[test]
     fn after_silence_nothing_waits() {
         let (frame, bytes) = encoded(1);
         let (mut reader, start) = (Reader::new(RATE), Instant::now());
         give(&mut reader, &[&false_header()[..], &bytes, &bytes[..5]].concat(), start);
-        assert_eq!(reader.next(start), None);
+        assert_eq!(next(&mut reader, start), None);
         assert_eq!(reader.due(), Some(start + IDLE_LIMIT));
-        assert_eq!(reader.next(start + IDLE_LIMIT), Some(frame));
-        assert_eq!((reader.next(start + IDLE_LIMIT), reader.due()), (None, None));
+        assert_eq!(next(&mut reader, start + IDLE_LIMIT), Some(frame));
+        assert_eq!((next(&mut reader, start + IDLE_LIMIT), reader.due()), (None, None));
     }
 
     #[test]
@@ -226,7 +251,7 @@ mod tests {
         for _ in 0..900 {
             now += Duration::from_micros(100);
             give(&mut reader, &[0], now);
-            assert_eq!(reader.next(now), None);
+            assert_eq!(next(&mut reader, now), None);
         }
         assert!(reader.lumps.len() <= 46, "{}", reader.lumps.len());
     }
