@@ -29,7 +29,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
 use rustix::fs::{FallocateFlags, IFlags, StatVfs};
 use xattr::FileExt as _;
 
-pub(crate) use locking::lock_within;
+pub(crate) use locking::{lock_within, open_lock, open_lock_to_hold};
 
 /// Mode of a directory that is nobody's business: a program that was replaced, be it set-id, is nobody's to run any more.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;

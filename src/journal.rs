@@ -99,6 +99,7 @@ impl Journal {
     /// [`Journal::open`] on a disk of the caller's.
     pub(crate) fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
+        remove_unfinished(&*disk, directory);
         let mut damaged = Vec::new();
         let history: Result<Option<HistoryFile>, _> = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format);
         let history = history.unwrap_or_else(|unusable| {
@@ -344,6 +345,16 @@ fn warn(sentence: &str, error: io::Error) {
 
 fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize, format: u32) -> io::Result<()> {
     disk::write_atomic(disk, directory, name, &checksum::to_text(value, format)?)
+}
+
+/// What a daemon left that was killed while it wrote: it may be as large as the file itself. The rescue's own is the rescue's.
+fn remove_unfinished(disk: &dyn Disk, directory: &Path) {
+    let is_ours = |name: &str| [STATE_FILE, HISTORY_FILE].iter().any(|file| name.starts_with(file)) && name.ends_with(".new");
+    let names = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in names.filter(|path| path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy()))) {
+        // It harms nobody but by its size, and the next start tries again.
+        let _ = disk::remove_if_present(disk, &path);
+    }
 }
 
 /// A file that can't be used as it is, and what it holds, as far as that was read.

@@ -229,6 +229,9 @@ impl Rescue {
         if is_concluded(&seen.known, seen.file.as_ref()) {
             RescueFile::forget(&*self.disk, &self.state).map_err(not_written)?;
         }
+        if call == Call::Boot {
+            RescueFile::remove_unfinished(&*self.disk, &self.state).map_err(not_written)?;
+        }
         if call == Call::Deadline {
             disarm(&self.timer).await?;
             if self.look().known != seen.known {

@@ -5,7 +5,9 @@ mod ftp_socket;
 mod ftp_uploads;
 mod systemd;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::channel::psdk::driver::Driver;
 use crate::config::Config;
 use crate::control;
-use crate::disk::lock_within;
+use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
 use crate::local_socket;
 use crate::log;
@@ -33,6 +35,9 @@ use systemd::notify;
 
 /// How long the state of a daemon that died may stay locked: until its last child has become another program.
 const PREDECESSOR: Duration = Duration::from_secs(2);
+
+/// The file in the state's directory that the daemon which runs has locked.
+const LOCK: &str = "lock";
 
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -104,12 +109,22 @@ fn open_rooms(rooms: &mut JoinSet<()>, config: &Arc<Config>, actor: Actor, engin
     Ok(link)
 }
 
-/// Locks the directory of the state, which is made if it is missing; the lock ends with the process.
+/// Locks the state; the lock ends with the process. The directory is made if it is missing, and closed to others.
 fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
-    std::fs::create_dir_all(state).with_context(|| format!("the directory {} can't be made", state.display()))?;
-    let directory = File::open(state).with_context(|| format!("the directory {} can't be opened", state.display()))?;
-    lock_within(PREDECESSOR, directory).map_err(|errno| match errno {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(state)
+        .with_context(|| format!("the directory {} can't be made", state.display()))?;
+    let path = state.join(LOCK);
+    let file = match open_lock_to_hold(&path) {
+        // Nothing can be made here. The directory is the next best: others may be able to hold it.
+        Err(error) if !path.exists() && error.kind() == io::ErrorKind::NotFound => File::open(state),
+        opened => opened,
+    };
+    let file = file.with_context(|| format!("the lock {} can't be opened", path.display()))?;
+    lock_within(PREDECESSOR, file).map_err(|errno| match errno {
         Errno::EWOULDBLOCK => anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display()),
-        errno => anyhow::Error::new(errno).context(format!("the directory {} can't be locked", state.display())),
+        errno => anyhow::Error::new(errno).context(format!("{} can't be locked", path.display())),
     })
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -130,6 +132,56 @@ fn a_second_daemon_does_not_touch_the_upgrade_of_the_first() {
     let staged = std::fs::read_dir(sandbox.root().join("bin/.uplift")).unwrap().flatten();
     assert!(staged.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")), "the first one's file is gone");
     drop(first);
+}
+
+/// Somebody who is nobody here, with a program of his own.
+fn another_user(program: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).args(program);
+    command
+}
+
+#[test]
+fn another_user_can_hold_no_lock_of_the_daemon() {
+    assert!(nix::unistd::geteuid().is_root(), "this test becomes another user: run it as root");
+    let mut sandbox = sandbox();
+    let open_to_all = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    // As an earlier version has made them: the directories are open to everybody.
+    for directory in [sandbox.root(), &sandbox.state(), &sandbox.root().join("bin")] {
+        open_to_all(directory);
+    }
+    sandbox.kill_daemon();
+    let state = sandbox.state();
+    let mut holder = another_user(&["flock", "--exclusive", state.to_str().unwrap(), "sh", "-c", "echo held; read -r end"]);
+    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "held\n");
+    sandbox.start_daemon().unwrap();
+    let mut client = install(&sandbox).spawn().unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    let stage = sandbox.root().join("bin/.uplift");
+    open_to_all(&stage);
+    sandbox.kill_daemon();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    for lock in [state.join("lock"), stage.join("lock")] {
+        assert!(lock.exists());
+        let output = another_user(&["flock", "--shared", "--nonblock", lock.to_str().unwrap(), "true"]).output().unwrap();
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
+    }
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_lock_that_an_earlier_version_made_for_everybody_is_closed() {
+    let mut sandbox = sandbox();
+    sandbox.kill_daemon();
+    let lock = sandbox.state().join("lock");
+    std::fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+    sandbox.start_daemon().unwrap();
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -43,6 +43,20 @@ fn history(sandbox: &Sandbox) -> Vec<Report> {
     serde_json::from_slice(&run(&mut sandbox.command(&["history", "--json"])).stdout).unwrap()
 }
 
+/// The kernel says 4096 bytes of such a file and gives a line: as if somebody cut it off while it is sent.
+#[test]
+fn a_file_that_gets_shorter_while_it_is_sent_fails_at_once() {
+    let mut sandbox = sandbox();
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.root().join("PSDK_APPALIAS_V02.00.00.00.bin");
+    std::os::unix::fs::symlink("/sys/kernel/uevent_seqnum", &firmware).unwrap();
+    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("became shorter while it was sent"), "{}", text(&output.stderr));
+    let status = sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some()).unwrap();
+    assert_eq!(status.last.unwrap().failure.unwrap().kind, FailureKind::TransferFailed, "not a time-out: the rest is not waited for");
+}
+
 #[test]
 fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     let mut sandbox = sandbox();

@@ -28,7 +28,7 @@ pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyh
         _ => anyhow::bail!("the daemon answered something else than that it takes the file"),
     }
     let mut view = View::sending(json, size);
-    let report = send(&mut client, &mut source, &view).and_then(|()| follow(config, client, &mut view));
+    let report = send(&mut client, &mut source, size, &view).and_then(|()| follow(config, client, &mut view));
     view.end();
     let report = report?;
     follow::print(&report, json)?;
@@ -38,11 +38,16 @@ pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyh
     }
 }
 
-fn send(client: &mut Client, source: &mut File, view: &View) -> anyhow::Result<()> {
+/// Sends the bytes that were announced. A file that somebody has cut off meanwhile is an error at once: the daemon would wait
+/// for the rest.
+fn send(client: &mut Client, source: &mut File, size: u64, view: &View) -> anyhow::Result<()> {
     let mut buffer = vec![0; BUFFER_SIZE];
+    let mut source = source.take(size);
     loop {
         let n = source.read(&mut buffer).context("the file can't be read")?;
         if n == 0 {
+            let missing = source.limit();
+            ensure!(missing == 0, "the file became shorter while it was sent: {missing} of {size} bytes are missing; nothing was changed");
             view.all_sent();
             return Ok(());
         }

@@ -1,14 +1,44 @@
-//! The lock of a file or directory, by whatever process holds it. It ends with its holder.
+//! The lock of a file, by whatever process holds it. It ends with its holder.
+//!
+//! Whoever can open a file can hold its lock for as long as he likes, and needs no right to write it. So the file of a lock is
+//! opened by nobody else.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use super::PRIVATE_MODE;
 
 /// Pause between attempts: the kernel offers no wait for a lock that ends.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Opens the file of a lock, which is made if need be.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    let file = open(path, OpenOptions::new().write(true).create(true).truncate(false))?;
+    // An earlier version, or a person, may have made it for everybody.
+    if file.metadata()?.permissions().mode() & !PRIVATE_MODE & 0o777 != 0 {
+        file.set_permissions(Permissions::from_mode(PRIVATE_MODE))?;
+    }
+    Ok(file)
+}
+
+/// The same for a holder who changes nothing: on a read-only file system it is enough to read the file.
+pub(crate) fn open_lock_to_hold(path: &Path) -> io::Result<File> {
+    match open_lock(path) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => open(path, OpenOptions::new().read(true)),
+        opened => opened,
+    }
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.mode(PRIVATE_MODE).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+}
 
 /// Locks `file` for this process alone. `EWOULDBLOCK` where another one still holds it after `patience`: also one that is
 /// gone may for a moment, in a child that was about to become another program.

@@ -257,6 +257,18 @@ fn fields_that_are_not_known_are_passed_over() {
 }
 
 #[test]
+fn what_a_killed_daemon_had_begun_to_write_is_removed() {
+    let directory = TempDir::new().unwrap();
+    for name in ["state.json.new", "history.json.new", "state.json.damaged.2.new", "rescue.json.new", "notes.new", "state.json.damaged"] {
+        write_file(&directory, name, "{");
+    }
+    open(&directory);
+    let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["notes.new", "rescue.json.new", "state.json.damaged"]);
+}
+
+#[test]
 fn damage_again_and_again_does_not_fill_the_disk() {
     let directory = TempDir::new().unwrap();
     for _ in 0..30 {

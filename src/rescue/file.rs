@@ -82,6 +82,12 @@ impl RescueFile {
         disk::write_atomic(disk, directory, NAME, &checksum::to_text(self, self.format)?)
     }
 
+    /// Removes what a rescue left that was killed while it wrote. At a boot: no other one runs then.
+    pub(super) fn remove_unfinished(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+        let unfinished = directory.join(format!("{NAME}.new"));
+        if unfinished.exists() { disk::remove_if_present(disk, &unfinished) } else { Ok(()) }
+    }
+
     /// Removes the file of a trial that is over.
     pub(super) fn forget(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
         disk::remove_if_present(disk, &directory.join(NAME))?;

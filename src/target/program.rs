@@ -161,7 +161,7 @@ impl Program {
 
     /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
     pub(crate) fn hold(&self, expected: ProgramDigest) -> Result<Lock, Failure> {
-        let lock = self.lock()?;
+        let lock = Lock::acquire_to_hold(&self.lock_file()?)?;
         let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error);
         if self.digest().map_err(unreadable)? != Some(expected) {
             return Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the expected one any more"));
@@ -173,12 +173,16 @@ impl Program {
 
     /// Takes the lock of a swap or a rollback, for whoever must look before it acts; waits for another holder for some seconds.
     pub(crate) fn lock(&self) -> Result<Lock, Failure> {
+        Lock::acquire(&self.lock_file()?)
+    }
+
+    fn lock_file(&self) -> Result<PathBuf, Failure> {
         let lock = self.stage.join("lock");
         if !self.stage.is_dir() {
             // Somebody removed it by hand. Without a way back the program on trial is to be judged all the same.
             self.disk.apply(Operation::MakeDirectory { path: &self.stage }).map_err(|error| lock::unlockable(&lock, error))?;
         }
-        Lock::acquire(&lock)
+        Ok(lock)
     }
 
     /// `<name><suffix>` in the staging area.

@@ -92,6 +92,24 @@ fn a_disk_that_fills_before_the_old_program_is_put_back() {
     assert!(failure.contains("but was not restarted") && failure.contains("can't be written"), "{failure}");
 }
 
+/// A good trial needs to write nothing beside the program: the new one runs, and nobody can put another one there.
+#[test]
+fn a_program_directory_that_is_read_only_at_the_verdict() {
+    let payload = Payload::linked(UNIT, TRIAL);
+    payload.systemd_has("waits", NEW);
+    let aircraft = payload.aircraft(&[]);
+    payload.wait_for(Phase::Trial);
+    let directory = payload.sandbox.root().join("bin");
+    let mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
+    mounted.remount("ro");
+    payload.systemd_has("waits", "");
+    payload.start_unit();
+    aircraft.hears("success");
+    payload.ends(SUCCEEDED, NEW);
+    mounted.remount("rw");
+    payload.next_upgrade_works();
+}
+
 #[test]
 fn a_state_directory_that_is_read_only() {
     let mut payload = Payload::linked(UNIT, TRIAL);

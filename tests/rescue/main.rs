@@ -291,6 +291,16 @@ fn what_is_absent_or_damaged_is_not_touched() {
 }
 
 #[test]
+fn what_a_killed_rescue_had_begun_to_write_is_removed_at_the_next_boot() {
+    let payload = Payload::on_trial(&unit());
+    let unfinished = payload.sandbox.state().join("rescue.json.new");
+    fs::write(&unfinished, "{").unwrap();
+    payload.conclude();
+    payload.call("boot");
+    assert!(!unfinished.exists());
+}
+
+#[test]
 fn a_file_of_its_own_that_is_damaged_is_begun_anew() {
     let payload = Payload::on_trial(&unit());
     for damage in ["{", "{\"format\": 2}"] {

@@ -87,6 +87,13 @@ impl Examiner<'_> {
                 let sentence = format!("the file replaces {lowest} or higher, and {running} runs; install one in between first");
                 Err(Failure::new(FailureKind::WrongVersion, sentence))
             }
+            // Nobody knows whether it may: the signer said that some versions must not be replaced by this one.
+            (None, Some(lowest)) if self.policy.program.symlink_metadata().is_ok() => {
+                let sentence = format!("the file replaces {lowest} or higher, and the version that runs is not known");
+                let hint =
+                    "give `version_command` or `version` in the [program] section, or install a file that replaces any version first";
+                Err(Failure::new(FailureKind::WrongVersion, sentence).with_hint(hint))
+            }
             _ => Ok(()),
         }
     }

@@ -1,15 +1,14 @@
 //! The lock of a swap: whoever replaces the program holds it, in whatever process. It ends with its holder.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, OFlag};
+use nix::fcntl::Flock;
 
-use crate::disk::{PRIVATE_MODE, lock_within};
+use crate::disk::{lock_within, open_lock, open_lock_to_hold};
 use crate::model::{Failure, FailureKind};
 
 /// How long to wait for the lock; a swap takes milliseconds, on a slow card a second.
@@ -28,18 +27,22 @@ impl Lock {
     }
 
     pub(super) fn acquire_within(patience: Duration, path: &Path) -> Result<Self, Failure> {
-        let file = open(path).map_err(|error| unlockable(path, error))?;
+        Self::take(patience, path, open_lock(path))
+    }
+
+    /// [`Lock::acquire`] for who only keeps others from a replacement: a read-only file system is no obstacle.
+    pub(super) fn acquire_to_hold(path: &Path) -> Result<Self, Failure> {
+        Self::take(PATIENCE, path, open_lock_to_hold(path))
+    }
+
+    fn take(patience: Duration, path: &Path, opened: io::Result<File>) -> Result<Self, Failure> {
+        let file = opened.map_err(|error| unlockable(path, error))?;
         match lock_within(patience, file) {
             Ok(file) => Ok(Self { _file: file }),
             Err(Errno::EWOULDBLOCK) => Err(Failure::new(FailureKind::Busy, "another process is replacing the program")),
             Err(errno) => Err(unlockable(path, errno.into())),
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NOFOLLOW.bits();
-    OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_MODE).custom_flags(flags).open(path)
 }
 
 pub(super) fn unlockable(path: &Path, error: io::Error) -> Failure {

@@ -144,6 +144,24 @@ fn a_seal_proves_a_program_complete_that_can_not_prove_it_by_itself() {
 }
 
 #[test]
+fn what_a_file_may_replace_is_not_guessed_at() {
+    let signer = Signer::new().unwrap();
+    let file = sealed(&signer, &program("V02.00.00.00"), |manifest| manifest.replaces_from = Some(version("V00.00.00.01")));
+    let mut payload = trusting(&signer, "");
+    payload.policy = payload.policy.running(None);
+    assert!(payload.check(RIGHT, &file).is_ok(), "where nothing is installed nothing is replaced");
+    File::create(payload.directory.path().join("program")).unwrap().write_all(b"a script").unwrap();
+    for forced in [false, true] {
+        payload.policy = payload.policy.forced(forced);
+        let failure = payload.check(RIGHT, &file).unwrap_err();
+        assert!(failure.kind == FailureKind::WrongVersion && failure.sentence.ends_with("the version that runs is not known"), "{failure}");
+        assert!(failure.hint().contains("version_command"), "{failure:?}");
+    }
+    let of_any = sealed(&signer, &program("V02.00.00.00"), |_| {});
+    assert!(payload.check(RIGHT, &of_any).is_ok());
+}
+
+#[test]
 fn sealing_a_known_bad_program_again_does_not_make_it_new() {
     let (signer, program) = (Signer::new().unwrap(), program("V02.00.00.00"));
     let mut payload = trusting(&signer, "");

@@ -37,6 +37,7 @@ fn a_read_only_directory_is_install_failed_and_changes_nothing() {
     let failure = read_only.program.install(payload.checked(OLD)).unwrap_err();
     assert_eq!(failure.kind, FailureKind::InstallFailed);
     assert!(failure.to_string().contains("Read-only file system"), "{failure}");
+    read_only.program.hold(digest(NEW)).unwrap();
     assert_eq!(read_only.program.revert(digest(NEW), Some(digest(OLD))).unwrap_err().kind, FailureKind::InstallFailed);
     assert_eq!(payload.content().unwrap(), NEW);
 }
