@@ -224,7 +224,7 @@ mod tests {
             ("name = \"p\"\nproduct = \"\"", "3, field program.product", "such as \"PSDK_APPALIAS\""),
             ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
             ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
-            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases[0]", "nothing stands before"),
+            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases[0]", "there is no product before"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
@@ -235,6 +235,6 @@ mod tests {
             assert!(error.contains(&format!("line {place}: ")) && error.contains(right), "{fields}: {error}");
         }
         let long = error(&format!("name = \"p\"\nproduct = \"{}\"", "P".repeat(239)));
-        assert!(long.contains("field program.product") && long.contains("255 are the limit"), "{long}");
+        assert!(long.contains("field program.product") && long.contains("the limit is 255"), "{long}");
     }
 }
