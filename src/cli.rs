@@ -159,9 +159,9 @@ pub enum ConfigCommand {
     ///
     /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters, and reach this machine only.
     /// A program, state, device, upload area or FTP server elsewhere needs a drop-in: a file beside the unit that adds to it.
-    /// Each is printed with the name that it should have; --write puts them there, and takes away what is no longer needed.
+    /// Each is printed with the name that it should have; --write puts them there, and removes those that are no longer needed.
     #[command(after_help = "Examples:\n  uplift config sandbox\n  uplift config sandbox --write && systemctl daemon-reload\n\n\
-        A restart command runs in the same sandbox. One that needs more is best a unit of\n\
+        A restart command runs in the same sandbox. If it needs more, make it a unit of\n\
         its own: restart = [\"systemctl\", \"start\", \"restart-payload.service\"].")]
     Sandbox {
         /// Write them below this directory of units [default: /etc/systemd/system].
