@@ -79,7 +79,7 @@ pub enum Command {
     Install {
         /// The firmware file.
         file: PathBuf,
-        /// Accept a lower version, the same one, a program that was rolled back here, or one of the other 32 or 64 bits.
+        /// Accept a lower version, the same one, a program that was rolled back here, or the step between 32 and 64 bits.
         #[arg(long)]
         force: bool,
         /// Print the report as JSON, and no progress.
@@ -91,10 +91,10 @@ pub enum Command {
     /// A trial waits for this where the configuration says `confirm = "explicit"`; without it the old program comes back.
     #[command(after_help = "Example:\n  uplift confirm")]
     Confirm,
-    /// Put the program back that was there before.
+    /// Put the previous program back.
     ///
-    /// While a new program is on trial, that ends the trial. Otherwise the program before the last upgrade comes back, with a
-    /// restart. The program that goes is refused from then on, unless it is forced.
+    /// While a new program is on trial, that ends the trial. Otherwise the program from before the last upgrade comes back,
+    /// with a restart. The program that is replaced is refused from then on, unless it is forced.
     #[command(after_help = "Examples:\n  uplift rollback\n  uplift rollback --yes --json")]
     Rollback {
         /// Do not ask.
@@ -119,8 +119,8 @@ pub enum Command {
     },
     /// Say whether a firmware file would be accepted here, and explain it and its seal.
     ///
-    /// The daemon is asked which version runs and which programs failed here; without it the configuration has to do. Without
-    /// a configuration, as on the machine that makes releases, the file is judged by what is in it.
+    /// The daemon is asked which version runs and which programs failed here; without it the configuration is used alone.
+    /// Without a configuration, as on the machine that makes releases, the file is judged by what is in it.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
     Check {
         /// The firmware file.
@@ -164,18 +164,18 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Say whether the configuration can be used on this machine.
     ///
-    /// A mistake in the file is told with file, line, field and what would be right. Then what the configuration names is
-    /// looked at: directories, unit, device, FTP server, password files. Nothing is changed. Exits 0 when there are only
-    /// warnings.
+    /// It names a mistake in the file by line and field, and says what would be right. Then it looks at everything that the
+    /// configuration names: directories, unit, device, FTP server, password files. It changes nothing. It exits with 0 when
+    /// there are only warnings.
     #[command(after_help = "Example:\n  uplift config check --config ./uplift.toml")]
     Check,
     /// Print what the packaged units need beyond their sandbox for this configuration.
     ///
-    /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters, and talk to this machine only.
+    /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters, and reach this machine only.
     /// A program, state, device, upload area or FTP server elsewhere needs a drop-in: a file beside the unit that adds to it.
-    /// Each is printed with the name that it should have; --write puts them there, and takes away what is no longer needed.
+    /// Each is printed with the name that it should have; --write puts them there, and removes those that are no longer needed.
     #[command(after_help = "Examples:\n  uplift config sandbox\n  uplift config sandbox --write && systemctl daemon-reload\n\n\
-        A restart command runs in the same sandbox. One that needs more is best a unit of\n\
+        A restart command runs in the same sandbox. If it needs more, make it a unit of\n\
         its own: restart = [\"systemctl\", \"start\", \"restart-payload.service\"].")]
     Sandbox {
         /// Write them below this directory of units [default: /etc/systemd/system].
@@ -247,10 +247,10 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
     }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::NoDaemon { .. }) => (exit::NO_DAEMON, Some("start it with `systemctl start uplift`, or `uplift daemon` by hand")),
-        Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("be root, or join the group `uplift`")),
+        Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("run this as root, or as a member of the group `uplift`")),
         _ => match error.downcast_ref::<ConfigError>() {
             Some(ConfigError::Unreadable { .. }) => {
-                (exit::USAGE, Some("name another file with --config; `man uplift.toml` shows what belongs into one"))
+                (exit::USAGE, Some("name another file with --config; `man uplift.toml` lists every field"))
             }
             Some(ConfigError::Invalid { .. }) => (exit::USAGE, Some("`man uplift.toml` lists every field")),
             None => (exit::FAILED, hint_of_refusal(error)),
@@ -262,7 +262,7 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
 fn hint_of_refusal(error: &anyhow::Error) -> Option<&'static str> {
     let refused = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     let refused = refused.into_iter().any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
-    (refused && !nix::unistd::geteuid().is_root()).then_some("be root: the daemon is")
+    (refused && !nix::unistd::geteuid().is_root()).then_some("run this as root, as the daemon runs")
 }
 
 fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {

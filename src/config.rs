@@ -127,7 +127,7 @@ impl<'de> Deserialize<'de> for Baud {
         }
         match Field::deserialize(deserializer)? {
             Field::Rate(rate @ 9_600..=4_000_000) => Ok(Self::Fixed(rate)),
-            Field::Rate(rate) => Err(D::Error::custom(format!("baud rate {rate} is not in 9600..=4000000"))),
+            Field::Rate(rate) => Err(D::Error::custom(format!("the baud rate {rate} is not between 9600 and 4000000"))),
             Field::Word(word) if word == "auto" => Ok(Self::Auto),
             Field::Word(word) => Err(D::Error::custom(format!("expected \"auto\" or a rate such as 921600, found \"{word}\""))),
         }

@@ -204,7 +204,12 @@ impl Journal {
         log::about(Some(&About::report(&report)));
         let kind = report.failure.as_ref().map(|failure| tracing::field::display(failure.kind));
         let id = message::of_outcome(report.outcome);
-        tracing::warn!(MESSAGE_ID = id, UPLIFT_KIND = kind, "the state of an upgrade is lost, but not that it was {}", report.outcome);
+        tracing::warn!(
+            MESSAGE_ID = id,
+            UPLIFT_KIND = kind,
+            "the state of an upgrade is lost; it is only known that it was {}",
+            report.outcome
+        );
         if report.blames_program() {
             self.state.remember_bad(on_trial); // the report may not know its package
         }

@@ -49,7 +49,7 @@ fn remove_left(path: &Path, what: &str, field: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(metadata) if !metadata.file_type().is_socket() => {
             anyhow::bail!(
-                "{} is not a socket, and stays: the {what} needs a path where nothing else is; correct the field {field}",
+                "{} is not a socket and was left alone: the {what} needs a path of its own; correct the field {field}",
                 path.display()
             )
         }

@@ -143,7 +143,7 @@ impl Rescue {
             let file = self.state.join(file::NAME);
             tracing::warn!(
                 MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal,
-                "{} is damaged and will be begun anew: {error}", file.display()
+                "{} is damaged and is started again: {error}", file.display()
             );
             None
         });

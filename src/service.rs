@@ -81,7 +81,7 @@ fn introduction(config: &Config) -> String {
     let Config { program, paths, link, .. } = config;
     let link = link.as_ref().map_or_else(|| "no payload link".to_owned(), |link| format!("payload link {}", link.device.display()));
     format!(
-        "uplift {} is there for {}, {}; control socket {}, {link}",
+        "uplift {} is ready for {}, {}; control socket {}, {link}",
         env!("CARGO_PKG_VERSION"),
         program.product,
         program.path.display(),

@@ -103,7 +103,7 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
     let output = sandbox.check(RIGHT, &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program tells version V02.00.00.00"] {
+    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program prints version V02.00.00.00"] {
         assert!(text.contains(line), "{text}");
     }
     // What a person wants to know comes first.
@@ -256,7 +256,7 @@ fn a_file_that_is_cut_off() {
 fn a_file_with_something_behind_its_end() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &[&program("V02.00.00.00")[..], b"appended"].concat());
-    sandbox.assert_refused(RIGHT, "truncated", "8 bytes behind the program's end");
+    sandbox.assert_refused(RIGHT, "truncated", "8 bytes stand behind the program's end");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn an_older_and_the_same_version() {
 fn a_program_that_tells_another_version_than_its_name() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &program("V02.00.00.01"));
-    sandbox.assert_refused(RIGHT, "wrong-version", "the program tells version V02.00.00.01, its name says V02.00.00.00");
+    sandbox.assert_refused(RIGHT, "wrong-version", "the program prints version V02.00.00.01, its name says V02.00.00.00");
 }
 
 #[test]

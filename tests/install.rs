@@ -151,7 +151,7 @@ fn a_daemon_on_a_terminal_says_at_once_what_it_is_there_for() {
     let mut sandbox = sandbox();
     sandbox.start_daemon().unwrap();
     let log = std::fs::read_to_string(sandbox.log("daemon")).unwrap();
-    let said = log.lines().find(|line| line.contains(&format!("uplift {} is there for ", env!("CARGO_PKG_VERSION")))).expect(&log);
+    let said = log.lines().find(|line| line.contains(&format!("uplift {} is ready for ", env!("CARGO_PKG_VERSION")))).expect(&log);
     let socket = sandbox.root().join("run/control.sock");
     assert!(said.contains("PSDK_APPALIAS") && said.contains(socket.to_str().unwrap()) && said.ends_with("no payload link"), "{said}");
 }

@@ -40,7 +40,7 @@ fn keys_are_made_packed_with_and_trusted() {
         "product \"DEMO\", version V02.00.00.00, replaces V01.00.00.00 and higher",
         &format!("key {id} (release), trusted here"),
         "ok      seal        signed by key",
-        "the program tells version V02.00.00.00",
+        "the program prints version V02.00.00.00",
         "It would replace",
         "then: reboot.",
     ] {
@@ -244,10 +244,10 @@ fn each_seal_that_is_not_to_be_believed_is_explained() {
     let output = shop.uplift(&["check", NAME]);
     let explained = String::from_utf8_lossy(&output.stdout);
     assert!(explained.contains("not trusted here") && explained.contains("[seal-invalid]"), "{explained}");
-    assert!(refused(&output).contains(&format!("trusted here is only {} (release)", shop.key_id("release"))));
+    assert!(refused(&output).contains(&format!("this payload trusts only {} (release)", shop.key_id("release"))));
     shop.configure("optional", &[]);
     assert!(assert_done(&shop.uplift(&["check", NAME])).contains("which is not checked: no keys are configured"));
     shop.configure("required", &["release"]);
     fs::rename(shop.path("program"), shop.path(NAME)).unwrap();
-    assert!(refused(&shop.uplift(&["check", NAME])).contains("this payload takes sealed files only"));
+    assert!(refused(&shop.uplift(&["check", NAME])).contains("this payload accepts sealed files only"));
 }

@@ -183,7 +183,7 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
         ControlAnswer::Status { status } => {
             Err(format!("the daemon that runs is for another program, {}", status.installed.path.display()))
         }
-        _ => Err("the daemon did not tell its status".into()),
+        _ => Err("the daemon did not give its status".into()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::config::{Baud, Config, Package, SealRule, TransferChoice};
+use crate::model::without_number;
 
 use findings::{Finding, Level};
 
@@ -19,7 +20,7 @@ pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
             Level::Error => "error",
             Level::Warning => "warning",
         };
-        writeln!(out, "\n{word}: {field}: {sentence}\n  hint: {hint}")?;
+        writeln!(out, "\n{word}: {field}: {}\n  hint: {hint}", without_number(sentence))?;
     }
     let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
     let warnings = findings.len() - errors;
@@ -57,7 +58,7 @@ fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
         SealRule::Optional => "optional",
     };
     let keys: Vec<String> = package.keys.iter().map(ToString::to_string).collect();
-    let trusted = if keys.is_empty() { "no keys, so nobody's are checked".to_owned() } else { format!("by {}", keys.join(", ")) };
+    let trusted = if keys.is_empty() { "no keys, so signatures are not checked".to_owned() } else { format!("by {}", keys.join(", ")) };
     writeln!(out, "  seal     {rule}; {trusted}")
 }
 

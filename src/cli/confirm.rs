@@ -9,8 +9,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
     client.ask(&ControlRequest::Confirm {})?;
     match client.answer()? {
-        ControlAnswer::Confirmed => Ok(view::say("confirmed; the trial goes on until it has seen the rest")?),
+        ControlAnswer::Confirmed => Ok(view::say("confirmed; the trial goes on until its other conditions hold")?),
         ControlAnswer::Failure { failure } => Err(failure.into()),
-        _ => anyhow::bail!("the daemon answered something else than that it is confirmed"),
+        _ => anyhow::bail!("the daemon's answer is not a confirmation"),
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn follow(config: &Config, mut client: Client, view: &mut View) -> an
             }
             Ok(ControlAnswer::Report { report }) => return Ok(report),
             Ok(ControlAnswer::Failure { failure }) => return Err(failure.into()),
-            Ok(_) => anyhow::bail!("the daemon answered something else than how the upgrade goes"),
+            Ok(_) => anyhow::bail!("the daemon's answer is not about the upgrade"),
             Err(error) => {
                 let id = id.ok_or(error)?;
                 return wait_for_report(config, &id, view);
@@ -63,7 +63,7 @@ fn wait_for_report(config: &Config, id: &UpgradeId, view: &mut View) -> anyhow::
         }
         std::thread::sleep(RECONNECT_INTERVAL);
     }
-    anyhow::bail!("the daemon did not report the upgrade {id} within {} s; `uplift history` will", RESTART_DEADLINE.as_secs())
+    anyhow::bail!("the daemon did not report the upgrade {id} within {} s; look at `uplift history` later", RESTART_DEADLINE.as_secs())
 }
 
 /// What a daemon that is back knows of an upgrade.

@@ -11,7 +11,7 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
     let reports = match client.answer()? {
         ControlAnswer::History { reports } => reports,
         ControlAnswer::Failure { failure } => return Err(failure.into()),
-        _ => anyhow::bail!("the daemon answered something else than its history"),
+        _ => anyhow::bail!("the daemon's answer is not its history"),
     };
     if json {
         view::print(serde_json::to_string_pretty(&reports)?)?;

@@ -25,7 +25,7 @@ pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyh
     match client.answer()? {
         ControlAnswer::Send => {}
         ControlAnswer::Failure { failure } => return Err(failure.into()),
-        _ => anyhow::bail!("the daemon answered something else than that it takes the file"),
+        _ => anyhow::bail!("the daemon's answer does not accept the file"),
     }
     let mut view = View::sending(json, size);
     let report = send(&mut client, &mut source, size, &view).and_then(|()| follow(config, client, &mut view));

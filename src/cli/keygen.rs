@@ -68,7 +68,7 @@ fn password(arguments: &KeygenArguments) -> anyhow::Result<Option<String>> {
         None => {
             let hint = "give it with --password-file, or make a key without one with --no-password";
             let password = ask_password("Password for the secret key: ", hint)?;
-            ensure!(ask_password("The same again: ", hint)? == password, "the two passwords differ");
+            ensure!(ask_password("The password again: ", hint)? == password, "the two passwords differ");
             password
         }
     };

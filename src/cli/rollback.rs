@@ -31,14 +31,14 @@ fn status(client: &mut Client) -> anyhow::Result<Status> {
     client.ask(&ControlRequest::Status {})?;
     match client.answer()? {
         ControlAnswer::Status { status } => Ok(status),
-        _ => bail!("the daemon answered something else than a status"),
+        _ => bail!("the daemon's answer is not a status"),
     }
 }
 
 fn agreed(status: &Status) -> io::Result<bool> {
     let installed = &status.installed;
     let version = installed.version.map_or_else(|| "of unknown version".into(), |version| version.to_string());
-    eprint!("Take {} {version} away, put the program before it back, and restart? [y/N] ", installed.product);
+    eprint!("Replace {} {version} with the previous program, and restart? [y/N] ", installed.product);
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

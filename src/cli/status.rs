@@ -52,7 +52,7 @@ fn ask(config: &Config) -> anyhow::Result<Status> {
     match client.answer_within(DEADLINE)? {
         ControlAnswer::Status { status } => Ok(status),
         ControlAnswer::Failure { failure } => Err(failure.into()),
-        _ => bail!("the daemon answered something else than a status"),
+        _ => bail!("the daemon's answer is not a status"),
     }
 }
 

@@ -115,7 +115,7 @@ impl FtpServer {
     /// What the password file says is for whoever reads it.
     pub(super) fn check_password(&self) -> Result<(), Mistake> {
         if self.password_file.is_none() && self.password.reveal().is_empty() {
-            let explanation = "the password is empty, so anybody could come in: give one, or a `password_file`";
+            let explanation = "the password is empty, so anybody could log in: give one, or a `password_file`";
             return Err(Mistake::new(&["ftp_server.password"], explanation));
         }
         Ok(())

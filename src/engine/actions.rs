@@ -323,7 +323,7 @@ fn put_back(program: &Program, on_trial: ProgramDigest, old: Option<ProgramDiges
 }
 
 async fn find_old(program: Program, config: &Config) -> Result<Event, Failure> {
-    let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program that is installed can't be read", error);
+    let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error);
     let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
     let terms = restart::agree(config).await?;
     Ok(Event::Start { old, origin: Restarter::new(&terms, &config.paths).origin().await?, terms })

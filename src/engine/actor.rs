@@ -109,7 +109,7 @@ impl Actor {
             let opened = blocking(move || Journal::open_on(disk, &directory)).await;
             opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
         };
-        let foreign = "a trial that another version of the daemon began can't be read; `uplift-rescue` ends it at its deadline";
+        let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
         let recovered = journal.recovered().map(str::to_owned);
         let forgotten = (journal.is_new() && program.was_replaced()).then(|| note_gap(&mut journal));
@@ -163,7 +163,7 @@ impl Actor {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
             actor.notice(&failure);
         }
-        actor.resume().await.context("an upgrade is under way, and nothing can be said of it")?;
+        actor.resume().await.context("an upgrade is under way, and its state is not known")?;
         let deadline = Arc::clone(&actor.deadline);
         Ok((actor, Engine { commands: sender, status: watcher, deadline }))
     }

@@ -118,7 +118,7 @@ fn find_way_back(
         return Err(nothing_to_go_back_to("the program at the path is not one that uplift installed"));
     };
     let previous = program.previous().map_err(unreadable)?.filter(|previous| *previous != installed.digest);
-    let previous = previous.ok_or_else(|| nothing_to_go_back_to("no program from before the last upgrade is kept"))?;
+    let previous = previous.ok_or_else(|| nothing_to_go_back_to("the program from before the last upgrade was not kept"))?;
     let file_name = format!("{product}_{}.bin", installed.version);
     let (version, file_digest, program_digest) = (installed.version, digests.file, digests.program);
     Ok((PackageSummary { file_name, product, version, size, file_digest, program_digest, trusted_key: None }, previous))
@@ -136,7 +136,7 @@ fn measure(program: &Program) -> io::Result<Option<(u64, Digests)>> {
 
 fn by_hand(request: &Request) -> Failure {
     Failure::new(FailureKind::Cancelled, format!("rolled back by {}", request.requester))
-        .with_hint("this program is refused from now on; `uplift install --force` lets it in again")
+        .with_hint("this program is refused from now on; `uplift install --force` accepts it again")
 }
 
 fn nothing_on_trial() -> Failure {
@@ -145,13 +145,13 @@ fn nothing_on_trial() -> Failure {
 }
 
 fn no_confirmation_needed() -> Failure {
-    Failure::new(FailureKind::Cancelled, "this trial waits for nobody's word: `confirm` was \"auto\" when it was agreed")
+    Failure::new(FailureKind::Cancelled, "this trial needs no confirmation: `confirm` was \"auto\" when the upgrade began")
         .with_hint("`uplift status --watch` shows what it waits for; `uplift rollback` ends it")
 }
 
 fn nothing_to_go_back_to(why: &str) -> Failure {
     Failure::new(FailureKind::InstallFailed, format!("there is nothing to go back to: {why}"))
-        .with_hint("install the version that is wanted; `uplift install --force` lets a lower one in")
+        .with_hint("install the version that is wanted; `uplift install --force` accepts a lower one")
 }
 
 fn not_now(phase: Phase) -> Failure {

@@ -103,10 +103,12 @@ impl FailureKind {
             Self::NoSpace => "free space on the file system of the program's directory",
             Self::NameInvalid => "name the file Product_Vaa.bb.cc.dd.bin, each number two digits",
             Self::WrongProduct => "send the file of this payload, or add its name to `aliases` in the [program] section",
-            Self::WrongVersion => "give name, seal and program the same version; a sealed file may also ask for a version to run before it",
-            Self::Downgrade => "send a file with a higher version than the one that runs, or insist with `uplift install --force`",
-            Self::SameVersion => "this version runs already; `allow_same_version` in the [package] section lets it in again",
-            Self::Truncated => "the file is cut off or has bytes that nothing accounts for; build and send it again",
+            Self::WrongVersion => {
+                "give name, seal and program the same version; a sealed file may also require another version to be installed first"
+            }
+            Self::Downgrade => "send a file with a higher version than the one that runs, or use `uplift install --force`",
+            Self::SameVersion => "this version runs already; `allow_same_version` in the [package] section accepts it again",
+            Self::Truncated => "the file is cut off or longer than its headers say; build and send it again",
             Self::WrongMachine => "build the program for this machine",
             Self::DigestMismatch => "the file changed on its way, or since it was sealed; send it again",
             Self::SealMissing => "seal the file with `uplift pack` before sending it",

@@ -24,7 +24,7 @@ pub struct FileName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the text of each is its documentation")]
 pub enum NameError {
-    #[error("it is {0} bytes long, {LONGEST_NAME} are the limit")]
+    #[error("it is {0} bytes long; the limit is {LONGEST_NAME}")]
     TooLong(usize),
     #[error("it contains {0:?}")]
     NotPlain(char),
@@ -34,7 +34,7 @@ pub enum NameError {
     NoVersion,
     #[error(transparent)]
     Version(#[from] VersionError),
-    #[error("nothing stands before the version")]
+    #[error("there is no product before the version")]
     NoProduct,
 }
 
@@ -118,7 +118,7 @@ mod tests {
             ("PSDK_V1.2.3.4.bin", "\"V1.2.3.4\" is not a version"),
             ("PSDK_V01.02.03.bin", "is not a version"),
             ("PSDK_V01.02.03.100.bin", "is not a version"),
-            ("_V01.02.03.04.bin", "nothing stands before"),
+            ("_V01.02.03.04.bin", "there is no product before"),
             ("../PSDK_V01.02.03.04.bin", "contains '/'"),
             ("PS\0DK_V01.02.03.04.bin", "contains '\\0'"),
             ("PSDK_V01.02.03.04.bin\r\n", "contains '\\r'"),

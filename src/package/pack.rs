@@ -43,7 +43,7 @@ pub enum PackError {
     Unreadable(#[from] io::Error),
     #[error("it is sealed already: as {product:?} {version}, by key {key_id}")]
     Sealed { product: String, version: Version, key_id: KeyId },
-    #[error("it ends as a sealed file does, and its seal is damaged")]
+    #[error("it ends like a sealed file, but its seal is damaged")]
     DamagedSeal(#[source] SealError),
     #[error(transparent)]
     NoProgram(#[from] ElfError),

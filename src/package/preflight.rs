@@ -18,10 +18,10 @@ use crate::package::version::Version;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
     /// It did not run to a successful end, in time.
-    #[error("the program did not tell its version: {0}")]
+    #[error("the program did not print its version: {0}")]
     Command(#[from] CommandError),
     /// There was no version in what it printed.
-    #[error("the program did not tell its version: no version such as V01.00.02.10 in what it printed{}", command::quote(.0))]
+    #[error("the program did not print its version: no version such as V01.00.02.10 in what it printed{}", command::quote(.0))]
     NoVersion(String),
 }
 

@@ -14,19 +14,19 @@ use crate::model::{Failure, FailureKind};
 #[derive(Debug, Parser)]
 #[command(name = "uplift-rescue", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:\n  uplift-rescue boot\n  uplift-rescue deadline --state /var/lib/uplift\n\n\
-    Exit codes: 0 done, or nothing to do; 1 something can't be read or done: it is\n\
-    said, and tried again at the next call; 2 wrong command line.")]
+    Exit codes: 0 done, or nothing to do; 1 something can't be read or done: the\n\
+    message says what, and the next call tries again; 2 wrong command line.")]
 struct Arguments {
-    /// What calls.
+    /// Why it is called.
     #[command(subcommand)]
     call: CallArgument,
     /// Directory of the daemon's state.
     #[arg(long, global = true, value_name = "DIR", default_value_os_t = Paths::default().state)]
     state: PathBuf,
-    /// File in which the kernel tells the boot id.
+    /// File with the kernel's boot id.
     #[arg(long, global = true, value_name = "FILE", default_value_os_t = Paths::default().boot_id)]
     boot_id: PathBuf,
-    /// File in which the kernel tells the seconds since the boot.
+    /// File with the seconds since the boot, as the kernel writes them.
     #[arg(long, global = true, value_name = "FILE", default_value = "/proc/uptime")]
     uptime: PathBuf,
     /// The timer that makes the call `deadline`.

@@ -130,10 +130,10 @@ fn compare(given: Option<Md5Digest>, digests: &Digests) -> Result<(), Failure> {
         (None, _) => Ok(()),
         (Some(given), Some(computed)) if given == computed => Ok(()),
         (Some(given), Some(computed)) => {
-            let sentence = format!("the peer gave the MD5 {given}, and what arrived has {computed}");
+            let sentence = format!("the sender gave the MD5 {given}, but the file that arrived has {computed}");
             Err(Failure::new(FailureKind::DigestMismatch, sentence))
         }
-        (Some(_), None) => Err(Failure::new(FailureKind::Internal, "an MD5 was given that was not announced")),
+        (Some(_), None) => Err(Failure::new(FailureKind::Internal, "the sender gave an MD5 that it had not announced")),
     }
 }
 

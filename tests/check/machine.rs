@@ -14,7 +14,7 @@ fn a_program_of_32_bits_is_accepted_where_the_configuration_says_so_and_it_runs(
     let sandbox = Sandbox::new("[package]\nmachine = \"any-runnable\"");
     sandbox.file(RIGHT, &small);
     let text = sandbox.accepted(RIGHT);
-    assert!(text.contains("the preflight shows whether this machine runs it") && text.contains("tells version V02.00.00.00"), "{text}");
+    assert!(text.contains("the preflight shows whether this machine runs it") && text.contains("prints version V02.00.00.00"), "{text}");
     // From 32 to 64 bits too.
     sandbox.file("program", &small);
     let next = "DEMO_V03.00.00.00.bin";
@@ -27,5 +27,5 @@ fn a_program_of_32_bits_is_accepted_where_the_configuration_says_so_and_it_runs(
     broken[24..28].copy_from_slice(&[0; 4]); // its entry
     let sandbox = Sandbox::new("[package]\nmachine = \"any-runnable\"");
     sandbox.file(RIGHT, &broken);
-    sandbox.assert_refused(RIGHT, "preflight-failed", "did not tell its version");
+    sandbox.assert_refused(RIGHT, "preflight-failed", "did not print its version");
 }

@@ -133,7 +133,7 @@ fn the_staging_area_is_emptied_by_hand_and_the_new_program_fails() {
     let report = payload.history().remove(0);
     assert_eq!(ending(&report), (Outcome::Failed, Some(FailureKind::Unhealthy)));
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("could not be put back: there is no program before to put back"), "{failure}");
+    assert!(failure.contains("could not be put back: there is no previous program to put back"), "{failure}");
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "as the report says");
 }
 

@@ -380,7 +380,7 @@ fn a_previous_program_that_is_missing_leaves_the_new_one_there() {
     for _ in 0..2 {
         let output = payload.rescue("deadline");
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("no program before to put back"), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no previous program to put back"), "{output:?}");
     }
     assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (NEW, 0));
     assert_eq!(payload.file().unwrap()["ruling"]["rolled_back"], false);

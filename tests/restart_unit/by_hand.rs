@@ -104,7 +104,7 @@ fn nothing_to_go_back_to_is_said() {
     let previous = payload.sandbox.root().join("bin/.uplift/payload.previous");
     let kept = fs::read(&previous).unwrap();
     fs::remove_file(&previous).unwrap();
-    refused("no program from before the last upgrade is kept");
+    refused("the program from before the last upgrade was not kept");
     fs::write(&previous, kept).unwrap();
     fs::remove_file(payload.sandbox.program()).unwrap();
     payload.sandbox.install_by_hand("V07.00.00.00".parse().unwrap()).unwrap();

@@ -103,7 +103,7 @@ fn one_that_can_not_be_run_here_is_sealed_with_a_note() {
     let shop = shop(&followed(&tiny()));
     fs::set_permissions(shop.path("program"), Permissions::from_mode(0o644)).unwrap();
     let text = note(&shop.pack("release", &[]));
-    assert!(text.contains("can't be tried here (Permission denied") && text.contains("try the file before you send it"), "{text}");
+    assert!(text.contains("can't be tried here (Permission denied)") && text.contains("try the file before you send it"), "{text}");
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Findings {
         if geteuid().is_root() {
             self.error(field, sentence, "mount its file system read-write, or choose another directory");
         } else {
-            self.warning(field, sentence, "run this check as root: the daemon does");
+            self.warning(field, sentence, "run this check as root, as the daemon runs");
         }
     }
 
@@ -110,7 +110,7 @@ impl Findings {
         }
         if !matches!(Group::from_name("uplift"), Ok(Some(_))) {
             let hint = "`systemd-sysusers` makes it from uplift.sysusers; members may use `uplift status` and `uplift install`";
-            self.warning("paths.control", "there is no group `uplift`, so only root may talk to the daemon", hint);
+            self.warning("paths.control", "there is no group `uplift`, so only root may use the daemon", hint);
         }
     }
 }

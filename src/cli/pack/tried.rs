@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::command;
+use crate::model::without_number;
 
 /// The question that most programs have an answer to.
 const QUESTION: &str = "--version";
@@ -31,11 +32,15 @@ pub(super) fn compare(before: &Path, after: &Path) -> Tried {
     // Both are told the same name, so that one that prints it does not seem to have changed.
     let name = before.as_os_str();
     match (answer(before, name), answer(after, name)) {
-        (Err(error), _) => Tried::Impossible(error.to_string()),
+        (Err(error), _) => Tried::Impossible(plain(&error)),
         (Ok(before), Ok(after)) if before == after => Tried::Same,
         (Ok(before), Ok(after)) => Tried::Differs { before, after },
-        (Ok(before), Err(error)) => Tried::Differs { before, after: format!("fails: {error}") },
+        (Ok(before), Err(error)) => Tried::Differs { before, after: format!("fails: {}", plain(&error)) },
     }
+}
+
+fn plain(error: &io::Error) -> String {
+    without_number(&error.to_string()).to_owned()
 }
 
 /// What a program prints, and how it ends where that is no success.

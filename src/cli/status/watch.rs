@@ -111,7 +111,7 @@ fn next(client: &mut Client) -> anyhow::Result<Option<Status>> {
     match client.answer() {
         Ok(ControlAnswer::Status { status }) => Ok(Some(status)),
         Ok(ControlAnswer::Failure { failure }) => Err(failure.into()),
-        Ok(_) => bail!("the daemon answered something else than a status"),
+        Ok(_) => bail!("the daemon's answer is not a status"),
         Err(ClientError::Closed | ClientError::Io(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -92,7 +92,7 @@ impl Examiner<'_> {
     }
 
     fn product(&self) -> Examined {
-        let Ok(name) = &self.name else { return skipped("the name does not tell it") };
+        let Ok(name) = &self.name else { return skipped("the name does not give it") };
         let Some(payload) = &self.policy.payload else { return skipped("no configuration names the product of a payload") };
         if payload.accepts_product(name.product()) {
             return passed(format!("{:?} is this payload", name.product()));
@@ -102,7 +102,7 @@ impl Examiner<'_> {
     }
 
     fn version(&self) -> Examined {
-        let Ok(name) = &self.name else { return skipped("the name does not tell it") };
+        let Ok(name) = &self.name else { return skipped("the name does not give it") };
         if self.policy.payload.is_none() {
             return skipped("no payload says which version runs");
         }
@@ -187,8 +187,8 @@ impl Examiner<'_> {
         let Some(elf) = self.elf() else { return skipped("not a program") };
         let truncated = |sentence: String| Err(Failure::new(FailureKind::Truncated, sentence));
         let unproven = |what: String| match &self.seal {
-            Some(Ok(Some(_))) => passed("the seal tells size and digest"),
-            Some(Err(_)) => skipped("the seal would tell, and is damaged"),
+            Some(Ok(Some(_))) => passed("the seal gives size and digest"),
+            Some(Err(_)) => skipped("the seal is damaged, so it proves nothing"),
             _ if self.policy.allow_unproven_end => passed(what + "; allowed by the configuration"),
             _ => truncated(what),
         };
@@ -198,7 +198,9 @@ impl Examiner<'_> {
             End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
             End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
             End::NoSectionTable(_) => unproven("the file has no section table, so nothing proves that it is whole".into()),
-            End::DataBehind(bytes) => unproven(format!("{bytes} bytes behind the program's end, so nothing proves that they are whole")),
+            End::DataBehind(bytes) => {
+                unproven(format!("{bytes} bytes stand behind the program's end, so nothing proves that they are whole"))
+            }
         }
     }
 
@@ -237,14 +239,16 @@ impl Examiner<'_> {
         let told = match preflight::printed_version(self.subject.path, arguments, reach, isolation, deadline) {
             // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
-                return skipped("nobody without rights can run the file where it is; the daemon asks it for its version once it is staged");
+                return skipped(
+                    "an unprivileged user can't run the file where it is; the daemon asks it for its version once it is staged",
+                );
             }
             told => told?,
         };
         if told == name.version() {
-            return passed(format!("the program tells version {told}"));
+            return passed(format!("the program prints version {told}"));
         }
-        let sentence = format!("the program tells version {told}, its name says {}", name.version());
+        let sentence = format!("the program prints version {told}, its name says {}", name.version());
         Err(Failure::new(FailureKind::WrongVersion, sentence))
     }
 

@@ -18,7 +18,7 @@ pub(super) fn read_seal(path: &Path) -> Result<Option<Seal>, Failure> {
     };
     Err(match error {
         SealError::Unreadable(cause) => Failure::new(FailureKind::Internal, "the file can't be read").because(cause),
-        error => Failure::new(FailureKind::SealInvalid, "the file ends as a sealed one does, and its seal is damaged").because(error),
+        error => Failure::new(FailureKind::SealInvalid, "the file ends like a sealed one, but its seal is damaged").because(error),
     })
 }
 
@@ -27,7 +27,7 @@ impl Examiner<'_> {
         let Some(seal) = &self.seal else { return skipped("the size is wrong") };
         match (seal.as_ref().map_err(Failure::clone)?, self.policy.seal) {
             (None, SealRule::Required) => {
-                Err(Failure::new(FailureKind::SealMissing, "the file has no seal, and this payload takes sealed files only"))
+                Err(Failure::new(FailureKind::SealMissing, "the file has no seal, and this payload accepts sealed files only"))
             }
             (None, _) if self.policy.payload.is_none() => skipped("the file has no seal; a payload may want one"),
             (None, SealRule::Optional) => skipped("the file has no seal, and needs none"),
@@ -52,7 +52,7 @@ impl Examiner<'_> {
             Signer::Forged(key) => invalid(format!("the signature of the seal does not hold: key {key} did not sign this manifest")),
             Signer::Unknown => {
                 let trusted: Vec<String> = self.policy.keys.iter().map(ToString::to_string).collect();
-                invalid(format!("the seal is signed by key {id}, and trusted here is only {}", trusted.join(", ")))
+                invalid(format!("the seal is signed by key {id}, and this payload trusts only {}", trusted.join(", ")))
             }
         }
     }
@@ -66,7 +66,7 @@ impl Examiner<'_> {
                 return Err(Failure::new(FailureKind::WrongProduct, sentence));
             }
             if name.version() != *version {
-                let sentence = format!("the seal tells version {version}, the file's name says {}", name.version());
+                let sentence = format!("the seal gives version {version}, the file's name says {}", name.version());
                 return Err(Failure::new(FailureKind::WrongVersion, sentence));
             }
         }

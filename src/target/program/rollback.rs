@@ -106,7 +106,7 @@ impl Program {
     }
 
     fn before(&self, on_trial: ProgramDigest) -> Result<Before, Failure> {
-        let unreadable = || not_reverted("reading the program before");
+        let unreadable = || not_reverted("reading the previous program");
         if let Some(digest) = self.not_set_aside(on_trial).map_err(unreadable())? {
             return Ok(Before::At(self.next(on_trial), digest)); // the swap was cut off right after its exchange
         }
@@ -114,14 +114,14 @@ impl Program {
         match digest_at(&previous).map_err(unreadable())? {
             Some(digest) if digest == nothing() => Ok(Before::Nothing(previous)),
             Some(digest) if digest != on_trial => Ok(Before::At(previous, digest)),
-            _ => Err(Failure::new(FailureKind::InstallFailed, "there is no program before to put back")),
+            _ => Err(Failure::new(FailureKind::InstallFailed, "there is no previous program to put back")),
         }
     }
 
     fn put_back(&self, before: &Path) -> Result<(), Failure> {
         let (failed, kept) = (self.beside(".failed"), self.beside(".kept"));
         let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept, irreplaceable: true };
-        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the program before was not put back"))?;
+        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the previous program was not put back"))?;
         // The program is back, durably, whatever becomes of the one before it; whoever comes next tries again.
         let _ = self.restore_older();
         Ok(())
@@ -158,5 +158,5 @@ fn nothing() -> ProgramDigest {
 }
 
 fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the program before was not put back: {step} failed"), error)
+    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the previous program was not put back: {step} failed"), error)
 }

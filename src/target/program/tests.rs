@@ -253,7 +253,7 @@ fn a_rollback_without_a_program_before_is_a_failure_and_removes_nothing() {
     payload.install(NEW).unwrap();
     fs::remove_file(payload.program.beside(".previous")).unwrap();
     let failure = payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap_err();
-    assert!(failure.sentence.contains("no program before"), "{failure}");
+    assert!(failure.sentence.contains("no previous program"), "{failure}");
     assert_eq!(payload.content().unwrap(), NEW);
 }
 

@@ -66,11 +66,7 @@ impl Findings {
         for drop_in in drop_in::all(config).iter().filter(|drop_in| !drop_in.is_empty()) {
             for Directive { field, name, value, .. } in missing(systemd, drop_in).unwrap_or_default() {
                 let sentence = format!("{} has no {name}={value}, which this needs", drop_in.unit);
-                self.error(
-                    field,
-                    sentence,
-                    "`uplift config sandbox --write` makes the drop-in, and prints the command after which it holds",
-                );
+                self.error(field, sentence, "`uplift config sandbox --write` makes the drop-in, and prints the command that applies it");
             }
         }
     }

@@ -86,7 +86,7 @@ fn each_wrong_seal_has_its_kind() {
         let failure = payload.check(RIGHT, &bytes).unwrap_err();
         assert!(failure.kind == kind && failure.to_string().contains(reason), "{kind}: {failure:?}");
     }
-    let trusted_alone = format!("trusted here is only {}", signer.public().id());
+    let trusted_alone = format!("this payload trusts only {}", signer.public().id());
     let failure = payload.check(RIGHT, &sealed(&other, &program, |_| {})).unwrap_err();
     assert!(failure.sentence.contains(&trusted_alone), "{failure}");
 }
