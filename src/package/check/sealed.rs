@@ -88,7 +88,7 @@ impl Examiner<'_> {
                 Err(Failure::new(FailureKind::WrongVersion, sentence))
             }
             // Nobody knows whether it may: the signer said that some versions must not be replaced by this one.
-            (None, Some(lowest)) if self.policy.program.symlink_metadata().is_ok() => {
+            (None, Some(lowest)) if self.something_is_installed() => {
                 let sentence = format!("the file replaces {lowest} or higher, and the version that runs is not known");
                 let hint =
                     "give `version_command` or `version` in the [program] section, or install a file that replaces any version first";
@@ -96,5 +96,8 @@ impl Examiner<'_> {
             }
             _ => Ok(()),
         }
+    }
+    fn something_is_installed(&self) -> bool {
+        self.policy.payload.as_ref().is_some_and(|payload| payload.program.symlink_metadata().is_ok())
     }
 }
