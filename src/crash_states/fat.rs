@@ -28,19 +28,17 @@ fn is_reported(case: &Case) -> bool {
 
 #[test]
 fn without_a_sync_of_what_was_moved_a_power_cut_undoes_an_upgrade_that_was_reported() {
-    for exchanges in [true, false] {
-        let story = Story::on_fat("fat, directories alone", exchanges);
+    for story in Story::all_on_fat() {
         let wrong = wrong(&story, &story.record().on_fat().without_syncs_of_moved());
-        assert!(!wrong.once_reported.is_empty(), "{exchanges}");
+        assert!(!wrong.once_reported.is_empty(), "{story:?}");
     }
 }
 
 #[test]
 fn with_it_what_was_reported_stays_and_the_swap_itself_is_no_single_step_all_the_same() {
-    for exchanges in [true, false] {
-        let story = Story::on_fat("fat", exchanges);
+    for story in Story::all_on_fat() {
         let wrong = wrong(&story, &story.record().on_fat());
-        assert_eq!(wrong.once_reported, [""; 0], "{exchanges}");
-        assert!(!wrong.before.is_empty(), "{exchanges}: a power cut in the swap must do harm");
+        assert_eq!(wrong.once_reported, [""; 0], "{story:?}");
+        assert!(!wrong.before.is_empty(), "a power cut in the swap must do harm: {story:?}");
     }
 }

@@ -147,10 +147,13 @@ impl Story {
         self.with(|setting| *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting })
     }
 
-    /// The program lies on a file system of the vfat kind, which has no hard links.
-    pub(crate) fn on_fat(name: &'static str, exchanges: bool) -> Self {
-        let lacks: &[&str] = if exchanges { &["Link"] } else { &["Exchange", "Link"] };
-        Self::new(name).with(|setting| *setting = Setting { fat: true, lacks, ..*setting })
+    /// Upgrades and rollbacks on a file system of the vfat kind, which has no hard links and may have no exchange.
+    pub(crate) fn all_on_fat() -> Vec<Self> {
+        let lacks: [&[&str]; 2] = [&["Link"], &["Exchange", "Link"]];
+        let on_fat = |story: Self, lacks| story.with(|setting| *setting = Setting { fat: true, lacks, ..*setting });
+        let upgrades = lacks.map(|lacks| on_fat(Self::new("upgrade on fat"), lacks));
+        let rollbacks = lacks.map(|lacks| on_fat(Self::new("rollback on fat").cut_in_trial(), lacks));
+        upgrades.into_iter().chain(rollbacks).collect()
     }
 
     /// The old program belongs to somebody else, and has an attribute.

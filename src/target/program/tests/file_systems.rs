@@ -74,6 +74,12 @@ fn on_a_file_system_that_needs_it_what_was_moved_is_synced() {
     let naming = ["Rename", "SyncDirectory", "SyncMoved"];
     let swap = ["Exchange", "Rename", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved"];
     assert!(disk.log().ends_with(&[&naming[..], &swap].concat().into_iter().map(String::from).collect::<Vec<_>>()), "{:?}", disk.log());
+    let failing = FaultyDisk::sound().and_failing_once("SyncMoved", 1, nix::errno::Errno::EIO);
+    let (payload, _) = on_fat(failing);
+    assert_eq!(payload.install(b"another").unwrap_err().kind, FailureKind::InstallFailed);
+    assert_eq!(payload.content().unwrap(), NEW, "it is undone");
+    payload.put(OLD);
+    payload.install(NEW).unwrap();
     let (payload, disk) = on_fat(FaultyDisk::sound());
     assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     let durable = ["Exchange", "SyncDirectory", "SyncDirectory", "SyncMoved", "SyncMoved", "Rename", "SyncDirectory", "SyncMoved"];
