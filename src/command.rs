@@ -100,7 +100,8 @@ fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadlin
         command.args(["--property", &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro")))]);
         command.args(["--property", &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy()))]);
     }
-    // The program's path is taken as it is; its arguments are read as those of `ExecStart=`.
+    // The file of the program's path is the one that is started; its arguments, and what it is told as its own name, are read as
+    // words of `ExecStart=`. The path must stand as it is, so a program in such a place may be told another name.
     command.arg("--").arg(program).args(arguments.iter().map(|argument| unit::literal(argument)));
     command
 }

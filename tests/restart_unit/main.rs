@@ -136,8 +136,9 @@ fn a_restart_of_the_unit_is_no_reboot() {
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
     payload.start_unit();
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
-    assert_eq!(report.failure.unwrap().kind, FailureKind::RestartFailed, "{}", payload.log());
+    let failure = payload.last_report().failure.unwrap();
+    assert_eq!(failure.kind, FailureKind::RestartFailed, "{}", payload.log());
+    assert!(failure.hint().contains("payload.service takes longer to end, shorten `TimeoutStopSec=`"), "{}", failure.hint());
 }
 
 #[test]
