@@ -83,7 +83,8 @@ fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
 
 /// The same in a transient unit with a user of its own, and systemd's deadline behind ours.
 fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Command {
-    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().max(1));
+    // Whole seconds, and the next one: it must not be over before ours, which says that the time was.
+    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().saturating_add(1));
     let mut command = Command::new("systemd-run");
     command.args(["--quiet", "--pipe", "--wait", "--collect"]);
     for property in ["DynamicUser=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit] {
@@ -238,7 +239,7 @@ mod tests {
             let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], reach, Duration::from_secs(5));
             let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
             let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-            assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=5"), "{arguments:?}");
+            assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=6"), "{arguments:?}");
             assert_eq!(has("PrivateNetwork=yes"), reach != Reach::Machine, "{arguments:?}");
             let alone = has("TemporaryFileSystem=\"/opt:ro\"") && has("BindReadOnlyPaths=\"/opt/p\"");
             assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");
