@@ -122,7 +122,8 @@ fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
 
 /// The same in a transient unit with a user of its own, and systemd's deadline behind ours.
 fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Command {
-    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().max(1));
+    // Whole seconds, and the next one: it must not be over before ours, which says that the time was.
+    let limit = format!("RuntimeMaxSec={}", deadline.as_secs().saturating_add(1));
     let mut command = Command::new("systemd-run");
     command.args(["--quiet", "--pipe", "--wait", "--collect"]);
     for property in ["DynamicUser=yes", "NoNewPrivileges=yes", "TasksMax=16", &limit] {
@@ -139,7 +140,8 @@ fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadlin
         command.args(["--property", &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro")))]);
         command.args(["--property", &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy()))]);
     }
-    // The program's path is taken as it is; its arguments are read as those of `ExecStart=`.
+    // The file of the program's path is the one that is started; its arguments, and what it is told as its own name, are read as
+    // words of `ExecStart=`. The path must stand as it is, so a program in such a place may be told another name.
     command.arg("--").arg(program).args(arguments.iter().map(|argument| unit::literal(argument)));
     command
 }
@@ -312,7 +314,7 @@ mod tests {
             let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], reach, Duration::from_secs(5));
             let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
             let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-            assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=5"), "{arguments:?}");
+            assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=6"), "{arguments:?}");
             assert_eq!(has("PrivateNetwork=yes"), reach != Reach::Machine, "{arguments:?}");
             let alone = has("TemporaryFileSystem=\"/opt:ro\"") && has("BindReadOnlyPaths=\"/opt/p\"");
             assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");

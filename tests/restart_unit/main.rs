@@ -141,6 +141,7 @@ fn a_restart_of_the_unit_is_no_reboot() {
     assert_eq!(payload.running().as_deref(), Some(NEW), "systemd has started what lay at the path then");
     assert_eq!(payload.asked("reboot"), 2, "so the old program must be restarted too");
     assert!(failure.to_string().contains("was not restarted, so that the new one may run"), "{failure}");
+    assert!(failure.hint().contains("payload.service takes longer to end, shorten `TimeoutStopSec=`"), "{}", failure.hint());
 }
 
 #[test]

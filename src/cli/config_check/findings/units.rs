@@ -104,8 +104,7 @@ fn holds(directive: &Directive, known: &str, protect_system: &str) -> bool {
         "IPAddressAllow" => known.split_whitespace().any(|found| found.split('/').next() == Some(meaning)) || known.contains("::/0"),
         "ExecStart" => known.contains(&format!("argv[]={meaning} ;")),
         "DeviceAllow" => known.lines().any(|line| line.trim_end_matches('m') == meaning),
-        "ListenStream" => known.split_whitespace().any(|found| found == meaning),
-        _ => known == meaning,
+        _ => known == meaning || words(known).iter().any(|found| found == meaning),
     }
 }
 
@@ -156,6 +155,7 @@ mod tests {
                 "{ path=/usr/bin/uplift-rescue ; argv[]=/usr/bin/uplift-rescue boot --state /d e$$f ; }",
             ),
             ("DeviceAllow", "/dev/tty x rw", "char-188 rw\n/dev/tty x rwm"),
+            ("LoadCredential", "s:/etc/uplift/s", "t:/etc/t s:/etc/uplift/s"),
             ("ListenStream", "0.0.0.0:2121", "0.0.0.0:2121 (Stream)"),
         ] {
             assert!(holds(name, value, known), "{name}={value}");
