@@ -15,6 +15,7 @@ use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
+use crate::journal::checksum;
 use crate::journal::checksum::tests::{changed, sealed};
 use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
 use crate::rescue::{Call, Rescue};
@@ -164,11 +165,20 @@ pub(crate) fn tree_with(program: Option<&Content>, previous: Option<&Content>) -
     if let Some(previous) = previous {
         tree.0.insert(STAGE.into(), Entry::Directory);
         tree.0.insert(PREVIOUS.into(), Entry::File(Arc::new(previous.clone())));
+        tree.0.insert(format!("{STATE}/state.json").into(), Entry::File(Arc::new(state_after_an_upgrade())));
     }
     if let Some(program) = program {
         tree.0.insert(PROGRAM.into(), Entry::File(Arc::new(program.clone())));
     }
     tree
+}
+
+/// What the journal says once the upgrades before are long over; none of them was to a version that is told here.
+fn state_after_an_upgrade() -> Content {
+    let state = serde_json::json!({
+        "format": checksum::FORMAT, "upgrade": null, "unacknowledged": [], "installed": null, "previous": null, "known_bad": [],
+    });
+    Content { bytes: sealed(&state).into_bytes(), mode: 0o644, owner: ourselves(), ..Content::default() }
 }
 
 impl Payload {
