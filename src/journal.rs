@@ -7,7 +7,7 @@
 //!
 //! | file | field | meaning |
 //! |---|---|---|
-//! | `state.json` | `format` | 1; from 2 on there is a [`checksum`]. Where a field of a later version can't be read the others are taken over one by one; unknown ones are passed over |
+//! | `state.json` | `format` | 1; from 2 on there is a checksum (`checksum.rs`). Where a field of a later version can't be read the others are taken over one by one; unknown ones are passed over |
 //! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
 //! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
 //! | | `installed` | version and digest of the program that `uplift` installed last |

@@ -1,4 +1,4 @@
-mod memory;
+mod recovery;
 
 use tempfile::TempDir;
 
@@ -410,4 +410,16 @@ fn the_largest_history_is_not_taken_for_a_damaged_one() {
     assert!(damaged.is_empty(), "{damaged:?}");
     let answer = serde_json::to_vec(journal.history()).unwrap();
     assert!(answer.len() < crate::control::LONGEST_LINE, "{}", answer.len());
+}
+
+#[test]
+fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    let most = u8::try_from(state_file::KNOWN_BAD_LENGTH).unwrap();
+    for number in 0..=most {
+        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number), true).unwrap();
+    }
+    let expected: Vec<ProgramDigest> = (1..=most).map(|number| ProgramDigest([number; 32])).collect();
+    assert_eq!(open(&directory).0.known_bad(), expected);
 }

@@ -1,4 +1,4 @@
-//! What the journal remembers for good: the lowest version, what is known bad, and what comes back when a file is lost.
+//! What is left when the state is lost or damaged, what a person takes back or forgets, and which format is written.
 
 use super::*;
 
@@ -210,16 +210,4 @@ fn a_program_that_failed_is_not_the_one_that_was_installed_by_hand() {
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", Channel::Shell, Outcome::RolledBack, 7), true).unwrap();
     assert!(!journal.may_be_by_hand(ProgramDigest([7; 32])) && journal.may_be_by_hand(ProgramDigest([8; 32])));
-}
-
-#[test]
-fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
-    let directory = TempDir::new().unwrap();
-    let (mut journal, _) = open(&directory);
-    let most = u8::try_from(state_file::KNOWN_BAD_LENGTH).unwrap();
-    for number in 0..=most {
-        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number), true).unwrap();
-    }
-    let expected: Vec<ProgramDigest> = (1..=most).map(|number| ProgramDigest([number; 32])).collect();
-    assert_eq!(open(&directory).0.known_bad(), expected);
 }
