@@ -8,6 +8,8 @@ mod actor;
 mod blocking;
 mod by_hand;
 mod news;
+#[cfg(test)]
+mod tests;
 
 pub use actor::Actor;
 
