@@ -9,6 +9,8 @@ mod blocking;
 mod by_hand;
 mod news;
 pub(crate) mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use actor::Actor;
 

@@ -1,0 +1,96 @@
+//! What the engine says of a host that fails or falls silent, seen by who watches and by who reads the journal.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tracing::subscriber::DefaultGuard;
+
+use super::*;
+use crate::config::Config;
+use crate::model::{Phase, TransferKind};
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Said {
+    /// Listens to this thread, on which the engine runs.
+    fn listen() -> (Self, DefaultGuard) {
+        let said = Self::default();
+        let writer = said.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (said, tracing::subscriber::set_default(log))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+async fn engine(directory: &Path) -> Engine {
+    let root = directory.display();
+    let text = format!(
+        "[program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[paths]\nstate = \"{root}/state\"\n"
+    );
+    let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
+    let (actor, engine) = Actor::open(Arc::new(config)).await.unwrap();
+    tokio::spawn(actor.run());
+    engine
+}
+
+async fn receiving(engine: &Engine) -> UpgradeId {
+    let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
+    let id = engine.begin(request).await.unwrap();
+    let announced = || Announced { file_name: "P_V02.00.00.00.bin".into(), size: 4, with_md5: true };
+    engine.receive(&id, announced()).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_host_that_fell_silent_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (said, _guard) = Said::listen();
+    let engine = engine(directory.path()).await;
+    let id = receiving(&engine).await;
+    engine.give_up(&id, Failure::new(FailureKind::Timeout, "the host fell silent")).await.unwrap();
+    let status = engine.status_now();
+    assert_eq!((status.phase, status.unacknowledged.len()), (Phase::Idle, 0));
+    assert_eq!(status.last.and_then(|report| report.failure).map(|failure| failure.kind), Some(FailureKind::Timeout));
+    assert!(!said.text().contains("waits for its receiver"), "{}", said.text());
+    // A report that somebody waits for is said to wait.
+    let id = receiving(&engine).await;
+    engine.abandon(&id, Failure::new(FailureKind::DigestMismatch, "the check failed")).await.unwrap();
+    assert_eq!(engine.status_now().unacknowledged.len(), 1);
+    assert!(said.text().contains("waits for its receiver"), "{}", said.text());
+}
+
+#[tokio::test]
+async fn a_failed_reception_is_known_at_once_and_can_begin_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(directory.path()).await;
+    let id = receiving(&engine).await;
+    engine.reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "another MD5")).await.unwrap();
+    let status = engine.status_now();
+    let failure = status.upgrade.and_then(|upgrade| upgrade.failure).map(|failure| failure.kind);
+    assert_eq!((status.phase, failure), (Phase::Preparing, Some(FailureKind::DigestMismatch)));
+    let announced = Announced { file_name: "P_V02.00.00.00.bin".into(), size: 5, with_md5: true };
+    engine.receive(&id, announced).await.unwrap();
+    let status = engine.status_now();
+    assert_eq!((status.phase, status.upgrade.and_then(|upgrade| upgrade.failure)), (Phase::Receiving, None));
+    // Of an upgrade that is over nothing is told.
+    engine.give_up(&id, Failure::new(FailureKind::Timeout, "silence")).await.unwrap();
+    assert!(engine.reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "late")).await.is_err());
+    assert_eq!(engine.status_now().phase, Phase::Idle);
+}
