@@ -42,7 +42,7 @@ fn cut_off() {
 #[test]
 fn one_byte_too_long() {
     bad_bytes(NAME, FailureKind::Truncated, FIRMWARE_ERROR, |mut good| {
-        good.push(0);
+        good.push(b'x');
         good
     });
 }
