@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 use super::*;
@@ -28,6 +29,9 @@ impl Write for Said {
 impl Said {
     /// Listens to this thread, on which the engine runs.
     fn listen() -> (Self, DefaultGuard) {
+        // As long as a process has one subscriber, a line that is reached first by a thread that does not listen is off for good.
+        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&ANOTHER);
         let said = Self::default();
         let writer = said.clone();
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -238,7 +238,8 @@ impl Program {
         let rename = Operation::Rename { from: staged.path(), to: next };
         self.disk.apply(rename).map_err(not_installed("naming the new program"))?;
         self.keep_older().map_err(not_installed("keeping the program before the old one"))?;
-        swap::sync_directories(&*self.disk, &[next]).map_err(not_installed("syncing the staging area"))?;
+        let synced = swap::sync_directories(&*self.disk, &[next]).and_then(|()| self.sync_older());
+        synced.map_err(not_installed("syncing the staging area"))?;
         if !staged.is_at(next) {
             return Err(Failure::new(FailureKind::InstallFailed, "the staged file is not the one that was checked any more"));
         }

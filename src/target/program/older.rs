@@ -21,6 +21,15 @@ impl Program {
         self.disk.apply(Operation::Rename { from: &previous, to: &older })
     }
 
+    /// What [`Program::keep_older`] moved, where that takes more than a sync of the directory.
+    pub(super) fn sync_older(&self) -> io::Result<()> {
+        let older = self.beside(".older");
+        if older.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        self.disk.apply(Operation::SyncMoved { path: &older })
+    }
+
     /// Gives it its place back. By now that has nothing in it that anybody needs: the swap came to nothing, or was taken back.
     pub(super) fn restore_older(&self) -> io::Result<()> {
         let (previous, older) = (self.beside(".previous"), self.beside(".older"));
