@@ -45,8 +45,10 @@ impl Said {
 
 async fn engine(directory: &Path) -> Engine {
     let root = directory.display();
+    // A boot id of its own: where the directory is in memory, the restart of this machine is not the one that is meant.
+    std::fs::File::create(directory.join("boot_id")).and_then(|mut file| file.write_all(b"first\n")).unwrap();
     let text = format!(
-        "[program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[paths]\nstate = \"{root}/state\"\n"
+        "[program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
     );
     let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
     let (actor, engine) = Actor::open(Arc::new(config)).await.unwrap();
