@@ -81,7 +81,7 @@ fn resume(state: Option<&State>) {
     for at_path in &programs {
         for boot_id in &boots {
             let origin = Origin { boot_id: boot_id.clone(), invocation: None };
-            let (next, actions) = state.clone().resume(&Found { origin, at_path: *at_path, verdict: None });
+            let (next, actions) = state.clone().resume(&Found { origin, at_path: *at_path, ruling: None });
             assert!(!actions.is_empty(), "{next:?} and nothing to do");
         }
     }
