@@ -114,7 +114,7 @@ def vsftpd(payload):
 @story
 def vfat(payload):
     """A program or a state on vfat: `config check` names it, a notice tells it, and nothing is installed there."""
-    payload.shell("truncate -s 64M /var/fat && busybox mkdosfs /var/fat && mkdir /fat && mount -o loop /var/fat /fat && cp /usr/local/bin/psdk_demo /fat")
+    payload.shell("truncate -s 64M /var/fat && busybox mkdosfs /var/fat && mkdir /fat && mount -o loop /var/fat /fat && mkdir /fat/state && cp /usr/local/bin/psdk_demo /fat")
     configuration, before = payload.configuration(), payload.shell("sha256sum /fat/psdk_demo")
     for field, text in [("program.path", configuration.replace("[program]", '[program]\npath = "/fat/psdk_demo"').replace('name = "psdk_demo"\n', "")),
                         ("paths.state", configuration + '\n[paths]\nstate = "/fat/state"\n')]:
