@@ -8,6 +8,8 @@ mod bad_files;
 mod interruptions;
 mod payload;
 mod sealed;
+#[path = "../servers/stock.rs"]
+mod stock;
 mod success;
 #[path = "../servers/vsftpd.rs"]
 mod vsftpd;

@@ -1,8 +1,12 @@
 //! Upgrades that succeed, on good and on bad lines.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use uplift::model::{Channel, FailureKind, Outcome, Phase, TransferKind};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, finish, verdict, version};
+use crate::stock;
 use crate::vsftpd::Vsftpd;
 
 fn succeeds(transfer: Transfer, arguments: &[&str]) -> (Payload, serde_json::Value) {
@@ -46,16 +50,34 @@ fn over_ftp_with_the_newer_account_name() {
     succeeds(Transfer::Ftp, &["--ftp-user", "dji_payload_ftp"]);
 }
 
-#[test]
-fn over_vsftpd_as_in_the_vendors_tutorial() {
-    let server = Vsftpd::start();
-    let mut payload = Payload::with_ftp_at(server.address(), "", "");
+/// By another FTP server, whose upload area is `home`.
+fn succeeds_over(server: SocketAddr, home: &Path) {
+    let mut payload = Payload::with_ftp_at(server, "", "");
     payload.sandbox.start_daemon().unwrap();
     let firmware = payload.firmware();
     let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
-    assert_eq!(std::fs::read_dir(server.home()).unwrap().count(), 0, "the upload area is emptied");
+    assert_eq!(std::fs::read_dir(home).unwrap().count(), 0, "the upload area is emptied");
+}
+
+#[test]
+fn over_vsftpd_as_in_the_vendors_tutorial() {
+    let server = Vsftpd::start();
+    succeeds_over(server.address(), &server.home());
+}
+
+#[test]
+fn over_proftpd_with_its_defaults() {
+    let server = stock::proftpd();
+    succeeds_over(server.address, &server.home());
+}
+
+#[test]
+fn over_pure_ftpd_with_its_defaults() {
+    for server in [stock::pure_ftpd(), stock::pure_ftpd_with_virtual_users()] {
+        succeeds_over(server.address, &server.home());
+    }
 }
 
 #[test]
