@@ -29,7 +29,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     std::fs::File::create(&firmware)?.write_all(&unsealed)?;
     signer.seal_file(&firmware)?;
     let sealed = std::fs::read(&firmware)?;
-    let text = format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n{}", signer.trusted_section());
+    let text = format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nseal = \"optional\"\n{}", signer.trusted_section());
     let config = Config::parse(&text, Path::new("bench.toml"))?;
     let (mut ratios, mut times) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
