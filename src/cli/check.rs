@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::output::hashing_bar;
 use super::view;
-use crate::command::Reach;
 use crate::config::{Config, Package};
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Failure, SCHEMA, Status};
@@ -190,9 +189,5 @@ fn ask_daemon(config: &Config) -> Result<Status, String> {
 /// What is known without the daemon: what the installed program tells, or else what the configuration says.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
-    let ask = |arguments: &Vec<String>| {
-        let (isolation, deadline) = (program.isolate_commands, program.preflight_deadline);
-        preflight::printed_version(&program.path, arguments, Reach::Files, isolation, deadline).ok()
-    };
-    program.version_command.as_ref().and_then(ask).or(program.version)
+    preflight::installed_version(program).and_then(Result::ok).or(program.version)
 }

@@ -8,7 +8,6 @@ use tokio::sync::watch;
 
 use super::actor::Actor;
 use super::blocking::off_thread;
-use crate::command::Reach;
 use crate::config::{self, Config};
 use crate::health;
 use crate::journal::{InstalledRecord, Journal};
@@ -147,18 +146,16 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
 /// installed, replaced or has on trial, the program itself that of any other, and the configuration that of the program that was
 /// installed by hand, unless it may be another one.
 pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
-    let (reader, version_command) = (program.clone(), config.version_command.clone());
-    let (isolation, deadline) = (config.isolate_commands, config.preflight_deadline);
-    let known = journal.known_programs();
-    let path = config.path.clone();
+    let (reader, known) = (program.clone(), journal.known_programs());
+    let configured = config.clone();
     let found = off_thread(move || {
         let digest = reader.known_digest().unwrap_or_else(|error| {
-            let failure = Failure::from_io(FailureKind::Internal, format!("the program {} can't be read", path.display()), error);
+            let failure =
+                Failure::from_io(FailureKind::Internal, format!("the program {} can't be read", configured.path.display()), error);
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
-        let ask = || preflight::printed_version(&path, version_command.as_deref()?, Reach::Files, isolation, deadline).ok();
-        let version = version_of(digest, &known, ask);
+        let version = version_of(digest, &known, || preflight::installed_version(&configured)?.ok());
         (digest, version)
     })
     .await;

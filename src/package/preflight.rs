@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::command::{self, CommandError, Reach};
-use crate::config::Isolation;
+use crate::config::{self, Isolation};
 use crate::model::{Failure, FailureKind};
 use crate::package::version::Version;
 
@@ -35,6 +35,12 @@ impl From<PreflightError> for Failure {
             _ => failure,
         }
     }
+}
+
+/// Asks the installed program for its version, as it is configured; nothing where it can't be asked.
+pub(crate) fn installed_version(program: &config::Program) -> Option<Result<Version, PreflightError>> {
+    let arguments = program.version_command.as_ref()?;
+    Some(printed_version(&program.path, arguments, Reach::Files, program.isolate_commands, program.preflight_deadline))
 }
 
 /// Runs `program` with `arguments` and returns the version that it prints, within the deadline.

@@ -9,7 +9,6 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Findings;
 use super::units::Systemd;
-use crate::command::Reach;
 use crate::config::{Config, Program, RESTART_ROOM, Restart, Runs};
 use crate::host;
 use crate::package::preflight;
@@ -40,20 +39,17 @@ impl Findings {
         if !program.path.is_file() {
             return;
         }
-        match &program.version_command {
-            Some(arguments) => {
-                let (isolation, deadline) = (program.isolate_commands, program.preflight_deadline);
-                if let Err(failure) = preflight::printed_version(&program.path, arguments, Reach::Files, isolation, deadline) {
-                    let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
-                    self.warning("program.version_command", failure.to_string(), hint);
-                }
+        match preflight::installed_version(program) {
+            Some(Err(failure)) => {
+                let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
+                self.warning("program.version_command", failure.to_string(), hint);
             }
             None if program.version.is_none() && !config.paths.state.join("state.json").exists() => self.warning(
                 "program.version",
                 "the version of the installed program is not known, so the first upgrade may be to a lower one",
                 "give `version`, or `version_command` if the program can print it",
             ),
-            None => {}
+            _ => {}
         }
     }
 
