@@ -5,6 +5,7 @@ pub mod aircraft;
 pub mod command;
 pub mod demo;
 pub mod elf;
+pub mod executable;
 mod interrupt;
 pub mod line;
 pub mod sandbox;

@@ -6,10 +6,11 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use uplift::sim::executable;
 use uplift::sim::sandbox::{Sandbox, free_address};
 
 /// Exit code, standard output and standard error.
@@ -193,9 +194,7 @@ fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
     }
     let script =
         format!("#!/bin/sh\nfor unit; do :; done\ncat \"{}/$unit\" 2>/dev/null || echo LoadState=not-found\n", directory.display());
-    let systemctl = directory.join("systemctl");
-    fs::File::create(&systemctl).unwrap().write_all(script.as_bytes()).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(&directory.join("systemctl"), script.as_bytes()).unwrap();
     sandbox.set_environment("PATH", &format!("{}:{}", directory.display(), std::env::var("PATH").unwrap()));
 }
 

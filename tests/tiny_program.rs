@@ -3,18 +3,16 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use uplift::sim::elf::{Architecture, Program};
+use uplift::sim::executable;
 
 fn write(directory: &Path, architecture: Architecture) -> PathBuf {
     let path = directory.join("program");
-    let mut file = File::create(&path).unwrap();
-    Program::new(architecture, "V12.34.56.78".parse().unwrap()).filled_to(10_000).write(&mut file).unwrap();
-    file.set_permissions(Permissions::from_mode(0o755)).unwrap();
+    let program = Program::new(architecture, "V12.34.56.78".parse().unwrap()).filled_to(10_000);
+    executable::write(&path, &program.bytes()).unwrap();
     path
 }
 

@@ -303,11 +303,11 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
+    use super::super::executable;
     use super::*;
 
     fn version() -> Version {
@@ -316,23 +316,8 @@ mod tests {
 
     fn executable(directory: &tempfile::TempDir, program: Program) -> std::path::PathBuf {
         let path = directory.path().join("program");
-        let mut file = std::fs::File::create(&path).unwrap();
-        program.write(&mut file).unwrap();
-        file.set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&path, &program.bytes()).unwrap();
         path
-    }
-
-    /// Tests run in parallel, and another one's child may hold the file for an instant after we closed it.
-    fn retrying<T>(mut spawn: impl FnMut() -> io::Result<T>) -> T {
-        let began = Instant::now();
-        loop {
-            match spawn() {
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && began.elapsed() < Duration::from_secs(5) => {
-                    std::thread::yield_now();
-                }
-                result => return result.unwrap(),
-            }
-        }
     }
 
     #[test]
@@ -353,7 +338,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for size in [0, 1 << 20] {
             let path = executable(&directory, Program::new(Architecture::host().unwrap(), version()).filled_to(size));
-            let output = retrying(|| Command::new(&path).arg("--version").output());
+            let output = Command::new(&path).arg("--version").output().unwrap();
             assert!(output.status.success(), "{output:?}");
             assert_eq!(output.stdout, b"V01.02.03.04\n");
         }
@@ -363,7 +348,7 @@ mod tests {
     fn without_an_argument_a_program_waits_until_a_signal_ends_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = executable(&directory, Program::new(Architecture::host().unwrap(), version()));
-        let mut child = retrying(|| Command::new(&path).stdout(Stdio::piped()).spawn());
+        let mut child = Command::new(&path).stdout(Stdio::piped()).spawn().unwrap();
         // It is asleep in its system call before it is looked at, or the state below never comes.
         let asleep = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S ");
         let began = Instant::now();

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +16,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
 
 use super::elf::{Architecture, Program};
+use super::executable;
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Phase, Status};
 use crate::package::version::Version;
@@ -98,9 +98,7 @@ impl Sandbox {
 
     /// Installs a tiny program of this version by hand.
     pub fn install_by_hand(&self, version: Version) -> anyhow::Result<()> {
-        let path = self.program();
-        write_file(&path, &Program::new(Architecture::host()?, version).bytes())?;
-        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+        executable::write(&self.program(), &Program::new(Architecture::host()?, version).bytes())
     }
 
     /// Makes a firmware file of this version, `size` bytes long or as small as it can be.

@@ -1,12 +1,12 @@
 //! A payload whose daemon never speaks: a program on trial, the state that was left, a scripted systemd, and the rescue.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use uplift::package::digest::{ProgramDigest, program_digest};
+use uplift::sim::executable;
 use uplift::sim::sandbox::Sandbox;
 
 pub(crate) const OLD: &str = "V01.00.00.00";
@@ -52,8 +52,7 @@ impl Payload {
             fs::write(systemd.join(name), content).unwrap();
         }
         let script = r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#;
-        fs::write(systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(systemd.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
     }
 
     /// What the daemon has left in `state.json`.

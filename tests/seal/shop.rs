@@ -1,12 +1,12 @@
 //! A developer's directory: a program, keys, and the configuration of a payload that the files are for.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use uplift::sim::elf::{Architecture, Program};
+use uplift::sim::executable;
 
 pub(crate) struct Shop(tempfile::TempDir);
 
@@ -16,8 +16,7 @@ impl Shop {
         let shop = Self(tempfile::tempdir().unwrap());
         for (name, version) in [("program", "V02.00.00.00"), ("installed", "V01.00.00.00")] {
             let program = Program::new(Architecture::host().unwrap(), version.parse().unwrap()).filled_to(4000);
-            shop.file(name, &program.bytes());
-            fs::set_permissions(shop.path(name), Permissions::from_mode(0o755)).unwrap();
+            executable::write(&shop.path(name), &program.bytes()).unwrap();
         }
         shop
     }

@@ -1,13 +1,13 @@
 //! A payload whose program is the daemon: `uplift` runs from the path that it upgrades, as the unit of a scripted systemd.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use uplift::model::Report;
 use uplift::sim::elf::{Architecture, Program};
+use uplift::sim::executable;
 use uplift::sim::sandbox::{PRODUCT, Sandbox};
 
 pub(crate) const NEW: &str = "V02.00.00.00";
@@ -50,8 +50,7 @@ impl Payload {
         fs::create_dir(&systemd).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/self_upgrade/systemctl");
         std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        fs::write(systemd.join("journalctl"), "#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n").unwrap();
-        fs::set_permissions(systemd.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&systemd.join("journalctl"), b"#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n").unwrap();
         fs::write(systemd.join("pid"), "0").unwrap();
         fs::write(systemd.join("starts"), "0").unwrap();
     }
