@@ -194,11 +194,7 @@ impl Config {
     /// Parses a configuration; `path` is for the error's text only.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let source = Source { text, path };
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| source.invalid(&error, String::new()))?;
-        let sections: Sections = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let field = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
-            source.invalid(error.inner(), field)
-        })?;
+        let sections: Sections = toml::from_str(text).map_err(|error| source.invalid(&error))?;
         Self::of(sections).map_err(|mistake| source.mistaken(mistake))
     }
 

@@ -76,9 +76,11 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The parser's error about a field; the field is empty where the text as a whole is wrong.
-    pub(super) fn invalid(self, error: &toml::de::Error, field: String) -> ConfigError {
-        self.error(error.span().unwrap_or_default(), field, error.message())
+    /// The parser's error.
+    pub(super) fn invalid(self, error: &toml::de::Error) -> ConfigError {
+        let place = error.span().unwrap_or_default();
+        let field = DeTable::parse(self.text).ok().and_then(|table| field_in_table(table.get_ref(), &place)).unwrap_or_default();
+        self.error(place, field, error.message())
     }
 
     pub(super) fn mistaken(self, mistake: Mistake) -> ConfigError {
@@ -93,6 +95,7 @@ impl Source<'_> {
     fn error(self, place: Range<usize>, field: String, message: &str) -> ConfigError {
         let start = place.start.min(self.text.len());
         let line = 1 + self.text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
+        let field: String = field.chars().map(plain).take(WIDTH).collect();
         let mut explanation: String = message.chars().map(plain).take(LONGEST_EXPLANATION).collect();
         if let Some(excerpt) = self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(&field)) {
             explanation.push('\n');
@@ -132,6 +135,28 @@ impl Source<'_> {
         let (margin, gap) = (" ".repeat(number.to_string().len()), " ".repeat(column));
         Some(format!("{margin} |\n{number} | {shown}\n{margin} | {gap}{}", "^".repeat(carets)))
     }
+}
+
+/// The field whose name or value is at a place; none where the text as a whole is wrong.
+fn field_in_table(table: &DeTable<'_>, place: &Range<usize>) -> Option<String> {
+    table.iter().find_map(|(name, value)| {
+        let rest = rest_of_field(value, place).or_else(|| covers(&name.span(), place).then(String::new))?;
+        Some(format!("{}{rest}", name.get_ref()))
+    })
+}
+
+/// What follows the name of a value in the name of the field, such as `[1].public`; empty where it is the field.
+fn rest_of_field(value: &Spanned<DeValue<'_>>, place: &Range<usize>) -> Option<String> {
+    let inner = match value.get_ref() {
+        DeValue::Table(table) => field_in_table(table, place).map(|field| format!(".{field}")),
+        DeValue::Array(list) => list.iter().enumerate().find_map(|(n, item)| rest_of_field(item, place).map(|rest| format!("[{n}]{rest}"))),
+        _ => None,
+    };
+    inner.or_else(|| covers(&value.span(), place).then(String::new))
+}
+
+fn covers(whole: &Range<usize>, part: &Range<usize>) -> bool {
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// What a terminal does not obey.
@@ -211,10 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_named_by_its_path() {
+        for (wrong, field) in [
+            ("version = 5", "program.version"),
+            ("[link]\nbaud = true", "link.baud"),
+            ("[link]\nbuad = 9600", "link.buad"),
+            ("[package]\nkeys = [{ note = \"a\", public = 5 }]", "package.keys[0].public"),
+            ("[[package.keys]]\npublic = \"b\"\n[[package.keys]]\nother = 5", "package.keys[0].public"),
+            ("[ftp_server]\npassive_ports = [1,\n \"two\"]", "ftp_server.passive_ports"),
+        ] {
+            let error = error(&format!("{PROGRAM}{wrong}\n"));
+            assert!(error.contains(&format!(", field {field}: ")), "{wrong}: {error}");
+        }
+        assert!(error("[program").starts_with("the configuration uplift.toml, line 1: "));
+    }
+
+    #[test]
     fn a_long_line_is_cut_and_commands_no_terminal() {
-        for text in
-            [format!("{}\u{1b}[2J = 1", "x".repeat(5_000)), format!("[program]\nrestart_deadline = \"{}\"", "\\u001b".repeat(5_000))]
-        {
+        for text in [
+            format!("{}\u{1b}[2J = 1", "x".repeat(5_000)),
+            format!("[program]\n\"{}\" = 1", "x\\u001b".repeat(5_000)),
+            format!("[program]\nrestart_deadline = \"{}\"", "\\u001b".repeat(5_000)),
+        ] {
             let error = error(&text);
             assert!(error.chars().count() < 1_200 && !error.contains('\u{1b}'), "{error}");
         }

@@ -284,7 +284,7 @@ mod tests {
             ("name = \"p\"\nproduct = \"\"", "3, field program.product", "such as \"PSDK_APPALIAS\""),
             ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
             ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
-            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases[0]", "there is no product before"),
+            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases", "there is no product before"),
             ("path = \"/a\\nb\"\nproduct = \"P\"", "2, field program.path", "no control characters"),
             ("name = \"p\"\nproduct = \"P\"\nunit = \"p*\"", "4, field program.unit", "no unit has '*' in its name"),
             ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
