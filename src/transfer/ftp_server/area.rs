@@ -199,7 +199,7 @@ impl Area {
     fn files(&self) -> Result<Vec<Entry>, AreaError> {
         let mut files: Vec<Entry> =
             self.names()?.iter().filter_map(|name| FileName::parse(name)).filter_map(|name| self.stat(name).ok()).collect();
-        files.sort_by(|one, other| one.name.cmp(&other.name));
+        files.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(files)
     }
 
