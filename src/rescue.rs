@@ -2,11 +2,13 @@
 //! of the trial are used up, whatever became of the daemon and of the new program.
 //!
 //! It runs early in each boot, and by a timer while a trial is under way. It knows `state.json` (`trial`, read leniently)
-//! and writes `rescue.json` (`file`) and nothing else of the state; it must not need the daemon, the new program or the
-//! configuration. A verdict is written before it is carried out, so that a power cut between the two costs nothing: the next
-//! call, or the daemon, completes it. What it decides is in `judge`, for people in docs/rescue.md.
+//! and writes `rescue.json` (`file`), which the daemon begins before the swap (`copy`), and nothing else of the state; it must not
+//! need the daemon, the new program or the configuration. A verdict is written before it is carried out, so that a power cut
+//! between the two costs nothing: the next call, or the daemon, completes it. What it decides is in `judge`, for people in
+//! docs/rescue.md.
 
 pub mod command;
+mod copy;
 mod file;
 mod fuzz;
 mod judge;
@@ -28,9 +30,10 @@ use crate::restart::Restarter;
 use crate::target::program::{Lock, Program};
 use crate::unit;
 
-use judge::{Decision, Now, is_concluded, judge, trial_of};
+use judge::{Decision, Now, judge, trial_of};
 use trial::Known;
 
+pub(crate) use copy::SecondCopy;
 pub(crate) use file::{RescueFile, Ruling};
 #[doc(hidden)]
 pub use fuzz::fuzz;
@@ -220,15 +223,13 @@ impl Rescue {
         if !restarter.leaves_evidence() {
             // All that will ever be known is that the command succeeded.
             ruling.restart_from = None;
-            self.write(&file)?;
+            self.write_if_current(&file)?;
         }
         Ok(())
     }
 
     async fn stand_down(&self, call: Call, seen: &Seen) -> Result<(), Failure> {
-        if is_concluded(&seen.known, seen.file.as_ref()) {
-            RescueFile::forget(&*self.disk, &self.state).map_err(not_written)?;
-        }
+        let forgotten = SecondCopy::new(Arc::clone(&self.disk), self.state.clone()).forget();
         if call == Call::Boot {
             RescueFile::remove_unfinished(&*self.disk, &self.state).map_err(not_written)?;
         }
@@ -244,8 +245,16 @@ impl Rescue {
                 let sentence = format!("{} can't be read, and nothing was touched", self.state.join(STATE_FILE).display());
                 Err(Failure { causes: vec![why.clone()], ..Failure::new(FailureKind::Internal, sentence) })
             }
-            _ => Ok(()),
+            // The next boot tries again, or the daemon.
+            _ => forgotten,
         }
+    }
+
+    /// The restart may have taken long, and the daemon may have begun the next upgrade meanwhile, with a file of its own.
+    fn write_if_current(&self, file: &RescueFile) -> Result<(), Failure> {
+        let _lock = Program::on(Arc::clone(&self.disk), &file.trial.terms.program).keep_others_out()?;
+        let is_current = self.look().file.is_some_and(|there| there.trial.upgrade == file.trial.upgrade);
+        if is_current { self.write(file) } else { Ok(()) }
     }
 
     fn write_if_possible(&self, file: &RescueFile) {

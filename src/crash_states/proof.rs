@@ -38,6 +38,7 @@ enum AtPath {
 /// Proves everything: what the daemon does that starts in this case, and the upgrade after that.
 pub(crate) fn prove(setting: Setting, programs: &Programs, case: &Case) -> Result<(), String> {
     let (payload, _) = recover(setting, programs, case)?;
+    lost_state_leads_back(setting, programs, case)?;
     next_upgrade_works(&mut payload.put_right(), programs)
 }
 
@@ -58,6 +59,22 @@ pub(crate) fn recover(setting: Setting, programs: &Programs, case: &Case) -> Res
     promise_is_kept(setting, &settled, case.promise)?;
     let acknowledged = changes.len() + 1;
     Ok((payload, Recording::new(case.clone(), setting.reports, changes, acknowledged)))
+}
+
+/// Where the new program is at the path, a trial under way and nothing reported, the state may be lost besides: the second copy of
+/// the trial brings the old program back. (A way back by hand is not begun before it has one; until then the program works.)
+fn lost_state_leads_back(setting: Setting, programs: &Programs, case: &Case) -> Result<(), String> {
+    let Some(lost) = case.tree.without_state_of_trial().filter(|_| setting.reports == 0) else { return Ok(()) };
+    let mut payload = Payload::new(setting, &lost, &case.moment);
+    if at_path(&payload, programs)? == AtPath::Old {
+        return Ok(());
+    }
+    let settled = payload.settle().map_err(|why| format!("without its state: {why}"))?;
+    match (at_path(&payload, programs)?, settled.history.last().map(|report| report.outcome)) {
+        (AtPath::Old, Some(Outcome::RolledBack)) => Ok(()),
+        (AtPath::Old, outcome) => Err(format!("without its state the old program came back, and the report says {outcome:?}")),
+        (AtPath::New, _) => Err("a lost state leaves the new program there, and its trial is forgotten".into()),
+    }
 }
 
 fn at_path(payload: &Payload, programs: &Programs) -> Result<AtPath, String> {

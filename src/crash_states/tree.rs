@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use xattr::FileExt as _;
 
+use super::payload::STATE;
 use crate::disk::DIRECTORY_MODE;
 
 /// What a file is, but for its names.
@@ -52,6 +53,24 @@ impl Tree {
             other => other.clone(),
         };
         Self(self.0.iter().map(|(path, old)| (path.clone(), entry(old))).collect())
+    }
+
+    /// The same tree without the state file, if a trial is under way in that and the history has no report.
+    pub(crate) fn without_state_of_trial(&self) -> Option<Self> {
+        let path = |name: &str| Path::new(STATE).join(name);
+        let json = |name: &str| -> Option<serde_json::Value> { serde_json::from_slice(&self.file(path(name))?.bytes).ok() };
+        let is_reported = json("history.json").is_some_and(|history| history["reports"].as_array().is_some_and(|all| !all.is_empty()));
+        if is_reported || json("state.json")?["upgrade"]["swap"].is_null() {
+            return None;
+        }
+        let (removed, mut lost) = (path("state.json"), self.clone());
+        let content = Arc::clone(self.file(&removed)?);
+        lost.0.remove(&removed);
+        // One that was being written may have been this file's second name.
+        for entry in lost.0.values_mut().filter(|entry| matches!(entry, Entry::Link(first) if *first == removed)) {
+            *entry = Entry::File(Arc::clone(&content));
+        }
+        Some(lost)
     }
 
     /// Makes it real below `root`, which is empty.

@@ -20,7 +20,7 @@ use crate::machine::{Action, Event, Origin, State, Terms, replaced_by_hand};
 use crate::model::{Failure, FailureKind, Outcome, Report, UpgradeId, Verdict};
 use crate::package::check::{Checked, Policy, check};
 use crate::package::digest::ProgramDigest;
-use crate::rescue;
+use crate::rescue::{self, SecondCopy};
 use crate::restart::{self, Restarter};
 use crate::target::program::{Lock, Program, Reverted};
 
@@ -77,6 +77,14 @@ impl Actor {
         let program = self.program.clone();
         if let Err(error) = blocking(move || program.forget_older()).await {
             let failure = Failure::from_io(FailureKind::Internal, "the program of two upgrades ago can't be removed", error);
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// The second copy of the trial, which is over now. Where that fails, the rescue's next call does it, or the next daemon.
+    async fn forget_second_copy(&self) {
+        let second_copy = self.second_copy.clone();
+        if let Err(failure) = blocking(move || second_copy.forget()).await {
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
@@ -138,9 +146,9 @@ impl Actor {
 
     fn spawn_swap(&mut self) {
         let (Some(checked), Some(swap)) = (self.checked.take(), self.state.swap()) else { return };
-        let (program, old) = (self.program.clone(), swap.old);
+        let (program, old, second_copy) = (self.program.clone(), swap.old, self.second_copy.clone());
         self.spawn(async move {
-            match off_thread(move || install(&program, old, checked)).await {
+            match off_thread(move || install(&program, old, checked, &second_copy)).await {
                 Ok(event) => event,
                 Err(died) => Event::SwapFailed(died.into()),
             }
@@ -150,8 +158,9 @@ impl Actor {
     fn spawn_restart(&self) {
         let Some(swap) = self.state.swap() else { return };
         let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
-        let (armed, is_back) = (self.arm_rescue(), matches!(self.state, State::RestartingBack { .. }));
+        let (copied, armed, is_back) = (self.copy_trial(), self.arm_rescue(), matches!(self.state, State::RestartingBack { .. }));
         self.spawn(async move {
+            copied.await;
             armed.await;
             let restarted = if is_back { restarter.restart_back(&origin).await } else { restarter.restart(&origin).await };
             match restarted {
@@ -159,6 +168,17 @@ impl Actor {
                 Err(failure) => Event::RestartFailed(failure),
             }
         });
+    }
+
+    /// Where there is no second copy of the trial yet it is made: a way back by hand had no swap, and the daemon that swapped may have
+    /// been of an earlier version. Without it things go on: the state file tells of the trial.
+    fn copy_trial(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (second_copy, status) = (self.second_copy.clone(), Arc::clone(&self.status));
+        async move {
+            if let Err(failure) = blocking(move || second_copy.make()).await {
+                notice(&status, &failure);
+            }
+        }
     }
 
     /// Starts the timer of the second deadline, which watches the way back too; one that runs already runs on. Without it the upgrade goes on: a payload without
@@ -192,8 +212,9 @@ impl Actor {
         let trial = health::Trial::new(expected, program.clone(), swap.terms.clone(), confirmation, self.trial_observer());
         let trial = trial.with_isolation(self.config.program.isolate_commands);
         // Again, for the daemon of another boot, where the timer may not be enabled.
-        let armed = self.arm_rescue();
+        let (copied, armed) = (self.copy_trial(), self.arm_rescue());
         let task = self.spawn_task(async move {
+            copied.await;
             armed.await;
             let evidence = match trial.run().await {
                 Ok(evidence) => evidence,
@@ -218,8 +239,9 @@ impl Actor {
         let (restart_failed, origin) = (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
         let (restarter, restart, old) = (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
         // A way back by hand comes long after the trial, for which the timer ran.
-        let armed = self.arm_rescue();
+        let (copied, armed) = (self.copy_trial(), self.arm_rescue());
         self.spawn(async move {
+            copied.await;
             let reverted = blocking(move || if over_itself { Ok(()) } else { put_back(&program, on_trial, old) });
             if let (Err(failure), ()) = tokio::join!(reverted, armed) {
                 return Event::RevertFailed(failure);
@@ -286,8 +308,11 @@ impl Actor {
         let kept = self.write_journal("the report", move |journal| journal.conclude(&written, acknowledged)).await;
         if let Err(failure) = kept {
             tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
-        } else if report.outcome == Outcome::Succeeded {
-            self.forget_older().await;
+        } else {
+            self.forget_second_copy().await;
+            if report.outcome == Outcome::Succeeded {
+                self.forget_older().await;
+            }
         }
         let installed = installed(&self.config.program, &self.program, &self.journal).await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
@@ -331,8 +356,12 @@ async fn find_old(program: Program, config: &Config) -> Result<Event, Failure> {
 
 /// Installs, and tells by what lies at the path afterwards. An error can leave the new program there, where the disk refused
 /// to sync and to undo alike; then it is put back, and where even that fails, it is what the next start will run.
-fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked) -> Event {
+fn install(program: &Program, old: Option<ProgramDigest>, checked: Checked, second_copy: &SecondCopy) -> Event {
     let new = checked.summary().program_digest;
+    // Before the new program is anywhere near the path: a damaged state would leave it there without a trial.
+    if let Err(failure) = second_copy.make() {
+        return Event::SwapFailed(failure);
+    }
     let is_at_path = || matches!(program.digest(), Ok(at_path) if at_path == Some(new));
     if old == Some(new) && is_at_path() {
         return Event::Swapped; // an exchange would cost the program before it its place

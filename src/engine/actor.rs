@@ -21,6 +21,7 @@ use crate::model::{
     Channel, Evidence, Failure, FailureKind, LinkState, PackageSummary, Phase, PhaseDuration, Report, Request, Status, UpgradeId,
 };
 use crate::package::check::{Checked, check_announced};
+use crate::rescue::SecondCopy;
 use crate::stage::{Announced, Receiving, Stage, Staged};
 use crate::target::program::{Lock, Program};
 
@@ -36,6 +37,7 @@ pub struct Actor {
     pub(super) journal: Journal,
     pub(super) stage: Stage,
     pub(super) program: Program,
+    pub(super) second_copy: SecondCopy,
     commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Finished>,
     finished: mpsc::Receiver<Finished>,

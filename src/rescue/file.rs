@@ -1,4 +1,5 @@
-//! The rescue's own file, which nobody else writes.
+//! The rescue's file. The daemon begins it before a swap ([`super::SecondCopy`]) and removes it with the end of the trial; all else
+//! in it is the rescue's. Whoever writes it holds the lock of the swap.
 
 use std::io;
 use std::path::Path;
@@ -13,6 +14,10 @@ use crate::machine::Origin;
 use crate::model::{Failure, Verdict};
 
 pub(super) const NAME: &str = "rescue.json";
+/// What a writer leaves that is killed.
+pub(super) const UNFINISHED: &str = "rescue.json.new";
+/// Instead of the seconds, while no call of the rescue has seen the trial: its first one takes the smaller number.
+const NOT_YET: u64 = u64::MAX;
 /// Largest file that is read; a log of fifty long lines makes a tenth of it.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -23,8 +28,8 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// | `format` | that of the state file in which the trial was seen, which every daemon reads that may have to: from 2 on with a [`checksum`]. Unknown fields are passed over; what can't be read is damaged, and begun anew |
 /// | `trial` | the trial as it was first seen: upgrade, digests, terms, and what a report needs |
 /// | `boot_id` | the boot that was seen last |
-/// | `since` | seconds since that boot began (CLOCK_BOOTTIME, as `/proc/uptime` tells) when the trial was first seen in it |
-/// | `boots` | boots that the trial has taken; the one of the swap does not count where the restart is a reboot |
+/// | `since` | seconds since that boot began (CLOCK_BOOTTIME, as `/proc/uptime` tells) when the rescue first saw the trial in it; the largest number of 64 bits while it has not |
+/// | `boots` | boots that the trial has taken; the one of the swap does not count where the restart is a reboot, or a command that may be one |
 /// | `ruling` | `null`, or the end of the trial by the rescue's word |
 /// | `ruling.verdict` | why, and the last lines that the new program logged |
 /// | `ruling.rolled_back` | whether the old program is back at the path; `false` is carried out at the next call |
@@ -56,6 +61,14 @@ impl RescueFile {
         Self { format: trial.format.max(FIRST_FORMAT), trial, boot_id, since, boots, ruling: None }
     }
 
+    /// A trial that the rescue has not seen, in the boot in which it is swapped in. A boot too few gives it one more; one too many
+    /// would end it.
+    pub(super) fn not_looked_at(trial: Trial) -> Self {
+        let boots = u32::from(matches!(trial.terms.restart, Restart::Unit(_)));
+        let boot_id = trial.origin.boot_id.clone();
+        Self::begin(trial, boot_id, NOT_YET, boots)
+    }
+
     /// With this end of the trial, which is still to be carried out.
     pub(super) fn concluded(self, failure: Failure, restart_from: Option<Origin>) -> Self {
         let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
@@ -82,9 +95,9 @@ impl RescueFile {
         disk::write_atomic(disk, directory, NAME, &checksum::to_text(self, self.format)?)
     }
 
-    /// Removes what a rescue left that was killed while it wrote. At a boot: no other one runs then.
+    /// Removes what somebody left who was killed while he wrote: at a boot, when nobody else runs, or under the lock.
     pub(super) fn remove_unfinished(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
-        let unfinished = directory.join(format!("{NAME}.new"));
+        let unfinished = directory.join(UNFINISHED);
         if unfinished.exists() { disk::remove_if_present(disk, &unfinished) } else { Ok(()) }
     }
 

@@ -161,7 +161,7 @@ impl Program {
 
     /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
     pub(crate) fn hold(&self, expected: ProgramDigest) -> Result<Lock, Failure> {
-        let lock = Lock::acquire_to_hold(&self.lock_file()?)?;
+        let lock = self.keep_others_out()?;
         let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error);
         if self.digest().map_err(unreadable)? != Some(expected) {
             return Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the expected one any more"));
@@ -174,6 +174,11 @@ impl Program {
     /// Takes the lock of a swap or a rollback, for whoever must look before it acts; waits for another holder for some seconds.
     pub(crate) fn lock(&self) -> Result<Lock, Failure> {
         Lock::acquire(&self.lock_file()?)
+    }
+
+    /// The same, for who only keeps the others out, and replaces nothing: a read-only file system is no obstacle.
+    pub(crate) fn keep_others_out(&self) -> Result<Lock, Failure> {
+        Lock::acquire_to_hold(&self.lock_file()?)
     }
 
     fn lock_file(&self) -> Result<PathBuf, Failure> {

@@ -73,21 +73,18 @@ fn swapped() -> (Payload, Child) {
     (payload, client)
 }
 
-/// The new program stays, nothing is claimed about it, who asked is told so, and the next upgrade works.
+/// Nobody can say any more that the new program works: the old one comes back by the second copy of the trial, which is there
+/// before the rescue has looked, and the end is reported.
 fn state_is_lost(damage: Damage) {
     let (mut payload, client) = swapped();
     payload.sandbox.kill_daemon();
     let damaged = payload.damage("state.json", damage);
     payload.systemd_has("hang", "");
     payload.reboot();
-    assert_eq!(payload.sandbox.status().unwrap().phase, Phase::Idle);
     payload.sets_aside("state.json", damaged.as_deref());
-    assert!(payload.history().is_empty());
-    assert_eq!(payload.running().as_deref(), Some(NEW));
-    let output = client.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("knows nothing of the upgrade"), "{said}");
+    assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
+    let report = payload.ends((Outcome::RolledBack, Some(FailureKind::Interrupted)), OLD);
+    assert!(report.failure.unwrap().sentence.contains("was lost or damaged"));
     payload.next_upgrade_works();
 }
 
@@ -100,6 +97,81 @@ fn a_state_file_that_is_lost() {
 fn a_state_file_that_is_damaged() {
     for (_, damage) in DAMAGES {
         state_is_lost(damage);
+    }
+}
+
+#[test]
+fn a_state_file_that_is_lost_and_no_daemon_that_starts_again() {
+    let (mut payload, client) = swapped();
+    payload.sandbox.kill_daemon();
+    payload.damage("state.json", LOST);
+    payload.systemd_has("hang", "");
+    payload.start_unit();
+    assert_eq!(payload.running().as_deref(), Some(NEW));
+    payload.rescue("100.00 1.00\n");
+    payload.rescue("9000.00 1.00\n");
+    assert_eq!(payload.running().as_deref(), Some(OLD), "the rescue had not looked before");
+    payload.sandbox.start_daemon().unwrap();
+    assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
+    payload.ends(ROLLED_BACK, OLD);
+}
+
+#[test]
+fn a_way_back_by_hand_whose_state_is_lost() {
+    let mut payload = Payload::with_trial(UNIT, TRIAL);
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
+    payload.systemd_has("hang", "restart");
+    let mut client = payload.sandbox.command(&["rollback", "--yes"]).spawn().unwrap();
+    payload.wait_until_hung(1);
+    payload.sandbox.kill_daemon();
+    payload.damage("state.json", LOST);
+    payload.systemd_has("hang", "");
+    payload.sandbox.start_daemon().unwrap();
+    client.wait().unwrap();
+    payload.sandbox.wait_until_settled().unwrap();
+    assert_eq!(ending(&payload.last_report()), (Outcome::RolledBack, Some(FailureKind::Interrupted)), "{}", payload.log());
+    assert_eq!(payload.running().as_deref(), Some(OLD), "it was not restarted before");
+}
+
+#[test]
+fn a_trial_that_has_no_second_copy_does_not_begin() {
+    let payload = Payload::with_trial(UNIT, TRIAL);
+    let in_the_way = payload.sandbox.state().join("rescue.json");
+    fs::create_dir_all(in_the_way.join("another's")).unwrap();
+    assert!(!payload.install().wait_with_output().unwrap().status.success());
+    let report = payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), OLD);
+    assert!(report.failure.unwrap().sentence.contains("second copy"), "{}", payload.log());
+    fs::remove_dir_all(in_the_way).unwrap();
+    payload.next_upgrade_works();
+}
+
+/// With state and history lost, a copy that was left would take away a program that works.
+#[test]
+fn no_copy_outlives_its_trial() {
+    let copy = |payload: &Payload| payload.sandbox.state().join("rescue.json");
+    let payload = Payload::with_trial(UNIT, TRIAL);
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
+    assert!(!copy(&payload).exists());
+    // A daemon that dies before it has removed the copy leaves that to the next one.
+    let (mut killed, client) = swapped();
+    let left = fs::read(copy(&killed)).unwrap();
+    killed.sandbox.kill_daemon();
+    killed.systemd_has("hang", "");
+    killed.reboot();
+    assert!(client.wait_with_output().unwrap().status.success(), "{}", killed.log());
+    killed.sandbox.kill_daemon();
+    fs::write(copy(&killed), left).unwrap();
+    fs::write(killed.sandbox.state().join("rescue.json.new"), "half").unwrap();
+    killed.sandbox.start_daemon().unwrap();
+    assert!(!copy(&killed).exists() && !killed.sandbox.state().join("rescue.json.new").exists());
+    for mut payload in [payload, killed] {
+        payload.sandbox.kill_daemon();
+        for name in ["state.json", "history.json"] {
+            fs::remove_file(payload.sandbox.state().join(name)).unwrap();
+        }
+        payload.sandbox.start_daemon().unwrap();
+        assert_eq!(payload.running().as_deref(), Some(NEW), "{}", payload.log());
+        assert!(payload.history().is_empty());
     }
 }
 

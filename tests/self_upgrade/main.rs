@@ -112,6 +112,8 @@ fn a_daemon_on_trial_and_the_rescue_leave_what_an_older_daemon_can_read() {
     state.as_object_mut().unwrap().remove("crc32");
     state["format"] = 1.into();
     fs::write(path("state.json"), state.to_string()).unwrap();
+    // Nor does it make a second copy.
+    fs::remove_file(path("rescue.json")).unwrap();
     payload.rescue("deadline");
     let rescue = fs::read_to_string(path("rescue.json")).unwrap();
     assert!(rescue.contains("\"format\": 1") && !rescue.contains("crc32"), "{rescue}");

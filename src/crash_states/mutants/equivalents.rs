@@ -11,6 +11,20 @@ pub(super) struct Equivalent {
     pub(super) _reason: &'static str,
 }
 
+/// Stories in which a swap makes the second copy of its trial.
+const COPIED: &[&str] = &[
+    "exchange*",
+    "hard link",
+    "copy*",
+    "first installation*",
+    "restart refused",
+    "health command fails",
+    "of itself*",
+    "after another: exchange",
+    "after another: hard link",
+    "after another: copy",
+];
+
 pub(super) const EQUIVALENTS: &[Equivalent] = &[
     Equivalent {
         stories: &["*"],
@@ -39,7 +53,7 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["*"],
-        mutants: &["SetOwner incoming before SyncDirectory state (installing)", "SetMode incoming before SyncDirectory state (installing)"],
+        mutants: &["SetOwner incoming before SyncDirectory state (rescue)", "SetMode incoming before SyncDirectory state (rescue)"],
         _reason: "owner and mode of a staged file change nothing that was announced",
     },
     Equivalent { stories: &["*"], mutants: &["SyncDirectory .uplift* before SyncDirectory bin*"], _reason: "nothing lies between them" },
@@ -92,20 +106,50 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         _reason: "the rollback is over, and concluded once more in the same way",
     },
     Equivalent {
-        stories: &["*rollback by the rescue", "of itself, hangs*"],
-        mutants: &[
-            "without Sync rescue.json.new (rescue)",
-            "Sync rescue.json.new (rescue) before *",
-            "Rename rescue.json.new rescue.json (rescue) before *",
-            "without SyncDirectory state (rescue)",
-            "SyncDirectory state (rescue) before *",
-        ],
-        _reason: "a count that is lost or damaged is begun anew, and gives the trial one boot more",
+        stories: &["*rollback by the rescue"],
+        mutants: &["without SyncDirectory state (rescue)", "SyncDirectory state (rescue) before *"],
+        _reason: "the copy of before is there, and a count that is lost gives the trial one boot more",
     },
     Equivalent {
-        stories: &["*rollback by the rescue", "of itself, hangs*"],
-        mutants: &["Rename rescue.json.new rescue.json (ruling) before Sync rescue.json.new (ruling)"],
-        _reason: "both come before anything of the ruling is carried out, and until then a damaged file is begun anew",
+        stories: &["of itself, hangs*"],
+        mutants: &["without SyncDirectory state (rescue) [2]", "SyncDirectory state (rescue) [2] before *"],
+        _reason: "the daemon's copy is there, and a look that is lost begins the deadline anew",
+    },
+    Equivalent {
+        stories: COPIED,
+        mutants: &["Rename rescue.json.new rescue.json (rescue) before Sync rescue.json.new (rescue)"],
+        _reason: "both come before the path changes hands, and until then no copy is needed",
+    },
+    Equivalent {
+        stories: COPIED,
+        mutants: &[
+            "without SyncDirectory state (installing)",
+            "SyncDirectory state (installing) before Rename state.json.new state.json (installing)",
+        ],
+        _reason: "the second copy lies in the same directory, and is synced before the path changes hands",
+    },
+    Equivalent {
+        stories: &["rollback by hand"],
+        mutants: &[
+            "without Sync rescue.json.new (rescue)",
+            "Sync rescue.json.new (rescue) before Write rescue.json.new (rescue)",
+            "Rename rescue.json.new rescue.json (rescue) before Sync rescue.json.new (rescue)",
+            "without SyncDirectory state (rescue)",
+            "SyncDirectory state (rescue) before *",
+            "Exchange payload.previous payload before SyncDirectory state (rescue)",
+        ],
+        _reason: "the second copy serves where the state is lost besides, which is not asked here: the program that goes had succeeded",
+    },
+    Equivalent {
+        stories: &["*"],
+        mutants: &[
+            "Remove rescue.json (*) before SyncDirectory state (*)",
+            "SyncDirectory state (*) [2] before Remove rescue.json (*)",
+            "without SyncDirectory state (concluded) [2]",
+            "without SyncDirectory state (acknowledged) [2]",
+            "Remove payload.older before SyncDirectory state (concluded) [2]",
+        ],
+        _reason: "a copy of a trial that is over is removed by the next daemon; the report of it is durable, or the state holds the trial still",
     },
     Equivalent {
         stories: &["*rollback by the rescue", "of itself, hangs*"],
@@ -176,6 +220,16 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
         stories: &["of itself, hangs in another format"],
         mutants: &["without SyncDirectory state (of its own) [3]", "SyncDirectory state (of its own) [3] before *"],
         _reason: "what is kept of a state in another format is kept once more, and is the same",
+    },
+    Equivalent {
+        stories: &["of itself, hangs in another format"],
+        mutants: &[
+            "without Sync state.json.new (restarting)",
+            "Sync state.json.new (restarting) before *",
+            "Rename state.json.new state.json (restarting) before Sync *",
+            "Rename state.json.new state.json (of its own) before Sync *",
+        ],
+        _reason: "a damaged state ends in the same rollback, by the second copy; that something is damaged may be said in this story",
     },
     Equivalent {
         stories: &["of itself, hangs in another format"],

@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::log::message;
 use crate::machine::{Found, State, Terms};
 use crate::model::{Failure, FailureKind, Phase, SCHEMA, Status};
-use crate::rescue;
+use crate::rescue::{self, SecondCopy};
 use crate::stage::Stage;
 use crate::target::program::Program;
 use crate::unit;
@@ -66,6 +66,7 @@ impl Actor {
         let (events, finished) = mpsc::channel(COMMAND_QUEUE);
         let mut actor = Self {
             state: State::Idle,
+            second_copy: SecondCopy::new(Arc::clone(&disk), config.paths.state.clone()),
             stage: Stage::on(disk, &config.program.path, config.package.max_size.0),
             config,
             journal,
@@ -135,6 +136,10 @@ impl Actor {
         let program = self.program.clone();
         if let Err(error) = blocking(move || program.settle()).await {
             self.notice(&Failure::from_io(FailureKind::InstallFailed, "the staging area can't be put in order", error));
+        }
+        let (second_copy, program) = (self.second_copy.clone(), self.program.clone());
+        if let Err(failure) = blocking(move || second_copy.settle(&program)).await {
+            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
 

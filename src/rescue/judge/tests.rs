@@ -100,6 +100,20 @@ fn boots_are_counted_once_each_and_the_one_of_the_swap_only_where_the_trial_runs
 }
 
 #[test]
+fn what_the_daemon_has_copied_counts_from_the_first_look_on() {
+    for (restart, first) in [(Restart::Reboot, 0), (Restart::Unit("u".into()), 1), (Restart::Command(vec!["true".into()]), 0)] {
+        let trial = trial(restart.clone());
+        let copy = RescueFile::not_looked_at(trial.clone());
+        let looked = waits(judge(&known(&trial), Some(&copy), &now(Call::Deadline, 9999)));
+        assert_eq!((looked.boots, looked.since, looked.boot_id.as_str()), (first, 9999, "boot-1"), "{restart:?}");
+        let by_copy_alone = waits(judge(&Known::Damaged("why".into()), Some(&copy), &now(Call::Deadline, 9999)));
+        assert_eq!(by_copy_alone, looked);
+        let next = waits(judge(&known(&trial), Some(&copy), &at_boot(2)));
+        assert_eq!((next.boots, next.since), (first + 1, 9), "{restart:?}: nobody looked in the boot of the swap");
+    }
+}
+
+#[test]
 fn boots_used_up_roll_back_before_the_program_starts() {
     let trial = trial(Restart::Reboot);
     let mut file = seen(&trial);
