@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, Read as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,6 +32,8 @@ const NOT_STARTED: i32 = 203;
 const KILLED: i32 = 255;
 /// It exists where systemd is the running init (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
+/// Where systemd-run asks for what it waits for; the socket that is systemd's own is not enough for it.
+const BUS: &str = "/run/dbus/system_bus_socket";
 
 /// What a program may reach, where systemd can see to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(crate) enum CommandError {
     #[error("systemd can't start it as a user without rights (exit code {NOT_STARTED}): that user may not reach it where it is")]
     NotStarted,
     /// It is to be isolated, and can't be.
-    #[error("`isolate_commands` is \"always\", and only root, where systemd runs, can have it run as a user without rights")]
+    #[error("`isolate_commands` is \"always\", and only root, where systemd and its bus run, can have it run as a user without rights")]
     NotIsolated,
     /// It ended badly.
     #[error("it ended {how}{}", quote(output))]
@@ -62,7 +65,17 @@ pub(crate) enum CommandError {
 
 /// Whether systemd runs here and lets us have it run others.
 fn can_isolate() -> bool {
-    Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root()
+    Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root() && has_bus()
+}
+
+/// Whether systemd runs here, but nothing can be asked of it by its bus: a small Debian has no package `dbus`.
+pub(crate) fn lacks_bus() -> bool {
+    Path::new(SYSTEMD).exists() && !has_bus()
+}
+
+/// The file of a bus that was stopped stays.
+fn has_bus() -> bool {
+    UnixStream::connect(BUS).is_ok()
 }
 
 fn isolates(isolation: Isolation) -> Result<bool, CommandError> {

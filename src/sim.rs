@@ -10,3 +10,4 @@ mod interrupt;
 pub mod line;
 pub mod sandbox;
 pub mod seal;
+pub mod untested;

@@ -35,7 +35,7 @@ impl Mounted {
 
     fn bindfs(options: &[&str], original: &Path) -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
-            eprintln!("this machine has no /dev/fuse: tested by injected errors only");
+            crate::sim::untested::say("this machine has no /dev/fuse: tested by injected errors only");
             return None;
         }
         Self::mount(&[&["bindfs"], options, &[original.to_str().unwrap()]].concat())
@@ -47,7 +47,7 @@ impl Mounted {
 
     fn mount(command: &[&str]) -> Option<Self> {
         if !may_mount() {
-            eprintln!("this process may not mount: tested by injected errors only");
+            crate::sim::untested::say("this process may not mount: tested by injected errors only");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -42,17 +42,25 @@ pub(crate) fn in_a_network(settings: &str) -> Server {
     let home = directory.path().join("upgrade");
     std::fs::create_dir(&home).unwrap();
     let mut program = Command::new("unshare");
-    program.arg("--net").args(if nix::unistd::geteuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] });
+    program.arg("--net").args(if may_set_up_networks() { &[][..] } else { &["--user", "--map-root-user"] });
     let addresses: String = [SERVER, HOST, STRANGER].map(|address| format!("ip addr add {address}/24 dev lo && ")).concat();
     program.args(["sh", "-c", &format!("ip link set lo up && {addresses}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
     Server::launch(directory, home, &format!("listen = \"0.0.0.0:0\"\n{settings}"), program)
+}
+
+/// Whether the effective capabilities have CAP_NET_ADMIN, number 12, which the root of many a container lacks. Who lacks it has it in a
+/// user namespace of its own.
+fn may_set_up_networks() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(capabilities.trim(), 16).unwrap() & 1 << 12 != 0
 }
 
 /// What puts a program into the server's network.
 pub(crate) fn into_network_of(server: &Server) -> Vec<String> {
     let mut wrapper = ["nsenter", "--net", "--target"].map(String::from).to_vec();
     wrapper.push(server.child.id().to_string());
-    if !nix::unistd::geteuid().is_root() {
+    if !may_set_up_networks() {
         wrapper.extend(["--user", "--preserve-credentials"].map(String::from));
     }
     wrapper

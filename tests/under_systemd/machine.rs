@@ -2,7 +2,6 @@
 //! payload's program in it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -12,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 use uplift::model::Report;
 use uplift::sim::elf::{Architecture, Program};
+use uplift::sim::executable;
 
 /// Generous: a loaded computer is no failure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -92,8 +92,12 @@ impl Machine {
 
     /// The program of a payload at its path.
     pub(crate) fn install_program(&self, path: &str, program: Program) {
-        self.write(path, &program.bytes());
-        fs::set_permissions(self.inside(path), fs::Permissions::from_mode(0o755)).unwrap();
+        self.write_executable(path, &program.bytes());
+    }
+
+    /// Writes a file of the machine's that may be started at once.
+    pub(crate) fn write_executable(&self, path: &str, content: &[u8]) {
+        executable::write(&self.inside(path), content).unwrap();
     }
 
     /// A firmware file of the new version; its path in the machine.

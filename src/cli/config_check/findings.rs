@@ -45,6 +45,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.place(config);
     findings.storage(config);
     findings.version(config);
+    findings.isolation(config);
     findings.unit(&systemd, config);
     findings.restart(&config.program.restart);
     if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first()) {

@@ -9,7 +9,8 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Findings;
 use super::units::Systemd;
-use crate::config::{Config, Program, RESTART_ROOM, Restart, Runs};
+use crate::command;
+use crate::config::{Config, Isolation, Program, RESTART_ROOM, Restart, Runs};
 use crate::host;
 use crate::package::preflight;
 use crate::stage::directory_beside;
@@ -50,6 +51,26 @@ impl Findings {
                 "give `version`, or `version_command` if the program can print it",
             ),
             _ => {}
+        }
+    }
+
+    /// A program that was not proved yet runs for its version.
+    pub(super) fn isolation(&mut self, config: &Config) {
+        let runs_commands = config.program.version_command.is_some() || config.trial.health_command.is_some();
+        if !runs_commands || !command::lacks_bus() {
+            return;
+        }
+        const FIELD: &str = "program.isolate_commands";
+        const HINT: &str = "install the package `dbus` and restart the machine";
+        let cause = "systemd runs here without its bus";
+        match config.program.isolate_commands {
+            Isolation::Never => {}
+            Isolation::Auto => {
+                let sentence =
+                    format!("{cause}, so `version_command` and `health_command` run with the rights of the daemon, inside its sandbox");
+                self.warning(FIELD, sentence, HINT);
+            }
+            Isolation::Always => self.error(FIELD, format!("{cause}, so `version_command` and `health_command` fail"), HINT),
         }
     }
 
