@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::model::Model;
 use super::payload::STATE;
-use crate::disk::recording::{Change, Created, Recorded};
+use crate::disk::recording::{Change, Created, Recorded, first_word};
 
 /// The labels of these changes: operation, names, for the journal the entry that is being written, and from the second time
 /// on the number of the time.
@@ -74,8 +74,7 @@ fn describe(change: &Change, model: &Model) -> (String, bool) {
         | Change::SetAttribute { file, .. }
         | Change::RemoveAttribute { file, .. } => name_of(model, *file),
     };
-    let text = format!("{change:?}");
-    let operation = text.split_whitespace().next().unwrap_or_default();
+    let operation = first_word(change);
     let names: Vec<String> = paths.iter().map(|path| plain(path)).collect();
     (format!("{operation} {}", names.join(" ")), paths.iter().any(|path| path.starts_with(STATE)))
 }

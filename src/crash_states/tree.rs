@@ -3,24 +3,36 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
+use std::hash::{Hash, Hasher};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use xattr::FileExt as _;
 
 use super::payload::STATE;
 use crate::disk::DIRECTORY_MODE;
 
+static CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
 /// What a file is, but for its names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
     /// Permission bits.
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) attributes: BTreeMap<OsString, Vec<u8>>,
+}
+
+impl Hash for Content {
+    /// Of the bytes the checksum alone: the standard hash of them all, in a test's build, took a fifth of the proof's time.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { bytes, mode, owner, attributes } = self;
+        (CRC_32.checksum(bytes), bytes.len(), mode, owner, attributes).hash(state);
+    }
 }
 
 /// What a name stands for.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use nix::errno::Errno;
 
+use super::recording::first_word;
 use super::{Disk, LocalDisk, Operation};
 
 /// The real disk with faults.
@@ -89,8 +90,7 @@ impl Disk for FaultyDisk {
         if matches!(operation, Operation::SyncMoved { .. }) && !self.syncs_moved {
             return LocalDisk.apply(operation);
         }
-        let name = format!("{operation:?}");
-        self.enter(name.split_whitespace().next().unwrap_or_default())?;
+        self.enter(&first_word(&operation))?;
         LocalDisk.apply(operation)
     }
 }

@@ -159,8 +159,7 @@ impl Disk for RecordingDisk {
     }
 
     fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
-        let name = format!("{operation:?}");
-        if self.lacks.contains(&name.split_whitespace().next().unwrap_or_default()) {
+        if self.lacks.contains(&first_word(&operation).as_str()) {
             return Err(Errno::EOPNOTSUPP.into());
         }
         if matches!(operation, Operation::SyncMoved { path } if !self.syncs_moved || !path.exists()) {
@@ -176,6 +175,22 @@ impl Disk for RecordingDisk {
         log.changes.push(self.now(change));
         Ok(())
     }
+}
+
+/// The name of a variant, without the text of what is in it: that may be a whole file, and is asked for at each step.
+pub(crate) fn first_word(value: &impl fmt::Debug) -> String {
+    struct FirstWord(String);
+    impl fmt::Write for FirstWord {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let length = text.find(char::is_whitespace);
+            self.0.push_str(&text[..length.unwrap_or(text.len())]);
+            length.map_or(Ok(()), |_| Err(fmt::Error))
+        }
+    }
+    let mut word = FirstWord(String::new());
+    // The error is ours, and ends the formatting.
+    let _ = fmt::write(&mut word, format_args!("{value:?}"));
+    word.0
 }
 
 impl fmt::Debug for RecordingDisk {
