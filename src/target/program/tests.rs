@@ -345,6 +345,13 @@ fn a_symbolic_link_or_a_directory_at_the_path_is_refused_with_a_reason() {
     assert!(failure.sentence.contains("symbolic link") && failure.sentence.ends_with("elsewhere"), "{failure}");
     assert_eq!(payload.install(NEW).unwrap_err(), failure);
     assert_eq!(fs::read_link(path).unwrap(), elsewhere);
+    fs::remove_file(&elsewhere).unwrap();
+    let sentence = payload.program.examine().unwrap_err().sentence;
+    assert!(sentence.ends_with("demo is a symbolic link to nothing"), "{sentence}");
+    fs::remove_file(path).unwrap();
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let sentence = payload.program.examine().unwrap_err().sentence;
+    assert!(sentence.ends_with("demo is not a regular file"), "{sentence}");
     fs::remove_file(path).unwrap();
     fs::create_dir(path).unwrap();
     let failure = payload.install(NEW).unwrap_err();
@@ -352,6 +359,14 @@ fn a_symbolic_link_or_a_directory_at_the_path_is_refused_with_a_reason() {
     assert!(failure.sentence.ends_with("demo is a directory, not a program"), "{failure}");
     assert!(path.is_dir());
     assert_eq!(payload.area(), ["lock"]);
+}
+
+#[test]
+fn a_program_that_can_not_be_opened_is_no_missing_one() {
+    let payload = Payload::new();
+    assert_eq!(payload.program.digest().unwrap(), None);
+    symlink("demo", payload.program.path()).unwrap(); // to itself
+    assert!(payload.program.digest().is_err());
 }
 
 #[test]

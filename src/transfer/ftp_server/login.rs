@@ -127,6 +127,15 @@ mod tests {
         }
     }
 
+    /// So many that the differences of some digests cancel each other out, for a comparison that would let them.
+    #[test]
+    fn none_of_a_thousand_wrong_passwords_is_accepted() {
+        let accounts = Accounts::new(&["one".to_owned()].into(), "secret");
+        for number in 0..1000 {
+            assert!(!accounts.accept("one", &format!("wrong {number}")), "{number}");
+        }
+    }
+
     #[test]
     fn delays_grow_and_the_third_wrong_password_locks_out_for_a_growing_time() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
