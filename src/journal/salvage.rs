@@ -20,7 +20,7 @@ pub(super) fn state(text: &[u8]) -> Option<Salvaged> {
     let upgrade: Option<Recorded> = one(fields.remove("upgrade")?);
     let mut take = |name| fields.remove(name).unwrap_or_default();
     let state = StateFile {
-        format: one(take("format")).unwrap_or(FIRST_FORMAT),
+        format: one(take("format")).unwrap_or(FIRST_FORMAT).max(FIRST_FORMAT),
         unacknowledged: each(take("unacknowledged")),
         installed: one(take("installed")),
         previous: one(take("previous")),

@@ -191,6 +191,15 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
 }
 
 #[test]
+fn a_format_that_never_was_is_set_aside_once() {
+    for format in [serde_json::json!(0), serde_json::json!("two"), serde_json::Value::Null] {
+        let directory = TempDir::new().unwrap();
+        write_file(&directory, STATE_FILE, &serde_json::json!({ "format": format, "upgrade": null }).to_string());
+        assert_eq!([open(&directory).1.len(), open(&directory).1.len()], [1, 0], "{format}");
+    }
+}
+
+#[test]
 fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
     let text = serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] });
     let text = sealed(&text);
