@@ -80,7 +80,7 @@ impl Source<'_> {
     pub(super) fn invalid(self, error: &toml::de::Error) -> ConfigError {
         let place = error.span().unwrap_or_default();
         let field = DeTable::parse(self.text).ok().and_then(|table| field_in_table(table.get_ref(), &place)).unwrap_or_default();
-        self.error(place, field, error.message())
+        self.error(place, &field, error.message())
     }
 
     pub(super) fn mistaken(self, mistake: Mistake) -> ConfigError {
@@ -89,18 +89,18 @@ impl Source<'_> {
         let field = if fields.is_empty() { String::new() } else { fields.swap_remove(given) };
         let section = field.split('.').next().unwrap_or_default();
         let place = self.place(&field).or_else(|| self.place(section)).unwrap_or_default();
-        self.error(place, field, &explanation)
+        self.error(place, &field, &explanation)
     }
 
-    fn error(self, place: Range<usize>, field: String, message: &str) -> ConfigError {
+    fn error(self, place: Range<usize>, field: &str, message: &str) -> ConfigError {
         let start = place.start.min(self.text.len());
         let line = 1 + self.text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
-        let field: String = field.chars().map(plain).take(WIDTH).collect();
         let mut explanation: String = message.chars().map(plain).take(LONGEST_EXPLANATION).collect();
-        if let Some(excerpt) = self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(&field)) {
+        if let Some(excerpt) = self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(field)) {
             explanation.push('\n');
             explanation.push_str(&excerpt);
         }
+        let field = field.chars().map(plain).take(WIDTH).collect();
         ConfigError::Invalid { path: self.path.to_owned(), line, field, explanation }
     }
 
