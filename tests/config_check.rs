@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use tokio::net::TcpSocket;
 use uplift::sim::executable;
 use uplift::sim::sandbox::{Sandbox, free_address};
 use uplift::sim::untested;
@@ -60,10 +61,17 @@ fn warnings_alone_are_no_failure_and_each_has_a_hint() {
     assert_eq!(said.1.matches("\nwarning: ").count(), said.1.matches("\n  hint: ").count(), "{}", said.1);
 }
 
+/// An address at which nobody answers as long as the socket is kept: it is bound and does not listen, so that no other test's server gets it.
+fn silent_address() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
 #[test]
 fn all_that_is_wrong_comes_in_one_list() {
     let sandbox = sandbox();
-    let server = free_address().unwrap();
+    let (server, _nobody) = silent_address();
     let sections = format!(
         "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"ftp\"\n[ftp]\naddress = \"{server}\"\n\
          [trial]\nhealth_command = [\"/no/such/health\", \"--quick\"]\n"
@@ -79,7 +87,7 @@ fn all_that_is_wrong_comes_in_one_list() {
 #[test]
 fn an_ftp_server_that_does_not_answer_only_costs_time_where_dcftp_may_be_used() {
     let sandbox = sandbox();
-    let server = free_address().unwrap();
+    let (server, _nobody) = silent_address();
     let said = check(&sandbox, &sandbox.restart_line(), &format!("[link]\n[ftp]\naddress = \"{server}\"\n"));
     assert_warning(&said, &format!("ftp: {server}"));
 }
