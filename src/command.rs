@@ -172,7 +172,8 @@ fn output_of(mut command: Command, deadline: Duration) -> io::Result<(String, Ex
     Ok((output, group.wait(until)?))
 }
 
-fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
+/// Starts a program that may still be held open for an instant by a child that was forked while it was written.
+pub(crate) fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
     loop {
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => std::thread::sleep(PAUSE),

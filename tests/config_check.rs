@@ -61,7 +61,8 @@ fn warnings_alone_are_no_failure_and_each_has_a_hint() {
     assert_eq!(said.1.matches("\nwarning: ").count(), said.1.matches("\n  hint: ").count(), "{}", said.1);
 }
 
-/// An address at which nobody answers as long as the socket is kept: it is bound and does not listen, so that no other test's server gets it.
+/// An address at which nobody answers as long as the socket is kept: it is bound and does not listen, so that no other test's
+/// server gets it.
 fn silent_address() -> (SocketAddr, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -9,13 +9,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crc::{CRC_32_ISO_HDLC, Crc};
 use xattr::FileExt as _;
 
 use super::payload::STATE;
 use crate::disk::DIRECTORY_MODE;
-
-static CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+use crate::journal::checksum::CRC_32;
 
 /// What a file is, but for its names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

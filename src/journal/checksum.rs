@@ -18,7 +18,8 @@ pub(crate) const FORMAT: u32 = 2;
 /// The format without one.
 pub(crate) const FIRST_FORMAT: u32 = 1;
 
-const CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+/// As in gzip.
+pub(crate) const CRC_32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 const KEY: &[u8] = b",\n  \"crc32\": \"";
 const END: &[u8] = b"\"\n}\n";
 const DIGITS: usize = 8;

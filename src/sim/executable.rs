@@ -8,8 +8,8 @@ use anyhow::{Context as _, ensure};
 
 /// Writes an executable file that may be started at once.
 ///
-/// A process of its own writes it. Had this one done so, a child that another thread forks meanwhile would hold the file open for writing until it
-/// becomes its own program, and whoever starts the file before that is told that it is busy (`ETXTBSY`).
+/// A process of its own writes it. Had this one done so, a child that another thread forks meanwhile would hold the file open for
+/// writing until it becomes its own program, and whoever starts the file before that is told that it is busy (`ETXTBSY`).
 ///
 /// # Errors
 /// The shell can't be started, or it can't write the file.

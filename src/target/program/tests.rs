@@ -8,7 +8,7 @@ use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -190,14 +190,8 @@ impl Drop for Running {
     }
 }
 
-/// A child that another test forks may hold the file for an instant after we closed it.
 fn started(command: &mut Command) -> Child {
-    loop {
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-            result => return result.unwrap(),
-        }
-    }
+    crate::command::spawn(command, Instant::now() + Duration::from_secs(5)).unwrap()
 }
 
 #[test]
