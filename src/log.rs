@@ -3,6 +3,8 @@
 
 mod about;
 pub(crate) mod message;
+#[cfg(test)]
+pub(crate) mod said;
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;

@@ -1,47 +1,13 @@
 //! What the engine says of a host that fails or falls silent, seen by who watches and by who reads the journal.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
-
-use tracing::Dispatch;
-use tracing::subscriber::DefaultGuard;
+use std::sync::Arc;
 
 use super::*;
 use crate::config::Config;
+use crate::log::said::Said;
 use crate::model::{Phase, TransferKind};
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Said {
-    /// Listens to this thread, on which the engine runs.
-    fn listen() -> (Self, DefaultGuard) {
-        // As long as a process has one subscriber, a line that is reached first by a thread that does not listen is off for good.
-        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
-        LazyLock::force(&ANOTHER);
-        let said = Self::default();
-        let writer = said.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (said, tracing::subscriber::set_default(log))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
 
 async fn engine(directory: &Path) -> Engine {
     let root = directory.display();

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use super::checksum::tests::sealed;
 use super::*;
 use crate::disk::faulty::FaultyDisk;
+use crate::log::said::Said;
 use crate::machine::Upgrade;
 use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId};
 use crate::package::digest::FileDigest;
@@ -431,4 +432,69 @@ fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     }
     let expected: Vec<ProgramDigest> = (1..=most).map(|number| ProgramDigest([number; 32])).collect();
     assert_eq!(open(&directory).0.known_bad(), expected);
+}
+
+/// An older daemon has to read what is written during a trial, so its format is that of the file; a new file has one too.
+#[test]
+fn a_trial_may_be_the_first_thing_that_is_ever_written_down() {
+    let trial: StateFile = serde_json::from_str(FIRST_FORMAT[3]).unwrap();
+    let Recorded::Known(Some(trial)) = trial.upgrade else { panic!("a trial") };
+    for damage in [None, Some("{")] {
+        let directory = TempDir::new().unwrap();
+        if let Some(text) = damage {
+            write_file(&directory, STATE_FILE, text);
+        }
+        open(&directory).0.record(&trial).unwrap();
+        let (journal, damaged) = open(&directory);
+        assert!(damaged.is_empty(), "{damaged:?}");
+        assert_eq!(journal.upgrade(), Some(&*trial));
+    }
+}
+
+#[test]
+fn a_journal_is_new_until_anything_is_written_down() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    assert!(journal.is_new());
+    journal.note_gap().unwrap();
+    assert!(!journal.is_new() && !open(&directory).0.is_new());
+    journal.conclude(&report("one", Channel::Shell, Outcome::Succeeded, 1), true).unwrap();
+    journal.conclude(&report("two", Channel::Shell, Outcome::Succeeded, 2), true).unwrap();
+    assert!(!open(&directory).0.is_new(), "its state is whole");
+}
+
+#[test]
+fn programs_are_known_by_what_is_installed_first_and_then_by_the_newest_report() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    for (number, outcome) in [(1, Outcome::Succeeded), (2, Outcome::Succeeded), (3, Outcome::RolledBack)] {
+        journal.conclude(&of_version(number, outcome), true).unwrap();
+    }
+    let record = |number| InstalledRecord { version: Version::new([number, 0, 0, 0]).unwrap(), digest: ProgramDigest([number; 32]) };
+    let (journal, _) = open(&directory);
+    assert_eq!((journal.installed(), journal.previous()), (Some(record(2)), Some(record(1))));
+    assert_eq!(journal.known_programs(), [2, 1, 3, 2, 1].map(record));
+}
+
+#[test]
+fn a_report_that_waits_is_added_to_the_history_only_where_it_is_missing() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
+    journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
+    let ids = |directory| open(directory).0.history().iter().map(|report| report.id.0.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&directory), ["one", "two"], "it keeps its place");
+    journal.history.reports.remove(0);
+    journal.append_history(Vec::new()).unwrap();
+    assert_eq!(ids(&directory), ["two", "one"], "beside others");
+}
+
+#[test]
+fn a_history_that_can_not_be_completed_is_told() {
+    let directory = TempDir::new().unwrap();
+    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
+    std::fs::remove_file(directory.path().join(HISTORY_FILE)).unwrap();
+    let (said, _guard) = Said::listen();
+    Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(0)), directory.path()).unwrap();
+    assert!(said.text().contains("the history can't be written"), "{}", said.text());
 }

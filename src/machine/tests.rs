@@ -176,6 +176,27 @@ fn the_documented_table_is_the_code() {
 }
 
 #[test]
+fn a_state_tells_of_its_upgrade_and_of_what_it_installs() {
+    for (name, mut state) in states() {
+        let duration = PhaseDuration { phase: Phase::Trial, milliseconds: 7 };
+        state.add_duration(duration.clone());
+        assert_eq!(state.upgrade().map(|upgrade| upgrade.phases.clone()), (name != "idle").then(|| vec![duration]), "{name}");
+        let nothing_known = ["idle", "preparing", "receiving", "checking"].contains(&name);
+        assert_eq!(state.package().cloned(), (!nothing_known).then(package), "{name}");
+    }
+}
+
+#[test]
+fn a_step_keeps_what_its_event_tells() {
+    let (upgrade, swap, verdict) = (upgrade("0xed", "first"), swap(), verdict());
+    let (received, _) = State::Preparing { upgrade: upgrade.clone() }.step(Event::Receive { file_name: "name".into() }).unwrap();
+    assert_eq!(received.upgrade().unwrap().file_name.as_deref(), Some("name"));
+    let reverting = State::Reverting { upgrade, swap, verdict };
+    let (back, _) = reverting.step(Event::Reverted { restart_from: Some(origin("later")) }).unwrap();
+    assert_eq!(back.swap().unwrap().origin, origin("later"), "the restart is proved against it");
+}
+
+#[test]
 fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
     for (from, state) in states() {
         for (name, event) in events() {
