@@ -1,7 +1,8 @@
 //! An alarm of the kernel's, for what recurs while the daemon is idle: one wake-up a deadline.
 //!
-//! The runtime's own timers lie in a wheel of six levels and wake the thread once for each level on the way down, two or
-//! three times a deadline. That is nothing while there is work, and most of all wake-ups while there is none.
+//! The runtime's own timers lie in a wheel of six levels and wake the thread once for each level on
+//! the way down, two or three times a deadline. That is nothing while there is work, and most of
+//! all wake-ups while there is none.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -21,12 +22,14 @@ pub(crate) struct Alarm {
 #[derive(Debug)]
 struct Timer {
     timer: TimerFd,
-    /// The same timer. The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that is done with it.
+    /// The same timer. The runtime's only door for a plain descriptor that needs no `unsafe`;
+    /// reading is all that is done with it.
     rings: pipe::Receiver,
 }
 
 impl Alarm {
-    /// Resolves at `deadline`. Dropped and called again, it loses nothing, and costs nothing if the deadline is the same.
+    /// Resolves at `deadline`. Dropped and called again, it loses nothing, and costs nothing if the
+    /// deadline is the same.
     pub(crate) async fn until(&mut self, deadline: Instant) {
         if self.ring_at(deadline).await.is_err() {
             // No descriptors left, most likely: the wheel will do.
@@ -55,14 +58,19 @@ impl Alarm {
 
 impl Timer {
     fn new() -> io::Result<Self> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )?;
         let rings = pipe::Receiver::from_owned_fd_unchecked(timer.as_fd().try_clone_to_owned()?)?;
         Ok(Self { timer, rings })
     }
 
     /// Sets it anew; an earlier time that nobody heard is forgotten.
     fn set(&self, left: Duration) -> io::Result<()> {
-        Ok(self.timer.set(Expiration::OneShot(TimeSpec::from_duration(left)), TimerSetTimeFlags::empty())?)
+        Ok(self
+            .timer
+            .set(Expiration::OneShot(TimeSpec::from_duration(left)), TimerSetTimeFlags::empty())?)
     }
 
     async fn rung(&self) -> io::Result<()> {
@@ -84,7 +92,8 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(5);
 
-    /// Begins to wait, and gives up at once. On a machine that is busy it may have rung by then, which is no fault.
+    /// Begins to wait, and gives up at once. On a machine that is busy it may have rung by then,
+    /// which is no fault.
     async fn given_up(wait: impl Future<Output = ()>) {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Who asks for an upgrade: one folder or file a system. A channel knows its peer's words and the engine's handle,
-//! nothing else.
+//! Who asks for an upgrade: one folder or file a system. A channel knows its peer's words and the
+//! engine's handle, nothing else.
 
 pub mod psdk;

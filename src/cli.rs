@@ -1,4 +1,5 @@
-//! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses, calls, and prints.
+//! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses,
+//! calls, and prints.
 
 mod check;
 mod config_check;
@@ -33,11 +34,14 @@ use crate::transfer::ftp_server::StartError;
 use check::Known;
 use output::Mistake;
 
-/// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the truth.
+/// Upgrades the firmware of a payload: receives, proves, swaps atomically, restarts, reports the
+/// truth.
 #[derive(Debug, Parser)]
 #[command(name = "uplift", version, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  uplift config check\n  uplift status --watch\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n\n\
-    Exit codes: 0 done, 1 failed, 2 wrong command line or configuration,\n3 another upgrade runs, 4 the daemon does not run.")]
+#[command(
+    after_help = "Examples:\n  uplift config check\n  uplift status --watch\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong command line or configuration,\n3 another upgrade runs, 4 the daemon does not run."
+)]
 pub struct Arguments {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
@@ -54,7 +58,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  uplift daemon --config /etc/uplift/uplift.toml")]
     Daemon,
     /// Show what the daemon does and what is installed.
-    #[command(after_help = "Examples:\n  uplift status\n  uplift status --watch\n  uplift status --json | jq .phase")]
+    #[command(
+        after_help = "Examples:\n  uplift status\n  uplift status --watch\n  uplift status --json | jq .phase"
+    )]
     Status {
         /// Print JSON; with --watch, one object a line.
         #[arg(long)]
@@ -72,14 +78,16 @@ pub enum Command {
     },
     /// Upgrade to a firmware file, and follow it to its end.
     ///
-    /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may restart the machine.
+    /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may
+    /// restart the machine.
     #[command(
         after_help = "Examples:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n  uplift install --force PSDK_APPALIAS_V01.00.00.00.bin"
     )]
     Install {
         /// The firmware file.
         file: PathBuf,
-        /// Accept a lower version, the same one, a program that was rolled back here, or the step between 32 and 64 bits.
+        /// Accept a lower version, the same one, a program that was rolled back here, or the step
+        /// between 32 and 64 bits.
         #[arg(long)]
         force: bool,
         /// Print the report as JSON, and no progress.
@@ -88,13 +96,15 @@ pub enum Command {
     },
     /// Say that the program on trial works.
     ///
-    /// A trial waits for this where the configuration says `confirm = "explicit"`; without it the old program comes back.
+    /// A trial waits for this where the configuration says `confirm = "explicit"`; without it the
+    /// old program comes back.
     #[command(after_help = "Example:\n  uplift confirm")]
     Confirm,
     /// Put the previous program back.
     ///
-    /// While a new program is on trial, that ends the trial. Otherwise the program from before the last upgrade comes back,
-    /// with a restart. The program that is replaced is refused from then on, unless it is forced.
+    /// While a new program is on trial, that ends the trial. Otherwise the program from before the
+    /// last upgrade comes back, with a restart. The program that is replaced is refused from then
+    /// on, unless it is forced.
     #[command(after_help = "Examples:\n  uplift rollback\n  uplift rollback --yes --json")]
     Rollback {
         /// Do not ask.
@@ -106,9 +116,12 @@ pub enum Command {
     },
     /// Forget what keeps an older version out, for a repair.
     ///
-    /// A version below the highest one that succeeded here with a trusted seal is refused. This forgets which one that was, so that
-    /// an older one can be installed; the next success of a sealed file sets it anew. Who forgot it is written down.
-    #[command(after_help = "Examples:\n  uplift forget --minimum-version\n  uplift forget --minimum-version --json")]
+    /// A version below the highest one that succeeded here with a trusted seal is refused. This
+    /// forgets which one that was, so that an older one can be installed; the next success of a
+    /// sealed file sets it anew. Who forgot it is written down.
+    #[command(
+        after_help = "Examples:\n  uplift forget --minimum-version\n  uplift forget --minimum-version --json"
+    )]
     Forget {
         /// Forget the lowest version that is accepted.
         #[arg(long, required = true)]
@@ -119,8 +132,9 @@ pub enum Command {
     },
     /// Say whether a firmware file would be accepted here, and explain it and its seal.
     ///
-    /// The daemon is asked which version runs and which programs failed here; without it the configuration is used alone.
-    /// Without a configuration, as on the machine that makes releases, the file is judged by what is in it.
+    /// The daemon is asked which version runs and which programs failed here; without it the
+    /// configuration is used alone. Without a configuration, as on the machine that makes releases,
+    /// the file is judged by what is in it.
     #[command(after_help = "Example:\n  uplift check PSDK_APPALIAS_V02.01.00.03.bin")]
     Check {
         /// The firmware file.
@@ -131,15 +145,19 @@ pub enum Command {
     },
     /// Seal a program: append a manifest and a signature to it, as PRODUCT_VERSION.bin.
     ///
-    /// A seal says what the program is: product, version, machine, size and SHA-256, and who says so. The payload checks it
-    /// against the keys of its configuration. Signing can be done elsewhere, with minisign's own tool.
+    /// A seal says what the program is: product, version, machine, size and SHA-256, and who says
+    /// so. The payload checks it against the keys of its configuration. Signing can be done
+    /// elsewhere, with minisign's own tool.
     ///
-    /// A sealed program runs as before, unless it looks for data at the end of its own file: a seal stands there then. `pack`
-    /// says when a program has such data, runs it with --version before and after, and refuses to seal it when the two differ.
-    #[command(after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n\n\
+    /// A sealed program runs as before, unless it looks for data at the end of its own file: a seal
+    /// stands there then. `pack` says when a program has such data, runs it with --version before
+    /// and after, and refuses to seal it when the two differ.
+    #[command(
+        after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n\n\
         With a key that is kept elsewhere:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --manifest-only --public release.pub\n  \
         minisign -S -s release.key -m SENSOR_V02.01.00.03.manifest\n  \
-        uplift pack ./sensor --attach SENSOR_V02.01.00.03.manifest.minisig --public release.pub")]
+        uplift pack ./sensor --attach SENSOR_V02.01.00.03.manifest.minisig --public release.pub"
+    )]
     Pack(Box<pack::PackArguments>),
     /// Make a pair of keys for `uplift pack`; minisign's own tool can use them too.
     #[command(after_help = "Example:\n  uplift keygen --out release")]
@@ -152,8 +170,9 @@ pub enum Command {
     FtpServer,
     /// Show two upgrades by a simulated aircraft, in a sandbox.
     ///
-    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft upgrades it over FTP, then over
-    /// DCFTP, with sealed files. Needs no root, no hardware and no network, and takes some ten seconds.
+    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
+    /// upgrades it over FTP, then over DCFTP, with sealed files. Needs no root, no hardware and no
+    /// network, and takes some ten seconds.
     #[cfg(feature = "sim")]
     #[command(after_help = "Example:\n  uplift demo")]
     Demo,
@@ -164,19 +183,22 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Say whether the configuration can be used on this machine.
     ///
-    /// It names a mistake in the file by line and field, and says what would be right. Then it looks at everything that the
-    /// configuration names: directories, unit, device, FTP server, password files. It changes nothing. It exits with 0 when
-    /// there are only warnings.
+    /// It names a mistake in the file by line and field, and says what would be right. Then it
+    /// looks at everything that the configuration names: directories, unit, device, FTP server,
+    /// password files. It changes nothing. It exits with 0 when there are only warnings.
     #[command(after_help = "Example:\n  uplift config check --config ./uplift.toml")]
     Check,
     /// Print what the packaged units need beyond their sandbox for this configuration.
     ///
-    /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters, and reach this machine only.
-    /// A program, state, device, upload area or FTP server elsewhere needs a drop-in: a file beside the unit that adds to it.
-    /// Each is printed with the name that it should have; --write puts them there, and removes those that are no longer needed.
-    #[command(after_help = "Examples:\n  uplift config sandbox\n  uplift config sandbox --write && systemctl daemon-reload\n\n\
+    /// The units let uplift write to /usr/local/bin and its own state, open USB serial adapters,
+    /// and reach this machine only. A program, state, device, upload area or FTP server elsewhere
+    /// needs a drop-in: a file beside the unit that adds to it. Each is printed with the name that
+    /// it should have; --write puts them there, and removes those that are no longer needed.
+    #[command(
+        after_help = "Examples:\n  uplift config sandbox\n  uplift config sandbox --write && systemctl daemon-reload\n\n\
         A restart command runs in the same sandbox. If it needs more, make it a unit of\n\
-        its own: restart = [\"systemctl\", \"start\", \"restart-payload.service\"].")]
+        its own: restart = [\"systemctl\", \"start\", \"restart-payload.service\"]."
+    )]
     Sandbox {
         /// Write them below this directory of units [default: /etc/systemd/system].
         #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = config_sandbox::UNITS)]
@@ -202,7 +224,11 @@ pub mod exit {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let Err(error) = dispatch(&arguments) else { return ExitCode::from(exit::DONE) };
-    if error.root_cause().downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+    if error
+        .root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    {
         // Whoever read our output has seen enough.
         return ExitCode::from(exit::DONE);
     }
@@ -246,13 +272,21 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
         return (exit::FAILED, Some(error.hint()));
     }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::NoDaemon { .. }) => (exit::NO_DAEMON, Some("start it with `systemctl start uplift`, or `uplift daemon` by hand")),
-        Some(ClientError::NotAllowed { .. }) => (exit::FAILED, Some("run this as root, or as a member of the group `uplift`")),
+        Some(ClientError::NoDaemon { .. }) => (
+            exit::NO_DAEMON,
+            Some("start it with `systemctl start uplift`, or `uplift daemon` by hand"),
+        ),
+        Some(ClientError::NotAllowed { .. }) => {
+            (exit::FAILED, Some("run this as root, or as a member of the group `uplift`"))
+        }
         _ => match error.downcast_ref::<ConfigError>() {
-            Some(ConfigError::Unreadable { .. }) => {
-                (exit::USAGE, Some("name another file with --config; `man uplift.toml` lists every field"))
+            Some(ConfigError::Unreadable { .. }) => (
+                exit::USAGE,
+                Some("name another file with --config; `man uplift.toml` lists every field"),
+            ),
+            Some(ConfigError::Invalid { .. }) => {
+                (exit::USAGE, Some("`man uplift.toml` lists every field"))
             }
-            Some(ConfigError::Invalid { .. }) => (exit::USAGE, Some("`man uplift.toml` lists every field")),
             None => (exit::FAILED, hint_of_refusal(error)),
         },
     }
@@ -261,7 +295,8 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
 /// Whoever is not root may lack a right that the daemon has.
 fn hint_of_refusal(error: &anyhow::Error) -> Option<&'static str> {
     let refused = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    let refused = refused.into_iter().any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
+    let refused =
+        refused.into_iter().any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied);
     (refused && !nix::unistd::geteuid().is_root()).then_some("run this as root, as the daemon runs")
 }
 
@@ -276,12 +311,18 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
         Command::Forget { json, .. } => forget::run(&load()?, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
-        Command::Config(ConfigCommand::Sandbox { write }) => config_sandbox::run(&load()?, write.as_deref()),
+        Command::Config(ConfigCommand::Sandbox { write }) => {
+            config_sandbox::run(&load()?, write.as_deref())
+        }
         #[cfg(feature = "sim")]
-        Command::Demo => crate::sim::demo::run(&std::env::current_exe().context("this program's own path is unknown")?),
+        Command::Demo => crate::sim::demo::run(
+            &std::env::current_exe().context("this program's own path is unknown")?,
+        ),
         Command::Check { file, json } => match load() {
             Ok(config) => check::run(Known::Configuration(&config), file, *json),
-            Err(error) if error.is_missing() && arguments.config == Path::new(config::DEFAULT_PATH) => {
+            Err(error)
+                if error.is_missing() && arguments.config == Path::new(config::DEFAULT_PATH) =>
+            {
                 check::run(Known::Nothing(&arguments.config), file, *json)
             }
             Err(error) => Err(error.into()),

@@ -1,5 +1,6 @@
-//! Runs a program of the user's: spawned directly or, by systemd, without rights, as it is configured; with a deadline, and a
-//! bound on what it may print. Nothing of it is left when its time is over.
+//! Runs a program of the user's: spawned directly or, by systemd, without rights, as it is
+//! configured; with a deadline, and a bound on what it may print. Nothing of it is left when its
+//! time is over.
 //!
 //! Knows nothing of what the program is for; the program is not trusted. Blocks.
 
@@ -23,8 +24,8 @@ use crate::unit;
 const LARGEST_OUTPUT: usize = 16 * 1024;
 /// How much of it is quoted.
 const LARGEST_QUOTE: usize = 200;
-/// Pause before looking again for something that tells no event: a descriptor that another thread's child holds for an
-/// instant (ETXTBSY), and an exit code that follows the end of the output.
+/// Pause before looking again for something that tells no event: a descriptor that another thread's
+/// child holds for an instant (ETXTBSY), and an exit code that follows the end of the output.
 const PAUSE: Duration = Duration::from_millis(2);
 /// What systemd tells where it can't start the program (EXIT_EXEC, systemd.exec(5)).
 const NOT_STARTED: i32 = 203;
@@ -32,7 +33,8 @@ const NOT_STARTED: i32 = 203;
 const KILLED: i32 = 255;
 /// It exists where systemd is the running init (sd_booted(3)).
 const SYSTEMD: &str = "/run/systemd/system";
-/// Where systemd-run asks for what it waits for; the socket that is systemd's own is not enough for it.
+/// Where systemd-run asks for what it waits for; the socket that is systemd's own is not enough for
+/// it.
 const BUS: &str = "/run/dbus/system_bus_socket";
 
 /// What a program may reach, where systemd can see to it.
@@ -53,10 +55,14 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// As the user without rights that runs it, or at all.
-    #[error("systemd can't start it as a user without rights (exit code {NOT_STARTED}): that user may not reach it where it is")]
+    #[error(
+        "systemd can't start it as a user without rights (exit code {NOT_STARTED}): that user may not reach it where it is"
+    )]
     NotStarted,
     /// It is to be isolated, and can't be.
-    #[error("`isolate_commands` is \"always\", and only root, where systemd and its bus run, can have it run as a user without rights")]
+    #[error(
+        "`isolate_commands` is \"always\", and only root, where systemd and its bus run, can have it run as a user without rights"
+    )]
     NotIsolated,
     /// It ended badly.
     #[error("it ended {how}{}", quote(output))]
@@ -68,7 +74,8 @@ fn can_isolate() -> bool {
     Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root() && has_bus()
 }
 
-/// Whether systemd runs here, but nothing can be asked of it by its bus: a small Debian has no package `dbus`.
+/// Whether systemd runs here, but nothing can be asked of it by its bus: a small Debian has no
+/// package `dbus`.
 pub(crate) fn lacks_bus() -> bool {
     Path::new(SYSTEMD).exists() && !has_bus()
 }
@@ -118,8 +125,14 @@ fn how_it_ended(status: ExitStatus, isolated: bool) -> String {
     }
 }
 
-/// Runs `program` with the caller's rights, under this name, until its end, whatever that is; what it printed, and how it ended.
-pub(crate) fn run_as_caller(program: &OsStr, name: &OsStr, arguments: &[&str], deadline: Duration) -> io::Result<(String, ExitStatus)> {
+/// Runs `program` with the caller's rights, under this name, until its end, whatever that is; what
+/// it printed, and how it ended.
+pub(crate) fn run_as_caller(
+    program: &OsStr,
+    name: &OsStr,
+    arguments: &[&str],
+    deadline: Duration,
+) -> io::Result<(String, ExitStatus)> {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let mut command = direct_command(program, &arguments);
     command.arg0(name);
@@ -134,8 +147,14 @@ fn direct_command(program: &OsStr, arguments: &[String]) -> Command {
 }
 
 /// The same in a transient unit with a user of its own, and systemd's deadline behind ours.
-fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadline: Duration) -> Command {
-    // Whole seconds, and the next one: it must not be over before ours, which says that the time was.
+fn isolated_command(
+    program: &OsStr,
+    arguments: &[String],
+    reach: Reach,
+    deadline: Duration,
+) -> Command {
+    // Whole seconds, and the next one: it must not be over before ours, which says that the time
+    // was.
     let limit = format!("RuntimeMaxSec={}", deadline.as_secs().saturating_add(1));
     let mut command = Command::new("systemd-run");
     command.args(["--quiet", "--pipe", "--wait", "--collect"]);
@@ -148,23 +167,37 @@ fn isolated_command(program: &OsStr, arguments: &[String], reach: Reach, deadlin
     if reach == Reach::ItsFile
         && let Some(directory) = Path::new(program).parent()
     {
-        // Options follow a colon, so one in the path is escaped, and that once more by the quotation marks.
+        // Options follow a colon, so one in the path is escaped, and that once more by the
+        // quotation marks.
         let directory = directory.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
-        command.args(["--property", &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro")))]);
-        command.args(["--property", &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy()))]);
+        command.args([
+            "--property",
+            &format!("TemporaryFileSystem={}", unit::quoted(&format!("{directory}:ro"))),
+        ]);
+        command.args([
+            "--property",
+            &format!("BindReadOnlyPaths={}", unit::quoted(&program.to_string_lossy())),
+        ]);
     }
-    // The file of the program's path is the one that is started; its arguments, and what it is told as its own name, are read as
-    // words of `ExecStart=`. The path must stand as it is, so a program in such a place may be told another name.
+    // The file of the program's path is the one that is started; its arguments, and what it is told
+    // as its own name, are read as words of `ExecStart=`. The path must stand as it is, so a
+    // program in such a place may be told another name.
     command.arg("--").arg(program).args(arguments.iter().map(|argument| unit::literal(argument)));
     command
 }
 
-/// Runs a command until its output ends or the deadline passes; nothing of its process group is left then.
+/// Runs a command until its output ends or the deadline passes; nothing of its process group is
+/// left then.
 fn output_of(mut command: Command, deadline: Duration) -> io::Result<(String, ExitStatus)> {
     let until = Instant::now() + deadline;
     let (reader, writer) = io::pipe()?;
     // Both in one, in the order in which they were written.
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0).env_remove("NOTIFY_SOCKET");
+    command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0)
+        .env_remove("NOTIFY_SOCKET");
     let child = spawn(&mut command, until)?;
     drop(command); // and with it our ends for writing, or the output would never end
     let group = Group { leader: child, reaped: false };
@@ -172,11 +205,16 @@ fn output_of(mut command: Command, deadline: Duration) -> io::Result<(String, Ex
     Ok((output, group.wait(until)?))
 }
 
-/// Starts a program that may still be held open for an instant by a child that was forked while it was written.
+/// Starts a program that may still be held open for an instant by a child that was forked while it
+/// was written.
 pub(crate) fn spawn(command: &mut Command, until: Instant) -> io::Result<Child> {
     loop {
         match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => std::thread::sleep(PAUSE),
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until =>
+            {
+                std::thread::sleep(PAUSE);
+            }
             result => return result,
         }
     }
@@ -192,7 +230,10 @@ fn read_output(mut reader: PipeReader, until: Instant) -> io::Result<String> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(std::os::fd::AsFd::as_fd(&reader), PollFlags::POLLIN)], timeout) {
+        match poll(
+            &mut [PollFd::new(std::os::fd::AsFd::as_fd(&reader), PollFlags::POLLIN)],
+            timeout,
+        ) {
             Ok(0) => return Err(too_late()),
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,
@@ -217,7 +258,8 @@ struct Group {
 impl Group {
     /// Waits for the leader's end, then ends the rest.
     fn wait(mut self, until: Instant) -> io::Result<ExitStatus> {
-        // The leader stays a zombie for now, so that its id can't become another group's before ours is ended.
+        // The leader stays a zombie for now, so that its id can't become another group's before
+        // ours is ended.
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.id()?), look)? == WaitStatus::StillAlive {
             if Instant::now() >= until {
@@ -277,36 +319,54 @@ mod tests {
 
     fn shell(script: &str, isolation: Isolation, deadline: Duration) -> Result<String, String> {
         let arguments = ["-c".into(), script.into()];
-        run(OsStr::new("/bin/sh"), &arguments, Reach::Files, isolation, deadline).map_err(|error| error.to_string())
+        run(OsStr::new("/bin/sh"), &arguments, Reach::Files, isolation, deadline)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn each_way_to_fail_is_told() {
         for (script, direct, isolated) in [
             ("exit 3", "with exit code 3", "with exit code 3"),
-            ("echo no; exit 1", "with exit code 1 (it printed \"no\")", "with exit code 1 (it printed \"no\")"),
+            (
+                "echo no; exit 1",
+                "with exit code 1 (it printed \"no\")",
+                "with exit code 1 (it printed \"no\")",
+            ),
             ("exit 255", "with exit code 255", "with exit code 255, or by a signal"),
             ("kill -11 0", "by signal 11", "with exit code 255, or by a signal"),
         ] {
             for &way in ways() {
                 let how = if way == Isolation::Never { direct } else { isolated };
-                assert_eq!(shell(script, way, PATIENCE).unwrap_err(), format!("it ended {how}"), "{script}, {way:?}");
+                assert_eq!(
+                    shell(script, way, PATIENCE).unwrap_err(),
+                    format!("it ended {how}"),
+                    "{script}, {way:?}"
+                );
             }
         }
     }
 
     #[test]
     fn it_runs_with_the_rights_that_are_configured() {
-        let asked = |isolation| shell("id -u", isolation, PATIENCE).map(|id| id.trim().parse::<u32>().unwrap());
+        let asked = |isolation| {
+            shell("id -u", isolation, PATIENCE).map(|id| id.trim().parse::<u32>().unwrap())
+        };
         let own = nix::unistd::geteuid().as_raw();
         assert_eq!(asked(Isolation::Never), Ok(own));
         if can_isolate() {
             // The users that systemd makes for a unit.
             let made = 61_184..=65_519;
-            assert!(made.contains(&asked(Isolation::Always).unwrap()) && made.contains(&asked(Isolation::Auto).unwrap()));
+            assert!(
+                made.contains(&asked(Isolation::Always).unwrap())
+                    && made.contains(&asked(Isolation::Auto).unwrap())
+            );
         } else {
             assert_eq!(asked(Isolation::Auto), Ok(own));
-            assert!(asked(Isolation::Always).unwrap_err().starts_with("`isolate_commands` is \"always\""));
+            assert!(
+                asked(Isolation::Always)
+                    .unwrap_err()
+                    .starts_with("`isolate_commands` is \"always\"")
+            );
         }
     }
 
@@ -316,7 +376,9 @@ mod tests {
         const LEAVES_A_CHILD: &str = "sleep 60 & echo done";
         for script in ["sleep 60", LEAVES_A_CHILD, "exec >/dev/null 2>&1; sleep 60", "exec yes"] {
             // systemd ends what a unit's main process leaves, so that the output has its end.
-            for &way in ways().iter().filter(|way| script != LEAVES_A_CHILD || **way == Isolation::Never) {
+            for &way in
+                ways().iter().filter(|way| script != LEAVES_A_CHILD || **way == Isolation::Never)
+            {
                 let error = shell(script, way, Duration::from_millis(200)).unwrap_err();
                 assert!(error.contains("did not end in time"), "{script}, {way:?}: {error}");
             }
@@ -327,21 +389,35 @@ mod tests {
     #[test]
     fn a_transient_unit_has_a_user_of_its_own_and_a_deadline() {
         for reach in [Reach::ItsFile, Reach::Files, Reach::Machine] {
-            let command = isolated_command(OsStr::new("/opt/p"), &["--version".into()], reach, Duration::from_secs(5));
+            let command = isolated_command(
+                OsStr::new("/opt/p"),
+                &["--version".into()],
+                reach,
+                Duration::from_secs(5),
+            );
             let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
             let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
             assert!(has("DynamicUser=yes") && has("RuntimeMaxSec=6"), "{arguments:?}");
             assert_eq!(has("PrivateNetwork=yes"), reach != Reach::Machine, "{arguments:?}");
-            let alone = has("TemporaryFileSystem=\"/opt:ro\"") && has("BindReadOnlyPaths=\"/opt/p\"");
+            let alone =
+                has("TemporaryFileSystem=\"/opt:ro\"") && has("BindReadOnlyPaths=\"/opt/p\"");
             assert_eq!(alone, reach == Reach::ItsFile, "{arguments:?}");
-            assert_eq!(arguments[arguments.len() - 3..], ["--", "/opt/p", "--version"].map(OsString::from));
+            assert_eq!(
+                arguments[arguments.len() - 3..],
+                ["--", "/opt/p", "--version"].map(OsString::from)
+            );
         }
     }
 
     #[test]
     fn systemd_puts_no_variable_into_an_argument() {
         let script = "f=/run/works; test -e ${f} && kill $$".to_owned();
-        let command = isolated_command(OsStr::new("/opt/${HOME}/p"), &["$f".into(), script], Reach::Machine, Duration::from_secs(5));
+        let command = isolated_command(
+            OsStr::new("/opt/${HOME}/p"),
+            &["$f".into(), script],
+            Reach::Machine,
+            Duration::from_secs(5),
+        );
         let arguments: Vec<OsString> = command.get_args().map(OsString::from).collect();
         let expected = ["/opt/${HOME}/p", "$$f", "f=/run/works; test -e $${f} && kill $$$$"];
         assert_eq!(arguments[arguments.len() - 3..], expected.map(OsString::from));

@@ -1,8 +1,8 @@
 //! The configuration file `/etc/uplift/uplift.toml`: every field with its unit, default and reason.
 //!
-//! Parsed into types that can't be wrong; an error names file, line, field and what would be right. Unknown fields
-//! are errors, so that a misspelt one is never silently a default. Nothing here looks at the machine: whether a device
-//! exists or a unit is known is for whoever uses the value.
+//! Parsed into types that can't be wrong; an error names file, line, field and what would be right.
+//! Unknown fields are errors, so that a misspelt one is never silently a default. Nothing here
+//! looks at the machine: whether a device exists or a unit is known is for whoever uses the value.
 
 mod error;
 mod ftp;
@@ -75,11 +75,12 @@ struct Sections {
     paths: Paths,
 }
 
-/// Largest configuration file in bytes; the shipped one, with every field explained, has some six thousand.
+/// Largest configuration file in bytes; the shipped one, with every field explained, has some six
+/// thousand.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// The longest that a restart and its trial may take together: the payload link announces it in one byte of seconds
-/// (docs/payload-link.md section 4).
+/// The longest that a restart and its trial may take together: the payload link announces it in one
+/// byte of seconds (docs/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 
 /// A restart has at least this long to begin, unless the configuration says otherwise.
@@ -127,9 +128,13 @@ impl<'de> Deserialize<'de> for Baud {
         }
         match Field::deserialize(deserializer)? {
             Field::Rate(rate @ 9_600..=4_000_000) => Ok(Self::Fixed(rate)),
-            Field::Rate(rate) => Err(D::Error::custom(format!("the baud rate {rate} is not between 9600 and 4000000"))),
+            Field::Rate(rate) => Err(D::Error::custom(format!(
+                "the baud rate {rate} is not between 9600 and 4000000"
+            ))),
             Field::Word(word) if word == "auto" => Ok(Self::Auto),
-            Field::Word(word) => Err(D::Error::custom(format!("expected \"auto\" or a rate such as 921600, found \"{word}\""))),
+            Field::Word(word) => Err(D::Error::custom(format!(
+                "expected \"auto\" or a rate such as 921600, found \"{word}\""
+            ))),
         }
     }
 }
@@ -187,7 +192,8 @@ impl Default for Paths {
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path, LARGEST_FILE).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = read_text(path, LARGEST_FILE)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
@@ -211,16 +217,25 @@ impl Config {
         Ok(config)
     }
 
-    /// How long a restart may take to begin, where the program's unit may take so long to stop and to start.
+    /// How long a restart may take to begin, where the program's unit may take so long to stop and
+    /// to start.
     pub fn restart_deadline(&self, stop: Duration, start: Duration) -> Duration {
         self.program.restart_deadline.unwrap_or_else(|| {
-            let most = if self.link.is_some() { LONGEST_ANNOUNCED.saturating_sub(self.trial.deadline) } else { LONGEST_DEFAULT };
+            let most = if self.link.is_some() {
+                LONGEST_ANNOUNCED.saturating_sub(self.trial.deadline)
+            } else {
+                LONGEST_DEFAULT
+            };
             stop.saturating_add(start).saturating_add(RESTART_ROOM).max(SHORTEST_DEFAULT).min(most)
         })
     }
 
     fn check_deadlines(&self) -> Result<(), Mistake> {
-        let together = self.program.restart_deadline.unwrap_or(SHORTEST_DEFAULT).saturating_add(self.trial.deadline);
+        let together = self
+            .program
+            .restart_deadline
+            .unwrap_or(SHORTEST_DEFAULT)
+            .saturating_add(self.trial.deadline);
         if self.link.is_none() || together <= LONGEST_ANNOUNCED {
             return Ok(());
         }
@@ -236,7 +251,8 @@ impl Config {
         if self.metrics.socket.as_deref() != Some(&self.paths.control) {
             return Ok(());
         }
-        let explanation = "this is the control socket, `control` of [paths]; metrics need one of their own";
+        let explanation =
+            "this is the control socket, `control` of [paths]; metrics need one of their own";
         Err(Mistake::new(&["metrics.socket"], explanation))
     }
 }
@@ -259,43 +275,76 @@ mod tests {
         assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
     }
 
-    /// The file that is shipped lists every field with its default: with all comment signs in front of fields taken away
-    /// it must still parse, and mean the same as the file itself, but for the fields that have no default.
+    /// The file that is shipped lists every field with its default: with all comment signs in front
+    /// of fields taken away it must still parse, and mean the same as the file itself, but for the
+    /// fields that have no default.
     #[test]
     fn the_shipped_configuration_lists_every_field_with_its_default() {
         let shipped = include_str!("../config/uplift.toml");
-        let is_field =
-            |line: &str| line.split_once(" = ").is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let without_default =
-            ["path", "unit", "seal", "version", "version_command", "password_file", "health_command", "socket", "restart_deadline"];
+        let is_field = |line: &str| {
+            line.split_once(" = ")
+                .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        };
+        let without_default = [
+            "path",
+            "unit",
+            "seal",
+            "version",
+            "version_command",
+            "password_file",
+            "health_command",
+            "socket",
+            "restart_deadline",
+        ];
         let all: String = shipped
             .lines()
             .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
-                Some(field) if !without_default.contains(&field.split(' ').next().unwrap()) => format!("{field}\n"),
+                Some(field) if !without_default.contains(&field.split(' ').next().unwrap()) => {
+                    format!("{field}\n")
+                }
                 _ => format!("{line}\n"),
             })
             .collect();
         assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
         // The parser itself tells which fields a section has.
-        for section in ["program", "package", "link", "ftp", "ftp_server", "trial", "metrics", "paths"] {
+        for section in
+            ["program", "package", "link", "ftp", "ftp_server", "trial", "metrics", "paths"]
+        {
             let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
-            let known = error.rsplit("expected ").next().unwrap().split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>();
+            let known = error
+                .rsplit("expected ")
+                .next()
+                .unwrap()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(String::from)
+                .collect::<Vec<_>>();
             assert!(!known.is_empty(), "{error}");
             let start = shipped.find(&format!("\n[{section}]\n")).unwrap();
             let end = shipped[start + 1..].find("\n[").map_or(shipped.len(), |end| start + 1 + end);
             for field in known {
-                assert!(shipped[start..end].contains(&format!("{field} = ")), "[{section}] {field} is not listed");
+                assert!(
+                    shipped[start..end].contains(&format!("{field} = ")),
+                    "[{section}] {field} is not listed"
+                );
             }
         }
     }
 
     #[test]
     fn an_error_names_file_line_field_and_what_would_be_right() {
-        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbuad = 9600\n").unwrap_err();
-        assert!(error.contains("uplift.toml, line 5, field link") && error.contains("`baud`"), "{error}");
-        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbaud = \"fast\"\n").unwrap_err();
+        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbuad = 9600\n")
+            .unwrap_err();
+        assert!(
+            error.contains("uplift.toml, line 5, field link") && error.contains("`baud`"),
+            "{error}"
+        );
+        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbaud = \"fast\"\n")
+            .unwrap_err();
         assert!(error.contains("line 5, field link.baud") && error.contains("921600"), "{error}");
-        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n").unwrap_err();
+        let error =
+            parse("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n").unwrap_err();
         assert!(error.contains("field program") && error.contains("needs `unit`"), "{error}");
         let error = parse("[program\n").unwrap_err();
         assert!(error.contains("line 1"), "{error}");
@@ -304,16 +353,23 @@ mod tests {
     #[test]
     fn a_restart_and_its_trial_must_be_announceable() {
         let text = |link: &str| {
-            format!("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\"")
+            format!(
+                "[program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\""
+            )
         };
         assert!(parse(&text("")).is_ok(), "without a link nothing is announced");
         let error = parse(&text("[link]")).unwrap_err();
-        assert!(error.contains("line 7, field trial.deadline") && error.contains("256 s together"), "{error}");
+        assert!(
+            error.contains("line 7, field trial.deadline") && error.contains("256 s together"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_restart_has_the_time_that_its_unit_may_take() {
-        let config = |text: &str| parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}")).unwrap();
+        let config = |text: &str| {
+            parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}")).unwrap()
+        };
         let seconds = Duration::from_secs;
         for (text, stop, start, deadline) in [
             ("", seconds(90), seconds(90), 190),
@@ -334,23 +390,45 @@ mod tests {
         assert_eq!(config.program.restart_deadline, Some(Duration::from_secs(120)));
         assert_eq!(config.program.restart, Restart::Command(vec!["/bin/true".into()]));
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
-            assert!(parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}")).is_err(), "{bad}");
+            assert!(
+                parse(&format!(
+                    "[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}"
+                ))
+                .is_err(),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn a_path_is_the_same_for_everybody() {
-        for (section, field) in [("link", "device"), ("metrics", "socket"), ("paths", "state"), ("paths", "control"), ("paths", "boot_id")]
-        {
-            let error = parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\"")).unwrap_err();
-            assert!(error.contains(&format!("line 5, field {section}.{field}: the path must be absolute, not \"here\"")), "{error}");
+        for (section, field) in [
+            ("link", "device"),
+            ("metrics", "socket"),
+            ("paths", "state"),
+            ("paths", "control"),
+            ("paths", "boot_id"),
+        ] {
+            let error = parse(&format!(
+                "[program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\""
+            ))
+            .unwrap_err();
+            assert!(
+                error.contains(&format!(
+                    "line 5, field {section}.{field}: the path must be absolute, not \"here\""
+                )),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_file_without_an_end_is_not_read_to_it() {
         let error = Config::load(Path::new("/dev/zero")).unwrap_err();
-        assert!(matches!(&error, ConfigError::Unreadable { source, .. } if source.to_string().contains("too large")), "{error:?}");
+        assert!(
+            matches!(&error, ConfigError::Unreadable { source, .. } if source.to_string().contains("too large")),
+            "{error:?}"
+        );
     }
 
     #[test]
@@ -362,14 +440,21 @@ mod tests {
         assert_eq!(timer("").unwrap().as_deref(), Some(RESCUE_TIMER));
         assert_eq!(timer("[paths]\nrescue_timer = \"\"").unwrap(), None);
         let error = timer("[paths]\nrescue_timer = \"uplift-rescue\"").unwrap_err();
-        assert!(error.contains("field paths.rescue_timer") && error.contains(RESCUE_TIMER), "{error}");
+        assert!(
+            error.contains("field paths.rescue_timer") && error.contains(RESCUE_TIMER),
+            "{error}"
+        );
     }
 
     #[test]
     fn metrics_have_a_socket_of_their_own_or_none() {
-        let text = |socket| format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}");
+        let text =
+            |socket| format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}");
         assert_eq!(parse(&text("")).unwrap().metrics.socket, None);
         let error = parse(&text("socket = \"/run/uplift/control.sock\"")).unwrap_err();
-        assert!(error.contains("line 5, field metrics.socket: this is the control socket"), "{error}");
+        assert!(
+            error.contains("line 5, field metrics.socket: this is the control socket"),
+            "{error}"
+        );
     }
 }

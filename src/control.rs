@@ -1,7 +1,8 @@
 //! The local socket: requests in, status and progress out (docs/control-protocol.md).
 //!
-//! One JSON object a line in both directions over a UNIX stream socket. Who may connect is the socket's mode; who did is
-//! written into the upgrade. The room knows the engine's handle, and neither files nor the machine.
+//! One JSON object a line in both directions over a UNIX stream socket. Who may connect is the
+//! socket's mode; who did is written into the upgrade. The room knows the engine's handle, and
+//! neither files nor the machine.
 
 mod client;
 mod server;
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Failure, Report, Status};
 use crate::package::version::Version;
 
-/// Longest answer: a whole history, with the last words of each program that failed. A longer one ends the connection.
+/// Longest answer: a whole history, with the last words of each program that failed. A longer one
+/// ends the connection.
 pub const LONGEST_LINE: usize = 4 << 20;
 
 /// What a client asks; one a line. A connection may ask one thing after the other.
@@ -55,7 +57,8 @@ pub enum ControlRequest {
         /// What.
         what: Forgettable,
     },
-    /// Ends the trial that runs, or else puts the program back that was there before the last upgrade.
+    /// Ends the trial that runs, or else puts the program back that was there before the last
+    /// upgrade.
     Rollback {},
 }
 

@@ -1,4 +1,5 @@
-//! The proof that no power cut bricks a payload or makes its daemon lie, by enumeration: for tests alone.
+//! The proof that no power cut bricks a payload or makes its daemon lie, by enumeration: for tests
+//! alone.
 //!
 //! | module | what it is for |
 //! |---|---|

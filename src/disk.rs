@@ -1,8 +1,9 @@
 //! The few file-system operations that durability hangs on, behind one narrow door.
 //!
-//! The stage, the target and the journal change files only through a [`Disk`], so that a test can make any single
-//! operation fail, or write them all down and ask what a power cut between two of them leaves. An [`Operation`] is data
-//! for the same reason. Reading needs no door, only a limit. The room must not know what the files are for.
+//! The stage, the target and the journal change files only through a [`Disk`], so that a test can
+//! make any single operation fail, or write them all down and ask what a power cut between two of
+//! them leaves. An [`Operation`] is data for the same reason. Reading needs no door, only a limit.
+//! The room must not know what the files are for.
 //!
 //! Blocking, on purpose: what must survive never goes through `tokio::fs` (design section 7).
 
@@ -31,7 +32,8 @@ use xattr::FileExt as _;
 
 pub(crate) use locking::{lock_within, open_lock, open_lock_to_hold};
 
-/// Mode of a directory that is nobody's business: a program that was replaced, be it set-id, is nobody's to run any more.
+/// Mode of a directory that is nobody's business: a program that was replaced, be it set-id, is
+/// nobody's to run any more.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 /// Mode of a file that is nobody's business yet.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
@@ -53,8 +55,9 @@ pub(crate) enum Operation<'a> {
     Sync { file: &'a File },
     /// Makes the names in a directory durable.
     SyncDirectory { path: &'a Path },
-    /// Makes what a name stands for durable, where the sync of its directory does not: there the file that was moved is
-    /// synced once more. Nothing where the file system needs no such thing, or nothing has the name.
+    /// Makes what a name stands for durable, where the sync of its directory does not: there the
+    /// file that was moved is synced once more. Nothing where the file system needs no such thing,
+    /// or nothing has the name.
     SyncMoved { path: &'a Path },
     /// Sets owner and group. The kernel clears file capabilities and the set-id bits.
     SetOwner { file: &'a File, user: u32, group: u32 },
@@ -99,20 +102,28 @@ impl Disk for LocalDisk {
     fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
         match operation {
             Operation::MakeDirectory { path } => make_directory(path),
-            Operation::Allocate { file, size } => Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)?),
+            Operation::Allocate { file, size } => {
+                Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)?)
+            }
             Operation::Write { mut file, bytes } => file.write_all(bytes),
             Operation::SyncData { file } => file.sync_data(),
             Operation::Sync { file } => file.sync_all(),
             Operation::SyncDirectory { path } => sync_directory(path),
             Operation::SyncMoved { path } => sync_moved(path),
-            Operation::SetOwner { file, user, group } => std::os::unix::fs::fchown(file, Some(user), Some(group)),
+            Operation::SetOwner { file, user, group } => {
+                std::os::unix::fs::fchown(file, Some(user), Some(group))
+            }
             Operation::SetMode { file, mode } => file.set_permissions(Permissions::from_mode(mode)),
             Operation::SetAttribute { file, name, value } => file.set_xattr(name, value),
             Operation::RemoveAttribute { file, name } => file.remove_xattr(name),
             Operation::SetFlags { file, flags } => Ok(rustix::fs::ioctl_setflags(file, flags)?),
-            Operation::Exchange { one, other } => rename_with(RenameFlags::RENAME_EXCHANGE, one, other),
+            Operation::Exchange { one, other } => {
+                rename_with(RenameFlags::RENAME_EXCHANGE, one, other)
+            }
             Operation::Rename { from, to } => fs::rename(from, to),
-            Operation::RenameToFree { from, to } => rename_with(RenameFlags::RENAME_NOREPLACE, from, to),
+            Operation::RenameToFree { from, to } => {
+                rename_with(RenameFlags::RENAME_NOREPLACE, from, to)
+            }
             Operation::Link { original, name } => fs::hard_link(original, name),
             Operation::Remove { path } => fs::remove_file(path),
         }
@@ -124,16 +135,23 @@ fn make_directory(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
 }
 
-/// Some network file systems have no sync of a directory and say `EINVAL`: their renames are as durable as they get.
+/// Some network file systems have no sync of a directory and say `EINVAL`: their renames are as
+/// durable as they get.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    sync_as_far_as_possible(&OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?)
+    sync_as_far_as_possible(
+        &OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECTORY.bits()).open(path)?,
+    )
 }
 
 fn sync_moved(path: &Path) -> io::Result<()> {
     if !file_system::of(path.parent().unwrap_or(path))?.needs_sync_of_moved() {
         return Ok(());
     }
-    match OpenOptions::new().read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path) {
+    match OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)
+    {
         Ok(file) => sync_as_far_as_possible(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -172,21 +190,34 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
     };
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(io::Error::other("the file is too large")) } else { Ok(Some(bytes)) }
+    if bytes.len() as u64 > limit {
+        Err(io::Error::other("the file is too large"))
+    } else {
+        Ok(Some(bytes))
+    }
 }
 
-/// Writes a small file so that its name always stands for the old or the new content, complete, and the new content is
-/// durable on return. The mode is 0644. One writer a name: what an earlier, interrupted writer left is replaced.
-pub(crate) fn write_atomic(disk: &dyn Disk, directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Writes a small file so that its name always stands for the old or the new content, complete, and
+/// the new content is durable on return. The mode is 0644. One writer a name: what an earlier,
+/// interrupted writer left is replaced.
+pub(crate) fn write_atomic(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
     let temporary = directory.join(format!("{name}.new"));
     remove_if_present(disk, &temporary)?;
     let file = disk.create(&temporary, READABLE_MODE)?;
     let written = disk
         .apply(Operation::Write { file: &file, bytes })
         .and_then(|()| disk.apply(Operation::Sync { file: &file }))
-        .and_then(|()| disk.apply(Operation::Rename { from: &temporary, to: &directory.join(name) }));
+        .and_then(|()| {
+            disk.apply(Operation::Rename { from: &temporary, to: &directory.join(name) })
+        });
     if let Err(error) = written {
-        // The first error is the one to tell; a temporary file that stays is replaced by the next writer.
+        // The first error is the one to tell; a temporary file that stays is replaced by the next
+        // writer.
         let _ = disk.apply(Operation::Remove { path: &temporary });
         return Err(error);
     }
@@ -215,7 +246,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let disk = FaultyDisk::sound().of_fat_kind();
         write_atomic(&disk, directory.path(), "state.json", b"content").unwrap();
-        assert_eq!(disk.log(), ["Remove", "create", "Write", "Sync", "Rename", "SyncDirectory", "SyncMoved"]);
+        assert_eq!(
+            disk.log(),
+            ["Remove", "create", "Write", "Sync", "Rename", "SyncDirectory", "SyncMoved"]
+        );
     }
 
     #[test]
@@ -226,7 +260,11 @@ mod tests {
             let disk = FaultyDisk::failing(step, Errno::EIO);
             let error = write_atomic(&disk, directory.path(), "state.json", b"new").unwrap_err();
             assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32), "{step}");
-            assert_eq!(fs::read_to_string(directory.path().join("state.json")).unwrap(), "old", "{step}");
+            assert_eq!(
+                fs::read_to_string(directory.path().join("state.json")).unwrap(),
+                "old",
+                "{step}"
+            );
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "{step}");
         }
     }

@@ -1,7 +1,7 @@
 //! The one actor that owns the machine, performs its actions, and tells everybody who watches.
 //!
-//! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine knows no channel's
-//! words and no wire.
+//! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine
+//! knows no channel's words and no wire.
 
 mod actions;
 mod actor;
@@ -20,7 +20,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::model::{Channel, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request, Status, UpgradeId};
+use crate::model::{
+    Channel, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request, Status,
+    UpgradeId,
+};
 use crate::package::version::Version;
 use crate::stage::{Announced, Receiving, Staged};
 
@@ -32,7 +35,8 @@ pub struct Engine {
     deadline: Deadline,
 }
 
-/// When the phase that runs ends at the latest. The status says how long it may take, and is not sent again each second.
+/// When the phase that runs ends at the latest. The status says how long it may take, and is not
+/// sent again each second.
 type Deadline = Arc<Mutex<Option<Instant>>>;
 
 /// What an [`Engine`] asks of the actor. Each carries the sender of its answer.
@@ -87,7 +91,8 @@ pub struct Measures {
     pub ended: Vec<Ended>,
 }
 
-/// How an upgrade ended, and no more of its report: there may be a hundred, with the last words of a program each.
+/// How an upgrade ended, and no more of its report: there may be a hundred, with the last words of
+/// a program each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// Which one.
@@ -100,7 +105,11 @@ pub struct Ended {
 
 impl From<&Report> for Ended {
     fn from(report: &Report) -> Self {
-        Self { id: report.id.clone(), outcome: report.outcome, kind: report.failure.as_ref().map(|failure| failure.kind) }
+        Self {
+            id: report.id.clone(),
+            outcome: report.outcome,
+            kind: report.failure.as_ref().map(|failure| failure.kind),
+        }
     }
 }
 
@@ -126,47 +135,69 @@ impl Engine {
     pub fn status_now(&self) -> Status {
         let mut status = self.status.borrow().clone();
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((left, deadline)) = status.upgrade.as_mut().and_then(|upgrade| upgrade.seconds_left.as_mut()).zip(deadline) {
-            *left = deadline.saturating_duration_since(Instant::now()).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+        if let Some((left, deadline)) =
+            status.upgrade.as_mut().and_then(|upgrade| upgrade.seconds_left.as_mut()).zip(deadline)
+        {
+            *left = deadline
+                .saturating_duration_since(Instant::now())
+                .as_millis()
+                .div_ceil(1000)
+                .try_into()
+                .unwrap_or(u64::MAX);
         }
         status
     }
 
-    /// Asks for an upgrade; `busy` while another one runs. The requester of an upgrade that is not yet being installed
-    /// starts it over: what was received is thrown away, and the answer may be the same id or a new one. A report of
-    /// the same channel that is still unacknowledged counts as acknowledged.
+    /// Asks for an upgrade; `busy` while another one runs. The requester of an upgrade that is not
+    /// yet being installed starts it over: what was received is thrown away, and the answer may be
+    /// the same id or a new one. A report of the same channel that is still unacknowledged counts
+    /// as acknowledged.
     pub async fn begin(&self, request: Request) -> Result<UpgradeId, Failure> {
         self.ask(|answer| Command::Begin(request, answer)).await
     }
 
     /// Starts (or starts over) the reception of the file; what was received before is thrown away.
-    pub async fn receive(&self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
+    pub async fn receive(
+        &self,
+        id: &UpgradeId,
+        announced: Announced,
+    ) -> Result<Receiving, Failure> {
         self.ask(|answer| Command::Receive(id.clone(), announced, answer)).await
     }
 
     /// [`Engine::receive`] for a transfer's own blocking thread.
-    pub fn blocking_receive(&self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
+    pub fn blocking_receive(
+        &self,
+        id: &UpgradeId,
+        announced: Announced,
+    ) -> Result<Receiving, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.commands.blocking_send(Command::Receive(id.clone(), announced, answer)).map_err(|_| engine_is_gone())?;
+        self.commands
+            .blocking_send(Command::Receive(id.clone(), announced, answer))
+            .map_err(|_| engine_is_gone())?;
         answered.blocking_recv().unwrap_or_else(|_| Err(engine_is_gone()))
     }
 
-    /// The reception failed: the status says so at once, and the peer may begin again within the same upgrade.
+    /// The reception failed: the status says so at once, and the peer may begin again within the
+    /// same upgrade.
     pub async fn reception_failed(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.ask(|answer| Command::ReceptionFailed(id.clone(), failure, answer)).await
     }
 
-    /// Has the received file proved. A failure concludes the upgrade: its report is in the status before the answer.
+    /// Has the received file proved. A failure concludes the upgrade: its report is in the status
+    /// before the answer.
     pub async fn check(&self, id: &UpgradeId, staged: Staged) -> Result<PackageSummary, Failure> {
         self.ask(|answer| Command::Check(id.clone(), staged, answer)).await
     }
 
-    /// Starts the installation of the checked file. The answer comes when that is decided; how it goes on is in the status.
+    /// Starts the installation of the checked file. The answer comes when that is decided; how it
+    /// goes on is in the status.
     pub async fn start(&self, id: &UpgradeId) -> Result<(), Failure> {
         self.ask(|answer| Command::Start(id.clone(), answer)).await
     }
 
-    /// Gives up an upgrade that is not yet being installed: concluded with this failure, the staging area emptied.
+    /// Gives up an upgrade that is not yet being installed: concluded with this failure, the
+    /// staging area emptied.
     pub async fn abandon(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.ask(|answer| Command::Abandon(id.clone(), failure, answer)).await
     }
@@ -176,18 +207,21 @@ impl Engine {
         self.ask(|answer| Command::GiveUp(id.clone(), failure, answer)).await
     }
 
-    /// A person says that the program on trial works; written down before the answer. A failure when nothing waits for it.
+    /// A person says that the program on trial works; written down before the answer. A failure
+    /// when nothing waits for it.
     pub async fn confirm(&self, by: String) -> Result<(), Failure> {
         self.ask(|answer| Command::Confirm(by, answer)).await
     }
 
-    /// Ends the trial that runs, or else puts the program back that was there before the last upgrade. The answer is the
-    /// upgrade that is rolled back, or the way back's own name; how it goes on is in the status.
+    /// Ends the trial that runs, or else puts the program back that was there before the last
+    /// upgrade. The answer is the upgrade that is rolled back, or the way back's own name; how it
+    /// goes on is in the status.
     pub async fn roll_back(&self, request: Request) -> Result<UpgradeId, Failure> {
         self.ask(|answer| Command::RollBack(request, answer)).await
     }
 
-    /// A person forgets the lowest version, for a repair; written down before the answer, which is what it was.
+    /// A person forgets the lowest version, for a repair; written down before the answer, which is
+    /// what it was.
     pub async fn forget_minimum(&self, by: String) -> Result<Option<Version>, Failure> {
         self.ask(|answer| Command::ForgetMinimum(by, answer)).await
     }
@@ -202,9 +236,12 @@ impl Engine {
         self.ask(Command::Ping).await
     }
 
-    /// The report that follows the one of `before` in the history, or the oldest one. One at a time: whoever asks for many and takes
-    /// them slowly must not hold all of them.
-    pub async fn report_after(&self, before: Option<&UpgradeId>) -> Result<Option<Report>, Failure> {
+    /// The report that follows the one of `before` in the history, or the oldest one. One at a
+    /// time: whoever asks for many and takes them slowly must not hold all of them.
+    pub async fn report_after(
+        &self,
+        before: Option<&UpgradeId>,
+    ) -> Result<Option<Report>, Failure> {
         self.ask(|answer| Command::ReportAfter(before.cloned(), answer)).await
     }
 

@@ -1,7 +1,9 @@
-//! The machine that `uplift` runs on: programs that it runs for us, such as `systemctl`, and what the kernel shows of processes.
+//! The machine that `uplift` runs on: programs that it runs for us, such as `systemctl`, and what
+//! the kernel shows of processes.
 //!
-//! Spawned directly, as the daemon's own user; what a user names for a check runs unprivileged, by [`crate::command`]. Knows
-//! nothing of what is asked. In tests a model can stand in the machine's place.
+//! Spawned directly, as the daemon's own user; what a user names for a check runs unprivileged, by
+//! [`crate::command`]. Knows nothing of what is asked. In tests a model can stand in the machine's
+//! place.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,8 +12,8 @@ use std::process::{Output, Stdio};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
-/// Runs a program to its end and collects what it says. Dropped before that, it ends the program. No deadline: that is the
-/// asker's.
+/// Runs a program to its end and collects what it says. Dropped before that, it ends the program.
+/// No deadline: that is the asker's.
 pub(crate) async fn output(program: &str, arguments: &[&str]) -> io::Result<Output> {
     #[cfg(all(test, feature = "sim"))]
     if let Some(host) = modelled::host() {
@@ -23,14 +25,20 @@ pub(crate) async fn output(program: &str, arguments: &[&str]) -> io::Result<Outp
     Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await
 }
 
-/// The same, but of what it says no more than the first `most` bytes, and nothing of how it ended: it is ended then.
-pub(crate) async fn first_bytes(program: &str, arguments: &[&str], most: u64) -> io::Result<Vec<u8>> {
+/// The same, but of what it says no more than the first `most` bytes, and nothing of how it ended:
+/// it is ended then.
+pub(crate) async fn first_bytes(
+    program: &str,
+    arguments: &[&str],
+    most: u64,
+) -> io::Result<Vec<u8>> {
     #[cfg(all(test, feature = "sim"))]
     if modelled::host().is_some() {
         return Ok(output(program, arguments).await?.stdout);
     }
     let mut command = Command::new(program);
-    let command = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let command =
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.kill_on_drop(true).spawn()?;
     let mut bytes = Vec::new();
     if let Some(output) = child.stdout.take() {

@@ -1,9 +1,10 @@
 //! The only writer of the state file and the history.
 //!
-//! Both are JSON that a person can read, written whole and atomically, durable before the call returns. A damaged or
-//! unknown file is set aside under another name, reported in a notice, and never stops the daemon. Of a state file in the form
-//! of another version all is kept that can be read (`salvage`): a daemon that was rolled back must not let in again what it
-//! refused before. What became of an upgrade whose state is lost, the rescue may know.
+//! Both are JSON that a person can read, written whole and atomically, durable before the call
+//! returns. A damaged or unknown file is set aside under another name, reported in a notice, and
+//! never stops the daemon. Of a state file in the form of another version all is kept that can be
+//! read (`salvage`): a daemon that was rolled back must not let in again what it refused before.
+//! What became of an upgrade whose state is lost, the rescue may know.
 //!
 //! | file | field | meaning |
 //! |---|---|---|
@@ -91,17 +92,22 @@ pub struct Damaged {
 }
 
 impl Journal {
-    /// Opens the journal in `directory`, which is made if it is missing. Damaged files come back beside it.
+    /// Opens the journal in `directory`, which is made if it is missing. Damaged files come back
+    /// beside it.
     pub fn open(directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
         Self::open_on(Arc::new(LocalDisk), directory)
     }
 
     /// [`Journal::open`] on a disk of the caller's.
-    pub(crate) fn open_on(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<(Self, Vec<Damaged>)> {
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+    ) -> io::Result<(Self, Vec<Damaged>)> {
         std::fs::create_dir_all(directory)?;
         remove_unfinished(&*disk, directory);
         let mut damaged = Vec::new();
-        let history: Result<Option<HistoryFile>, _> = read(directory, HISTORY_FILE, |file: &HistoryFile| file.format);
+        let history: Result<Option<HistoryFile>, _> =
+            read(directory, HISTORY_FILE, |file: &HistoryFile| file.format);
         let history = history.unwrap_or_else(|unusable| {
             damaged.push(unusable.set_aside(&*disk, directory, HISTORY_FILE));
             None
@@ -109,24 +115,40 @@ impl Journal {
         let (state, left) = match read(directory, STATE_FILE, |file: &StateFile| file.format) {
             Ok(Some(state)) => (state, Left::Whole),
             Ok(None) => (StateFile { format: FORMAT, ..StateFile::default() }, Left::Nothing),
-            Err(unusable) => match unusable.text.as_deref().filter(|_| unusable.is_intact).and_then(salvage::state) {
+            Err(unusable) => match unusable
+                .text
+                .as_deref()
+                .filter(|_| unusable.is_intact)
+                .and_then(salvage::state)
+            {
                 Some(Salvaged { state, lost }) => {
                     damaged.push(unusable.replace(&*disk, directory, STATE_FILE, &state));
                     (state, if lost { Left::AllButUpgrade } else { Left::Whole })
                 }
                 None => {
                     // What is not as it was written is believed where the history says the same.
-                    let told = unusable.text.as_deref().and_then(salvage::state).map(|salvaged| salvaged.state.unacknowledged);
-                    let known = |report: &Report| history.as_ref().is_some_and(|history| history.reports.contains(report));
+                    let told = unusable
+                        .text
+                        .as_deref()
+                        .and_then(salvage::state)
+                        .map(|salvaged| salvaged.state.unacknowledged);
+                    let known = |report: &Report| {
+                        history.as_ref().is_some_and(|history| history.reports.contains(report))
+                    };
                     let unacknowledged = told.into_iter().flatten().filter(known).collect();
                     damaged.push(unusable.set_aside(&*disk, directory, STATE_FILE));
-                    (StateFile { format: FORMAT, unacknowledged, ..StateFile::default() }, Left::Damage)
+                    (
+                        StateFile { format: FORMAT, unacknowledged, ..StateFile::default() },
+                        Left::Damage,
+                    )
                 }
             },
         };
         let lost = left != Left::Whole || matches!(state.upgrade, Recorded::Foreign(_));
-        let history = history.unwrap_or_else(|| HistoryFile { format: state.format, reports: Vec::new() });
-        let mut journal = Self { disk, directory: directory.to_owned(), state, history, left, recovered: None };
+        let history =
+            history.unwrap_or_else(|| HistoryFile { format: state.format, reports: Vec::new() });
+        let mut journal =
+            Self { disk, directory: directory.to_owned(), state, history, left, recovered: None };
         journal.state.format = journal.state.format.min(FORMAT);
         journal.history.format = journal.history.format.min(FORMAT);
         if let Err(error) = journal.complete_history() {
@@ -142,7 +164,8 @@ impl Journal {
         Ok((journal, damaged))
     }
 
-    /// What the state held, as far as the history tells it too, and the trial that the rescue has a copy of.
+    /// What the state held, as far as the history tells it too, and the trial that the rescue has a
+    /// copy of.
     fn recover(&mut self) {
         let remembered = StateFile::remembered(&self.history.reports);
         let trial = lost::trial(&self.directory, &self.history.reports);
@@ -155,10 +178,19 @@ impl Journal {
             self.recovered = Some(format!("{told}, as far as it reaches back"));
         }
         let unacknowledged = std::mem::take(&mut self.state.unacknowledged);
-        // With a trial in it the file keeps the format in which the rescue has written: an older daemon may have to read it.
+        // With a trial in it the file keeps the format in which the rescue has written: an older
+        // daemon may have to read it.
         let (upgrade, format) = trial.unwrap_or((Recorded::default(), FORMAT));
-        self.state = StateFile { format: format.min(FORMAT), upgrade, unacknowledged, incomplete: true, ..remembered };
-        if let Err(error) = write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format) {
+        self.state = StateFile {
+            format: format.min(FORMAT),
+            upgrade,
+            unacknowledged,
+            incomplete: true,
+            ..remembered
+        };
+        if let Err(error) =
+            write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format)
+        {
             warn("what is left of the state can't be written", error); // the next start tries again
         }
     }
@@ -181,20 +213,28 @@ impl Journal {
     /// Every program whose version is known, the surest first.
     pub fn known_programs(&self) -> Vec<InstalledRecord> {
         let on_trial = self.upgrade().and_then(State::swap).map(|swap| &swap.package);
-        let reported = self.history.reports.iter().rev().filter_map(|report| report.package.as_ref());
+        let reported =
+            self.history.reports.iter().rev().filter_map(|report| report.package.as_ref());
         let packages = on_trial.into_iter().chain(reported);
-        let by_package = packages.map(|package| InstalledRecord { version: package.version, digest: package.program_digest });
-        [self.state.installed, self.state.previous].into_iter().flatten().chain(by_package).collect()
+        let by_package = packages.map(|package| InstalledRecord {
+            version: package.version,
+            digest: package.program_digest,
+        });
+        [self.state.installed, self.state.previous]
+            .into_iter()
+            .flatten()
+            .chain(by_package)
+            .collect()
     }
 
-    /// Whether a program of which it knows no version may be the one that was installed by hand, whose version the
-    /// configuration tells.
+    /// Whether a program of which it knows no version may be the one that was installed by hand,
+    /// whose version the configuration tells.
     pub fn may_be_by_hand(&self, program: ProgramDigest) -> bool {
         !self.state.incomplete && !self.state.known_bad.contains(&program)
     }
 
-    /// The report that the rescue has to make up for: the state of its trial is lost, or in the format of a newer daemon that
-    /// was rolled back.
+    /// The report that the rescue has to make up for: the state of its trial is lost, or in the
+    /// format of a newer daemon that was rolled back.
     fn absorb_rescue(&mut self) {
         let Some((report, on_trial)) = lost::report(&self.directory) else { return };
         let is_it = |known: &Report| known.id == report.id;
@@ -215,7 +255,9 @@ impl Journal {
         }
         let concluded = self.conclude(&report, !report.request.channel.acknowledges());
         // Even where nothing has changed: the state is not lost any more.
-        let kept = concluded.and_then(|()| write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format));
+        let kept = concluded.and_then(|()| {
+            write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format)
+        });
         if let Err(error) = kept {
             warn("the report of a lost upgrade can't be written", error); // it stands in memory, and the next start tries again
         }
@@ -224,7 +266,13 @@ impl Journal {
 
     /// A history that could not be written when a report was made lacks its entry.
     fn complete_history(&mut self) -> io::Result<()> {
-        let missing: Vec<Report> = self.state.unacknowledged.iter().filter(|report| !self.knows(report)).cloned().collect();
+        let missing: Vec<Report> = self
+            .state
+            .unacknowledged
+            .iter()
+            .filter(|report| !self.knows(report))
+            .cloned()
+            .collect();
         if missing.is_empty() { Ok(()) } else { self.append_history(missing) }
     }
 
@@ -240,7 +288,8 @@ impl Journal {
         }
     }
 
-    /// Whether it left a trial in the form of another version, of which this one knows nothing and the rescue enough.
+    /// Whether it left a trial in the form of another version, of which this one knows nothing and
+    /// the rescue enough.
     pub fn has_foreign_trial(&self) -> bool {
         matches!(self.state.upgrade, Recorded::Foreign(_))
     }
@@ -270,13 +319,14 @@ impl Journal {
         &self.state.known_bad
     }
 
-    /// The highest version that succeeded here with a trusted seal, and that no person took back. An older file does not come back,
-    /// were it signed ten times.
+    /// The highest version that succeeded here with a trusted seal, and that no person took back.
+    /// An older file does not come back, were it signed ten times.
     pub fn minimum_version(&self) -> Option<Version> {
         self.state.minimum_version
     }
 
-    /// Forgets the lowest version, for a repair; who did is written down. What it was; nothing where there was none.
+    /// Forgets the lowest version, for a repair; who did is written down. What it was; nothing
+    /// where there was none.
     pub fn forget_minimum(&mut self, by: String) -> io::Result<Option<Version>> {
         let Some(version) = self.state.minimum_version else { return Ok(None) };
         self.change_state(|file| {
@@ -292,10 +342,11 @@ impl Journal {
         self.change_state(|file| file.upgrade = Recorded::Known(Some(Box::new(state.clone()))))
     }
 
-    /// Writes down the end of an upgrade: the report is kept until it is acknowledged (unless `acknowledged` says that
-    /// it has no receiver), and in the history.
+    /// Writes down the end of an upgrade: the report is kept until it is acknowledged (unless
+    /// `acknowledged` says that it has no receiver), and in the history.
     pub fn conclude(&mut self, report: &Report, acknowledged: bool) -> io::Result<()> {
-        // The history first: until it is durable the state file holds the upgrade, and the next daemon concludes it again.
+        // The history first: until it is durable the state file holds the upgrade, and the next
+        // daemon concludes it again.
         let listed = self.append_history(vec![report.clone()]);
         let known = self.history.reports.clone();
         let earlier = known.split_last().map_or(&known[..], |(_, earlier)| earlier);
@@ -313,7 +364,9 @@ impl Journal {
 
     /// Forgets the unacknowledged report of a channel.
     pub fn acknowledge(&mut self, channel: Channel) -> io::Result<()> {
-        self.change_state(|file| file.unacknowledged.retain(|report| report.request.channel != channel))
+        self.change_state(|file| {
+            file.unacknowledged.retain(|report| report.request.channel != channel);
+        })
     }
 
     fn append_history(&mut self, reports: Vec<Report>) -> io::Result<()> {
@@ -328,8 +381,9 @@ impl Journal {
         write(&*self.disk, &self.directory, HISTORY_FILE, &self.history, self.history.format)
     }
 
-    /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth that it knows. The format is
-    /// the newest one, but while something is on trial: it may be this daemon, and the one before it would have to read that.
+    /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth
+    /// that it knows. The format is the newest one, but while something is on trial: it may be this
+    /// daemon, and the one before it would have to read that.
     fn change_state(&mut self, change: impl FnOnce(&mut StateFile)) -> io::Result<()> {
         let before = self.state.clone();
         change(&mut self.state);
@@ -348,15 +402,28 @@ fn warn(sentence: &str, error: io::Error) {
     tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
 }
 
-fn write(disk: &dyn Disk, directory: &Path, name: &str, value: &impl Serialize, format: u32) -> io::Result<()> {
+fn write(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    value: &impl Serialize,
+    format: u32,
+) -> io::Result<()> {
     disk::write_atomic(disk, directory, name, &checksum::to_text(value, format)?)
 }
 
-/// What a daemon left that was killed while it wrote: it may be as large as the file itself. The rescue's own is the rescue's.
+/// What a daemon left that was killed while it wrote: it may be as large as the file itself. The
+/// rescue's own is the rescue's.
 fn remove_unfinished(disk: &dyn Disk, directory: &Path) {
-    let is_ours = |name: &str| [STATE_FILE, HISTORY_FILE].iter().any(|file| name.starts_with(file)) && name.ends_with(".new");
-    let names = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in names.filter(|path| path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy()))) {
+    let is_ours = |name: &str| {
+        [STATE_FILE, HISTORY_FILE].iter().any(|file| name.starts_with(file))
+            && name.ends_with(".new")
+    };
+    let names =
+        std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in
+        names.filter(|path| path.file_name().is_some_and(|name| is_ours(&name.to_string_lossy())))
+    {
         // It harms nobody but by its size, and the next start tries again.
         let _ = disk::remove_if_present(disk, &path);
     }
@@ -382,11 +449,17 @@ impl Unusable {
     }
 
     /// Puts `salvaged` in its place. A copy is set aside, so that no power cut finds neither.
-    fn replace(self, disk: &dyn Disk, directory: &Path, name: &str, salvaged: &StateFile) -> Damaged {
+    fn replace(
+        self,
+        disk: &dyn Disk,
+        directory: &Path,
+        name: &str,
+        salvaged: &StateFile,
+    ) -> Damaged {
         let copy = free_name(directory, name);
         let text = self.text.unwrap_or_default();
-        let replaced =
-            disk::write_atomic(disk, directory, &copy, &text).and_then(|()| write(disk, directory, name, salvaged, salvaged.format));
+        let replaced = disk::write_atomic(disk, directory, &copy, &text)
+            .and_then(|()| write(disk, directory, name, salvaged, salvaged.format));
         let why = match replaced {
             Ok(()) => format!("{}; what can be read of it was kept", self.why),
             Err(error) => format!("{}; it could not be replaced: {error}", self.why),
@@ -396,14 +469,24 @@ impl Unusable {
 }
 
 /// Nothing where there is no such file.
-fn read<T: DeserializeOwned>(directory: &Path, name: &str, format: impl Fn(&T) -> u32) -> Result<Option<T>, Unusable> {
+fn read<T: DeserializeOwned>(
+    directory: &Path,
+    name: &str,
+    format: impl Fn(&T) -> u32,
+) -> Result<Option<T>, Unusable> {
     let text = match disk::read_limited(&directory.join(name), LARGEST_FILE) {
         Ok(None) => return Ok(None),
         Ok(Some(text)) => text,
-        Err(error) => return Err(Unusable { text: None, is_intact: false, why: error.to_string() }),
+        Err(error) => {
+            return Err(Unusable { text: None, is_intact: false, why: error.to_string() });
+        }
     };
     if let Err(wrong) = checksum::examine(&text) {
-        return Err(Unusable { why: wrong.to_string(), is_intact: matches!(wrong, Wrong::Json(_)), text: Some(text) });
+        return Err(Unusable {
+            why: wrong.to_string(),
+            is_intact: matches!(wrong, Wrong::Json(_)),
+            text: Some(text),
+        });
     }
     let why = match serde_json::from_slice::<T>(&text) {
         // A later version adds fields that this one passes over; what it has changed can't be read.
@@ -414,10 +497,17 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str, format: impl Fn(&T) -
     Err(Unusable { text: Some(text), is_intact: true, why })
 }
 
-/// `state.json.damaged`, or the first free number behind it; the tenth is overwritten, so that damage can't fill a disk.
+/// `state.json.damaged`, or the first free number behind it; the tenth is overwritten, so that
+/// damage can't fill a disk.
 fn free_name(directory: &Path, name: &str) -> String {
-    let mut candidates = (1..=10).map(|number| if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged.{number}") });
-    candidates.clone().find(|name| !directory.join(name).exists()).or_else(|| candidates.next_back()).unwrap_or_default()
+    let mut candidates = (1..=10).map(|number| {
+        if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged.{number}") }
+    });
+    candidates
+        .clone()
+        .find(|name| !directory.join(name).exists())
+        .or_else(|| candidates.next_back())
+        .unwrap_or_default()
 }
 
 /// The wall clock for people to read, RFC 3339 in UTC. Nothing may depend on it.

@@ -1,8 +1,9 @@
-//! `uplift` upgrades the firmware of a payload: it receives a file, proves it, swaps the program atomically, restarts,
-//! proves that the new program works, and reports the truth; otherwise the old program runs again.
+//! `uplift` upgrades the firmware of a payload: it receives a file, proves it, swaps the program
+//! atomically, restarts, proves that the new program works, and reports the truth; otherwise the
+//! old program runs again.
 //!
-//! The rooms of the house, in the order in which data moves. A request goes down this list, reports come back up,
-//! and no room reaches past its neighbours:
+//! The rooms of the house, in the order in which data moves. A request goes down this list, reports
+//! come back up, and no room reaches past its neighbours:
 //!
 //! | room | what it is for |
 //! |---|---|

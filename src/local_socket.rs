@@ -1,4 +1,5 @@
-//! UNIX sockets on which the daemon listens: for its own user and the members of a group, and nobody else.
+//! UNIX sockets on which the daemon listens: for its own user and the members of a group, and
+//! nobody else.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -17,25 +18,32 @@ const SOCKET_MODE: u32 = 0o660;
 /// Pause after an error of the socket itself.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library would load its name service
-/// modules for the question, and they stay in memory for ever.
+/// The id of a group in the text of /etc/group, where systemd-sysusers writes it. The C library
+/// would load its name service modules for the question, and they stay in memory for ever.
 fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
-    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
+    let fields = groups
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&name))?;
     fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
 }
 
-/// Binds the socket, which is `what` and configured as `field`; one that a dead daemon left is removed.
+/// Binds the socket, which is `what` and configured as `field`; one that a dead daemon left is
+/// removed.
 pub(crate) fn bind(path: &Path, what: &str, field: &str) -> anyhow::Result<UnixListener> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("the directory {} can't be made", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("the directory {} can't be made", directory.display()))?;
     }
     if StdStream::connect(path).is_ok() {
         anyhow::bail!("another daemon listens on {}; only one may run", path.display());
     }
     remove_left(path, what, field)?;
-    let listener = UnixListener::bind(path).with_context(|| format!("the {what} {} can't be made", path.display()))?;
+    let listener = UnixListener::bind(path)
+        .with_context(|| format!("the {what} {} can't be made", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    let group = std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
+    let group =
+        std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
     if group.is_some() {
         // A daemon without the right to give the socket away still serves its own user.
         let _ = nix::unistd::chown(path, None, group);
@@ -72,7 +80,8 @@ pub(crate) async fn accept(listener: &UnixListener, what: &str) -> UnixStream {
     }
 }
 
-/// Whose the client is. One whose user can't be told is nobody's; the kernel tells it of every stream.
+/// Whose the client is. One whose user can't be told is nobody's; the kernel tells it of every
+/// stream.
 pub(crate) fn uid_of(stream: &UnixStream) -> u32 {
     stream.peer_cred().map_or(u32::MAX, |peer| peer.uid())
 }
@@ -93,13 +102,21 @@ mod tests {
     #[test]
     fn nothing_but_a_socket_makes_room_for_one() {
         let directory = tempfile::tempdir().unwrap();
-        let (left, file, link) = (directory.path().join("left"), directory.path().join("file"), directory.path().join("link"));
+        let (left, file, link) = (
+            directory.path().join("left"),
+            directory.path().join("file"),
+            directory.path().join("link"),
+        );
         drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
         std::fs::File::create(&file).unwrap();
         std::os::unix::fs::symlink(&left, &link).unwrap();
         for other in [&file, &link, &directory.path().to_owned()] {
             let error = bind(other, "metrics socket", "metrics.socket").unwrap_err().to_string();
-            assert!(error.contains(&other.display().to_string()) && error.contains("field metrics.socket"), "{error}");
+            assert!(
+                error.contains(&other.display().to_string())
+                    && error.contains("field metrics.socket"),
+                "{error}"
+            );
             assert!(other.symlink_metadata().is_ok());
         }
         remove_left(&left, "control socket", "paths.control").unwrap();

@@ -1,5 +1,6 @@
-//! Where the words of daemon and FTP server go: to the journal with fields where systemd reads them, otherwise to stderr as
-//! lines for a person. Knows of what is logged only which upgrade it is about.
+//! Where the words of daemon and FTP server go: to the journal with fields where systemd reads
+//! them, otherwise to stderr as lines for a person. Knows of what is logged only which upgrade it
+//! is about.
 
 mod about;
 pub(crate) mod message;
@@ -24,9 +25,16 @@ const FILTER: &str = "UPLIFT_LOG";
 
 /// Installs the log; `identifier` names the process in the journal.
 pub(crate) fn install(identifier: &str) {
-    let chosen = std::env::var(FILTER).ok().filter(|text| !text.is_empty()).and_then(|text| text.parse::<Targets>().ok());
+    let chosen = std::env::var(FILTER)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .and_then(|text| text.parse::<Targets>().ok());
     // Without a filter every dependency's innermost thoughts would reach the journal.
-    let filter = chosen.unwrap_or_else(|| Targets::new().with_target("uplift", tracing::Level::INFO).with_default(tracing::Level::WARN));
+    let filter = chosen.unwrap_or_else(|| {
+        Targets::new()
+            .with_target("uplift", tracing::Level::INFO)
+            .with_default(tracing::Level::WARN)
+    });
     let journal = if stderr_is_journal() { tracing_journald::layer().ok() } else { None };
     // A second log in the same process keeps the first.
     let _ = match journal {
@@ -36,7 +44,12 @@ pub(crate) fn install(identifier: &str) {
         }
         None => {
             // The fields are for `journalctl`; a person reads the sentence.
-            let sentence = debug_fn(|out, field, value| if field.name() == "message" { write!(out, "{value:?}") } else { Ok(()) });
+            let sentence =
+                debug_fn(
+                    |out, field, value| {
+                        if field.name() == "message" { write!(out, "{value:?}") } else { Ok(()) }
+                    },
+                );
             let lines = tracing_subscriber::fmt::layer()
                 .with_target(false)
                 .with_ansi(io::stderr().is_terminal())
@@ -48,8 +61,8 @@ pub(crate) fn install(identifier: &str) {
     };
 }
 
-/// systemd names the journal's stream by device and inode (systemd.exec(5)), because the variable is inherited by processes
-/// whose stderr is something else.
+/// systemd names the journal's stream by device and inode (systemd.exec(5)), because the variable
+/// is inherited by processes whose stderr is something else.
 fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stderr) = nix::sys::stat::fstat(io::stderr().as_fd()) else { return false };

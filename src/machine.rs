@@ -1,7 +1,9 @@
-//! The upgrade as a pure state machine: `State` × `Event` → `State` and `Action`s. No I/O, no clock, no channel's words.
+//! The upgrade as a pure state machine: `State` × `Event` → `State` and `Action`s. No I/O, no
+//! clock, no channel's words.
 //!
-//! The table of all transitions stands in docs/machine.md and is checked against this code by a test. [`State::resume`]
-//! answers what a freshly started daemon does with what it finds; every combination has an answer.
+//! The table of all transitions stands in docs/machine.md and is checked against this code by a
+//! test. [`State::resume`] answers what a freshly started daemon does with what it finds; every
+//! combination has an answer.
 
 mod resume;
 mod swap;
@@ -9,7 +11,10 @@ mod swap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Confirm;
-use crate::model::{Evidence, Failure, FailureKind, Outcome, PackageSummary, Phase, PhaseDuration, Request, UpgradeId, Verdict};
+use crate::model::{
+    Evidence, Failure, FailureKind, Outcome, PackageSummary, Phase, PhaseDuration, Request,
+    UpgradeId, Verdict,
+};
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
@@ -18,8 +23,9 @@ pub use resume::{Found, Ruled};
 pub use swap::{Attempt, Origin, Swap, Terms};
 pub(crate) use swap::{CONTAINER_START, boots_used_up};
 
-/// How often a restart is asked for, by one daemon after the other, before it counts as one that never comes: where the boot
-/// id never changes (a container has its host's), the evidence of the restart would be awaited for ever.
+/// How often a restart is asked for, by one daemon after the other, before it counts as one that
+/// never comes: where the boot id never changes (a container has its host's), the evidence of the
+/// restart would be awaited for ever.
 const MOST_RESTART_REQUESTS: u32 = 3;
 
 /// What is said where the old program came back to its path and its restart did not come.
@@ -205,7 +211,8 @@ pub enum Action {
 pub struct Refused {
     /// The state as it was.
     pub state: State,
-    /// `busy` for a second request, `cancelled` for a step of an upgrade that is over, `internal` otherwise.
+    /// `busy` for a second request, `cancelled` for a step of an upgrade that is over, `internal`
+    /// otherwise.
     pub failure: Failure,
 }
 
@@ -273,7 +280,10 @@ impl State {
             | Self::Reverting { swap, .. }
             | Self::RestartingBack { swap, .. } => Some(&swap.package),
             Self::Concluded { conclusion, .. } => conclusion.package.as_ref(),
-            Self::Idle | Self::Preparing { .. } | Self::Receiving { .. } | Self::Checking { .. } => None,
+            Self::Idle
+            | Self::Preparing { .. }
+            | Self::Receiving { .. }
+            | Self::Checking { .. } => None,
         }
     }
 
@@ -291,34 +301,58 @@ impl State {
 
     /// The next state and what to do, or the state back with the reason why not.
     pub fn step(self, event: Event) -> Transition {
-        use Action::{Check, EmptyStage, Forget, Record, Report, Restart, Swap as SwapPrograms, SwapBack, Try};
+        use Action::{
+            Check, EmptyStage, Forget, Record, Report, Restart, Swap as SwapPrograms, SwapBack, Try,
+        };
         let next = match (self, event) {
-            (Self::Idle | Self::Concluded { .. }, Event::Begin(upgrade)) => (Self::Preparing { upgrade }, vec![EmptyStage]),
-            (Self::Preparing { upgrade: old }, Event::Begin(new)) if old.request.is_by_requester_of(&new.request) => {
-                (Self::Preparing { upgrade: Upgrade { request: new.request, ..old } }, vec![EmptyStage])
-            }
-            (Self::Receiving { upgrade: old } | Self::Ready { upgrade: old, .. }, Event::Begin(upgrade))
-                if old.request.is_by_requester_of(&upgrade.request) =>
-            {
+            (Self::Idle | Self::Concluded { .. }, Event::Begin(upgrade)) => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Ready { upgrade, .. }, Event::Receive { file_name }) => {
-                (Self::Receiving { upgrade: Upgrade { file_name: Some(file_name), ..upgrade } }, vec![EmptyStage])
+            (Self::Preparing { upgrade: old }, Event::Begin(new))
+                if old.request.is_by_requester_of(&new.request) =>
+            {
+                (
+                    Self::Preparing { upgrade: Upgrade { request: new.request, ..old } },
+                    vec![EmptyStage],
+                )
             }
+            (
+                Self::Receiving { upgrade: old } | Self::Ready { upgrade: old, .. },
+                Event::Begin(upgrade),
+            ) if old.request.is_by_requester_of(&upgrade.request) => {
+                (Self::Preparing { upgrade }, vec![EmptyStage])
+            }
+            (
+                Self::Preparing { upgrade }
+                | Self::Receiving { upgrade }
+                | Self::Ready { upgrade, .. },
+                Event::Receive { file_name },
+            ) => (
+                Self::Receiving { upgrade: Upgrade { file_name: Some(file_name), ..upgrade } },
+                vec![EmptyStage],
+            ),
             (Self::Preparing { upgrade } | Self::Receiving { upgrade }, Event::ReceptionFailed) => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (Self::Receiving { upgrade }, Event::Received) => (Self::Checking { upgrade }, vec![Record, Check]),
-            (Self::Checking { upgrade }, Event::CheckPassed(package)) => (Self::Ready { upgrade, package }, vec![]),
-            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, Event::Fail(failure)) => {
-                (failed(upgrade, None, failure.into()), vec![EmptyStage, Report])
+            (Self::Receiving { upgrade }, Event::Received) => {
+                (Self::Checking { upgrade }, vec![Record, Check])
             }
+            (Self::Checking { upgrade }, Event::CheckPassed(package)) => {
+                (Self::Ready { upgrade, package }, vec![])
+            }
+            (
+                Self::Preparing { upgrade }
+                | Self::Receiving { upgrade }
+                | Self::Checking { upgrade },
+                Event::Fail(failure),
+            ) => (failed(upgrade, None, failure.into()), vec![EmptyStage, Report]),
             (Self::Ready { upgrade, package }, Event::Fail(failure)) => {
                 (failed(upgrade, Some(package), failure.into()), vec![EmptyStage, Report])
             }
-            (Self::Ready { upgrade, package }, Event::Start { old, origin, terms }) => {
-                (Self::Installing { upgrade, swap: Swap { package, old, origin, terms } }, vec![Record, SwapPrograms])
-            }
+            (Self::Ready { upgrade, package }, Event::Start { old, origin, terms }) => (
+                Self::Installing { upgrade, swap: Swap { package, old, origin, terms } },
+                vec![Record, SwapPrograms],
+            ),
             (Self::Installing { upgrade, swap }, Event::SwapFailed(failure)) => {
                 (failed(upgrade, Some(swap.package), failure.into()), vec![EmptyStage, Report])
             }
@@ -342,25 +376,51 @@ impl State {
             (Self::Trial { upgrade, swap, attempt, confirmed_by }, Event::Healthy(evidence))
                 if confirmed_by.is_some() || swap.terms.confirm == Confirm::Auto =>
             {
-                (succeeded(upgrade, swap, Evidence { boots: attempt.number, confirmed_by, ..evidence }), vec![Report])
+                (
+                    succeeded(
+                        upgrade,
+                        swap,
+                        Evidence { boots: attempt.number, confirmed_by, ..evidence },
+                    ),
+                    vec![Report],
+                )
             }
-            (Self::Idle | Self::Concluded { .. }, Event::GoBack { upgrade, swap, failure }) => {
-                (Self::Reverting { upgrade, swap: *swap, verdict: failure.into() }, vec![Record, SwapBack])
-            }
-            (Self::Reverting { upgrade, swap, verdict }, Event::Reverted { restart_from: Some(origin) }) => {
-                (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, verdict, requests: 1 }, vec![Record, Restart])
-            }
-            (Self::Reverting { upgrade, swap, verdict }, Event::Reverted { restart_from: None })
+            (Self::Idle | Self::Concluded { .. }, Event::GoBack { upgrade, swap, failure }) => (
+                Self::Reverting { upgrade, swap: *swap, verdict: failure.into() },
+                vec![Record, SwapBack],
+            ),
+            (
+                Self::Reverting { upgrade, swap, verdict },
+                Event::Reverted { restart_from: Some(origin) },
+            ) => (
+                Self::RestartingBack {
+                    upgrade,
+                    swap: Swap { origin, ..swap },
+                    verdict,
+                    requests: 1,
+                },
+                vec![Record, Restart],
+            ),
+            (
+                Self::Reverting { upgrade, swap, verdict },
+                Event::Reverted { restart_from: None },
+            )
             | (Self::RestartingBack { upgrade, swap, verdict, .. }, Event::Restarted(_)) => {
                 (rolled_back(upgrade, swap, verdict), vec![Report])
             }
             (
-                Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. },
+                Self::Reverting { upgrade, swap, verdict }
+                | Self::RestartingBack { upgrade, swap, verdict, .. },
                 Event::RestartFailed(second),
             ) => (rolled_back(upgrade, swap, also(verdict, NOT_RESTARTED, &second)), vec![Report]),
-            (Self::Reverting { upgrade, swap, verdict }, Event::RevertFailed(second)) => {
-                (failed(upgrade, Some(swap.package), also(verdict, "the old program could not be put back", &second)), vec![Report])
-            }
+            (Self::Reverting { upgrade, swap, verdict }, Event::RevertFailed(second)) => (
+                failed(
+                    upgrade,
+                    Some(swap.package),
+                    also(verdict, "the old program could not be put back", &second),
+                ),
+                vec![Report],
+            ),
             (Self::Concluded { .. }, Event::Acknowledge) => (Self::Idle, vec![Forget]),
             (state, event) => return Err(Box::new(refuse(state, &event))),
         };
@@ -389,9 +449,23 @@ fn rolled_back(upgrade: Upgrade, swap: Swap, verdict: Verdict) -> State {
     unsuccessful(upgrade, Some(swap.package), outcome, verdict)
 }
 
-fn unsuccessful(upgrade: Upgrade, package: Option<PackageSummary>, outcome: Outcome, verdict: Verdict) -> State {
+fn unsuccessful(
+    upgrade: Upgrade,
+    package: Option<PackageSummary>,
+    outcome: Outcome,
+    verdict: Verdict,
+) -> State {
     let Verdict { failure, program_log } = verdict;
-    State::Concluded { upgrade, conclusion: Conclusion { package, outcome, failure: Some(failure), evidence: None, program_log } }
+    State::Concluded {
+        upgrade,
+        conclusion: Conclusion {
+            package,
+            outcome,
+            failure: Some(failure),
+            evidence: None,
+            program_log,
+        },
+    }
 }
 
 fn also(mut verdict: Verdict, what: &str, second: &Failure) -> Verdict {
@@ -402,13 +476,26 @@ fn also(mut verdict: Verdict, what: &str, second: &Failure) -> Verdict {
 fn refuse(state: State, event: &Event) -> Refused {
     let failure = match event {
         Event::Begin(_) | Event::GoBack { .. } => {
-            let who = state.upgrade().map(|upgrade| format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester));
-            Failure::new(FailureKind::Busy, format!("another upgrade is {}{}", state.phase(), who.unwrap_or_default()))
+            let who = state.upgrade().map(|upgrade| {
+                format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester)
+            });
+            Failure::new(
+                FailureKind::Busy,
+                format!("another upgrade is {}{}", state.phase(), who.unwrap_or_default()),
+            )
         }
-        Event::Receive { .. } | Event::ReceptionFailed | Event::Received | Event::Start { .. } | Event::Fail(_) => {
-            Failure::new(FailureKind::Cancelled, format!("the upgrade is {} and can't take this step", state.phase()))
-        }
-        _ => Failure::new(FailureKind::Internal, format!("the machine is {} and has no transition for this event", state.phase())),
+        Event::Receive { .. }
+        | Event::ReceptionFailed
+        | Event::Received
+        | Event::Start { .. }
+        | Event::Fail(_) => Failure::new(
+            FailureKind::Cancelled,
+            format!("the upgrade is {} and can't take this step", state.phase()),
+        ),
+        _ => Failure::new(
+            FailureKind::Internal,
+            format!("the machine is {} and has no transition for this event", state.phase()),
+        ),
     };
     Refused { state, failure }
 }

@@ -1,7 +1,9 @@
-//! What monitoring reads: a Prometheus text endpoint on a UNIX socket of its own, `GET /metrics`. Off unless configured.
+//! What monitoring reads: a Prometheus text endpoint on a UNIX socket of its own, `GET /metrics`.
+//! Off unless configured.
 //!
-//! One request a connection, with a limit on its size, its time and its number. Everything is measured when somebody asks;
-//! between two requests nothing runs. Knows the engine's handle, and neither files nor the machine.
+//! One request a connection, with a limit on its size, its time and its number. Everything is
+//! measured when somebody asks; between two requests nothing runs. Knows the engine's handle, and
+//! neither files nor the machine.
 
 mod text;
 
@@ -43,11 +45,20 @@ pub(crate) async fn serve(listener: UnixListener, engine: Engine) {
     }
 }
 
-async fn converse(mut stream: UnixStream, place: &Place<u32>, engine: &Engine, tally: &Mutex<Tally>) -> anyhow::Result<()> {
+async fn converse(
+    mut stream: UnixStream,
+    place: &Place<u32>,
+    engine: &Engine,
+    tally: &Mutex<Tally>,
+) -> anyhow::Result<()> {
     let answered = async {
-        let head = timeout(CLIENT_DEADLINE, read_head(&mut stream)).await.context("the client is silent")??;
+        let head = timeout(CLIENT_DEADLINE, read_head(&mut stream))
+            .await
+            .context("the client is silent")??;
         let answer = answer(&head, engine, tally).await?;
-        timeout(CLIENT_DEADLINE, stream.write_all(answer.as_bytes())).await.context("the client does not read")??;
+        timeout(CLIENT_DEADLINE, stream.write_all(answer.as_bytes()))
+            .await
+            .context("the client does not read")??;
         Ok(())
     };
     tokio::select! {
@@ -69,7 +80,8 @@ async fn read_head(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
 }
 
 fn is_complete(head: &[u8]) -> bool {
-    memchr::memmem::find(head, b"\r\n\r\n").is_some() || memchr::memmem::find(head, b"\n\n").is_some()
+    memchr::memmem::find(head, b"\r\n\r\n").is_some()
+        || memchr::memmem::find(head, b"\n\n").is_some()
 }
 
 /// What a request is for.
@@ -86,7 +98,11 @@ enum Asked {
 
 fn asked(head: &[u8]) -> Asked {
     let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let words = std::str::from_utf8(line).unwrap_or_default().trim_end_matches('\r').split(' ').collect::<Vec<_>>();
+    let words = std::str::from_utf8(line)
+        .unwrap_or_default()
+        .trim_end_matches('\r')
+        .split(' ')
+        .collect::<Vec<_>>();
     let [method, target, "HTTP/1.1" | "HTTP/1.0"] = words[..] else { return Asked::Nonsense };
     if !is_complete(head) {
         return Asked::Nonsense;
@@ -110,9 +126,18 @@ async fn answer(head: &[u8], engine: &Engine, tally: &Mutex<Tally>) -> anyhow::R
             };
             response("200 OK", "", &body, with_body)
         }
-        Asked::SomethingElse => response("404 Not Found", "", "the metrics are at /metrics\n", true),
-        Asked::Forbidden => response("405 Method Not Allowed", "Allow: GET, HEAD\r\n", "the metrics can be read only\n", true),
-        Asked::Nonsense => response("400 Bad Request", "", "this is not a request of HTTP/1.1\n", true),
+        Asked::SomethingElse => {
+            response("404 Not Found", "", "the metrics are at /metrics\n", true)
+        }
+        Asked::Forbidden => response(
+            "405 Method Not Allowed",
+            "Allow: GET, HEAD\r\n",
+            "the metrics can be read only\n",
+            true,
+        ),
+        Asked::Nonsense => {
+            response("400 Bad Request", "", "this is not a request of HTTP/1.1\n", true)
+        }
     })
 }
 
@@ -136,10 +161,16 @@ mod tests {
         assert_eq!(request("HEAD /metrics HTTP/1.1"), Asked::Metrics { with_body: false });
         assert_eq!(request("GET /metricsx HTTP/1.1"), Asked::SomethingElse);
         assert_eq!(request("POST /metrics HTTP/1.1"), Asked::Forbidden);
-        for nonsense in ["", "GET /metrics", "GET  /metrics HTTP/1.1", "GET /metrics HTTP/2", "\u{1}"] {
+        for nonsense in
+            ["", "GET /metrics", "GET  /metrics HTTP/1.1", "GET /metrics HTTP/2", "\u{1}"]
+        {
             assert_eq!(request(nonsense), Asked::Nonsense, "{nonsense}");
         }
-        assert_eq!(asked(b"GET /metrics HTTP/1.1\r\nHost: x\r\n"), Asked::Nonsense, "the head is not complete");
+        assert_eq!(
+            asked(b"GET /metrics HTTP/1.1\r\nHost: x\r\n"),
+            Asked::Nonsense,
+            "the head is not complete"
+        );
         assert_eq!(asked(&[0xff; 100]), Asked::Nonsense);
     }
 }

@@ -1,8 +1,8 @@
 //! What is persisted and printed: phases, progress, outcomes, failures, reports, status.
 //!
-//! These types are the schema of the state file, the history, the control socket and every `--json` output, so a
-//! change here is a change of a documented format (docs/control-protocol.md). The module must not know how anything
-//! is done: no I/O, no clock.
+//! These types are the schema of the state file, the history, the control socket and every `--json`
+//! output, so a change here is a change of a documented format (docs/control-protocol.md). The
+//! module must not know how anything is done: no I/O, no clock.
 
 mod failure;
 
@@ -17,7 +17,8 @@ use crate::package::version::Version;
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
 
-/// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control protocol.
+/// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control
+/// protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UpgradeId(pub String);
@@ -76,7 +77,8 @@ impl fmt::Display for TransferKind {
     }
 }
 
-/// Where an upgrade is (design: "the life of an upgrade"). The same words stand in logs, JSON and the status line.
+/// Where an upgrade is (design: "the life of an upgrade"). The same words stand in logs, JSON and
+/// the status line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -152,7 +154,8 @@ pub struct Progress {
 impl Progress {
     /// Whole percent, 0..=100; 0 while the total is unknown.
     pub fn percent(self) -> u8 {
-        let percent = (u128::from(self.done) * 100).checked_div(u128::from(self.total)).unwrap_or(0);
+        let percent =
+            (u128::from(self.done) * 100).checked_div(u128::from(self.total)).unwrap_or(0);
         u8::try_from(percent.min(100)).unwrap_or(100)
     }
 }
@@ -163,7 +166,8 @@ impl Progress {
 pub enum Outcome {
     /// The new program runs, by the evidence in the report.
     Succeeded,
-    /// The upgrade failed and the old program was never replaced; or it could not be put back, and the failure says so.
+    /// The upgrade failed and the old program was never replaced; or it could not be put back, and
+    /// the failure says so.
     Failed,
     /// The new program was swapped in, failed, and the old one was put back.
     RolledBack,
@@ -179,10 +183,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What was seen after the restart (invariant I3: the report is derived from this, never stored in advance).
+/// What was seen after the restart (invariant I3: the report is derived from this, never stored in
+/// advance).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The restart really happened: the kernel's boot id, or the unit's invocation id, is another one.
+    /// The restart really happened: the kernel's boot id, or the unit's invocation id, is another
+    /// one.
     pub restarted: bool,
     /// The program at the path has the digest that was installed.
     pub digest_at_path: bool,
@@ -208,8 +214,8 @@ pub struct Evidence {
 pub enum RunningEvidence {
     /// The unit is active and its main process runs the installed digest.
     Verified,
-    /// The unit is active, and systemd started its main process from the path after the swap. What the process became is
-    /// another program, by the configuration's word, and was not looked at.
+    /// The unit is active, and systemd started its main process from the path after the swap. What
+    /// the process became is another program, by the configuration's word, and was not looked at.
     Started,
     /// No unit is named in the configuration, so nothing is known of the process.
     NoUnit,
@@ -222,7 +228,8 @@ pub enum RunningEvidence {
 pub struct PhaseDuration {
     /// The phase.
     pub phase: Phase,
-    /// Milliseconds by the monotonic clock; one that a restart of the daemon ended was measured by nobody, and is missing.
+    /// Milliseconds by the monotonic clock; one that a restart of the daemon ended was measured by
+    /// nobody, and is missing.
     pub milliseconds: u64,
 }
 
@@ -241,7 +248,8 @@ pub struct PackageSummary {
     pub file_digest: FileDigest,
     /// Digest of the program: the identity.
     pub program_digest: ProgramDigest,
-    /// The trusted key that sealed the file; absent where it has no seal, or no keys are configured.
+    /// The trusted key that sealed the file; absent where it has no seal, or no keys are
+    /// configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_key: Option<KeyId>,
 }
@@ -255,16 +263,19 @@ pub struct Request {
     pub requester: String,
     /// How the bytes come.
     pub transfer: TransferKind,
-    /// A person insists: a lower version, the same one, or a program that failed here before is let in.
+    /// A person insists: a lower version, the same one, or a program that failed here before is let
+    /// in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
 }
 
 impl Request {
-    /// Whether the same peer asks again, perhaps for another transfer. At the shell each request is another one's: two
-    /// people may share a uid, and neither comes back to an upgrade.
+    /// Whether the same peer asks again, perhaps for another transfer. At the shell each request is
+    /// another one's: two people may share a uid, and neither comes back to an upgrade.
     pub fn is_by_requester_of(&self, other: &Self) -> bool {
-        self.channel != Channel::Shell && self.channel == other.channel && self.requester == other.requester
+        self.channel != Channel::Shell
+            && self.channel == other.channel
+            && self.requester == other.requester
     }
 }
 
@@ -277,7 +288,8 @@ pub struct Report {
     pub request: Request,
     /// The version that ran before, where known.
     pub from: Option<Version>,
-    /// The file's name as the peer gave it; absent when the upgrade ended before that, or had no file.
+    /// The file's name as the peer gave it; absent when the upgrade ended before that, or had no
+    /// file.
     #[serde(default)]
     pub file_name: Option<String>,
     /// What was to be installed; absent when the upgrade failed before that was known.
@@ -288,7 +300,8 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// What was seen after the restart; absent when there was none.
     pub evidence: Option<Evidence>,
-    /// The last lines that a program logged which was rolled back, oldest first, where it has a unit.
+    /// The last lines that a program logged which was rolled back, oldest first, where it has a
+    /// unit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub program_log: Vec<String>,
     /// When the request was accepted, RFC 3339. For people only: nothing depends on the wall clock.
@@ -302,10 +315,12 @@ pub struct Report {
 impl Report {
     /// Whether a person took the program back.
     pub fn is_taken_back(&self) -> bool {
-        self.outcome == Outcome::RolledBack && self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Cancelled)
+        self.outcome == Outcome::RolledBack
+            && self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Cancelled)
     }
 
-    /// Whether the program is not let in again until somebody forces it: it failed on trial, or a person took it back.
+    /// Whether the program is not let in again until somebody forces it: it failed on trial, or a
+    /// person took it back.
     pub fn blames_program(&self) -> bool {
         match self.failure.as_ref().map(|failure| failure.kind) {
             Some(FailureKind::Unhealthy) => true,
@@ -345,8 +360,8 @@ pub struct CurrentUpgrade {
     pub failure: Option<Failure>,
     /// What is being installed, once checked.
     pub package: Option<PackageSummary>,
-    /// Seconds until the deadline of the phase that runs, where it has one that the peer is told: from its beginning, and in an answer of
-    /// the control socket from now.
+    /// Seconds until the deadline of the phase that runs, where it has one that the peer is told:
+    /// from its beginning, and in an answer of the control socket from now.
     pub seconds_left: Option<u64>,
     /// What the trial waits for, while it does.
     #[serde(default)]
@@ -384,7 +399,9 @@ impl fmt::Display for TrialWait {
             Self::Unit { why } => write!(f, "waits for the unit: {why}"),
             Self::Window { stable, window } => write!(f, "{stable} s of {window} s stable"),
             Self::HealthCommand { why: None } => write!(f, "runs the health command"),
-            Self::HealthCommand { why: Some(why) } => write!(f, "waits for the health command: {why}"),
+            Self::HealthCommand { why: Some(why) } => {
+                write!(f, "waits for the health command: {why}")
+            }
             Self::Confirmation {} => write!(f, "waits for `uplift confirm`"),
         }
     }
@@ -401,7 +418,8 @@ pub struct LinkStatus {
     pub baud: Option<u32>,
     /// One byte that the aircraft answers to the probe (60 = M300 RTK).
     pub aircraft_type: Option<u8>,
-    /// A sentence about what keeps the link from working well: the device is missing, the adapter holds bytes back.
+    /// A sentence about what keeps the link from working well: the device is missing, the adapter
+    /// holds bytes back.
     pub notice: Option<String>,
 }
 
@@ -431,7 +449,8 @@ impl fmt::Display for LinkState {
     }
 }
 
-/// Version of the JSON that `uplift status --json`, `uplift history --json` and the control socket speak.
+/// Version of the JSON that `uplift status --json`, `uplift history --json` and the control socket
+/// speak.
 pub const SCHEMA: u32 = 1;
 
 /// Everything that `uplift status` tells.
@@ -456,7 +475,8 @@ pub struct Status {
     /// Programs that were rolled back here, and are refused.
     #[serde(default)]
     pub known_bad: Vec<ProgramDigest>,
-    /// The highest version that succeeded here with a trusted seal, and that no person took back; lower ones are refused.
+    /// The highest version that succeeded here with a trusted seal, and that no person took back;
+    /// lower ones are refused.
     #[serde(default)]
     pub minimum_version: Option<Version>,
 }

@@ -1,4 +1,5 @@
-//! What a firmware file is: its name, version, digests, executable format and seal; [`check`] runs all checks in one order.
+//! What a firmware file is: its name, version, digests, executable format and seal; [`check`] runs
+//! all checks in one order.
 //!
 //! Nothing here knows where a file came from or where it goes.
 

@@ -1,8 +1,9 @@
-//! Places for peers, of which there is a limited number, counted by whose they are: whoever holds more than a newcomer makes room.
+//! Places for peers, of which there is a limited number, counted by whose they are: whoever holds
+//! more than a newcomer makes room.
 //!
-//! Without that, a few connections of one neighbour would keep everybody else out for as long as a silence is allowed. A place is
-//! taken until it is dropped, not until its guest was told to leave: who holds what belongs to a place holds the place too.
-//! Knows neither sockets nor protocols.
+//! Without that, a few connections of one neighbour would keep everybody else out for as long as a
+//! silence is allowed. A place is taken until it is dropped, not until its guest was told to leave:
+//! who holds what belongs to a place holds the place too. Knows neither sockets nor protocols.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a newcomer waits for a place whose guest was told to leave. Only a disk that hangs takes longer than a moment.
+/// How long a newcomer waits for a place whose guest was told to leave. Only a disk that hangs
+/// takes longer than a moment.
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// What a guest is about: the first ones make room before the last ones.
@@ -91,16 +93,21 @@ impl<W: Ord + Clone> Places<W> {
         Self { most, taken: Arc::new(Taken { guests, left: Notify::new() }) }
     }
 
-    /// Takes a place for `whose`, for whom so many are kept beyond the number. Where none is free, a guest of whoever holds most makes
-    /// room, and is waited for. `None` where nobody has to.
+    /// Takes a place for `whose`, for whom so many are kept beyond the number. Where none is free,
+    /// a guest of whoever holds most makes room, and is waited for. `None` where nobody has to.
     pub(crate) async fn take(&self, whose: W, kept: usize) -> Option<Place<W>> {
         let has_room = || self.taken.lock().has_room(self.most, kept);
         self.make_room(&whose, kept > 0, has_room).await.then(|| self.seat(whose))
     }
 
-    /// Has guests leave in favour of `whose` until there is room; `kept` says whether it may have a place beyond the number. False where
-    /// nobody has to leave, or does.
-    pub(crate) async fn make_room(&self, whose: &W, kept: bool, has_room: impl Fn() -> bool) -> bool {
+    /// Has guests leave in favour of `whose` until there is room; `kept` says whether it may have a
+    /// place beyond the number. False where nobody has to leave, or does.
+    pub(crate) async fn make_room(
+        &self,
+        whose: &W,
+        kept: bool,
+        has_room: impl Fn() -> bool,
+    ) -> bool {
         let until = Instant::now() + LEAVING;
         loop {
             // Before the look, so that whoever leaves after it is heard of.
@@ -108,7 +115,9 @@ impl<W: Ord + Clone> Places<W> {
             if has_room() {
                 return true;
             }
-            if !self.taken.lock().somebody_leaves(whose, kept) || timeout_at(until, left).await.is_err() {
+            if !self.taken.lock().somebody_leaves(whose, kept)
+                || timeout_at(until, left).await.is_err()
+            {
                 return has_room();
             }
         }
@@ -126,7 +135,14 @@ impl<W: Ord + Clone> Places<W> {
         let number = guests.next;
         guests.next += 1;
         let beyond = guests.count(false) >= self.most;
-        let guest = Guest { whose, standing: Standing::New, leaving: false, beyond, guarded: false, leave: Arc::clone(&leave) };
+        let guest = Guest {
+            whose,
+            standing: Standing::New,
+            leaving: false,
+            beyond,
+            guarded: false,
+            leave: Arc::clone(&leave),
+        };
         guests.known.insert(number, guest);
         Place(Arc::new(Held { number, taken: Arc::clone(&self.taken), leave }))
     }
@@ -154,8 +170,9 @@ impl<W: Ord> Guests<W> {
         true
     }
 
-    /// Of those who hold most, the one who does least, and has been here for longest. Nobody makes room for who holds as much; who is
-    /// being served, only for who holds less by two, so that a place does not go back and forth.
+    /// Of those who hold most, the one who does least, and has been here for longest. Nobody makes
+    /// room for who holds as much; who is being served, only for who holds less by two, so that a
+    /// place does not go back and forth.
     fn who_makes_room(&self, newcomer: &W, kept: bool) -> Option<u64> {
         let held = |whose: &W| self.known.values().filter(|guest| guest.whose == *whose).count();
         let mine = held(newcomer);
@@ -171,7 +188,11 @@ impl<W: Ord> Guests<W> {
             }
         };
         let candidates = self.known.iter().filter(|(_, guest)| has_to(guest));
-        candidates.min_by_key(|(number, guest)| (usize::MAX - held(&guest.whose), guest.standing, **number)).map(|(number, _)| *number)
+        candidates
+            .min_by_key(|(number, guest)| {
+                (usize::MAX - held(&guest.whose), guest.standing, **number)
+            })
+            .map(|(number, _)| *number)
     }
 }
 
@@ -222,7 +243,11 @@ mod tests {
     }
 
     /// The place for a newcomer, while each guest leaves as soon as it is told; who that was.
-    async fn newcomer(places: &Places<char>, guests: &mut [Option<Place<char>>], whose: char) -> (Option<Place<char>>, Vec<usize>) {
+    async fn newcomer(
+        places: &Places<char>,
+        guests: &mut [Option<Place<char>>],
+        whose: char,
+    ) -> (Option<Place<char>>, Vec<usize>) {
         let mut taking = std::pin::pin!(places.take(whose, 0));
         let mut gone = Vec::new();
         loop {

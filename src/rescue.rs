@@ -1,11 +1,13 @@
-//! The second, independent deadline of a trial: `uplift-rescue` rolls back when no verdict came in time, or when the boots
-//! of the trial are used up, whatever became of the daemon and of the new program.
+//! The second, independent deadline of a trial: `uplift-rescue` rolls back when no verdict came in
+//! time, or when the boots of the trial are used up, whatever became of the daemon and of the new
+//! program.
 //!
-//! It runs early in each boot, and by a timer while a trial is under way. It knows `state.json` (`trial`, read leniently)
-//! and writes `rescue.json` (`file`), which the daemon begins before the swap (`copy`), and nothing else of the state; it must not
-//! need the daemon, the new program or the configuration. A verdict is written before it is carried out, so that a power cut
-//! between the two costs nothing: the next call, or the daemon, completes it. What it decides is in `judge`, for people in
-//! docs/rescue.md.
+//! It runs early in each boot, and by a timer while a trial is under way. It knows `state.json`
+//! (`trial`, read leniently) and writes `rescue.json` (`file`), which the daemon begins before the
+//! swap (`copy`), and nothing else of the state; it must not need the daemon, the new program or
+//! the configuration. A verdict is written before it is carried out, so that a power cut between
+//! the two costs nothing: the next call, or the daemon, completes it. What it decides is in
+//! `judge`, for people in docs/rescue.md.
 
 pub mod command;
 mod copy;
@@ -67,7 +69,8 @@ struct Seen {
     file: Option<RescueFile>,
 }
 
-/// What the rescue has decided about this upgrade, and how far it came, by its file in the directory of the state.
+/// What the rescue has decided about this upgrade, and how far it came, by its file in the
+/// directory of the state.
 pub fn read_ruling(state_directory: &Path, upgrade: &UpgradeId) -> Option<Ruled> {
     // A file that can't be read holds no verdict; the rescue begins it anew and says so.
     let file = RescueFile::read(state_directory).ok()??;
@@ -81,29 +84,39 @@ impl From<Ruling> for Ruled {
 }
 
 impl Rescue {
-    /// The rescue whose state is in `state`, whose kernel tells boot id and uptime in these files, and that this timer calls.
+    /// The rescue whose state is in `state`, whose kernel tells boot id and uptime in these files,
+    /// and that this timer calls.
     pub fn new(state: PathBuf, boot_id: PathBuf, uptime: PathBuf, timer: String) -> Self {
         Self::on(Arc::new(LocalDisk), state, boot_id, uptime, timer)
     }
 
     /// [`Rescue::new`] on a disk of the caller's.
-    pub(crate) fn on(disk: Arc<dyn Disk>, state: PathBuf, boot_id: PathBuf, uptime: PathBuf, timer: String) -> Self {
+    pub(crate) fn on(
+        disk: Arc<dyn Disk>,
+        state: PathBuf,
+        boot_id: PathBuf,
+        uptime: PathBuf,
+        timer: String,
+    ) -> Self {
         Self { disk, state, boot_id, uptime, timer }
     }
 
     /// Does what is to be done at this call. A failure is tried again at the next one.
     pub async fn run(&self, call: Call) -> Result<(), Failure> {
         let seen = self.look();
-        let Some(trial) = trial_of(&seen.known, seen.file.as_ref()) else { return self.stand_down(call, &seen).await };
+        let Some(trial) = trial_of(&seen.known, seen.file.as_ref()) else {
+            return self.stand_down(call, &seen).await;
+        };
         speak_of(trial, Phase::Trial);
         let program = Program::on(Arc::clone(&self.disk), &trial.terms.program);
         let restarter = self.restarter(trial);
         let now = self.now(call, at_path(&program, trial), &restarter).await?;
         // Gathering it takes seconds, in which the lock must not be held.
-        let program_log = match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
-            Some(verdict) if verdict.program_log.is_empty() => last_lines(trial).await,
-            _ => Vec::new(),
-        };
+        let program_log =
+            match judge(&seen.known, seen.file.as_ref(), &now).new_verdict(seen.file.as_ref()) {
+                Some(verdict) if verdict.program_log.is_empty() => last_lines(trial).await,
+                _ => Vec::new(),
+            };
         let lock = program.lock()?;
         let seen = self.look();
         let now = Now { at_path: at_path(&program, trial), ..now };
@@ -159,9 +172,16 @@ impl Rescue {
         Restarter::by(terms.restart.clone(), terms.unit.clone(), deadline, self.boot_id.clone())
     }
 
-    async fn now(&self, call: Call, at_path: Option<ProgramDigest>, restarter: &Restarter) -> Result<Now, Failure> {
-        let uptime = uptime(&self.uptime)
-            .map_err(|error| Failure::new(FailureKind::Internal, format!("{} can't be read", self.uptime.display())).because(error))?;
+    async fn now(
+        &self,
+        call: Call,
+        at_path: Option<ProgramDigest>,
+        restarter: &Restarter,
+    ) -> Result<Now, Failure> {
+        let uptime = uptime(&self.uptime).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("{} can't be read", self.uptime.display()))
+                .because(error)
+        })?;
         Ok(Now { call, origin: restarter.found().await?, uptime, at_path })
     }
 
@@ -175,14 +195,26 @@ impl Rescue {
             );
             return Ok(());
         }
-        tracing::info!("a new {} is on trial, boot {} of {}", terms.program.display(), file.boots, terms.boots);
+        tracing::info!(
+            "a new {} is on trial, boot {} of {}",
+            terms.program.display(),
+            file.boots,
+            terms.boots
+        );
         // At a boot the timer's own enabling may be missing; while it elapses it is armed.
         if call == Call::Boot { arm(&self.timer).await } else { Ok(()) }
     }
 
-    /// A boot that can't be counted is the trial's last: a new program that fills the disk at each boot would stay for ever. At
-    /// the timer's call the daemon has the trial in memory still.
-    async fn roll_back_uncounted(&self, call: Call, file: RescueFile, why: Failure, program: &Program, lock: &Lock) -> Result<(), Failure> {
+    /// A boot that can't be counted is the trial's last: a new program that fills the disk at each
+    /// boot would stay for ever. At the timer's call the daemon has the trial in memory still.
+    async fn roll_back_uncounted(
+        &self,
+        call: Call,
+        file: RescueFile,
+        why: Failure,
+        program: &Program,
+        lock: &Lock,
+    ) -> Result<(), Failure> {
         if call == Call::Deadline {
             return Err(why);
         }
@@ -191,9 +223,15 @@ impl Rescue {
         self.roll_back(call, file.concluded(failure, None), program, lock).await.map(drop)
     }
 
-    /// The verdict first, then what it says. One that can't be written is carried out all the same: the daemon will report that
-    /// the old program was put back, and not why.
-    async fn roll_back(&self, call: Call, mut file: RescueFile, program: &Program, lock: &Lock) -> Result<RescueFile, Failure> {
+    /// The verdict first, then what it says. One that can't be written is carried out all the same:
+    /// the daemon will report that the old program was put back, and not why.
+    async fn roll_back(
+        &self,
+        call: Call,
+        mut file: RescueFile,
+        program: &Program,
+        lock: &Lock,
+    ) -> Result<RescueFile, Failure> {
         self.write_if_possible(&file);
         let RescueFile { trial, ruling: Some(ruling), .. } = &mut file else { return Ok(file) };
         let (path, failure) = (trial.terms.program.display(), &ruling.verdict.failure);
@@ -206,7 +244,8 @@ impl Rescue {
         if call == Call::Deadline {
             let restarter = self.restarter(trial);
             let runs_new = ruling.restart_from.is_none() && restarter.runs(trial.on_trial).await;
-            ruling.restart_from = judge::restart_from(trial, ruling, restarter.found().await.ok(), runs_new);
+            ruling.restart_from =
+                judge::restart_from(trial, ruling, restarter.found().await.ok(), runs_new);
         }
         ruling.rolled_back = true;
         ruling.requests += u32::from(ruling.restart_from.is_some());
@@ -214,9 +253,17 @@ impl Rescue {
         Ok(file)
     }
 
-    /// Asks for the restart of the old program, where one is needed. Whether it came is seen at the next call.
-    async fn restart_back(&self, mut file: RescueFile, restarter: &Restarter) -> Result<(), Failure> {
-        let Some(ruling) = file.ruling.as_mut().filter(|ruling| ruling.restart_from.is_some()) else { return Ok(()) };
+    /// Asks for the restart of the old program, where one is needed. Whether it came is seen at the
+    /// next call.
+    async fn restart_back(
+        &self,
+        mut file: RescueFile,
+        restarter: &Restarter,
+    ) -> Result<(), Failure> {
+        let Some(ruling) = file.ruling.as_mut().filter(|ruling| ruling.restart_from.is_some())
+        else {
+            return Ok(());
+        };
         speak_of(&file.trial, Phase::Restarting);
         tracing::info!("restarting the old program");
         restarter.ask().await?;
@@ -236,24 +283,34 @@ impl Rescue {
         if call == Call::Deadline {
             disarm(&self.timer).await?;
             if self.look().known != seen.known {
-                // An upgrade armed the timer meanwhile, maybe before it was stopped. A needless arming ends at its first call.
+                // An upgrade armed the timer meanwhile, maybe before it was stopped. A needless
+                // arming ends at its first call.
                 arm(&self.timer).await?;
             }
         }
         match &seen.known {
             Known::Damaged(why) => {
-                let sentence = format!("{} can't be read, and nothing was touched", self.state.join(STATE_FILE).display());
-                Err(Failure { causes: vec![why.clone()], ..Failure::new(FailureKind::Internal, sentence) })
+                let sentence = format!(
+                    "{} can't be read, and nothing was touched",
+                    self.state.join(STATE_FILE).display()
+                );
+                Err(Failure {
+                    causes: vec![why.clone()],
+                    ..Failure::new(FailureKind::Internal, sentence)
+                })
             }
             // The next boot tries again, or the daemon.
             _ => forgotten,
         }
     }
 
-    /// The restart may have taken long, and the daemon may have begun the next upgrade meanwhile, with a file of its own.
+    /// The restart may have taken long, and the daemon may have begun the next upgrade meanwhile,
+    /// with a file of its own.
     fn write_if_current(&self, file: &RescueFile) -> Result<(), Failure> {
-        let _lock = Program::on(Arc::clone(&self.disk), &file.trial.terms.program).keep_others_out()?;
-        let is_current = self.look().file.is_some_and(|there| there.trial.upgrade == file.trial.upgrade);
+        let _lock =
+            Program::on(Arc::clone(&self.disk), &file.trial.terms.program).keep_others_out()?;
+        let is_current =
+            self.look().file.is_some_and(|there| there.trial.upgrade == file.trial.upgrade);
         if is_current { self.write(file) } else { Ok(()) }
     }
 
@@ -280,22 +337,25 @@ async fn last_lines(trial: &Trial) -> Vec<String> {
     unit::last_lines(unit, trial.terms.start_before.as_deref()).await
 }
 
-/// Whole seconds of the first number in a file such as `/proc/uptime`, which counts what CLOCK_BOOTTIME does.
+/// Whole seconds of the first number in a file such as `/proc/uptime`, which counts what
+/// CLOCK_BOOTTIME does.
 fn uptime(file: &Path) -> io::Result<u64> {
     let text = std::fs::read_to_string(file)?;
     let seconds = text.split(['.', ' ', '\n']).next().and_then(|seconds| seconds.parse().ok());
-    seconds.ok_or_else(|| io::Error::other(format!("\"{}\" does not begin with seconds", text.trim())))
+    seconds
+        .ok_or_else(|| io::Error::other(format!("\"{}\" does not begin with seconds", text.trim())))
 }
 
 fn not_written(error: io::Error) -> Failure {
     Failure::from_io(FailureKind::Internal, "the rescue's file can't be written", error)
 }
 
-/// What can't be read passes for the program on trial: no error of the disk must keep it from its deadline. Whether the old one
-/// is there to be put back, the target proves.
+/// What can't be read passes for the program on trial: no error of the disk must keep it from its
+/// deadline. Whether the old one is there to be put back, the target proves.
 fn at_path(program: &Program, trial: &Trial) -> Option<ProgramDigest> {
     program.known_digest().unwrap_or_else(|error| {
-        let failure = Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error);
+        let failure =
+            Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error);
         tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
         Some(trial.on_trial)
     })

@@ -1,6 +1,8 @@
-//! How the new program comes to run: a reboot, a restart of its unit, or a command; and the evidence that it happened.
+//! How the new program comes to run: a reboot, a restart of its unit, or a command; and the
+//! evidence that it happened.
 //!
-//! Programs are spawned directly, with a deadline. Nothing here decides what follows from a restart.
+//! Programs are spawned directly, with a deadline. Nothing here decides what follows from a
+//! restart.
 
 mod boot;
 
@@ -19,20 +21,24 @@ use crate::unit;
 
 pub use boot::boot_id;
 
-/// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so there is no event to wait for.
+/// Between two looks for the evidence of a restart. systemd tells no one-shot program of it, so
+/// there is no event to wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// How often one daemon asks for the restart of a program that must not run on, and how long it waits after a refusal.
+/// How often one daemon asks for the restart of a program that must not run on, and how long it
+/// waits after a refusal.
 const MOST_REQUESTS_BACK: u32 = 3;
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The terms of a configuration at this moment: with what follows from the program's unit, as systemd has it now. A failure where
-/// systemd can't be asked of a unit whose start is the evidence of a restart.
+/// The terms of a configuration at this moment: with what follows from the program's unit, as
+/// systemd has it now. A failure where systemd can't be asked of a unit whose start is the evidence
+/// of a restart.
 pub async fn agree(config: &Config) -> Result<Terms, Failure> {
     let mut terms = Terms::new(&config.program, &config.trial);
     let Some(name) = &terms.unit else { return Ok(terms) };
     match unit::show(name).await {
         Ok(unit) => {
-            let (stop, start) = (unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default());
+            let (stop, start) =
+                (unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default());
             terms.restart_deadline = config.restart_deadline(stop, start);
             terms.start_before = unit.invocation;
         }
@@ -43,7 +49,8 @@ pub async fn agree(config: &Config) -> Result<Terms, Failure> {
 }
 
 fn untold(error: io::Error) -> Failure {
-    Failure::new(FailureKind::RestartFailed, "systemd can't tell of the program's unit").because(error)
+    Failure::new(FailureKind::RestartFailed, "systemd can't tell of the program's unit")
+        .because(error)
 }
 
 /// How the program of an upgrade is restarted.
@@ -58,11 +65,21 @@ pub struct Restarter {
 impl Restarter {
     /// The restarter of these terms.
     pub fn new(terms: &Terms, paths: &config::Paths) -> Self {
-        Self::by(terms.restart.clone(), terms.unit.clone(), terms.restart_deadline, paths.boot_id.clone())
+        Self::by(
+            terms.restart.clone(),
+            terms.unit.clone(),
+            terms.restart_deadline,
+            paths.boot_id.clone(),
+        )
     }
 
     /// The restarter of whoever has no configuration and knows but a part of the terms.
-    pub(crate) fn by(how: Restart, unit: Option<String>, deadline: Duration, boot_id: PathBuf) -> Self {
+    pub(crate) fn by(
+        how: Restart,
+        unit: Option<String>,
+        deadline: Duration,
+        boot_id: PathBuf,
+    ) -> Self {
         Self { how, deadline, unit, boot_id }
     }
 
@@ -76,8 +93,9 @@ impl Restarter {
         self.request(Instant::now() + self.deadline).await
     }
 
-    /// The boot and the invocation that run now: what another one later is compared with. A failure where systemd can't tell
-    /// the invocation, because then the one that runs would pass for a new one later.
+    /// The boot and the invocation that run now: what another one later is compared with. A failure
+    /// where systemd can't tell the invocation, because then the one that runs would pass for a new
+    /// one later.
     pub async fn origin(&self) -> Result<Origin, Failure> {
         let boot_id = self.boot()?;
         let invocation = match self.evident_unit() {
@@ -87,7 +105,8 @@ impl Restarter {
         Ok(Origin { boot_id, invocation })
     }
 
-    /// [`Restarter::origin`] as far as it can be told: an invocation that is not known proves no restart.
+    /// [`Restarter::origin`] as far as it can be told: an invocation that is not known proves no
+    /// restart.
     pub async fn found(&self) -> Result<Origin, Failure> {
         let boot_id = self.boot()?;
         let invocation = match self.evident_unit() {
@@ -97,7 +116,8 @@ impl Restarter {
         Ok(Origin { boot_id, invocation })
     }
 
-    /// Whether the unit's main process is known to run this program. Where it can't be told, or there is no unit, it is not known.
+    /// Whether the unit's main process is known to run this program. Where it can't be told, or
+    /// there is no unit, it is not known.
     pub(crate) async fn runs(&self, program: ProgramDigest) -> bool {
         let Some(unit) = &self.unit else { return false };
         let Ok(Some(pid)) = unit::show(unit).await.map(|unit| unit.main_pid) else { return false };
@@ -106,25 +126,32 @@ impl Restarter {
         matches!(tokio::task::spawn_blocking(read).await, Ok(Ok(digest)) if digest == program)
     }
 
-    /// The unit whose invocation is evidence. A reboot is proved by nothing but another boot: units restart for many reasons.
+    /// The unit whose invocation is evidence. A reboot is proved by nothing but another boot: units
+    /// restart for many reasons.
     fn evident_unit(&self) -> Option<&str> {
         if matches!(self.how, Restart::Reboot) { None } else { self.unit.as_deref() }
     }
 
     fn boot(&self) -> Result<String, Failure> {
         boot_id(&self.boot_id).map_err(|error| {
-            Failure::new(FailureKind::Internal, format!("the boot id can't be read from {}", self.boot_id.display())).because(error)
+            Failure::new(
+                FailureKind::Internal,
+                format!("the boot id can't be read from {}", self.boot_id.display()),
+            )
+            .because(error)
         })
     }
 
-    /// Asks for the restart and waits until its evidence is seen: what runs then. A reboot ends this process before that.
+    /// Asks for the restart and waits until its evidence is seen: what runs then. A reboot ends
+    /// this process before that.
     pub async fn restart(&self, before: &Origin) -> Result<Origin, Failure> {
         let end = Instant::now() + self.deadline;
         self.request(end).await?;
         self.await_evidence(before, end).await
     }
 
-    /// The same for a program that must not run on: a request that is refused is made again, as often as makes sense.
+    /// The same for a program that must not run on: a request that is refused is made again, as
+    /// often as makes sense.
     pub async fn restart_back(&self, before: &Origin) -> Result<Origin, Failure> {
         let end = Instant::now() + self.deadline;
         let mut requests = 1;
@@ -153,7 +180,10 @@ impl Restarter {
     }
 
     fn never_came(&self) -> Failure {
-        let failure = Failure::new(FailureKind::RestartFailed, format!("the restart did not come within {} s", self.deadline.as_secs()));
+        let failure = Failure::new(
+            FailureKind::RestartFailed,
+            format!("the restart did not come within {} s", self.deadline.as_secs()),
+        );
         match &self.unit {
             None => failure,
             Some(unit) => failure.with_hint(format!(
@@ -163,7 +193,8 @@ impl Restarter {
         }
     }
 
-    /// A unit that crashed up to its start limit is not started for a while, be the program at its path another one by now.
+    /// A unit that crashed up to its start limit is not started for a while, be the program at its
+    /// path another one by now.
     async fn lift_start_limit(&self, end: Instant) {
         let Some(unit) = self.evident_unit() else { return };
         // Where there is nothing to lift, or nobody who could, the restart itself tells.
@@ -182,14 +213,23 @@ impl Restarter {
         };
         self.lift_start_limit(end).await;
         let failed = |sentence: String| Failure::new(FailureKind::RestartFailed, sentence);
-        let output = timeout(end.saturating_duration_since(Instant::now()), host::output(program, &arguments))
-            .await
-            .map_err(|_| failed(format!("`{program}` did not end within {} s", self.deadline.as_secs())))?
-            .map_err(|error| failed(format!("`{program}` can't be started")).because(error))?;
+        let output = timeout(
+            end.saturating_duration_since(Instant::now()),
+            host::output(program, &arguments),
+        )
+        .await
+        .map_err(|_| {
+            failed(format!("`{program}` did not end within {} s", self.deadline.as_secs()))
+        })?
+        .map_err(|error| failed(format!("`{program}` can't be started")).because(error))?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(failed(format!("`{program}` ended with {}: {}", output.status, said.trim().chars().take(500).collect::<String>())))
+        Err(failed(format!(
+            "`{program}` ended with {}: {}",
+            output.status,
+            said.trim().chars().take(500).collect::<String>()
+        )))
     }
 }

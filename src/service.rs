@@ -1,5 +1,5 @@
-//! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line, watchdog, signals,
-//! journal. Decides nothing about upgrades.
+//! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line,
+//! watchdog, signals, journal. Decides nothing about upgrades.
 
 mod ftp_socket;
 mod ftp_uploads;
@@ -33,7 +33,8 @@ pub(crate) use systemd::status_line;
 
 use systemd::notify;
 
-/// How long the state of a daemon that died may stay locked: until its last child has become another program.
+/// How long the state of a daemon that died may stay locked: until its last child has become
+/// another program.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// The file in the state's directory that the daemon which runs has locked.
@@ -42,9 +43,13 @@ const LOCK: &str = "lock";
 /// Runs the daemon until a signal stops it.
 pub fn run(config: Config) -> anyhow::Result<()> {
     log::install("uplift");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime can't be started")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?;
     let served = runtime.block_on(serve(Arc::new(config)));
-    // A thread that still waits for a dead peer must not hold the daemon; what it received is thrown away at the next start.
+    // A thread that still waits for a dead peer must not hold the daemon; what it received is
+    // thrown away at the next start.
     runtime.shutdown_background();
     served
 }
@@ -79,7 +84,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 /// What runs here and where it can be reached, for a person who started it on a terminal.
 fn introduction(config: &Config) -> String {
     let Config { program, paths, link, .. } = config;
-    let link = link.as_ref().map_or_else(|| "no payload link".to_owned(), |link| format!("payload link {}", link.device.display()));
+    let link = link.as_ref().map_or_else(
+        || "no payload link".to_owned(),
+        |link| format!("payload link {}", link.device.display()),
+    );
     format!(
         "uplift {} is ready for {}, {}; control socket {}, {link}",
         env!("CARGO_PKG_VERSION"),
@@ -89,10 +97,21 @@ fn introduction(config: &Config) -> String {
     )
 }
 
-/// Has all parts at work. The answer comes when the payload link is, too; without one it is there already.
-fn open_rooms(rooms: &mut JoinSet<()>, config: &Arc<Config>, actor: Actor, engine: &Engine) -> anyhow::Result<oneshot::Receiver<()>> {
+/// Has all parts at work. The answer comes when the payload link is, too; without one it is there
+/// already.
+fn open_rooms(
+    rooms: &mut JoinSet<()>,
+    config: &Arc<Config>,
+    actor: Actor,
+    engine: &Engine,
+) -> anyhow::Result<oneshot::Receiver<()>> {
     let control = local_socket::bind(&config.paths.control, "control socket", "paths.control")?;
-    let metrics = config.metrics.socket.as_deref().map(|path| local_socket::bind(path, "metrics socket", "metrics.socket")).transpose()?;
+    let metrics = config
+        .metrics
+        .socket
+        .as_deref()
+        .map(|path| local_socket::bind(path, "metrics socket", "metrics.socket"))
+        .transpose()?;
     let (running, link) = oneshot::channel();
     rooms.spawn(actor.run());
     rooms.spawn(control::serve(control, engine.clone()));
@@ -109,7 +128,8 @@ fn open_rooms(rooms: &mut JoinSet<()>, config: &Arc<Config>, actor: Actor, engin
     Ok(link)
 }
 
-/// Locks the state; the lock ends with the process. The directory is made if it is missing, and closed to others.
+/// Locks the state; the lock ends with the process. The directory is made if it is missing, and
+/// closed to others.
 fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
     DirBuilder::new()
         .recursive(true)
@@ -119,12 +139,16 @@ fn alone(state: &Path) -> anyhow::Result<Flock<File>> {
     let path = state.join(LOCK);
     let file = match open_lock_to_hold(&path) {
         // Nothing can be made here. The directory is the next best: others may be able to hold it.
-        Err(error) if !path.exists() && error.kind() == io::ErrorKind::NotFound => File::open(state),
+        Err(error) if !path.exists() && error.kind() == io::ErrorKind::NotFound => {
+            File::open(state)
+        }
         opened => opened,
     };
     let file = file.with_context(|| format!("the lock {} can't be opened", path.display()))?;
     lock_within(PREDECESSOR, file).map_err(|errno| match errno {
-        Errno::EWOULDBLOCK => anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display()),
+        Errno::EWOULDBLOCK => {
+            anyhow::anyhow!("another daemon has its state in {}; only one may run", state.display())
+        }
         errno => anyhow::Error::new(errno).context(format!("{} can't be locked", path.display())),
     })
 }

@@ -1,7 +1,9 @@
-//! The staging area: bytes are received into it, hashed while they are written, and leave it only by the swap.
+//! The staging area: bytes are received into it, hashed while they are written, and leave it only
+//! by the swap.
 //!
-//! It is the sub-directory `.uplift` of the program's own directory, so that it is on the same file system and the same
-//! mount: the swap is a rename, whatever the size. The room knows sizes and digests, not what a package is.
+//! It is the sub-directory `.uplift` of the program's own directory, so that it is on the same file
+//! system and the same mount: the swap is a rename, whatever the size. The room knows sizes and
+//! digests, not what a package is.
 
 mod receiving;
 mod staged;
@@ -33,7 +35,8 @@ pub(crate) const DIRECTORY_NAME: &str = ".uplift";
 /// Begins the name of every file that is being received, and of no other file in the staging area.
 const RECEPTION_PREFIX: &str = "incoming-";
 
-/// Bytes that stay free on the file system beside the file: room for the state file, the history and the swap itself.
+/// Bytes that stay free on the file system beside the file: room for the state file, the history
+/// and the swap itself.
 const RESERVED_SPACE: u64 = 1024 * 1024;
 
 /// What a peer says of a file before it sends it.
@@ -71,9 +74,11 @@ impl Stage {
         Self { directory: directory_beside(program), max_size, disk }
     }
 
-    /// Starts to receive a file: its space is allocated, so a full disk shows here and not at the end.
+    /// Starts to receive a file: its space is allocated, so a full disk shows here and not at the
+    /// end.
     ///
-    /// Fails with `too-large` above the limit, `no-space`, or `install-failed` where the directory can't be written.
+    /// Fails with `too-large` above the limit, `no-space`, or `install-failed` where the directory
+    /// can't be written.
     pub fn receive(&self, announced: Announced, observer: Observer) -> Result<Receiving, Failure> {
         self.check_size(announced.size)?;
         self.prepare().map_err(|error| self.unusable(error))?;
@@ -84,10 +89,12 @@ impl Stage {
         Ok(Receiving::new(announced, reception, file, observer))
     }
 
-    /// Removes what unfinished receptions left behind, and nothing else. A reception that still runs will fail.
+    /// Removes what unfinished receptions left behind, and nothing else. A reception that still
+    /// runs will fail.
     pub fn clean(&self) -> Result<(), Failure> {
         let failed = |error| {
-            let sentence = format!("the staging area {} can't be emptied", self.directory.display());
+            let sentence =
+                format!("the staging area {} can't be emptied", self.directory.display());
             Failure::from_io(FailureKind::InstallFailed, sentence, error)
         };
         match self.remove_receptions() {
@@ -110,18 +117,24 @@ impl Stage {
         if size <= self.max_size {
             return Ok(());
         }
-        Err(Failure::new(FailureKind::TooLarge, format!("the file has {size} bytes, and the limit is {}", self.max_size)))
+        Err(Failure::new(
+            FailureKind::TooLarge,
+            format!("the file has {size} bytes, and the limit is {}", self.max_size),
+        ))
     }
 
     /// A file system that does not tell its free space (it says 0 of 0) is tried.
     fn check_space(&self, size: u64) -> Result<(), Failure> {
-        let space = rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
+        let space =
+            rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
         let free = disk::free_bytes(&space);
         if space.f_blocks == 0 || size.saturating_add(RESERVED_SPACE) <= free {
             return Ok(());
         }
         let directory = self.directory.display();
-        let sentence = format!("the file has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved");
+        let sentence = format!(
+            "the file has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved"
+        );
         Err(Failure::new(FailureKind::NoSpace, sentence))
     }
 
@@ -131,12 +144,15 @@ impl Stage {
             return Ok(()); // fallocate refuses it; the check will refuse the empty file with a better word
         }
         match self.disk.apply(Operation::Allocate { file, size }) {
-            Err(error) if matches!(errno(&error), Some(Errno::EOPNOTSUPP | Errno::ENOSYS)) => Ok(()),
+            Err(error) if matches!(errno(&error), Some(Errno::EOPNOTSUPP | Errno::ENOSYS)) => {
+                Ok(())
+            }
             result => result.map_err(|error| self.unusable(error)),
         }
     }
 
-    /// Creates the directory durably, or proves that what is there is a directory that nobody else can write.
+    /// Creates the directory durably, or proves that what is there is a directory that nobody else
+    /// can write.
     fn prepare(&self) -> io::Result<()> {
         match self.disk.apply(Operation::MakeDirectory { path: &self.directory }) {
             Ok(()) => match self.directory.parent() {
@@ -153,7 +169,10 @@ impl Stage {
         let directory = OpenOptions::new().read(true).custom_flags(flags).open(&self.directory)?;
         let metadata = directory.metadata()?;
         if ![0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()) {
-            return Err(io::Error::other(format!("it belongs to user {}, who could change what is staged", metadata.uid())));
+            return Err(io::Error::other(format!(
+                "it belongs to user {}, who could change what is staged",
+                metadata.uid()
+            )));
         }
         if metadata.permissions().mode() & 0o7777 == DIRECTORY_MODE {
             return Ok(());
@@ -161,12 +180,14 @@ impl Stage {
         self.disk.apply(Operation::SetMode { file: &directory, mode: DIRECTORY_MODE })
     }
 
-    /// A new name for each reception, so that an old one that is dropped late can't remove a newer one's file.
+    /// A new name for each reception, so that an old one that is dropped late can't remove a newer
+    /// one's file.
     fn create(&self) -> io::Result<(PathBuf, File)> {
         static RECEPTIONS: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
-            let path = self.directory.join(format!("{RECEPTION_PREFIX}{}-{number}", std::process::id()));
+            let path =
+                self.directory.join(format!("{RECEPTION_PREFIX}{}-{number}", std::process::id()));
             match self.disk.create(&path, PRIVATE_MODE) {
                 // Left by an earlier process of the same number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -186,5 +207,9 @@ fn errno(error: &io::Error) -> Option<Errno> {
 }
 
 fn unwritable(error: io::Error) -> Failure {
-    Failure::from_io(FailureKind::InstallFailed, "the received file can't be written to the staging area", error)
+    Failure::from_io(
+        FailureKind::InstallFailed,
+        "the received file can't be written to the staging area",
+        error,
+    )
 }

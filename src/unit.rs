@@ -1,4 +1,5 @@
-//! What systemd says of a unit, and how it is told. Knows `systemctl show`, `journalctl` and words, and nothing of upgrades.
+//! What systemd says of a unit, and how it is told. Knows `systemctl show`, `journalctl` and words,
+//! and nothing of upgrades.
 
 mod log;
 mod timespan;
@@ -35,7 +36,8 @@ pub struct Unit {
     pub restarts: u32,
     /// Its own name, whatever alias it was asked for by.
     pub id: Option<String>,
-    /// How long its processes may take to end before systemd kills them; `Duration::MAX` is for ever.
+    /// How long its processes may take to end before systemd kills them; `Duration::MAX` is for
+    /// ever.
     pub stop_timeout: Option<Duration>,
     /// How long it may take to start.
     pub start_timeout: Option<Duration>,
@@ -52,12 +54,14 @@ pub struct Started {
     pub pid: u32,
 }
 
-/// A text as one word of a directive, whatever it holds; systemd ends a word at white space outside quotation marks.
+/// A text as one word of a directive, whatever it holds; systemd ends a word at white space outside
+/// quotation marks.
 pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// An argument of a program that systemd starts: a dollar sign would begin a variable of its own, whatever program reads it.
+/// An argument of a program that systemd starts: a dollar sign would begin a variable of its own,
+/// whatever program reads it.
 pub(crate) fn literal(argument: &str) -> String {
     argument.replace('$', "$$")
 }
@@ -70,13 +74,22 @@ pub async fn show(unit: &str) -> io::Result<Unit> {
 
 /// What `systemctl` says to these arguments; its reason, where it refuses.
 pub(crate) async fn systemctl(arguments: &[&str]) -> io::Result<String> {
-    let output = timeout(DEADLINE, host::output("systemctl", arguments)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let output = timeout(DEADLINE, host::output("systemctl", arguments))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     // One line tells the reason; what follows only repeats it.
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(said.lines().next().unwrap_or("no reason given").chars().take(LONGEST_REASON).collect::<String>()))
+    Err(io::Error::other(
+        said.lines()
+            .next()
+            .unwrap_or("no reason given")
+            .chars()
+            .take(LONGEST_REASON)
+            .collect::<String>(),
+    ))
 }
 
 fn parse(text: &str) -> Unit {
@@ -102,7 +115,8 @@ fn parse(text: &str) -> Unit {
 /// `{ path=… ; argv[]=… ; … ; pid=… ; … }`; the process is 0 before the first start.
 fn started(value: &str) -> Option<Started> {
     let (path, rest) = value.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
-    let pid = rest.rsplit_once(" ; pid=")?.1.split(' ').next()?.parse().ok().filter(|&pid| pid != 0)?;
+    let pid =
+        rest.rsplit_once(" ; pid=")?.1.split(' ').next()?.parse().ok().filter(|&pid| pid != 0)?;
     Some(Started { path: path.into(), pid })
 }
 
@@ -127,14 +141,20 @@ mod tests {
 
     #[test]
     fn how_long_it_may_take_and_what_it_is_called() {
-        let unit = parse("Id=payload.service\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=infinity\n");
-        assert_eq!((unit.id.as_deref(), unit.stop_timeout), (Some("payload.service"), Some(Duration::from_secs(90))));
+        let unit =
+            parse("Id=payload.service\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=infinity\n");
+        assert_eq!(
+            (unit.id.as_deref(), unit.stop_timeout),
+            (Some("payload.service"), Some(Duration::from_secs(90)))
+        );
         assert_eq!(unit.start_timeout, Some(Duration::MAX));
     }
 
     #[test]
     fn properties_of_a_running_and_of_a_stopped_unit() {
-        let unit = parse("LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\nNRestarts=2\n");
+        let unit = parse(
+            "LoadState=loaded\nActiveState=active\nMainPID=812\nInvocationID=0b2f\nNRestarts=2\n",
+        );
         let expected = Unit {
             load_state: "loaded".into(),
             active_state: "active".into(),

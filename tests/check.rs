@@ -79,7 +79,8 @@ impl Sandbox {
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["accepted"], false);
         let findings = document["findings"].as_array().unwrap();
-        let failure = &findings.iter().find(|finding| finding["result"] == "failed").unwrap()["detail"];
+        let failure =
+            &findings.iter().find(|finding| finding["result"] == "failed").unwrap()["detail"];
         (failure["kind"].as_str().unwrap().into(), failure["sentence"].as_str().unwrap().into())
     }
 
@@ -87,7 +88,11 @@ impl Sandbox {
     fn hint(&self, name: &str) -> String {
         let output = self.check(name, &[]);
         let text = String::from_utf8(output.stderr).unwrap();
-        text.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {text}")).1.trim_end().to_owned()
+        text.split_once("\nhint: ")
+            .unwrap_or_else(|| panic!("no hint: {text}"))
+            .1
+            .trim_end()
+            .to_owned()
     }
 
     fn assert_refused(&self, name: &str, kind: &str, reason: &str) {
@@ -103,37 +108,65 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
     let output = sandbox.check(RIGHT, &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    for line in ["  ok      version     V02.00.00.00, V01.00.00.00 runs", "the program prints version V02.00.00.00"] {
+    for line in [
+        "  ok      version     V02.00.00.00, V01.00.00.00 runs",
+        "the program prints version V02.00.00.00",
+    ] {
         assert!(text.contains(line), "{text}");
     }
     // What a person wants to know comes first.
-    assert!(text.starts_with(&format!("{RIGHT:?} would be accepted.\nIt would replace ")), "{text}");
+    assert!(
+        text.starts_with(&format!("{RIGHT:?} would be accepted.\nIt would replace ")),
+        "{text}"
+    );
     assert_eq!(text.lines().filter(|line| line.starts_with("  ok ")).count(), 9, "{text}");
-    assert!(text.contains("  skipped known bad   only the daemon knows") && text.contains("because the daemon does not run"), "{text}");
+    assert!(
+        text.contains("  skipped known bad   only the daemon knows")
+            && text.contains("because the daemon does not run"),
+        "{text}"
+    );
 }
 
 /// The configuration says nothing of what was installed and rolled back; the daemon's journal does.
 #[test]
 fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
-    let mut payload = uplift::sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    let mut payload =
+        uplift::sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift")))
+            .unwrap();
     payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     payload.configure("", "").unwrap();
     let bad = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let good = payload.firmware("V03.00.00.00".parse().unwrap(), None).unwrap();
     let digest = uplift::package::digest::program_digest(File::open(&bad).unwrap()).unwrap();
-    let state = format!(r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#);
+    let state = format!(
+        r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#
+    );
     File::create(payload.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
     payload.start_daemon().unwrap();
     let check = |file: &PathBuf| {
-        let output = payload.command(&["check", "--json", file.to_str().unwrap()]).output().unwrap();
+        let output =
+            payload.command(&["check", "--json", file.to_str().unwrap()]).output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     let refused = check(&bad);
-    assert_eq!((&refused["accepted"], &refused["daemon"]), (&false.into(), &true.into()), "{refused}");
-    let failed = refused["findings"].as_array().unwrap().iter().find(|finding| finding["result"] == "failed").unwrap();
+    assert_eq!(
+        (&refused["accepted"], &refused["daemon"]),
+        (&false.into(), &true.into()),
+        "{refused}"
+    );
+    let failed = refused["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["result"] == "failed")
+        .unwrap();
     assert_eq!(failed["detail"]["kind"], "known-bad");
     let accepted = check(&good);
-    assert_eq!((&accepted["accepted"], &accepted["running"]), (&true.into(), &"V01.00.00.00".into()), "{accepted}");
+    assert_eq!(
+        (&accepted["accepted"], &accepted["running"]),
+        (&true.into(), &"V01.00.00.00".into()),
+        "{accepted}"
+    );
 }
 
 /// On a terminal of 60 columns, played by `script`.
@@ -142,9 +175,15 @@ fn on_a_terminal_lines_break_between_words() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &program("V02.00.00.00"));
     let directory = sandbox.0.path().display();
-    let command =
-        format!("stty cols 60 rows 24; {} --config {directory}/uplift.toml check {directory}/{RIGHT}", env!("CARGO_BIN_EXE_uplift"));
-    let output = Command::new("script").args(["--quiet", "--command", &command, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let command = format!(
+        "stty cols 60 rows 24; {} --config {directory}/uplift.toml check {directory}/{RIGHT}",
+        env!("CARGO_BIN_EXE_uplift")
+    );
+    let output = Command::new("script")
+        .args(["--quiet", "--command", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
     let text = text.split_once(" would be accepted.\n").unwrap().1; // behind the bar of the hashing
     assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
@@ -152,7 +191,10 @@ fn on_a_terminal_lines_break_between_words() {
     assert!(plain.lines().any(|line| line.chars().count() > 60), "{plain}");
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     // What is longer than a line, such as a digest, is broken within.
-    let missing: Vec<String> = words(plain.split_once('\n').unwrap().1).into_iter().filter(|word| !words(text).contains(word)).collect();
+    let missing: Vec<String> = words(plain.split_once('\n').unwrap().1)
+        .into_iter()
+        .filter(|word| !words(text).contains(word))
+        .collect();
     let missing: Vec<String> = missing.into_iter().filter(|word| word.len() < 30).collect();
     assert!(missing.is_empty(), "{missing:?}: {text}");
 }
@@ -162,7 +204,10 @@ fn the_verdict_on_a_wrong_file_comes_first() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &program("V02.00.00.00")[..2000]);
     let text = String::from_utf8(sandbox.check(RIGHT, &[]).stdout).unwrap();
-    assert!(text.starts_with(&format!("{RIGHT:?} would be refused: the file is cut off: at least ")), "{text}");
+    assert!(
+        text.starts_with(&format!("{RIGHT:?} would be refused: the file is cut off: at least ")),
+        "{text}"
+    );
 }
 
 /// `uplift` without `--config`, where there is no configuration, be it that this machine has one.
@@ -170,7 +215,14 @@ fn uplift_without_configuration(sandbox: &Sandbox, arguments: &[&str]) -> Output
     let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
     if Path::new(uplift::config::DEFAULT_PATH).exists() {
         command = Command::new("unshare");
-        command.args(["--mount", "--map-root-user", "sh", "-c", "mount -t tmpfs tmpfs /etc/uplift; exec \"$@\"", "sh"]);
+        command.args([
+            "--mount",
+            "--map-root-user",
+            "sh",
+            "-c",
+            "mount -t tmpfs tmpfs /etc/uplift; exec \"$@\"",
+            "sh",
+        ]);
         command.arg(env!("CARGO_BIN_EXE_uplift"));
     }
     command.args(arguments).current_dir(sandbox.0.path()).output().unwrap()
@@ -187,9 +239,16 @@ fn without_a_configuration_a_file_is_judged_by_what_is_in_it() {
     let output = uplift_without_configuration(&sandbox, &["check", RIGHT]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with(&format!("{RIGHT:?} is right as far as it can be judged here.\n")), "{text}");
+    assert!(
+        text.starts_with(&format!("{RIGHT:?} is right as far as it can be judged here.\n")),
+        "{text}"
+    );
     let not_judged = "Not judged: product, version, machine, known bad, preflight; nor whether a payload trusts the seal.";
-    assert!(text.contains(not_judged) && text.contains("there is no configuration /etc/uplift/uplift.toml"), "{text}");
+    assert!(
+        text.contains(not_judged)
+            && text.contains("there is no configuration /etc/uplift/uplift.toml"),
+        "{text}"
+    );
     assert!(text.contains("  sealed as     product \"DEMO\", version V02.00.00.00"), "{text}");
     let json = uplift_without_configuration(&sandbox, &["check", "--json", RIGHT]);
     let document: Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -209,7 +268,10 @@ fn without_a_configuration_a_file_is_judged_by_what_is_in_it() {
         sandbox.file(name, bytes);
         let output = uplift_without_configuration(&sandbox, &["check", name]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("[{kind}]")), "{kind}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains(&format!("[{kind}]")),
+            "{kind}: {output:?}"
+        );
     }
     // A configuration that was named must be there.
     let output = uplift_without_configuration(&sandbox, &["--config", "none.toml", "check", RIGHT]);
@@ -220,10 +282,31 @@ fn without_a_configuration_a_file_is_judged_by_what_is_in_it() {
 fn the_json_has_a_finding_for_each_check() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &program("V02.00.00.00"));
-    let document: Value = serde_json::from_slice(&sandbox.check(RIGHT, &["--json"]).stdout).unwrap();
-    assert_eq!((&document["schema"], &document["accepted"], &document["running"]), (&1.into(), &true.into(), &"V01.00.00.00".into()));
-    let checks: Vec<_> = document["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect();
-    let expected = ["name", "product", "version", "size", "machine", "interpreter", "complete", "seal", "digest", "known-bad", "preflight"];
+    let document: Value =
+        serde_json::from_slice(&sandbox.check(RIGHT, &["--json"]).stdout).unwrap();
+    assert_eq!(
+        (&document["schema"], &document["accepted"], &document["running"]),
+        (&1.into(), &true.into(), &"V01.00.00.00".into())
+    );
+    let checks: Vec<_> = document["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["check"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "name",
+        "product",
+        "version",
+        "size",
+        "machine",
+        "interpreter",
+        "complete",
+        "seal",
+        "digest",
+        "known-bad",
+        "preflight",
+    ];
     assert_eq!(checks, expected);
 }
 
@@ -274,13 +357,23 @@ fn a_program_for_another_machine() {
 fn a_file_for_another_product() {
     let sandbox = Sandbox::new("");
     sandbox.file("OTHER_V02.00.00.00.bin", &program("V02.00.00.00"));
-    sandbox.assert_refused("OTHER_V02.00.00.00.bin", "wrong-product", "\"OTHER\", this payload is \"DEMO\"");
+    sandbox.assert_refused(
+        "OTHER_V02.00.00.00.bin",
+        "wrong-product",
+        "\"OTHER\", this payload is \"DEMO\"",
+    );
 }
 
 #[test]
 fn files_with_a_wrong_name() {
     let sandbox = Sandbox::new("");
-    for name in ["firmware.bin", "DEMO_V2.0.0.0.bin", "DEMO_V02.00.00.00", "_V02.00.00.00.bin", "DEMO_V02.00.00.00\n.bin"] {
+    for name in [
+        "firmware.bin",
+        "DEMO_V2.0.0.0.bin",
+        "DEMO_V02.00.00.00",
+        "_V02.00.00.00.bin",
+        "DEMO_V02.00.00.00\n.bin",
+    ] {
         sandbox.file(name, &program("V02.00.00.00"));
         sandbox.assert_refused(name, "name-invalid", "is not the name of a firmware file");
     }
@@ -299,7 +392,11 @@ fn an_older_and_the_same_version() {
 fn a_program_that_tells_another_version_than_its_name() {
     let sandbox = Sandbox::new("");
     sandbox.file(RIGHT, &program("V02.00.00.01"));
-    sandbox.assert_refused(RIGHT, "wrong-version", "the program prints version V02.00.00.01, its name says V02.00.00.00");
+    sandbox.assert_refused(
+        RIGHT,
+        "wrong-version",
+        "the program prints version V02.00.00.01, its name says V02.00.00.00",
+    );
 }
 
 #[test]
@@ -319,7 +416,11 @@ fn a_file_that_may_not_be_executed_is_neither_run_nor_changed() {
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     let output = sandbox.check(RIGHT, &[]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("skipped preflight   the file is not executable"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains("skipped preflight   the file is not executable"),
+        "{output:?}"
+    );
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
 }
 
@@ -327,7 +428,11 @@ fn a_file_that_may_not_be_executed_is_neither_run_nor_changed() {
 fn what_is_no_file_at_all() {
     let sandbox = Sandbox::new("");
     nix::unistd::mkfifo(&sandbox.0.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
-    for (name, reason) in [("nothing", "can't be read: No such file"), ("", "not a regular file"), ("fifo", "not a regular file")] {
+    for (name, reason) in [
+        ("nothing", "can't be read: No such file"),
+        ("", "not a regular file"),
+        ("fifo", "not a regular file"),
+    ] {
         let output = sandbox.check(name, &[]);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{output:?}");

@@ -1,6 +1,10 @@
 //! The control socket and clients that behave badly.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,12 +15,15 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplift::model::{Channel, Failure, FailureKind, Outcome, Phase, Report, Request, TransferKind, UpgradeId};
+use uplift::model::{
+    Channel, Failure, FailureKind, Outcome, Phase, Report, Request, TransferKind, UpgradeId,
+};
 use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const REQUEST: &str = "{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n";
+const REQUEST: &str =
+    "{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n";
 
 fn sandbox() -> Sandbox {
     let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
@@ -47,14 +54,16 @@ fn answer(stream: &UnixStream) -> Value {
 
 fn install(sandbox: &Sandbox) -> Command {
     let version: Version = "V02.00.00.00".parse().unwrap();
-    let mut command = sandbox.command(&["install", sandbox.firmware(version, Some(100_000)).unwrap().to_str().unwrap()]);
+    let mut command = sandbox
+        .command(&["install", sandbox.firmware(version, Some(100_000)).unwrap().to_str().unwrap()]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
 /// The upgrade that a bad client began is over, and the next one works.
 fn assert_free(mut sandbox: Sandbox, what: &str) {
-    let status = sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some());
+    let status =
+        sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some());
     assert!(status.is_ok(), "{what}: the upgrade goes on without anybody: {:?}", sandbox.status());
     let mut client = install(&sandbox).spawn().unwrap();
     sandbox.wait_for_restart_request().unwrap_or_else(|error| panic!("{what}: {error:#}"));
@@ -86,7 +95,10 @@ fn requests_that_are_none() {
     for _ in 0..100 {
         closed |= stream.write_all(&[b'x'; 10_000]).is_err();
     }
-    assert!(closed || stream.read(&mut [0]).is_ok_and(|length| length == 0), "a megabyte was taken for a request");
+    assert!(
+        closed || stream.read(&mut [0]).is_ok_and(|length| length == 0),
+        "a megabyte was taken for a request"
+    );
     let output = sandbox.command(&["status"]).output().unwrap();
     assert!(output.status.success());
 }
@@ -95,7 +107,8 @@ fn requests_that_are_none() {
 fn clients_that_say_nothing_keep_nobody_out() {
     let sandbox = sandbox();
     let mut silent: Vec<UnixStream> = (0..40).map(|_| connect(&sandbox)).collect();
-    let watching: Vec<UnixStream> = (0..40).map(|_| ask(&sandbox, b"{\"request\":\"watch\"}\n")).collect();
+    let watching: Vec<UnixStream> =
+        (0..40).map(|_| ask(&sandbox, b"{\"request\":\"watch\"}\n")).collect();
     let began = Instant::now();
     let output = sandbox.command(&["status", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -130,7 +143,12 @@ fn a_second_daemon_does_not_touch_the_upgrade_of_the_first() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("another daemon"), "{said}");
     let staged = std::fs::read_dir(sandbox.root().join("bin/.uplift")).unwrap().flatten();
-    assert!(staged.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")), "the first one's file is gone");
+    assert!(
+        staged
+            .into_iter()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")),
+        "the first one's file is gone"
+    );
     drop(first);
 }
 
@@ -145,14 +163,22 @@ fn another_user(program: &[&str]) -> Command {
 fn another_user_can_hold_no_lock_of_the_daemon() {
     assert!(nix::unistd::geteuid().is_root(), "this test becomes another user: run it as root");
     let mut sandbox = sandbox();
-    let open_to_all = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    let open_to_all =
+        |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     // As an earlier version has made them: the directories are open to everybody.
     for directory in [sandbox.root(), &sandbox.state(), &sandbox.root().join("bin")] {
         open_to_all(directory);
     }
     sandbox.kill_daemon();
     let state = sandbox.state();
-    let mut holder = another_user(&["flock", "--exclusive", state.to_str().unwrap(), "sh", "-c", "echo held; read -r end"]);
+    let mut holder = another_user(&[
+        "flock",
+        "--exclusive",
+        state.to_str().unwrap(),
+        "sh",
+        "-c",
+        "echo held; read -r end",
+    ]);
     let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
@@ -167,8 +193,15 @@ fn another_user_can_hold_no_lock_of_the_daemon() {
     client.wait().unwrap();
     for lock in [state.join("lock"), stage.join("lock")] {
         assert!(lock.exists());
-        let output = another_user(&["flock", "--shared", "--nonblock", lock.to_str().unwrap(), "true"]).output().unwrap();
-        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
+        let output =
+            another_user(&["flock", "--shared", "--nonblock", lock.to_str().unwrap(), "true"])
+                .output()
+                .unwrap();
+        assert!(
+            !output.status.success()
+                && String::from_utf8_lossy(&output.stderr).contains("Permission denied"),
+            "{output:?}"
+        );
     }
     drop(holder.stdin.take());
     holder.wait().unwrap();
@@ -188,7 +221,10 @@ fn a_lock_that_an_earlier_version_made_for_everybody_is_closed() {
 fn the_failure_of_a_hopeless_name_stays_small() {
     let sandbox = sandbox();
     let name = "\\u0001".repeat(500);
-    let stream = ask(&sandbox, format!("{{\"request\":\"install\",\"file_name\":\"{name}\",\"size\":1}}\n").as_bytes());
+    let stream = ask(
+        &sandbox,
+        format!("{{\"request\":\"install\",\"file_name\":\"{name}\",\"size\":1}}\n").as_bytes(),
+    );
     let answer = answer(&stream);
     assert_eq!(answer["failure"]["kind"], FailureKind::NameInvalid.as_str(), "{answer}");
     assert!(answer.to_string().len() < 10_000);
@@ -198,7 +234,12 @@ fn the_failure_of_a_hopeless_name_stays_small() {
 fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
     let report = |number: usize| Report {
         id: UpgradeId(format!("{number}")),
-        request: Request { channel: Channel::Shell, requester: "uid 0".into(), transfer: TransferKind::Local, forced: false },
+        request: Request {
+            channel: Channel::Shell,
+            requester: "uid 0".into(),
+            transfer: TransferKind::Local,
+            forced: false,
+        },
         from: None,
         file_name: None,
         package: None,
@@ -212,7 +253,10 @@ fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
     };
     let reports: Vec<Report> = (0..100).map(report).collect();
     let text = serde_json::json!({"format": 1, "reports": reports}).to_string();
-    std::fs::File::create(sandbox.state().join("history.json")).unwrap().write_all(text.as_bytes()).unwrap();
+    std::fs::File::create(sandbox.state().join("history.json"))
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     reports
 }
 
@@ -241,7 +285,11 @@ fn answers_that_nobody_reads_cost_neither_memory_nor_descriptors() {
     for _ in 0..300 {
         hostile.push(ask(&sandbox, &b"{\"request\":\"history\"}\n".repeat(20)));
         let now = descriptors(pid);
-        assert!(now <= before + 16 + 2 + 1, "{before} became {now} with {} connections", hostile.len());
+        assert!(
+            now <= before + 16 + 2 + 1,
+            "{before} became {now} with {} connections",
+            hostile.len()
+        );
     }
     let client = install(&sandbox).spawn().unwrap();
     sandbox.wait_for_restart_request().unwrap();
@@ -257,7 +305,10 @@ fn answers_that_nobody_reads_cost_neither_memory_nor_descriptors() {
 #[test]
 fn an_empty_history_is_an_answer() {
     let sandbox = sandbox();
-    assert_eq!(answer(&ask(&sandbox, b"{\"request\":\"history\"}\n")), serde_json::json!({"answer": "history", "reports": []}));
+    assert_eq!(
+        answer(&ask(&sandbox, b"{\"request\":\"history\"}\n")),
+        serde_json::json!({"answer": "history", "reports": []})
+    );
 }
 
 /// Asks as a member of the group would, again and again, and keeps each connection.
@@ -279,11 +330,22 @@ fn members_of_the_group_keep_root_out_of_nothing() {
     assert!(nix::unistd::geteuid().is_root(), "this test connects as another user: run it as root");
     let sandbox = sandbox();
     let socket = sandbox.root().join("run/control.sock");
-    for (path, mode) in [(sandbox.root(), 0o755), (&sandbox.root().join("run"), 0o755), (socket.as_path(), 0o666)] {
+    for (path, mode) in
+        [(sandbox.root(), 0o755), (&sandbox.root().join("run"), 0o755), (socket.as_path(), 0o666)]
+    {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
     let mut members = Command::new("setpriv")
-        .args(["--reuid=65534", "--clear-groups", "--pdeathsig=KILL", "--", "/usr/bin/python3", "-c", MEMBER, socket.to_str().unwrap()])
+        .args([
+            "--reuid=65534",
+            "--clear-groups",
+            "--pdeathsig=KILL",
+            "--",
+            "/usr/bin/python3",
+            "-c",
+            MEMBER,
+            socket.to_str().unwrap(),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

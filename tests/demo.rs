@@ -1,4 +1,5 @@
-//! The demonstration as anybody may start it: with or without rights, whole or ended in the middle, and nothing is left behind.
+//! The demonstration as anybody may start it: with or without rights, whole or ended in the middle,
+//! and nothing is left behind.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65534;
-/// How long processes that the kernel has killed may take to go. Generous: a loaded machine is no failure.
+/// How long processes that the kernel has killed may take to go. Generous: a loaded machine is no
+/// failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks for processes of which no event tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -31,9 +33,13 @@ impl Place {
     fn new() -> Self {
         let place = Self { directory: TempDir::new().unwrap() };
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o755)).unwrap();
-        // The build may be where only its owner can look.
-        // Another process copies it: of a file that this one writes, the children of other tests may hold a descriptor for an instant.
-        let copied = Command::new("install").args(["-m", "755", env!("CARGO_BIN_EXE_uplift")]).arg(place.uplift()).status().unwrap();
+        // The build may be where only its owner can look. Another process copies it: of a file that
+        // this one writes, the children of other tests may hold a descriptor for an instant.
+        let copied = Command::new("install")
+            .args(["-m", "755", env!("CARGO_BIN_EXE_uplift")])
+            .arg(place.uplift())
+            .status()
+            .unwrap();
         assert!(copied.success());
         fs::create_dir(place.temporary()).unwrap();
         if geteuid().is_root() {
@@ -54,7 +60,13 @@ impl Place {
     fn demo(&self) -> Command {
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("setpriv");
-            command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]).arg(self.uplift());
+            command
+                .args([
+                    format!("--reuid={NOBODY}"),
+                    format!("--regid={NOBODY}"),
+                    "--clear-groups".to_owned(),
+                ])
+                .arg(self.uplift());
             command
         } else {
             Command::new(self.uplift())
@@ -83,7 +95,8 @@ impl Place {
     fn processes(&self) -> Vec<String> {
         let place = self.directory.path().to_str().unwrap();
         let processes = fs::read_dir("/proc").unwrap().flatten();
-        let lines = processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+        let lines =
+            processes.filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
         lines.filter(|line| line.contains(place)).collect()
     }
 }
@@ -104,7 +117,8 @@ fn signalled(demo: &mut Child, words: &str, signal: Signal) -> ExitStatus {
 fn assert_tells(said: &str, wanted: &[&str]) {
     let mut rest = said;
     for words in wanted {
-        let at = rest.find(words).unwrap_or_else(|| panic!("no {words:?}, in its place, in\n{said}"));
+        let at =
+            rest.find(words).unwrap_or_else(|| panic!("no {words:?}, in its place, in\n{said}"));
         rest = &rest[at + words.len()..];
     }
 }
@@ -124,11 +138,21 @@ fn with_rights_it_shows_the_same() {
 fn shows_all(demo: fn(&Place) -> Command) {
     let place = Place::new();
     let output = demo(&place).output().unwrap();
-    let (said, complaints) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (said, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!((output.status.code(), complaints.as_str()), (Some(0), ""), "{said}");
-    let upgrade = |version: &'static str, transfer| ["Upgrade to ", version, transfer, "  it runs ", version, " now\n"];
-    let end = ["The payload runs V03.00.00.00 now", "history", "V01.00.00.00 -> V02.00.00.00", "V02.00.00.00 -> V03.00.00.00"];
-    let story = [&upgrade("V02.00.00.00", " by FTP\n")[..], &upgrade("V03.00.00.00", " by DCFTP"), &end].concat();
+    let upgrade = |version: &'static str, transfer| {
+        ["Upgrade to ", version, transfer, "  it runs ", version, " now\n"]
+    };
+    let end = [
+        "The payload runs V03.00.00.00 now",
+        "history",
+        "V01.00.00.00 -> V02.00.00.00",
+        "V02.00.00.00 -> V03.00.00.00",
+    ];
+    let story =
+        [&upgrade("V02.00.00.00", " by FTP\n")[..], &upgrade("V03.00.00.00", " by DCFTP"), &end]
+            .concat();
     assert_tells(&said, &story);
     assert_eq!((place.leftovers(), place.processes()), (vec![], vec![]));
 }
@@ -145,7 +169,11 @@ fn ended_by_a_signal_it_leaves_nothing_either() {
         let status = signalled(&mut demo, words, signal);
         let complaints = io::read_to_string(demo.stderr.take().unwrap()).unwrap();
         assert_eq!(status.code(), Some(code), "{signal} at {words:?}: {complaints}");
-        assert_eq!((place.leftovers(), place.processes()), (vec![], vec![]), "{signal} at {words:?}: {complaints}");
+        assert_eq!(
+            (place.leftovers(), place.processes()),
+            (vec![], vec![]),
+            "{signal} at {words:?}: {complaints}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The daemon pulls the firmware file from an FTP server: vsftpd as in the vendor's tutorial, and one that does wrong.
+//! The daemon pulls the firmware file from an FTP server: vsftpd as in the vendor's tutorial, and
+//! one that does wrong.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
@@ -47,7 +48,9 @@ trait Server {
 
     fn client(&self, more: &str) -> FtpClient {
         let address = self.address();
-        let text = format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp]\naddress = \"{address}\"\n{more}");
+        let text = format!(
+            "[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp]\naddress = \"{address}\"\n{more}"
+        );
         FtpClient::new(Config::parse(&text, Path::new("test.toml")).unwrap().ftp)
     }
 }
@@ -151,7 +154,8 @@ impl Pulling {
     /// Waits until so many bytes lie in the stage.
     fn wait_until_fetched(&self, size: u64) {
         let staged = || {
-            let files = self.directory.path().join(".uplift").read_dir().into_iter().flatten().flatten();
+            let files =
+                self.directory.path().join(".uplift").read_dir().into_iter().flatten().flatten();
             files.filter_map(|file| file.metadata().ok()).any(|file| file.len() == size)
         };
         wait_until("the file is fetched ahead", staged);
@@ -159,7 +163,8 @@ impl Pulling {
 
     fn result(mut self) -> Result<Vec<u8>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut self.answer).await });
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut self.answer).await });
         let staged = answer.expect("no answer in time").expect("the pull is gone")?;
         let bytes = std::fs::read(staged.path()).unwrap();
         assert_eq!((staged.size, staged.file_name.as_str()), (bytes.len() as u64, NAME));
@@ -174,7 +179,8 @@ impl Pulling {
     }
 }
 
-/// What is not done in the time that a host has: a loaded machine may need another try, a server that is not understood fails in each.
+/// What is not done in the time that a host has: a loaded machine may need another try, a server
+/// that is not understood fails in each.
 fn prepare(client: &FtpClient) {
     let began = Instant::now();
     loop {
@@ -215,7 +221,11 @@ fn entering_empties_the_upload_area(server: &impl RealServer) {
     }
     prepare(&server.client(""));
     assert_eq!(names(&mut host), Vec::<String>::new());
-    assert_eq!(std::fs::read_dir(server.home()).unwrap().count(), 0, "what a listing hides is gone too");
+    assert_eq!(
+        std::fs::read_dir(server.home()).unwrap().count(),
+        0,
+        "what a listing hides is gone too"
+    );
 }
 
 fn a_file_that_is_still_uploaded_is_fetched_whole(server: &impl Server) {
@@ -225,7 +235,8 @@ fn a_file_that_is_still_uploaded_is_fetched_whole(server: &impl Server) {
     let mut upload = host.put_with_stream(NAME).unwrap();
     for chunk in file.chunks(250_000) {
         std::io::Write::write_all(&mut upload, chunk).unwrap();
-        // Longer than it takes to believe that the upload is complete, where partial files can be seen.
+        // Longer than it takes to believe that the upload is complete, where partial files can be
+        // seen.
         std::thread::sleep(Duration::from_millis(3200));
     }
     upload.finish().unwrap();
@@ -247,7 +258,10 @@ fn a_wrong_password_is_told(server: &impl Server) {
     let client = server.client("password = \"wrong\"");
     // A server may take longer to say no than a host waits for the answer to "enter".
     let failure = client.prepare().unwrap_err();
-    assert!([FailureKind::TransferFailed, FailureKind::Timeout].contains(&failure.kind), "{failure}");
+    assert!(
+        [FailureKind::TransferFailed, FailureKind::Timeout].contains(&failure.kind),
+        "{failure}"
+    );
     let failure = pull(&client).unwrap_err();
     assert_eq!(failure.kind, FailureKind::TransferFailed);
     assert!(failure.to_string().contains("refuses our account: it said \"530"), "{failure}");
@@ -262,7 +276,8 @@ fn none_and_several_are_a_failure_that_lists_them(server: &impl Server) {
     }
     let failure = pull(&server.client("")).unwrap_err();
     assert_eq!(failure.kind, FailureKind::TransferFailed);
-    let named = failure.sentence.split_once("only one may be: ").unwrap_or_else(|| panic!("{failure}")).1;
+    let named =
+        failure.sentence.split_once("only one may be: ").unwrap_or_else(|| panic!("{failure}")).1;
     // Not every server sorts them.
     let mut named: Vec<&str> = named.split(", ").collect();
     named.sort_unstable();
@@ -323,7 +338,10 @@ against! {
 /// Sets the time of change of what lies in the upload area, within one second.
 fn set_time(server: &impl RealServer, nanoseconds: u32) {
     let file = std::fs::File::options().write(true).open(server.home().join(NAME)).unwrap();
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::new(1_795_246_298, nanoseconds)).unwrap();
+    file.set_modified(
+        std::time::SystemTime::UNIX_EPOCH + Duration::new(1_795_246_298, nanoseconds),
+    )
+    .unwrap();
 }
 
 #[test]

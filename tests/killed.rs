@@ -1,10 +1,16 @@
-//! The daemon dies at every file-system change of an upgrade, one after the other, and is started again.
+//! The daemon dies at every file-system change of an upgrade, one after the other, and is started
+//! again.
 //!
-//! `strace` delivers SIGKILL at the n-th call of one of the system calls that durability hangs on, for each of them and each
-//! n until an upgrade gets through. Whatever the moment: the program at the path is byte for byte the old or the new one, the report says which,
-//! and the next upgrade works.
+//! `strace` delivers SIGKILL at the n-th call of one of the system calls that durability hangs on,
+//! for each of them and each n until an upgrade gets through. Whatever the moment: the program at
+//! the path is byte for byte the old or the new one, the report says which, and the next upgrade
+//! works.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -14,11 +20,24 @@ use uplift::model::{Outcome, Report};
 use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
-const CHANGES: [&str; 12] =
-    ["fsync", "fdatasync", "fallocate", "rename", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "fchown", "fchmod"];
+const CHANGES: [&str; 12] = [
+    "fsync",
+    "fdatasync",
+    "fallocate",
+    "rename",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "fchown",
+    "fchmod",
+];
 /// No upgrade makes as many calls of one kind; a loop that gets here would never end.
 const MOST_CALLS: usize = 50;
-/// An upgrade makes at least as many changes; fewer deaths would mean that the tracer does not work.
+/// An upgrade makes at least as many changes; fewer deaths would mean that the tracer does not
+/// work.
 const FEWEST_DEATHS: usize = 15;
 
 fn version(text: &str) -> Version {
@@ -54,14 +73,29 @@ impl Payload {
 
     fn new_at_path(&self, when: &str) -> bool {
         let program = fs::read(self.sandbox.program()).unwrap();
-        assert!(program == self.old || program == self.new, "{when}: the program at the path is neither the old nor the new one");
+        assert!(
+            program == self.old || program == self.new,
+            "{when}: the program at the path is neither the old nor the new one"
+        );
         program == self.new
     }
 
-    /// Runs an upgrade until the daemon was killed at its n-th call; false if it asked for the restart unharmed.
+    /// Runs an upgrade until the daemon was killed at its n-th call; false if it asked for the
+    /// restart unharmed.
     fn upgrade_and_die_at(&mut self, call: &str, n: usize) -> bool {
         let inject = format!("inject={call}:signal=KILL:when={n}");
-        self.sandbox.wrap_daemon(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+        self.sandbox.wrap_daemon(&[
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &inject,
+        ]);
         let started = self.sandbox.start_daemon();
         self.sandbox.wrap_daemon(&[]);
         if started.is_err() {
@@ -80,7 +114,9 @@ impl Payload {
         self.sandbox.wait_until_settled().unwrap();
         let new = self.new_at_path(when);
         match self.history().last() {
-            Some(report) if new => assert_eq!(report.outcome, Outcome::Succeeded, "{when}: {report:?}"),
+            Some(report) if new => {
+                assert_eq!(report.outcome, Outcome::Succeeded, "{when}: {report:?}");
+            }
             Some(report) => assert_ne!(report.outcome, Outcome::Succeeded, "{when}: {report:?}"),
             None => assert!(!new, "{when}: the new program runs and no report says so"),
         }

@@ -1,4 +1,5 @@
-//! The manual pages and completions leave nothing out, and `man` and `mandoc` find no mistake in them.
+//! The manual pages and completions leave nothing out, and `man` and `mandoc` find no mistake in
+//! them.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
@@ -34,14 +35,24 @@ impl Manual {
     /// A page as `man` shows it on a terminal of 80 columns, without bold and underlined letters.
     fn shown(&self, name: &str) -> String {
         let page = self.0.path().join(name);
-        let output = Command::new("man").args(["--warnings", "-l"]).arg(&page).env("MANWIDTH", "80").env("LC_ALL", "C.UTF-8").output();
+        let output = Command::new("man")
+            .args(["--warnings", "-l"])
+            .arg(&page)
+            .env("MANWIDTH", "80")
+            .env("LC_ALL", "C.UTF-8")
+            .output();
         let output = output.expect("man can't be run; `tests/run` installs it");
-        assert!(output.status.success() && output.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 }
 
-/// The words with one space between them, because a page breaks its lines anywhere, and without the backticks that became bold.
+/// The words with one space between them, because a page breaks its lines anywhere, and without the
+/// backticks that became bold.
 fn words(text: &str) -> String {
     text.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -57,7 +68,11 @@ fn assert_every_option_is_told(command: &clap::Command, page: &str) {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         // One that has subcommands of its own does nothing itself.
         let is_told = page.contains(&words(&about)) || subcommand.has_subcommands();
-        assert!(page.contains(subcommand.get_name()) && is_told, "{}: {about}", subcommand.get_name());
+        assert!(
+            page.contains(subcommand.get_name()) && is_told,
+            "{}: {about}",
+            subcommand.get_name()
+        );
         assert_every_option_is_told(subcommand, page);
     }
 }
@@ -82,10 +97,14 @@ fn every_field_of_the_configuration_is_in_its_page() {
     let mut fields = 0;
     for line in SHIPPED.lines() {
         let text = line.strip_prefix("# ").unwrap_or(line);
-        if let Some((name, _)) =
-            text.split_once(" = ").filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        if let Some((name, _)) = text
+            .split_once(" = ")
+            .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
         {
-            assert!(page.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
+            assert!(
+                page.lines().any(|line| line.split_whitespace().next() == Some(name)),
+                "{name}"
+            );
             fields += 1;
         } else if line.starts_with('[') {
             assert!(page.contains(line), "{line}");
@@ -97,7 +116,11 @@ fn every_field_of_the_configuration_is_in_its_page() {
 #[test]
 fn every_word_of_the_control_protocol_is_in_its_page() {
     let page = Manual::new().shown("uplift-protocol.7");
-    let names = PROTOCOL.split('`').skip(1).step_by(2).filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    let names = PROTOCOL
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
     let names: Vec<&str> = names.collect();
     assert!(names.len() > 60, "{names:?}");
     for name in names {
@@ -118,9 +141,17 @@ fn no_line_is_wider_than_a_terminal() {
 
 #[test]
 fn mandoc_finds_no_mistake_either() {
-    let output = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(Manual::new().files()).output();
+    let output = Command::new("mandoc")
+        .args(["-T", "lint", "-W", "warning"])
+        .args(Manual::new().files())
+        .output();
     let output = output.expect("mandoc can't be run; `tests/run` installs it");
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -130,8 +161,14 @@ fn the_shells_take_the_completions() {
     assert_eq!(files.len(), 6);
     for (name, text) in files {
         let text = String::from_utf8(text).unwrap();
-        assert!(text.contains(if name.contains("sim") { "make-pty" } else { "manifest-only" }), "{name}");
-        assert!(name.contains("sim") || !text.contains("demo"), "{name} offers what the package has not");
+        assert!(
+            text.contains(if name.contains("sim") { "make-pty" } else { "manifest-only" }),
+            "{name}"
+        );
+        assert!(
+            name.contains("sim") || !text.contains("demo"),
+            "{name} offers what the package has not"
+        );
         let path = directory.path().join(&name);
         fs::write(&path, text).unwrap();
         let shell = if name.ends_with(".bash") {
@@ -141,7 +178,15 @@ fn the_shells_take_the_completions() {
         } else {
             "zsh"
         };
-        let checked = Command::new(shell).arg("-n").arg(&path).output().expect("a shell can't be run; `tests/run` installs it");
-        assert!(checked.status.success() && checked.stderr.is_empty(), "{name}: {}", String::from_utf8_lossy(&checked.stderr));
+        let checked = Command::new(shell)
+            .arg("-n")
+            .arg(&path)
+            .output()
+            .expect("a shell can't be run; `tests/run` installs it");
+        assert!(
+            checked.status.success() && checked.stderr.is_empty(),
+            "{name}: {}",
+            String::from_utf8_lossy(&checked.stderr)
+        );
     }
 }

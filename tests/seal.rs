@@ -1,4 +1,5 @@
-//! `uplift keygen`, `pack` and `check` with seals, against minisign's own tool; and no changed bit is ever let in.
+//! `uplift keygen`, `pack` and `check` with seals, against minisign's own tool; and no changed bit
+//! is ever let in.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
@@ -32,7 +33,10 @@ fn keys_are_made_packed_with_and_trusted() {
     assert!(made.contains(&id) && made.contains(&shop.public("release")), "{made}");
     assert_done(&shop.pack("release", &["--replaces-from", "V01.00.00.00"]));
     assert_eq!(shop.left_behind(), Vec::<String>::new());
-    assert_eq!(shop.path(NAME).metadata().unwrap().permissions().mode(), shop.path("program").metadata().unwrap().permissions().mode());
+    assert_eq!(
+        shop.path(NAME).metadata().unwrap().permissions().mode(),
+        shop.path("program").metadata().unwrap().permissions().mode()
+    );
 
     shop.configure("required", &["release"]);
     let explained = assert_done(&shop.uplift(&["check", NAME]));
@@ -46,14 +50,22 @@ fn keys_are_made_packed_with_and_trusted() {
     ] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
-    let document: Value = serde_json::from_str(&assert_done(&shop.uplift(&["check", "--json", NAME]))).unwrap();
+    let document: Value =
+        serde_json::from_str(&assert_done(&shop.uplift(&["check", "--json", NAME]))).unwrap();
     let seal = &document["seal"];
-    assert_eq!((&seal["signer"], &seal["key_id"], &seal["note"]), (&"trusted".into(), &id.as_str().into(), &"release".into()));
-    assert_eq!((&seal["manifest"]["product"], &seal["manifest"]["sha256"]), (&"DEMO".into(), &document["program_digest"]));
+    assert_eq!(
+        (&seal["signer"], &seal["key_id"], &seal["note"]),
+        (&"trusted".into(), &id.as_str().into(), &"release".into())
+    );
+    assert_eq!(
+        (&seal["manifest"]["product"], &seal["manifest"]["sha256"]),
+        (&"DEMO".into(), &document["program_digest"])
+    );
     assert_ne!(document["program_digest"], document["file_digest"]);
 }
 
-/// What is printed stands at the end of the shipped configuration as it is, for one key and for several.
+/// What is printed stands at the end of the shipped configuration as it is, for one key and for
+/// several.
 #[test]
 fn what_keygen_prints_can_be_pasted_into_the_shipped_configuration() {
     let shop = Shop::new();
@@ -72,13 +84,21 @@ fn an_unsigned_file_is_the_program_under_its_name() {
     let shop = Shop::new();
     let label = ["--product", "DEMO", "--version", "V02.00.00.00", "--unsigned"];
     let said = assert_done(&shop.uplift(&[&["pack", "program"], &label[..]].concat()));
-    assert!(said.contains("without a seal") && said.contains("refuses it") && !said.contains("unproven"), "{said}");
+    assert!(
+        said.contains("without a seal")
+            && said.contains("refuses it")
+            && !said.contains("unproven"),
+        "{said}"
+    );
     assert_eq!(fs::read(shop.path(NAME)).unwrap(), fs::read(shop.path("program")).unwrap());
     shop.configure("optional", &[]);
     assert_done(&shop.uplift(&["check", NAME]));
     // What is no whole program gets no name.
     shop.file("short", &fs::read(shop.path("program")).unwrap()[..2000]);
-    assert!(refused(&shop.uplift(&[&["pack", "short", "--force"], &label[..]].concat())).contains("cut off"));
+    assert!(
+        refused(&shop.uplift(&[&["pack", "short", "--force"], &label[..]].concat()))
+            .contains("cut off")
+    );
     assert_eq!(shop.left_behind(), Vec::<String>::new());
 }
 
@@ -89,22 +109,41 @@ fn a_wrong_key_is_named_before_a_password_is_asked_for() {
     shop.file("text", b"a text\nand another\n");
     shop.file("binary", &[0xff; 100]);
     let pack = |key: &str, more: &[&str]| {
-        let label = ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--key", key];
+        let label =
+            ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--key", key];
         refused(&shop.uplift(&[&label[..], more].concat()))
     };
     for (key, complaint) in [
-        ("release.pub", "the key release.pub can't be used: it is the public half of a key; the secret half signs, a .key file"),
+        (
+            "release.pub",
+            "the key release.pub can't be used: it is the public half of a key; the secret half signs, a .key file",
+        ),
         ("text", "the key text can't be used: it is not a minisign secret key"),
         ("binary", "binary is no secret key: it is not text"),
         ("nokey", "the secret key nokey can't be read: No such file or directory"),
         ("program", "program is no secret key"),
     ] {
         let message = pack(key, &[]);
-        assert!(message.starts_with(&format!("uplift: {complaint}")) && !message.contains("os error"), "{message}");
+        assert!(
+            message.starts_with(&format!("uplift: {complaint}")) && !message.contains("os error"),
+            "{message}"
+        );
     }
-    assert!(pack("release.key", &["--password-file", "none"]).contains("the password file none can't be read"));
-    let secret_as_public =
-        ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--manifest-only", "--public", "release.key"];
+    assert!(
+        pack("release.key", &["--password-file", "none"])
+            .contains("the password file none can't be read")
+    );
+    let secret_as_public = [
+        "pack",
+        "program",
+        "--product",
+        "DEMO",
+        "--version",
+        "V02.00.00.00",
+        "--manifest-only",
+        "--public",
+        "release.key",
+    ];
     assert!(refused(&shop.uplift(&secret_as_public)).contains("release.key is no public key"));
 }
 
@@ -137,9 +176,16 @@ fn a_sealed_program_still_runs_and_is_cut_out_again_by_hand() {
          head -c -$((m + s + 32)) $f > program-by-hand"
     );
     assert_done(&shop.run("sh", &["-c", &script]));
-    assert_eq!(fs::read(shop.path("program-by-hand")).unwrap(), fs::read(shop.path("program")).unwrap());
+    assert_eq!(
+        fs::read(shop.path("program-by-hand")).unwrap(),
+        fs::read(shop.path("program")).unwrap()
+    );
     assert_done(&shop.run("minisign", &["-V", "-p", "release.pub", "-m", "by-hand"]));
-    fs::OpenOptions::new().append(true).open(shop.path("by-hand")).and_then(|mut file| std::io::Write::write_all(&mut file, b" ")).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(shop.path("by-hand"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b" "))
+        .unwrap();
     assert!(!shop.run("minisign", &["-V", "-p", "release.pub", "-m", "by-hand"]).status.success());
 }
 
@@ -147,9 +193,24 @@ fn a_sealed_program_still_runs_and_is_cut_out_again_by_hand() {
 fn minisign_signs_elsewhere() {
     let shop = Shop::new();
     assert_done(&shop.run("minisign", &["-G", "-W", "-p", "offline.pub", "-s", "offline.key"]));
-    let made = ["--product", "DEMO", "--version", "V02.00.00.00", "--manifest-only", "--public", "offline.pub"];
+    let made = [
+        "--product",
+        "DEMO",
+        "--version",
+        "V02.00.00.00",
+        "--manifest-only",
+        "--public",
+        "offline.pub",
+    ];
     assert_done(&shop.uplift(&[&["pack", "program"], &made[..]].concat()));
-    let attach = ["pack", "program", "--attach", "DEMO_V02.00.00.00.manifest.minisig", "--public", "offline.pub"];
+    let attach = [
+        "pack",
+        "program",
+        "--attach",
+        "DEMO_V02.00.00.00.manifest.minisig",
+        "--public",
+        "offline.pub",
+    ];
     assert!(refused(&shop.uplift(&attach)).contains("can't be read"));
     assert_done(&shop.run("minisign", &["-S", "-W", "-s", "offline.key", "-m", MANIFEST]));
     assert_done(&shop.uplift(&attach));
@@ -159,12 +220,22 @@ fn minisign_signs_elsewhere() {
     // Another key, another program, an old signature, and a file that is there already.
     assert!(refused(&shop.uplift(&attach)).contains("exists already\nhint: --force"));
     assert_done(&shop.uplift(&["keygen", "--out", "other", "--no-password"]));
-    let by_other = ["pack", "program", "--attach", "DEMO_V02.00.00.00.manifest.minisig", "--public", "other.pub", "--force"];
+    let by_other = [
+        "pack",
+        "program",
+        "--attach",
+        "DEMO_V02.00.00.00.manifest.minisig",
+        "--public",
+        "other.pub",
+        "--force",
+    ];
     assert!(refused(&shop.uplift(&by_other)).contains("and the public key is"));
     let of_other = [&["pack", "/bin/true"], &attach[2..], &["--force"]].concat();
     assert!(refused(&shop.uplift(&of_other)).contains("is not the program that"));
     assert_done(&shop.run("minisign", &["-S", "-l", "-W", "-s", "offline.key", "-m", MANIFEST]));
-    assert!(refused(&shop.uplift(&[&attach[..], &["--force"]].concat())).contains("legacy signature"));
+    assert!(
+        refused(&shop.uplift(&[&attach[..], &["--force"]].concat())).contains("legacy signature")
+    );
     assert_done(&shop.uplift(&["check", NAME]));
     assert_eq!(shop.left_behind(), Vec::<String>::new());
 }
@@ -176,7 +247,10 @@ fn keys_of_both_tools_are_the_same_and_passwords_come_from_a_file() {
     shop.file("wrong", b"wrong\n");
     assert_done(&shop.uplift(&["keygen", "--out", "release", "--password-file", "password"]));
     let message = refused(&shop.pack("release", &["--password-file", "wrong"]));
-    assert_eq!(message.lines().next(), Some("uplift: the key release.key can't be used: the password is wrong"));
+    assert_eq!(
+        message.lines().next(),
+        Some("uplift: the key release.key can't be used: the password is wrong")
+    );
     assert_done(&shop.pack("release", &["--password-file", "password"]));
     // Without a terminal nobody can be asked.
     assert!(refused(&shop.pack("release", &["--force"])).contains("--password-file"));
@@ -198,17 +272,35 @@ fn keys_of_both_tools_are_the_same_and_passwords_come_from_a_file() {
 fn nothing_is_replaced_and_nothing_half_done_is_left() {
     let shop = Shop::with_key();
     let secret = fs::read(shop.path("release.key")).unwrap();
-    assert!(refused(&shop.uplift(&["keygen", "--out", "release", "--no-password"])).contains("exists already"));
+    assert!(
+        refused(&shop.uplift(&["keygen", "--out", "release", "--no-password"]))
+            .contains("exists already")
+    );
     assert_eq!(fs::read(shop.path("release.key")).unwrap(), secret);
     assert_done(&shop.pack("release", &[]));
-    assert!(refused(&shop.pack("release", &[])).contains("exists already\nhint: --force replaces it"));
-    let pack = |program: &str| shop.uplift(&["pack", program, "--product", "DEMO", "--version", "V03.00.00.00", "--key", "release.key"]);
+    assert!(
+        refused(&shop.pack("release", &[])).contains("exists already\nhint: --force replaces it")
+    );
+    let pack = |program: &str| {
+        shop.uplift(&[
+            "pack",
+            program,
+            "--product",
+            "DEMO",
+            "--version",
+            "V03.00.00.00",
+            "--key",
+            "release.key",
+        ])
+    };
     assert!(refused(&pack(NAME)).contains("sealed already: as \"DEMO\" V02.00.00.00, by key"));
     assert!(refused(&pack("release.pub")).contains("not an ELF program"));
     assert!(refused(&pack("nothing")).contains("nothing can't be read"));
     let whole = fs::read(shop.path("program")).unwrap();
     shop.file("short", &whole[..whole.len() - 1]);
-    assert!(refused(&pack("short")).contains("the program is cut off: at least 1 bytes are missing"));
+    assert!(
+        refused(&pack("short")).contains("the program is cut off: at least 1 bytes are missing")
+    );
     assert!(!shop.path("DEMO_V03.00.00.00.bin").exists());
     assert_eq!(shop.left_behind(), Vec::<String>::new());
 }
@@ -222,16 +314,34 @@ fn a_wrong_command_line_is_exit_code_2() {
         (&[&["program"], &label[..]].concat(), "--key"),
         (&[&["program", "--manifest-only"], &label[..]].concat(), "--public"),
         (&["program", "--attach", "x.minisig"], "--public"),
-        (&["program", "--product", "DEMO", "--version", "2.0", "--key", "release.key"], "is not a version"),
-        (&[&["program", "--key", "release.key", "--created", "yesterday"], &label[..]].concat(), "--created"),
+        (
+            &["program", "--product", "DEMO", "--version", "2.0", "--key", "release.key"],
+            "is not a version",
+        ),
+        (
+            &[&["program", "--key", "release.key", "--created", "yesterday"], &label[..]].concat(),
+            "--created",
+        ),
     ] {
         let output = shop.uplift(&[&["pack"], arguments].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(complaint), "{arguments:?}: {output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(complaint),
+            "{arguments:?}: {output:?}"
+        );
     }
     assert!(
-        refused(&shop.uplift(&["pack", "program", "--product", "A/B", "--version", "V01.00.00.00", "--key", "release.key"]))
-            .contains("contains '/'")
+        refused(&shop.uplift(&[
+            "pack",
+            "program",
+            "--product",
+            "A/B",
+            "--version",
+            "V01.00.00.00",
+            "--key",
+            "release.key"
+        ]))
+        .contains("contains '/'")
     );
 }
 
@@ -243,11 +353,22 @@ fn each_seal_that_is_not_to_be_believed_is_explained() {
     shop.configure("optional", &["release"]);
     let output = shop.uplift(&["check", NAME]);
     let explained = String::from_utf8_lossy(&output.stdout);
-    assert!(explained.contains("not trusted here") && explained.contains("[seal-invalid]"), "{explained}");
-    assert!(refused(&output).contains(&format!("this payload trusts only {} (release)", shop.key_id("release"))));
+    assert!(
+        explained.contains("not trusted here") && explained.contains("[seal-invalid]"),
+        "{explained}"
+    );
+    assert!(
+        refused(&output)
+            .contains(&format!("this payload trusts only {} (release)", shop.key_id("release")))
+    );
     shop.configure("optional", &[]);
-    assert!(assert_done(&shop.uplift(&["check", NAME])).contains("which is not checked: no keys are configured"));
+    assert!(
+        assert_done(&shop.uplift(&["check", NAME]))
+            .contains("which is not checked: no keys are configured")
+    );
     shop.configure("required", &["release"]);
     fs::rename(shop.path("program"), shop.path(NAME)).unwrap();
-    assert!(refused(&shop.uplift(&["check", NAME])).contains("this payload accepts sealed files only"));
+    assert!(
+        refused(&shop.uplift(&["check", NAME])).contains("this payload accepts sealed files only")
+    );
 }

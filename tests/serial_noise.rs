@@ -1,5 +1,6 @@
-//! A bad serial line: one bit in ten thousand turned over, one frame in twenty lost and one doubled, in both directions. The
-//! upgrade takes longer and still succeeds, through the real daemon, its restart, and the acknowledgement of its report.
+//! A bad serial line: one bit in ten thousand turned over, one frame in twenty lost and one
+//! doubled, in both directions. The upgrade takes longer and still succeeds, through the real
+//! daemon, its restart, and the acknowledgement of its report.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
@@ -28,7 +29,10 @@ fn sandbox(baud: &str) -> Sandbox {
 fn upgrade(sandbox: &mut Sandbox, line: &LineOptions, replug: bool) -> (Verdict, Vec<Step>) {
     let version = Version::new([2, 0, 0, 0]).unwrap();
     // On such a line many a frame is lost, and a host that backs off takes long.
-    let options = Options { patience: Patience::impatient(), ..Options::new(sandbox.firmware(version, Some(SIZE)).unwrap()) };
+    let options = Options {
+        patience: Patience::impatient(),
+        ..Options::new(sandbox.firmware(version, Some(SIZE)).unwrap())
+    };
     let pty = PtyLine::new(sandbox.root().join("run/ttyPayload")).unwrap();
     let line = Line::new(Port::made(pty.clone()), line);
     sandbox.start_daemon().unwrap();
@@ -58,7 +62,11 @@ fn upgrade(sandbox: &mut Sandbox, line: &LineOptions, replug: bool) -> (Verdict,
 fn an_upgrade_over_the_link_survives_a_bad_line() {
     for seed in 1..=3 {
         let mut sandbox = sandbox("921600");
-        let (verdict, _) = upgrade(&mut sandbox, &LineOptions { damage: BAD, seed, ..LineOptions::default() }, false);
+        let (verdict, _) = upgrade(
+            &mut sandbox,
+            &LineOptions { damage: BAD, seed, ..LineOptions::default() },
+            false,
+        );
         assert_eq!(verdict.transfer, Some(Transfer::Dcftp));
         assert!(verdict.repeats > 0, "the line was not bad at all");
     }
@@ -68,13 +76,21 @@ fn an_upgrade_over_the_link_survives_a_bad_line() {
 fn an_upgrade_by_ftp_survives_a_bad_line() {
     let mut sandbox = sandbox("921600");
     sandbox.start_ftp_server().unwrap();
-    let (verdict, _) = upgrade(&mut sandbox, &LineOptions { damage: BAD, seed: 4, ..LineOptions::default() }, false);
+    let (verdict, _) = upgrade(
+        &mut sandbox,
+        &LineOptions { damage: BAD, seed: 4, ..LineOptions::default() },
+        false,
+    );
     assert_eq!(verdict.transfer, Some(Transfer::Ftp));
 }
 
 #[test]
 fn the_daemon_finds_the_speed_and_an_adapter_that_was_away() {
     let mut sandbox = sandbox("\"auto\"");
-    let (_, steps) = upgrade(&mut sandbox, &LineOptions { answer_baud: Some(460_800), ..LineOptions::default() }, true);
+    let (_, steps) = upgrade(
+        &mut sandbox,
+        &LineOptions { answer_baud: Some(460_800), ..LineOptions::default() },
+        true,
+    );
     assert!(steps.contains(&Step::PortLost), "{steps:?}");
 }

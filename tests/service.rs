@@ -1,6 +1,10 @@
 //! What systemd sees of the daemon: readiness, a status line, the watchdog's word, a quick end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -37,7 +41,12 @@ impl Service {
     fn start_with(wrapper: &[&str], sections: &str) -> Self {
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
         sandbox.install_by_hand(Version::new([1, 0, 0, 0]).unwrap()).unwrap();
-        sandbox.configure(&sandbox.restart_line(), &sections.replace("ROOT", sandbox.root().to_str().unwrap())).unwrap();
+        sandbox
+            .configure(
+                &sandbox.restart_line(),
+                &sections.replace("ROOT", sandbox.root().to_str().unwrap()),
+            )
+            .unwrap();
         let notifications = UnixDatagram::bind(sandbox.root().join("notify")).unwrap();
         notifications.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { daemon: spawn_daemon(&sandbox, wrapper), sandbox, notifications }
@@ -76,7 +85,9 @@ fn spawn_daemon(sandbox: &Sandbox, wrapper: &[&str]) -> Child {
     let mut words = wrapper.iter().map(placed).chain([daemon.get_program().to_owned()]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words).args(daemon.get_args()).stdin(Stdio::null()).stderr(Stdio::null());
-    command.env("NOTIFY_SOCKET", sandbox.root().join("notify")).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    command
+        .env("NOTIFY_SOCKET", sandbox.root().join("notify"))
+        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
     command.spawn().unwrap()
 }
 
@@ -99,7 +110,8 @@ fn the_watchdog_hears_of_it_even_while_the_status_changes_all_the_time() {
     let service = Service::start();
     service.wait_for("READY=1");
     let mut client = service.client();
-    // A slow client: a percent every 20 ms, so that the status changes ten times between two words for the watchdog.
+    // A slow client: a percent every 20 ms, so that the status changes ten times between two words
+    // for the watchdog.
     let end = Instant::now() + 4 * WATCHDOG;
     let sender = std::thread::spawn(move || {
         while Instant::now() < end {
@@ -118,13 +130,27 @@ fn the_watchdog_hears_of_it_even_while_the_status_changes_all_the_time() {
         lines += usize::from(message.contains("STATUS=receiving"));
     }
     assert!(words >= 3, "only {words} words");
-    assert!((1..=3).contains(&lines), "eighty percents in less than two seconds are one line a second, not {lines}");
+    assert!(
+        (1..=3).contains(&lines),
+        "eighty percents in less than two seconds are one line a second, not {lines}"
+    );
     sender.join().unwrap();
 }
 
-/// The engine waits for the disk when it writes down its state, and this one takes two seconds for it.
-const STATE_IS_SLOW: [&str; 10] =
-    ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-P", "ROOT/state/state.json.new", "-e", "inject=fsync:delay_enter=2000000:when=1"];
+/// The engine waits for the disk when it writes down its state, and this one takes two seconds for
+/// it.
+const STATE_IS_SLOW: [&str; 10] = [
+    "strace",
+    "-D",
+    "-f",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "-P",
+    "ROOT/state/state.json.new",
+    "-e",
+    "inject=fsync:delay_enter=2000000:when=1",
+];
 
 #[test]
 fn an_engine_that_hangs_is_not_spoken_for() {
@@ -154,7 +180,10 @@ fn it_is_ready_when_the_link_runs_and_the_socket_is_there() {
     assert_eq!(service.wait_for("STATUS=").matches(", link ").count(), 1);
     let line = PtyLine::new(service.sandbox.root().join("run/ttyPayload")).unwrap();
     let state = service.wait_for("looking for the aircraft");
-    assert!(state.contains(&format!(", link {}: looking for the aircraft", link.device)), "{state}");
+    assert!(
+        state.contains(&format!(", link {}: looking for the aircraft", link.device)),
+        "{state}"
+    );
     drop(line);
 }
 

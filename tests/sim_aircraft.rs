@@ -1,4 +1,5 @@
-//! The simulated aircraft as a program: its exit codes, what it prints where, and that it leaves nothing behind.
+//! The simulated aircraft as a program: its exit codes, what it prints where, and that it leaves
+//! nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
@@ -30,7 +31,10 @@ fn a_wrong_command_line_is_exit_code_2() {
         (&["--firmware", "x.bin"][..], "--port"),
         (&["--port", "x", "--make-pty", "y", "--firmware", "x.bin"], "cannot be used with"),
         (&["--port", "tcp:foo", "--firmware", "x.bin"], "tcp:HOST:PORT is expected"),
-        (&["--port", "x", "--firmware", "x.bin", "--drop", "1.5"], "a probability lies from 0 to 1"),
+        (
+            &["--port", "x", "--firmware", "x.bin", "--drop", "1.5"],
+            "a probability lies from 0 to 1",
+        ),
         (&["--port", "x", "--firmware", "x.bin", "--chunk", "1006"], "1006 is not in 1..=1005"),
         (&["--port", "x", "--firmware", "x.bin", "--pause", "transfer"], "STAGE=TIME is expected"),
         (&["--port", "x", "--firmware", "x.bin", "--aircraft", "m200"], "m350-eport"),
@@ -38,7 +42,11 @@ fn a_wrong_command_line_is_exit_code_2() {
     ] {
         let output = aircraft(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(text(&output.stderr).contains(complaint), "{arguments:?}: {}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(complaint),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
     }
 }
 
@@ -47,10 +55,20 @@ fn without_a_payload_it_says_so_and_fails() {
     let directory = TempDir::new().unwrap();
     let link = directory.path().join("ttyPayload");
     let firmware = firmware(&directory);
-    let output = aircraft(&["--make-pty", link.to_str().unwrap(), "--firmware", firmware.to_str().unwrap(), "--link-wait", "100ms"]);
+    let output = aircraft(&[
+        "--make-pty",
+        link.to_str().unwrap(),
+        "--firmware",
+        firmware.to_str().unwrap(),
+        "--link-wait",
+        "100ms",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stdout);
-    assert!(said.starts_with("failure: no payload looked for the aircraft within 100ms\n"), "{said}");
+    assert!(
+        said.starts_with("failure: no payload looked for the aircraft within 100ms\n"),
+        "{said}"
+    );
     assert!(text(&output.stderr).contains("waiting for a payload"), "{}", text(&output.stderr));
     assert!(!link.is_symlink(), "the pseudo-terminal's link is gone");
 }
@@ -60,11 +78,22 @@ fn a_port_that_cannot_be_opened_is_not_a_payload_that_is_silent() {
     let directory = TempDir::new().unwrap();
     let firmware = firmware(&directory);
     for port in ["/nonexistent", "unix:/nonexistent", "tcp:127.0.0.1:1"] {
-        let output = aircraft(&["--port", port, "--firmware", firmware.to_str().unwrap(), "--link-wait", "100ms"]);
+        let output = aircraft(&[
+            "--port",
+            port,
+            "--firmware",
+            firmware.to_str().unwrap(),
+            "--link-wait",
+            "100ms",
+        ]);
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stdout);
         assert!(said.starts_with(&format!("failure: the port {port} can't be opened: ")), "{said}");
-        let cause = if port.starts_with("tcp") { "Connection refused" } else { "No such file or directory" };
+        let cause = if port.starts_with("tcp") {
+            "Connection refused"
+        } else {
+            "No such file or directory"
+        };
         assert!(said.contains(cause), "{said}");
     }
 }
@@ -76,19 +105,37 @@ fn the_verdict_is_one_line_of_json_if_asked_for() {
     let _payload = UnixListener::bind(&socket).unwrap();
     let port = format!("unix:{}", socket.display());
     let firmware = firmware(&directory);
-    let output = aircraft(&["--port", &port, "--firmware", firmware.to_str().unwrap(), "--link-wait", "100ms", "--json", "--quiet"]);
+    let output = aircraft(&[
+        "--port",
+        &port,
+        "--firmware",
+        firmware.to_str().unwrap(),
+        "--link-wait",
+        "100ms",
+        "--json",
+        "--quiet",
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stderr), "");
     let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&verdict["result"], &verdict["reached"]), (&"failure".into(), &"probe".into()));
-    assert!(verdict["version_before"].is_null() && verdict["phases"][0]["time"].as_f64().unwrap() >= 0.1, "{verdict}");
+    assert!(
+        verdict["version_before"].is_null()
+            && verdict["phases"][0]["time"].as_f64().unwrap() >= 0.1,
+        "{verdict}"
+    );
 }
 
 #[test]
 fn a_firmware_that_is_not_there_is_named() {
-    let output = aircraft(&["--port", "unix:/nonexistent", "--firmware", "/nonexistent/S_V01.00.00.00.bin"]);
+    let output =
+        aircraft(&["--port", "unix:/nonexistent", "--firmware", "/nonexistent/S_V01.00.00.00.bin"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("the firmware /nonexistent/S_V01.00.00.00.bin can't be read"), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains("the firmware /nonexistent/S_V01.00.00.00.bin can't be read"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]

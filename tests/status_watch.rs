@@ -27,7 +27,9 @@ impl Watch {
         let mut process = sandbox.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let out: BufReader<ChildStdout> = BufReader::new(process.stdout.take().unwrap());
-        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        thread::spawn(move || {
+            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         Self { process, lines }
     }
 
@@ -63,7 +65,12 @@ fn sandbox() -> Sandbox {
 
 fn install(sandbox: &Sandbox, version: &str) -> Child {
     let firmware = sandbox.firmware(version.parse().unwrap(), Some(30_000_000)).unwrap();
-    sandbox.command(&["install", firmware.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    sandbox
+        .command(&["install", firmware.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 #[test]
@@ -96,7 +103,12 @@ fn json_is_one_status_a_line() {
 #[test]
 fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
     let sandbox = sandbox();
-    let mut process = sandbox.command(&["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = sandbox
+        .command(&["status", "--watch"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap(); // and closes the pipe
     let mut client = install(&sandbox, "V02.00.00.00");

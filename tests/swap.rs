@@ -33,7 +33,12 @@ fn sandbox_with_program() -> Sandbox {
 fn upgrade(sandbox: &mut Sandbox) -> Report {
     sandbox.start_daemon().unwrap();
     let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
-    let client = sandbox.command(&["install", firmware.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let client = sandbox
+        .command(&["install", firmware.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     sandbox.wait_for_restart_request().unwrap();
     sandbox.reboot().unwrap();
     let output = client.wait_with_output().unwrap();
@@ -42,7 +47,8 @@ fn upgrade(sandbox: &mut Sandbox) -> Report {
     last_report(sandbox)
 }
 
-/// Tries to install V02, `size` bytes long, which must fail; returns the report and what stands on standard error.
+/// Tries to install V02, `size` bytes long, which must fail; returns the report and what stands on
+/// standard error.
 fn fail_to_upgrade(sandbox: &mut Sandbox, size: Option<u64>) -> (Report, String) {
     sandbox.start_daemon().unwrap();
     let firmware = sandbox.firmware(version("V02.00.00.00"), size).unwrap();
@@ -57,7 +63,9 @@ fn last_report(sandbox: &Sandbox) -> Report {
 }
 
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs what tests need"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs what tests need"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -67,7 +75,10 @@ fn need(capability: u32) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     let has = u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << capability != 0;
-    assert!(has, "this test needs capability {capability}, which root has; `tests/run` runs it as root");
+    assert!(
+        has,
+        "this test needs capability {capability}, which root has; `tests/run` runs it as root"
+    );
 }
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -110,15 +121,21 @@ fn owner_mode_and_capabilities_of_the_program_survive() {
     assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
     let after = fs::metadata(&program).unwrap();
     assert_ne!(before.ino(), after.ino());
-    assert_eq!((before.uid(), before.gid(), before.mode()), (after.uid(), after.gid(), after.mode()));
+    assert_eq!(
+        (before.uid(), before.gid(), before.mode()),
+        (after.uid(), after.gid(), after.mode())
+    );
     let capabilities = run(Command::new("/sbin/getcap").arg(&program));
     assert!(capabilities.contains("cap_net_bind_service=ep"), "{capabilities}");
 }
 
 /// What `getfacl`, `lsattr` and `ls` show of a file, but for its name.
 fn access(path: &Path) -> (String, String, u32, u32, u32) {
-    let lists = run(Command::new("getfacl").args(["--omit-header", "--numeric", "--absolute-names"]).arg(path));
-    let flags = run(Command::new("lsattr").arg("-d").arg(path)).split(' ').next().unwrap().to_owned();
+    let lists = run(Command::new("getfacl")
+        .args(["--omit-header", "--numeric", "--absolute-names"])
+        .arg(path));
+    let flags =
+        run(Command::new("lsattr").arg("-d").arg(path)).split(' ').next().unwrap().to_owned();
     let metadata = fs::metadata(path).unwrap();
     (lists, flags, metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
 }
@@ -127,12 +144,20 @@ fn access(path: &Path) -> (String, String, u32, u32, u32) {
 fn make_generous(directory: &Path) {
     chown(directory, None, Some(54321)).unwrap();
     fs::set_permissions(directory, fs::Permissions::from_mode(0o2755)).unwrap();
-    run(Command::new("setfacl").args(["--default", "--modify", "user:12345:rwx,group:54321:rwx,mask::rwx"]).arg(directory));
+    run(Command::new("setfacl")
+        .args(["--default", "--modify", "user:12345:rwx,group:54321:rwx,mask::rwx"])
+        .arg(directory));
     run(Command::new("chattr").arg("+dA").arg(directory));
     let made = directory.join("made");
     fs::File::create(&made).unwrap();
     let (lists, flags, _, group, _) = access(&made);
-    assert!(lists.contains("user:12345:") && flags.contains('d') && flags.contains('A') && group == 54321, "{lists} {flags} {group}");
+    assert!(
+        lists.contains("user:12345:")
+            && flags.contains('d')
+            && flags.contains('A')
+            && group == 54321,
+        "{lists} {flags} {group}"
+    );
     fs::remove_file(made).unwrap();
 }
 
@@ -161,7 +186,10 @@ fn a_first_installation_takes_nothing_from_its_directory() {
     make_generous(program.parent().unwrap());
     upgrade(&mut sandbox);
     let (lists, flags, user, group, mode) = access(&program);
-    assert_eq!((lists.trim(), user, group, mode), ("user::rwx\ngroup::r-x\nother::r-x", 0, 0, 0o755));
+    assert_eq!(
+        (lists.trim(), user, group, mode),
+        ("user::rwx\ngroup::r-x\nother::r-x", 0, 0, 0o755)
+    );
     assert!(!flags.contains('d') && !flags.contains('A'), "{flags}");
 }
 
@@ -209,14 +237,16 @@ fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
     assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
 }
 
-/// Where the machine restarts, and takes program and state with it, the old program would run again, and nobody would know.
+/// Where the machine restarts, and takes program and state with it, the old program would run
+/// again, and nobody would know.
 #[test]
 fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
     need(CAP_SYS_ADMIN);
     let mut sandbox = sandbox();
     let (directory, state) = (sandbox.program().parent().unwrap().to_owned(), sandbox.state());
     fs::create_dir_all(&state).unwrap();
-    let _mounted = [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
+    let _mounted =
+        [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
     sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
     sandbox.configure("restart = \"reboot\"", "").unwrap();
     let text = fs::read_to_string(sandbox.config()).unwrap();
@@ -225,12 +255,16 @@ fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
     let (report, message) = fail_to_upgrade(&mut sandbox, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(
-        message.contains("neither the program nor the state outlives the restart of the machine") && message.contains("hint: "),
+        message.contains("neither the program nor the state outlives the restart of the machine")
+            && message.contains("hint: "),
         "{message}"
     );
     assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
     let notices = String::from_utf8(sandbox.command(&["status"]).output().unwrap().stdout).unwrap();
-    assert!(notices.contains("neither the program nor the state outlives"), "told before anybody sends a file: {notices}");
+    assert!(
+        notices.contains("neither the program nor the state outlives"),
+        "told before anybody sends a file: {notices}"
+    );
 }
 
 #[test]
@@ -241,7 +275,10 @@ fn an_immutable_program_is_refused_before_anything_is_received() {
     let (report, message) = fail_to_upgrade(&mut sandbox, None);
     run(Command::new("chattr").arg("-i").arg(&program));
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
-    assert!(message.contains("bin/payload is immutable") && message.contains("hint: `lsattr"), "{message}");
+    assert!(
+        message.contains("bin/payload is immutable") && message.contains("hint: `lsattr"),
+        "{message}"
+    );
     assert_eq!(report.package, None, "nothing was received");
 }
 
@@ -253,6 +290,9 @@ fn a_symbolic_link_at_the_path_is_refused_and_stays() {
     symlink(&elsewhere, &program).unwrap();
     let (report, message) = fail_to_upgrade(&mut sandbox, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
-    assert!(message.contains("is a symbolic link; give `path` in the [program] section as"), "{message}");
+    assert!(
+        message.contains("is a symbolic link; give `path` in the [program] section as"),
+        "{message}"
+    );
     assert_eq!(fs::read_link(&program).unwrap(), elsewhere);
 }

@@ -1,5 +1,6 @@
-//! Every system call of whole upgrades is one that the units' filters let in: daemon, upload server and rescue under `strace`,
-//! and the filters as systemd expands them. What a filter leaves out fails, and an upgrade might fail of it on a payload alone.
+//! Every system call of whole upgrades is one that the units' filters let in: daemon, upload server
+//! and rescue under `strace`, and the filters as systemd expands them. What a filter leaves out
+//! fails, and an upgrade might fail of it on a payload alone.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
@@ -21,7 +22,8 @@ const NEW: &str = "V02.00.00.00";
 /// Generous: a loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// The tracer is a grandchild, so that what is ended is the traced program itself; it follows children, and appends.
+/// The tracer is a grandchild, so that what is ended is the traced program itself; it follows
+/// children, and appends.
 const TRACER: [&str; 9] = ["strace", "-D", "-f", "-q", "-A", "-s", "0", "-e", "signal=none"];
 
 /// A filter, or one of systemd's groups of calls, with all that is in it.
@@ -29,20 +31,29 @@ fn expanded(name: &str) -> BTreeSet<String> {
     if !name.starts_with('@') {
         return [name.to_owned()].into();
     }
-    let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().expect("`tests/run` installs systemd");
+    let output = Command::new("systemd-analyze")
+        .args(["syscall-filter", name])
+        .output()
+        .expect("`tests/run` installs systemd");
     assert!(output.status.success(), "{name}: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let words = text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let words = text
+        .lines()
+        .skip(1)
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     words.flat_map(expanded).collect()
 }
 
 /// What a unit lets in, by its lines in their order.
 fn allowed(unit: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit)).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit))
+        .unwrap();
     // systemd adds what every program needs.
     let mut allowed = expanded("@default");
     for line in text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
-        let (taken_away, words) = line.strip_prefix('~').map_or((false, line), |words| (true, words));
+        let (taken_away, words) =
+            line.strip_prefix('~').map_or((false, line), |words| (true, words));
         for call in words.split_whitespace().flat_map(expanded) {
             if taken_away {
                 allowed.remove(&call);
@@ -61,15 +72,22 @@ fn called(trace: &Path) -> BTreeSet<String> {
     let name = |line: &str| {
         let call = line.split_once(' ')?.1.trim_start();
         let name = call.strip_prefix("<... ").unwrap_or(call).split(['(', ' ']).next()?;
-        name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_').then(|| name.to_owned())
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            .then(|| name.to_owned())
     };
     text.lines().filter_map(name).collect()
 }
 
 /// Whether a tracer still writes to this file.
 fn is_traced_to(trace: &Path) -> bool {
-    let words = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-    fs::read_dir("/proc").unwrap().flatten().map(words).any(|words| words.starts_with("strace") && words.contains(trace.to_str().unwrap()))
+    let words =
+        |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(words)
+        .any(|words| words.starts_with("strace") && words.contains(trace.to_str().unwrap()))
 }
 
 #[track_caller]
@@ -121,22 +139,37 @@ fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
     let uplift = sandbox.command(&["ftp-server"]);
     let words = traced(&ftp);
     let mut command = Command::new(words[0]);
-    let command = command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
-    let server_process = Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let command =
+        command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
+    let server_process =
+        Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_for("the upload server", || TcpStream::connect(server).is_ok());
     sandbox.wrap_daemon(&traced(&daemon));
     sandbox.start_daemon().unwrap();
     let mut aircraft = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
     aircraft.args(["aircraft", "--quiet", "--via", "ftp", "--make-pty"]);
-    let aircraft = aircraft.arg(root.join("run/ttyPayload")).arg("--firmware").arg(firmware).stdin(Stdio::null()).stdout(Stdio::null());
+    let aircraft = aircraft
+        .arg(root.join("run/ttyPayload"))
+        .arg("--firmware")
+        .arg(firmware)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let mut aircraft = Running(aircraft.spawn().unwrap());
     sandbox.wait_for_restart_request().unwrap();
     sandbox.reboot().unwrap();
     assert!(aircraft.0.wait().unwrap().success());
     sandbox.kill_daemon();
     drop(server_process);
-    assert_allowed("uplift.service", &daemon, &["renameat2", "fchown", "fchmod", "fallocate", "flock", "connect", "ioctl", "execve"]);
-    assert_allowed("uplift-ftp.service", &ftp, &["accept4", "recvfrom", "renameat", "unlinkat", "fstatfs"]);
+    assert_allowed(
+        "uplift.service",
+        &daemon,
+        &["renameat2", "fchown", "fchmod", "fallocate", "flock", "connect", "ioctl", "execve"],
+    );
+    assert_allowed(
+        "uplift-ftp.service",
+        &ftp,
+        &["accept4", "recvfrom", "renameat", "unlinkat", "fstatfs"],
+    );
 }
 
 /// A trial that nobody concludes, seen at the boot and put back after the deadline.
@@ -157,11 +190,23 @@ fn the_rescue_in_a_rollback() {
     let path = format!("{}:{}", run.display(), std::env::var("PATH").unwrap());
     let rescue = |call: &str, seconds: u32| -> PathBuf {
         let trace = run.join(format!("{call}.trace"));
-        fs::File::create(run.join("uptime")).unwrap().write_all(format!("{seconds}.00 0.00\n").as_bytes()).unwrap();
+        fs::File::create(run.join("uptime"))
+            .unwrap()
+            .write_all(format!("{seconds}.00 0.00\n").as_bytes())
+            .unwrap();
         let words = traced(&trace);
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["--", env!("CARGO_BIN_EXE_uplift-rescue"), call, "--state"]).arg(sandbox.state());
-        command.arg("--boot-id").arg(run.join("boot_id")).arg("--uptime").arg(run.join("uptime")).env("PATH", &path).stdin(Stdio::null());
+        command
+            .args(&words[1..])
+            .args(["--", env!("CARGO_BIN_EXE_uplift-rescue"), call, "--state"])
+            .arg(sandbox.state());
+        command
+            .arg("--boot-id")
+            .arg(run.join("boot_id"))
+            .arg("--uptime")
+            .arg(run.join("uptime"))
+            .env("PATH", &path)
+            .stdin(Stdio::null());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         trace
@@ -169,7 +214,11 @@ fn the_rescue_in_a_rollback() {
     let (boot, deadline) = (rescue("boot", 9), rescue("deadline", 9999));
     assert_eq!(sandbox.reported_version().unwrap(), OLD);
     assert_allowed("uplift-rescue.service", &boot, &["fsync", "rename"]);
-    assert_allowed("uplift-rescue-deadline.service", &deadline, &["renameat2", "flock", "fsync", "execve"]);
+    assert_allowed(
+        "uplift-rescue-deadline.service",
+        &deadline,
+        &["renameat2", "flock", "fsync", "execve"],
+    );
 }
 
 #[test]
@@ -177,6 +226,8 @@ fn a_filter_is_read_as_systemd_reads_it() {
     let daemon = allowed("uplift.service");
     let has = |call: &str| daemon.contains(call);
     assert!(has("read") && has("renameat2") && has("fchown") && has("execve"));
-    assert!(!has("setuid") && !has("mount") && !has("ptrace") && !has("setpriority") && !has("reboot"));
+    assert!(
+        !has("setuid") && !has("mount") && !has("ptrace") && !has("setpriority") && !has("reboot")
+    );
     assert!(!allowed("uplift-ftp.service").contains("fchown"));
 }

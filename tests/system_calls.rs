@@ -1,7 +1,9 @@
-//! What the kernel is asked to do to the program, seen from outside: a whole upgrade under `strace`.
+//! What the kernel is asked to do to the program, seen from outside: a whole upgrade under
+//! `strace`.
 //!
-//! The bytes are written, then synced, then exchanged with the program, then both directories are synced, then the restart is
-//! asked for; and no other call than that one exchange changes what is at the program's path.
+//! The bytes are written, then synced, then exchanged with the program, then both directories are
+//! synced, then the restart is asked for; and no other call than that one exchange changes what is
+//! at the program's path.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
@@ -46,8 +48,19 @@ const LOOKS: [&str; 27] = [
     "epoll_ctl",
 ];
 /// Calls that change the bytes, the size or the metadata of an open file.
-const CHANGES: [&str; 11] =
-    ["write", "writev", "pwrite64", "pwritev", "ftruncate", "fallocate", "copy_file_range", "sendfile", "fchown", "fchmod", "fsetxattr"];
+const CHANGES: [&str; 11] = [
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "ftruncate",
+    "fallocate",
+    "copy_file_range",
+    "sendfile",
+    "fchown",
+    "fchmod",
+    "fsetxattr",
+];
 /// How long the tracer may take to write the end of its trace.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -62,11 +75,15 @@ struct Call {
 }
 
 impl Call {
-    /// Whether it names this path, from the root or from its directory, or a descriptor of what has this path.
+    /// Whether it names this path, from the root or from its directory, or a descriptor of what has
+    /// this path.
     fn is_about(&self, path: &Path) -> bool {
-        let (directory, name) = (path.parent().unwrap().display(), path.file_name().unwrap().to_string_lossy());
+        let (directory, name) =
+            (path.parent().unwrap().display(), path.file_name().unwrap().to_string_lossy());
         let path = path.display();
-        [format!("\"{path}\""), format!("<{path}>"), format!("<{directory}>, \"{name}\"")].iter().any(|words| self.text.contains(words))
+        [format!("\"{path}\""), format!("<{path}>"), format!("<{directory}>, \"{name}\"")]
+            .iter()
+            .any(|words| self.text.contains(words))
     }
 
     fn is_on_descriptor_below(&self, path: &Path) -> bool {
@@ -102,7 +119,10 @@ fn calls(trace: &str) -> Vec<Call> {
         let name = text.split('(').next().unwrap_or_default().to_owned();
         calls.push(Call { name, text, began, ended: number });
     }
-    assert!(begun.values().all(|(text, _)| !text.starts_with("rename") && !text.starts_with("fsync")), "cut off: {begun:?}");
+    assert!(
+        begun.values().all(|(text, _)| !text.starts_with("rename") && !text.starts_with("fsync")),
+        "cut off: {begun:?}"
+    );
     calls
 }
 
@@ -117,7 +137,9 @@ fn trace_upgrade(sandbox: &mut Sandbox) -> String {
     let firmware = sandbox.firmware(version("V02.00.00.00"), Some(600_000)).unwrap();
     let trace = sandbox.root().join("trace");
     let (output, kinds) = (trace.to_str().unwrap(), "trace=%file,%desc");
-    sandbox.wrap_daemon(&["strace", "-D", "-f", "-q", "-y", "-s", "256", "-A", "-o", output, "-e", kinds]);
+    sandbox.wrap_daemon(&[
+        "strace", "-D", "-f", "-q", "-y", "-s", "256", "-A", "-o", output, "-e", kinds,
+    ]);
     sandbox.start_daemon().unwrap();
     let mut client = sandbox.command(&["install", firmware.to_str().unwrap()]);
     let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -133,10 +155,15 @@ fn whole(trace: &Path) -> String {
     let end = Instant::now() + DEADLINE;
     loop {
         let text = fs::read_to_string(trace).unwrap();
-        let killed: Vec<&str> = text.lines().filter(|line| line.contains("+++ killed by SIGKILL")).collect();
-        let executed =
-            text.lines().filter(|line| line.contains("\"daemon\"") && line.contains("execve(")).filter_map(|line| line.split(' ').next());
-        if executed.clone().count() >= 2 && executed.clone().all(|process| killed.iter().any(|line| line.starts_with(process))) {
+        let killed: Vec<&str> =
+            text.lines().filter(|line| line.contains("+++ killed by SIGKILL")).collect();
+        let executed = text
+            .lines()
+            .filter(|line| line.contains("\"daemon\"") && line.contains("execve("))
+            .filter_map(|line| line.split(' ').next());
+        if executed.clone().count() >= 2
+            && executed.clone().all(|process| killed.iter().any(|line| line.starts_with(process)))
+        {
             return text;
         }
         assert!(Instant::now() < end, "the tracer does not end: {killed:?}");
@@ -147,7 +174,12 @@ fn whole(trace: &Path) -> String {
 /// The one call for which this holds.
 fn only(calls: &[Call], what: &str, is: impl Fn(&Call) -> bool) -> usize {
     let found: Vec<usize> = (0..calls.len()).filter(|&i| is(&calls[i])).collect();
-    assert_eq!(found.len(), 1, "{what}: {:?}", found.iter().map(|&i| &calls[i].text).collect::<Vec<_>>());
+    assert_eq!(
+        found.len(),
+        1,
+        "{what}: {:?}",
+        found.iter().map(|&i| &calls[i].text).collect::<Vec<_>>()
+    );
     found[0]
 }
 
@@ -159,9 +191,16 @@ fn written_synced_exchanged_synced_and_nothing_else_touches_the_path() {
     let directory = program.parent().unwrap().to_owned();
     let area = directory.join(".uplift");
     in_order(&calls, &program, &directory, &area);
-    assert!(calls.iter().any(|call| call.name == "execve" && call.is_about(&program)), "the trace has the program");
+    assert!(
+        calls.iter().any(|call| call.name == "execve" && call.is_about(&program)),
+        "the trace has the program"
+    );
     for call in calls.iter().filter(|call| call.is_about(&program)) {
-        assert!(only_looks(call) || is_the_exchange(call, &program), "this changes the program: {}", call.text);
+        assert!(
+            only_looks(call) || is_the_exchange(call, &program),
+            "this changes the program: {}",
+            call.text
+        );
     }
 }
 
@@ -169,18 +208,35 @@ fn in_order(calls: &[Call], program: &Path, directory: &Path, area: &Path) {
     let exchange = &calls[only(calls, "exchanges", |call| is_the_exchange(call, program))];
     assert!(exchange.succeeded(), "{}", exchange.text);
     let incoming = area.join("incoming-");
-    let changes = calls.iter().filter(|call| CHANGES.contains(&call.name.as_str()) && call.is_on_descriptor_below(&incoming));
+    let changes = calls.iter().filter(|call| {
+        CHANGES.contains(&call.name.as_str()) && call.is_on_descriptor_below(&incoming)
+    });
     let last_change = changes.clone().map(|call| call.ended).max().expect("the bytes are written");
     assert!(changes.clone().any(|call| call.name == "write"), "the bytes are written");
-    let synced = calls.iter().find(|call| call.name == "fsync" && call.is_on_descriptor_below(&incoming) && call.began > last_change);
+    let synced = calls.iter().find(|call| {
+        call.name == "fsync" && call.is_on_descriptor_below(&incoming) && call.began > last_change
+    });
     let synced = synced.expect("a sync of the program after the last change to it");
-    assert!(synced.succeeded() && synced.ended < exchange.began, "{} comes before {}", exchange.text, synced.text);
-    let restart =
-        calls.iter().find(|call| call.name == "execve" && call.text.contains("\"touch\"") && call.succeeded()).expect("the restart");
+    assert!(
+        synced.succeeded() && synced.ended < exchange.began,
+        "{} comes before {}",
+        exchange.text,
+        synced.text
+    );
+    let restart = calls
+        .iter()
+        .find(|call| call.name == "execve" && call.text.contains("\"touch\"") && call.succeeded())
+        .expect("the restart");
     for directory in [directory, area] {
-        let after =
-            |call: &&Call| call.name == "fsync" && call.text.contains(&format!("<{}>", directory.display())) && call.began > exchange.ended;
-        let synced = calls.iter().find(after).unwrap_or_else(|| panic!("{} is not synced after the exchange", directory.display()));
+        let after = |call: &&Call| {
+            call.name == "fsync"
+                && call.text.contains(&format!("<{}>", directory.display()))
+                && call.began > exchange.ended
+        };
+        let synced = calls
+            .iter()
+            .find(after)
+            .unwrap_or_else(|| panic!("{} is not synced after the exchange", directory.display()));
         assert!(synced.succeeded() && synced.ended < restart.began, "{}", synced.text);
     }
 }
@@ -190,8 +246,10 @@ fn is_the_exchange(call: &Call, program: &Path) -> bool {
 }
 
 fn only_looks(call: &Call) -> bool {
-    let opened_for_reading =
-        || call.text.contains("O_RDONLY") && !["O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| call.text.contains(flag));
+    let opened_for_reading = || {
+        call.text.contains("O_RDONLY")
+            && !["O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| call.text.contains(flag))
+    };
     match call.name.as_str() {
         "open" | "openat" => opened_for_reading(),
         "ioctl" => call.text.contains("FS_IOC_GETFLAGS"),
@@ -207,9 +265,14 @@ fn a_trace_is_read_as_it_was_meant() {
                  7 <... fsync resumed>) = -1 EIO (Input/output error)\n\
                  8 +++ exited with 0 +++\n";
     let calls = calls(trace);
-    let read: Vec<(&str, usize, usize, bool)> = calls.iter().map(|call| (&*call.name, call.began, call.ended, call.succeeded())).collect();
+    let read: Vec<(&str, usize, usize, bool)> =
+        calls.iter().map(|call| (&*call.name, call.began, call.ended, call.succeeded())).collect();
     assert_eq!(read, [("openat", 0, 0, true), ("read", 2, 2, true), ("fsync", 1, 3, false)]);
-    assert!(only_looks(&calls[0]) && calls[0].is_about(Path::new("/p")) && !calls[1].is_about(Path::new("/p")));
+    assert!(
+        only_looks(&calls[0])
+            && calls[0].is_about(Path::new("/p"))
+            && !calls[1].is_about(Path::new("/p"))
+    );
     assert!(!only_looks(&calls[2]), "a sync is no look");
     let truncating = &self::calls("7 openat(AT_FDCWD</>, \"/p\", O_RDONLY|O_TRUNC) = 3</p>\n")[0];
     assert!(!only_looks(truncating));

@@ -1,4 +1,5 @@
-//! The tiny programs of the simulation run on the machines of payloads (by emulation), and stock tools find them whole.
+//! The tiny programs of the simulation run on the machines of payloads (by emulation), and stock
+//! tools find them whole.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
@@ -46,9 +47,13 @@ fn it_runs_on_x86_64() {
 fn readelf_has_nothing_to_complain_about() {
     for architecture in Architecture::ALL {
         let directory = tempfile::tempdir().unwrap();
-        let output = run("readelf", &["--wide", "--headers"], &write(directory.path(), architecture), &[]);
+        let output =
+            run("readelf", &["--wide", "--headers"], &write(directory.path(), architecture), &[]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        assert!([".text", ".fill", ".shstrtab"].iter().all(|section| text.contains(section)), "{text}");
+        assert!(
+            [".text", ".fill", ".shstrtab"].iter().all(|section| text.contains(section)),
+            "{text}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What udev does about an adapter by the packaged rule: udev itself, with an adapter that only its view of the kernel has.
+//! What udev does about an adapter by the packaged rule: udev itself, with an adapter that only its
+//! view of the kernel has.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
@@ -10,7 +11,11 @@ fn plug_in(vendor: &str, driver: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut unshare = Command::new("unshare");
     unshare.args(["--mount", "--propagation", "private"]).arg(source.join("tests/udev/plug_in"));
-    let output = unshare.arg(source.join("packaging/udev/70-uplift.rules")).args([vendor, driver]).output().unwrap();
+    let output = unshare
+        .arg(source.join("packaging/udev/70-uplift.rules"))
+        .args([vendor, driver])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
     said
@@ -18,7 +23,10 @@ fn plug_in(vendor: &str, driver: &str) -> String {
 
 /// What udev says by which line of our rule.
 fn ours(said: &str) -> Vec<&str> {
-    said.lines().filter_map(|line| line.split_once("70-uplift.rules:")?.1.split_once(' ')).map(|(_line, effect)| effect).collect()
+    said.lines()
+        .filter_map(|line| line.split_once("70-uplift.rules:")?.1.split_once(' '))
+        .map(|(_line, effect)| effect)
+        .collect()
 }
 
 #[test]
@@ -26,8 +34,15 @@ fn an_ftdi_adapter_gets_name_group_and_low_latency() {
     let said = plug_in("0403", "ftdi_sio");
     let effects = ours(&said);
     assert_eq!(effects[..3], ["LINK 'uplift-link'", "GROUP 4711", "MODE 0660"], "{said}");
-    assert!(effects.len() == 4 && effects[3].ends_with("/ttyUSB0/device/latency_timer' writing '1'"), "{said}");
-    assert!(said.contains("\nID_MM_DEVICE_IGNORE=1\n") && said.contains("\nDEVLINKS=/dev/uplift-link\n"), "{said}");
+    assert!(
+        effects.len() == 4 && effects[3].ends_with("/ttyUSB0/device/latency_timer' writing '1'"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nID_MM_DEVICE_IGNORE=1\n")
+            && said.contains("\nDEVLINKS=/dev/uplift-link\n"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -40,5 +55,10 @@ fn another_adapter_has_no_timer_to_set() {
 #[test]
 fn a_modem_is_left_to_modem_manager() {
     let said = plug_in("12d1", "option");
-    assert!(ours(&said).is_empty() && !said.contains("ID_MM_DEVICE_IGNORE") && !said.contains("uplift-link"), "{said}");
+    assert!(
+        ours(&said).is_empty()
+            && !said.contains("ID_MM_DEVICE_IGNORE")
+            && !said.contains("uplift-link"),
+        "{said}"
+    );
 }

@@ -1,4 +1,5 @@
-//! `uplift check` of a large file, against reading it and hashing as many bytes; and the memory that it takes.
+//! `uplift check` of a large file, against reading it and hashing as many bytes; and the memory
+//! that it takes.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -29,7 +30,10 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let sandbox = Sandbox::new(&shipped()?)?;
     sandbox.configure("", "")?;
     sandbox.install_by_hand(version(1)?)?;
-    let (small, large) = (sandbox.firmware(version(2)?, Some(64 * MIB))?, sandbox.firmware(version(3)?, Some(SIZE))?);
+    let (small, large) = (
+        sandbox.firmware(version(2)?, Some(64 * MIB))?,
+        sandbox.firmware(version(3)?, Some(SIZE))?,
+    );
     File::open(&large)?.sync_all()?;
     let block: Vec<u8> = (0..64 * MIB).map(|byte| byte.to_le_bytes()[0]).collect();
     let reading = median_time(RUNS, || timed(|| read(&large)))?;
@@ -44,8 +48,17 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let checking = median_time(RUNS, || timed(|| check(&sandbox, &large).map(drop)))?;
     let growth = check(&sandbox, &large)? as f64 - check(&sandbox, &small)? as f64;
     Ok(vec![
-        Row::at_least("uplift check, 1 GiB, of the slower of reading and SHA-256", 100.0 * reading.max(hashing) / checking, BAR, "%"),
-        Row::note("reading 1 GiB (from memory, where it has room)", SIZE as f64 / 1e6 / reading, "MB/s"),
+        Row::at_least(
+            "uplift check, 1 GiB, of the slower of reading and SHA-256",
+            100.0 * reading.max(hashing) / checking,
+            BAR,
+            "%",
+        ),
+        Row::note(
+            "reading 1 GiB (from memory, where it has room)",
+            SIZE as f64 / 1e6 / reading,
+            "MB/s",
+        ),
         Row::note("SHA-256 of 1 GiB", SIZE as f64 / 1e6 / hashing, "MB/s"),
         Row::below("memory of uplift check, 1 GiB more than 64 MiB", growth / 1024.0, 1.0, "MiB"),
     ])

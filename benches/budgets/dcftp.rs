@@ -1,8 +1,10 @@
-//! DCFTP over an emulated line of 921600 baud: ten bits a byte, both directions held to the line's pace by absolute deadlines,
-//! one frame with 256 bytes of data at a time, and the next only after its answer.
+//! DCFTP over an emulated line of 921600 baud: ten bits a byte, both directions held to the line's
+//! pace by absolute deadlines, one frame with 256 bytes of data at a time, and the next only after
+//! its answer.
 //!
-//! The bar is a share of what the line itself lets through: data bytes ÷ (time of request frame + time of answer frame). It is
-//! judged while the processors are kept awake; beside it stands what the machine gives by itself.
+//! The bar is a share of what the line itself lets through: data bytes ÷ (time of request frame +
+//! time of answer frame). It is judged while the processors are kept awake; beside it stands what
+//! the machine gives by itself.
 
 use anyhow::{Context as _, Result, ensure};
 use uplift::sim::aircraft::Via;
@@ -16,7 +18,8 @@ const SIZE: u64 = MIB / 2;
 const RUNS: usize = 5;
 /// Data bytes of a frame.
 const DATA: f64 = 256.0;
-/// Header and checksum (docs/payload-link.md section 1), sub-command and sequence number (section 3).
+/// Header and checksum (docs/payload-link.md section 1), sub-command and sequence number (section
+/// 3).
 const REQUEST: f64 = 13.0 + 5.0 + DATA;
 /// Header and checksum, return code, last and next sequence number.
 const ANSWER: f64 = 13.0 + 9.0;
@@ -36,7 +39,11 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let formula = format!("{DATA} B / (({REQUEST} + {ANSWER}) B x 10 bit / {BAUD} bit/s)");
     Ok(vec![
         Row::note(format!("what the line lets through: {formula}"), ceiling / 1e3, "kB/s"),
-        Row::note(format!("DCFTP at {BAUD} baud, of that, median of {RUNS}"), median(by_itself), "%"),
+        Row::note(
+            format!("DCFTP at {BAUD} baud, of that, median of {RUNS}"),
+            median(by_itself),
+            "%",
+        ),
         Row::at_least("the same, processors kept awake", median(awake), BAR, "%"),
     ])
 }
@@ -50,7 +57,11 @@ fn share(payload: &mut Payload, ceiling: f64) -> Result<f64> {
 fn speed(payload: &mut Payload) -> Result<f64> {
     let firmware = payload.next_firmware(SIZE)?;
     let upgrade = payload.upgrade(&firmware, Via::Dcftp, Some(BAUD))?;
-    ensure!(upgrade.repeats == 0, "the aircraft had to repeat {} requests: this run measures nothing", upgrade.repeats);
+    ensure!(
+        upgrade.repeats == 0,
+        "the aircraft had to repeat {} requests: this run measures nothing",
+        upgrade.repeats
+    );
     let (began, first) = upgrade.transferred().next().context("nothing was transferred")?;
     let (ended, last) = upgrade.transferred().next_back().context("nothing was transferred")?;
     Ok((last - first) as f64 / (ended - began).as_secs_f64())

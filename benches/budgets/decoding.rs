@@ -20,10 +20,19 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for payload in [11, 256 + 5, LONGEST_PAYLOAD] {
         let speed = speed(&frames(payload)?)?;
-        rows.push(Row::at_least(format!("decoding frames with {payload} bytes of payload"), speed, BAR, "MB/s"));
+        rows.push(Row::at_least(
+            format!("decoding frames with {payload} bytes of payload"),
+            speed,
+            BAR,
+            "MB/s",
+        ));
     }
     rows.push(Row::note("decoding noise (random bytes)", speed(&noise())?, "MB/s"));
-    rows.push(Row::note("decoding frames with 261 bytes, one byte in 1000 bad", speed(&damaged(frames(261)?))?, "MB/s"));
+    rows.push(Row::note(
+        "decoding frames with 261 bytes, one byte in 1000 bad",
+        speed(&damaged(frames(261)?))?,
+        "MB/s",
+    ));
     Ok(rows)
 }
 
@@ -32,7 +41,13 @@ fn frames(payload: usize) -> Result<Vec<u8>> {
     let mut stream = BytesMut::new();
     while stream.len() < STREAM {
         let payload: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(payload).collect();
-        let frame = Frame::request(Address(0x2A), Address(0x13), random.u16(..), CommandId::new(0, 0x2A), payload);
+        let frame = Frame::request(
+            Address(0x2A),
+            Address(0x13),
+            random.u16(..),
+            CommandId::new(0, 0x2A),
+            payload,
+        );
         FrameCodec::new().encode(frame, &mut stream)?;
     }
     Ok(stream.to_vec())

@@ -33,8 +33,17 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     }
     let share = |seconds: f64| 100.0 * ceiling / seconds;
     Ok(vec![
-        Row::note("hashing: the crate's own speed, best of 25", content.len() as f64 / 1e6 / ceiling, "MB/s"),
-        Row::at_least("hashing while receiving, of the crate's own speed", share(receiving), BAR, "%"),
+        Row::note(
+            "hashing: the crate's own speed, best of 25",
+            content.len() as f64 / 1e6 / ceiling,
+            "MB/s",
+        ),
+        Row::at_least(
+            "hashing while receiving, of the crate's own speed",
+            share(receiving),
+            BAR,
+            "%",
+        ),
         Row::note("hashing a file at its path, reading it included", share(from_file), "%"),
     ])
 }

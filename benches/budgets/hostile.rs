@@ -1,5 +1,6 @@
-//! Peers that mean harm: connections without end whose answers nobody reads, at the control socket and at the FTP server. What they
-//! cost in memory, and how long a person's `install` has to wait meanwhile.
+//! Peers that mean harm: connections without end whose answers nobody reads, at the control socket
+//! and at the FTP server. What they cost in memory, and how long a person's `install` has to wait
+//! meanwhile.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +14,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use uplift::control::{Client, ControlAnswer, ControlRequest};
-use uplift::model::{Channel, Failure, FailureKind, Outcome, Report, Request, TransferKind, UpgradeId};
+use uplift::model::{
+    Channel, Failure, FailureKind, Outcome, Report, Request, TransferKind, UpgradeId,
+};
 
 use super::payload::Payload;
 use super::process::{peak_resident_kib, resident_kib};
@@ -59,7 +62,12 @@ fn fill_history(path: &Path) -> Result<()> {
 fn report(number: usize) -> Report {
     Report {
         id: UpgradeId(number.to_string()),
-        request: Request { channel: Channel::Shell, requester: "uid 0".into(), transfer: TransferKind::Local, forced: false },
+        request: Request {
+            channel: Channel::Shell,
+            requester: "uid 0".into(),
+            transfer: TransferKind::Local,
+            forced: false,
+        },
         from: None,
         file_name: None,
         package: None,
@@ -83,7 +91,12 @@ fn control(payload: &mut Payload) -> Result<Vec<Row>> {
     ensure!(hostile.wait()?.success(), "the hostile member failed");
     let peak = peak_resident_kib(daemon)?.saturating_sub(idle);
     Ok(vec![
-        Row::below(format!("{CONNECTIONS} unread histories: peak of the daemon above idle"), peak as f64 / 1024.0, 12.0, "MiB"),
+        Row::below(
+            format!("{CONNECTIONS} unread histories: peak of the daemon above idle"),
+            peak as f64 / 1024.0,
+            12.0,
+            "MiB",
+        ),
         Row::below("an install meanwhile: asked -> may send", started.as_secs_f64(), 1.0, "s"),
     ])
 }
@@ -94,8 +107,17 @@ fn member(root: &Path, socket: &Path) -> Result<Child> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--clear-groups", "--pdeathsig=KILL", "--", "/usr/bin/python3", "-c", MEMBER]);
-    let mut child = command.arg(socket).arg(CONNECTIONS.to_string()).stdout(Stdio::piped()).spawn()?;
+    command.args([
+        "--reuid=65534",
+        "--clear-groups",
+        "--pdeathsig=KILL",
+        "--",
+        "/usr/bin/python3",
+        "-c",
+        MEMBER,
+    ]);
+    let mut child =
+        command.arg(socket).arg(CONNECTIONS.to_string()).stdout(Stdio::piped()).spawn()?;
     // Half of them are there when it says so.
     child.stdout.as_mut().context("a pipe")?.read_exact(&mut [0])?;
     Ok(child)
@@ -105,21 +127,30 @@ fn ftp(payload: &Payload) -> Result<Vec<Row>> {
     let server = payload.sandbox.ftp_server_pid().context("no FTP server runs")?;
     let address = payload.ftp;
     let idle = resident_kib(server)?;
-    let kept = in_background(move || unread(address)).join().map_err(|_| anyhow::anyhow!("the hostile thread crashed"))??;
+    let kept = in_background(move || unread(address))
+        .join()
+        .map_err(|_| anyhow::anyhow!("the hostile thread crashed"))??;
     let began = Instant::now();
     greeted(address)?;
     let greeted = began.elapsed();
     let peak = peak_resident_kib(server)?.saturating_sub(idle);
     drop(kept);
     Ok(vec![
-        Row::below(format!("{CONNECTIONS} unread FEATs: peak of the FTP server above idle"), peak as f64 / 1024.0, 12.0, "MiB"),
+        Row::below(
+            format!("{CONNECTIONS} unread FEATs: peak of the FTP server above idle"),
+            peak as f64 / 1024.0,
+            12.0,
+            "MiB",
+        ),
         Row::note("a host behind all of them: connected -> greeted", greeted.as_secs_f64(), "s"),
     ])
 }
 
 type Hostile<T> = thread::JoinHandle<Result<Vec<T>>>;
 
-fn in_background<T: Send + 'static>(connect: impl Fn() -> Result<T> + Send + 'static) -> Hostile<T> {
+fn in_background<T: Send + 'static>(
+    connect: impl Fn() -> Result<T> + Send + 'static,
+) -> Hostile<T> {
     thread::spawn(move || (0..CONNECTIONS).map(|_| connect()).collect())
 }
 
@@ -142,7 +173,11 @@ fn greeted(address: SocketAddr) -> Result<()> {
 
 /// From the request to the word that the file may be sent; it is not sent.
 fn install_starts(socket: &Path, firmware: &PathBuf) -> Result<Duration> {
-    let file_name = firmware.file_name().and_then(|name| name.to_str()).context("a firmware file without a name")?.to_owned();
+    let file_name = firmware
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("a firmware file without a name")?
+        .to_owned();
     let size = std::fs::metadata(firmware)?.len();
     let began = Instant::now();
     let mut client = Client::connect(socket)?;

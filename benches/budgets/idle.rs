@@ -1,4 +1,5 @@
-//! The daemon that waits: its start, its size, its memory and what wakes it while it is linked to an aircraft.
+//! The daemon that waits: its start, its size, its memory and what wakes it while it is linked to
+//! an aircraft.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,20 +16,26 @@ use super::table::Row;
 const STARTS: usize = 15;
 /// As in systemd/uplift.service; the daemon reports twice as often.
 const WATCHDOG: Duration = Duration::from_secs(60);
-/// Until what the start needed has gone: the runtime keeps a thread that has nothing to do for ten seconds.
+/// Until what the start needed has gone: the runtime keeps a thread that has nothing to do for ten
+/// seconds.
 const SETTLE: Duration = Duration::from_secs(12);
 const WATCH: Duration = Duration::from_secs(30);
 /// The presence push.
 const PRESENCE_EVERY: Duration = Duration::from_millis(1100);
-/// Beside the presence push and the watchdog: an aircraft that says nothing for this long is asked, and its answer comes at its own time
-/// (`guess::PROBE_AGAIN_AFTER`).
+/// Beside the presence push and the watchdog: an aircraft that says nothing for this long is asked,
+/// and its answer comes at its own time (`guess::PROBE_AGAIN_AFTER`).
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let size = std::fs::metadata(shipped()?)?.len();
     let mut rows = vec![
         Row::at_most("stripped release binary, as shipped", size as f64 / 1e6, 7.0, "MB"),
-        Row::below(format!("started -> ready, median of {STARTS}"), 1e3 * start_time()?, 50.0, "ms"),
+        Row::below(
+            format!("started -> ready, median of {STARTS}"),
+            1e3 * start_time()?,
+            50.0,
+            "ms",
+        ),
     ];
     rows.extend(linked()?);
     Ok(rows)
@@ -51,7 +58,8 @@ fn linked() -> Result<Vec<Row>> {
     let firmware = payload.next_firmware(MIB)?;
     // It answers probes, asks for the version, and then only listens until it gives up.
     let pauses = vec![(Stage::Version, SETTLE + WATCH + SETTLE)];
-    let aircraft = payload.aircraft(Options { pauses, abort_at: Some(Stage::Enter), ..Options::new(firmware) }, None);
+    let aircraft = payload
+        .aircraft(Options { pauses, abort_at: Some(Stage::Enter), ..Options::new(firmware) }, None);
     payload.sandbox.wait_for_status(|status| status.link.state == LinkState::Linked)?;
     thread::sleep(SETTLE);
     let daemon = payload.sandbox.daemon_pid().context("no daemon runs")?;
@@ -60,9 +68,16 @@ fn linked() -> Result<Vec<Row>> {
     let (wake_ups, seconds) = (wake_ups(daemon)? - before, began.elapsed().as_secs_f64());
     let memory = pss_kib(daemon)?;
     drop(aircraft.wait()?);
-    let explained = 1.0 / PRESENCE_EVERY.as_secs_f64() + 2.0 / WATCHDOG.as_secs_f64() + 1.0 / ASKED_EVERY.as_secs_f64();
+    let explained = 1.0 / PRESENCE_EVERY.as_secs_f64()
+        + 2.0 / WATCHDOG.as_secs_f64()
+        + 1.0 / ASKED_EVERY.as_secs_f64();
     Ok(vec![
         Row::at_most("PSS of the daemon, idle and linked", memory as f64 / 1024.0, 4.0, "MiB"),
-        Row::at_most("wake-ups, idle and linked: presence, watchdog, probe answers", wake_ups as f64 / seconds, explained, "a second"),
+        Row::at_most(
+            "wake-ups, idle and linked: presence, watchdog, probe answers",
+            wake_ups as f64 / seconds,
+            explained,
+            "a second",
+        ),
     ])
 }

@@ -1,4 +1,5 @@
-//! Measures uplift against its budgets and prints one table. `benches/run` builds what it needs and starts it.
+//! Measures uplift against its budgets and prints one table. `benches/run` builds what it needs and
+//! starts it.
 //!
 //! Each part returns its rows; nothing here asserts, and no test depends on a time.
 
@@ -49,9 +50,14 @@ const PARTS: [Part; 12] = [
 
 fn main() -> Result<ExitCode> {
     // Cargo adds an option of its own.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     for name in &wanted {
-        ensure!(PARTS.iter().any(|(part, _)| part == name), "there is no part {name:?}; there are {:?}", PARTS.map(|(part, _)| part));
+        ensure!(
+            PARTS.iter().any(|(part, _)| part == name),
+            "there is no part {name:?}; there are {:?}",
+            PARTS.map(|(part, _)| part)
+        );
     }
     let mut table = Table::default();
     for (name, measure) in PARTS {

@@ -1,5 +1,5 @@
-//! The memory of daemon and FTP server together during a whole upgrade by FTP, restart and report included: the largest
-//! sum of their proportional set sizes in any sample.
+//! The memory of daemon and FTP server together during a whole upgrade by FTP, restart and report
+//! included: the largest sum of their proportional set sizes in any sample.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! A payload in a sandbox that runs the shipped binary, and upgrades of it by a simulated aircraft, step by step with their times.
+//! A payload in a sandbox that runs the shipped binary, and upgrades of it by a simulated aircraft,
+//! step by step with their times.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -18,7 +19,9 @@ pub(crate) const BAUD: u32 = 921_600;
 
 /// The binary as it is shipped, which `benches/run` builds.
 pub(crate) fn shipped() -> Result<PathBuf> {
-    Ok(std::env::var_os("UPLIFT_SHIPPED").context("start this with benches/run, which builds the binary that is measured")?.into())
+    Ok(std::env::var_os("UPLIFT_SHIPPED")
+        .context("start this with benches/run, which builds the binary that is measured")?
+        .into())
 }
 
 pub(crate) struct Payload {
@@ -46,7 +49,11 @@ pub(crate) struct Upgrade {
 impl Upgrade {
     /// When the aircraft came to a step for the first time.
     pub(crate) fn first(&self, wanted: impl Fn(&Step) -> bool) -> Result<Instant> {
-        self.steps.iter().find(|(_, step)| wanted(step)).map(|(at, _)| *at).context("the aircraft did not come to a step")
+        self.steps
+            .iter()
+            .find(|(_, step)| wanted(step))
+            .map(|(at, _)| *at)
+            .context("the aircraft did not come to a step")
     }
 
     /// Bytes handed over, and when.
@@ -70,7 +77,8 @@ impl Payload {
             std::io::copy(&mut File::open(firmware)?, &mut File::create(sandbox.program())?)?;
         }
         sandbox.configure(&sandbox.restart_line(), &sections)?;
-        let line = PtyLine::new(sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
+        let line = PtyLine::new(sandbox.root().join("run/ttyPayload"))
+            .context("no pseudo-terminal can be made")?;
         Ok(Self { sandbox, line, installed: 1, ftp })
     }
 
@@ -82,22 +90,33 @@ impl Payload {
 
     /// An aircraft at the other end of the line, which holds a real line's pace if `baud` is given.
     pub(crate) fn aircraft(&self, options: Options, baud: Option<u32>) -> Aircraft {
-        let line = Line::new(Port::made(self.line.clone()), &LineOptions { baud, ..LineOptions::default() });
+        let line = Line::new(
+            Port::made(self.line.clone()),
+            &LineOptions { baud, ..LineOptions::default() },
+        );
         let thread = thread::spawn(move || {
             let mut steps = Vec::new();
-            let verdict = aircraft::run(&options, line, &mut |step| steps.push((Instant::now(), step.clone())));
+            let verdict = aircraft::run(&options, line, &mut |step| {
+                steps.push((Instant::now(), step.clone()));
+            });
             (verdict, steps)
         });
         Aircraft { thread }
     }
 
     /// Upgrades with a file up to the restart, and restarts.
-    pub(crate) fn upgrade(&mut self, firmware: &Path, via: Via, baud: Option<u32>) -> Result<Upgrade> {
+    pub(crate) fn upgrade(
+        &mut self,
+        firmware: &Path,
+        via: Via,
+        baud: Option<u32>,
+    ) -> Result<Upgrade> {
         let aircraft = self.aircraft(Options { via, ..Options::new(firmware) }, baud);
         let requested = self.sandbox.wait_for_restart_request().map(|()| Instant::now());
         let restarted = requested.and_then(|at| self.sandbox.reboot().map(|()| at));
         let (verdict, steps) = aircraft.wait()?;
-        let restart_requested = restarted.with_context(|| format!("the aircraft says: {}", verdict.message))?;
+        let restart_requested =
+            restarted.with_context(|| format!("the aircraft says: {}", verdict.message))?;
         ensure!(verdict.is_success(), "the upgrade failed: {}", verdict.message);
         Ok(Upgrade { steps, restart_requested, repeats: verdict.repeats })
     }

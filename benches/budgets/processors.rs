@@ -1,7 +1,8 @@
 //! Processors that do not sleep: what a sleeping one costs is the machine's, not the daemon's.
 //!
-//! The idle processor of a virtual machine is given back to the host, which takes tens of microseconds to bring it back. A frame on
-//! an emulated line wakes four times (the kernel's half of the pseudo-terminal, the daemon, and both ways back).
+//! The idle processor of a virtual machine is given back to the host, which takes tens of
+//! microseconds to bring it back. A frame on an emulated line wakes four times (the kernel's half
+//! of the pseudo-terminal, the daemon, and both ways back).
 
 use std::process::{Child, Command, Stdio};
 use std::thread;

@@ -1,4 +1,5 @@
-//! From the host's "check and start" to the daemon's request for the restart: nothing sleeps in between.
+//! From the host's "check and start" to the daemon's request for the restart: nothing sleeps in
+//! between.
 
 use anyhow::Result;
 use uplift::sim::aircraft::{Step, Via};

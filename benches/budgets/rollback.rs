@@ -1,5 +1,6 @@
-//! From the end of a new program, on trial as a unit, until the one before runs again: seen, judged, written down, swapped back,
-//! restarted. systemd is the script of tests/restart_unit, so its own time, and a program's to stop, are not in it.
+//! From the end of a new program, on trial as a unit, until the one before runs again: seen,
+//! judged, written down, swapped back, restarted. systemd is the script of tests/restart_unit, so
+//! its own time, and a program's to stop, are not in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,12 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         number += 1; // what was rolled back once is refused
         bench.rollback(number)
     })?;
-    Ok(vec![Row::below("unhealthy -> previous program runs, 10 MiB, restart of a unit", seconds, BAR, "s")])
+    Ok(vec![Row::below(
+        "unhealthy -> previous program runs, 10 MiB, restart of a unit",
+        seconds,
+        BAR,
+        "s",
+    )])
 }
 
 struct Bench {
@@ -48,7 +54,8 @@ impl Bench {
         let systemd = sandbox.root().join("systemd");
         fs::create_dir(&systemd)?;
         for program in ["systemctl", "journalctl"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
+            let script =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
             std::os::unix::fs::symlink(script, systemd.join(program))?;
         }
         let bench_environment = [
@@ -58,11 +65,18 @@ impl Bench {
         ];
         bench_environment.iter().for_each(|(name, value)| sandbox.set_environment(name, value));
         let mut bench = Self { sandbox, systemd };
-        for (name, content) in [("state", "inactive"), ("pid", "0"), ("invocation", ""), ("starts", "0"), ("restarts", "0")] {
+        for (name, content) in [
+            ("state", "inactive"),
+            ("pid", "0"),
+            ("invocation", ""),
+            ("starts", "0"),
+            ("restarts", "0"),
+        ] {
             bench.write(name, content)?;
         }
         let mut systemctl = Command::new(bench.systemd.join("systemctl"));
-        let started = systemctl.args(["restart", "payload.service"]).envs(bench_environment).status()?;
+        let started =
+            systemctl.args(["restart", "payload.service"]).envs(bench_environment).status()?;
         ensure!(started.success(), "the unit did not start");
         bench.sandbox.start_daemon()?;
         Ok(bench)
@@ -79,12 +93,16 @@ impl Bench {
         self.write("fails", &format!("{new}\n"))?;
         let firmware = self.sandbox.firmware(new, Some(SIZE))?;
         let mut install = self.sandbox.command(&["install"]);
-        let mut client = install.arg(&firmware).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut client =
+            install.arg(&firmware).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let failed = self.wait_for("failed")?;
         let active = self.wait_for("active")?;
         client.wait()?;
         let report = self.sandbox.status()?.last.context("there is no report")?;
-        ensure!(report.outcome == uplift::model::Outcome::RolledBack, "not rolled back: {report:?}");
+        ensure!(
+            report.outcome == uplift::model::Outcome::RolledBack,
+            "not rolled back: {report:?}"
+        );
         Ok(active - failed)
     }
 
@@ -100,9 +118,15 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let pid = fs::read_to_string(self.systemd.join("pid")).ok().and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid > 0);
+        let pid = fs::read_to_string(self.systemd.join("pid"))
+            .ok()
+            .and_then(|pid| pid.trim().parse().ok())
+            .filter(|pid| *pid > 0);
         if let Some(pid) = pid {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a seal costs the reception: the same program received sealed and unsealed in turns, and proved.
+//! What a seal costs the reception: the same program received sealed and unsealed in turns, and
+//! proved.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -24,24 +25,36 @@ const BAR: f64 = 1.05;
 
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let directory = TempDir::with_prefix("uplift-sealed-")?;
-    let (path, firmware, signer) = (directory.path().join("program"), directory.path().join(NAME), Signer::new()?);
-    let unsealed = Program::new(Architecture::host()?, "V01.00.00.00".parse()?).filled_to(SIZE).bytes();
+    let (path, firmware, signer) =
+        (directory.path().join("program"), directory.path().join(NAME), Signer::new()?);
+    let unsealed =
+        Program::new(Architecture::host()?, "V01.00.00.00".parse()?).filled_to(SIZE).bytes();
     std::fs::File::create(&firmware)?.write_all(&unsealed)?;
     signer.seal_file(&firmware)?;
     let sealed = std::fs::read(&firmware)?;
-    let text = format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nseal = \"optional\"\n{}", signer.trusted_section());
+    let text = format!(
+        "[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nseal = \"optional\"\n{}",
+        signer.trusted_section()
+    );
     let config = Config::parse(&text, Path::new("bench.toml"))?;
     let (mut ratios, mut times) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
-        // The first of a pair meets a disk that still writes the one before: they take turns at that.
-        let (first, second) = if pair % 2 == 0 { (&unsealed, &sealed) } else { (&sealed, &unsealed) };
+        // The first of a pair meets a disk that still writes the one before: they take turns at
+        // that.
+        let (first, second) =
+            if pair % 2 == 0 { (&unsealed, &sealed) } else { (&sealed, &unsealed) };
         let (first, second) = (receive(&config, first)?, receive(&config, second)?);
         let (plain, with_seal) = if pair % 2 == 0 { (first, second) } else { (second, first) };
         ratios.push(with_seal / plain);
         times.push(with_seal);
     }
     Ok(vec![
-        Row::at_most("64 MiB sealed, received and checked, of the time unsealed", median(ratios), BAR, "times"),
+        Row::at_most(
+            "64 MiB sealed, received and checked, of the time unsealed",
+            median(ratios),
+            BAR,
+            "times",
+        ),
         Row::note("the same, sealed", 1e3 * median(times), "ms"),
     ])
 }
@@ -51,7 +64,8 @@ fn receive(config: &Config, content: &[u8]) -> Result<f64> {
     let stage = Stage::beside(&config.program.path, config.package.max_size.0);
     let policy = Policy::new(&config.program, &config.package);
     let time = timed(|| {
-        let announced = Announced { file_name: NAME.into(), size: content.len() as u64, with_md5: false };
+        let announced =
+            Announced { file_name: NAME.into(), size: content.len() as u64, with_md5: false };
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
         check(receiving.finish(None)?, &policy)?;

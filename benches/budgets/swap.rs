@@ -25,9 +25,18 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let bench = Bench::new()?;
     let mut rows = Vec::new();
     for mebibytes in [1, 64] {
-        rows.push(Row::below(format!("synced and checked -> committed, {mebibytes} MiB"), bench.swap(mebibytes * MIB)?, BAR, "ms"));
+        rows.push(Row::below(
+            format!("synced and checked -> committed, {mebibytes} MiB"),
+            bench.swap(mebibytes * MIB)?,
+            BAR,
+            "ms",
+        ));
     }
-    rows.push(Row::note("the disk's own floor: link, rename, sync of two directories", bench.floor()?, "ms"));
+    rows.push(Row::note(
+        "the disk's own floor: link, rename, sync of two directories",
+        bench.floor()?,
+        "ms",
+    ));
     Ok(rows)
 }
 
@@ -51,16 +60,24 @@ impl Bench {
     }
 
     fn checked(&self, content: &[u8]) -> Result<Checked> {
-        let announced = Announced { file_name: "BENCH_V01.00.00.00.bin".into(), size: content.len() as u64, with_md5: false };
+        let announced = Announced {
+            file_name: "BENCH_V01.00.00.00.bin".into(),
+            size: content.len() as u64,
+            with_md5: false,
+        };
         let stage = Stage::beside(&self.config.program.path, self.config.package.max_size.0);
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
-        Ok(check(receiving.finish(None)?, &Policy::new(&self.config.program, &self.config.package))?)
+        Ok(check(
+            receiving.finish(None)?,
+            &Policy::new(&self.config.program, &self.config.package),
+        )?)
     }
 
     /// Milliseconds.
     fn swap(&self, size: u64) -> Result<f64> {
-        let version = Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
+        let version =
+            Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
         let content = TinyProgram::new(Architecture::host()?, version).filled_to(size).bytes();
         let program = Program::new(&self.config.program.path);
         program.install(self.checked(&content)?)?;
@@ -73,7 +90,8 @@ impl Bench {
 
     /// Milliseconds.
     fn floor(&self) -> Result<f64> {
-        let [file, link, directory] = ["floor", "floor.link", "floor.directory"].map(|name| self.path(name));
+        let [file, link, directory] =
+            ["floor", "floor.link", "floor.directory"].map(|name| self.path(name));
         fs::create_dir_all(&directory)?;
         let seconds = median_time(RUNS, || {
             let _ = fs::remove_file(&file); // a rename between two names of one file would do nothing

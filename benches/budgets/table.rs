@@ -28,12 +28,29 @@ impl Row {
 
     /// A value without a bar, beside which the others are understood.
     pub(crate) fn note(what: impl Into<String>, value: f64, unit: &str) -> Self {
-        Self { what: what.into(), measured: format!("{} {unit}", Rounded(value)), bar: String::new(), passed: None }
+        Self {
+            what: what.into(),
+            measured: format!("{} {unit}", Rounded(value)),
+            bar: String::new(),
+            passed: None,
+        }
     }
 
-    fn judged(what: impl Into<String>, value: f64, relation: &str, bar: f64, unit: &str, passed: bool) -> Self {
+    fn judged(
+        what: impl Into<String>,
+        value: f64,
+        relation: &str,
+        bar: f64,
+        unit: &str,
+        passed: bool,
+    ) -> Self {
         let (what, measured) = (what.into(), format!("{} {unit}", Rounded(value)));
-        Self { what, measured, bar: format!("{relation} {} {unit}", Short(bar)), passed: Some(passed) }
+        Self {
+            what,
+            measured,
+            bar: format!("{relation} {} {unit}", Short(bar)),
+            passed: Some(passed),
+        }
     }
 }
 

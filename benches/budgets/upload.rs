@@ -1,11 +1,14 @@
-//! 64 MiB by FTP until they are installed, against the vendor's way with the same file, in pairs, one after the other.
+//! 64 MiB by FTP until they are installed, against the vendor's way with the same file, in pairs,
+//! one after the other.
 //!
-//! Both begin before the host logs in. Ours ends with the request for the restart, when the new program is at its path and all
-//! that the journal and the directories have to say of it is on the disk. The vendor's way is vsftpd as in its tutorial, then
-//! `cp -f`, `chmod 777` as in its sample, and `sync`. Which of the two comes first changes from pair to pair, because what
-//! a disk has just written may slow down what follows. What decides is what must be on the disk at the end, so the bar is for
-//! a disk as slow as a payload's (benches/slow-disk); where a sync costs nothing, all that is left is to hash the file. The serial line has no pace here: the simulator holds it by spinning, on
-//! one of the processors that both ways need.
+//! Both begin before the host logs in. Ours ends with the request for the restart, when the new
+//! program is at its path and all that the journal and the directories have to say of it is on the
+//! disk. The vendor's way is vsftpd as in its tutorial, then `cp -f`, `chmod 777` as in its sample,
+//! and `sync`. Which of the two comes first changes from pair to pair, because what a disk has just
+//! written may slow down what follows. What decides is what must be on the disk at the end, so the
+//! bar is for a disk as slow as a payload's (benches/slow-disk); where a sync costs nothing, all
+//! that is left is to hash the file. The serial line has no pace here: the simulator holds it by
+//! spinning, on one of the processors that both ways need.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -54,8 +57,16 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let disk = slow_disk.as_deref().unwrap_or("this disk");
     let ratio = format!("our time of the vendor's way, median of {PAIRS} pairs, {disk}");
     Ok(vec![
-        Row::note(format!("FTP upload of 64 MiB to restart request, {disk}"), 1e3 * median(ours), "ms"),
-        Row::note(format!("the same by vsftpd, cp -f, chmod, sync, {disk}"), 1e3 * median(vendors), "ms"),
+        Row::note(
+            format!("FTP upload of 64 MiB to restart request, {disk}"),
+            1e3 * median(ours),
+            "ms",
+        ),
+        Row::note(
+            format!("the same by vsftpd, cp -f, chmod, sync, {disk}"),
+            1e3 * median(vendors),
+            "ms",
+        ),
         match slow_disk {
             Ok(_) => Row::at_most(ratio, median(ratios), BAR, ""),
             Err(_) => Row::note(ratio, median(ratios), ""),
@@ -63,8 +74,9 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-/// Neither way pays for what was written before it, nor for memory that a virtual machine has to ask its host for: there,
-/// the first use of a page costs more than all else that is done with it here.
+/// Neither way pays for what was written before it, nor for memory that a virtual machine has to
+/// ask its host for: there, the first use of a page costs more than all else that is done with it
+/// here.
 fn settle(directory: &Path) -> Result<()> {
     let scratch = directory.join("scratch");
     let mut file = File::create(&scratch)?;
@@ -86,7 +98,8 @@ fn upgrade(payload: &mut Payload, firmware: &Path) -> Result<Duration> {
 
 fn vendors_way(vsftpd: &Vsftpd, firmware: &Path) -> Result<Duration> {
     let name = firmware.file_name().context("a firmware file has a name")?.to_string_lossy();
-    let (uploaded, installed) = (vsftpd.home().join(&*name), vsftpd.home().with_file_name("installed"));
+    let (uploaded, installed) =
+        (vsftpd.home().join(&*name), vsftpd.home().with_file_name("installed"));
     let FtpOptions { user, password, .. } = FtpOptions::default();
     settle(&vsftpd.home())?;
     let start = Instant::now();

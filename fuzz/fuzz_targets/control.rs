@@ -1,5 +1,5 @@
-//! Any line as a request of the control socket, or as an answer that a client reads: what is understood is the same again
-//! after it was written, on one line.
+//! Any line as a request of the control socket, or as an answer that a client reads: what is
+//! understood is the same again after it was written, on one line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

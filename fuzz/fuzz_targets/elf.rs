@@ -1,4 +1,5 @@
-//! Any bytes as a program: read to an answer, and what is proven whole is not proven when anything is missing.
+//! Any bytes as a program: read to an answer, and what is proven whole is not proven when anything
+//! is missing.
 #![no_main]
 
 use std::io::Cursor;

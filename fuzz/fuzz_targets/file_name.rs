@@ -1,5 +1,6 @@
-//! Any text as the name of a firmware file, and as what a program prints of its version: what is read can be written and
-//! read again, a name is never a path, and what is said of a wrong one has nothing in it that a terminal would obey.
+//! Any text as the name of a firmware file, and as what a program prints of its version: what is
+//! read can be written and read again, a name is never a path, and what is said of a wrong one has
+//! nothing in it that a terminal would obey.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! Any bytes on the line, cut at the place that the first byte tells: the frame codec must find the same frames however the
-//! stream is cut, must find them again in what it writes, and must leave nothing behind after silence. The reader finds what the codec does.
+//! Any bytes on the line, cut at the place that the first byte tells: the frame codec must find the
+//! same frames however the stream is cut, must find them again in what it writes, and must leave
+//! nothing behind after silence. The reader finds what the codec does.
 #![no_main]
 
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What a client sends to the FTP server before and after it logged in, in pieces of the first byte's length: the promises
-//! that `ftp_server::fuzz` checks.
+//! What a client sends to the FTP server before and after it logged in, in pieces of the first
+//! byte's length: the promises that `ftp_server::fuzz` checks.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any answer to NLST: what is ours has a right name, every line is sorted, and a failure shows what lies there without a
-//! character that a terminal would obey.
+//! Any answer to NLST: what is ours has a right name, every line is sorted, and a failure shows
+//! what lies there without a character that a terminal would obey.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

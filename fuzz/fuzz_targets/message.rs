@@ -1,4 +1,5 @@
-//! Any payload of any command: read without a byte that is not in it, and bytes behind the fields of a command change nothing.
+//! Any payload of any command: read without a byte that is not in it, and bytes behind the fields
+//! of a command change nothing.
 //!
 //! Two bytes of command set and id, then the payload.
 #![no_main]

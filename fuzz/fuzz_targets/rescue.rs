@@ -1,4 +1,5 @@
-//! Any bytes as the state file and as the rescue's own file: the promises that `rescue::fuzz` checks.
+//! Any bytes as the state file and as the rescue's own file: the promises that `rescue::fuzz`
+//! checks.
 //!
 //! `state.json`, and behind a zero byte `rescue.json`.
 #![no_main]

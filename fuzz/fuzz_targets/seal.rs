@@ -1,4 +1,5 @@
-//! Any bytes at the end of a file: read to an answer, the same as a hasher's; and whatever is a seal is one to the byte.
+//! Any bytes at the end of a file: read to an answer, the same as a hasher's; and whatever is a
+//! seal is one to the byte.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +18,8 @@ fuzz_target!(|file: &[u8]| {
     let digests = hasher.finish();
     let Some(seal) = find(file) else {
         assert_eq!(digests.program.0, digests.file.0);
-        // A wrong checksum hides what lies behind it, and nobody guesses one: give the parts a right footer.
+        // A wrong checksum hides what lies behind it, and nobody guesses one: give the parts a
+        // right footer.
         if let Some((parts, footer)) = file.split_last_chunk::<FOOTER>() {
             let length = usize::from(u16::from_le_bytes([footer[4], footer[5]]));
             let (manifest, signature) = parts.split_at(length.min(parts.len()));

@@ -1,9 +1,9 @@
-//! Any conversation over the payload link, an upgrade over DCFTP above all: whatever a host says, and however the work that
-//! the session asks for ends, a chunk is taken in its turn only, never more than was announced, and nothing is called
-//! started before it was checked.
+//! Any conversation over the payload link, an upgrade over DCFTP above all: whatever a host says,
+//! and however the work that the session asks for ends, a chunk is taken in its turn only, never
+//! more than was announced, and nothing is called started before it was checked.
 //!
-//! A conversation is records of six bytes and a payload: how the work ends, seconds that pass before, command set, command id,
-//! size of the payload (little-endian). The engine is played here.
+//! A conversation is records of six bytes and a payload: how the work ends, seconds that pass
+//! before, command set, command id, size of the payload (little-endian). The engine is played here.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -32,8 +32,8 @@ fuzz_target!(|script: &[u8]| {
 
 /// What the host says, and how the payload does.
 struct Record<'a> {
-    /// Bits: 0 other host, 1 work fails, 2 work is not done before the next record, 3 FTP is offered, 4 the engine goes on,
-    /// 5 the upgrade fails, 6 no command.
+    /// Bits: 0 other host, 1 work fails, 2 work is not done before the next record, 3 FTP is
+    /// offered, 4 the engine goes on, 5 the upgrade fails, 6 no command.
     ways: u8,
     seconds: u8,
     command: CommandId,

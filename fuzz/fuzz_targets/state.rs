@@ -1,5 +1,6 @@
-//! Any bytes as state file and history: damage is set aside byte for byte and never stops the journal, what is read is
-//! found again after it was written, and a daemon that starts knows what to do about it.
+//! Any bytes as state file and history: damage is set aside byte for byte and never stops the
+//! journal, what is read is found again after it was written, and a daemon that starts knows what
+//! to do about it.
 //!
 //! `state.json`, and behind a zero byte `history.json`.
 #![no_main]

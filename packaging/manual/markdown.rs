@@ -1,4 +1,5 @@
-//! Markdown as a part of a manual page. A table becomes a list of its first column's terms, which is what fits a terminal.
+//! Markdown as a part of a manual page. A table becomes a list of its first column's terms, which
+//! is what fits a terminal.
 
 use anyhow::Context as _;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
@@ -9,7 +10,9 @@ use super::page::{piece, verbatim};
 /// What stands below a heading, up to the next of its level or above.
 pub(super) fn part<'a>(document: &'a str, heading: &str) -> anyhow::Result<&'a str> {
     let level = heading.bytes().take_while(|&byte| byte == b'#').count();
-    let start = document.find(&format!("\n{heading}\n")).with_context(|| format!("no part is called {heading}"))?;
+    let start = document
+        .find(&format!("\n{heading}\n"))
+        .with_context(|| format!("no part is called {heading}"))?;
     let rest = &document[start + heading.len() + 2..];
     let ends = (1..=level).filter_map(|level| rest.find(&format!("\n{} ", "#".repeat(level))));
     Ok(&rest[..ends.min().unwrap_or(rest.len())])
@@ -23,7 +26,14 @@ pub(super) fn without_title(document: &str) -> &str {
 /// The text as a piece of a page. Headings become subsections, whatever their level.
 pub(super) fn render(text: &str) -> String {
     piece(|roff| {
-        let mut page = Page { roff, line: Vec::new(), font: Inline::Roman, table: Table::default(), lists: Vec::new(), in_code: false };
+        let mut page = Page {
+            roff,
+            line: Vec::new(),
+            font: Inline::Roman,
+            table: Table::default(),
+            lists: Vec::new(),
+            in_code: false,
+        };
         for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
             match event {
                 Event::Start(tag) => page.begin(&tag),
@@ -115,7 +125,8 @@ impl Page<'_> {
         }
     }
 
-    /// The first one of a row is a term, the others explain it: each after the title of its column, unless that says nothing.
+    /// The first one of a row is a term, the others explain it: each after the title of its column,
+    /// unless that says nothing.
     fn cell(&mut self) {
         if self.table.in_head {
             let title = self.plain();

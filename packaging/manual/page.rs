@@ -29,7 +29,8 @@ pub(super) fn heading(text: &str) -> String {
 /// Widest line of what stays as it is, so that a terminal of 80 columns has room for it.
 const WIDTH: usize = 66;
 
-/// Lines that stay as they are, as an example; longer ones go on in the next line as a shell would read them.
+/// Lines that stay as they are, as an example; longer ones go on in the next line as a shell would
+/// read them.
 pub(super) fn verbatim<'a>(roff: &mut Roff, lines: impl IntoIterator<Item = &'a str>) {
     roff.control("PP", []).control("RS", ["4"]).control("EX", []);
     for line in lines.into_iter().flat_map(folded) {
@@ -50,25 +51,35 @@ fn folded(line: &str) -> Vec<String> {
         }
     }
     let count = lines.len();
-    lines.iter().enumerate().map(|(number, line)| if number + 1 < count { format!("{line}\\") } else { line.clone() }).collect()
+    lines
+        .iter()
+        .enumerate()
+        .map(|(number, line)| if number + 1 < count { format!("{line}\\") } else { line.clone() })
+        .collect()
 }
 
-/// A page: its title line and its parts. Words are not hyphenated: the long ones are names, to be searched for and copied.
+/// A page: its title line and its parts. Words are not hyphenated: the long ones are names, to be
+/// searched for and copied.
 pub(super) fn assemble(title: &[&str], parts: &[String]) -> String {
     let begin = piece(|roff| {
-        let (command, arguments) = title.split_first().map_or(("TH", title), |(first, rest)| (*first, rest));
-        roff.control("nr", ["HY", "0"]).control(command, arguments.iter().copied()).control("ad", ["l"]);
+        let (command, arguments) =
+            title.split_first().map_or(("TH", title), |(first, rest)| (*first, rest));
+        roff.control("nr", ["HY", "0"])
+            .control(command, arguments.iter().copied())
+            .control("ad", ["l"]);
     });
     format!("{}{begin}{}", preamble(), tidy(&parts.concat()))
 }
 
-/// Without the breaks and paragraphs that mean nothing where they stand, and with places to break the longest words at.
+/// Without the breaks and paragraphs that mean nothing where they stand, and with places to break
+/// the longest words at.
 fn tidy(text: &str) -> String {
     let mut tidy = String::new();
     let mut before = "";
     for line in text.lines() {
         let after_heading = before.starts_with(".SH") || before.starts_with(".SS");
-        if line.is_empty() || (line == ".PP" && after_heading) || (line == ".br" && before == ".br") {
+        if line.is_empty() || (line == ".PP" && after_heading) || (line == ".br" && before == ".br")
+        {
             continue;
         }
         for word in line.split_inclusive(' ') {

@@ -1,5 +1,6 @@
-//! The manual pages and the shell completions, each from what it describes: the parsers of the command lines, the README's
-//! tables, which a test holds against the configuration's parser, and the description of the control protocol.
+//! The manual pages and the shell completions, each from what it describes: the parsers of the
+//! command lines, the README's tables, which a test holds against the configuration's parser, and
+//! the description of the control protocol.
 
 mod commands;
 mod markdown;
@@ -16,13 +17,13 @@ const PROTOCOL: &str = include_str!("../../docs/control-protocol.md");
 const RESCUE: &str = include_str!("../../docs/rescue.md");
 
 /// A configuration of no more fields than a payload needs.
-const LEAST: &str =
-    "[program]\nname = \"psdk_demo\"\nproduct = \"PSDK_APPALIAS\"\nunit = \"psdk-demo.service\"\n\n[link]\ndevice = \"/dev/ttyUSB0\"";
+const LEAST: &str = "[program]\nname = \"psdk_demo\"\nproduct = \"PSDK_APPALIAS\"\nunit = \"psdk-demo.service\"\n\n[link]\ndevice = \"/dev/ttyUSB0\"";
 
 /// Name and text of a file.
 type File = (String, Vec<u8>);
 
-/// The parser of `uplift` as it is shipped: without the demonstration, which `uplift-sim` has there.
+/// The parser of `uplift` as it is shipped: without the demonstration, which `uplift-sim` has
+/// there.
 pub(crate) fn uplift() -> Command {
     let whole = uplift::cli::Arguments::command();
     let shipped = whole.get_subcommands().filter(|command| command.get_name() != "demo");
@@ -36,13 +37,22 @@ pub(crate) fn uplift() -> Command {
 
 /// All pages, dated by seconds since 1970.
 pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
-    let mut day = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    let mut day =
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
     day.truncate("2026-01-01".len());
     let page = |name: &str, section: &str, parts: &[String]| {
-        let title = ["TH", name, section, &day, concat!("uplift ", env!("CARGO_PKG_VERSION")), "Manual of uplift"];
+        let title = [
+            "TH",
+            name,
+            section,
+            &day,
+            concat!("uplift ", env!("CARGO_PKG_VERSION")),
+            "Manual of uplift",
+        ];
         (format!("{name}.{section}"), page::assemble(&title, parts).into_bytes())
     };
-    let text = |heading: &str, markdown: &str| format!("{}{}", page::heading(heading), render(markdown));
+    let text =
+        |heading: &str, markdown: &str| format!("{}{}", page::heading(heading), render(markdown));
     Ok(vec![
         page(
             "uplift",
@@ -52,7 +62,10 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
                 text("FILES", part(README, "### What is where")?),
                 text("FAILURES", part(README, "## When an upgrade fails")?),
                 text("LOGS", part(README, "## Logs")?),
-                text("SEE ALSO", "**uplift.toml**(5), **uplift-protocol**(7), **uplift-rescue**(8), **uplift-sim**(1), **minisign**(1)"),
+                text(
+                    "SEE ALSO",
+                    "**uplift.toml**(5), **uplift-protocol**(7), **uplift-rescue**(8), **uplift-sim**(1), **minisign**(1)",
+                ),
             ],
         ),
         page(
@@ -67,7 +80,10 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
         page(
             "uplift-sim",
             "1",
-            &[commands::describe(uplift::sim::command::command())?, text("SEE ALSO", "**uplift**(1), **uplift.toml**(5)")],
+            &[
+                commands::describe(uplift::sim::command::command())?,
+                text("SEE ALSO", "**uplift**(1), **uplift.toml**(5)"),
+            ],
         ),
         page(
             "uplift.toml",
@@ -76,7 +92,10 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
                 text("NAME", "uplift.toml - configuration of uplift"),
                 text("DESCRIPTION", part(README, "## Configuration")?),
                 text("EXAMPLE", &format!("The least that is useful:\n\n```\n{LEAST}\n```")),
-                text("SEE ALSO", "**uplift**(1): `uplift config check` says whether a configuration can be used on this machine."),
+                text(
+                    "SEE ALSO",
+                    "**uplift**(1): `uplift config check` says whether a configuration can be used on this machine.",
+                ),
             ],
         ),
         page(
@@ -94,10 +113,14 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
 /// The completions for bash, zsh and fish, by the names that their shells look for.
 pub(crate) fn completions() -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
-    for (program, command) in [("uplift", uplift()), ("uplift-sim", uplift::sim::command::command())] {
-        for (shell, name) in
-            [(Shell::Bash, format!("{program}.bash")), (Shell::Zsh, format!("_{program}")), (Shell::Fish, format!("{program}.fish"))]
-        {
+    for (program, command) in
+        [("uplift", uplift()), ("uplift-sim", uplift::sim::command::command())]
+    {
+        for (shell, name) in [
+            (Shell::Bash, format!("{program}.bash")),
+            (Shell::Zsh, format!("_{program}")),
+            (Shell::Fish, format!("{program}.fish")),
+        ] {
             let mut text = Vec::new();
             generate(shell, &mut command.clone(), program, &mut text);
             files.push((name, text));

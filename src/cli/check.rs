@@ -45,11 +45,14 @@ struct Document<'a> {
     findings: &'a [Finding],
 }
 
-/// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be refused is an error.
+/// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be
+/// refused is an error.
 pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<()> {
     let (policy, source) = policy(known);
-    // The program is asked for its version from another directory, and a bare name would be looked for in PATH.
-    let file = &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
+    // The program is asked for its version from another directory, and a bare name would be looked
+    // for in PATH.
+    let file =
+        &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let (examination, digests) = examine(&policy, file, &name, json)?;
     let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &policy));
@@ -105,14 +108,19 @@ impl Source<'_> {
 fn policy(known: Known<'_>) -> (Policy, Source<'_>) {
     let config = match known {
         Known::Configuration(config) => config,
-        Known::Nothing(missing) => return (Policy::without_payload(&Package::default()), Source::File { missing }),
+        Known::Nothing(missing) => {
+            return (Policy::without_payload(&Package::default()), Source::File { missing });
+        }
     };
     let policy = Policy::new(&config.program, &config.package);
     match ask_daemon(config) {
         Ok(status) => {
             let running = status.installed.version;
             let policy = policy.running(running).minimum(status.minimum_version);
-            (policy.known_bad(status.known_bad.iter().copied().collect()), Source::Daemon { config, running })
+            (
+                policy.known_bad(status.known_bad.iter().copied().collect()),
+                Source::Daemon { config, running },
+            )
         }
         Err(why) => {
             let running = running_version(config);
@@ -126,22 +134,40 @@ fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String
     let (failure, running) = (examination.failure(), source.running());
     let mut text = match (failure, source) {
         (Some(failure), _) => format!("{name:?} would be refused: {failure}.\n"),
-        (None, Source::File { .. }) => format!("{name:?} is right as far as it can be judged here.\n"),
+        (None, Source::File { .. }) => {
+            format!("{name:?} is right as far as it can be judged here.\n")
+        }
         (None, Source::Daemon { config, .. } | Source::Configuration { config, .. }) => {
             let program = &config.program;
             let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
-            let then = format!("It would replace {}{replaced}, then: {}.", program.path.display(), program.restart);
+            let then = format!(
+                "It would replace {}{replaced}, then: {}.",
+                program.path.display(),
+                program.restart
+            );
             format!("{name:?} would be accepted.\n{then}\n")
         }
     };
     match source {
         Source::Daemon { .. } => {}
-        Source::Configuration { why, .. } => text += &format!("Judged by the configuration alone, because {why}.\n"),
+        Source::Configuration { why, .. } => {
+            text += &format!("Judged by the configuration alone, because {why}.\n");
+        }
         Source::File { missing } => {
-            let skipped = examination.findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Skipped(_)));
+            let skipped = examination
+                .findings
+                .iter()
+                .filter(|finding| matches!(finding.verdict, Verdict::Skipped(_)));
             let skipped: Vec<&str> = skipped.map(|finding| finding.check.as_str()).collect();
-            let trust = if examination.seal.is_some() { "; nor whether a payload trusts the seal" } else { "" };
-            text += &format!("Judged by what is in the file, because there is no configuration {}.\n", missing.display());
+            let trust = if examination.seal.is_some() {
+                "; nor whether a payload trusts the seal"
+            } else {
+                ""
+            };
+            text += &format!(
+                "Judged by what is in the file, because there is no configuration {}.\n",
+                missing.display()
+            );
             text += &format!("Not judged: {}{trust}.\n", skipped.join(", "));
         }
     }
@@ -152,17 +178,29 @@ fn refused(failure: &Failure) -> anyhow::Error {
     anyhow::Error::new(failure.clone()).context("the file would be refused")
 }
 
-fn examine(policy: &Policy, path: &Path, name: &str, quiet: bool) -> anyhow::Result<(Examination, Option<Digests>)> {
+fn examine(
+    policy: &Policy,
+    path: &Path,
+    name: &str,
+    quiet: bool,
+) -> anyhow::Result<(Examination, Option<Digests>)> {
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let digests = digests(policy, path, &metadata, quiet).with_context(|| format!("{} can't be read", path.display()))?;
+    let digests = digests(policy, path, &metadata, quiet)
+        .with_context(|| format!("{} can't be read", path.display()))?;
     let subject = Subject { file_name: name, path, size: metadata.len(), digests, owned: false };
     Ok((check::examine(subject, policy), digests))
 }
 
-/// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth waiting for.
-fn digests(policy: &Policy, path: &Path, metadata: &Metadata, quiet: bool) -> io::Result<Option<Digests>> {
+/// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth
+/// waiting for.
+fn digests(
+    policy: &Policy,
+    path: &Path,
+    metadata: &Metadata,
+    quiet: bool,
+) -> io::Result<Option<Digests>> {
     let size = metadata.len();
     if size > policy.largest() {
         return Ok(None);
@@ -176,17 +214,22 @@ fn digests(policy: &Policy, path: &Path, metadata: &Metadata, quiet: bool) -> io
 /// The daemon's knowledge of this very program, or a clause that says why there is none.
 fn ask_daemon(config: &Config) -> Result<Status, String> {
     let mut client = Client::connect(&config.paths.control).map_err(|error| error.to_string())?;
-    let answer = client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
+    let answer =
+        client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
     match answer.map_err(|error| error.to_string())? {
-        ControlAnswer::Status { status } if status.installed.path == config.program.path => Ok(status),
-        ControlAnswer::Status { status } => {
-            Err(format!("the daemon that runs is for another program, {}", status.installed.path.display()))
+        ControlAnswer::Status { status } if status.installed.path == config.program.path => {
+            Ok(status)
         }
+        ControlAnswer::Status { status } => Err(format!(
+            "the daemon that runs is for another program, {}",
+            status.installed.path.display()
+        )),
         _ => Err("the daemon did not give its status".into()),
     }
 }
 
-/// What is known without the daemon: what the installed program tells, or else what the configuration says.
+/// What is known without the daemon: what the installed program tells, or else what the
+/// configuration says.
 fn running_version(config: &Config) -> Option<Version> {
     let program = &config.program;
     preflight::installed_version(program).and_then(Result::ok).or(program.version)

@@ -1,4 +1,5 @@
-//! `uplift config check`: says whether the configuration can be used on this machine, and what follows from it.
+//! `uplift config check`: says whether the configuration can be used on this machine, and what
+//! follows from it.
 
 mod findings;
 
@@ -10,7 +11,8 @@ use crate::model::without_number;
 
 use findings::{Finding, Level};
 
-/// Reports on a configuration that parsed; one that does not parse never comes here. Warnings alone are no error.
+/// Reports on a configuration that parsed; one that does not parse never comes here. Warnings alone
+/// are no error.
 pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
     let findings = findings::find(config)?;
     let mut out = io::stdout().lock();
@@ -58,7 +60,11 @@ fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
         SealRule::Optional => "optional",
     };
     let keys: Vec<String> = package.keys.iter().map(ToString::to_string).collect();
-    let trusted = if keys.is_empty() { "no keys, so signatures are not checked".to_owned() } else { format!("by {}", keys.join(", ")) };
+    let trusted = if keys.is_empty() {
+        "no keys, so signatures are not checked".to_owned()
+    } else {
+        format!("by {}", keys.join(", "))
+    };
     writeln!(out, "  seal     {rule}; {trusted}")
 }
 

@@ -45,11 +45,13 @@ fn write_all(mut out: impl io::Write, drop_ins: &[DropIn], units: &Path) -> anyh
         let directory = units.join(format!("{}.d", drop_in.unit));
         let path = directory.join(FILE);
         if !drop_in.is_empty() {
-            fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("{} can't be made", directory.display()))?;
             NewFile::create(&path, MODE, true)?.finish_with(drop_in.to_string().as_bytes())?;
             writeln!(out, "wrote {}", path.display())?;
         } else if path.exists() {
-            fs::remove_file(&path).with_context(|| format!("{} can't be removed", path.display()))?;
+            fs::remove_file(&path)
+                .with_context(|| format!("{} can't be removed", path.display()))?;
             writeln!(out, "removed {}", path.display())?;
         } else {
             continue;
@@ -57,7 +59,9 @@ fn write_all(mut out: impl io::Write, drop_ins: &[DropIn], units: &Path) -> anyh
         changed.push(drop_in.unit);
     }
     match changed.is_empty() {
-        true => writeln!(out, "nothing to write: the packaged units suffice for this configuration")?,
+        true => {
+            writeln!(out, "nothing to write: the packaged units suffice for this configuration")?;
+        }
         false => writeln!(out, "now: {}", reload(&changed))?,
     }
     Ok(out.flush()?)
@@ -69,7 +73,11 @@ fn reload(changed: &[&str]) -> String {
     // The units of the rescue run at a boot and by a timer; a start by hand would count a boot.
     let running = [drop_in::DAEMON, drop_in::FTP_SOCKET, drop_in::FTP_SERVER];
     let restarted: Vec<&str> = running.into_iter().filter(|unit| changed.contains(unit)).collect();
-    if restarted.is_empty() { RELOAD.to_owned() } else { format!("{RELOAD} && systemctl restart {}", restarted.join(" ")) }
+    if restarted.is_empty() {
+        RELOAD.to_owned()
+    } else {
+        format!("{RELOAD} && systemctl restart {}", restarted.join(" "))
+    }
 }
 
 #[cfg(test)]
@@ -79,10 +87,21 @@ mod tests {
     #[test]
     fn what_runs_is_restarted_and_what_a_boot_starts_is_not() {
         for (changed, command) in [
-            (&["uplift-rescue.service", "uplift-rescue-deadline.service"][..], "systemctl daemon-reload"),
-            (&["uplift-ftp.socket"], "systemctl daemon-reload && systemctl restart uplift-ftp.socket"),
             (
-                &["uplift.service", "uplift-rescue.service", "uplift-ftp.service", "uplift-ftp.socket"],
+                &["uplift-rescue.service", "uplift-rescue-deadline.service"][..],
+                "systemctl daemon-reload",
+            ),
+            (
+                &["uplift-ftp.socket"],
+                "systemctl daemon-reload && systemctl restart uplift-ftp.socket",
+            ),
+            (
+                &[
+                    "uplift.service",
+                    "uplift-rescue.service",
+                    "uplift-ftp.service",
+                    "uplift-ftp.socket",
+                ],
                 "systemctl daemon-reload && systemctl restart uplift.service uplift-ftp.socket uplift-ftp.service",
             ),
         ] {

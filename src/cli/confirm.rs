@@ -9,7 +9,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
     client.ask(&ControlRequest::Confirm {})?;
     match client.answer()? {
-        ControlAnswer::Confirmed => Ok(view::say("confirmed; the trial goes on until its other conditions hold")?),
+        ControlAnswer::Confirmed => {
+            Ok(view::say("confirmed; the trial goes on until its other conditions hold")?)
+        }
         ControlAnswer::Failure { failure } => Err(failure.into()),
         _ => anyhow::bail!("the daemon's answer is not a confirmation"),
     }

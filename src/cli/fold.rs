@@ -3,7 +3,8 @@
 /// Furthest place where the text of a line may begin behind its label.
 const WIDEST_LABEL: usize = 24;
 
-/// A line in rows of this width, broken between words where that is possible; all but the first are indented.
+/// A line in rows of this width, broken between words where that is possible; all but the first are
+/// indented.
 pub(super) fn fold(line: &str, indent: usize, columns: usize) -> Vec<String> {
     let columns = columns.max(indent + 1);
     let (mut rows, mut row, mut rest) = (Vec::new(), String::new(), line);
@@ -14,7 +15,11 @@ pub(super) fn fold(line: &str, indent: usize, columns: usize) -> Vec<String> {
             return rows;
         };
         // A blank within the label is no place to break.
-        let first = if rows.is_empty() { rest.char_indices().nth(indent).map_or(end, |(at, _)| at) } else { 0 };
+        let first = if rows.is_empty() {
+            rest.char_indices().nth(indent).map_or(end, |(at, _)| at)
+        } else {
+            0
+        };
         let blank = || rest[..end].rfind(' ').filter(|at| *at > first).unwrap_or(end);
         let (head, tail) = rest.split_at(if rest[end..].starts_with(' ') { end } else { blank() });
         rows.push(row + head);
@@ -23,10 +28,12 @@ pub(super) fn fold(line: &str, indent: usize, columns: usize) -> Vec<String> {
     }
 }
 
-/// Where the text of a line begins behind its label, which two blanks or more end; a little further in where there is no label.
+/// Where the text of a line begins behind its label, which two blanks or more end; a little further
+/// in where there is no label.
 pub(super) fn text_indent(line: &str) -> usize {
     let begins = |at: usize| line[..at].ends_with("  ") && !line[at..].starts_with(' ');
-    let places = line.char_indices().enumerate().take(WIDEST_LABEL).filter(|(_, (at, _))| begins(*at));
+    let places =
+        line.char_indices().enumerate().take(WIDEST_LABEL).filter(|(_, (at, _))| begins(*at));
     match places.last() {
         Some((column, (at, _))) if !line[..at].trim().is_empty() => column,
         Some((column, _)) => column + 2,
@@ -41,9 +48,18 @@ mod tests {
     #[test]
     fn a_line_is_broken_between_words_and_within_one_that_is_too_long() {
         assert_eq!(fold("   Phase  idle", 10, 80), ["   Phase  idle"]);
-        assert_eq!(fold("   Phase  one two three", 10, 18), ["   Phase  one two", "          three"]);
-        assert_eq!(fold("   Phase  one two three", 10, 17), ["   Phase  one two", "          three"]);
-        assert_eq!(fold("   Phase  abcdefgh ij", 10, 15), ["   Phase  abcde", "          fgh", "          ij"]);
+        assert_eq!(
+            fold("   Phase  one two three", 10, 18),
+            ["   Phase  one two", "          three"]
+        );
+        assert_eq!(
+            fold("   Phase  one two three", 10, 17),
+            ["   Phase  one two", "          three"]
+        );
+        assert_eq!(
+            fold("   Phase  abcdefgh ij", 10, 15),
+            ["   Phase  abcde", "          fgh", "          ij"]
+        );
         assert_eq!(fold("   Phase  äöü", 10, 11), ["   Phase  ä", "          ö", "          ü"]);
         assert_eq!(fold("", 10, 1), [""]);
     }

@@ -28,7 +28,11 @@ pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
 }
 
 /// Follows an upgrade to its report, past a restart of the daemon.
-pub(super) fn follow(config: &Config, mut client: Client, view: &mut View) -> anyhow::Result<Report> {
+pub(super) fn follow(
+    config: &Config,
+    mut client: Client,
+    view: &mut View,
+) -> anyhow::Result<Report> {
     let mut id: Option<UpgradeId> = None;
     loop {
         match client.answer() {
@@ -63,7 +67,10 @@ fn wait_for_report(config: &Config, id: &UpgradeId, view: &mut View) -> anyhow::
         }
         std::thread::sleep(RECONNECT_INTERVAL);
     }
-    anyhow::bail!("the daemon did not report the upgrade {id} within {} s; look at `uplift history` later", RESTART_DEADLINE.as_secs())
+    anyhow::bail!(
+        "the daemon did not report the upgrade {id} within {} s; look at `uplift history` later",
+        RESTART_DEADLINE.as_secs()
+    )
 }
 
 /// What a daemon that is back knows of an upgrade.
@@ -86,7 +93,8 @@ fn look_for(config: &Config, id: &UpgradeId) -> Result<Found, ClientError> {
     Ok(report.map_or(if under_way { Found::UnderWay } else { Found::Nothing }, Found::Report))
 }
 
-/// A bar while the file is sent, then the phases with a spinner; plain lines where there is no terminal, nothing with `--json`.
+/// A bar while the file is sent, then the phases with a spinner; plain lines where there is no
+/// terminal, nothing with `--json`.
 pub(super) struct View {
     bar: ProgressBar,
     quiet: bool,
@@ -98,7 +106,9 @@ impl View {
     /// A view that begins with the sending of so many bytes.
     pub(super) fn sending(json: bool, size: u64) -> Self {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(size) };
-        let style = ProgressStyle::with_template("{msg} [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}");
+        let style = ProgressStyle::with_template(
+            "{msg} [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
+        );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
         bar.set_message("sending");
         if bar.is_hidden() && !json {
@@ -140,10 +150,12 @@ impl View {
         if status.phase != self.phase && !matches!(status.phase, Phase::Idle | Phase::Receiving) {
             self.phase = status.phase;
             self.say(self.phase.as_str());
-            self.bar.set_message(match status.upgrade.as_ref().and_then(|upgrade| upgrade.seconds_left) {
-                Some(seconds) => format!("{}, at most {seconds} s", self.phase),
-                None => self.phase.to_string(),
-            });
+            self.bar.set_message(
+                match status.upgrade.as_ref().and_then(|upgrade| upgrade.seconds_left) {
+                    Some(seconds) => format!("{}, at most {seconds} s", self.phase),
+                    None => self.phase.to_string(),
+                },
+            );
             self.bar.reset_elapsed();
         }
         self.show_wait(status.upgrade.as_ref().and_then(|upgrade| upgrade.waits_for.as_ref()));

@@ -26,10 +26,15 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
         _ => anyhow::bail!("the daemon answered something else than what it has forgotten"),
     };
     if json {
-        return Ok(view::print(serde_json::to_string_pretty(&Document { schema: SCHEMA, minimum_version })?)?);
+        return Ok(view::print(serde_json::to_string_pretty(&Document {
+            schema: SCHEMA,
+            minimum_version,
+        })?)?);
     }
     Ok(view::print(match minimum_version {
-        Some(version) => format!("forgotten: the lowest version was {version}; now any version above the one that runs is let in"),
+        Some(version) => format!(
+            "forgotten: the lowest version was {version}; now any version above the one that runs is let in"
+        ),
         None => "there is no lowest version: nothing was forgotten".to_owned(),
     })?)
 }

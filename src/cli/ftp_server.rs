@@ -19,8 +19,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let config = &config.ftp_server;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // A session has at most one transfer or one question to the disk at a time; one more finds out whose a new one is.
-        .max_blocking_threads(config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE + 1))
+        // A session has at most one transfer or one question to the disk at a time; one more finds
+        // out whose a new one is.
+        .max_blocking_threads(
+            config.max_connections.get().saturating_add(PLACES_FOR_THIS_MACHINE + 1),
+        )
         .build()
         .context("the runtime can't be started")?;
     let served = runtime.block_on(serve(config));
@@ -48,16 +51,22 @@ async fn serve(config: &config::FtpServer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The socket that systemd opened (`uplift-ftp.socket`), so that the server needs no privilege for port 21.
+/// The socket that systemd opened (`uplift-ftp.socket`), so that the server needs no privilege for
+/// port 21.
 fn inherited_socket() -> anyhow::Result<Option<std::net::TcpListener>> {
     let mut sockets = listenfd::ListenFd::from_env();
     if sockets.len() > 1 {
-        bail!("systemd handed over {} sockets: the unit must have one ListenStream= line (\"[::]:21\" serves IPv4 too)", sockets.len());
+        bail!(
+            "systemd handed over {} sockets: the unit must have one ListenStream= line (\"[::]:21\" serves IPv4 too)",
+            sockets.len()
+        );
     }
     if sockets.len() == 0 {
         return Ok(None);
     }
-    sockets.take_tcp_listener(0).context("the socket that systemd handed over can't be used: it must be one of TCP that listens")
+    sockets.take_tcp_listener(0).context(
+        "the socket that systemd handed over can't be used: it must be one of TCP that listens",
+    )
 }
 
 /// Tells systemd, where there is one.

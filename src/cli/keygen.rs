@@ -16,7 +16,8 @@ const PUBLIC_MODE: u32 = 0o644;
 /// The arguments of `uplift keygen`.
 #[derive(Debug, Args)]
 pub struct KeygenArguments {
-    /// Path of the two files without their ends: NAME.key is the secret key, NAME.pub the public one.
+    /// Path of the two files without their ends: NAME.key is the secret key, NAME.pub the public
+    /// one.
     #[arg(long, value_name = "NAME", default_value = "uplift")]
     out: PathBuf,
     /// File with the password of the secret key in its first line, instead of asking for it.
@@ -68,12 +69,17 @@ fn password(arguments: &KeygenArguments) -> anyhow::Result<Option<String>> {
         None => {
             let hint = "give it with --password-file, or make a key without one with --no-password";
             let password = ask_password("Password for the secret key: ", hint)?;
-            ensure!(ask_password("The password again: ", hint)? == password, "the two passwords differ");
+            ensure!(
+                ask_password("The password again: ", hint)? == password,
+                "the two passwords differ"
+            );
             password
         }
     };
     if password.is_empty() {
-        return Err(Mistake::new("the password is empty", "--no-password makes a key without one").into());
+        return Err(
+            Mistake::new("the password is empty", "--no-password makes a key without one").into()
+        );
     }
     Ok(Some(password))
 }

@@ -1,4 +1,5 @@
-//! Files that a subcommand makes, the passwords that it needs for them, and the bar while a file is hashed.
+//! Files that a subcommand makes, the passwords that it needs for them, and the bar while a file is
+//! hashed.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,13 +33,15 @@ impl Mistake {
     }
 }
 
-/// A file that gets its name when it is complete and durable. Dropped before, it leaves nothing behind.
+/// A file that gets its name when it is complete and durable. Dropped before, it leaves nothing
+/// behind.
 pub(super) struct NewFile {
     place: Place,
     file: File,
 }
 
-/// A file that is complete and durable, and has no name yet. Nobody writes to it any more, so it can be run.
+/// A file that is complete and durable, and has no name yet. Nobody writes to it any more, so it
+/// can be run.
 pub(super) struct Written(Place);
 
 /// Where a file is until it has its name.
@@ -52,11 +55,18 @@ impl NewFile {
     /// Begins a file. One that exists already is an error, unless `force`.
     pub(super) fn create(path: &Path, mode: u32, force: bool) -> anyhow::Result<Self> {
         if !force && fs::symlink_metadata(path).is_ok() {
-            return Err(Mistake::new(format!("{} exists already", path.display()), "--force replaces it").into());
+            return Err(Mistake::new(
+                format!("{} exists already", path.display()),
+                "--force replaces it",
+            )
+            .into());
         }
-        let name = path.file_name().with_context(|| format!("{} is not the name of a file", path.display()))?;
+        let name = path
+            .file_name()
+            .with_context(|| format!("{} is not the name of a file", path.display()))?;
         // A name of this process's own: another one may be at the same file.
-        let temporary = path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
+        let temporary =
+            path.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
         remove_if_present(&LocalDisk, &temporary)
             .and_then(|()| LocalDisk.create(&temporary, mode))
             .map(|file| Self { place: Place { temporary, path: path.to_owned(), force }, file })
@@ -77,7 +87,9 @@ impl NewFile {
     pub(super) fn complete_with(self, bytes: &[u8]) -> anyhow::Result<Written> {
         let Self { place, file } = self;
         let written = LocalDisk.apply(Operation::Write { file: &file, bytes });
-        written.and_then(|()| LocalDisk.apply(Operation::Sync { file: &file })).with_context(|| place.can_not_be_written())?;
+        written
+            .and_then(|()| LocalDisk.apply(Operation::Sync { file: &file }))
+            .with_context(|| place.can_not_be_written())?;
         Ok(Written(place))
     }
 }
@@ -106,7 +118,9 @@ impl Place {
         }
         match LocalDisk.apply(Operation::RenameToFree { from, to }) {
             // Not every file system can; that the name was free was seen at the beginning.
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => LocalDisk.apply(Operation::Rename { from, to }),
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+                LocalDisk.apply(Operation::Rename { from, to })
+            }
             result => result,
         }
     }
@@ -133,8 +147,12 @@ pub(super) fn read_small(path: &Path, what: &str, limit: u64) -> anyhow::Result<
     match read {
         Ok(length) if length as u64 <= limit => Ok(text),
         Ok(_) => bail!("{} is no {what}: it has more than {limit} bytes", path.display()),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => bail!("{} is no {what}: it is not text", path.display()),
-        Err(error) => Err(error).with_context(|| format!("the {what} {} can't be read", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            bail!("{} is no {what}: it is not text", path.display())
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("the {what} {} can't be read", path.display()))
+        }
     }
 }
 
@@ -143,9 +161,14 @@ pub(super) fn ask_password(prompt: &str, hint: &str) -> anyhow::Result<String> {
     use io::ErrorKind::{NotFound, PermissionDenied};
     rpassword::prompt_password(prompt).map_err(|error| {
         let no_terminal = matches!(error.kind(), NotFound | PermissionDenied)
-            || matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENXIO | Errno::ENOTTY));
+            || matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ENXIO | Errno::ENOTTY)
+            );
         match no_terminal {
-            true => Mistake::new("the password can't be asked for: there is no terminal", hint).into(),
+            true => {
+                Mistake::new("the password can't be asked for: there is no terminal", hint).into()
+            }
             false => anyhow::Error::new(error).context("the password can't be asked for"),
         }
     })
@@ -154,7 +177,9 @@ pub(super) fn ask_password(prompt: &str, hint: &str) -> anyhow::Result<String> {
 /// A bar while `size` bytes are hashed; nothing where there is no terminal.
 pub(super) fn hashing_bar(size: u64, hidden: bool) -> ProgressBar {
     let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(size) };
-    let style = ProgressStyle::with_template("hashing [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}");
+    let style = ProgressStyle::with_template(
+        "hashing [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
+    );
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
     bar
 }

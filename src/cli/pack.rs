@@ -1,4 +1,5 @@
-//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere, or only gives it its name.
+//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere,
+//! or only gives it its name.
 
 mod tried;
 
@@ -66,7 +67,8 @@ pub struct PackArguments {
     /// Directory of the new file.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// Replace a file that exists already, and write one that behaves differently once it is sealed.
+    /// Replace a file that exists already, and write one that behaves differently once it is
+    /// sealed.
     #[arg(long)]
     force: bool,
 }
@@ -75,8 +77,12 @@ pub struct PackArguments {
 pub(super) fn run(arguments: &PackArguments) -> anyhow::Result<()> {
     // Clap sees to it that each way has what it needs.
     match arguments {
-        PackArguments { attach: Some(signature), public: Some(public), .. } => attach(arguments, signature, &read_public(public)?),
-        PackArguments { manifest_only: true, public: Some(public), .. } => manifest_only(arguments, read_public(public)?.id()),
+        PackArguments { attach: Some(signature), public: Some(public), .. } => {
+            attach(arguments, signature, &read_public(public)?)
+        }
+        PackArguments { manifest_only: true, public: Some(public), .. } => {
+            manifest_only(arguments, read_public(public)?.id())
+        }
         PackArguments { unsigned: true, .. } => unsigned(arguments),
         PackArguments { key: Some(key), .. } => seal(arguments, key),
         _ => bail!("a key is needed"),
@@ -90,7 +96,9 @@ fn time(text: &str) -> Result<String, String> {
 
 impl PackArguments {
     fn name(&self) -> anyhow::Result<FileName> {
-        let (Some(product), Some(version)) = (&self.product, self.version) else { bail!("product and version are needed") };
+        let (Some(product), Some(version)) = (&self.product, self.version) else {
+            bail!("product and version are needed")
+        };
         let name = format!("{product}_{version}.bin");
         name.parse().with_context(|| format!("{name:?} can't be the name of a firmware file"))
     }
@@ -125,7 +133,9 @@ fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
         "Wrote {path}, without a seal: nothing in it says who made it. A payload with `seal = \"required\"` refuses it."
     ))?;
     if !unsealed.proves_its_end() {
-        view::say("It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.")?;
+        view::say(
+            "It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.",
+        )?;
     }
     Ok(())
 }
@@ -139,7 +149,10 @@ fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()>
     let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
     manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id)).to_text()?)?;
     if unsealed.bytes_behind() > 0 {
-        view::complain(&format!("note: {}; --attach tries the sealed program", something_behind(unsealed)));
+        view::complain(&format!(
+            "note: {}; --attach tries the sealed program",
+            something_behind(unsealed)
+        ));
     }
     let path = path.display();
     view::print(format_args!(
@@ -152,16 +165,30 @@ fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()>
 
 fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> anyhow::Result<()> {
     let beside = || {
-        let name = signature.to_str().and_then(|name| name.strip_suffix(".minisig")).map(PathBuf::from);
-        name.with_context(|| format!("{} does not end in .minisig; name the manifest with --manifest", signature.display()))
+        let name =
+            signature.to_str().and_then(|name| name.strip_suffix(".minisig")).map(PathBuf::from);
+        name.with_context(|| {
+            format!(
+                "{} does not end in .minisig; name the manifest with --manifest",
+                signature.display()
+            )
+        })
     };
     let path = arguments.manifest.clone().map_or_else(beside, Ok)?;
     let text = read_small(&path, "manifest", LARGEST_SEAL as u64)?;
-    let manifest = Manifest::parse(text.as_bytes()).with_context(|| format!("{} is not a manifest", path.display()))?;
-    let name: FileName = format!("{}_{}.bin", manifest.product, manifest.version).parse().context("the manifest names no product")?;
+    let manifest = Manifest::parse(text.as_bytes())
+        .with_context(|| format!("{} is not a manifest", path.display()))?;
+    let name: FileName = format!("{}_{}.bin", manifest.product, manifest.version)
+        .parse()
+        .context("the manifest names no product")?;
     let copy = Copy::begin(arguments, &name)?;
     let unsealed = copy.measure(arguments)?;
-    ensure!(unsealed.is_described_by(&manifest), "{} is not the program that {} describes", arguments.program.display(), path.display());
+    ensure!(
+        unsealed.is_described_by(&manifest),
+        "{} is not the program that {} describes",
+        arguments.program.display(),
+        path.display()
+    );
     let signature = read_small(signature, "signature", LARGEST_SEAL as u64)?;
     copy.finish(arguments, unsealed, (text.as_bytes(), &signature), public)
 }
@@ -178,7 +205,8 @@ impl Copy {
         let mode = program.metadata()?.permissions().mode() & 0o777;
         let path = arguments.out.join(name.to_string());
         let target = NewFile::create(&path, mode, arguments.force)?;
-        io::copy(&mut &program, &mut target.file()).with_context(|| format!("{} can't be written", path.display()))?;
+        io::copy(&mut &program, &mut target.file())
+            .with_context(|| format!("{} can't be written", path.display()))?;
         Ok(Self { target, path })
     }
 
@@ -194,10 +222,20 @@ impl Copy {
         (manifest, signature): (&[u8], &str),
         public: &PublicKey,
     ) -> anyhow::Result<()> {
-        let seal = Seal::to_bytes(manifest, signature).context("manifest and signature make no seal")?;
+        let seal =
+            Seal::to_bytes(manifest, signature).context("manifest and signature make no seal")?;
         let signed = Signature::parse(signature.as_bytes())?;
-        ensure!(signed.key_id() == public.id(), "the signature is by key {}, and the public key is {}", signed.key_id(), public.id());
-        ensure!(public.verifies(&signed, manifest), "the signature is not of key {} over this manifest", public.id());
+        ensure!(
+            signed.key_id() == public.id(),
+            "the signature is by key {}, and the public key is {}",
+            signed.key_id(),
+            public.id()
+        );
+        ensure!(
+            public.verifies(&signed, manifest),
+            "the signature is not of key {} over this manifest",
+            public.id()
+        );
         io::Seek::seek(&mut self.target.file(), io::SeekFrom::End(0))?;
         let sealed = self.target.complete_with(&seal)?;
         if unsealed.bytes_behind() > 0 {
@@ -209,19 +247,27 @@ impl Copy {
     }
 }
 
-/// Says that a program may not find any more what it looks for at its end, and tries that where it can be tried.
+/// Says that a program may not find any more what it looks for at its end, and tries that where it
+/// can be tried.
 fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyhow::Result<()> {
     let something = something_behind(unsealed);
     match tried::compare(&arguments.program, sealed) {
-        Tried::Same => view::complain(&format!("note: {something}; with --version it prints the same as before, so try what else it does")),
+        Tried::Same => view::complain(&format!(
+            "note: {something}; with --version it prints the same as before, so try what else it does"
+        )),
         Tried::Impossible(why) => {
-            view::complain(&format!("note: {something}; that can't be tried here ({why}), so try the file before you send it"));
+            view::complain(&format!(
+                "note: {something}; that can't be tried here ({why}), so try the file before you send it"
+            ));
         }
         Tried::Differs { before, after } if arguments.force => {
-            view::complain(&format!("note: {something}; with --version it {before}, and sealed it {after}"));
+            view::complain(&format!(
+                "note: {something}; with --version it {before}, and sealed it {after}"
+            ));
         }
         Tried::Differs { before, after } => {
-            let sentence = format!("{something}: with --version it {before}, and sealed it {after}");
+            let sentence =
+                format!("{something}: with --version it {before}, and sealed it {after}");
             let hint = "--unsigned leaves its bytes as they are; --force writes the sealed file all the same";
             return Err(Mistake::new(sentence, hint).into());
         }
@@ -231,7 +277,9 @@ fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyh
 
 fn something_behind(unsealed: Unsealed) -> String {
     let bytes = unsealed.bytes_behind();
-    format!("{bytes} bytes stand behind the end of the ELF file, and a program that looks there for them finds the seal")
+    format!(
+        "{bytes} bytes stand behind the end of the ELF file, and a program that looks there for them finds the seal"
+    )
 }
 
 fn measure(file: &File) -> anyhow::Result<Unsealed> {
@@ -244,7 +292,11 @@ fn measure(file: &File) -> anyhow::Result<Unsealed> {
 fn open(program: &Path) -> anyhow::Result<File> {
     let unreadable = || format!("{} can't be read", program.display());
     // Asked before it is opened: opening a FIFO would wait for ever.
-    ensure!(program.metadata().with_context(unreadable)?.is_file(), "{} is not a regular file", program.display());
+    ensure!(
+        program.metadata().with_context(unreadable)?.is_file(),
+        "{} is not a regular file",
+        program.display()
+    );
     File::open(program).with_context(unreadable)
 }
 
@@ -259,7 +311,10 @@ fn read_secret(path: &Path, password_file: Option<&Path>) -> anyhow::Result<Secr
     let password = password_file.map(read_password).transpose()?;
     let key = match SecretKey::read(&text, password) {
         Err(SigningError::PasswordNeeded) => {
-            let password = ask_password(&format!("Password of {}: ", path.display()), "give it with --password-file")?;
+            let password = ask_password(
+                &format!("Password of {}: ", path.display()),
+                "give it with --password-file",
+            )?;
             SecretKey::read(&text, Some(password))
         }
         read => read,

@@ -1,4 +1,5 @@
-//! `uplift rollback`: ends the trial that runs, or puts the program back that was there before the last upgrade.
+//! `uplift rollback`: ends the trial that runs, or puts the program back that was there before the
+//! last upgrade.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -37,8 +38,13 @@ fn status(client: &mut Client) -> anyhow::Result<Status> {
 
 fn agreed(status: &Status) -> io::Result<bool> {
     let installed = &status.installed;
-    let version = installed.version.map_or_else(|| "of unknown version".into(), |version| version.to_string());
-    eprint!("Replace {} {version} with the previous program, and restart? [y/N] ", installed.product);
+    let version = installed
+        .version
+        .map_or_else(|| "of unknown version".into(), |version| version.to_string());
+    eprint!(
+        "Replace {} {version} with the previous program, and restart? [y/N] ",
+        installed.product
+    );
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

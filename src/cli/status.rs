@@ -88,7 +88,8 @@ fn watch_plain(watcher: &Watcher) -> anyhow::Result<()> {
 /// The bytes of the last whole step.
 fn stepped(progress: Progress) -> u64 {
     let percent = progress.percent() / PLAIN_STRIDE * PLAIN_STRIDE;
-    u64::try_from((u128::from(progress.total) * u128::from(percent)).div_ceil(100)).unwrap_or(progress.done)
+    u64::try_from((u128::from(progress.total) * u128::from(percent)).div_ceil(100))
+        .unwrap_or(progress.done)
 }
 
 fn watch_live(watcher: &Watcher) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! How statuses and reports look to a person: text from values, and lines that break between words on a terminal.
+//! How statuses and reports look to a person: text from values, and lines that break between words
+//! on a terminal.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -6,7 +7,10 @@ use std::io::{self, Write as _};
 use console::Term;
 
 use crate::cli::fold::{fold, text_indent};
-use crate::model::{CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status, TransferKind};
+use crate::model::{
+    CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status,
+    TransferKind,
+};
 use crate::package::version::Version;
 
 /// Width of the bar of the live view, in characters.
@@ -34,14 +38,24 @@ fn folded(text: &str, terminal: &Term) -> String {
         return text.to_owned();
     }
     let columns = terminal.size().1.into();
-    text.lines().flat_map(|line| fold(line, text_indent(line), columns)).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .flat_map(|line| fold(line, text_indent(line), columns))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The status in a few aligned lines; `phase` is what is said of the phase, as by [`phase`].
 pub(super) fn status(status: &Status, phase: &str) -> String {
     let mut text = String::new();
-    let version = status.installed.version.map_or_else(|| "version unknown".into(), |version| version.to_string());
-    line(&mut text, "Program", &format!("{} {version}, {}", status.installed.product, status.installed.path.display()));
+    let version = status
+        .installed
+        .version
+        .map_or_else(|| "version unknown".into(), |version| version.to_string());
+    line(
+        &mut text,
+        "Program",
+        &format!("{} {version}, {}", status.installed.product, status.installed.path.display()),
+    );
     if status.installed.digest.is_none() {
         line(&mut text, "", "no program is installed yet");
     }
@@ -51,7 +65,14 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
     if let Some(upgrade) = &status.upgrade {
         let file = upgrade.file_name.as_ref().map(|name| format!("{name:?}, ")).unwrap_or_default();
         let request = &upgrade.request;
-        line(&mut text, "Upgrade", &format!("{file}asked for by {} ({}), {}", request.channel, request.requester, request.transfer));
+        line(
+            &mut text,
+            "Upgrade",
+            &format!(
+                "{file}asked for by {} ({}), {}",
+                request.channel, request.requester, request.transfer
+            ),
+        );
     }
     if !status.link.device.is_empty() {
         let baud = status.link.baud.map(|baud| format!(" at {baud} baud")).unwrap_or_default();
@@ -63,14 +84,25 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
     match &status.last {
         Some(report) => {
             line(&mut text, "Last", &report_line(report));
-            if report.evidence.as_ref().is_some_and(|evidence| evidence.running == RunningEvidence::Started) {
+            if report
+                .evidence
+                .as_ref()
+                .is_some_and(|evidence| evidence.running == RunningEvidence::Started)
+            {
                 line(&mut text, "", STARTED);
             }
         }
         None => line(&mut text, "Last", "no upgrade yet"),
     }
     for report in &status.unacknowledged {
-        line(&mut text, "Pending", &format!("the report for {} is repeated until it is acknowledged", report.request.channel));
+        line(
+            &mut text,
+            "Pending",
+            &format!(
+                "the report for {} is repeated until it is acknowledged",
+                report.request.channel
+            ),
+        );
     }
     for notice in &status.notices {
         line(&mut text, "Notice", notice);
@@ -88,11 +120,24 @@ pub(super) fn phase(status: &Status) -> String {
     match &status.upgrade {
         Some(upgrade) if status.phase == Phase::Receiving => {
             let Progress { done, total } = upgrade.progress;
-            format!("{} {}\n{} of {}", status.phase, bar(upgrade.progress), bytes(done), bytes(total))
+            format!(
+                "{} {}\n{} of {}",
+                status.phase,
+                bar(upgrade.progress),
+                bytes(done),
+                bytes(total)
+            )
         }
         Some(upgrade) => {
-            let left = upgrade.seconds_left.map(|seconds| format!(", at most {} more", self::seconds(seconds))).unwrap_or_default();
-            let failure = upgrade.failure.as_ref().map(|failure| format!("\nthe last file was refused: {failure}")).unwrap_or_default();
+            let left = upgrade
+                .seconds_left
+                .map(|seconds| format!(", at most {} more", self::seconds(seconds)))
+                .unwrap_or_default();
+            let failure = upgrade
+                .failure
+                .as_ref()
+                .map(|failure| format!("\nthe last file was refused: {failure}"))
+                .unwrap_or_default();
             format!("{}{left}{}{failure}", status.phase, waits_for(upgrade))
         }
         None => status.phase.to_string(),
@@ -123,7 +168,9 @@ pub(super) fn bytes(bytes: u64) -> String {
 pub(super) fn rate(rate: u64) -> String {
     let text = bytes(rate);
     match text.split_once('.') {
-        Some((whole, rest)) if whole.len() > 1 => format!("{whole}{}/s", rest.trim_start_matches(|c: char| c.is_ascii_digit())),
+        Some((whole, rest)) if whole.len() > 1 => {
+            format!("{whole}{}/s", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
         _ => format!("{text}/s"),
     }
 }
@@ -183,12 +230,23 @@ pub(super) fn report(report: &Report) -> String {
             }
             Some(RunningEvidence::Contradicted) | None => "none",
         };
-        let _ = writeln!(text, "  evidence: {evidence}{}", report.evidence.as_ref().map(trial).unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "  evidence: {evidence}{}",
+            report.evidence.as_ref().map(trial).unwrap_or_default()
+        );
     }
     // What took no time that can be seen is no news.
     let phases = report.phases.iter().filter(|duration| duration.milliseconds > 0);
     let phases: Vec<String> = phases
-        .map(|duration| format!("{} {}.{:03} s", duration.phase, duration.milliseconds / 1000, duration.milliseconds % 1000))
+        .map(|duration| {
+            format!(
+                "{} {}.{:03} s",
+                duration.phase,
+                duration.milliseconds / 1000,
+                duration.milliseconds % 1000
+            )
+        })
         .collect();
     if !phases.is_empty() {
         let _ = writeln!(text, "  took: {}", phases.join(", "));
@@ -199,15 +257,25 @@ pub(super) fn report(report: &Report) -> String {
 
 /// What a person wants to know first.
 fn what_it_means(report: &Report) -> String {
-    let version = |version: Option<Version>, otherwise: &str| version.map_or_else(|| otherwise.to_owned(), |version| version.to_string());
+    let version = |version: Option<Version>, otherwise: &str| {
+        version.map_or_else(|| otherwise.to_owned(), |version| version.to_string())
+    };
     let new = || version(report.package.as_ref().map(|package| package.version), "The new program");
-    let failure = report.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
+    let failure =
+        report.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
     match report.outcome {
-        Outcome::Succeeded if report.evidence.as_ref().is_some_and(|evidence| evidence.running == RunningEvidence::Verified) => {
+        Outcome::Succeeded
+            if report
+                .evidence
+                .as_ref()
+                .is_some_and(|evidence| evidence.running == RunningEvidence::Verified) =>
+        {
             format!("{} runs now.", new())
         }
         Outcome::Succeeded => format!("{} is installed, and the restart has come.", new()),
-        Outcome::RolledBack => format!("{} is back{failure}.", version(report.from, "The program before")),
+        Outcome::RolledBack => {
+            format!("{} is back{failure}.", version(report.from, "The program before"))
+        }
         Outcome::Failed => format!("The upgrade failed{failure}."),
     }
 }
@@ -251,7 +319,10 @@ mod tests {
 
     #[test]
     fn a_rate_and_a_time_have_few_digits() {
-        assert_eq!([rate(999), rate(1536), rate(35 << 10), rate(1500 << 10)], ["999 B/s", "1.5 KiB/s", "35 KiB/s", "1.4 MiB/s"]);
+        assert_eq!(
+            [rate(999), rate(1536), rate(35 << 10), rate(1500 << 10)],
+            ["999 B/s", "1.5 KiB/s", "35 KiB/s", "1.4 MiB/s"]
+        );
         assert_eq!([seconds(119), seconds(121), seconds(7201)], ["119 s", "3 min", "3 h"]);
     }
 

@@ -1,6 +1,7 @@
 //! Why a configuration can't be used, and where it says so.
 //!
-//! The text of an error comes to the journal, so a line of the file is shown only where no password can stand in it.
+//! The text of an error comes to the journal, so a line of the file is shown only where no password
+//! can stand in it.
 
 use std::fmt;
 use std::ops::Range;
@@ -34,7 +35,8 @@ pub enum ConfigError {
         line: usize,
         /// The field, such as `link.baud`; empty where the text as a whole is wrong.
         field: String,
-        /// What is wrong and what would be right; then the line with a caret under the place, unless a password may stand there.
+        /// What is wrong and what would be right; then the line with a caret under the place,
+        /// unless a password may stand there.
         explanation: String,
     },
 }
@@ -64,7 +66,10 @@ pub(super) struct Mistake {
 
 impl Mistake {
     pub(super) fn new(fields: &[&str], explanation: impl Into<String>) -> Self {
-        Self { fields: fields.iter().map(ToString::to_string).collect(), explanation: explanation.into() }
+        Self {
+            fields: fields.iter().map(ToString::to_string).collect(),
+            explanation: explanation.into(),
+        }
     }
 }
 
@@ -79,7 +84,10 @@ impl Source<'_> {
     /// The parser's error.
     pub(super) fn invalid(self, error: &toml::de::Error) -> ConfigError {
         let place = error.span().unwrap_or_default();
-        let field = DeTable::parse(self.text).ok().and_then(|table| field_in_table(table.get_ref(), &place)).unwrap_or_default();
+        let field = DeTable::parse(self.text)
+            .ok()
+            .and_then(|table| field_in_table(table.get_ref(), &place))
+            .unwrap_or_default();
         self.error(place, &field, error.message())
     }
 
@@ -95,8 +103,11 @@ impl Source<'_> {
     fn error(self, place: Range<usize>, field: &str, message: &str) -> ConfigError {
         let start = place.start.min(self.text.len());
         let line = 1 + self.text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count();
-        let mut explanation: String = message.chars().map(plain).take(LONGEST_EXPLANATION).collect();
-        if let Some(excerpt) = self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(field)) {
+        let mut explanation: String =
+            message.chars().map(plain).take(LONGEST_EXPLANATION).collect();
+        if let Some(excerpt) =
+            self.excerpt(place, line).filter(|_| !is_unknown_field(message) && !is_secret(field))
+        {
             explanation.push('\n');
             explanation.push_str(&excerpt);
         }
@@ -128,9 +139,17 @@ impl Source<'_> {
         }
         let column = self.text[begin..place.start].chars().count();
         let first = if line.chars().count() > WIDTH { column.saturating_sub(WIDTH / 2) } else { 0 };
-        let shown: String = line.chars().skip(first).take(WIDTH).map(|c| if c == '\t' { ' ' } else { plain(c) }).collect();
+        let shown: String = line
+            .chars()
+            .skip(first)
+            .take(WIDTH)
+            .map(|c| if c == '\t' { ' ' } else { plain(c) })
+            .collect();
         let column = column - first;
-        let marked = self.text.get(place).map_or(1, |marked| marked.chars().take_while(|&c| c != '\n').take(WIDTH).count());
+        let marked = self
+            .text
+            .get(place)
+            .map_or(1, |marked| marked.chars().take_while(|&c| c != '\n').take(WIDTH).count());
         let carets = marked.min(shown.chars().count().saturating_sub(column)).max(1);
         let (margin, gap) = (" ".repeat(number.to_string().len()), " ".repeat(column));
         Some(format!("{margin} |\n{number} | {shown}\n{margin} | {gap}{}", "^".repeat(carets)))
@@ -140,16 +159,21 @@ impl Source<'_> {
 /// The field whose name or value is at a place; none where the text as a whole is wrong.
 fn field_in_table(table: &DeTable<'_>, place: &Range<usize>) -> Option<String> {
     table.iter().find_map(|(name, value)| {
-        let rest = rest_of_field(value, place).or_else(|| covers(&name.span(), place).then(String::new))?;
+        let rest = rest_of_field(value, place)
+            .or_else(|| covers(&name.span(), place).then(String::new))?;
         Some(format!("{}{rest}", name.get_ref()))
     })
 }
 
-/// What follows the name of a value in the name of the field, such as `[1].public`; empty where it is the field.
+/// What follows the name of a value in the name of the field, such as `[1].public`; empty where it
+/// is the field.
 fn rest_of_field(value: &Spanned<DeValue<'_>>, place: &Range<usize>) -> Option<String> {
     let inner = match value.get_ref() {
         DeValue::Table(table) => field_in_table(table, place).map(|field| format!(".{field}")),
-        DeValue::Array(list) => list.iter().enumerate().find_map(|(n, item)| rest_of_field(item, place).map(|rest| format!("[{n}]{rest}"))),
+        DeValue::Array(list) => list
+            .iter()
+            .enumerate()
+            .find_map(|(n, item)| rest_of_field(item, place).map(|rest| format!("[{n}]{rest}"))),
         _ => None,
     };
     inner.or_else(|| covers(&value.span(), place).then(String::new))
@@ -174,12 +198,17 @@ fn is_secret(text: &str) -> bool {
     text.to_ascii_lowercase().contains("pass")
 }
 
-/// Whether no password can stand in a line. What comes before it must be complete by itself, or the line may be the inside of a
-/// value of several lines; and a password belongs to the sections whose names begin with `ftp`, under whatever misspelt name.
+/// Whether no password can stand in a line. What comes before it must be complete by itself, or the
+/// line may be the inside of a value of several lines; and a password belongs to the sections whose
+/// names begin with `ftp`, under whatever misspelt name.
 fn may_be_shown(before: &str, line: &str) -> bool {
     let header = before.lines().rev().find(|line| line.trim_start().starts_with('['));
-    let belongs_to_ftp = |line: &str| line.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with("ftp");
-    !is_secret(line) && !belongs_to_ftp(line) && !header.is_some_and(belongs_to_ftp) && DeTable::parse(before).is_ok()
+    let belongs_to_ftp =
+        |line: &str| line.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with("ftp");
+    !is_secret(line)
+        && !belongs_to_ftp(line)
+        && !header.is_some_and(belongs_to_ftp)
+        && DeTable::parse(before).is_ok()
 }
 
 #[cfg(test)]
@@ -220,12 +249,23 @@ mod tests {
                 }
                 assert!(error.contains("line "), "{error}");
             }
-            for wrong in ["{ password = \"s3cret\", no = 1 }", "{ pasword = \"s3cret\" }", "{ password = 12345678 }"] {
+            for wrong in [
+                "{ password = \"s3cret\", no = 1 }",
+                "{ pasword = \"s3cret\" }",
+                "{ password = 12345678 }",
+            ] {
                 let error = error(&format!("{section} = {wrong}\n{PROGRAM}"));
-                assert!(!error.contains("s3cret") && !error.contains("12345678"), "{wrong}: {error}");
+                assert!(
+                    !error.contains("s3cret") && !error.contains("12345678"),
+                    "{wrong}: {error}"
+                );
             }
             let error = error(&format!("{PROGRAM}[{section}]\npassword = 12345678\n"));
-            assert!(error.contains(&format!("line 5, field {section}.password: ")) && error.contains("quotation marks"), "{error}");
+            assert!(
+                error.contains(&format!("line 5, field {section}.password: "))
+                    && error.contains("quotation marks"),
+                "{error}"
+            );
         }
     }
 
@@ -242,7 +282,10 @@ mod tests {
             ("[link]\nbaud = true", "link.baud"),
             ("[link]\nbuad = 9600", "link.buad"),
             ("[package]\nkeys = [{ note = \"a\", public = 5 }]", "package.keys[0].public"),
-            ("[[package.keys]]\npublic = \"b\"\n[[package.keys]]\nother = 5", "package.keys[0].public"),
+            (
+                "[[package.keys]]\npublic = \"b\"\n[[package.keys]]\nother = 5",
+                "package.keys[0].public",
+            ),
             ("[ftp_server]\npassive_ports = [1,\n \"two\"]", "ftp_server.passive_ports"),
         ] {
             let error = error(&format!("{PROGRAM}{wrong}\n"));

@@ -1,4 +1,5 @@
-//! Sections `[ftp]` and `[ftp_server]`: where uploads are pulled from, and uplift's own server for them.
+//! Sections `[ftp]` and `[ftp_server]`: where uploads are pulled from, and uplift's own server for
+//! them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -81,14 +82,15 @@ pub struct FtpServer {
     pub max_size: Size,
     /// Space that an upload must leave free on the file system of `home`.
     pub keep_free: Size,
-    /// Connections at a time, at most 96; this machine itself has two more, for the daemon. Whoever has most makes room for a newcomer:
-    /// first who has not logged in, then who asks for nothing.
+    /// Connections at a time, at most 96; this machine itself has two more, for the daemon. Whoever
+    /// has most makes room for a newcomer: first who has not logged in, then who asks for nothing.
     #[serde(deserialize_with = "connections")]
     pub max_connections: NonZeroUsize,
     /// A connection without a command for this long is closed; not zero.
     #[serde(deserialize_with = "some_time")]
     pub idle_timeout: Duration,
-    /// A data connection without a byte for this long is broken off; so is an upload slower than 1 KiB a second over this time.
+    /// A data connection without a byte for this long is broken off; so is an upload slower than 1
+    /// KiB a second over this time.
     #[serde(deserialize_with = "some_time")]
     pub stall_timeout: Duration,
 }
@@ -115,7 +117,8 @@ impl FtpServer {
     /// What the password file says is for whoever reads it.
     pub(super) fn check_password(&self) -> Result<(), Mistake> {
         if self.password_file.is_none() && self.password.reveal().is_empty() {
-            let explanation = "the password is empty, so anybody could log in: give one, or a `password_file`";
+            let explanation =
+                "the password is empty, so anybody could log in: give one, or a `password_file`";
             return Err(Mistake::new(&["ftp_server.password"], explanation));
         }
         Ok(())
@@ -125,7 +128,9 @@ impl FtpServer {
 fn accounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     let accounts = BTreeSet::<String>::deserialize(deserializer)?;
     if accounts.is_empty() || accounts.contains("") {
-        return Err(D::Error::custom(format!("nobody could log in: expected account names, such as [\"{VENDOR_ACCOUNT}\"]")));
+        return Err(D::Error::custom(format!(
+            "nobody could log in: expected account names, such as [\"{VENDOR_ACCOUNT}\"]"
+        )));
     }
     Ok(accounts)
 }
@@ -137,7 +142,9 @@ fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsiz
             "`max_connections` must be at most {MOST_CONNECTIONS}: one upload is all that an upgrade needs"
         )));
     }
-    NonZeroUsize::new(connections).ok_or_else(|| D::Error::custom("nobody could connect: `max_connections` must be at least 1"))
+    NonZeroUsize::new(connections).ok_or_else(|| {
+        D::Error::custom("nobody could connect: `max_connections` must be at least 1")
+    })
 }
 
 #[cfg(test)]
@@ -156,7 +163,12 @@ mod tests {
     fn a_value_with_which_nothing_can_work_is_an_error_with_what_would_be_right() {
         for (section, name, value, right) in [
             ("ftp", "address", "\"127.0.0.1:0\"", "such as 127.0.0.1:21"),
-            ("ftp", "address", "\"localhost:21\"", "expected an IP address and a port, such as 127.0.0.1:21"),
+            (
+                "ftp",
+                "address",
+                "\"localhost:21\"",
+                "expected an IP address and a port, such as 127.0.0.1:21",
+            ),
             ("ftp", "address", "21", "expected an IP address and a port, such as 127.0.0.1:21"),
             ("ftp", "timeout", "\"0s\"", "such as \"20s\""),
             ("ftp", "timeout", "10", "such as \"20s\""),
@@ -169,8 +181,18 @@ mod tests {
             ("ftp_server", "passive_ports", "[5, 2]", "the smaller one first"),
             ("ftp_server", "passive_ports", "[0, 2]", "the smaller one first"),
             ("ftp_server", "passive_ports", "[5]", "expected two ports, such as [50000, 50100]"),
-            ("ftp_server", "passive_ports", "[5, 6, 7]", "expected two ports, such as [50000, 50100]"),
-            ("ftp_server", "passive_ports", "\"5-6\"", "expected two ports, such as [50000, 50100]"),
+            (
+                "ftp_server",
+                "passive_ports",
+                "[5, 6, 7]",
+                "expected two ports, such as [50000, 50100]",
+            ),
+            (
+                "ftp_server",
+                "passive_ports",
+                "\"5-6\"",
+                "expected two ports, such as [50000, 50100]",
+            ),
             ("ftp_server", "max_size", "0", "such as \"512MiB\""),
             ("ftp_server", "max_connections", "0", "at least 1"),
             ("ftp_server", "max_connections", "97", "at most 96"),
@@ -192,7 +214,9 @@ mod tests {
         assert_eq!(server("listen = \"[::1]:0\"").listen.port(), 0);
         assert_eq!(server("keep_free = 0").keep_free, Size(0));
         assert_eq!(server("").max_connections.get(), 8);
-        assert!(server("password = \"\"\npassword_file = \"/run/secret\"").password.reveal().is_empty());
+        assert!(
+            server("password = \"\"\npassword_file = \"/run/secret\"").password.reveal().is_empty()
+        );
     }
 
     #[test]
@@ -203,6 +227,9 @@ mod tests {
     #[test]
     fn a_password_file_without_an_end_is_not_read_to_it() {
         assert!(Password::read(Path::new("/dev/zero")).is_err());
-        assert_eq!(Password::read(Path::new("/no/such/file")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(
+            Password::read(Path::new("/no/such/file")).unwrap_err().kind(),
+            std::io::ErrorKind::NotFound
+        );
     }
 }

@@ -18,13 +18,16 @@ pub struct Package {
     pub max_size: Size,
     /// Lets the version that runs be installed again.
     pub allow_same_version: bool,
-    /// Accepts an ELF file whose completeness its own headers can't prove: no section table, or data behind the end.
+    /// Accepts an ELF file whose completeness its own headers can't prove: no section table, or
+    /// data behind the end.
     pub allow_unproven_end: bool,
     /// For which machine a program may be.
     pub machine: MachineRule,
-    /// Whether a file without a seal is accepted; [`Package::seal_rule`] has what holds where it is not said.
+    /// Whether a file without a seal is accepted; [`Package::seal_rule`] has what holds where it is
+    /// not said.
     pub seal: Option<SealRule>,
-    /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was sealed, by whomever.
+    /// The keys whose seals are trusted. With none, a seal proves only that the file is as it was
+    /// sealed, by whomever.
     pub keys: Vec<TrustedKey>,
 }
 
@@ -47,7 +50,8 @@ impl Default for Package {
 pub enum MachineRule {
     /// That of the installed program.
     Installed,
-    /// Any that this kernel can run, as from 32 to 64 bits; the program shows it by telling its version.
+    /// Any that this kernel can run, as from 32 to 64 bits; the program shows it by telling its
+    /// version.
     AnyRunnable,
 }
 
@@ -83,7 +87,10 @@ impl fmt::Display for TrustedKey {
 
 impl Package {
     /// What can run shows itself when it is asked for its version.
-    pub(super) fn check_machine(&self, version_command: Option<&Vec<String>>) -> Result<(), Mistake> {
+    pub(super) fn check_machine(
+        &self,
+        version_command: Option<&Vec<String>>,
+    ) -> Result<(), Mistake> {
         if self.machine == MachineRule::Installed || version_command.is_some() {
             return Ok(());
         }
@@ -94,7 +101,11 @@ impl Package {
 
     /// Whether a file must be sealed: where it is not said, as soon as there is a key.
     pub fn seal_rule(&self) -> SealRule {
-        self.seal.unwrap_or(if self.keys.is_empty() { SealRule::Optional } else { SealRule::Required })
+        self.seal.unwrap_or(if self.keys.is_empty() {
+            SealRule::Optional
+        } else {
+            SealRule::Required
+        })
     }
 
     pub(super) fn check_keys(&self) -> Result<(), Mistake> {
@@ -124,12 +135,19 @@ mod tests {
     fn trusted_keys_are_keys_and_listed_once() {
         const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let package = |text: &str| {
-            Config::parse(&format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\n{text}"), Path::new("uplift.toml"))
-                .map(|config| config.package)
+            Config::parse(
+                &format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\n{text}"),
+                Path::new("uplift.toml"),
+            )
+            .map(|config| config.package)
         };
         let key = |more: &str| format!("[[package.keys]]\npublic = \"{KEY}\"\n{more}\n");
-        let right = package(&format!("seal = \"required\"\n{}", key("note = \"release\""))).unwrap();
-        assert_eq!((right.seal_rule(), right.keys[0].to_string().as_str()), (SealRule::Required, "E7620F1842B4E81F (release)"));
+        let right =
+            package(&format!("seal = \"required\"\n{}", key("note = \"release\""))).unwrap();
+        assert_eq!(
+            (right.seal_rule(), right.keys[0].to_string().as_str()),
+            (SealRule::Required, "E7620F1842B4E81F (release)")
+        );
         for (text, rule) in [
             (String::new(), SealRule::Optional),
             (key(""), SealRule::Required),
@@ -140,12 +158,24 @@ mod tests {
         for (text, place, reason) in [
             ("seal = \"required\"", "line 5, field package.seal", "needs a key"),
             ("max_size = 0", "line 5, field package.max_size", "such as \"512MiB\""),
-            ("machine = \"any-runnable\"", "line 5, field package.machine", "needs `version_command` in [program]"),
+            (
+                "machine = \"any-runnable\"",
+                "line 5, field package.machine",
+                "needs `version_command` in [program]",
+            ),
             ("machine = \"any\"", "line 5, field package.machine", "`any-runnable`"),
             ("seal = \"always\"", "line 5, field package.seal", "`optional`"),
-            (&(key("") + &key("")), "line 8, field package.keys[1]", "E7620F1842B4E81F is listed twice"),
+            (
+                &(key("") + &key("")),
+                "line 8, field package.keys[1]",
+                "E7620F1842B4E81F is listed twice",
+            ),
             (&key("id = 1"), "line 7, field package.keys[0]", "`note`"),
-            ("keys = [{ public = \"RW\" }]", "line 5, field package.keys[0].public", "begin with RW"),
+            (
+                "keys = [{ public = \"RW\" }]",
+                "line 5, field package.keys[0].public",
+                "begin with RW",
+            ),
         ] {
             let error = package(text).unwrap_err().to_string();
             assert!(error.contains(place) && error.contains(reason), "{error}");

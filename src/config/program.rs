@@ -27,11 +27,13 @@ pub struct Program {
     pub unit: Option<String>,
     /// How the new program comes to run.
     pub restart: Restart,
-    /// How long a restart may take to begin before it counts as failed; by default what the unit may take.
+    /// How long a restart may take to begin before it counts as failed; by default what the unit
+    /// may take.
     pub restart_deadline: Option<Duration>,
     /// Whether the process that is started remains the program.
     pub runs: Runs,
-    /// Version of a program that was installed by hand; a version that `uplift` installed itself is remembered.
+    /// Version of a program that was installed by hand; a version that `uplift` installed itself is
+    /// remembered.
     pub version: Option<Version>,
     /// Arguments with which the program prints its version, such as `["--version"]`.
     pub version_command: Option<Vec<String>>,
@@ -120,16 +122,22 @@ pub(super) struct ProgramFields {
     preflight_deadline: Duration,
 }
 
-/// A program of 96 MB that unpacks itself needs more than 5 s at a quarter of a core from a slow card.
+/// A program of 96 MB that unpacks itself needs more than 5 s at a quarter of a core from a slow
+/// card.
 const fn default_preflight_deadline() -> Duration {
     Duration::from_secs(20)
 }
 
-/// A daemon that starts may have to wait twice for a program that does not answer; the unit's `TimeoutStartSec=` is above that.
+/// A daemon that starts may have to wait twice for a program that does not answer; the unit's
+/// `TimeoutStartSec=` is above that.
 fn preflight_deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     const LONGEST: Duration = Duration::from_secs(2 * 60);
     let deadline = some_time(deserializer)?;
-    if deadline <= LONGEST { Ok(deadline) } else { Err(D::Error::custom("a version is told within 2m at most")) }
+    if deadline <= LONGEST {
+        Ok(deadline)
+    } else {
+        Err(D::Error::custom("a version is told within 2m at most"))
+    }
 }
 
 /// A file name in the directory of programs.
@@ -142,7 +150,9 @@ impl TryFrom<String> for PlainName {
 
     fn try_from(name: String) -> Result<Self, String> {
         if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
-            return Err(format!("`name` must be a file name, not {name:?}; use `path` for another directory"));
+            return Err(format!(
+                "`name` must be a file name, not {name:?}; use `path` for another directory"
+            ));
         }
         if name == stage::DIRECTORY_NAME { Err(name_of_stage("name")) } else { Ok(Self(name)) }
     }
@@ -154,7 +164,9 @@ fn program_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pat
     match path.file_name() {
         None => {
             let path = path.display();
-            Err(D::Error::custom(format!("`path` must be that of a file, such as \"/opt/payload/bin/program\", not \"{path}\"")))
+            Err(D::Error::custom(format!(
+                "`path` must be that of a file, such as \"/opt/payload/bin/program\", not \"{path}\""
+            )))
         }
         Some(name) if name == stage::DIRECTORY_NAME => Err(D::Error::custom(name_of_stage("path"))),
         Some(_) => Ok(Some(path)),
@@ -162,7 +174,10 @@ fn program_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pat
 }
 
 fn name_of_stage(field: &str) -> String {
-    format!("`{field}` must be another one: {} is the staging area beside the program", stage::DIRECTORY_NAME)
+    format!(
+        "`{field}` must be another one: {} is the staging area beside the program",
+        stage::DIRECTORY_NAME
+    )
 }
 
 /// The part of a firmware file's name before the version.
@@ -176,9 +191,9 @@ impl TryFrom<String> for ProductName {
     fn try_from(name: String) -> Result<Self, String> {
         match format!("{name}_V00.00.00.00.bin").parse::<FileName>() {
             Ok(_) => Ok(Self(name)),
-            Err(error) => {
-                Err(format!("no firmware file can be called {name:?}_Vaa.bb.cc.dd.bin: {error}; expected a name such as \"PSDK_APPALIAS\""))
-            }
+            Err(error) => Err(format!(
+                "no firmware file can be called {name:?}_Vaa.bb.cc.dd.bin: {error}; expected a name such as \"PSDK_APPALIAS\""
+            )),
         }
     }
 }
@@ -195,7 +210,10 @@ impl<'de> Deserialize<'de> for RestartField {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const RIGHT: &str = "expected \"reboot\", \"unit\", or a command as a list of strings";
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected \"reboot\", \"unit\", or a command as a list of strings")]
+        #[serde(
+            untagged,
+            expecting = "expected \"reboot\", \"unit\", or a command as a list of strings"
+        )]
         enum Field {
             Word(String),
             Command(Vec<String>),
@@ -216,7 +234,10 @@ impl TryFrom<ProgramFields> for Program {
     fn try_from(fields: ProgramFields) -> Result<Self, Mistake> {
         let unit = fields.unit.map(|unit| unit.0);
         if fields.runs == Runs::Another && unit.is_none() {
-            return Err(Mistake::new(&["program.runs"], "`runs = \"another\"` needs `unit`: its start is all that can be proved"));
+            return Err(Mistake::new(
+                &["program.runs"],
+                "`runs = \"another\"` needs `unit`: its start is all that can be proved",
+            ));
         }
         Ok(Self {
             product: fields.product.0,
@@ -238,8 +259,13 @@ fn path(path: Option<PathBuf>, name: Option<PlainName>) -> Result<PathBuf, Mista
     match (path, name) {
         (Some(path), None) => Ok(path),
         (None, Some(PlainName(name))) => Ok(Path::new("/usr/local/bin").join(name)),
-        (Some(_), Some(_)) => Err(Mistake::new(&["program.path"], "give `name` or `path`, not both")),
-        (None, None) => Err(Mistake::new(&["program"], "give the program's `name` (in /usr/local/bin) or its `path`")),
+        (Some(_), Some(_)) => {
+            Err(Mistake::new(&["program.path"], "give `name` or `path`, not both"))
+        }
+        (None, None) => Err(Mistake::new(
+            &["program"],
+            "give the program's `name` (in /usr/local/bin) or its `path`",
+        )),
     }
 }
 
@@ -247,7 +273,10 @@ fn restart(restart: RestartField, unit: Option<&str>) -> Result<Restart, Mistake
     match (restart, unit) {
         (RestartField::Reboot, _) => Ok(Restart::Reboot),
         (RestartField::Unit, Some(unit)) => Ok(Restart::Unit(unit.to_owned())),
-        (RestartField::Unit, None) => Err(Mistake::new(&["program.restart"], "`restart = \"unit\"` needs `unit`, the program's unit")),
+        (RestartField::Unit, None) => Err(Mistake::new(
+            &["program.restart"],
+            "`restart = \"unit\"` needs `unit`, the program's unit",
+        )),
         (RestartField::Command(command), _) => Ok(Restart::Command(command)),
     }
 }
@@ -272,36 +301,114 @@ mod tests {
     fn a_program_that_can_not_be_is_an_error_at_its_field() {
         let product = "product = \"P\"";
         for (fields, place, right) in [
-            ("path = \"bin/p\"\nproduct = \"P\"", "2, field program.path", "must be absolute, not \"bin/p\""),
-            ("product = \"P\"\npath = \"/opt/.uplift\"", "3, field program.path", "the staging area"),
+            (
+                "path = \"bin/p\"\nproduct = \"P\"",
+                "2, field program.path",
+                "must be absolute, not \"bin/p\"",
+            ),
+            (
+                "product = \"P\"\npath = \"/opt/.uplift\"",
+                "3, field program.path",
+                "the staging area",
+            ),
             ("product = \"P\"\npath = \"/opt/..\"", "3, field program.path", "that of a file"),
             ("product = \"P\"\npath = \"/\"", "3, field program.path", "that of a file"),
-            ("product = \"P\"\npath = \"/a\\u0000\"", "3, field program.path", "no control characters"),
-            ("product = \"P\"\nname = \"bin/p\"", "3, field program.name", "must be a file name, not \"bin/p\""),
+            (
+                "product = \"P\"\npath = \"/a\\u0000\"",
+                "3, field program.path",
+                "no control characters",
+            ),
+            (
+                "product = \"P\"\nname = \"bin/p\"",
+                "3, field program.name",
+                "must be a file name, not \"bin/p\"",
+            ),
             ("product = \"P\"\nname = \".uplift\"", "3, field program.name", "the staging area"),
             ("name = \"p\"\nproduct = \"P\"\npath = \"/p\"", "4, field program.path", "not both"),
             (product, "1, field program", "give the program's `name`"),
-            ("name = \"p\"\nproduct = \"\"", "3, field program.product", "such as \"PSDK_APPALIAS\""),
+            (
+                "name = \"p\"\nproduct = \"\"",
+                "3, field program.product",
+                "such as \"PSDK_APPALIAS\"",
+            ),
             ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
             ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
-            ("name = \"p\"\nproduct = \"P\"\naliases = [\"\"]", "4, field program.aliases", "there is no product before"),
-            ("path = \"/a\\nb\"\nproduct = \"P\"", "2, field program.path", "no control characters"),
-            ("name = \"p\"\nproduct = \"P\"\nunit = \"p*\"", "4, field program.unit", "no unit has '*' in its name"),
-            ("name = \"p\"\nproduct = \"P\"\nrestart = []", "4, field program.restart", "at least the program"),
-            ("name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"", "4, field program.restart", "needs `unit`"),
-            ("name = \"p\"\nproduct = \"P\"\nrestart = \"now\"", "4, field program.restart", "expected \"reboot\", \"unit\""),
-            ("name = \"p\"\nproduct = \"P\"\nruns = \"another\"", "4, field program.runs", "needs `unit`"),
-            ("name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"0s\"", "4, field program.preflight_deadline", "such as \"20s\""),
-            ("name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"1h\"", "4, field program.preflight_deadline", "within 2m at most"),
-            ("name = \"p\"\nproduct = \"P\"\nruns = \"it\"", "4, field program.runs", "expected `itself` or `another`"),
-            ("name = \"p\"\nproduct = \"P\"\nrestart = 5", "4, field program.restart", "expected \"reboot\", \"unit\""),
-            ("name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"", "4, field program.isolate_commands", "`auto`, `always`, `never`"),
-            ("name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"", "4, field program.restart_deadline", "such as \"20s\""),
+            (
+                "name = \"p\"\nproduct = \"P\"\naliases = [\"\"]",
+                "4, field program.aliases",
+                "there is no product before",
+            ),
+            (
+                "path = \"/a\\nb\"\nproduct = \"P\"",
+                "2, field program.path",
+                "no control characters",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nunit = \"p*\"",
+                "4, field program.unit",
+                "no unit has '*' in its name",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nrestart = []",
+                "4, field program.restart",
+                "at least the program",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"",
+                "4, field program.restart",
+                "needs `unit`",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nrestart = \"now\"",
+                "4, field program.restart",
+                "expected \"reboot\", \"unit\"",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nruns = \"another\"",
+                "4, field program.runs",
+                "needs `unit`",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"0s\"",
+                "4, field program.preflight_deadline",
+                "such as \"20s\"",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"1h\"",
+                "4, field program.preflight_deadline",
+                "within 2m at most",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nruns = \"it\"",
+                "4, field program.runs",
+                "expected `itself` or `another`",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nrestart = 5",
+                "4, field program.restart",
+                "expected \"reboot\", \"unit\"",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"",
+                "4, field program.isolate_commands",
+                "`auto`, `always`, `never`",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"",
+                "4, field program.restart_deadline",
+                "such as \"20s\"",
+            ),
         ] {
             let error = error(fields);
-            assert!(error.contains(&format!("line {place}: ")) && error.contains(right), "{fields}: {error}");
+            assert!(
+                error.contains(&format!("line {place}: ")) && error.contains(right),
+                "{fields}: {error}"
+            );
         }
         let long = error(&format!("name = \"p\"\nproduct = \"{}\"", "P".repeat(239)));
-        assert!(long.contains("field program.product") && long.contains("the limit is 255"), "{long}");
+        assert!(
+            long.contains("field program.product") && long.contains("the limit is 255"),
+            "{long}"
+        );
     }
 }

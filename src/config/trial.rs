@@ -39,7 +39,13 @@ pub enum Confirm {
 
 impl Default for Trial {
     fn default() -> Self {
-        Self { window: Duration::from_secs(20), deadline: Duration::from_secs(120), boots: 3, confirm: Confirm::Auto, health_command: None }
+        Self {
+            window: Duration::from_secs(20),
+            deadline: Duration::from_secs(120),
+            boots: 3,
+            confirm: Confirm::Auto,
+            health_command: None,
+        }
     }
 }
 
@@ -48,8 +54,11 @@ impl Trial {
         if self.window < self.deadline {
             return Ok(());
         }
-        let (window, deadline) = (humantime::format_duration(self.window), humantime::format_duration(self.deadline));
-        let explanation = format!("`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it");
+        let (window, deadline) =
+            (humantime::format_duration(self.window), humantime::format_duration(self.deadline));
+        let explanation = format!(
+            "`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it"
+        );
         Err(Mistake::new(&["trial.window", "trial.deadline"], explanation))
     }
 }
@@ -68,23 +77,40 @@ mod tests {
 
     fn parse(trial: &str) -> Result<Trial, String> {
         let text = format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[trial]\n{trial}\n");
-        Config::parse(&text, std::path::Path::new("uplift.toml")).map(|config| config.trial).map_err(|error| error.to_string())
+        Config::parse(&text, std::path::Path::new("uplift.toml"))
+            .map(|config| config.trial)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_trial_that_can_not_end_well_is_an_error() {
         for (trial, place, reason) in [
-            ("window = \"2m\"", "5, field trial.window", "`window` (2m) must be shorter than `deadline` (2m)"),
-            ("deadline = \"10s\"", "5, field trial.deadline", "`window` (20s) must be shorter than `deadline` (10s)"),
+            (
+                "window = \"2m\"",
+                "5, field trial.window",
+                "`window` (2m) must be shorter than `deadline` (2m)",
+            ),
+            (
+                "deadline = \"10s\"",
+                "5, field trial.deadline",
+                "`window` (20s) must be shorter than `deadline` (10s)",
+            ),
             ("boots = 2\nwindow = \"3m\"", "6, field trial.window", "must be shorter"),
             ("window = \"0s\"\ndeadline = \"0s\"", "6, field trial.deadline", "such as \"20s\""),
             ("boots = 0", "5, field trial.boots", "at least 1"),
             ("health_command = []", "5, field trial.health_command", "needs at least the program"),
-            ("health_command = [\"\"]", "5, field trial.health_command", "needs at least the program"),
+            (
+                "health_command = [\"\"]",
+                "5, field trial.health_command",
+                "needs at least the program",
+            ),
             ("confirm = \"maybe\"", "5, field trial.confirm", "`auto` or `explicit`"),
         ] {
             let error = parse(trial).unwrap_err();
-            assert!(error.contains(reason) && error.contains(&format!("line {place}: ")), "{trial}: {error}");
+            assert!(
+                error.contains(reason) && error.contains(&format!("line {place}: ")),
+                "{trial}: {error}"
+            );
         }
     }
 
@@ -92,8 +118,14 @@ mod tests {
     fn every_field_of_a_trial() {
         let trial =
             parse("window = \"0s\"\ndeadline = \"1s\"\nboots = 1\nconfirm = \"explicit\"\nhealth_command = [\"/bin/true\"]").unwrap();
-        assert_eq!((trial.window, trial.deadline, trial.boots), (Duration::ZERO, Duration::from_secs(1), 1));
-        assert_eq!((trial.confirm, trial.health_command), (Confirm::Explicit, Some(vec!["/bin/true".into()])));
+        assert_eq!(
+            (trial.window, trial.deadline, trial.boots),
+            (Duration::ZERO, Duration::from_secs(1), 1)
+        );
+        assert_eq!(
+            (trial.confirm, trial.health_command),
+            (Confirm::Explicit, Some(vec!["/bin/true".into()]))
+        );
         assert_eq!(parse("").unwrap(), Trial::default());
     }
 }

@@ -1,4 +1,5 @@
-//! Names of systemd's units, as a person gives them. Knows their form (systemd.unit(5)) and asks nobody.
+//! Names of systemd's units, as a person gives them. Knows their form (systemd.unit(5)) and asks
+//! nobody.
 //!
 //! What has another form, `systemctl` takes for a pattern, or for the escaped name of another unit.
 
@@ -9,7 +10,18 @@ const LONGEST: usize = 255;
 /// What a name may hold besides letters and digits of ASCII.
 const MARKS: &str = ":-_.\\@";
 /// Endings of units that have no main process.
-const NO_SERVICES: [&str; 10] = [".automount", ".device", ".mount", ".path", ".scope", ".slice", ".socket", ".swap", ".target", ".timer"];
+const NO_SERVICES: [&str; 10] = [
+    ".automount",
+    ".device",
+    ".mount",
+    ".path",
+    ".scope",
+    ".slice",
+    ".socket",
+    ".swap",
+    ".target",
+    ".timer",
+];
 
 /// The name of a service; its ending may be left out, as `systemctl` has it.
 #[derive(Deserialize)]
@@ -21,7 +33,9 @@ impl TryFrom<String> for ServiceName {
 
     fn try_from(name: String) -> Result<Self, String> {
         if NO_SERVICES.iter().any(|ending| name.ends_with(ending)) {
-            return Err(format!("{name:?} is no service: expected a name such as \"payload.service\""));
+            return Err(format!(
+                "{name:?} is no service: expected a name such as \"payload.service\""
+            ));
         }
         check(&name, ".service")?;
         Ok(Self(name))
@@ -39,7 +53,9 @@ pub(super) fn check(name: &str, ending: &str) -> Result<(), String> {
         return Err(format!("{name:?} is no name of a unit: {right}"));
     }
     if stem.ends_with('@') {
-        return Err(format!("{name:?} is a template, which does not run itself: expected one of its units, such as \"{stem}1{ending}\""));
+        return Err(format!(
+            "{name:?} is a template, which does not run itself: expected one of its units, such as \"{stem}1{ending}\""
+        ));
     }
     Ok(())
 }
@@ -50,7 +66,15 @@ mod tests {
 
     #[test]
     fn names_of_services() {
-        for name in ["payload", "payload.service", "-x.service", "pay@1.service", "a:b_c-d.2", r"pay\x20load.service", "com.example.pay"] {
+        for name in [
+            "payload",
+            "payload.service",
+            "-x.service",
+            "pay@1.service",
+            "a:b_c-d.2",
+            r"pay\x20load.service",
+            "com.example.pay",
+        ] {
             assert!(ServiceName::try_from(name.to_owned()).is_ok(), "{name}");
         }
         for (name, reason) in [
@@ -72,6 +96,9 @@ mod tests {
             let error = ServiceName::try_from(name.to_owned()).map(|name| name.0).unwrap_err();
             assert!(error.contains(reason), "{name}: {error}");
         }
-        assert!(ServiceName::try_from("p".repeat(248)).is_err() && ServiceName::try_from("p".repeat(247)).is_ok());
+        assert!(
+            ServiceName::try_from("p".repeat(248)).is_err()
+                && ServiceName::try_from("p".repeat(247)).is_ok()
+        );
     }
 }

@@ -60,8 +60,10 @@ impl<'de> Deserialize<'de> for Password {
 
 /// The text of a file that has at most so many bytes.
 pub(super) fn read_text(file: &Path, limit: u64) -> io::Result<String> {
-    let bytes = disk::read_limited(file, limit)?.ok_or_else(|| io::Error::from(nix::errno::Errno::ENOENT))?;
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    let bytes = disk::read_limited(file, limit)?
+        .ok_or_else(|| io::Error::from(nix::errno::Errno::ENOENT))?;
+    String::from_utf8(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 /// A number of bytes: an integer, or text with a unit (`"64KiB"`, `"512MiB"`, `"2GiB"`).
@@ -100,7 +102,9 @@ fn parse_size(text: &str) -> Option<u64> {
 /// A size that lets something in.
 pub(super) fn largest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
     match Size::deserialize(deserializer)? {
-        Size(0) => Err(D::Error::custom("no file is as small as 0 bytes: expected more, such as \"512MiB\"")),
+        Size(0) => Err(D::Error::custom(
+            "no file is as small as 0 bytes: expected more, such as \"512MiB\"",
+        )),
         size => Ok(size),
     }
 }
@@ -126,7 +130,9 @@ impl<'de> Deserialize<'de> for PassivePorts {
         match Vec::<u16>::deserialize(deserializer).as_deref() {
             Ok([0, 0]) => Ok(Self::ANY),
             Ok(&[first, last]) if first != 0 && first <= last => Ok(Self(first..=last)),
-            Ok([first, last]) => Err(D::Error::custom(format!("[{first}, {last}] is no range: {right}"))),
+            Ok([first, last]) => {
+                Err(D::Error::custom(format!("[{first}, {last}] is no range: {right}")))
+            }
             _ => Err(D::Error::custom(right)),
         }
     }
@@ -148,30 +154,47 @@ impl Visitor<'_> for Text {
 }
 
 /// The name of a timer, or none.
-pub(super) fn timer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(super) fn timer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.as_str() {
         "" => Ok(None),
-        name if name.ends_with(".timer") => unit_name::check(name, ".timer").map(|()| Some(text)).map_err(D::Error::custom),
-        name => Err(D::Error::custom(format!("\"{name}\" is not a timer: expected a name such as \"{RESCUE_TIMER}\", or \"\""))),
+        name if name.ends_with(".timer") => {
+            unit_name::check(name, ".timer").map(|()| Some(text)).map_err(D::Error::custom)
+        }
+        name => Err(D::Error::custom(format!(
+            "\"{name}\" is not a timer: expected a name such as \"{RESCUE_TIMER}\", or \"\""
+        ))),
     }
 }
 
 /// A duration, which may be none at all.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = deserializer.deserialize_str(Text("a duration such as \"20s\" or \"2m\""))?;
-    humantime::parse_duration(&text)
-        .map_err(|_| D::Error::custom(format!("\"{text}\" is not a duration: expected text such as \"20s\" or \"2m\"")))
+    humantime::parse_duration(&text).map_err(|_| {
+        D::Error::custom(format!(
+            "\"{text}\" is not a duration: expected text such as \"20s\" or \"2m\""
+        ))
+    })
 }
 
 /// A duration in which something can happen.
 pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let time = duration(deserializer)?;
-    if time.is_zero() { Err(D::Error::custom("nothing happens in no time: expected more, such as \"20s\" or \"2m\"")) } else { Ok(time) }
+    if time.is_zero() {
+        Err(D::Error::custom(
+            "nothing happens in no time: expected more, such as \"20s\" or \"2m\"",
+        ))
+    } else {
+        Ok(time)
+    }
 }
 
 /// The same, where a field is given.
-pub(super) fn some_time_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn some_time_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     some_time(deserializer).map(Some)
 }
 
@@ -179,7 +202,8 @@ pub(super) fn some_time_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     const RIGHT: &str = "an IP address and a port, such as 127.0.0.1:21";
     let text = deserializer.deserialize_str(Text(RIGHT))?;
-    text.parse().map_err(|_| D::Error::custom(format!("\"{text}\" is not an address: expected {RIGHT}")))
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("\"{text}\" is not an address: expected {RIGHT}")))
 }
 
 /// An address at which somebody may be asked.
@@ -188,43 +212,63 @@ pub(super) fn server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
     if server.port() != 0 {
         return Ok(server);
     }
-    Err(D::Error::custom(format!("nobody listens on port 0: expected the server's port, such as {}:21", server.ip())))
+    Err(D::Error::custom(format!(
+        "nobody listens on port 0: expected the server's port, such as {}:21",
+        server.ip()
+    )))
 }
 
-/// A path that is the same for everybody: a service's working directory is not that of whoever wrote the path.
+/// A path that is the same for everybody: a service's working directory is not that of whoever
+/// wrote the path.
 pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = deserializer.deserialize_str(Text("an absolute path, as text"))?;
     if text.contains(char::is_control) {
-        return Err(D::Error::custom("the path must have no control characters: no line of a unit or of a log can name it"));
+        return Err(D::Error::custom(
+            "the path must have no control characters: no line of a unit or of a log can name it",
+        ));
     }
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(D::Error::custom(format!("the path must be absolute, not \"{}\"", path.display()))) }
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(D::Error::custom(format!("the path must be absolute, not \"{}\"", path.display())))
+    }
 }
 
 /// A field that is given has a value.
-pub(super) fn absolute_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+pub(super) fn absolute_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
     absolute(deserializer).map(Some)
 }
 
-/// A file with a password. One that systemd is to lay out as a credential has a name that a unit can give it.
-pub(super) fn password_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+/// A file with a password. One that systemd is to lay out as a credential has a name that a unit
+/// can give it.
+pub(super) fn password_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
     let path = absolute(deserializer)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let can_be_given = name.is_ascii() && !name.contains(':') && name.trim() == name;
     if path.starts_with(CREDENTIALS) && !can_be_given {
         let right = "expected ASCII characters, no colon, and no space at its ends";
-        return Err(D::Error::custom(format!("no credential of systemd's is called {name:?}: {right}")));
+        return Err(D::Error::custom(format!(
+            "no credential of systemd's is called {name:?}: {right}"
+        )));
     }
     Ok(Some(path))
 }
 
 /// A program and its arguments.
-pub(super) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+pub(super) fn command<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<String>>, D::Error> {
     let command = Vec::<String>::deserialize(deserializer)?;
     if names_a_program(&command) { Ok(Some(command)) } else { Err(D::Error::custom(NO_PROGRAM)) }
 }
 
-pub(super) const NO_PROGRAM: &str = "a command needs at least the program, such as [\"/usr/bin/true\"]";
+pub(super) const NO_PROGRAM: &str =
+    "a command needs at least the program, such as [\"/usr/bin/true\"]";
 
 pub(super) fn names_a_program(command: &[String]) -> bool {
     command.first().is_some_and(|program| !program.is_empty())

@@ -48,8 +48,12 @@ impl Client {
     /// Connects to the control socket.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => ClientError::NoDaemon { path: path.to_owned(), seen: "there is no socket" },
-            io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { path: path.to_owned(), seen: "nobody answers on" },
+            io::ErrorKind::NotFound => {
+                ClientError::NoDaemon { path: path.to_owned(), seen: "there is no socket" }
+            }
+            io::ErrorKind::ConnectionRefused => {
+                ClientError::NoDaemon { path: path.to_owned(), seen: "nobody answers on" }
+            }
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: path.to_owned() },
             _ => ClientError::Io(source),
         })?;

@@ -18,12 +18,14 @@ use crate::package::digest::BUFFER_SIZE;
 use crate::places::{Place, Places, Standing};
 use crate::stage::{Announced, Receiving, Staged};
 
-/// Connections at a time. Beyond that the user who has most of them makes room, with the one that has been waiting or watching for
-/// longest.
+/// Connections at a time. Beyond that the user who has most of them makes room, with the one that
+/// has been waiting or watching for longest.
 const MOST_CONNECTIONS: usize = 16;
-/// Connections beyond that of root and of the daemon's own user: no member of the group can keep them out.
+/// Connections beyond that of root and of the daemon's own user: no member of the group can keep
+/// them out.
 const KEPT_FOR_ROOT: usize = 2;
-/// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for the rest.
+/// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for
+/// the rest.
 const LONGEST_REQUEST: usize = 4096;
 /// A client that neither asks nor sends for this long is left.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
@@ -53,7 +55,8 @@ pub async fn serve(listener: UnixListener, engine: Engine) {
     }
 }
 
-/// Whatever it is about, a client that has to make room is left at once: it may be one that does not read its answers.
+/// Whatever it is about, a client that has to make room is left at once: it may be one that does
+/// not read its answers.
 async fn serve_one(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
     tokio::select! {
         ended = converse(stream, place, engine) => ended,
@@ -74,8 +77,13 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(error) => {
-                let failure = Failure::new(FailureKind::Internal, "the request is not one of the control protocol").because(error);
-                let failure = failure.with_hint("uplift-protocol(7) has the requests of this version");
+                let failure = Failure::new(
+                    FailureKind::Internal,
+                    "the request is not one of the control protocol",
+                )
+                .because(error);
+                let failure =
+                    failure.with_hint("uplift-protocol(7) has the requests of this version");
                 return connection.send(&ControlAnswer::Failure { failure }).await;
             }
         };
@@ -105,14 +113,25 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
             }
             ControlRequest::Install { file_name, size, force } => {
                 stay(place)?;
-                return install(connection, engine, Announced { file_name, size, with_md5: false }, force).await;
+                return install(
+                    connection,
+                    engine,
+                    Announced { file_name, size, with_md5: false },
+                    force,
+                )
+                .await;
             }
         }
     }
 }
 
 /// Whatever happens to the client, the upgrade that it began is started or over when this returns.
-async fn install(mut connection: Connection, engine: &Engine, announced: Announced, forced: bool) -> anyhow::Result<()> {
+async fn install(
+    mut connection: Connection,
+    engine: &Engine,
+    announced: Announced,
+    forced: bool,
+) -> anyhow::Result<()> {
     let request = Request { forced, ..connection.request()? };
     let id = match engine.begin(request).await {
         Ok(id) => id,
@@ -140,9 +159,16 @@ async fn roll_back(mut connection: Connection, engine: &Engine) -> anyhow::Resul
     connection.send(&answer).await
 }
 
-async fn start(connection: &mut Connection, engine: &Engine, id: &UpgradeId, announced: Announced) -> Result<(), Failure> {
+async fn start(
+    connection: &mut Connection,
+    engine: &Engine,
+    id: &UpgradeId,
+    announced: Announced,
+) -> Result<(), Failure> {
     let receiving = engine.receive(id, announced).await?;
-    let broken = |error: anyhow::Error| Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error);
+    let broken = |error: anyhow::Error| {
+        Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error)
+    };
     connection.send(&ControlAnswer::Send).await.map_err(broken)?;
     let staged = connection.receive(receiving).await?;
     engine.check(id, staged).await?;
@@ -155,7 +181,9 @@ impl Connection {
     async fn read_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         let mut limited = (&mut self.0).take(LONGEST_REQUEST as u64);
-        timeout(CLIENT_DEADLINE, limited.read_until(b'\n', &mut line)).await.context("the client is silent")??;
+        timeout(CLIENT_DEADLINE, limited.read_until(b'\n', &mut line))
+            .await
+            .context("the client is silent")??;
         if line.is_empty() {
             return Ok(None);
         }
@@ -170,11 +198,14 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(bytes)).await.context("the client does not read")??;
+        timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(bytes))
+            .await
+            .context("the client does not read")??;
         Ok(())
     }
 
-    /// The answer to `history`, of which there is never more than one report here: a client may read slowly, or never.
+    /// The answer to `history`, of which there is never more than one report here: a client may
+    /// read slowly, or never.
     async fn send_history(&mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut piece = br#"{"answer":"history","reports":["#.to_vec();
         let mut last = None;
@@ -192,7 +223,12 @@ impl Connection {
     }
 
     fn request(&self) -> anyhow::Result<Request> {
-        Ok(Request { channel: Channel::Shell, requester: self.requester()?, transfer: TransferKind::Local, forced: false })
+        Ok(Request {
+            channel: Channel::Shell,
+            requester: self.requester()?,
+            transfer: TransferKind::Local,
+            forced: false,
+        })
     }
 
     fn requester(&self) -> anyhow::Result<String> {
@@ -226,7 +262,8 @@ impl Connection {
             watcher.mark_unchanged();
             let status = engine.status_now();
             if status.upgrade.as_ref().is_none_or(|upgrade| upgrade.id != *id) {
-                // The history, not the last report: a client that reads slowly may come late to its own.
+                // The history, not the last report: a client that reads slowly may come late to its
+                // own.
                 return engine.report(id).await?.context("the upgrade ended without a report");
             }
             self.send(&ControlAnswer::Status { status }).await?;
@@ -237,18 +274,30 @@ impl Connection {
     /// Takes the file's bytes on the transfer's own thread.
     async fn receive(&mut self, receiving: Receiving) -> Result<Staged, Failure> {
         if !self.0.buffer().is_empty() {
-            return Err(Failure::new(FailureKind::TransferFailed, "the client sent bytes before it was asked to"));
+            return Err(Failure::new(
+                FailureKind::TransferFailed,
+                "the client sent bytes before it was asked to",
+            ));
         }
-        let failed = |error: io::Error| Failure::new(FailureKind::Internal, "the client's connection can't be handed over").because(error);
-        let stream = self.0.get_ref().as_fd().try_clone_to_owned().map(StdStream::from).map_err(failed)?;
+        let failed = |error: io::Error| {
+            Failure::new(FailureKind::Internal, "the client's connection can't be handed over")
+                .because(error)
+        };
+        let stream =
+            self.0.get_ref().as_fd().try_clone_to_owned().map(StdStream::from).map_err(failed)?;
         let received = tokio::task::spawn_blocking(move || {
-            stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(CLIENT_DEADLINE))).map_err(failed)?;
+            stream
+                .set_nonblocking(false)
+                .and_then(|()| stream.set_read_timeout(Some(CLIENT_DEADLINE)))
+                .map_err(failed)?;
             let staged = take_bytes(&stream, receiving);
             // The runtime has the other descriptor of the same socket, and must never block on it.
             stream.set_nonblocking(true).map_err(failed)?;
             staged
         });
-        received.await.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, "the transfer's thread died").because(died)))
+        received.await.unwrap_or_else(|died| {
+            Err(Failure::new(FailureKind::Internal, "the transfer's thread died").because(died))
+        })
     }
 }
 
@@ -258,7 +307,12 @@ fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged
     while left > 0 {
         let most = usize::try_from(left).map_or(BUFFER_SIZE, |left| left.min(BUFFER_SIZE));
         match stream.read(&mut buffer[..most]) {
-            Ok(0) => return Err(Failure::new(FailureKind::TransferFailed, format!("the client left {left} bytes before the file's end"))),
+            Ok(0) => {
+                return Err(Failure::new(
+                    FailureKind::TransferFailed,
+                    format!("the client left {left} bytes before the file's end"),
+                ));
+            }
             Ok(n) => {
                 receiving.write(&buffer[..n])?;
                 left -= n as u64;
@@ -267,7 +321,13 @@ fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Failure::new(FailureKind::Timeout, "the client stopped sending"));
             }
-            Err(error) => return Err(Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error)),
+            Err(error) => {
+                return Err(Failure::new(
+                    FailureKind::TransferFailed,
+                    "the client's connection broke",
+                )
+                .because(error));
+            }
         }
     }
     receiving.finish(None)

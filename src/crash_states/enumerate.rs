@@ -10,28 +10,40 @@ use super::tree::{Content, Entry, Tree};
 
 /// What a power cut keeps or loses whole.
 pub(crate) const BLOCK: usize = 4096;
-/// Operations on names that may be pending at a time. More would still be right, but nobody should wait for it.
+/// Operations on names that may be pending at a time. More would still be right, but nobody should
+/// wait for it.
 const MOST_OPERATIONS: usize = 10;
 /// Blocks of a file that may be pending at a time.
 const MOST_BLOCKS: usize = 6;
 
 /// Every state of the disk after a power cut at this moment.
 pub(crate) fn crash_states(model: &Model) -> BTreeSet<Tree> {
-    let contents: BTreeMap<&Inode, Vec<Arc<Content>>> = model.files.iter().map(|(inode, file)| (inode, contents(file))).collect();
+    let contents: BTreeMap<&Inode, Vec<Arc<Content>>> =
+        model.files.iter().map(|(inode, file)| (inode, contents(file))).collect();
     names(model).iter().flat_map(|names| trees(&reachable(names), &contents)).collect()
 }
 
 /// The state of the disk if nothing that is pending is lost.
 pub(crate) fn nothing_lost(model: &Model) -> Tree {
-    let contents = model.files.iter().map(|(inode, file)| (inode, vec![Arc::new(file.now().clone())])).collect();
+    let contents = model
+        .files
+        .iter()
+        .map(|(inode, file)| (inode, vec![Arc::new(file.now().clone())]))
+        .collect();
     trees(&model.now, &contents).swap_remove(0)
 }
 
-/// The names after every subset of the pending operations, in every order. What is durable is in each, in its own order.
+/// The names after every subset of the pending operations, in every order. What is durable is in
+/// each, in its own order.
 fn names(model: &Model) -> BTreeSet<Names> {
     let operations = &model.operations;
-    assert!(operations.len() <= MOST_OPERATIONS, "{} operations on names are pending", operations.len());
-    let durable: u32 = (0..operations.len()).filter(|&i| operations[i].is_durable()).map(|i| 1 << i).sum();
+    assert!(
+        operations.len() <= MOST_OPERATIONS,
+        "{} operations on names are pending",
+        operations.len()
+    );
+    let durable: u32 =
+        (0..operations.len()).filter(|&i| operations[i].is_durable()).map(|i| 1 << i).sum();
     let (mut seen, mut complete) = (BTreeSet::new(), BTreeSet::new());
     let mut open = vec![(0_u32, model.durable.clone())];
     while let Some((applied, names)) = open.pop() {
@@ -56,8 +68,16 @@ fn names(model: &Model) -> BTreeSet<Names> {
 
 /// A file whose directory is lost is lost.
 fn reachable(names: &Names) -> Names {
-    let is_there = |path: &Path| path.ancestors().skip(1).all(|above| above == Path::new("") || names.get(above) == Some(&Node::Directory));
-    names.iter().filter(|(path, _)| is_there(path)).map(|(path, node)| (path.clone(), node.clone())).collect()
+    let is_there = |path: &Path| {
+        path.ancestors()
+            .skip(1)
+            .all(|above| above == Path::new("") || names.get(above) == Some(&Node::Directory))
+    };
+    names
+        .iter()
+        .filter(|(path, _)| is_there(path))
+        .map(|(path, node)| (path.clone(), node.clone()))
+        .collect()
 }
 
 /// Every combination of what the files that have names can be.
@@ -89,8 +109,8 @@ fn combine(trees: &[Tree], path: &Path, entries: &[Entry]) -> Vec<Tree> {
     trees.iter().flat_map(|tree| entries.iter().map(move |entry| with(tree, entry))).collect()
 }
 
-/// Everything that a file can be: each piece of its metadata and each block as it was at some time since the last sync,
-/// independently of the others; blocks can be zero as well.
+/// Everything that a file can be: each piece of its metadata and each block as it was at some time
+/// since the last sync, independently of the others; blocks can be zero as well.
 fn contents(file: &Versions) -> Vec<Arc<Content>> {
     if file.since.is_empty() {
         return vec![Arc::new(file.durable.clone())];
@@ -104,7 +124,12 @@ fn contents(file: &Versions) -> Vec<Arc<Content>> {
         for &mode in &modes {
             for &owner in &owners {
                 for &attributes in &attributes {
-                    contents.push(Arc::new(Content { bytes: bytes.clone(), mode, owner, attributes: attributes.clone() }));
+                    contents.push(Arc::new(Content {
+                        bytes: bytes.clone(),
+                        mode,
+                        owner,
+                        attributes: attributes.clone(),
+                    }));
                 }
             }
         }
@@ -129,16 +154,24 @@ fn data_of_size(versions: &[&Content], size: usize) -> Vec<Vec<u8>> {
     for start in (0..size).step_by(BLOCK) {
         let blocks = blocks(versions, start..size.min(start + BLOCK));
         pending += usize::from(blocks.len() > 1);
-        data = data.iter().flat_map(|before| blocks.iter().map(move |block| [before.as_slice(), block].concat())).collect();
+        data = data
+            .iter()
+            .flat_map(|before| blocks.iter().map(move |block| [before.as_slice(), block].concat()))
+            .collect();
     }
     assert!(pending <= MOST_BLOCKS, "{pending} blocks of one file are pending");
     data
 }
 
-/// What a block can be: what it was in any version (zero where the version did not have it), or zero if any wrote it.
+/// What a block can be: what it was in any version (zero where the version did not have it), or
+/// zero if any wrote it.
 fn blocks(versions: &[&Content], range: Range<usize>) -> BTreeSet<Vec<u8>> {
     let of = |version: &&Content| {
-        let mut block = version.bytes.get(range.start.min(version.bytes.len())..range.end.min(version.bytes.len())).unwrap_or(&[]).to_vec();
+        let mut block = version
+            .bytes
+            .get(range.start.min(version.bytes.len())..range.end.min(version.bytes.len()))
+            .unwrap_or(&[])
+            .to_vec();
         block.resize(range.len(), 0);
         block
     };

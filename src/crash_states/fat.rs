@@ -1,4 +1,5 @@
-//! Why a program may not lie on a file system of the vfat kind: the same stories there, and what a power cut leaves of them.
+//! Why a program may not lie on a file system of the vfat kind: the same stories there, and what a
+//! power cut leaves of them.
 //!
 //! The state lies elsewhere, on a file system that keeps what it promises.
 
@@ -23,7 +24,10 @@ fn wrong(story: &Story, recording: &Recording) -> Wrong {
 }
 
 fn is_reported(case: &Case) -> bool {
-    matches!(case.promise, Promise::Reported(_) | Promise::Acknowledging(_) | Promise::Acknowledged(_))
+    matches!(
+        case.promise,
+        Promise::Reported(_) | Promise::Acknowledging(_) | Promise::Acknowledged(_)
+    )
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A machine without processes: a restart is a new boot id, systemd has one unit, and that one is the daemon.
+//! A machine without processes: a restart is a new boot id, systemd has one unit, and that one is
+//! the daemon.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -43,9 +44,27 @@ struct State {
 
 impl ModelHost {
     /// One at this moment.
-    pub(crate) fn new(directory: &Path, program: PathBuf, new: Option<&'static str>, restarts: bool, moment: &Moment) -> Self {
-        let state = State { moment: moment.clone(), starts: 0, restarts, daemon_runs: false, refuses: false };
-        let host = Self { directory: directory.to_owned(), program, new, state: Mutex::new(state), killed: Notify::new() };
+    pub(crate) fn new(
+        directory: &Path,
+        program: PathBuf,
+        new: Option<&'static str>,
+        restarts: bool,
+        moment: &Moment,
+    ) -> Self {
+        let state = State {
+            moment: moment.clone(),
+            starts: 0,
+            restarts,
+            daemon_runs: false,
+            refuses: false,
+        };
+        let host = Self {
+            directory: directory.to_owned(),
+            program,
+            new,
+            state: Mutex::new(state),
+            killed: Notify::new(),
+        };
         write_file(&host.boot_id(), &moment.boot);
         host
     }
@@ -99,8 +118,10 @@ impl ModelHost {
         let is_new = self.new.is_some_and(|words| is_of(&program, words));
         let pid = self.with(|state| {
             state.starts += 1;
-            let invocation =
-                state.moment.start.as_ref().map_or_else(|| state.moment.boot.clone(), |before| format!("{}+", before.invocation));
+            let invocation = state.moment.start.as_ref().map_or_else(
+                || state.moment.boot.clone(),
+                |before| format!("{}+", before.invocation),
+            );
             state.moment.start = Some(Start { invocation, is_new });
             state.starts
         });
@@ -108,7 +129,11 @@ impl ModelHost {
     }
 
     /// Lets the daemon live; `None` if its unit is restarted meanwhile.
-    pub(crate) async fn life<T>(&self, is_unit: bool, daemon: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn life<T>(
+        &self,
+        is_unit: bool,
+        daemon: impl Future<Output = T>,
+    ) -> Option<T> {
         self.with(|state| state.daemon_runs = is_unit);
         let done = tokio::select! {
             () = self.killed.notified() => None,
@@ -135,19 +160,31 @@ impl ModelHost {
     fn show(&self) -> String {
         let (start, pid) = self.with(|state| (state.moment.start.clone(), state.starts));
         let invocation = start.map(|start| start.invocation).unwrap_or_default();
-        format!("LoadState=loaded\nActiveState=active\nMainPID={pid}\nInvocationID={invocation}\nNRestarts=0\n")
+        format!(
+            "LoadState=loaded\nActiveState=active\nMainPID={pid}\nInvocationID={invocation}\nNRestarts=0\n"
+        )
     }
 }
 
 impl Host for ModelHost {
     fn output(&self, program: &str, arguments: &[&str]) -> Option<Output> {
-        let said = |said: String| Some(Output { status: ExitStatus::default(), stdout: said.into(), stderr: Vec::new() });
+        let said = |said: String| {
+            Some(Output { status: ExitStatus::default(), stdout: said.into(), stderr: Vec::new() })
+        };
         match (program, arguments) {
             ("reboot", []) if self.reboot() => said(String::new()),
-            ("reboot", []) => Some(Output { status: ExitStatus::from_raw(1 << 8), stdout: Vec::new(), stderr: Vec::new() }),
+            ("reboot", []) => Some(Output {
+                status: ExitStatus::from_raw(1 << 8),
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            }),
             ("systemctl", ["show", ..]) => said(self.show()),
             ("systemctl", ["--no-block", "restart", ..]) if self.with(|state| state.refuses) => {
-                Some(Output { status: ExitStatus::from_raw(1 << 8), stdout: Vec::new(), stderr: Vec::new() })
+                Some(Output {
+                    status: ExitStatus::from_raw(1 << 8),
+                    stdout: Vec::new(),
+                    stderr: Vec::new(),
+                })
             }
             ("systemctl", ["--no-block", "restart", ..]) => {
                 self.start_unit();
@@ -157,7 +194,9 @@ impl Host for ModelHost {
                 }
                 said(String::new())
             }
-            ("systemctl", ["--no-block", "start" | "stop", ..] | ["reset-failed", ..]) => said(String::new()),
+            ("systemctl", ["--no-block", "start" | "stop", ..] | ["reset-failed", ..]) => {
+                said(String::new())
+            }
             ("journalctl", _) => said(format!("{{\"MESSAGE\":\"{LAST_WORDS}\"}}\n")),
             _ => panic!("nobody asks for {program} {arguments:?}"),
         }

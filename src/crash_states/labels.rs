@@ -7,8 +7,8 @@ use super::model::Model;
 use super::payload::STATE;
 use crate::disk::recording::{Change, Created, Recorded, first_word};
 
-/// The labels of these changes: operation, names, for the journal the entry that is being written, and from the second time
-/// on the number of the time.
+/// The labels of these changes: operation, names, for the journal the entry that is being written,
+/// and from the second time on the number of the time.
 pub(crate) fn labels(before: &Model, changes: &[Recorded]) -> Vec<String> {
     let mut model = before.clone();
     let mut entry = String::new();
@@ -38,7 +38,8 @@ fn written_next(changes: &[Recorded]) -> String {
         Change::Write { bytes, .. } => Some(bytes),
         _ => None,
     });
-    let written: serde_json::Value = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+    let written: serde_json::Value =
+        bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
     if written.get("reports").is_some() {
         return "history".into();
     }
@@ -47,7 +48,9 @@ fn written_next(changes: &[Recorded]) -> String {
     }
     match written["upgrade"]["phase"].as_str() {
         Some(phase) => phase.into(),
-        None if written["unacknowledged"].as_array().is_some_and(|reports| !reports.is_empty()) => "concluded".into(),
+        None if written["unacknowledged"].as_array().is_some_and(|reports| !reports.is_empty()) => {
+            "concluded".into()
+        }
         None => "acknowledged".into(),
     }
 }

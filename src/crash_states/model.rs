@@ -1,9 +1,10 @@
 //! The model of a file system: what is certain to be on the disk, and what is still pending.
 //!
-//! Two things make changes durable, and neither makes the other's: a sync of a file, its data and metadata; a sync of a
-//! directory, its names. An operation on names is one atomic set of assignments, durable when every directory that it
-//! touches was synced after it. Below a directory of the vfat kind less is promised ([`Model::with_fat`]).
-//! docs/crash-states.md says how this compares with file systems.
+//! Two things make changes durable, and neither makes the other's: a sync of a file, its data and
+//! metadata; a sync of a directory, its names. An operation on names is one atomic set of
+//! assignments, durable when every directory that it touches was synced after it. Below a directory
+//! of the vfat kind less is promised ([`Model::with_fat`]). docs/crash-states.md says how this
+//! compares with file systems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,9 @@ impl NameOperation {
     }
 
     fn touches(&self, other: &Self) -> bool {
-        self.assignments.iter().any(|(path, _)| other.assignments.iter().any(|(other, _)| path == other))
+        self.assignments
+            .iter()
+            .any(|(path, _)| other.assignments.iter().any(|(other, _)| path == other))
     }
 
     pub(crate) fn apply(&self, names: &mut Names) {
@@ -127,7 +130,10 @@ impl Model {
                 Entry::Directory => Node::Directory,
                 Entry::File(content) => {
                     let inode = Inode::Found(path.clone());
-                    files.insert(inode.clone(), Versions { durable: (**content).clone(), since: Vec::new() });
+                    files.insert(
+                        inode.clone(),
+                        Versions { durable: (**content).clone(), since: Vec::new() },
+                    );
                     Node::File(inode)
                 }
                 Entry::Link(first) => Node::File(Inode::Found(first.clone())),
@@ -137,9 +143,10 @@ impl Model {
         Self { now: names.clone(), durable: names, operations: Vec::new(), files, fat: None }
     }
 
-    /// The same, but below this directory the file system is of the vfat kind: an entry lies in a sector of its own, so that of
-    /// an operation that touches two each may be durable alone; what an entry stands for is durable when the file was synced
-    /// after it; and what has no entry any more is free, whatever entry a power cut brings back.
+    /// The same, but below this directory the file system is of the vfat kind: an entry lies in a
+    /// sector of its own, so that of an operation that touches two each may be durable alone; what
+    /// an entry stands for is durable when the file was synced after it; and what has no entry any
+    /// more is free, whatever entry a power cut brings back.
     pub(crate) fn with_fat(self, directory: &Path) -> Self {
         Self { fat: Some(directory.to_owned()), ..self }
     }
@@ -189,8 +196,12 @@ impl Model {
                 Node::Directory => return Err(Impossible),
             },
             Change::SyncDirectory { path } => self.sync_directory(path)?,
-            Change::SetOwner { file, owner } => self.file(*file)?.change(|content| content.owner = *owner),
-            Change::SetMode { file, mode } => self.file(*file)?.change(|content| content.mode = *mode),
+            Change::SetOwner { file, owner } => {
+                self.file(*file)?.change(|content| content.owner = *owner);
+            }
+            Change::SetMode { file, mode } => {
+                self.file(*file)?.change(|content| content.mode = *mode);
+            }
             Change::SetAttribute { file, name, value } => self.file(*file)?.change(|content| {
                 content.attributes.insert(name.clone(), value.clone());
             }),
@@ -231,15 +242,25 @@ impl Model {
 
     fn must_be_free(&self, path: &Path) -> Result<(), Impossible> {
         let parent = self.now.get(parent(path));
-        if self.now.contains_key(path) || parent != Some(&Node::Directory) { Err(Impossible) } else { Ok(()) }
+        if self.now.contains_key(path) || parent != Some(&Node::Directory) {
+            Err(Impossible)
+        } else {
+            Ok(())
+        }
     }
 
     fn rename<const N: usize>(&mut self, assignments: [(&PathBuf, Option<Node>); N]) {
-        let is_fat = self.fat.as_ref().is_some_and(|fat| assignments.iter().any(|(path, _)| path.starts_with(fat)));
+        let is_fat = self
+            .fat
+            .as_ref()
+            .is_some_and(|fat| assignments.iter().any(|(path, _)| path.starts_with(fat)));
         let assignments = assignments.map(|(path, node)| (path.clone(), node));
         let before = self.now.clone();
         let operations: Vec<NameOperation> = match is_fat {
-            true => assignments.into_iter().map(|assignment| NameOperation::of(vec![assignment], true)).collect(),
+            true => assignments
+                .into_iter()
+                .map(|assignment| NameOperation::of(vec![assignment], true))
+                .collect(),
             false => vec![NameOperation::of(assignments.into(), false)],
         };
         operations.iter().for_each(|operation| operation.apply(&mut self.now));
@@ -283,7 +304,8 @@ impl Model {
         let mut pending: Vec<NameOperation> = Vec::new();
         for operation in self.operations.drain(..) {
             // A pending one that touches the same names may still come after it.
-            if operation.is_durable() && !pending.iter().any(|earlier| earlier.touches(&operation)) {
+            if operation.is_durable() && !pending.iter().any(|earlier| earlier.touches(&operation))
+            {
                 operation.apply(&mut self.durable);
             } else {
                 pending.push(operation);

@@ -1,7 +1,8 @@
-//! The stories again, with a step left out or two exchanged: the proof must fail, or it proves nothing.
+//! The stories again, with a step left out or two exchanged: the proof must fail, or it proves
+//! nothing.
 //!
-//! A mutant that passes is in the list of equivalents with the reason why it may, and a test holds the list exact: nothing
-//! that passes is missing in it, and nothing that fails is in it.
+//! A mutant that passes is in the list of equivalents with the reason why it may, and a test holds
+//! the list exact: nothing that passes is missing in it, and nothing that fails is in it.
 
 mod equivalents;
 
@@ -24,12 +25,20 @@ struct Mutant {
 
 /// Every sync left out, and every two neighbours exchanged that can be.
 fn mutants(recording: &Recording) -> Vec<Mutant> {
-    let proved: HashSet<Case> = recording.crash_states().unwrap().into_iter().map(|(_, case)| case).collect();
+    let proved: HashSet<Case> =
+        recording.crash_states().unwrap().into_iter().map(|(_, case)| case).collect();
     let steps = &recording.steps;
-    let is_sync = |change: &Change| matches!(change, Change::Sync { .. } | Change::SyncData { .. } | Change::SyncDirectory { .. });
+    let is_sync = |change: &Change| {
+        matches!(
+            change,
+            Change::Sync { .. } | Change::SyncData { .. } | Change::SyncDirectory { .. }
+        )
+    };
     let without = (0..steps.len()).filter(|&i| is_sync(&steps[i].change));
     let without = without.map(|i| (format!("without {}", steps[i].label), recording.without(i)));
-    let exchanged = (1..steps.len()).map(|i| (format!("{} before {}", steps[i].label, steps[i - 1].label), recording.exchanged(i - 1)));
+    let exchanged = (1..steps.len()).map(|i| {
+        (format!("{} before {}", steps[i].label, steps[i - 1].label), recording.exchanged(i - 1))
+    });
     let possible = |(name, mutant): (String, Recording)| {
         let mut seen = proved.clone();
         let cases = mutant.crash_states().ok()?.into_iter().map(|(_, case)| case);
@@ -48,8 +57,13 @@ fn judge(story: &Story) -> BTreeMap<String, bool> {
     });
     let judged = judged.into_inner().unwrap();
     let caught = judged.values().filter(|&&passes| !passes).count();
-    writeln!(std::io::stdout(), "crash states: {:<35} {:>5} mutants {caught:>5} caught, the others are listed", story.name, judged.len())
-        .unwrap();
+    writeln!(
+        std::io::stdout(),
+        "crash states: {:<35} {:>5} mutants {caught:>5} caught, the others are listed",
+        story.name,
+        judged.len()
+    )
+    .unwrap();
     judged
 }
 
@@ -64,12 +78,20 @@ fn every_mutant_is_caught_or_listed() {
         .collect();
     let mut wrong = Vec::new();
     for (story, mutants) in &judged {
-        let listed: Vec<&str> =
-            EQUIVALENTS.iter().filter(|listed| listed.is_in(story.name)).flat_map(|listed| listed.mutants).copied().collect();
+        let listed: Vec<&str> = EQUIVALENTS
+            .iter()
+            .filter(|listed| listed.is_in(story.name))
+            .flat_map(|listed| listed.mutants)
+            .copied()
+            .collect();
         for (name, &passes) in mutants {
             match (passes, listed.iter().any(|pattern| matches(pattern, name))) {
-                (true, false) => wrong.push(format!("passes, and is not listed: {}: {name}", story.name)),
-                (false, true) => wrong.push(format!("is listed, and is caught: {}: {name}", story.name)),
+                (true, false) => {
+                    wrong.push(format!("passes, and is not listed: {}: {name}", story.name));
+                }
+                (false, true) => {
+                    wrong.push(format!("is listed, and is caught: {}: {name}", story.name));
+                }
                 _ => {}
             }
         }
@@ -77,7 +99,10 @@ fn every_mutant_is_caught_or_listed() {
     for listed in EQUIVALENTS {
         for pattern in listed.mutants {
             let of_its_stories = judged.iter().filter(|(story, _)| listed.is_in(story.name));
-            if !of_its_stories.flat_map(|(_, mutants)| mutants.keys()).any(|name| matches(pattern, name)) {
+            if !of_its_stories
+                .flat_map(|(_, mutants)| mutants.keys())
+                .any(|name| matches(pattern, name))
+            {
                 wrong.push(format!("is listed, and there is none such: {pattern}"));
             }
         }

@@ -1,4 +1,5 @@
-//! A payload in a directory: the real engine and the real rescue on a recording disk, and a machine that is a model.
+//! A payload in a directory: the real engine and the real rescue on a recording disk, and a machine
+//! that is a model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub(crate) const NEW_VERSION: &str = "V02.00.00.00";
 const MOST_STARTS: usize = 6;
 /// Mode of the program that is installed by hand.
 const MODE: u32 = 0o750;
-/// Seconds since the boot, when the machine starts and when the second deadline of any trial is over.
+/// Seconds since the boot, when the machine starts and when the second deadline of any trial is
+/// over.
 const EARLY: &str = "10.0 10.0";
 const LATE: &str = "10000.0 10000.0";
 /// Name of a payload's directory, and what stands for the random rest of it in a tree.
@@ -146,7 +148,8 @@ pub(crate) fn ourselves() -> (u32, u32) {
 
 /// The program that a process runs, the new one or another, whatever name it has by now.
 fn running_in(tree: &Tree, is_new: bool) -> Vec<u8> {
-    let programs = tree.0.keys().filter(|path| path.starts_with("bin")).filter_map(|path| tree.file(path));
+    let programs =
+        tree.0.keys().filter(|path| path.starts_with("bin")).filter_map(|path| tree.file(path));
     let mut programs = programs.map(|file| &file.bytes).filter(|bytes| !bytes.is_empty());
     programs.find(|bytes| is_of(bytes, NEW_VERSION) == is_new).cloned().unwrap_or_default()
 }
@@ -156,7 +159,8 @@ pub(crate) fn is_of(program: &[u8], words: &str) -> bool {
     program.windows(words.len()).any(|bytes| bytes == words.as_bytes())
 }
 
-/// A tree with nothing but this program, if any, and the one that was there before it, if that is kept.
+/// A tree with nothing but this program, if any, and the one that was there before it, if that is
+/// kept.
 pub(crate) fn tree_with(program: Option<&Content>, previous: Option<&Content>) -> Tree {
     let mut tree = Tree::default();
     for directory in ["bin", STATE] {
@@ -165,7 +169,10 @@ pub(crate) fn tree_with(program: Option<&Content>, previous: Option<&Content>) -
     if let Some(previous) = previous {
         tree.0.insert(STAGE.into(), Entry::Directory);
         tree.0.insert(PREVIOUS.into(), Entry::File(Arc::new(previous.clone())));
-        tree.0.insert(format!("{STATE}/state.json").into(), Entry::File(Arc::new(state_after_an_upgrade())));
+        tree.0.insert(
+            format!("{STATE}/state.json").into(),
+            Entry::File(Arc::new(state_after_an_upgrade())),
+        );
     }
     if let Some(program) = program {
         tree.0.insert(PROGRAM.into(), Entry::File(Arc::new(program.clone())));
@@ -173,30 +180,58 @@ pub(crate) fn tree_with(program: Option<&Content>, previous: Option<&Content>) -
     tree
 }
 
-/// What the journal says once the upgrades before are long over; none of them was to a version that is told here.
+/// What the journal says once the upgrades before are long over; none of them was to a version that
+/// is told here.
 fn state_after_an_upgrade() -> Content {
     let state = serde_json::json!({
         "format": checksum::FORMAT, "upgrade": null, "unacknowledged": [], "installed": null, "previous": null, "known_bad": [],
     });
-    Content { bytes: sealed(&state).into_bytes(), mode: 0o644, owner: ourselves(), ..Content::default() }
+    Content {
+        bytes: sealed(&state).into_bytes(),
+        mode: 0o644,
+        owner: ourselves(),
+        ..Content::default()
+    }
 }
 
 impl Payload {
     /// One with these files, at this moment.
     pub(crate) fn new(setting: Setting, tree: &Tree, moment: &Moment) -> Self {
-        let directory = tempfile::Builder::new().prefix(PREFIX).rand_bytes(ANYWHERE.len()).tempdir_in(home()).unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .rand_bytes(ANYWHERE.len())
+            .tempdir_in(home())
+            .unwrap();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
-        tree.moved(&|bytes| changed(bytes, |bytes| replace(bytes, &anywhere(), directory.path()))).write(&root);
-        let hanging = (setting.unit || setting.own.is_some_and(|own| own != NewDaemon::Concludes)).then_some(NEW_VERSION);
-        let host = Arc::new(ModelHost::new(directory.path(), root.join(PROGRAM), hanging, setting.restarts, moment));
+        tree.moved(&|bytes| changed(bytes, |bytes| replace(bytes, &anywhere(), directory.path())))
+            .write(&root);
+        let hanging = (setting.unit || setting.own.is_some_and(|own| own != NewDaemon::Concludes))
+            .then_some(NEW_VERSION);
+        let host = Arc::new(ModelHost::new(
+            directory.path(),
+            root.join(PROGRAM),
+            hanging,
+            setting.restarts,
+            moment,
+        ));
         let config = Arc::new(config(setting, &root, &host.boot_id()));
         let clock = Arc::clone(&host);
-        let disk = Arc::new(RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks).of_fat_kind(setting.fat));
+        let disk = Arc::new(
+            RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks)
+                .of_fat_kind(setting.fat),
+        );
         if let (true, Some(start)) = (setting.unit, &moment.start) {
             host.runs(&running_in(tree, start.is_new));
         }
-        Self { directory, setting, disk, config, host, boots: !setting.has_unit() || moment.start.is_none() }
+        Self {
+            directory,
+            setting,
+            disk,
+            config,
+            host,
+            boots: !setting.has_unit() || moment.start.is_none(),
+        }
     }
 
     /// The same files, but from now on restarts come, and programs are healthy.
@@ -219,7 +254,8 @@ impl Payload {
     /// Names in the staging area, which may not be there yet.
     pub(crate) fn staged(&self) -> Vec<String> {
         let entries = fs::read_dir(self.root().join(STAGE)).into_iter().flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -250,8 +286,8 @@ impl Payload {
         self.live(Wish::Report, false).map(|(settled, _)| settled)
     }
 
-    /// The same, but somebody has a wish, hears how it ended, and acknowledges that. The number tells how many changes there
-    /// were before the acknowledgement.
+    /// The same, but somebody has a wish, hears how it ended, and acknowledges that. The number
+    /// tells how many changes there were before the acknowledgement.
     pub(crate) fn conclude(&mut self, wish: Wish<'_>) -> Result<(Settled, usize), String> {
         self.live(wish, true)
     }
@@ -263,7 +299,9 @@ impl Payload {
                 self.hang()?;
                 continue;
             }
-            if let Some(done) = self.on_host(self.host.life(self.setting.own.is_some(), self.daemon(wish, acknowledges))) {
+            if let Some(done) = self.on_host(
+                self.host.life(self.setting.own.is_some(), self.daemon(wish, acknowledges)),
+            ) {
                 return done;
             }
             wish = Wish::Report; // it was told before
@@ -271,8 +309,8 @@ impl Payload {
         Err("the daemon is restarted for ever".into())
     }
 
-    /// What comes before the daemon. Where that is a unit, a death in the same boot is one of it, and systemd starts it again;
-    /// if it hung, it was the rescue that died.
+    /// What comes before the daemon. Where that is a unit, a death in the same boot is one of it,
+    /// and systemd starts it again; if it hung, it was the rescue that died.
     fn start_up(&mut self) -> Result<(), String> {
         let boots = std::mem::take(&mut self.boots);
         if boots {
@@ -294,8 +332,8 @@ impl Payload {
         self.rescue(Call::Boot, EARLY).and_then(|()| self.rescue(Call::Deadline, LATE)).unwrap();
     }
 
-    /// The daemon died in a trial, and does not start again before the second deadline has passed; systemd refuses the rescue the
-    /// restart of the old program.
+    /// The daemon died in a trial, and does not start again before the second deadline has passed;
+    /// systemd refuses the rescue the restart of the old program.
     pub(crate) fn pass_deadline_in_vain(&self) {
         self.rescue(Call::Deadline, EARLY).unwrap();
         self.host.refuse(true);
@@ -312,7 +350,8 @@ impl Payload {
         self.rescue(Call::Deadline, LATE)
     }
 
-    /// A newer daemon writes what an older one can't read, but for the part that is agreed between all versions.
+    /// A newer daemon writes what an older one can't read, but for the part that is agreed between
+    /// all versions.
     fn write_another_format(&self) {
         let state = self.root().join(STATE);
         let text = fs::read(state.join("state.json")).unwrap_or_default();
@@ -321,7 +360,8 @@ impl Payload {
             file["format"] = 3.into();
             file["upgrade"]["phase"] = "of its own".into();
             file["previous"] = "in a form of its own".into();
-            disk::write_atomic(&*self.disk, &state, "state.json", sealed(&file).as_bytes()).unwrap();
+            disk::write_atomic(&*self.disk, &state, "state.json", sealed(&file).as_bytes())
+                .unwrap();
         }
     }
 
@@ -331,7 +371,13 @@ impl Payload {
         }
         write_file(&self.host.uptime(), uptime);
         let disk = Arc::clone(&self.disk) as Arc<dyn Disk>;
-        let rescue = Rescue::on(disk, self.root().join(STATE), self.host.boot_id(), self.host.uptime(), config::RESCUE_TIMER.into());
+        let rescue = Rescue::on(
+            disk,
+            self.root().join(STATE),
+            self.host.boot_id(),
+            self.host.uptime(),
+            config::RESCUE_TIMER.into(),
+        );
         self.on_host(rescue.run(call)).map_err(|failure| format!("the rescue: {failure}"))
     }
 
@@ -343,7 +389,8 @@ impl Payload {
 
     /// Puts the program before the one at the path back, without a daemon.
     pub(crate) fn roll_back(&self) -> Result<(), Failure> {
-        let program = Program::on(Arc::clone(&self.disk) as Arc<dyn Disk>, self.root().join(PROGRAM));
+        let program =
+            Program::on(Arc::clone(&self.disk) as Arc<dyn Disk>, self.root().join(PROGRAM));
         let on_trial = program.digest().unwrap().expect("a program at the path");
         let old = program.previous().unwrap();
         program.revert(on_trial, old).map(drop)
@@ -358,7 +405,10 @@ impl Payload {
         }
         let concluded = self.disk.len();
         if acknowledges {
-            engine.acknowledge(self.setting.channel).await.map_err(|failure| failure.to_string())?;
+            engine
+                .acknowledge(self.setting.channel)
+                .await
+                .map_err(|failure| failure.to_string())?;
         }
         drop(engine);
         actor.await.map_err(|error| error.to_string())?;
@@ -366,7 +416,12 @@ impl Payload {
     }
 
     async fn ask(&self, engine: &Engine, wish: Wish<'_>) -> Result<(), Failure> {
-        let request = Request { channel: self.setting.channel, requester: "the peer".into(), transfer: TransferKind::Local, forced: false };
+        let request = Request {
+            channel: self.setting.channel,
+            requester: "the peer".into(),
+            transfer: TransferKind::Local,
+            forced: false,
+        };
         match wish {
             Wish::Report => Ok(()),
             Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
@@ -376,11 +431,18 @@ impl Payload {
 
     async fn start(&self) -> Result<(Engine, tokio::task::JoinHandle<()>), String> {
         let disk = Arc::clone(&self.disk);
-        let (actor, engine) = Actor::open_on(disk, Arc::clone(&self.config)).await.map_err(|error| format!("{error:#}"))?;
+        let (actor, engine) = Actor::open_on(disk, Arc::clone(&self.config))
+            .await
+            .map_err(|error| format!("{error:#}"))?;
         Ok((engine, tokio::spawn(actor.run())))
     }
 
-    async fn send(&self, engine: &Engine, request: Request, firmware: &Firmware) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        engine: &Engine,
+        request: Request,
+        firmware: &Firmware,
+    ) -> Result<(), Failure> {
         let id = engine.begin(request).await?;
         let file_name = format!("P_{}.bin", firmware.version);
         let announced = Announced { file_name, size: firmware.bytes.len() as u64, with_md5: false };
@@ -402,8 +464,10 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
         Err(_) => return Err(format!("the daemon is {} for ever", engine.status().borrow().phase)),
     };
     let mut history = Vec::new();
-    while let Some(report) =
-        engine.report_after(history.last().map(|last: &Report| &last.id)).await.map_err(|failure| failure.to_string())?
+    while let Some(report) = engine
+        .report_after(history.last().map(|last: &Report| &last.id))
+        .await
+        .map_err(|failure| failure.to_string())?
     {
         history.push(report);
     }
@@ -417,7 +481,8 @@ fn config(setting: Setting, root: &Path, boot_id: &Path) -> Config {
         false => (r#"["reboot"]"#.to_owned(), ""),
     };
     // As short as it may be: nothing gets well by waiting.
-    let health = if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };
+    let health =
+        if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };
     let text = format!(
         r#"[program]
 product = "P"
@@ -437,13 +502,15 @@ window = "0s"
     Config::parse(&text, Path::new("uplift.toml")).unwrap()
 }
 
-/// Where a tree is that is nowhere. The journal holds paths, and a state must hold in whatever directory it is tried out; so
-/// that no size changes, all of these directories have names of one length.
+/// Where a tree is that is nowhere. The journal holds paths, and a state must hold in whatever
+/// directory it is tried out; so that no size changes, all of these directories have names of one
+/// length.
 fn anywhere() -> PathBuf {
     home().join(format!("{PREFIX}{ANYWHERE}"))
 }
 
-/// In memory, if the machine has such a place: what is durable is the model's business, and this is four times as fast.
+/// In memory, if the machine has such a place: what is durable is the model's business, and this is
+/// four times as fast.
 fn home() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }

@@ -1,8 +1,10 @@
-//! What must hold in every state: the program is whole, there is a way back, the report is true, no promise is broken, and
-//! the next upgrade works.
+//! What must hold in every state: the program is whole, there is a way back, the report is true, no
+//! promise is broken, and the next upgrade works.
 
 use super::host::LAST_WORDS;
-use super::payload::{FIRST_BOOT, Firmware, NewDaemon, PREVIOUS, PROGRAM, Payload, Setting, Settled, Wish, ourselves};
+use super::payload::{
+    FIRST_BOOT, Firmware, NewDaemon, PREVIOUS, PROGRAM, Payload, Setting, Settled, Wish, ourselves,
+};
 use super::recording::{Case, Promise, Recording};
 use super::tree::Content;
 use crate::model::{Channel, Outcome, Report, RunningEvidence};
@@ -21,7 +23,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// What is at the path after the upgrade: all but the bytes is as it was. A first installation has nothing to take it from.
+    /// What is at the path after the upgrade: all but the bytes is as it was. A first installation
+    /// has nothing to take it from.
     fn new_at_path(&self) -> Content {
         let first = Content { mode: 0o755, owner: ourselves(), ..Content::default() };
         Content { bytes: self.new.bytes.clone(), ..self.old.clone().unwrap_or(first) }
@@ -43,7 +46,11 @@ pub(crate) fn prove(setting: Setting, programs: &Programs, case: &Case) -> Resul
 }
 
 /// Starts a daemon in this case and lets it finish. What it did then is itself a story.
-pub(crate) fn recover(setting: Setting, programs: &Programs, case: &Case) -> Result<(Payload, Recording), String> {
+pub(crate) fn recover(
+    setting: Setting,
+    programs: &Programs,
+    case: &Case,
+) -> Result<(Payload, Recording), String> {
     let mut payload = Payload::new(setting, &case.tree, &case.moment);
     if at_path(&payload, programs)? == AtPath::New {
         way_back_exists(setting, programs, case)?;
@@ -61,10 +68,13 @@ pub(crate) fn recover(setting: Setting, programs: &Programs, case: &Case) -> Res
     Ok((payload, Recording::new(case.clone(), setting.reports, changes, acknowledged)))
 }
 
-/// Where the new program is at the path, a trial under way and nothing reported, the state may be lost besides: the second copy of
-/// the trial brings the old program back. (A way back by hand is not begun before it has one; until then the program works.)
+/// Where the new program is at the path, a trial under way and nothing reported, the state may be
+/// lost besides: the second copy of the trial brings the old program back. (A way back by hand is
+/// not begun before it has one; until then the program works.)
 fn lost_state_leads_back(setting: Setting, programs: &Programs, case: &Case) -> Result<(), String> {
-    let Some(lost) = case.tree.without_state_of_trial().filter(|_| setting.reports == 0) else { return Ok(()) };
+    let Some(lost) = case.tree.without_state_of_trial().filter(|_| setting.reports == 0) else {
+        return Ok(());
+    };
     let mut payload = Payload::new(setting, &lost, &case.moment);
     if at_path(&payload, programs)? == AtPath::Old {
         return Ok(());
@@ -72,8 +82,12 @@ fn lost_state_leads_back(setting: Setting, programs: &Programs, case: &Case) -> 
     let settled = payload.settle().map_err(|why| format!("without its state: {why}"))?;
     match (at_path(&payload, programs)?, settled.history.last().map(|report| report.outcome)) {
         (AtPath::Old, Some(Outcome::RolledBack)) => Ok(()),
-        (AtPath::Old, outcome) => Err(format!("without its state the old program came back, and the report says {outcome:?}")),
-        (AtPath::New, _) => Err("a lost state leaves the new program there, and its trial is forgotten".into()),
+        (AtPath::Old, outcome) => Err(format!(
+            "without its state the old program came back, and the report says {outcome:?}"
+        )),
+        (AtPath::New, _) => {
+            Err("a lost state leaves the new program there, and its trial is forgotten".into())
+        }
     }
 }
 
@@ -100,9 +114,15 @@ fn way_back_exists(setting: Setting, programs: &Programs, case: &Case) -> Result
     }
 }
 
-fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_path: AtPath) -> Result<(), String> {
+fn report_is_true(
+    setting: Setting,
+    payload: &Payload,
+    settled: &Settled,
+    at_path: AtPath,
+) -> Result<(), String> {
     let is_agreed = |notice: &&String| {
-        setting.own == Some(NewDaemon::HangsInAnotherFormat) && notice.contains("state.json is damaged or another version's")
+        setting.own == Some(NewDaemon::HangsInAnotherFormat)
+            && notice.contains("state.json is damaged or another version's")
     };
     if let Some(damage) = settled.status.notices.iter().find(|notice| !is_agreed(notice)) {
         return Err(format!("something is damaged: {damage}"));
@@ -118,7 +138,8 @@ fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_pat
         (AtPath::New, None) => Err("the new program is at the path, and no report says so".into()),
         (AtPath::New, Some(report)) => succeeded(setting, payload, report),
         (AtPath::Old, Some(report)) if report.outcome == Outcome::Succeeded => {
-            Err("the old program is at the path, and the report says that the upgrade succeeded".into())
+            Err("the old program is at the path, and the report says that the upgrade succeeded"
+                .into())
         }
         (AtPath::Old, _) => Ok(()),
     }
@@ -128,14 +149,21 @@ fn report_is_true(setting: Setting, payload: &Payload, settled: &Settled, at_pat
 fn replaced_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> {
     let previous = payload.file(PREVIOUS).map(|file| file.bytes);
     let replaced = programs.old.as_ref().map(|old| old.bytes.clone()).unwrap_or_default();
-    if previous == Some(replaced) { Ok(()) } else { Err("the upgrade did not keep the program that it replaced".into()) }
+    if previous == Some(replaced) {
+        Ok(())
+    } else {
+        Err("the upgrade did not keep the program that it replaced".into())
+    }
 }
 
 /// What was there before the last success is there until the next one.
 fn oldest_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> {
     let Some(oldest) = &programs.oldest else { return Ok(()) };
     if payload.file(PREVIOUS).as_ref() != Some(oldest) {
-        return Err(format!("the program before the last success lost its place: {:?}", payload.staged()));
+        return Err(format!(
+            "the program before the last success lost its place: {:?}",
+            payload.staged()
+        ));
     }
     match payload.staged().into_iter().find(|name| name == "payload.older") {
         Some(_) => Err("the program before the last success has two names".into()),
@@ -145,7 +173,10 @@ fn oldest_is_kept(programs: &Programs, payload: &Payload) -> Result<(), String> 
 
 fn reason_is_true(setting: Setting, report: &Report) -> Result<(), String> {
     let kind = report.failure.as_ref().map(|failure| failure.kind);
-    if setting.has_unit() && report.outcome == Outcome::RolledBack && report.program_log != [LAST_WORDS] {
+    if setting.has_unit()
+        && report.outcome == Outcome::RolledBack
+        && report.program_log != [LAST_WORDS]
+    {
         return Err(format!("the last words of the program were {:?}", report.program_log));
     }
     match setting.verdict {
@@ -158,7 +189,10 @@ fn reason_is_true(setting: Setting, report: &Report) -> Result<(), String> {
 
 fn failure_is_remembered(settled: &Settled, report: &Report) -> Result<(), String> {
     match &report.package {
-        Some(package) if report.blames_program() && !settled.status.known_bad.contains(&package.program_digest) => {
+        Some(package)
+            if report.blames_program()
+                && !settled.status.known_bad.contains(&package.program_digest) =>
+        {
             Err("a program failed on trial, and it is not known to be bad".into())
         }
         _ => Ok(()),
@@ -167,7 +201,10 @@ fn failure_is_remembered(settled: &Settled, report: &Report) -> Result<(), Strin
 
 fn succeeded(setting: Setting, payload: &Payload, report: &Report) -> Result<(), String> {
     if report.outcome != Outcome::Succeeded {
-        return Err(format!("the new program is at the path, and the report says {}", report.outcome));
+        return Err(format!(
+            "the new program is at the path, and the report says {}",
+            report.outcome
+        ));
     }
     let Some(evidence) = &report.evidence else { return Err("nothing proves the success".into()) };
     let is_running = evidence.running == RunningEvidence::Verified;
@@ -187,24 +224,37 @@ fn promise_is_kept(setting: Setting, settled: &Settled, promise: Promise) -> Res
     }
     match promise {
         Promise::Nothing => Ok(()),
-        Promise::Report if outcome.is_none() => Err("the upgrade is forgotten, and the peer waits for its report".into()),
-        Promise::Reported(told) | Promise::Acknowledging(told) | Promise::Acknowledged(told) if outcome != Some(told) => {
+        Promise::Report if outcome.is_none() => {
+            Err("the upgrade is forgotten, and the peer waits for its report".into())
+        }
+        Promise::Reported(told) | Promise::Acknowledging(told) | Promise::Acknowledged(told)
+            if outcome != Some(told) =>
+        {
             Err(format!("the peer was told {told}, and the history says {outcome:?}"))
         }
-        Promise::Report | Promise::Reported(_) if setting.channel != Channel::Shell && repeated != outcome => {
+        Promise::Report | Promise::Reported(_)
+            if setting.channel != Channel::Shell && repeated != outcome =>
+        {
             Err("the report is not repeated, and the peer has not acknowledged it".into())
         }
-        Promise::Acknowledged(_) if repeated.is_some() => Err("the report is repeated, although the peer has acknowledged it".into()),
+        Promise::Acknowledged(_) if repeated.is_some() => {
+            Err("the report is repeated, although the peer has acknowledged it".into())
+        }
         _ => Ok(()),
     }
 }
 
-/// The upgrade after this one succeeds, keeps the program that it replaces, and leaves nothing else behind.
+/// The upgrade after this one succeeds, keeps the program that it replaces, and leaves nothing else
+/// behind.
 fn next_upgrade_works(payload: &mut Payload, programs: &Programs) -> Result<(), String> {
     let replaced = payload.file(PROGRAM).map(|file| file.bytes).unwrap_or_default();
-    let (settled, _) = payload.conclude(Wish::Upgrade(&programs.next)).map_err(|why| format!("the next upgrade: {why}"))?;
+    let (settled, _) = payload
+        .conclude(Wish::Upgrade(&programs.next))
+        .map_err(|why| format!("the next upgrade: {why}"))?;
     let outcome = settled.history.last().map(|report| report.outcome);
-    if outcome != Some(Outcome::Succeeded) || payload.file(PROGRAM).is_none_or(|file| file.bytes != programs.next.bytes) {
+    if outcome != Some(Outcome::Succeeded)
+        || payload.file(PROGRAM).is_none_or(|file| file.bytes != programs.next.bytes)
+    {
         return Err(format!("the next upgrade ended with {outcome:?}"));
     }
     let previous = payload.file(PREVIOUS).map(|file| file.bytes);

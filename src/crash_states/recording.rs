@@ -67,15 +67,21 @@ struct HistoryFile {
 }
 
 impl Recording {
-    /// The story of these changes, before which the history had these reports. From the `acknowledged`th change on they are of the
-    /// acknowledgement.
-    pub(crate) fn new(before: Case, reports: usize, changes: Vec<Recorded>, acknowledged: usize) -> Self {
+    /// The story of these changes, before which the history had these reports. From the
+    /// `acknowledged`th change on they are of the acknowledgement.
+    pub(crate) fn new(
+        before: Case,
+        reports: usize,
+        changes: Vec<Recorded>,
+        acknowledged: usize,
+    ) -> Self {
         let Case { tree: before, promise, moment: first } = before;
         let mut model = Model::of(&before);
         let (mut steps, mut given) = (Vec::new(), promise);
         let last = changes.len();
         let labels = labels(&model, &changes);
-        for (i, (Recorded { change, moment }, label)) in changes.into_iter().zip(labels).enumerate() {
+        for (i, (Recorded { change, moment }, label)) in changes.into_iter().zip(labels).enumerate()
+        {
             model.apply(&change).expect("what took place is possible");
             if change == (Change::SyncDirectory { path: STATE.into() }) {
                 given = given_by(&model, reports, given, i + 1 == last);
@@ -111,7 +117,9 @@ impl Recording {
 
     /// What a daemon leaves that dies after each change, with the power on.
     pub(crate) fn deaths(&self) -> Result<Vec<(usize, Case)>, Impossible> {
-        self.moments(|model, promise, moment| vec![Case { tree: nothing_lost(model), promise, moment: moment.clone() }])
+        self.moments(|model, promise, moment| {
+            vec![Case { tree: nothing_lost(model), promise, moment: moment.clone() }]
+        })
     }
 
     /// Its end, and nothing promised any more.
@@ -137,7 +145,8 @@ impl Recording {
         Moment { boot: format!("{}, cut", self.moment.boot), start: None }
     }
 
-    /// The same story without one of its steps. What was promised after it is promised all the same.
+    /// The same story without one of its steps. What was promised after it is promised all the
+    /// same.
     pub(crate) fn without(&self, left_out: usize) -> Self {
         let mut changed = self.clone();
         let step = changed.steps.remove(left_out);
@@ -148,7 +157,8 @@ impl Recording {
         changed
     }
 
-    /// The same story with a step after the one that followed it. Each still brings the promise that it brought.
+    /// The same story with a step after the one that followed it. Each still brings the promise
+    /// that it brought.
     pub(crate) fn exchanged(&self, first: usize) -> Self {
         let mut changed = self.clone();
         let before = first.checked_sub(1).map_or(self.promise, |before| self.steps[before].promise);
@@ -159,13 +169,19 @@ impl Recording {
         changed
     }
 
-    fn moments(&self, cases: impl Fn(&Model, Promise, &Moment) -> Vec<Case>) -> Result<Vec<(usize, Case)>, Impossible> {
+    fn moments(
+        &self,
+        cases: impl Fn(&Model, Promise, &Moment) -> Vec<Case>,
+    ) -> Result<Vec<(usize, Case)>, Impossible> {
         let model = Model::of(&self.before);
         let mut model = if self.fat { model.with_fat(Path::new(PROGRAMS)) } else { model };
-        let mut all: Vec<_> = cases(&model, self.promise, &self.moment).into_iter().map(|case| (0, case)).collect();
+        let mut all: Vec<_> =
+            cases(&model, self.promise, &self.moment).into_iter().map(|case| (0, case)).collect();
         for (i, step) in self.steps.iter().enumerate() {
             model.apply(&step.change)?;
-            all.extend(cases(&model, step.promise, &step.moment).into_iter().map(|case| (i + 1, case)));
+            all.extend(
+                cases(&model, step.promise, &step.moment).into_iter().map(|case| (i + 1, case)),
+            );
         }
         Ok(all)
     }
@@ -174,8 +190,12 @@ impl Recording {
 /// What stands in the journal, now that it is durable, is what the peer can be told.
 fn given_by(model: &Model, reports: usize, before: Promise, at_the_end: bool) -> Promise {
     let file = |name: &str| model.read(Path::new(STATE).join(name));
-    let underway = file("state.json").and_then(parse::<StateFile>).is_some_and(|state| state.upgrade.is_some());
-    let last = file("history.json").and_then(parse::<HistoryFile>).and_then(|history| history.reports.into_iter().nth(reports));
+    let underway = file("state.json")
+        .and_then(parse::<StateFile>)
+        .is_some_and(|state| state.upgrade.is_some());
+    let last = file("history.json")
+        .and_then(parse::<HistoryFile>)
+        .and_then(|history| history.reports.into_iter().nth(reports));
     match (before, last) {
         (Promise::Acknowledging(outcome), _) if at_the_end => Promise::Acknowledged(outcome),
         (Promise::Nothing | Promise::Report, _) if underway => Promise::Report,

@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::payload::{FIRST_BOOT, Firmware, NEW_VERSION, NewDaemon, Payload, Setting, Wish, tree_with};
+use super::payload::{
+    FIRST_BOOT, Firmware, NEW_VERSION, NewDaemon, Payload, Setting, Wish, tree_with,
+};
 use super::proof::{Programs, prove, recover};
 use super::recording::{Case, Promise, Recording};
 use crate::disk::recording::Moment;
@@ -34,7 +36,8 @@ enum Kind {
     CutInTrial,
     /// The same, and then the daemon does not start: the second deadline passes.
     RescuedInTrial,
-    /// The daemon alone dies in the trial and stays away; the second deadline passes, and the restart is refused to the rescue.
+    /// The daemon alone dies in the trial and stays away; the second deadline passes, and the
+    /// restart is refused to the rescue.
     RescuedInVain,
     /// A person puts the old program back after the upgrade.
     ByHand,
@@ -46,28 +49,49 @@ pub(crate) fn stories() -> Vec<Story> {
     vec![
         Story::new("exchange").thorough(),
         Story::new("exchange, three boots").with(|setting| setting.boots = 3),
-        Story::new("exchange, asked for at the shell").with(|setting| setting.channel = Channel::Shell),
+        Story::new("exchange, asked for at the shell")
+            .with(|setting| setting.channel = Channel::Shell),
         Story::new("hard link").with(|setting| setting.lacks = &["Exchange"]),
         Story::new("copy").with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("first installation").first(),
-        Story::new("first installation by link").first().with(|setting| setting.lacks = &["RenameToFree"]),
-        Story::new("first installation by rename").first().with(|setting| setting.lacks = only_renames),
+        Story::new("first installation by link")
+            .first()
+            .with(|setting| setting.lacks = &["RenameToFree"]),
+        Story::new("first installation by rename")
+            .first()
+            .with(|setting| setting.lacks = only_renames),
         Story::new("restart refused").with(|setting| setting.restarts = false),
         Story::new("rollback by exchange").cut_in_trial().thorough(),
-        Story::new("rollback by hard link").cut_in_trial().with(|setting| setting.lacks = &["Exchange"]),
-        Story::new("rollback by copy").cut_in_trial().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("rollback by hard link")
+            .cut_in_trial()
+            .with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("rollback by copy")
+            .cut_in_trial()
+            .with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("rollback of a first installation").cut_in_trial().first(),
         Story::new("rollback by the rescue").rescued_in_trial().thorough(),
         Story::new("rollback by hand").by_hand(),
         Story::new("after another: exchange").after_another(),
-        Story::new("after another: hard link").after_another().with(|setting| setting.lacks = &["Exchange"]),
-        Story::new("after another: copy").after_another().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("after another: hard link")
+            .after_another()
+            .with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("after another: copy")
+            .after_another()
+            .with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("after another: rollback by exchange").after_another().cut_in_trial(),
-        Story::new("after another: rollback by hard link").after_another().cut_in_trial().with(|setting| setting.lacks = &["Exchange"]),
-        Story::new("after another: rollback by copy").after_another().cut_in_trial().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("after another: rollback by hard link")
+            .after_another()
+            .cut_in_trial()
+            .with(|setting| setting.lacks = &["Exchange"]),
+        Story::new("after another: rollback by copy")
+            .after_another()
+            .cut_in_trial()
+            .with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("after another: rollback by the rescue").after_another().rescued_in_trial(),
         Story::new("exchange, of another owner").of_another_owner(),
-        Story::new("copy, of another owner").of_another_owner().with(|setting| setting.lacks = &["Exchange", "Link"]),
+        Story::new("copy, of another owner")
+            .of_another_owner()
+            .with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("health command fails").ill(),
         Story::new("of itself").of_itself(NewDaemon::Concludes),
         Story::new("of itself, hangs").of_itself(NewDaemon::Hangs).thorough(),
@@ -138,21 +162,29 @@ impl Story {
     fn rescued_in_vain(mut self) -> Self {
         self.kind = Kind::RescuedInVain;
         let verdict = Some(FailureKind::Unhealthy);
-        self.with(|setting| *setting = Setting { verdict, boots: 3, rescue: true, unit: true, ..*setting })
+        self.with(|setting| {
+            *setting = Setting { verdict, boots: 3, rescue: true, unit: true, ..*setting }
+        })
     }
 
     fn by_hand(mut self) -> Self {
         self.kind = Kind::ByHand;
         let verdict = Some(FailureKind::Cancelled);
-        self.with(|setting| *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting })
+        self.with(|setting| {
+            *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting }
+        })
     }
 
-    /// Upgrades and rollbacks on a file system of the vfat kind, which has no hard links and may have no exchange.
+    /// Upgrades and rollbacks on a file system of the vfat kind, which has no hard links and may
+    /// have no exchange.
     pub(crate) fn all_on_fat() -> Vec<Self> {
         let lacks: [&[&str]; 2] = [&["Link"], &["Exchange", "Link"]];
-        let on_fat = |story: Self, lacks| story.with(|setting| *setting = Setting { fat: true, lacks, ..*setting });
+        let on_fat = |story: Self, lacks| {
+            story.with(|setting| *setting = Setting { fat: true, lacks, ..*setting })
+        };
         let upgrades = lacks.map(|lacks| on_fat(Self::new("upgrade on fat"), lacks));
-        let rollbacks = lacks.map(|lacks| on_fat(Self::new("rollback on fat").cut_in_trial(), lacks));
+        let rollbacks =
+            lacks.map(|lacks| on_fat(Self::new("rollback on fat").cut_in_trial(), lacks));
         upgrades.into_iter().chain(rollbacks).collect()
     }
 
@@ -168,26 +200,37 @@ impl Story {
 
     /// The new program fails its trial.
     fn ill(self) -> Self {
-        self.with(|setting| *setting = Setting { ill: true, verdict: Some(FailureKind::Unhealthy), ..*setting })
+        self.with(|setting| {
+            *setting = Setting { ill: true, verdict: Some(FailureKind::Unhealthy), ..*setting }
+        })
     }
 
     /// The program is the daemon itself.
     fn of_itself(self, new: NewDaemon) -> Self {
         let verdict = (new != NewDaemon::Concludes).then_some(FailureKind::Unhealthy);
-        self.with(|setting| *setting = Setting { own: Some(new), verdict, boots: 3, rescue: true, ..*setting })
+        self.with(|setting| {
+            *setting = Setting { own: Some(new), verdict, boots: 3, rescue: true, ..*setting }
+        })
     }
 
     /// Lets it take place.
     pub(crate) fn record(&self) -> Recording {
         let tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
         let moment = Moment { boot: FIRST_BOOT.into(), start: None };
-        let (before, new) = (Case { tree, promise: Promise::Nothing, moment }, Wish::Upgrade(&self.programs.new));
+        let (before, new) =
+            (Case { tree, promise: Promise::Nothing, moment }, Wish::Upgrade(&self.programs.new));
         let upgrade = || self.record_from(before.clone(), 0, new);
         let in_trial = || upgrade().cut_after("SyncDirectory state (trial)");
         match self.kind {
             Kind::Upgrade => upgrade(),
-            Kind::CutInTrial | Kind::RescuedInTrial => self.record_from(in_trial(), 0, Wish::Report),
-            Kind::RescuedInVain => self.record_from(upgrade().death_after("SyncDirectory state (trial)"), 0, Wish::Report),
+            Kind::CutInTrial | Kind::RescuedInTrial => {
+                self.record_from(in_trial(), 0, Wish::Report)
+            }
+            Kind::RescuedInVain => self.record_from(
+                upgrade().death_after("SyncDirectory state (trial)"),
+                0,
+                Wish::Report,
+            ),
             Kind::ByHand => self.record_from(upgrade().end(), 1, Wish::RollBack),
         }
     }
@@ -214,13 +257,16 @@ impl Story {
     }
 }
 
-/// Proves a story: every crash state, every death of the daemon with the power on, and of each recovery that follows such a
-/// death (in a thorough story, of each recovery at all) every crash state again.
+/// Proves a story: every crash state, every death of the daemon with the power on, and of each
+/// recovery that follows such a death (in a thorough story, of each recovery at all) every crash
+/// state again.
 fn prove_all(story: &Story) {
     let recording = story.record();
     let (states, deaths) = (recording.crash_states().unwrap(), recording.deaths().unwrap());
     let cases = distinct(states.iter().chain(&deaths).cloned());
-    all_of(&cases, |(n, case)| story.prove(case).map_err(|why| complaint(story, &recording, *n, case, &why)));
+    all_of(&cases, |(n, case)| {
+        story.prove(case).map_err(|why| complaint(story, &recording, *n, case, &why))
+    });
     let again = AtomicUsize::new(0);
     all_of(if story.thorough { &cases } else { &deaths }, |(n, case)| {
         let recovery = story.recover(case)?;
@@ -228,7 +274,15 @@ fn prove_all(story: &Story) {
         again.fetch_add(cases.len(), Ordering::Relaxed);
         cases.iter().try_for_each(|(m, second)| {
             let proved = story.recover(second).map(drop);
-            proved.map_err(|why| complaint(story, &recording, *n, case, &complaint(story, &recovery, *m, second, &why)))
+            proved.map_err(|why| {
+                complaint(
+                    story,
+                    &recording,
+                    *n,
+                    case,
+                    &complaint(story, &recovery, *m, second, &why),
+                )
+            })
         })
     });
     // Past the capture of the test harness: whoever runs the tests sees how much was proved.
@@ -248,7 +302,8 @@ fn distinct(cases: impl Iterator<Item = (usize, Case)>) -> Vec<(usize, Case)> {
     cases.filter(|(_, case)| seen.insert(case.clone())).collect()
 }
 
-/// Proves each case, on as many threads as there are processors, and panics with the first complaint.
+/// Proves each case, on as many threads as there are processors, and panics with the first
+/// complaint.
 pub(crate) fn all_of<T: Sync>(cases: &[T], prove: impl Fn(&T) -> Result<(), String> + Sync) {
     let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -263,18 +318,27 @@ pub(crate) fn all_of<T: Sync>(cases: &[T], prove: impl Fn(&T) -> Result<(), Stri
         }
     });
     let complaints = complaints.into_inner().unwrap();
-    assert!(complaints.is_empty(), "{} of {} states are wrong, such as this one:\n{}", complaints.len(), cases.len(), complaints[0]);
+    assert!(
+        complaints.is_empty(),
+        "{} of {} states are wrong, such as this one:\n{}",
+        complaints.len(),
+        cases.len(),
+        complaints[0]
+    );
 }
 
 /// What is wrong, and after what.
 fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &str) -> String {
     let Case { tree, promise, moment } = case;
-    let steps: Vec<String> = recording.steps[..n].iter().rev().take(8).rev().map(|step| step.label.clone()).collect();
+    let steps: Vec<String> =
+        recording.steps[..n].iter().rev().take(8).rev().map(|step| step.label.clone()).collect();
     let files: Vec<String> = tree
         .0
         .keys()
         .map(|path| match tree.file(path) {
-            Some(content) => format!("{} ({} bytes, {:o})", path.display(), content.bytes.len(), content.mode),
+            Some(content) => {
+                format!("{} ({} bytes, {:o})", path.display(), content.bytes.len(), content.mode)
+            }
             None => path.display().to_string(),
         })
         .collect();
@@ -286,7 +350,8 @@ fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &
     )
 }
 
-/// The failed program is a process that outlives whoever dies. Its mutants are those of the rollback by the rescue.
+/// The failed program is a process that outlives whoever dies. Its mutants are those of the
+/// rollback by the rescue.
 #[test]
 fn whoever_comes_next_restarts_the_old_program() {
     prove_all(&Story::new("rollback by the rescue, refused").rescued_in_vain());

@@ -26,7 +26,8 @@ pub(crate) struct Content {
 }
 
 impl Hash for Content {
-    /// Of the bytes the checksum alone: the standard hash of them all, in a test's build, took a fifth of the proof's time.
+    /// Of the bytes the checksum alone: the standard hash of them all, in a test's build, took a
+    /// fifth of the proof's time.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { bytes, mode, owner, attributes } = self;
         (CRC_32.checksum(bytes), bytes.len(), mode, owner, attributes).hash(state);
@@ -59,17 +60,25 @@ impl Tree {
     /// The same tree with other bytes in its files.
     pub(crate) fn moved(&self, bytes: &dyn Fn(&[u8]) -> Vec<u8>) -> Self {
         let entry = |entry: &Entry| match entry {
-            Entry::File(content) => Entry::File(Arc::new(Content { bytes: bytes(&content.bytes), ..(**content).clone() })),
+            Entry::File(content) => Entry::File(Arc::new(Content {
+                bytes: bytes(&content.bytes),
+                ..(**content).clone()
+            })),
             other => other.clone(),
         };
         Self(self.0.iter().map(|(path, old)| (path.clone(), entry(old))).collect())
     }
 
-    /// The same tree without the state file, if a trial is under way in that and the history has no report.
+    /// The same tree without the state file, if a trial is under way in that and the history has no
+    /// report.
     pub(crate) fn without_state_of_trial(&self) -> Option<Self> {
         let path = |name: &str| Path::new(STATE).join(name);
-        let json = |name: &str| -> Option<serde_json::Value> { serde_json::from_slice(&self.file(path(name))?.bytes).ok() };
-        let is_reported = json("history.json").is_some_and(|history| history["reports"].as_array().is_some_and(|all| !all.is_empty()));
+        let json = |name: &str| -> Option<serde_json::Value> {
+            serde_json::from_slice(&self.file(path(name))?.bytes).ok()
+        };
+        let is_reported = json("history.json").is_some_and(|history| {
+            history["reports"].as_array().is_some_and(|all| !all.is_empty())
+        });
         if is_reported || json("state.json")?["upgrade"]["swap"].is_null() {
             return None;
         }
@@ -77,7 +86,11 @@ impl Tree {
         let content = Arc::clone(self.file(&removed)?);
         lost.0.remove(&removed);
         // One that was being written may have been this file's second name.
-        for entry in lost.0.values_mut().filter(|entry| matches!(entry, Entry::Link(first) if *first == removed)) {
+        for entry in lost
+            .0
+            .values_mut()
+            .filter(|entry| matches!(entry, Entry::Link(first) if *first == removed))
+        {
             *entry = Entry::File(Arc::clone(&content));
         }
         Some(lost)
@@ -88,7 +101,9 @@ impl Tree {
         for (path, entry) in &self.0 {
             let path = root.join(path);
             match entry {
-                Entry::Directory => fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&path).unwrap(),
+                Entry::Directory => {
+                    fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&path).unwrap();
+                }
                 Entry::File(content) => content.write(&path),
                 Entry::Link(first) => fs::hard_link(root.join(first), &path).unwrap(),
             }
@@ -104,12 +119,15 @@ impl Content {
             opened => opened.unwrap(),
         };
         let metadata = file.metadata().unwrap();
-        let attributes = file.list_xattr().unwrap().filter(|name| name.as_encoded_bytes().starts_with(b"user."));
+        let attributes =
+            file.list_xattr().unwrap().filter(|name| name.as_encoded_bytes().starts_with(b"user."));
         Some(Self {
             bytes: fs::read(path).unwrap(),
             mode: metadata.mode() & 0o7777,
             owner: (metadata.uid(), metadata.gid()),
-            attributes: attributes.map(|name| (name.clone(), file.get_xattr(&name).unwrap().unwrap())).collect(),
+            attributes: attributes
+                .map(|name| (name.clone(), file.get_xattr(&name).unwrap().unwrap()))
+                .collect(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! A disk for tests: the real one, which writes down the names of its operations and fails those it is told to.
+//! A disk for tests: the real one, which writes down the names of its operations and fails those it
+//! is told to.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +17,8 @@ pub(crate) struct FaultyDisk {
     faults: Vec<Fault>,
     /// From this operation on, counted from 0, all fail: to the disk, the process has died.
     dies_at: Option<usize>,
-    /// Whether its file system is one on which a file that was moved needs a sync of its own. On any other that is no operation.
+    /// Whether its file system is one on which a file that was moved needs a sync of its own. On
+    /// any other that is no operation.
     syncs_moved: bool,
     log: Mutex<Vec<String>>,
 }
@@ -40,15 +42,25 @@ impl FaultyDisk {
         Self::sound().and_failing(operation, errno)
     }
 
-    /// Every operation of this name fails too. Of several faults that fit, the last one given counts.
+    /// Every operation of this name fails too. Of several faults that fit, the last one given
+    /// counts.
     pub(crate) fn and_failing(mut self, operation: &str, errno: Errno) -> Self {
         self.faults.push(Fault { operation: operation.into(), errno, occurrence: None });
         self
     }
 
     /// The operation of this name fails, once, when it comes for the given time, counted from 0.
-    pub(crate) fn and_failing_once(mut self, operation: &str, occurrence: usize, errno: Errno) -> Self {
-        self.faults.push(Fault { operation: operation.into(), errno, occurrence: Some(occurrence) });
+    pub(crate) fn and_failing_once(
+        mut self,
+        operation: &str,
+        occurrence: usize,
+        errno: Errno,
+    ) -> Self {
+        self.faults.push(Fault {
+            operation: operation.into(),
+            errno,
+            occurrence: Some(occurrence),
+        });
         self
     }
 
@@ -71,7 +83,10 @@ impl FaultyDisk {
     fn enter(&self, operation: &str) -> io::Result<()> {
         let mut log = self.log.lock().unwrap();
         let occurrence = log.iter().filter(|name| *name == operation).count();
-        let hit = |fault: &&Fault| fault.operation == operation && fault.occurrence.is_none_or(|wanted| wanted == occurrence);
+        let hit = |fault: &&Fault| {
+            fault.operation == operation
+                && fault.occurrence.is_none_or(|wanted| wanted == occurrence)
+        };
         let fault = self.faults.iter().rev().find(hit);
         let dead = self.dies_at.is_some_and(|death| log.len() >= death);
         log.push(operation.into());

@@ -1,7 +1,8 @@
-//! What is known of the file systems on which a program or the state may lie, by the number that the kernel gives each kind.
+//! What is known of the file systems on which a program or the state may lie, by the number that
+//! the kernel gives each kind.
 //!
-//! An upgrade needs three things of one: a name that was synced stays, an exchange of two names is done whole or not at all,
-//! and a program keeps its owner, its mode and its attributes.
+//! An upgrade needs three things of one: a name that was synced stays, an exchange of two names is
+//! done whole or not at all, and a program keeps its owner, its mode and its attributes.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -22,7 +23,8 @@ pub(crate) struct FileSystem {
 /// What is known of a kind of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// The power was cut on it again and again, and it kept what it had promised (docs/power-cuts.md).
+    /// The power was cut on it again and again, and it kept what it had promised
+    /// (docs/power-cuts.md).
     Proved,
     /// It keeps what a sync of file and directory promises; the power was not cut on it here.
     Promising,
@@ -60,7 +62,8 @@ pub(crate) fn of(path: &Path) -> io::Result<FileSystem> {
     Ok(of_number(number))
 }
 
-/// Whether the file or directory at a path has a flag that keeps even root from changing it; not where it can't be asked.
+/// Whether the file or directory at a path has a flag that keeps even root from changing it; not
+/// where it can't be asked.
 pub(crate) fn is_immutable(path: &Path) -> bool {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).ok();
@@ -69,8 +72,9 @@ pub(crate) fn is_immutable(path: &Path) -> bool {
 }
 
 impl FileSystem {
-    /// Whether a file that got another name must be synced once more, because the sync of the directory makes the name durable
-    /// and not what it stands for. Where nobody knows, it does no harm.
+    /// Whether a file that got another name must be synced once more, because the sync of the
+    /// directory makes the name durable and not what it stands for. Where nobody knows, it does no
+    /// harm.
     pub(crate) fn needs_sync_of_moved(self) -> bool {
         match self.standing {
             Standing::Proved | Standing::Promising | Standing::InMemory => false,
@@ -91,7 +95,11 @@ mod tests {
             (standing(0xef53), standing(0x0102_1994), standing(0x6573_5546)),
             (Standing::Proved, Standing::InMemory, Standing::NotKnown)
         );
-        let syncs_again: Vec<&str> = KNOWN.iter().filter(|(_, known)| known.needs_sync_of_moved()).map(|(_, known)| known.name).collect();
+        let syncs_again: Vec<&str> = KNOWN
+            .iter()
+            .filter(|(_, known)| known.needs_sync_of_moved())
+            .map(|(_, known)| known.name)
+            .collect();
         assert_eq!(syncs_again, ["vfat"]);
         assert!(of_number(0x6573_5546).needs_sync_of_moved());
     }

@@ -1,7 +1,7 @@
 //! The lock of a file, by whatever process holds it. It ends with its holder.
 //!
-//! Whoever can open a file can hold its lock for as long as he likes, and needs no right to write it. So the file of a lock is
-//! opened by nobody else.
+//! Whoever can open a file can hold its lock for as long as he likes, and needs no right to write
+//! it. So the file of a lock is opened by nobody else.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -28,10 +28,13 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The same for a holder who changes nothing: on a read-only file system it is enough to read the file.
+/// The same for a holder who changes nothing: on a read-only file system it is enough to read the
+/// file.
 pub(crate) fn open_lock_to_hold(path: &Path) -> io::Result<File> {
     match open_lock(path) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => open(path, OpenOptions::new().read(true)),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            open(path, OpenOptions::new().read(true))
+        }
         opened => opened,
     }
 }
@@ -40,8 +43,9 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.mode(PRIVATE_MODE).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
 }
 
-/// Locks `file` for this process alone. `EWOULDBLOCK` where another one still holds it after `patience`: also one that is
-/// gone may for a moment, in a child that was about to become another program.
+/// Locks `file` for this process alone. `EWOULDBLOCK` where another one still holds it after
+/// `patience`: also one that is gone may for a moment, in a child that was about to become another
+/// program.
 pub(crate) fn lock_within(patience: Duration, mut file: File) -> Result<Flock<File>, Errno> {
     let deadline = Instant::now() + patience;
     loop {

@@ -1,5 +1,6 @@
-//! File systems for tests that the machine must lend: to mount takes CAP_SYS_ADMIN, which a container's root lacks. Where
-//! that is so, the test says so, and what the injected errors of [`super::faulty`] cover is covered still.
+//! File systems for tests that the machine must lend: to mount takes CAP_SYS_ADMIN, which a
+//! container's root lacks. Where that is so, the test says so, and what the injected errors of
+//! [`super::faulty`] cover is covered still.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +24,8 @@ impl Mounted {
         Some(mounted)
     }
 
-    /// The files of `original` through bindfs, which refuses the flags of a rename (exchange, free name only).
+    /// The files of `original` through bindfs, which refuses the flags of a rename (exchange, free
+    /// name only).
     pub(crate) fn without_rename_flags(original: &Path) -> Option<Self> {
         Self::bindfs(&[], original)
     }
@@ -35,7 +37,9 @@ impl Mounted {
 
     fn bindfs(options: &[&str], original: &Path) -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
-            crate::sim::untested::say("this machine has no /dev/fuse: tested by injected errors only");
+            crate::sim::untested::say(
+                "this machine has no /dev/fuse: tested by injected errors only",
+            );
             return None;
         }
         Self::mount(&[&["bindfs"], options, &[original.to_str().unwrap()]].concat())
@@ -72,5 +76,8 @@ fn may_mount() -> bool {
 fn run(command: &[&str], directory: &Path) {
     let status = Command::new(command[0]).args(&command[1..]).arg(directory).status();
     let succeeded = status.as_ref().is_ok_and(std::process::ExitStatus::success);
-    assert!(succeeded, "{command:?} failed with {status:?}; tests/run installs the Debian packages that tests need");
+    assert!(
+        succeeded,
+        "{command:?} failed with {status:?}; tests/run installs the Debian packages that tests need"
+    );
 }

@@ -1,5 +1,5 @@
-//! What lies where, by the kernel's list of mounts: which mount a path is on, and whether anything of it outlives a restart of
-//! the machine.
+//! What lies where, by the kernel's list of mounts: which mount a path is on, and whether anything
+//! of it outlives a restart of the machine.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// Overlays of overlays, and files that are disks, that are followed; a list of mounts is no place for surprises.
+/// Overlays of overlays, and files that are disks, that are followed; a list of mounts is no place
+/// for surprises.
 const DEEPEST: usize = 4;
 
 /// The mounts that this process sees.
@@ -73,7 +74,10 @@ impl Mounts {
         let mount = match self.of(path) {
             Ok(mount) if deepest > 0 => mount,
             Ok(mount) => {
-                return Lasting::Unclear(format!("there is one file system below another at {}, and so on", mount.point.display()));
+                return Lasting::Unclear(format!(
+                    "there is one file system below another at {}, and so on",
+                    mount.point.display()
+                ));
             }
             Err(error) => return Lasting::Unclear(format!("its mount is not known: {error}")),
         };
@@ -84,23 +88,31 @@ impl Mounts {
         let upper = mount.upper().map(|upper| ("the upper layer of the overlay", upper));
         let Some((what, below)) = upper.or_else(|| mount.disk_file()) else { return Lasting::Yes };
         if !below.exists() {
-            return Lasting::Unclear(format!("{what} at {point} is {}, which can't be seen from here", below.display()));
+            return Lasting::Unclear(format!(
+                "{what} at {point} is {}, which can't be seen from here",
+                below.display()
+            ));
         }
         match self.lasting_within(&below, deepest - 1) {
-            Lasting::No(reason) => Lasting::No(format!("{what} at {point} is {}, and {reason}", below.display())),
+            Lasting::No(reason) => {
+                Lasting::No(format!("{what} at {point} is {}, and {reason}", below.display()))
+            }
             other => other,
         }
     }
 }
 
 impl Mount {
-    /// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/root rw,errors=continue`; before the dash any number of words.
+    /// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/root rw,errors=continue`; before
+    /// the dash any number of words.
     fn parse(line: &str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ');
-        let (id, device, point, options) = (mount.next()?, mount.nth(1)?, mount.nth(1)?, mount.next()?);
+        let (id, device, point, options) =
+            (mount.next()?, mount.nth(1)?, mount.nth(1)?, mount.next()?);
         let mut file_system = file_system.split(' ');
-        let (kind, source, more) = (file_system.next()?, file_system.next()?, file_system.next().unwrap_or_default());
+        let (kind, source, more) =
+            (file_system.next()?, file_system.next()?, file_system.next().unwrap_or_default());
         Some(Self {
             id: id.parse().ok()?,
             device: device.to_owned(),
@@ -117,7 +129,8 @@ impl Mount {
             return Some(format!("{point} is in memory ({})", self.kind));
         }
         // A disk in memory, compressed or not.
-        let is_disk_in_memory = ["/dev/zram", "/dev/ram"].iter().any(|disk| self.source.starts_with(disk));
+        let is_disk_in_memory =
+            ["/dev/zram", "/dev/ram"].iter().any(|disk| self.source.starts_with(disk));
         is_disk_in_memory.then(|| format!("{point} is on {}, a disk in memory", self.source))
     }
 
@@ -128,7 +141,8 @@ impl Mount {
 
     /// The file that a loop device makes a disk of.
     fn disk_file(&self) -> Option<(&'static str, PathBuf)> {
-        let file = fs::read_to_string(format!("/sys/dev/block/{}/loop/backing_file", self.device)).ok()?;
+        let file =
+            fs::read_to_string(format!("/sys/dev/block/{}/loop/backing_file", self.device)).ok()?;
         Some(("the file of the disk", file.trim_end_matches('\n').into()))
     }
 
@@ -139,12 +153,14 @@ impl Mount {
 
     /// An option by which this file system does not do what a sync promises.
     pub(crate) fn careless_option(&self) -> Option<&str> {
-        let careless = ["nobarrier", "barrier=0", "volatile", "fsync=volatile", "fsync_mode=nobarrier"];
+        let careless =
+            ["nobarrier", "barrier=0", "volatile", "fsync=volatile", "fsync_mode=nobarrier"];
         self.options.iter().map(String::as_str).find(|option| careless.contains(option))
     }
 }
 
-/// The number of the mount that a path is on; of older kernels too, which tell it of open files alone.
+/// The number of the mount that a path is on; of older kernels too, which tell it of open files
+/// alone.
 fn mount_id(path: &Path) -> io::Result<u64> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
     let known = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
@@ -169,8 +185,14 @@ mod tests {
     #[test]
     fn a_line_is_read_with_any_number_of_words_in_the_middle() {
         let mount = Mount::parse(r"36 35 98:0 /mnt1 /a\040b\134 rw,noatime master:1 shared:2 - ext4 /dev/root rw,nobarrier").unwrap();
-        assert_eq!((mount.id, mount.point.to_str().unwrap(), mount.kind.as_str()), (36, r"/a b\", "ext4"));
-        assert_eq!((mount.careless_option(), mount.in_memory(), mount.upper()), (Some("nobarrier"), None, None));
+        assert_eq!(
+            (mount.id, mount.point.to_str().unwrap(), mount.kind.as_str()),
+            (36, r"/a b\", "ext4")
+        );
+        assert_eq!(
+            (mount.careless_option(), mount.in_memory(), mount.upper()),
+            (Some("nobarrier"), None, None)
+        );
         let mount = Mount::parse("36 35 0:30 / / rw - overlay overlay rw,lowerdir=/l,upperdir=/upper/data,workdir=/upper/work").unwrap();
         assert_eq!((mount.upper(), mount.careless_option()), (Some("/upper/data".into()), None));
         let mount = Mount::parse("36 35 253:0 / /data rw - ext4 /dev/zram1 rw").unwrap();
@@ -181,14 +203,20 @@ mod tests {
     #[test]
     fn memory_is_known_by_its_mount() {
         let mounts = Mounts::read().unwrap();
-        assert!(matches!(mounts.lasting(Path::new("/dev/shm")), Lasting::No(reason) if reason.contains("/dev/shm is in memory (tmpfs)")));
+        assert!(
+            matches!(mounts.lasting(Path::new("/dev/shm")), Lasting::No(reason) if reason.contains("/dev/shm is in memory (tmpfs)"))
+        );
         assert!(mounts.is_mount(Path::new("/proc")) && !mounts.is_mount(Path::new("/proc/self")));
     }
 
     #[test]
     fn an_upper_layer_that_can_not_be_seen_is_unclear() {
         let id = mount_id(Path::new("/")).unwrap();
-        let mounts = Mounts::parse(&format!("{id} 1 0:30 / / rw - overlay overlay rw,lowerdir=/lower,upperdir=/no/such/upper,workdir=/w"));
-        assert!(matches!(mounts.lasting(Path::new("/")), Lasting::Unclear(reason) if reason.contains("/no/such/upper")));
+        let mounts = Mounts::parse(&format!(
+            "{id} 1 0:30 / / rw - overlay overlay rw,lowerdir=/lower,upperdir=/no/such/upper,workdir=/w"
+        ));
+        assert!(
+            matches!(mounts.lasting(Path::new("/")), Lasting::Unclear(reason) if reason.contains("/no/such/upper"))
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! A disk for tests: the real one, which writes each change down as data, so that [`crate::crash_states`] can ask what a
-//! power cut leaves of it.
+//! A disk for tests: the real one, which writes each change down as data, so that
+//! [`crate::crash_states`] can ask what a power cut leaves of it.
 //!
-//! Nothing is synced in truth: what is durable is for the model to say, and a real sync would only take time.
+//! Nothing is synced in truth: what is durable is for the model to say, and a real sync would only
+//! take time.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -82,13 +83,15 @@ pub(crate) struct RecordingDisk {
 #[derive(Default)]
 struct Log {
     changes: Vec<Recorded>,
-    /// By the numbers of their inodes. A number that is used again stands for the file that has it now.
+    /// By the numbers of their inodes. A number that is used again stands for the file that has it
+    /// now.
     files: HashMap<u64, Created>,
     created: usize,
 }
 
 impl RecordingDisk {
-    /// A disk on which the operations of these names (such as `Exchange`) are refused, as by a simpler file system.
+    /// A disk on which the operations of these names (such as `Exchange`) are refused, as by a
+    /// simpler file system.
     pub(crate) fn new(root: &Path, clock: Clock, lacks: &'static [&'static str]) -> Self {
         Self { root: root.to_owned(), clock, lacks, syncs_moved: false, log: Mutex::default() }
     }
@@ -120,26 +123,44 @@ impl RecordingDisk {
         let file = |file: &File| log.files[&file.metadata().unwrap().ino()];
         let path = |path: &Path| self.relative(path);
         match operation {
-            Operation::MakeDirectory { path: directory } => Change::MakeDirectory { path: path(directory) },
-            Operation::Allocate { file: of, size } => Change::Allocate { file: file(of), size: usize::try_from(size).unwrap() },
+            Operation::MakeDirectory { path: directory } => {
+                Change::MakeDirectory { path: path(directory) }
+            }
+            Operation::Allocate { file: of, size } => {
+                Change::Allocate { file: file(of), size: usize::try_from(size).unwrap() }
+            }
             Operation::Write { file: mut of, bytes } => {
                 let offset = usize::try_from(of.stream_position().unwrap()).unwrap();
                 Change::Write { file: file(of), offset, bytes: bytes.to_vec() }
             }
             Operation::SyncData { file: of } => Change::SyncData { file: file(of) },
             Operation::Sync { file: of } => Change::Sync { file: file(of) },
-            Operation::SyncDirectory { path: directory } => Change::SyncDirectory { path: path(directory) },
-            Operation::SyncMoved { path: name } => Change::SyncMoved { path: path(name) },
-            Operation::SetOwner { file: of, user, group } => Change::SetOwner { file: file(of), owner: (user, group) },
-            Operation::SetMode { file: of, mode } => Change::SetMode { file: file(of), mode },
-            Operation::SetAttribute { file: of, name, value } => {
-                Change::SetAttribute { file: file(of), name: name.to_owned(), value: value.to_owned() }
+            Operation::SyncDirectory { path: directory } => {
+                Change::SyncDirectory { path: path(directory) }
             }
-            Operation::RemoveAttribute { file: of, name } => Change::RemoveAttribute { file: file(of), name: name.to_owned() },
+            Operation::SyncMoved { path: name } => Change::SyncMoved { path: path(name) },
+            Operation::SetOwner { file: of, user, group } => {
+                Change::SetOwner { file: file(of), owner: (user, group) }
+            }
+            Operation::SetMode { file: of, mode } => Change::SetMode { file: file(of), mode },
+            Operation::SetAttribute { file: of, name, value } => Change::SetAttribute {
+                file: file(of),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            },
+            Operation::RemoveAttribute { file: of, name } => {
+                Change::RemoveAttribute { file: file(of), name: name.to_owned() }
+            }
             Operation::SetFlags { .. } => unreachable!("no directory of these tests gives flags"),
-            Operation::Exchange { one, other } => Change::Exchange { one: path(one), other: path(other) },
-            Operation::Rename { from, to } | Operation::RenameToFree { from, to } => Change::Rename { from: path(from), to: path(to) },
-            Operation::Link { original, name } => Change::Link { original: path(original), name: path(name) },
+            Operation::Exchange { one, other } => {
+                Change::Exchange { one: path(one), other: path(other) }
+            }
+            Operation::Rename { from, to } | Operation::RenameToFree { from, to } => {
+                Change::Rename { from: path(from), to: path(to) }
+            }
+            Operation::Link { original, name } => {
+                Change::Link { original: path(original), name: path(name) }
+            }
             Operation::Remove { path: name } => Change::Remove { path: path(name) },
         }
     }
@@ -154,7 +175,12 @@ impl Disk for RecordingDisk {
         log.created += 1;
         log.files.insert(metadata.ino(), created);
         let (mode, owner) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()));
-        log.changes.push(self.now(Change::Create { path: self.relative(path), file: created, mode, owner }));
+        log.changes.push(self.now(Change::Create {
+            path: self.relative(path),
+            file: created,
+            mode,
+            owner,
+        }));
         Ok(file)
     }
 
@@ -162,13 +188,19 @@ impl Disk for RecordingDisk {
         if self.lacks.contains(&first_word(&operation).as_str()) {
             return Err(Errno::EOPNOTSUPP.into());
         }
-        if matches!(operation, Operation::SyncMoved { path } if !self.syncs_moved || !path.exists()) {
+        if matches!(operation, Operation::SyncMoved { path } if !self.syncs_moved || !path.exists())
+        {
             return Ok(());
         }
         let mut log = self.log.lock().unwrap();
         let change = self.change(operation, &log);
-        let is_sync =
-            matches!(change, Change::SyncData { .. } | Change::Sync { .. } | Change::SyncDirectory { .. } | Change::SyncMoved { .. });
+        let is_sync = matches!(
+            change,
+            Change::SyncData { .. }
+                | Change::Sync { .. }
+                | Change::SyncDirectory { .. }
+                | Change::SyncMoved { .. }
+        );
         if !is_sync {
             LocalDisk.apply(operation)?;
         }
@@ -177,7 +209,8 @@ impl Disk for RecordingDisk {
     }
 }
 
-/// The name of a variant, without the text of what is in it: that may be a whole file, and is asked for at each step.
+/// The name of a variant, without the text of what is in it: that may be a whole file, and is asked
+/// for at each step.
 pub(crate) fn first_word(value: &impl fmt::Debug) -> String {
     struct FirstWord(String);
     impl fmt::Write for FirstWord {

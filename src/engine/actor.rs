@@ -1,5 +1,5 @@
-//! The actor behind the handle: owns the machine, answers questions, and takes each step. What a step entails is in
-//! [`super::actions`], what everybody is told in [`super::news`].
+//! The actor behind the handle: owns the machine, answers questions, and takes each step. What a
+//! step entails is in [`super::actions`], what everybody is told in [`super::news`].
 
 mod opening;
 
@@ -18,7 +18,8 @@ use crate::journal::{self, Journal};
 use crate::log::message;
 use crate::machine::{Action, Event, Refused, State, Upgrade};
 use crate::model::{
-    Channel, Evidence, Failure, FailureKind, LinkState, PackageSummary, Phase, PhaseDuration, Report, Request, Status, UpgradeId,
+    Channel, Evidence, Failure, FailureKind, LinkState, PackageSummary, Phase, PhaseDuration,
+    Report, Request, Status, UpgradeId,
 };
 use crate::package::check::{Checked, check_announced};
 use crate::rescue::SecondCopy;
@@ -27,7 +28,8 @@ use crate::target::program::{Lock, Program};
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
-/// How much is kept of the name that a peer gives a file, in characters; a longer one is refused, but the report is to say of which.
+/// How much is kept of the name that a peer gives a file, in characters; a longer one is refused,
+/// but the report is to say of which.
 const LONGEST_FILE_NAME: usize = 255;
 
 /// The engine itself. [`Actor::run`] is its life.
@@ -51,14 +53,16 @@ pub struct Actor {
     pub(super) staged: Option<Staged>,
     pub(super) checked: Option<Checked>,
     pub(super) trial: Option<OnTrial>,
-    /// Held until the success of a trial is written down: what a peer was told, the rescue must not undo.
+    /// Held until the success of a trial is written down: what a peer was told, the rescue must not
+    /// undo.
     pub(super) held: Option<Lock>,
     check_answer: Option<Answer<PackageSummary>>,
     /// Somebody waits for the report of the upgrade at hand.
     pub(super) is_awaited: bool,
 }
 
-/// What a task brings back, and for which upgrade: the result of one that was given up meanwhile must not become another's.
+/// What a task brings back, and for which upgrade: the result of one that was given up meanwhile
+/// must not become another's.
 pub(super) struct Finished {
     pub(super) upgrade: UpgradeId,
     pub(super) result: TaskResult,
@@ -164,10 +168,16 @@ impl Actor {
                 let _ = answer.send(Ok(()));
             }
             Command::ReportAfter(before, answer) => {
-                let _ = answer.send(Ok(report_after(self.journal.history(), before.as_ref()).cloned()));
+                let _ =
+                    answer.send(Ok(report_after(self.journal.history(), before.as_ref()).cloned()));
             }
             Command::Report(id, answer) => {
-                let _ = answer.send(Ok(self.journal.history().iter().find(|report| report.id == id).cloned()));
+                let _ = answer.send(Ok(self
+                    .journal
+                    .history()
+                    .iter()
+                    .find(|report| report.id == id)
+                    .cloned()));
             }
             Command::Measure(answer) => {
                 let _ = answer.send(Ok(Measures {
@@ -203,8 +213,16 @@ impl Actor {
         let upgrade = self.new_upgrade(request)?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
-        let upgrade = self.state.upgrade().ok_or_else(|| Failure::new(FailureKind::Internal, "the upgrade vanished"))?;
-        tracing::info!(MESSAGE_ID = message::BEGAN, "upgrade asked for by {} over {}", upgrade.request.requester, upgrade.request.transfer);
+        let upgrade = self
+            .state
+            .upgrade()
+            .ok_or_else(|| Failure::new(FailureKind::Internal, "the upgrade vanished"))?;
+        tracing::info!(
+            MESSAGE_ID = message::BEGAN,
+            "upgrade asked for by {} over {}",
+            upgrade.request.requester,
+            upgrade.request.transfer
+        );
         Ok(upgrade.id.clone())
     }
 
@@ -214,7 +232,10 @@ impl Actor {
             return;
         }
         let (program, seen) = (self.program.clone(), self.status.borrow().installed.digest);
-        if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen)).await.is_ok_and(|changed| changed) {
+        if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen))
+            .await
+            .is_ok_and(|changed| changed)
+        {
             let installed = installed(&self.config.program, &self.program, &self.journal).await;
             self.status.send_modify(|status| status.installed = installed);
         }
@@ -222,10 +243,21 @@ impl Actor {
 
     pub(super) fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
         let from = self.status.borrow().installed.version;
-        Ok(Upgrade { id: new_id()?, request, from, file_name: None, began: journal::stamp(), phases: Vec::new() })
+        Ok(Upgrade {
+            id: new_id()?,
+            request,
+            from,
+            file_name: None,
+            began: journal::stamp(),
+            phases: Vec::new(),
+        })
     }
 
-    async fn receive(&mut self, id: &UpgradeId, announced: Announced) -> Result<Receiving, Failure> {
+    async fn receive(
+        &mut self,
+        id: &UpgradeId,
+        announced: Announced,
+    ) -> Result<Receiving, Failure> {
         self.owned(id)?;
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
         self.apply(Event::Receive { file_name }).await?;
@@ -269,7 +301,8 @@ impl Actor {
             return;
         }
         self.staged = Some(staged);
-        // Before the step: one that can't be written down ends the upgrade, and with it the wait, at once.
+        // Before the step: one that can't be written down ends the upgrade, and with it the wait,
+        // at once.
         let earlier = self.check_answer.replace(answer);
         if let Err(failure) = self.apply(Event::Received).await {
             self.staged = None;
@@ -308,8 +341,11 @@ impl Actor {
         if !self.journal.unacknowledged().iter().any(|report| report.request.channel == channel) {
             return;
         }
-        // A failed write is in the notices by then, and at worst the report is repeated after a restart.
-        let _ = self.write_journal("the acknowledgement", move |journal| journal.acknowledge(channel)).await;
+        // A failed write is in the notices by then, and at worst the report is repeated after a
+        // restart.
+        let _ = self
+            .write_journal("the acknowledgement", move |journal| journal.acknowledge(channel))
+            .await;
         let unacknowledged = self.journal.unacknowledged().to_vec();
         self.status.send_modify(|status| status.unacknowledged = unacknowledged);
     }
@@ -396,7 +432,8 @@ impl Actor {
         }
         self.publish();
         self.answer_check();
-        if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges()) {
+        if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges())
+        {
             self.state = State::Idle;
             self.speak_of_upgrade();
             self.publish();
@@ -407,10 +444,11 @@ impl Actor {
     fn answer_check(&mut self) {
         let verdict = match &self.state {
             State::Ready { package, .. } => Ok(package.clone()),
-            State::Concluded { conclusion, .. } => Err(conclusion
-                .failure
-                .clone()
-                .unwrap_or_else(|| Failure::new(FailureKind::Internal, "the upgrade ended before its check did"))),
+            State::Concluded { conclusion, .. } => {
+                Err(conclusion.failure.clone().unwrap_or_else(|| {
+                    Failure::new(FailureKind::Internal, "the upgrade ended before its check did")
+                }))
+            }
             _ => return,
         };
         if let Some(answer) = self.check_answer.take() {
@@ -421,13 +459,18 @@ impl Actor {
 
 /// What follows `before`. One that the history has forgotten was older than all that it still has.
 fn report_after<'a>(history: &'a [Report], before: Option<&UpgradeId>) -> Option<&'a Report> {
-    let position = before.and_then(|before| history.iter().rposition(|report| report.id == *before));
+    let position =
+        before.and_then(|before| history.iter().rposition(|report| report.id == *before));
     history.get(position.map_or(0, |position| position + 1))
 }
 
 /// Whether the payload link lost its device or its aircraft.
 const fn is_lost(before: LinkState, now: LinkState) -> bool {
-    matches!((before, now), (LinkState::Linked, LinkState::Probing) | (LinkState::Linked | LinkState::Probing, LinkState::Waiting))
+    matches!(
+        (before, now),
+        (LinkState::Linked, LinkState::Probing)
+            | (LinkState::Linked | LinkState::Probing, LinkState::Waiting)
+    )
 }
 
 fn told(result: Result<(), Failure>) {
@@ -464,5 +507,7 @@ fn over() -> Failure {
 fn new_id() -> Result<UpgradeId, Failure> {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map(|uuid| UpgradeId(uuid.trim().to_owned()))
-        .map_err(|error| Failure::new(FailureKind::Internal, "the kernel gives no random name").because(error))
+        .map_err(|error| {
+            Failure::new(FailureKind::Internal, "the kernel gives no random name").because(error)
+        })
 }

@@ -5,7 +5,9 @@ use tokio::sync::oneshot;
 use crate::model::{Failure, FailureKind};
 
 /// Runs file work off the runtime's thread.
-pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<WorkDied> + Send + 'static,
@@ -14,9 +16,12 @@ where
 }
 
 /// Runs any work off the runtime's thread.
-pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkDied> {
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorkDied> {
     let (done, result) = oneshot::channel();
-    // One kind of task for all work: the runtime's code for a kind is a kilobyte of an idle daemon's memory.
+    // One kind of task for all work: the runtime's code for a kind is a kilobyte of an idle
+    // daemon's memory.
     let work: Box<dyn FnOnce() + Send> = Box::new(move || drop(done.send(work())));
     tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()))?;
     result.await.map_err(|error| WorkDied(error.to_string()))

@@ -1,5 +1,5 @@
-//! What a person decides by hand: that the program on trial works, or that it goes; and that the program before the last
-//! upgrade comes back.
+//! What a person decides by hand: that the program on trial works, or that it goes; and that the
+//! program before the last upgrade comes back.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,9 @@ use crate::config::Confirm;
 use crate::journal::InstalledRecord;
 use crate::log::message;
 use crate::machine::{Event, State, Swap, Upgrade};
-use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Phase, Report, Request, UpgradeId};
+use crate::model::{
+    Failure, FailureKind, Outcome, PackageSummary, Phase, Report, Request, UpgradeId,
+};
 use crate::package::digest::{Digests, ProgramDigest};
 use crate::package::hashing::hash_file;
 use crate::package::version::Version;
@@ -22,14 +24,17 @@ use crate::target::program::Program;
 impl Actor {
     /// Written down before it counts, so that a daemon that starts again knows it.
     pub(super) async fn confirm(&mut self, by: String) -> Result<(), Failure> {
-        let State::Trial { swap, confirmed_by, .. } = &self.state else { return Err(nothing_on_trial()) };
+        let State::Trial { swap, confirmed_by, .. } = &self.state else {
+            return Err(nothing_on_trial());
+        };
         if swap.terms.confirm == Confirm::Auto {
             return Err(no_confirmation_needed());
         }
         if confirmed_by.is_some() {
             return Ok(());
         }
-        let (confirmed, _) = self.state.clone().step(Event::Confirm(by)).map_err(|refused| refused.failure)?;
+        let (confirmed, _) =
+            self.state.clone().step(Event::Confirm(by)).map_err(|refused| refused.failure)?;
         let written = confirmed.clone();
         self.write_journal("the confirmation", move |journal| journal.record(&written)).await?;
         self.state = confirmed;
@@ -43,8 +48,14 @@ impl Actor {
     pub(super) async fn forget_minimum(&mut self, by: String) -> Result<Option<Version>, Failure> {
         let Some(version) = self.journal.minimum_version() else { return Ok(None) };
         let who = by.clone();
-        self.write_journal("that the lowest version is forgotten", move |journal| journal.forget_minimum(by).map(drop)).await?;
-        tracing::warn!(MESSAGE_ID = message::MINIMUM_FORGOTTEN, "the lowest version, {version}, was forgotten by {who}");
+        self.write_journal("that the lowest version is forgotten", move |journal| {
+            journal.forget_minimum(by).map(drop)
+        })
+        .await?;
+        tracing::warn!(
+            MESSAGE_ID = message::MINIMUM_FORGOTTEN,
+            "the lowest version, {version}, was forgotten by {who}"
+        );
         self.status.send_modify(|status| status.minimum_version = None);
         Ok(Some(version))
     }
@@ -72,10 +83,14 @@ impl Actor {
         let (program, config) = (self.program.clone(), Arc::clone(&self.config));
         let (installed, product) = (self.journal.installed(), self.config.program.product.clone());
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
-        let upgrade = Upgrade { from: installed.and_then(|installed| self.replaced_by(installed)), ..upgrade };
+        let upgrade = Upgrade {
+            from: installed.and_then(|installed| self.replaced_by(installed)),
+            ..upgrade
+        };
         self.spawn_task_of(upgrade.id.clone(), async move {
             let found = async {
-                let (package, old) = blocking(move || find_way_back(&program, installed, product)).await?;
+                let (package, old) =
+                    blocking(move || find_way_back(&program, installed, product)).await?;
                 let terms = restart::agree(&config).await?;
                 let origin = Restarter::new(&terms, &config.paths).origin().await?;
                 let swap = Box::new(Swap { package, old: Some(old), origin, terms });
@@ -90,17 +105,25 @@ impl Actor {
     fn replaced_by(&self, installed: InstalledRecord) -> Option<Version> {
         let installs = |report: &&Report| {
             report.outcome == Outcome::Succeeded
-                && report.package.as_ref().is_some_and(|package| package.program_digest == installed.digest)
+                && report
+                    .package
+                    .as_ref()
+                    .is_some_and(|package| package.program_digest == installed.digest)
         };
         self.journal.history().iter().rev().find(installs)?.from
     }
 
-    pub(super) async fn go_back(&mut self, found: Result<Event, Failure>, answer: Answer<UpgradeId>) {
+    pub(super) async fn go_back(
+        &mut self,
+        found: Result<Event, Failure>,
+        answer: Answer<UpgradeId>,
+    ) {
         let begun = match found {
             Ok(event) => self.apply(event).await,
             Err(failure) => Err(failure),
         };
-        let id = || self.state.upgrade().map(|upgrade| upgrade.id.clone()).ok_or_else(nothing_on_trial);
+        let id =
+            || self.state.upgrade().map(|upgrade| upgrade.id.clone()).ok_or_else(nothing_on_trial);
         let _ = answer.send(begun.and_then(|()| id()));
     }
 }
@@ -111,17 +134,36 @@ fn find_way_back(
     installed: Option<InstalledRecord>,
     product: String,
 ) -> Result<(PackageSummary, ProgramDigest), Failure> {
-    let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error);
-    let at_path = measure(program).map_err(unreadable)?;
-    let Some((installed, (size, digests))) = installed.zip(at_path).filter(|(installed, (_, found))| installed.digest == found.program)
-    else {
-        return Err(nothing_to_go_back_to("the program at the path is not one that uplift installed"));
+    let unreadable = |error| {
+        Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error)
     };
-    let previous = program.previous().map_err(unreadable)?.filter(|previous| *previous != installed.digest);
-    let previous = previous.ok_or_else(|| nothing_to_go_back_to("the program from before the last upgrade was not kept"))?;
+    let at_path = measure(program).map_err(unreadable)?;
+    let Some((installed, (size, digests))) =
+        installed.zip(at_path).filter(|(installed, (_, found))| installed.digest == found.program)
+    else {
+        return Err(nothing_to_go_back_to(
+            "the program at the path is not one that uplift installed",
+        ));
+    };
+    let previous =
+        program.previous().map_err(unreadable)?.filter(|previous| *previous != installed.digest);
+    let previous = previous.ok_or_else(|| {
+        nothing_to_go_back_to("the program from before the last upgrade was not kept")
+    })?;
     let file_name = format!("{product}_{}.bin", installed.version);
     let (version, file_digest, program_digest) = (installed.version, digests.file, digests.program);
-    Ok((PackageSummary { file_name, product, version, size, file_digest, program_digest, trusted_key: None }, previous))
+    Ok((
+        PackageSummary {
+            file_name,
+            product,
+            version,
+            size,
+            file_digest,
+            program_digest,
+            trusted_key: None,
+        },
+        previous,
+    ))
 }
 
 /// Size and digests of the file at the path, as it was received; `None` if there is none.
@@ -141,20 +183,29 @@ fn by_hand(request: &Request) -> Failure {
 
 fn nothing_on_trial() -> Failure {
     Failure::new(FailureKind::Cancelled, "nothing is on trial, so there is nothing to confirm")
-        .with_hint("`uplift status` shows what the daemon does, `uplift history` how upgrades ended")
+        .with_hint(
+            "`uplift status` shows what the daemon does, `uplift history` how upgrades ended",
+        )
 }
 
 fn no_confirmation_needed() -> Failure {
-    Failure::new(FailureKind::Cancelled, "this trial needs no confirmation: `confirm` was \"auto\" when the upgrade began")
-        .with_hint("`uplift status --watch` shows what it waits for; `uplift rollback` ends it")
+    Failure::new(
+        FailureKind::Cancelled,
+        "this trial needs no confirmation: `confirm` was \"auto\" when the upgrade began",
+    )
+    .with_hint("`uplift status --watch` shows what it waits for; `uplift rollback` ends it")
 }
 
 fn nothing_to_go_back_to(why: &str) -> Failure {
     Failure::new(FailureKind::InstallFailed, format!("there is nothing to go back to: {why}"))
-        .with_hint("install the version that is wanted; `uplift install --force` accepts a lower one")
+        .with_hint(
+            "install the version that is wanted; `uplift install --force` accepts a lower one",
+        )
 }
 
 fn not_now(phase: Phase) -> Failure {
     Failure::new(FailureKind::Busy, format!("an upgrade is {phase} and can't be rolled back now"))
-        .with_hint("wait until its trial begins, or until it is over; `uplift status --watch` shows it")
+        .with_hint(
+            "wait until its trial begins, or until it is over; `uplift status --watch` shows it",
+        )
 }

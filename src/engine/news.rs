@@ -13,7 +13,10 @@ use crate::health;
 use crate::journal::{InstalledRecord, Journal};
 use crate::log::{self, About, message};
 use crate::machine::State;
-use crate::model::{CurrentUpgrade, Failure, FailureKind, Installed, LinkState, LinkStatus, Phase, Progress, Report, Request, Status};
+use crate::model::{
+    CurrentUpgrade, Failure, FailureKind, Installed, LinkState, LinkStatus, Phase, Progress,
+    Report, Request, Status,
+};
 use crate::package::digest::ProgramDigest;
 use crate::package::preflight;
 use crate::package::version::Version;
@@ -34,7 +37,8 @@ impl Actor {
             let progress = Progress { done, total };
             status.send_if_modified(|status| {
                 let Some(upgrade) = &mut status.upgrade else { return false };
-                let changed = upgrade.progress.percent() != progress.percent() || upgrade.progress.total != total;
+                let changed = upgrade.progress.percent() != progress.percent()
+                    || upgrade.progress.total != total;
                 upgrade.progress = progress;
                 changed
             });
@@ -46,7 +50,11 @@ impl Actor {
         let status = Arc::clone(&self.status);
         Box::new(move |wait| {
             status.send_if_modified(|status| {
-                let Some(upgrade) = status.upgrade.as_mut().filter(|_| status.phase == Phase::Trial) else { return false };
+                let Some(upgrade) =
+                    status.upgrade.as_mut().filter(|_| status.phase == Phase::Trial)
+                else {
+                    return false;
+                };
                 let changed = upgrade.waits_for.as_ref() != Some(&wait);
                 upgrade.waits_for = Some(wait);
                 changed
@@ -61,11 +69,20 @@ impl Actor {
 
     pub(super) fn publish(&self) {
         let (state, left) = (&self.state, self.seconds_left());
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = left.map(|left| self.phase_began + Duration::from_secs(left));
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) =
+            left.map(|left| self.phase_began + Duration::from_secs(left));
         self.status.send_modify(|status| {
-            let progress = status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
-            let keep = matches!(state.phase(), Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting);
-            let waits_for = status.upgrade.take().and_then(|upgrade| upgrade.waits_for).filter(|_| state.phase() == Phase::Trial);
+            let progress =
+                status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
+            let keep = matches!(
+                state.phase(),
+                Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting
+            );
+            let waits_for = status
+                .upgrade
+                .take()
+                .and_then(|upgrade| upgrade.waits_for)
+                .filter(|_| state.phase() == Phase::Trial);
             status.upgrade = match state {
                 State::Idle | State::Concluded { .. } => None,
                 _ => state.upgrade().map(|upgrade| CurrentUpgrade {
@@ -114,7 +131,9 @@ impl Actor {
     pub(super) fn seconds_left(&self) -> Option<u64> {
         let terms = &self.state.swap()?.terms;
         match self.state.phase() {
-            Phase::Restarting | Phase::Reverting => Some(terms.restart_deadline.saturating_add(terms.deadline).as_secs()),
+            Phase::Restarting | Phase::Reverting => {
+                Some(terms.restart_deadline.saturating_add(terms.deadline).as_secs())
+            }
             Phase::Trial => Some(terms.deadline.as_secs()),
             _ => None,
         }
@@ -142,29 +161,47 @@ pub(super) fn link_before_it_speaks(config: &Config) -> LinkStatus {
     })
 }
 
-/// What is installed. The version is the one of the digest at the path, or not known: the journal knows that of what `uplift`
-/// installed, replaced or has on trial, the program itself that of any other, and the configuration that of the program that was
-/// installed by hand, unless it may be another one.
-pub(super) async fn installed(config: &config::Program, program: &Program, journal: &Journal) -> Installed {
+/// What is installed. The version is the one of the digest at the path, or not known: the journal
+/// knows that of what `uplift` installed, replaced or has on trial, the program itself that of any
+/// other, and the configuration that of the program that was installed by hand, unless it may be
+/// another one.
+pub(super) async fn installed(
+    config: &config::Program,
+    program: &Program,
+    journal: &Journal,
+) -> Installed {
     let (reader, known) = (program.clone(), journal.known_programs());
     let configured = config.clone();
     let found = off_thread(move || {
         let digest = reader.known_digest().unwrap_or_else(|error| {
-            let failure =
-                Failure::from_io(FailureKind::Internal, format!("the program {} can't be read", configured.path.display()), error);
+            let failure = Failure::from_io(
+                FailureKind::Internal,
+                format!("the program {} can't be read", configured.path.display()),
+                error,
+            );
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
             None
         });
-        let version = version_of(digest, &known, || preflight::installed_version(&configured)?.ok());
+        let version =
+            version_of(digest, &known, || preflight::installed_version(&configured)?.ok());
         (digest, version)
     })
     .await;
     let (digest, version) = found.unwrap_or((None, None));
     let by_hand = || digest.filter(|digest| journal.may_be_by_hand(*digest)).and(config.version);
-    Installed { product: config.product.clone(), path: config.path.clone(), version: version.or_else(by_hand), digest }
+    Installed {
+        product: config.product.clone(),
+        path: config.path.clone(),
+        version: version.or_else(by_hand),
+        digest,
+    }
 }
 
-fn version_of(digest: Option<ProgramDigest>, known: &[InstalledRecord], ask: impl FnOnce() -> Option<Version>) -> Option<Version> {
+fn version_of(
+    digest: Option<ProgramDigest>,
+    known: &[InstalledRecord],
+    ask: impl FnOnce() -> Option<Version>,
+) -> Option<Version> {
     let digest = digest?;
     known.iter().find(|record| record.digest == digest).map(|record| record.version).or_else(ask)
 }
@@ -172,7 +209,9 @@ fn version_of(digest: Option<ProgramDigest>, known: &[InstalledRecord], ask: imp
 /// What a swap has just brought to the path.
 fn brought(state: &State) -> Option<(Option<Version>, Option<ProgramDigest>)> {
     match state {
-        State::Restarting { swap, .. } => Some((Some(swap.package.version), Some(swap.package.program_digest))),
+        State::Restarting { swap, .. } => {
+            Some((Some(swap.package.version), Some(swap.package.program_digest)))
+        }
         State::RestartingBack { upgrade, swap, .. } => Some((upgrade.from, swap.old)),
         _ => None,
     }
@@ -184,13 +223,17 @@ fn tell(state: &State, is_awaited: bool) {
     let (id, more) = match state {
         State::Restarting { .. } => (Some(message::SWAPPED), ": the new program is at its path"),
         State::RestartingBack { .. } => (None, ": the old program is back at its path"),
-        State::Trial { .. } => (Some(message::TRIAL), ": the new program has to show that it works"),
+        State::Trial { .. } => {
+            (Some(message::TRIAL), ": the new program has to show that it works")
+        }
         State::Reverting { verdict, .. } => {
             let failure = &verdict.failure;
             tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} to the old program: {failure}");
             return;
         }
-        State::Concluded { upgrade, .. } if is_awaited && upgrade.request.channel.acknowledges() => {
+        State::Concluded { upgrade, .. }
+            if is_awaited && upgrade.request.channel.acknowledges() =>
+        {
             (Some(message::REPORT_WAITS), ": the report waits for its receiver")
         }
         _ => (None, ""),
@@ -200,7 +243,8 @@ fn tell(state: &State, is_awaited: bool) {
 
 pub(super) fn log(report: &Report) {
     let id = message::of_outcome(report.outcome);
-    let version = report.package.as_ref().map(|package| package.version.to_string()).unwrap_or_default();
+    let version =
+        report.package.as_ref().map(|package| package.version.to_string()).unwrap_or_default();
     match &report.failure {
         None => tracing::info!(MESSAGE_ID = id, "upgrade {}: {version} runs", report.outcome),
         Some(failure) => {

@@ -1,4 +1,5 @@
-//! Whether the two places that an upgrade is written to, the program's and the state's, keep what they are given.
+//! Whether the two places that an upgrade is written to, the program's and the state's, keep what
+//! they are given.
 //!
 //! Looks, and changes nothing. What the file systems themselves can do is known to [`crate::disk`].
 
@@ -30,7 +31,12 @@ pub(crate) fn places(config: &Config) -> [Place; 2] {
     let (program, state) = (&config.program.path, &config.paths.state);
     let directory = program.parent().unwrap_or(Path::new("/"));
     [
-        Place::new("program.path", "`path` in the [program] section", directory, &[program, directory, &directory_beside(program)]),
+        Place::new(
+            "program.path",
+            "`path` in the [program] section",
+            directory,
+            &[program, directory, &directory_beside(program)],
+        ),
         Place::new("paths.state", "`state` in the [paths] section", state, &[state]),
     ]
 }
@@ -40,8 +46,8 @@ pub(crate) fn examine(config: &Config) -> Result<(), Failure> {
     judge(&places(config), reboots(config))
 }
 
-/// Whether the restart takes with it what is in memory. Where another file stands for the kernel's boot id, another machine
-/// than this one restarts.
+/// Whether the restart takes with it what is in memory. Where another file stands for the kernel's
+/// boot id, another machine than this one restarts.
 pub(crate) fn reboots(config: &Config) -> bool {
     config.program.restart == Restart::Reboot && config.paths.boot_id == Paths::default().boot_id
 }
@@ -49,17 +55,29 @@ pub(crate) fn reboots(config: &Config) -> bool {
 fn judge(places: &[Place; 2], reboots: bool) -> Result<(), Failure> {
     let refused = places.iter().find_map(|place| place.refused().or_else(|| place.unchangeable()));
     match refused.or_else(|| lost(places).filter(|_| reboots)) {
-        Some((sentence, hint)) => Err(Failure::new(FailureKind::InstallFailed, sentence).with_hint(hint)),
+        Some((sentence, hint)) => {
+            Err(Failure::new(FailureKind::InstallFailed, sentence).with_hint(hint))
+        }
         None => Ok(()),
     }
 }
 
-/// The sentence and the hint, where nothing of an upgrade would be left after a restart of the machine.
+/// The sentence and the hint, where nothing of an upgrade would be left after a restart of the
+/// machine.
 pub(crate) fn lost([program, state]: &[Place; 2]) -> Option<(String, String)> {
-    let (Lasting::No(first), Lasting::No(second)) = (&program.lasting, &state.lasting) else { return None };
+    let (Lasting::No(first), Lasting::No(second)) = (&program.lasting, &state.lasting) else {
+        return None;
+    };
     let why = if first == second { first.clone() } else { format!("{first}, and {second}") };
-    let sentence = format!("neither the program nor the state outlives the restart of the machine: {why}");
-    Some((sentence, format!("leave the read-only mode of the machine, or set {} to a directory on a disk", program.remedy)))
+    let sentence =
+        format!("neither the program nor the state outlives the restart of the machine: {why}");
+    Some((
+        sentence,
+        format!(
+            "leave the read-only mode of the machine, or set {} to a directory on a disk",
+            program.remedy
+        ),
+    ))
 }
 
 impl Place {
@@ -75,17 +93,28 @@ impl Place {
             directory: directory.to_owned(),
             file_system: file_system::of(directory).ok(),
             lasting,
-            immutable: changed.iter().find(|path| file_system::is_immutable(path)).map(PathBuf::from),
+            immutable: changed
+                .iter()
+                .find(|path| file_system::is_immutable(path))
+                .map(PathBuf::from),
         }
     }
 
     /// The sentence and the hint, where the file system lacks what an upgrade needs.
     pub(crate) fn refused(&self) -> Option<(String, String)> {
-        let FileSystem { name, .. } = self.file_system.filter(|found| found.standing == Standing::Refused)?;
+        let FileSystem { name, .. } =
+            self.file_system.filter(|found| found.standing == Standing::Refused)?;
         let directory = self.directory.display();
-        let sentence =
-            format!("{directory} is on {name}: a power cut can undo a finished upgrade there, and programs have no owner and no mode");
-        Some((sentence, format!("set {} to a directory on ext4, or on another file system of Linux", self.remedy)))
+        let sentence = format!(
+            "{directory} is on {name}: a power cut can undo a finished upgrade there, and programs have no owner and no mode"
+        );
+        Some((
+            sentence,
+            format!(
+                "set {} to a directory on ext4, or on another file system of Linux",
+                self.remedy
+            ),
+        ))
     }
 
     /// The same, where something is not to be changed.
@@ -104,7 +133,14 @@ mod tests {
 
     fn place(number: u32, lasting: Lasting) -> Place {
         let file_system = Some(file_system::of_number(number));
-        Place { field: "f", remedy: "`path`", directory: "/boot".into(), file_system, lasting, immutable: None }
+        Place {
+            field: "f",
+            remedy: "`path`",
+            directory: "/boot".into(),
+            file_system,
+            lasting,
+            immutable: None,
+        }
     }
 
     const EXT4: u32 = 0xef53;
@@ -117,16 +153,25 @@ mod tests {
         for places in [[bad.clone(), good.clone()], [good, bad]] {
             let failure = judge(&places, false).unwrap_err();
             assert_eq!(failure.kind, FailureKind::InstallFailed);
-            assert!(failure.sentence.contains("/boot is on vfat") && failure.hint().contains("ext4"), "{failure}");
+            assert!(
+                failure.sentence.contains("/boot is on vfat") && failure.hint().contains("ext4"),
+                "{failure}"
+            );
         }
     }
 
     #[test]
     fn a_restart_of_the_machine_must_leave_something() {
         let gone = |why: &str| place(EXT4, Lasting::No(why.into()));
-        let (lasts, unclear) = (place(EXT4, Lasting::Yes), place(EXT4, Lasting::Unclear("hidden".into())));
+        let (lasts, unclear) =
+            (place(EXT4, Lasting::Yes), place(EXT4, Lasting::Unclear("hidden".into())));
         let failure = judge(&[gone("a is in memory"), gone("b is in memory")], true).unwrap_err();
-        assert!(failure.sentence.ends_with("restart of the machine: a is in memory, and b is in memory"), "{failure}");
+        assert!(
+            failure
+                .sentence
+                .ends_with("restart of the machine: a is in memory, and b is in memory"),
+            "{failure}"
+        );
         let failure = judge(&[gone("a is in memory"), gone("a is in memory")], true).unwrap_err();
         assert!(failure.sentence.ends_with("restart of the machine: a is in memory"), "{failure}");
         for places in [[gone("a"), lasts.clone()], [lasts, gone("b")], [gone("a"), unclear]] {

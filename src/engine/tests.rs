@@ -1,4 +1,5 @@
-//! What the engine says of a host that fails or falls silent, seen by who watches and by who reads the journal.
+//! What the engine says of a host that fails or falls silent, seen by who watches and by who reads
+//! the journal.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,8 +12,11 @@ use crate::model::{Phase, TransferKind};
 
 async fn engine(directory: &Path) -> Engine {
     let root = directory.display();
-    // A boot id of its own: where the directory is in memory, the restart of this machine is not the one that is meant.
-    std::fs::File::create(directory.join("boot_id")).and_then(|mut file| file.write_all(b"first\n")).unwrap();
+    // A boot id of its own: where the directory is in memory, the restart of this machine is not
+    // the one that is meant.
+    std::fs::File::create(directory.join("boot_id"))
+        .and_then(|mut file| file.write_all(b"first\n"))
+        .unwrap();
     let text = format!(
         "[program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
     );
@@ -23,9 +27,15 @@ async fn engine(directory: &Path) -> Engine {
 }
 
 async fn receiving(engine: &Engine) -> UpgradeId {
-    let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
+    let request = Request {
+        channel: Channel::Psdk,
+        requester: "0x2a".into(),
+        transfer: TransferKind::Dcftp,
+        forced: false,
+    };
     let id = engine.begin(request).await.unwrap();
-    let announced = || Announced { file_name: "P_V02.00.00.00.bin".into(), size: 4, with_md5: true };
+    let announced =
+        || Announced { file_name: "P_V02.00.00.00.bin".into(), size: 4, with_md5: true };
     engine.receive(&id, announced()).await.unwrap();
     id
 }
@@ -39,11 +49,17 @@ async fn a_host_that_fell_silent_is_not_waited_for() {
     engine.give_up(&id, Failure::new(FailureKind::Timeout, "the host fell silent")).await.unwrap();
     let status = engine.status_now();
     assert_eq!((status.phase, status.unacknowledged.len()), (Phase::Idle, 0));
-    assert_eq!(status.last.and_then(|report| report.failure).map(|failure| failure.kind), Some(FailureKind::Timeout));
+    assert_eq!(
+        status.last.and_then(|report| report.failure).map(|failure| failure.kind),
+        Some(FailureKind::Timeout)
+    );
     assert!(!said.text().contains("waits for its receiver"), "{}", said.text());
     // A report that somebody waits for is said to wait.
     let id = receiving(&engine).await;
-    engine.abandon(&id, Failure::new(FailureKind::DigestMismatch, "the check failed")).await.unwrap();
+    engine
+        .abandon(&id, Failure::new(FailureKind::DigestMismatch, "the check failed"))
+        .await
+        .unwrap();
     assert_eq!(engine.status_now().unacknowledged.len(), 1);
     assert!(said.text().contains("waits for its receiver"), "{}", said.text());
 }
@@ -53,16 +69,27 @@ async fn a_failed_reception_is_known_at_once_and_can_begin_again() {
     let directory = tempfile::tempdir().unwrap();
     let engine = engine(directory.path()).await;
     let id = receiving(&engine).await;
-    engine.reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "another MD5")).await.unwrap();
+    engine
+        .reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "another MD5"))
+        .await
+        .unwrap();
     let status = engine.status_now();
     let failure = status.upgrade.and_then(|upgrade| upgrade.failure).map(|failure| failure.kind);
     assert_eq!((status.phase, failure), (Phase::Preparing, Some(FailureKind::DigestMismatch)));
     let announced = Announced { file_name: "P_V02.00.00.00.bin".into(), size: 5, with_md5: true };
     engine.receive(&id, announced).await.unwrap();
     let status = engine.status_now();
-    assert_eq!((status.phase, status.upgrade.and_then(|upgrade| upgrade.failure)), (Phase::Receiving, None));
+    assert_eq!(
+        (status.phase, status.upgrade.and_then(|upgrade| upgrade.failure)),
+        (Phase::Receiving, None)
+    );
     // Of an upgrade that is over nothing is told.
     engine.give_up(&id, Failure::new(FailureKind::Timeout, "silence")).await.unwrap();
-    assert!(engine.reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "late")).await.is_err());
+    assert!(
+        engine
+            .reception_failed(&id, Failure::new(FailureKind::DigestMismatch, "late"))
+            .await
+            .is_err()
+    );
     assert_eq!(engine.status_now().phase, Phase::Idle);
 }

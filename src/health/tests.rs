@@ -1,4 +1,5 @@
-//! Trials without a unit, on a paused clock: what the health command and a person have to do with the verdict.
+//! Trials without a unit, on a paused clock: what the health command and a person have to do with
+//! the verdict.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +21,8 @@ impl Story {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("program");
         std::os::unix::fs::symlink("/bin/true", &path).unwrap();
-        let script = script.map(|script| script.replace("HERE", directory.path().to_str().unwrap()));
+        let script =
+            script.map(|script| script.replace("HERE", directory.path().to_str().unwrap()));
         let terms = Terms {
             program: path,
             unit: None,
@@ -42,7 +44,8 @@ impl Story {
         let expected = program.digest().unwrap().unwrap();
         let waits = Arc::clone(&self.waits);
         let observer = Box::new(move |wait| waits.lock().unwrap().push(wait));
-        let trial = Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer);
+        let trial =
+            Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer);
         // A user without rights would not find what belongs to this test.
         trial.with_isolation(Isolation::Never).run().await
     }
@@ -66,9 +69,19 @@ async fn another_program_at_the_path_is_not_the_one_on_trial() {
     let story = Story::new(Confirm::Auto, None);
     let other = ProgramDigest([9; 32]);
     let program = Program::new(&story.terms.program);
-    let trial = Trial::new(other, program, story.terms.clone(), story.confirmed.subscribe(), Box::new(|_| {}));
+    let trial = Trial::new(
+        other,
+        program,
+        story.terms.clone(),
+        story.confirmed.subscribe(),
+        Box::new(|_| {}),
+    );
     let verdict = trial.run().await.unwrap_err();
-    assert!(verdict.failure.sentence.contains("not the one that was installed"), "{}", verdict.failure);
+    assert!(
+        verdict.failure.sentence.contains("not the one that was installed"),
+        "{}",
+        verdict.failure
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +91,10 @@ async fn a_health_command_that_fails_is_tried_again() {
     assert_eq!(evidence.health_command, story.terms.health_command);
     let runs = std::fs::read_to_string(story.directory.path().join("runs")).unwrap();
     assert_eq!(runs.lines().count(), 4, "once it succeeded it is not run again");
-    assert_eq!(story.last_wait().unwrap(), "waits for the health command: it ended with exit code 1");
+    assert_eq!(
+        story.last_wait().unwrap(),
+        "waits for the health command: it ended with exit code 1"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +105,10 @@ async fn a_health_command_that_never_succeeds_is_a_verdict_at_the_deadline() {
     assert!(began.elapsed() >= story.terms.deadline);
     assert_eq!(verdict.failure.kind, FailureKind::Unhealthy);
     let text = verdict.failure.to_string();
-    assert_eq!(text, "the health command did not succeed within 2m: it ended with exit code 7 (it printed \"the sensor is missing\")");
+    assert_eq!(
+        text,
+        "the health command did not succeed within 2m: it ended with exit code 7 (it printed \"the sensor is missing\")"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +127,10 @@ async fn a_trial_waits_until_a_person_confirms() {
 async fn nobody_confirms() {
     let story = Story::new(Confirm::Explicit, None);
     let verdict = story.run().await.unwrap_err();
-    assert_eq!(verdict.failure.to_string(), "nobody confirmed within 2m that the new program works");
+    assert_eq!(
+        verdict.failure.to_string(),
+        "nobody confirmed within 2m that the new program works"
+    );
 }
 
 #[tokio::test(start_paused = true)]

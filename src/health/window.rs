@@ -1,5 +1,5 @@
-//! The window: for how long one start of the unit has run the new program, and how many starts there were. Pure; the time
-//! is handed in.
+//! The window: for how long one start of the unit has run the new program, and how many starts
+//! there were. Pure; the time is handed in.
 
 use std::time::Duration;
 
@@ -23,10 +23,13 @@ impl Window {
     /// Counts the restarts since the last look, however the unit is doing.
     pub(super) fn count(&mut self, unit: &Unit) {
         if let Some(last) = &self.last {
-            // Between two looks there can be several, which only systemd's counter tells; a restart by somebody else
-            // resets the counter, and only the invocation tells.
-            self.by_counter = self.by_counter.saturating_add(unit.restarts.saturating_sub(last.restarts));
-            let is_other = unit.invocation.is_some() && last.invocation.is_some() && unit.invocation != last.invocation;
+            // Between two looks there can be several, which only systemd's counter tells; a restart
+            // by somebody else resets the counter, and only the invocation tells.
+            self.by_counter =
+                self.by_counter.saturating_add(unit.restarts.saturating_sub(last.restarts));
+            let is_other = unit.invocation.is_some()
+                && last.invocation.is_some()
+                && unit.invocation != last.invocation;
             self.by_invocation = self.by_invocation.saturating_add(u32::from(is_other));
         }
         self.last = Some(unit.clone());
@@ -37,8 +40,8 @@ impl Window {
         self.by_counter.max(self.by_invocation)
     }
 
-    /// Whether this start of the unit, which runs the new program, is another one than that of the last time; then the
-    /// window begins anew.
+    /// Whether this start of the unit, which runs the new program, is another one than that of the
+    /// last time; then the window begins anew.
     pub(super) fn begins_with(&mut self, unit: &Unit, now: Instant) -> bool {
         let start = (unit.invocation.clone(), unit.main_pid);
         let is_new = self.since.as_ref().is_none_or(|(since, _)| *since != start);
@@ -50,7 +53,9 @@ impl Window {
 
     /// For how long the start that was seen last has run the new program.
     pub(super) fn stable(&self, now: Instant) -> Duration {
-        self.since.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
+        self.since
+            .as_ref()
+            .map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
     }
 }
 
@@ -59,7 +64,13 @@ mod tests {
     use super::*;
 
     fn unit(invocation: &str, restarts: u32) -> Unit {
-        Unit { invocation: Some(invocation.into()), restarts, main_pid: Some(1), active_state: "active".into(), ..Unit::default() }
+        Unit {
+            invocation: Some(invocation.into()),
+            restarts,
+            main_pid: Some(1),
+            active_state: "active".into(),
+            ..Unit::default()
+        }
     }
 
     #[test]
@@ -76,7 +87,11 @@ mod tests {
         ] {
             window.count(&seen);
             assert_eq!(window.begins_with(&seen, at(second)), is_new, "{second}");
-            assert_eq!((window.stable(at(second)).as_secs(), window.restarts()), (stable, restarts), "{second}");
+            assert_eq!(
+                (window.stable(at(second)).as_secs(), window.restarts()),
+                (stable, restarts),
+                "{second}"
+            );
         }
     }
 

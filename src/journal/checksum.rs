@@ -1,14 +1,16 @@
 //! The checksum of the files of the state: against a bit that has flipped, not against people.
 //!
-//! From format [`FORMAT`] on such a file ends with its own CRC-32 (as in gzip), as the last field of its object, where a reader
-//! that does not know it passes over it. It is of all bytes before its digits:
+//! From format [`FORMAT`] on such a file ends with its own CRC-32 (as in gzip), as the last field
+//! of its object, where a reader that does not know it passes over it. It is of all bytes before
+//! its digits:
 //!
 //! ```text
 //!   "crc32": "9ae0daaf"
 //! }
 //! ```
 //!
-//! A file of format 1 has none. Whoever changes a file by hand gives it format 1 and takes the field out.
+//! A file of format 1 has none. Whoever changes a file by hand gives it format 1 and takes the
+//! field out.
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
@@ -102,7 +104,8 @@ pub(crate) mod tests {
 
     #[test]
     fn no_flipped_bit_passes() {
-        let mut trial: serde_json::Value = serde_json::from_str(include_str!("../../fuzz/corpus/state/trial")).unwrap();
+        let mut trial: serde_json::Value =
+            serde_json::from_str(include_str!("../../fuzz/corpus/state/trial")).unwrap();
         trial["format"] = FORMAT.into();
         let text = sealed(&trial).into_bytes();
         assert_eq!(examine(&text).unwrap(), FORMAT);
@@ -121,7 +124,10 @@ pub(crate) mod tests {
         for text in ["{\"format\": 1}", "{\"format\":1,\"upgrade\":null}\n"] {
             assert_eq!(examine(text.as_bytes()).unwrap(), 1);
         }
-        assert_eq!(to_text(&serde_json::json!({ "format": 1 }), 1).unwrap(), b"{\n  \"format\": 1\n}\n");
+        assert_eq!(
+            to_text(&serde_json::json!({ "format": 1 }), 1).unwrap(),
+            b"{\n  \"format\": 1\n}\n"
+        );
         assert!(matches!(examine(b"{\"format\": 2}"), Err(Wrong::Missing)));
     }
 }

@@ -1,5 +1,6 @@
-//! What can be kept of a state file in the form of another version: each field for itself, by its name. The names keep their
-//! meaning in all versions (docs/rescue.md); what can't be read is left out, and never guessed at.
+//! What can be kept of a state file in the form of another version: each field for itself, by its
+//! name. The names keep their meaning in all versions (docs/rescue.md); what can't be read is left
+//! out, and never guessed at.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,7 +15,8 @@ pub(super) struct Salvaged {
     pub(super) lost: bool,
 }
 
-/// What can be kept of the state file with this text. Nothing where it is none, or does not even say whether there is an upgrade.
+/// What can be kept of the state file with this text. Nothing where it is none, or does not even
+/// say whether there is an upgrade.
 pub(super) fn state(text: &[u8]) -> Option<Salvaged> {
     let Value::Object(mut fields) = serde_json::from_slice(text).ok()? else { return None };
     let upgrade: Option<Recorded> = one(fields.remove("upgrade")?);

@@ -64,7 +64,8 @@ pub(super) struct Forgotten {
 #[serde(untagged, try_from = "Value")]
 pub(super) enum Recorded {
     Known(Option<Box<State>>),
-    /// A trial in the form of another version: its words stay for `uplift-rescue`, which can read enough of them.
+    /// A trial in the form of another version: its words stay for `uplift-rescue`, which can read
+    /// enough of them.
     Foreign(Value),
 }
 
@@ -102,13 +103,16 @@ impl StateFile {
         }
     }
 
-    /// What the end of an upgrade changes for the programs that are known here; what was reported before.
+    /// What the end of an upgrade changes for the programs that are known here; what was reported
+    /// before.
     pub(super) fn take_in(&mut self, report: &Report, earlier: &[Report]) {
         let Some(package) = &report.package else { return };
         let digest = package.program_digest;
         if report.outcome == Outcome::Succeeded {
-            let installed = self.installed.replace(InstalledRecord { version: package.version, digest });
-            self.previous = installed.filter(|installed| installed.digest != digest).or(self.previous);
+            let installed =
+                self.installed.replace(InstalledRecord { version: package.version, digest });
+            self.previous =
+                installed.filter(|installed| installed.digest != digest).or(self.previous);
             self.raise_minimum(package);
             self.known_bad.retain(|bad| *bad != digest);
             self.incomplete &= self.previous.is_none();
@@ -118,7 +122,9 @@ impl StateFile {
         if report.is_taken_back() {
             self.lower_minimum(package, earlier);
         }
-        if report.outcome == Outcome::RolledBack && self.installed.is_some_and(|installed| installed.digest == digest) {
+        if report.outcome == Outcome::RolledBack
+            && self.installed.is_some_and(|installed| installed.digest == digest)
+        {
             self.installed = self.previous.take();
         }
     }
@@ -126,7 +132,8 @@ impl StateFile {
     /// Nobody but the holder of a trusted key decides which versions don't come back.
     fn raise_minimum(&mut self, package: &PackageSummary) {
         if package.trusted_key.is_some() && self.minimum_version < Some(package.version) {
-            self.minimum_raised = Some(Raised { by: package.program_digest, before: self.minimum_version });
+            self.minimum_raised =
+                Some(Raised { by: package.program_digest, before: self.minimum_version });
             self.minimum_version = Some(package.version);
         }
     }
@@ -138,11 +145,15 @@ impl StateFile {
                 self.minimum_version = before;
                 self.minimum_raised = None;
             }
-            // As an earlier version of the daemon has left it, which did not write down what had raised it.
+            // As an earlier version of the daemon has left it, which did not write down what had
+            // raised it.
             None if self.minimum_version == Some(package.version) => {
-                let stands = |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
-                let succeeded = earlier.iter().filter(|report| report.outcome == Outcome::Succeeded);
-                let packages = succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
+                let stands =
+                    |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
+                let succeeded =
+                    earlier.iter().filter(|report| report.outcome == Outcome::Succeeded);
+                let packages =
+                    succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
                 self.minimum_version = packages.map(|package| package.version).max();
             }
             _ => {}

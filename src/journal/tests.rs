@@ -1,4 +1,7 @@
 mod recovery;
+mod rescued;
+
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -7,14 +10,21 @@ use super::*;
 use crate::disk::faulty::FaultyDisk;
 use crate::log::said::Said;
 use crate::machine::Upgrade;
-use crate::model::{Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId};
+use crate::model::{
+    Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId,
+};
 use crate::package::digest::FileDigest;
 use crate::package::seal::KeyId;
 
 fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
     Report {
         id: UpgradeId(id.into()),
-        request: Request { channel, requester: "0xed".into(), transfer: TransferKind::Ftp, forced: false },
+        request: Request {
+            channel,
+            requester: "0xed".into(),
+            transfer: TransferKind::Ftp,
+            forced: false,
+        },
         from: None,
         file_name: Some("P_V02.00.00.00.bin".into()),
         package: Some(PackageSummary {
@@ -27,7 +37,8 @@ fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
             trusted_key: None,
         }),
         outcome,
-        failure: (outcome != Outcome::Succeeded).then(|| Failure::new(FailureKind::Unhealthy, "it failed")),
+        failure: (outcome != Outcome::Succeeded)
+            .then(|| Failure::new(FailureKind::Unhealthy, "it failed")),
         evidence: None,
         program_log: Vec::new(),
         began: stamp(),
@@ -98,7 +109,11 @@ fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_awa
     let mut refused = report("two", Channel::Psdk, Outcome::RolledBack, 8);
     refused.failure = Some(Failure::new(FailureKind::RestartFailed, "the restart was refused"));
     journal.conclude(&refused, false).unwrap();
-    assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])], "a restart that never came is not the program's fault");
+    assert_eq!(
+        journal.known_bad(),
+        [ProgramDigest([7; 32])],
+        "a restart that never came is not the program's fault"
+    );
 }
 
 #[test]
@@ -118,14 +133,22 @@ fn the_minimum_version_is_raised_by_the_success_of_a_trusted_seal_alone() {
         let mut report = of_version(number, outcome);
         report.package.as_mut().unwrap().trusted_key = trusted().filter(|_| is_sealed);
         journal.conclude(&report, true).unwrap();
-        assert_eq!(open(&directory).0.minimum_version(), minimum.and_then(version), "after {number}");
+        assert_eq!(
+            open(&directory).0.minimum_version(),
+            minimum.and_then(version),
+            "after {number}"
+        );
     }
 }
 
 #[test]
 fn a_state_file_from_before_the_minimum_version_is_read() {
     let directory = TempDir::new().unwrap();
-    write_file(&directory, STATE_FILE, r#"{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":[]}"#);
+    write_file(
+        &directory,
+        STATE_FILE,
+        r#"{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":[]}"#,
+    );
     let (journal, damaged) = open(&directory);
     assert!(damaged.is_empty() && journal.minimum_version().is_none());
 }
@@ -135,7 +158,9 @@ fn the_history_has_a_length() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
     for number in 0..=HISTORY_LENGTH {
-        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::Failed, 1), true).unwrap();
+        journal
+            .conclude(&report(&number.to_string(), Channel::Shell, Outcome::Failed, 1), true)
+            .unwrap();
     }
     assert_eq!(journal.history().len(), HISTORY_LENGTH);
     assert_eq!(journal.history()[0].id, UpgradeId("1".into()));
@@ -160,7 +185,8 @@ fn damage_is_set_aside_and_told() {
     assert_eq!(set_aside(&directory), 5, "each damaged file is kept");
 }
 
-/// A daemon that was rolled back, in the state that the newer one left, lets in nothing that it refused before.
+/// A daemon that was rolled back, in the state that the newer one left, lets in nothing that it
+/// refused before.
 #[test]
 fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
     let digest = |byte| serde_json::to_value(ProgramDigest([byte; 32])).unwrap();
@@ -182,11 +208,19 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
             let (journal, damaged) = open(&directory);
             assert_eq!(damaged.len(), damage, "{damaged:?}");
             assert_eq!((journal.upgrade(), journal.has_foreign_trial()), (kept.as_ref(), foreign));
-            assert_eq!((journal.unacknowledged(), journal.known_bad()), (&[told.clone()][..], &[ProgramDigest([7; 32])][..]));
+            assert_eq!(
+                (journal.unacknowledged(), journal.known_bad()),
+                (&[told.clone()][..], &[ProgramDigest([7; 32])][..])
+            );
             assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
-            assert_eq!((journal.previous(), journal.minimum_version()), (None, Version::new([3, 0, 0, 0])));
+            assert_eq!(
+                (journal.previous(), journal.minimum_version()),
+                (None, Version::new([3, 0, 0, 0]))
+            );
         }
-        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(directory.path().join(STATE_FILE)).unwrap()).unwrap();
+        let state: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(directory.path().join(STATE_FILE)).unwrap())
+                .unwrap();
         assert_eq!(state["upgrade"]["swap"].is_object(), foreign, "the rescue reads it still");
     }
 }
@@ -195,19 +229,25 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
 fn a_format_that_never_was_is_set_aside_once() {
     for format in [serde_json::json!(0), serde_json::json!("two"), serde_json::Value::Null] {
         let directory = TempDir::new().unwrap();
-        write_file(&directory, STATE_FILE, &serde_json::json!({ "format": format, "upgrade": null }).to_string());
+        write_file(
+            &directory,
+            STATE_FILE,
+            &serde_json::json!({ "format": format, "upgrade": null }).to_string(),
+        );
         assert_eq!([open(&directory).1.len(), open(&directory).1.len()], [1, 0], "{format}");
     }
 }
 
 #[test]
 fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
-    let text = serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] });
+    let text =
+        serde_json::json!({ "format": 2, "upgrade": null, "known_bad": [ProgramDigest([7; 32])] });
     let text = sealed(&text);
     for death in 0..20 {
         let directory = TempDir::new().unwrap();
         write_file(&directory, STATE_FILE, &text);
-        let _ = Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(death)), directory.path());
+        let _ =
+            Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(death)), directory.path());
         assert_eq!(open(&directory).0.known_bad(), [ProgramDigest([7; 32])], "dies at {death}");
     }
 }
@@ -216,7 +256,10 @@ fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
 fn a_file_of_a_newer_version_is_not_guessed_at() {
     let directory = TempDir::new().unwrap();
     let newer = sealed(&serde_json::json!({ "format": 3, "reports": {} }));
-    for (history, why) in [(newer.as_str(), "expected a sequence"), (r#"{"format":0,"reports":[]}"#, "format 0 is not known")] {
+    for (history, why) in [
+        (newer.as_str(), "expected a sequence"),
+        (r#"{"format":0,"reports":[]}"#, "format 0 is not known"),
+    ] {
         write_file(&directory, HISTORY_FILE, history);
         let (_, damaged) = open(&directory);
         assert!(damaged[0].to_string().contains(why), "{}", damaged[0]);
@@ -228,7 +271,10 @@ fn with_unknown_fields(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Array(values) => values.iter_mut().for_each(with_unknown_fields),
         serde_json::Value::Object(fields) => {
-            fields.iter_mut().filter(|(name, _)| *name != "restart").for_each(|(_, value)| with_unknown_fields(value));
+            fields
+                .iter_mut()
+                .filter(|(name, _)| *name != "restart")
+                .for_each(|(_, value)| with_unknown_fields(value));
             fields.insert("of_a_later_version".into(), serde_json::json!({ "new": [1] }));
         }
         _ => {}
@@ -257,13 +303,26 @@ fn fields_that_are_not_known_are_passed_over() {
                 let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
                 with_unknown_fields(&mut value);
                 value["format"] = format.into();
-                write_file(&later, name, &if format == 1 { value.to_string() } else { sealed(&value) });
+                write_file(
+                    &later,
+                    name,
+                    &if format == 1 { value.to_string() } else { sealed(&value) },
+                );
             }
             let ((known, _), (later, damaged)) = (open(&known), open(&later));
             assert!(damaged.is_empty(), "{damaged:?}");
-            assert_eq!((known.upgrade(), known.unacknowledged()), (later.upgrade(), later.unacknowledged()));
-            assert_eq!((known.history(), known.known_programs()), (later.history(), later.known_programs()));
-            assert_eq!((known.known_bad(), known.minimum_version()), (later.known_bad(), later.minimum_version()));
+            assert_eq!(
+                (known.upgrade(), known.unacknowledged()),
+                (later.upgrade(), later.unacknowledged())
+            );
+            assert_eq!(
+                (known.history(), known.known_programs()),
+                (later.history(), later.known_programs())
+            );
+            assert_eq!(
+                (known.known_bad(), known.minimum_version()),
+                (later.known_bad(), later.minimum_version())
+            );
         }
     }
 }
@@ -271,11 +330,21 @@ fn fields_that_are_not_known_are_passed_over() {
 #[test]
 fn what_a_killed_daemon_had_begun_to_write_is_removed() {
     let directory = TempDir::new().unwrap();
-    for name in ["state.json.new", "history.json.new", "state.json.damaged.2.new", "rescue.json.new", "notes.new", "state.json.damaged"] {
+    for name in [
+        "state.json.new",
+        "history.json.new",
+        "state.json.damaged.2.new",
+        "rescue.json.new",
+        "notes.new",
+        "state.json.damaged",
+    ] {
         write_file(&directory, name, "{");
     }
     open(&directory);
-    let mut left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     left.sort();
     assert_eq!(left, ["notes.new", "rescue.json.new", "state.json.damaged"]);
 }
@@ -317,11 +386,21 @@ fn whoever_dies_while_concluding_has_the_upgrade_in_the_journal_or_its_report_in
 
 fn checking(report: &Report) -> State {
     let Report { id, request, .. } = report.clone();
-    State::Checking { upgrade: Upgrade { id, request, from: None, file_name: None, began: stamp(), phases: Vec::new() } }
+    State::Checking {
+        upgrade: Upgrade {
+            id,
+            request,
+            from: None,
+            file_name: None,
+            began: stamp(),
+            phases: Vec::new(),
+        },
+    }
 }
 
 fn set_aside(directory: &TempDir) -> usize {
-    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_str().unwrap().contains(".damaged")).count()
 }
 
@@ -330,84 +409,8 @@ fn write_file(directory: &TempDir, name: &str, text: &str) {
     std::fs::File::create(directory.path().join(name)).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// `rescue.json` of an upgrade over the payload link that was rolled back; the package as it was then.
-fn rescued(directory: &TempDir, package: &serde_json::Value, rolled_back: bool) {
-    let digest = ProgramDigest([7; 32]);
-    let terms = serde_json::json!({
-        "program": "/usr/local/bin/p", "unit": null, "restart": "reboot", "restart_deadline": 1, "deadline": 1, "boots": 3,
-    });
-    let file = serde_json::json!({
-        "format": 1, "boot_id": "b", "since": 1, "boots": 1,
-        "trial": {
-            "upgrade": "lost", "on_trial": digest, "old": null, "origin": { "boot_id": "b", "invocation": null }, "terms": terms,
-            "request": { "channel": "psdk", "requester": "0xed", "transfer": "ftp" }, "package": package,
-        },
-        "ruling": {
-            "verdict": { "failure": { "kind": "unhealthy", "sentence": "why" }, "program_log": ["panicked"] },
-            "rolled_back": rolled_back, "restart_from": null, "requests": 0,
-        },
-    });
-    write_text(directory, "rescue.json", &file.to_string());
-}
-
-#[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-fn write_text(directory: &TempDir, name: &str, text: &str) {
-    std::fs::write(directory.path().join(name), text).unwrap();
-}
-
-#[test]
-fn what_the_rescue_rolled_back_is_reported_though_the_state_is_lost_or_that_of_a_newer_daemon() {
-    let package = serde_json::to_value(report("one", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
-    let newer = sealed(&serde_json::json!({ "format": 2, "upgrade": {} }));
-    for state in [None, Some("{"), Some(newer.as_str())] {
-        for (package, known) in [(package.clone(), true), (serde_json::json!("in a new form"), false)] {
-            let directory = TempDir::new().unwrap();
-            rescued(&directory, &package, true);
-            if let Some(text) = state {
-                write_text(&directory, "state.json", text);
-            }
-            for _ in 0..2 {
-                let (journal, _) = open(&directory);
-                let [told] = journal.unacknowledged() else { panic!("{:?}", journal.unacknowledged()) };
-                assert_eq!((told.id.0.as_str(), told.outcome, told.package.is_some()), ("lost", Outcome::RolledBack, known));
-                assert_eq!(
-                    (told.failure.as_ref().unwrap().to_string().as_str(), &*told.program_log),
-                    ("why", &["panicked".to_owned()][..])
-                );
-                assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])], "its digest is remembered");
-                assert_eq!(journal.history().len(), 1, "it is told once");
-            }
-        }
-    }
-}
-
-#[test]
-fn what_was_cut_off_between_history_and_state_is_told_again_and_what_is_long_told_is_not() {
-    let directory = TempDir::new().unwrap();
-    rescued(&directory, &serde_json::Value::Null, true);
-    open(&directory);
-    std::fs::remove_file(directory.path().join("state.json")).unwrap();
-    let (mut journal, _) = open(&directory);
-    assert_eq!((journal.unacknowledged().len(), journal.history().len(), journal.known_bad().len()), (1, 1, 1));
-    journal.conclude(&report("later", Channel::Psdk, Outcome::Succeeded, 1), true).unwrap();
-    std::fs::remove_file(directory.path().join("state.json")).unwrap();
-    let (journal, _) = open(&directory);
-    assert_eq!((journal.unacknowledged().len(), journal.history().len()), (0, 2));
-}
-
-#[test]
-fn what_the_rescue_has_not_carried_out_or_the_daemon_knows_better_is_not_reported_by_it() {
-    let directory = TempDir::new().unwrap();
-    rescued(&directory, &serde_json::Value::Null, false);
-    assert!(open(&directory).0.history().is_empty());
-    let directory = TempDir::new().unwrap();
-    let (mut journal, _) = open(&directory);
-    journal.conclude(&report("other", Channel::Shell, Outcome::Failed, 1), true).unwrap();
-    rescued(&directory, &serde_json::Value::Null, true);
-    assert_eq!(open(&directory).0.history().len(), 1, "the state is there, and knows of no such upgrade");
-}
-
-/// What is written must be read again: a history at its limits, each line of a log as long as it gets, of what JSON escapes.
+/// What is written must be read again: a history at its limits, each line of a log as long as it
+/// gets, of what JSON escapes.
 #[test]
 fn the_largest_history_is_not_taken_for_a_damaged_one() {
     let directory = TempDir::new().unwrap();
@@ -428,13 +431,20 @@ fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     let (mut journal, _) = open(&directory);
     let most = u8::try_from(state_file::KNOWN_BAD_LENGTH).unwrap();
     for number in 0..=most {
-        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number), true).unwrap();
+        journal
+            .conclude(
+                &report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number),
+                true,
+            )
+            .unwrap();
     }
-    let expected: Vec<ProgramDigest> = (1..=most).map(|number| ProgramDigest([number; 32])).collect();
+    let expected: Vec<ProgramDigest> =
+        (1..=most).map(|number| ProgramDigest([number; 32])).collect();
     assert_eq!(open(&directory).0.known_bad(), expected);
 }
 
-/// An older daemon has to read what is written during a trial, so its format is that of the file; a new file has one too.
+/// An older daemon has to read what is written during a trial, so its format is that of the file; a
+/// new file has one too.
 #[test]
 fn a_trial_may_be_the_first_thing_that_is_ever_written_down() {
     let trial: StateFile = serde_json::from_str(FIRST_FORMAT[3]).unwrap();
@@ -467,10 +477,15 @@ fn a_journal_is_new_until_anything_is_written_down() {
 fn programs_are_known_by_what_is_installed_first_and_then_by_the_newest_report() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    for (number, outcome) in [(1, Outcome::Succeeded), (2, Outcome::Succeeded), (3, Outcome::RolledBack)] {
+    for (number, outcome) in
+        [(1, Outcome::Succeeded), (2, Outcome::Succeeded), (3, Outcome::RolledBack)]
+    {
         journal.conclude(&of_version(number, outcome), true).unwrap();
     }
-    let record = |number| InstalledRecord { version: Version::new([number, 0, 0, 0]).unwrap(), digest: ProgramDigest([number; 32]) };
+    let record = |number| InstalledRecord {
+        version: Version::new([number, 0, 0, 0]).unwrap(),
+        digest: ProgramDigest([number; 32]),
+    };
     let (journal, _) = open(&directory);
     assert_eq!((journal.installed(), journal.previous()), (Some(record(2)), Some(record(1))));
     assert_eq!(journal.known_programs(), [2, 1, 3, 2, 1].map(record));
@@ -482,11 +497,19 @@ fn a_report_that_waits_is_added_to_the_history_only_where_it_is_missing() {
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
     journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
-    let ids = |directory| open(directory).0.history().iter().map(|report| report.id.0.clone()).collect::<Vec<_>>();
+    let ids = |directory| {
+        open(directory).0.history().iter().map(|report| report.id.0.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(ids(&directory), ["one", "two"], "it keeps its place");
     journal.history.reports.remove(0);
     journal.append_history(Vec::new()).unwrap();
     assert_eq!(ids(&directory), ["two", "one"], "beside others");
+}
+
+#[test]
+fn the_time_of_a_report_is_told_as_people_write_it() {
+    let told = humantime::parse_rfc3339(&stamp()).unwrap();
+    assert!(told.elapsed().unwrap() < Duration::from_secs(60 * 60));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The upgrade that the process is about: its fields stand in each entry of the journal, wherever in the house that was
-//! written. A process has one upgrade at a time, so that no line needs to carry them itself.
+//! The upgrade that the process is about: its fields stand in each entry of the journal, wherever
+//! in the house that was written. A process has one upgrade at a time, so that no line needs to
+//! carry them itself.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -26,7 +27,12 @@ impl<'a> About<'a> {
     /// That of a report.
     pub(crate) fn report(report: &'a Report) -> Self {
         let version = report.package.as_ref().map(|package| package.version);
-        Self { id: &report.id, channel: Some(report.request.channel), phase: Phase::Concluded, version }
+        Self {
+            id: &report.id,
+            channel: Some(report.request.channel),
+            phase: Phase::Concluded,
+            version,
+        }
     }
 
     fn span(&self) -> Span {
@@ -43,7 +49,8 @@ impl<'a> About<'a> {
 /// What is said from now on is about this upgrade, or about none.
 pub(crate) fn about(upgrade: Option<&About<'_>>) {
     let span = upgrade.map_or_else(Span::none, About::span);
-    let before = std::mem::replace(&mut *UPGRADE.lock().unwrap_or_else(PoisonError::into_inner), span);
+    let before =
+        std::mem::replace(&mut *UPGRADE.lock().unwrap_or_else(PoisonError::into_inner), span);
     drop(before); // not under the lock: a layer may speak when a span ends
 }
 

@@ -1,5 +1,6 @@
-//! The ids of the messages that matter, by which `systemd/uplift.catalog` explains them to a person (`journalctl --catalog`).
-//! An id is for ever: monitoring hangs on it. A new message gets a new one from `systemd-id128 new`, and a text in the catalogue.
+//! The ids of the messages that matter, by which `systemd/uplift.catalog` explains them to a person
+//! (`journalctl --catalog`). An id is for ever: monitoring hangs on it. A new message gets a new
+//! one from `systemd-id128 new`, and a text in the catalogue.
 
 use crate::model::Outcome;
 

@@ -13,12 +13,15 @@ pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
 impl Said {
     /// Listens to this thread until the guard is dropped.
     pub(crate) fn listen() -> (Self, DefaultGuard) {
-        // As long as a process has one subscriber, a line that is reached first by a thread that does not listen is off for good.
-        static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        // As long as a process has one subscriber, a line that is reached first by a thread that
+        // does not listen is off for good.
+        static ANOTHER: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
         LazyLock::force(&ANOTHER);
         let said = Self::default();
         let writer = said.clone();
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let log =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         (said, tracing::subscriber::set_default(log))
     }
 

@@ -1,7 +1,9 @@
 //! What a freshly started daemon does with what it finds; every combination has an answer.
 
 use super::swap::{Attempt, Origin, Side, Swap, boots_used_up};
-use super::{Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, Upgrade, also, failed, rolled_back};
+use super::{
+    Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, Upgrade, also, failed, rolled_back,
+};
 use crate::model::{Failure, FailureKind, Verdict};
 use crate::package::digest::ProgramDigest;
 
@@ -12,7 +14,8 @@ pub struct Found {
     pub origin: Origin,
     /// Digest of the program at the path; absent when there is none.
     pub at_path: Option<ProgramDigest>,
-    /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut off while it did.
+    /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut
+    /// off while it did.
     pub ruling: Option<Ruled>,
 }
 
@@ -23,13 +26,15 @@ pub struct Ruled {
     pub verdict: Verdict,
     /// Whether it wrote down that the old program is back at the path.
     pub put_back: bool,
-    /// The boot and the invocation in which the old program must be restarted; nothing where it need not be.
+    /// The boot and the invocation in which the old program must be restarted; nothing where it
+    /// need not be.
     pub restart_from: Option<Origin>,
 }
 
 impl Ruled {
-    /// Whether the old program, which is back at the path, must still be restarted, as far as can be told: a restart too many
-    /// harms less than a program that runs on while it is not at its path any more.
+    /// Whether the old program, which is back at the path, must still be restarted, as far as can
+    /// be told: a restart too many harms less than a program that runs on while it is not at its
+    /// path any more.
     pub(crate) fn owes_restart(&self, now: &Origin) -> bool {
         let Some(from) = &self.restart_from else { return false };
         // Another start of the unit proves something only where the old program was back before it.
@@ -72,10 +77,15 @@ impl State {
         };
         match (self, side, restarted) {
             (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
-            (Self::Preparing { upgrade } | Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) => {
-                (failed(upgrade, None, interrupted().into()), vec![EmptyStage, Report])
+            (
+                Self::Preparing { upgrade }
+                | Self::Receiving { upgrade }
+                | Self::Checking { upgrade },
+                ..,
+            ) => (failed(upgrade, None, interrupted().into()), vec![EmptyStage, Report]),
+            (Self::Ready { upgrade, package }, ..) => {
+                (failed(upgrade, Some(package), interrupted().into()), vec![EmptyStage, Report])
             }
-            (Self::Ready { upgrade, package }, ..) => (failed(upgrade, Some(package), interrupted().into()), vec![EmptyStage, Report]),
             (
                 Self::Installing { upgrade, swap, .. }
                 | Self::Restarting { upgrade, swap, .. }
@@ -84,27 +94,46 @@ impl State {
                 | Self::RestartingBack { upgrade, swap, .. },
                 Side::Foreign | Side::Both,
                 _,
-            ) => (failed(upgrade, Some(swap.package), replaced_by_hand().into()), vec![EmptyStage, Report]),
-            (on_trial @ (Self::Installing { .. } | Self::Restarting { .. } | Self::Trial { .. }), side, _) => {
-                on_trial.resume_trial(side == Side::New, restarted, found)
-            }
-            (Self::Reverting { upgrade, swap, verdict } | Self::RestartingBack { upgrade, swap, verdict, .. }, Side::New, _) => {
-                (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack])
-            }
+            ) => (
+                failed(upgrade, Some(swap.package), replaced_by_hand().into()),
+                vec![EmptyStage, Report],
+            ),
+            (
+                on_trial @ (Self::Installing { .. } | Self::Restarting { .. } | Self::Trial { .. }),
+                side,
+                _,
+            ) => on_trial.resume_trial(side == Side::New, restarted, found),
+            (
+                Self::Reverting { upgrade, swap, verdict }
+                | Self::RestartingBack { upgrade, swap, verdict, .. },
+                Side::New,
+                _,
+            ) => (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack]),
             (Self::Reverting { upgrade, swap, verdict }, Side::Old, _)
-                if found.ruling.as_ref().is_some_and(|ruled| ruled.put_back && !ruled.owes_restart(&found.origin)) =>
+                if found
+                    .ruling
+                    .as_ref()
+                    .is_some_and(|ruled| ruled.put_back && !ruled.owes_restart(&found.origin)) =>
             {
                 (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
             }
             (Self::Reverting { upgrade, swap, verdict }, Side::Old, _) => {
                 let swap = Swap { origin: found.origin.clone(), ..swap };
-                (Self::RestartingBack { upgrade, swap, verdict, requests: 1 }, vec![Record, Restart])
+                (
+                    Self::RestartingBack { upgrade, swap, verdict, requests: 1 },
+                    vec![Record, Restart],
+                )
             }
             (Self::RestartingBack { upgrade, swap, verdict, .. }, Side::Old, true) => {
                 (rolled_back(upgrade, swap, verdict), vec![EmptyStage, Report])
             }
-            (Self::RestartingBack { upgrade, swap, verdict, requests }, Side::Old, false) if requests < MOST_RESTART_REQUESTS => {
-                (Self::RestartingBack { upgrade, swap, verdict, requests: requests + 1 }, vec![Record, Restart])
+            (Self::RestartingBack { upgrade, swap, verdict, requests }, Side::Old, false)
+                if requests < MOST_RESTART_REQUESTS =>
+            {
+                (
+                    Self::RestartingBack { upgrade, swap, verdict, requests: requests + 1 },
+                    vec![Record, Restart],
+                )
             }
             (Self::RestartingBack { upgrade, swap, verdict, .. }, Side::Old, false) => {
                 let verdict = also(verdict, NOT_RESTARTED, &restart_never_came());
@@ -114,47 +143,82 @@ impl State {
     }
 
     /// An upgrade whose swap has begun and about which nothing is decided yet.
-    fn resume_trial(self, new_at_path: bool, restarted: bool, found: &Found) -> (Self, Vec<Action>) {
+    fn resume_trial(
+        self,
+        new_at_path: bool,
+        restarted: bool,
+        found: &Found,
+    ) -> (Self, Vec<Action>) {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack, Try};
-        let put_back =
-            |upgrade: Upgrade, swap: Swap, verdict: Verdict| (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack]);
+        let put_back = |upgrade: Upgrade, swap: Swap, verdict: Verdict| {
+            (Self::Reverting { upgrade, swap, verdict }, vec![Record, SwapBack])
+        };
         let restart_back = |upgrade: Upgrade, swap: Swap, verdict: Verdict, origin: Origin| {
-            (Self::RestartingBack { upgrade, swap: Swap { origin, ..swap }, verdict, requests: 1 }, vec![Record, Restart])
+            (
+                Self::RestartingBack {
+                    upgrade,
+                    swap: Swap { origin, ..swap },
+                    verdict,
+                    requests: 1,
+                },
+                vec![Record, Restart],
+            )
         };
         match (self, new_at_path, found.ruling.clone()) {
             (
-                Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
+                Self::Installing { upgrade, swap }
+                | Self::Restarting { upgrade, swap, .. }
+                | Self::Trial { upgrade, swap, .. },
                 true,
                 Some(ruled),
             ) => put_back(upgrade, swap, ruled.verdict),
             (
-                Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
+                Self::Installing { upgrade, swap }
+                | Self::Restarting { upgrade, swap, .. }
+                | Self::Trial { upgrade, swap, .. },
                 false,
                 Some(ruled),
             ) => match ruled.owes_restart(&found.origin) {
                 true => restart_back(upgrade, swap, ruled.verdict, found.origin.clone()),
                 false => (rolled_back(upgrade, swap, ruled.verdict), vec![EmptyStage, Report]),
             },
-            (Self::Installing { upgrade, swap }, false, None) => {
-                (failed(upgrade, Some(swap.package), interrupted().into()), vec![EmptyStage, Report])
-            }
+            (Self::Installing { upgrade, swap }, false, None) => (
+                failed(upgrade, Some(swap.package), interrupted().into()),
+                vec![EmptyStage, Report],
+            ),
             (Self::Restarting { upgrade, swap, .. }, false, None)
-                if Origin::was_never_restarted(&swap.origin, &found.origin, &swap.terms.restart) =>
+                if Origin::was_never_restarted(
+                    &swap.origin,
+                    &found.origin,
+                    &swap.terms.restart,
+                ) =>
             {
                 (rolled_back(upgrade, swap, put_back_meanwhile().into()), vec![EmptyStage, Report])
             }
-            (Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. }, false, None) => {
-                restart_back(upgrade, swap, put_back_meanwhile().into(), found.origin.clone())
-            }
-            (Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. }, true, None) if restarted => {
+            (
+                Self::Restarting { upgrade, swap, .. } | Self::Trial { upgrade, swap, .. },
+                false,
+                None,
+            ) => restart_back(upgrade, swap, put_back_meanwhile().into(), found.origin.clone()),
+            (
+                Self::Installing { upgrade, swap } | Self::Restarting { upgrade, swap, .. },
+                true,
+                None,
+            ) if restarted => {
                 let attempt = Attempt::first(&found.origin.boot_id);
                 (Self::Trial { upgrade, swap, attempt, confirmed_by: None }, vec![Record, Try])
             }
-            (Self::Installing { upgrade, swap }, true, None) => (Self::Restarting { upgrade, swap, requests: 1 }, vec![Record, Restart]),
-            (Self::Restarting { upgrade, swap, requests }, true, None) if requests < MOST_RESTART_REQUESTS => {
+            (Self::Installing { upgrade, swap }, true, None) => {
+                (Self::Restarting { upgrade, swap, requests: 1 }, vec![Record, Restart])
+            }
+            (Self::Restarting { upgrade, swap, requests }, true, None)
+                if requests < MOST_RESTART_REQUESTS =>
+            {
                 (Self::Restarting { upgrade, swap, requests: requests + 1 }, vec![Record, Restart])
             }
-            (Self::Restarting { upgrade, swap, .. }, true, None) => put_back(upgrade, swap, restart_never_came().into()),
+            (Self::Restarting { upgrade, swap, .. }, true, None) => {
+                put_back(upgrade, swap, restart_never_came().into())
+            }
             (Self::Trial { upgrade, swap, attempt, confirmed_by }, true, None) => {
                 let attempt = attempt.resumed(&found.origin.boot_id);
                 if attempt.number > swap.terms.boots {
@@ -169,18 +233,30 @@ impl State {
 }
 
 fn interrupted() -> Failure {
-    Failure::new(FailureKind::Interrupted, "the daemon was stopped before the program was swapped; the old program was not touched")
+    Failure::new(
+        FailureKind::Interrupted,
+        "the daemon was stopped before the program was swapped; the old program was not touched",
+    )
 }
 
 fn put_back_meanwhile() -> Failure {
-    Failure::new(FailureKind::Interrupted, "the old program was put back while the daemon did not run")
+    Failure::new(
+        FailureKind::Interrupted,
+        "the old program was put back while the daemon did not run",
+    )
 }
 
 /// What is at the path is none of the upgrade's programs.
 pub(crate) fn replaced_by_hand() -> Failure {
-    Failure::new(FailureKind::InstallFailed, "the program at the path is neither the old nor the new one: something else replaced it")
+    Failure::new(
+        FailureKind::InstallFailed,
+        "the program at the path is neither the old nor the new one: something else replaced it",
+    )
 }
 
 fn restart_never_came() -> Failure {
-    Failure::new(FailureKind::RestartFailed, format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"))
+    Failure::new(
+        FailureKind::RestartFailed,
+        format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"),
+    )
 }

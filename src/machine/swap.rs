@@ -9,7 +9,8 @@ use crate::config::{self, Confirm, Restart, Runs};
 use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::package::digest::ProgramDigest;
 
-/// In the name of a boot, between the kernel's id and the start of the container, where there is one.
+/// In the name of a boot, between the kernel's id and the start of the container, where there is
+/// one.
 pub(crate) const CONTAINER_START: char = '+';
 
 /// Where the swap took place: what a restart changes.
@@ -24,7 +25,8 @@ pub struct Origin {
 impl Origin {
     /// Whether a restart lies between `before` and this.
     pub fn restarted_since(&self, before: &Self) -> bool {
-        !self.is_in_boot_of(before) || (self.invocation.is_some() && self.invocation != before.invocation)
+        !self.is_in_boot_of(before)
+            || (self.invocation.is_some() && self.invocation != before.invocation)
     }
 
     /// Whether no boot lies between the two.
@@ -32,20 +34,25 @@ impl Origin {
         is_same_boot(&self.boot_id, &other.boot_id)
     }
 
-    /// Whether both name a start of the unit, and not the same one. Where systemd could not tell one of them, nothing is proved.
+    /// Whether both name a start of the unit, and not the same one. Where systemd could not tell
+    /// one of them, nothing is proved.
     pub(crate) fn is_another_start_than(&self, before: &Self) -> bool {
-        self.invocation.is_some() && before.invocation.is_some() && self.invocation != before.invocation
+        self.invocation.is_some()
+            && before.invocation.is_some()
+            && self.invocation != before.invocation
     }
 
-    /// Whether what ran `before` a restart that was asked for still runs `now`, for certain. Doubt means no: a restart too many
-    /// harms less than a program that runs on while it is not at its path any more.
+    /// Whether what ran `before` a restart that was asked for still runs `now`, for certain. Doubt
+    /// means no: a restart too many harms less than a program that runs on while it is not at its
+    /// path any more.
     pub(crate) fn was_never_restarted(before: &Self, now: &Self, restart: &Restart) -> bool {
         let same_start = now.invocation.is_some() && now.invocation == before.invocation;
         now.is_in_boot_of(before) && (*restart == Restart::Reboot || same_start)
     }
 }
 
-/// Whether these are names of one boot. A version that knew nothing of containers wrote the kernel's id alone.
+/// Whether these are names of one boot. A version that knew nothing of containers wrote the
+/// kernel's id alone.
 fn is_same_boot(one: &str, other: &str) -> bool {
     let ((one, start), (other, other_start)) = (parts(one), parts(other));
     one == other && (start == other_start || start.is_none() || other_start.is_none())
@@ -53,12 +60,14 @@ fn is_same_boot(one: &str, other: &str) -> bool {
 
 /// The kernel's id, and the start of the container, a number.
 fn parts(boot_id: &str) -> (&str, Option<u64>) {
-    let parts = boot_id.rsplit_once(CONTAINER_START).and_then(|(kernel, start)| Some((kernel, Some(start.parse().ok()?))));
+    let parts = boot_id
+        .rsplit_once(CONTAINER_START)
+        .and_then(|(kernel, start)| Some((kernel, Some(start.parse().ok()?))));
     parts.unwrap_or((boot_id, None))
 }
 
-/// What restart and trial were agreed to be at the word to install. A configuration that changes or breaks meanwhile can't
-/// change them, and `uplift-rescue` needs no other source.
+/// What restart and trial were agreed to be at the word to install. A configuration that changes or
+/// breaks meanwhile can't change them, and `uplift-rescue` needs no other source.
 ///
 /// | field | meaning |
 /// |---|---|
@@ -177,7 +186,11 @@ impl Attempt {
     /// The attempt that a daemon makes in this boot, which may be the same one.
     #[must_use]
     pub fn resumed(self, boot_id: &str) -> Self {
-        if self.boot_id == boot_id { self } else { Self { boot_id: boot_id.to_owned(), number: self.number.saturating_add(1) } }
+        if self.boot_id == boot_id {
+            self
+        } else {
+            Self { boot_id: boot_id.to_owned(), number: self.number.saturating_add(1) }
+        }
     }
 }
 
@@ -186,11 +199,16 @@ mod milliseconds {
 
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }

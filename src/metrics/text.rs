@@ -1,4 +1,5 @@
-//! The metrics as text in the exposition format of Prometheus, version 0.0.4. Pure: text from values.
+//! The metrics as text in the exposition format of Prometheus, version 0.0.4. Pure: text from
+//! values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -11,7 +12,8 @@ const NO_KIND: &str = "none";
 /// Labels of one that succeeded.
 const SUCCESS: (&str, &str) = (name_of(Outcome::Succeeded), NO_KIND);
 
-/// The upgrades by outcome and kind: those of the history when somebody asks for the first time, and those that ended since.
+/// The upgrades by outcome and kind: those of the history when somebody asks for the first time,
+/// and those that ended since.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Those of the history that are counted already. What has left the history does not come back.
@@ -30,7 +32,11 @@ impl Tally {
 
     fn rollbacks(&self) -> u64 {
         let name = name_of(Outcome::RolledBack);
-        self.upgrades.iter().filter(|((outcome, _), _)| *outcome == name).map(|(_, number)| number).sum()
+        self.upgrades
+            .iter()
+            .filter(|((outcome, _), _)| *outcome == name)
+            .map(|(_, number)| number)
+            .sum()
     }
 }
 
@@ -52,9 +58,15 @@ pub(super) fn render(status: &Status, measures: &Measures, tally: &Tally) -> Str
     page.versions(status);
     page.phase(status, measures);
     page.upgrades(status, tally);
-    page.gauge("uplift_reports_unacknowledged", "Reports that are repeated until their receivers acknowledge them.");
+    page.gauge(
+        "uplift_reports_unacknowledged",
+        "Reports that are repeated until their receivers acknowledge them.",
+    );
     page.sample("uplift_reports_unacknowledged", &[], status.unacknowledged.len());
-    page.counter("uplift_received_bytes_total", "Bytes of firmware files received since the daemon started.");
+    page.counter(
+        "uplift_received_bytes_total",
+        "Bytes of firmware files received since the daemon started.",
+    );
     page.sample("uplift_received_bytes_total", &[], measures.received_bytes);
     if status.link.state != LinkState::Disabled {
         page.link(status, measures);
@@ -69,18 +81,37 @@ impl Page {
     fn versions(&mut self, status: &Status) {
         self.gauge("uplift_build_info", "Version of the daemon; the value is 1.");
         self.sample("uplift_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-        self.gauge("uplift_program_info", "What is installed; the version is empty where it is not known; the value is 1.");
-        let version = status.installed.version.map(|version| version.to_string()).unwrap_or_default();
-        self.sample("uplift_program_info", &[("product", &status.installed.product), ("version", &version)], 1);
+        self.gauge(
+            "uplift_program_info",
+            "What is installed; the version is empty where it is not known; the value is 1.",
+        );
+        let version =
+            status.installed.version.map(|version| version.to_string()).unwrap_or_default();
+        self.sample(
+            "uplift_program_info",
+            &[("product", &status.installed.product), ("version", &version)],
+            1,
+        );
     }
 
     fn phase(&mut self, status: &Status, measures: &Measures) {
         self.gauge("uplift_phase", "1 for the phase that the upgrade is in, 0 for all others.");
         for phase in Phase::ALL {
-            self.sample("uplift_phase", &[("phase", phase.as_str())], u8::from(phase == status.phase));
+            self.sample(
+                "uplift_phase",
+                &[("phase", phase.as_str())],
+                u8::from(phase == status.phase),
+            );
         }
-        self.gauge("uplift_phase_seconds", "Time since this phase began or the daemon started in it, by the monotonic clock.");
-        self.sample("uplift_phase_seconds", &[], format_args!("{:.3}", measures.in_phase.as_secs_f64()));
+        self.gauge(
+            "uplift_phase_seconds",
+            "Time since this phase began or the daemon started in it, by the monotonic clock.",
+        );
+        self.sample(
+            "uplift_phase_seconds",
+            &[],
+            format_args!("{:.3}", measures.in_phase.as_secs_f64()),
+        );
     }
 
     fn upgrades(&mut self, status: &Status, tally: &Tally) {
@@ -89,10 +120,17 @@ impl Page {
             self.gauge("uplift_last_upgrade_info", "How the last upgrade ended; the value is 1.");
             self.sample("uplift_last_upgrade_info", &[("outcome", outcome), ("kind", kind)], 1);
         }
-        self.counter("uplift_upgrades_total", "Upgrades that ended: those in the history, and those since the daemon started.");
+        self.counter(
+            "uplift_upgrades_total",
+            "Upgrades that ended: those in the history, and those since the daemon started.",
+        );
         // No success yet is 0 and not absent, so that the first one is seen as an increase.
         let successes = tally.upgrades.get(&SUCCESS).copied().unwrap_or_default();
-        let others = tally.upgrades.iter().filter(|(labels, _)| **labels != SUCCESS).map(|(labels, number)| (*labels, *number));
+        let others = tally
+            .upgrades
+            .iter()
+            .filter(|(labels, _)| **labels != SUCCESS)
+            .map(|(labels, number)| (*labels, *number));
         for ((outcome, kind), number) in std::iter::once((SUCCESS, successes)).chain(others) {
             self.sample("uplift_upgrades_total", &[("outcome", outcome), ("kind", kind)], number);
         }
@@ -103,7 +141,10 @@ impl Page {
     fn link(&mut self, status: &Status, measures: &Measures) {
         self.gauge("uplift_link_up", "1 while the aircraft answers on the payload link.");
         self.sample("uplift_link_up", &[], u8::from(status.link.state == LinkState::Linked));
-        self.counter("uplift_link_errors_total", "How often the device or the aircraft was lost since the daemon started.");
+        self.counter(
+            "uplift_link_errors_total",
+            "How often the device or the aircraft was lost since the daemon started.",
+        );
         self.sample("uplift_link_errors_total", &[], measures.link_errors);
     }
 
@@ -121,8 +162,10 @@ impl Page {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl fmt::Display) {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        let labels =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 }
@@ -150,7 +193,14 @@ mod tests {
         tally.count(&[two.clone(), report(3, Outcome::Succeeded, None)]);
         tally.count(&[report(3, Outcome::Succeeded, None), two]);
         let counted: Vec<_> = tally.upgrades.into_iter().collect();
-        assert_eq!(counted, [(("failed", "downgrade"), 1), (("rolled-back", "unhealthy"), 1), (("succeeded", "none"), 1)]);
+        assert_eq!(
+            counted,
+            [
+                (("failed", "downgrade"), 1),
+                (("rolled-back", "unhealthy"), 1),
+                (("succeeded", "none"), 1)
+            ]
+        );
     }
 
     #[test]

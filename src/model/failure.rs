@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why an upgrade failed: the closed list of the design (invariant I6). Names are stable in logs, JSON and metrics.
+/// Why an upgrade failed: the closed list of the design (invariant I6). Names are stable in logs,
+/// JSON and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the sentence of each kind is its hint below")]
@@ -102,22 +103,42 @@ impl FailureKind {
             Self::TooLarge => "send a smaller file, or raise `max_size` in the [package] section",
             Self::NoSpace => "free space on the file system of the program's directory",
             Self::NameInvalid => "name the file Product_Vaa.bb.cc.dd.bin, each number two digits",
-            Self::WrongProduct => "send the file of this payload, or add its name to `aliases` in the [program] section",
+            Self::WrongProduct => {
+                "send the file of this payload, or add its name to `aliases` in the [program] section"
+            }
             Self::WrongVersion => {
                 "give name, seal and program the same version; a sealed file may also require another version to be installed first"
             }
-            Self::Downgrade => "send a file with a higher version than the one that runs, or use `uplift install --force`",
-            Self::SameVersion => "this version runs already; `allow_same_version` in the [package] section accepts it again",
-            Self::Truncated => "the file is cut off or longer than its headers say; build and send it again",
+            Self::Downgrade => {
+                "send a file with a higher version than the one that runs, or use `uplift install --force`"
+            }
+            Self::SameVersion => {
+                "this version runs already; `allow_same_version` in the [package] section accepts it again"
+            }
+            Self::Truncated => {
+                "the file is cut off or longer than its headers say; build and send it again"
+            }
             Self::WrongMachine => "build the program for this machine",
-            Self::DigestMismatch => "the file changed on its way, or since it was sealed; send it again",
+            Self::DigestMismatch => {
+                "the file changed on its way, or since it was sealed; send it again"
+            }
             Self::SealMissing => "seal the file with `uplift pack` before sending it",
-            Self::SealInvalid => "seal the file again, with a key that the [package] section lists; `uplift check` explains a seal",
-            Self::KnownBad => "this program failed here before; send a newer one, or try it again with `uplift install --force`",
+            Self::SealInvalid => {
+                "seal the file again, with a key that the [package] section lists; `uplift check` explains a seal"
+            }
+            Self::KnownBad => {
+                "this program failed here before; send a newer one, or try it again with `uplift install --force`"
+            }
             Self::PreflightFailed => "run the program by hand and see why it fails",
-            Self::InstallFailed => "check that the program's directory can be written and is not full",
-            Self::RestartFailed => "the old program was put back; restart by hand and see why it fails",
-            Self::Unhealthy => "`uplift history` shows the program's last words; the journal of its unit has the rest",
+            Self::InstallFailed => {
+                "check that the program's directory can be written and is not full"
+            }
+            Self::RestartFailed => {
+                "the old program was put back; restart by hand and see why it fails"
+            }
+            Self::Unhealthy => {
+                "`uplift history` shows the program's last words; the journal of its unit has the rest"
+            }
             Self::Internal => "this is a bug; please report it with the journal of `uplift`",
         }
     }
@@ -135,7 +156,8 @@ impl fmt::Display for FailureKind {
 pub struct Failure {
     /// Which of the closed list.
     pub kind: FailureKind,
-    /// One sentence without a full stop, such as "the file is for product \"X\", this payload is \"Y\"".
+    /// One sentence without a full stop, such as "the file is for product \"X\", this payload is
+    /// \"Y\"".
     pub sentence: String,
     /// Causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,10 +167,17 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-/// A cause without the number of the operating system's error: "No such file or directory (os error 2)" has it in words.
+/// A cause without the number of the operating system's error: "No such file or directory (os error
+/// 2)" has it in words.
 pub(crate) fn without_number(cause: &str) -> &str {
-    let is_number = |rest: &str| rest.strip_suffix(')').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-    cause.split_once(" (os error ").filter(|(_, rest)| is_number(rest)).map_or(cause, |(words, _)| words)
+    let is_number = |rest: &str| {
+        rest.strip_suffix(')')
+            .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    cause
+        .split_once(" (os error ")
+        .filter(|(_, rest)| is_number(rest))
+        .map_or(cause, |(words, _)| words)
 }
 
 fn chain(causes: &[String]) -> String {
@@ -175,19 +204,26 @@ impl Failure {
     /// Adds an error and all its sources as causes.
     #[must_use]
     pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
-        self.causes.extend(error.into().chain().map(|cause| without_number(&cause.to_string()).to_owned()));
+        self.causes.extend(
+            error.into().chain().map(|cause| without_number(&cause.to_string()).to_owned()),
+        );
         self
     }
 
     /// A failed file operation: a full disk or quota is `no-space`, all else the `kind` given.
     pub fn from_io(kind: FailureKind, sentence: impl Into<String>, error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        let kind = if matches!(error.kind(), StorageFull | QuotaExceeded) { FailureKind::NoSpace } else { kind };
+        let kind = if matches!(error.kind(), StorageFull | QuotaExceeded) {
+            FailureKind::NoSpace
+        } else {
+            kind
+        };
         Self::new(kind, sentence).because(error)
     }
 }
 
-/// The word against a new program, by the engine, a person, or `uplift-rescue`: the old program comes back.
+/// The word against a new program, by the engine, a person, or `uplift-rescue`: the old program
+/// comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Why.
@@ -209,7 +245,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_no_space_whatever_was_being_done() {
         let error = std::io::Error::from_raw_os_error(28);
-        let failure = Failure::from_io(FailureKind::Internal, "the state file can't be written", error);
+        let failure =
+            Failure::from_io(FailureKind::Internal, "the state file can't be written", error);
         assert_eq!(failure.kind, FailureKind::NoSpace);
         assert_eq!(failure.to_string(), "the state file can't be written: No space left on device");
     }

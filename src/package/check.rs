@@ -1,7 +1,8 @@
 //! All checks of a firmware file, in one list and one order, cheapest first.
 //!
-//! [`examine`] explains a file that lies anywhere; [`check`] turns a staged file into a [`Checked`] one, and is the only
-//! way to come by one. Both run the same list. Nothing here knows who sent the file or what becomes of it.
+//! [`examine`] explains a file that lies anywhere; [`check`] turns a staged file into a [`Checked`]
+//! one, and is the only way to come by one. Both run the same list. Nothing here knows who sent the
+//! file or what becomes of it.
 
 mod examiner;
 mod findings;
@@ -63,8 +64,13 @@ impl Checked {
 
 /// Proves a staged file. One that fails is removed from the staging area.
 pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
-    let subject =
-        Subject { file_name: &staged.file_name, path: staged.path(), size: staged.size, digests: Some(staged.digests), owned: true };
+    let subject = Subject {
+        file_name: &staged.file_name,
+        path: staged.path(),
+        size: staged.size,
+        digests: Some(staged.digests),
+        owned: true,
+    };
     let name = name_of(subject)?;
     let examination = examine(subject, policy);
     if let Some(failure) = examination.failure() {
@@ -86,8 +92,8 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
     Ok(Checked { staged, summary })
 }
 
-/// What can be said of a file before its first byte: name, product, version, size. A transfer that would be refused at
-/// its end, perhaps hours later, is refused at its beginning.
+/// What can be said of a file before its first byte: name, product, version, size. A transfer that
+/// would be refused at its end, perhaps hours later, is refused at its beginning.
 pub fn check_announced(file_name: &str, size: u64, policy: &Policy) -> Result<(), Failure> {
     let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
     let examiner = Examiner { subject, policy, name: name_of(subject), elf: None, seal: None };
@@ -99,19 +105,23 @@ fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
     subject.file_name.parse().map_err(|error: NameError| error.into_failure(subject.file_name))
 }
 
-/// Runs every check that can be run. One that builds on a failed one is skipped, and the program is started only when all
-/// else is right.
+/// Runs every check that can be run. One that builds on a failed one is skipped, and the program is
+/// started only when all else is right.
 pub fn examine(subject: Subject<'_>, policy: &Policy) -> Examination {
     let name = name_of(subject);
     let readable = subject.size > 0 && subject.size <= policy.max_size;
     let seal = readable.then(|| read_seal(subject.path));
     let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
-    let elf = readable.then(|| read_elf(subject.path, found.as_ref().map(|seal| seal.program_size)));
+    let elf =
+        readable.then(|| read_elf(subject.path, found.as_ref().map(|seal| seal.program_size)));
     let examiner = Examiner { subject, policy, name, elf, seal };
-    let mut examination = Examination { findings: Vec::with_capacity(Check::ALL.len()), seal: found };
+    let mut examination =
+        Examination { findings: Vec::with_capacity(Check::ALL.len()), seal: found };
     for check in Check::ALL {
         let verdict = match check {
-            Check::Preflight if examination.failure().is_some() => Verdict::Skipped("other checks failed".into()),
+            Check::Preflight if examination.failure().is_some() => {
+                Verdict::Skipped("other checks failed".into())
+            }
             check => examiner.run(check).unwrap_or_else(Verdict::Failed),
         };
         examination.findings.push(Finding { check, verdict });

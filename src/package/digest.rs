@@ -1,8 +1,9 @@
 //! Digests, and the hashing of bytes while they pass.
 //!
-//! Two digests have names and never mix: the [`FileDigest`] of all bytes received and the [`ProgramDigest`] of the
-//! program without its seal. The program digest is the identity: known-bad, running, installed. MD5 exists only
-//! because the payload link's peer announces one; it never decides trust.
+//! Two digests have names and never mix: the [`FileDigest`] of all bytes received and the
+//! [`ProgramDigest`] of the program without its seal. The program digest is the identity:
+//! known-bad, running, installed. MD5 exists only because the payload link's peer announces one; it
+//! never decides trust.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -77,8 +78,8 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
 ///
-/// One pass gives both the digest of the file and that of the program: only the end of a file tells whether it has a seal,
-/// so SHA-256 lags behind by the largest seal that there is.
+/// One pass gives both the digest of the file and that of the program: only the end of a file tells
+/// whether it has a seal, so SHA-256 lags behind by the largest seal that there is.
 #[derive(Debug, Clone)]
 pub struct Hasher {
     /// Of all bytes but those in `tail`.
@@ -136,7 +137,8 @@ impl Hasher {
     }
 }
 
-/// Size of the one buffer of a transfer or of a hashing pass: large enough that system calls do not count.
+/// Size of the one buffer of a transfer or of a hashing pass: large enough that system calls do not
+/// count.
 pub const BUFFER_SIZE: usize = 256 * 1024;
 
 /// Reads to the end and returns the digest of the program, without its seal if it has one.
@@ -165,13 +167,17 @@ mod tests {
         bytes.chunks(100).for_each(|chunk| hasher.update(chunk));
         let digests = hasher.finish();
         assert_eq!(digests.md5.unwrap().to_string(), "2bcd3c4de20c918e19fab5c36249c70d");
-        assert_eq!(digests.file.to_string(), "c8f5d0341d54d951a71b136e6e2afcb14d11ed8489a7ae126a8fee0df6ecf193");
+        assert_eq!(
+            digests.file.to_string(),
+            "c8f5d0341d54d951a71b136e6e2afcb14d11ed8489a7ae126a8fee0df6ecf193"
+        );
         assert_eq!(program_digest(&bytes[..]).unwrap().0, digests.file.0);
     }
 
     #[test]
     fn hexadecimal_of_another_length_or_alphabet_is_refused() {
-        let digest: Md5Digest = serde_json::from_str("\"2BCD3C4DE20C918E19FAB5C36249C70D\"").unwrap();
+        let digest: Md5Digest =
+            serde_json::from_str("\"2BCD3C4DE20C918E19FAB5C36249C70D\"").unwrap();
         assert_eq!(serde_json::to_string(&digest).unwrap(), "\"2bcd3c4de20c918e19fab5c36249c70d\"");
         for bad in ["\"\"", "\"2b\"", "\"zzcd3c4de20c918e19fab5c36249c70d\"", "\"é\"", "7"] {
             assert!(serde_json::from_str::<Md5Digest>(bad).is_err(), "{bad}");

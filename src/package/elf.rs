@@ -1,7 +1,8 @@
 //! What the headers of a program say: machine, interpreter, and where the file must end.
 //!
-//! Reads the headers and tables only, never the whole file, and does a bounded amount of work whatever they claim.
-//! Knows no policy: whether a machine is the right one is for [`super::check`].
+//! Reads the headers and tables only, never the whole file, and does a bounded amount of work
+//! whatever they claim. Knows no policy: whether a machine is the right one is for
+//! [`super::check`].
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,7 +21,8 @@ use super::foreign::{self, Foreign};
 const MOST_SEGMENTS: u64 = 1 << 10;
 /// Most section headers that are looked at (1 MiB of table); programs have a few dozen.
 const MOST_SECTIONS: u64 = 1 << 14;
-/// Largest page that a file is filled up to: the largest one that Linux has on the machines of payloads.
+/// Largest page that a file is filled up to: the largest one that Linux has on the machines of
+/// payloads.
 const LARGEST_PAGE: u64 = 64 * 1024;
 /// Longest interpreter path, the kernel's own limit (PATH_MAX).
 const LONGEST_INTERPRETER: u64 = 4096;
@@ -49,11 +51,11 @@ pub struct Elf {
 pub enum End {
     /// The file ends where its headers, segments and sections end.
     Proven,
-    /// The file ends where its headers say, and this many zeros fill its last page, as Go's linker leaves it. Any number of
-    /// them may be missing: nothing needs them.
+    /// The file ends where its headers say, and this many zeros fill its last page, as Go's linker
+    /// leaves it. Any number of them may be missing: nothing needs them.
     Filled(u64),
-    /// There is no section table, so something that no segment needs may be missing. The file goes on for this many bytes
-    /// behind its segments.
+    /// There is no section table, so something that no segment needs may be missing. The file goes
+    /// on for this many bytes behind its segments.
     NoSectionTable(u64),
     /// The file goes on for this many bytes that no header accounts for.
     DataBehind(u64),
@@ -93,7 +95,9 @@ impl ElfError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotElf(foreign) => Some(foreign.hint()),
-            Self::NotExecutable(elf::ET_REL) => Some("link the object file into a program, and send that"),
+            Self::NotExecutable(elf::ET_REL) => {
+                Some("link the object file into a program, and send that")
+            }
             Self::NotExecutable(_) => Some("send the program itself"),
             Self::Unreadable(_) | Self::CutOff => None,
         }
@@ -101,13 +105,18 @@ impl ElfError {
 }
 
 impl Machine {
-    /// Whether a kernel of this name, as `uname` gives it, may run such programs: its own, and the 32 bit ones beside them. Not
-    /// every kernel and processor can do the latter; whether one does, only a program shows. What an emulator runs is not meant.
+    /// Whether a kernel of this name, as `uname` gives it, may run such programs: its own, and the
+    /// 32 bit ones beside them. Not every kernel and processor can do the latter; whether one does,
+    /// only a program shows. What an emulator runs is not meant.
     pub fn may_run_on(self, kernel: &str) -> bool {
         let Self { architecture, is_64, big_endian } = self;
         let its_own_or_32_bit = match kernel {
-            "x86_64" => matches!((architecture, is_64), (elf::EM_X86_64, true) | (elf::EM_386, false)),
-            "aarch64" => matches!((architecture, is_64), (elf::EM_AARCH64, true) | (elf::EM_ARM, false)),
+            "x86_64" => {
+                matches!((architecture, is_64), (elf::EM_X86_64, true) | (elf::EM_386, false))
+            }
+            "aarch64" => {
+                matches!((architecture, is_64), (elf::EM_AARCH64, true) | (elf::EM_ARM, false))
+            }
             _ => false,
         };
         its_own_or_32_bit && !big_endian
@@ -138,12 +147,15 @@ pub fn read(mut file: impl Read + Seek) -> Result<Elf, ElfError> {
     read_first(file, size)
 }
 
-/// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may follow it.
+/// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may
+/// follow it.
 pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
     file.rewind()?;
     let mut head = Vec::new();
     file.by_ref().take(size.min(foreign::LOOKED_AT)).read_to_end(&mut head)?;
-    let Some(rest) = head.strip_prefix(&elf::ELFMAG) else { return Err(ElfError::NotElf(foreign::recognise(&head))) };
+    let Some(rest) = head.strip_prefix(&elf::ELFMAG) else {
+        return Err(ElfError::NotElf(foreign::recognise(&head)));
+    };
     let [class, data, ..] = *rest else { return Err(ElfError::CutOff) };
     let endian = match data {
         elf::ELFDATA2LSB => Endianness::Little,
@@ -151,8 +163,12 @@ pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError
         _ => return Err(ElfError::NotElf(Foreign::Unknown)),
     };
     match class {
-        elf::ELFCLASS32 => Headers::<FileHeader32<Endianness>, _>::read(&ReadCache::new(file), endian, size),
-        elf::ELFCLASS64 => Headers::<FileHeader64<Endianness>, _>::read(&ReadCache::new(file), endian, size),
+        elf::ELFCLASS32 => {
+            Headers::<FileHeader32<Endianness>, _>::read(&ReadCache::new(file), endian, size)
+        }
+        elf::ELFCLASS64 => {
+            Headers::<FileHeader64<Endianness>, _>::read(&ReadCache::new(file), endian, size)
+        }
         _ => Err(ElfError::NotElf(Foreign::Unknown)),
     }
 }
@@ -184,15 +200,22 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         if size < size_of::<H>() as u64 {
             return Err(ElfError::CutOff);
         }
-        let header: &H = data.read_at(0).map_err(|()| io::Error::other("its first header can't be read"))?;
+        let header: &H =
+            data.read_at(0).map_err(|()| io::Error::other("its first header can't be read"))?;
         let kind = header.e_type(endian);
         if kind != elf::ET_EXEC && kind != elf::ET_DYN {
             return Err(ElfError::NotExecutable(kind));
         }
-        let machine = Machine { architecture: header.e_machine(endian), is_64: header.is_type_64(), big_endian: endian.is_big_endian() };
+        let machine = Machine {
+            architecture: header.e_machine(endian),
+            is_64: header.is_type_64(),
+            big_endian: endian.is_big_endian(),
+        };
         let headers = Self { header, endian, data, size };
         let (interpreter, end) = match headers.segments() {
-            Ok(segments) => (segments.interpreter.clone(), headers.end(&segments).unwrap_or_else(|end| end)),
+            Ok(segments) => {
+                (segments.interpreter.clone(), headers.end(&segments).unwrap_or_else(|end| end))
+            }
             Err(end) => (None, end),
         };
         Ok(Elf { machine, interpreter, end })
@@ -207,9 +230,13 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
             return Err(End::Contradictory("more segments than a program has"));
         }
         let table_size = count * size_of::<H::ProgramHeader>() as u64;
-        let mut furthest = end_of(self.header.e_phoff(self.endian).into(), table_size)?.max(size_of::<H>() as u64);
+        let mut furthest =
+            end_of(self.header.e_phoff(self.endian).into(), table_size)?.max(size_of::<H>() as u64);
         self.within(furthest)?;
-        let table = self.header.program_headers(self.endian, self.data).map_err(|_| End::Contradictory("the program headers"))?;
+        let table = self
+            .header
+            .program_headers(self.endian, self.data)
+            .map_err(|_| End::Contradictory("the program headers"))?;
         let (mut interpreter, mut alignment) = (None, 1);
         for segment in table {
             let aligned: u64 = segment.p_align(self.endian).into();
@@ -221,7 +248,10 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
                 continue;
             }
             furthest = furthest.max(end_of(offset, size)?);
-            if segment.p_type(self.endian) == elf::PT_INTERP && interpreter.is_none() && end_of(offset, size)? <= self.size {
+            if segment.p_type(self.endian) == elf::PT_INTERP
+                && interpreter.is_none()
+                && end_of(offset, size)? <= self.size
+            {
                 interpreter = Some(self.interpreter(offset, size)?);
             }
         }
@@ -250,13 +280,20 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
         }
         let count = match u64::from(self.header.e_shnum(self.endian)) {
             0 => return Err(End::Contradictory("a section table without a section")),
-            count if count > MOST_SECTIONS => return Err(End::Contradictory("more sections than a program has")),
+            count if count > MOST_SECTIONS => {
+                return Err(End::Contradictory("more sections than a program has"));
+            }
             count => count,
         };
-        let mut furthest = end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(segments.end);
+        let mut furthest =
+            end_of(offset, count * size_of::<H::SectionHeader>() as u64)?.max(segments.end);
         self.within(furthest)?;
-        let table = self.header.section_headers(self.endian, self.data).map_err(|_| End::Contradictory("the section table"))?;
-        for section in table.iter().filter(|section| section.sh_type(self.endian) != elf::SHT_NULL) {
+        let table = self
+            .header
+            .section_headers(self.endian, self.data)
+            .map_err(|_| End::Contradictory("the section table"))?;
+        for section in table.iter().filter(|section| section.sh_type(self.endian) != elf::SHT_NULL)
+        {
             if let Some((offset, size)) = section.file_range(self.endian) {
                 furthest = furthest.max(end_of(offset, size)?);
             }

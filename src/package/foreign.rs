@@ -70,7 +70,11 @@ pub fn recognise(head: &[u8]) -> Foreign {
         return Foreign::Archive("tar archive");
     }
     if let Some(count) = head.strip_prefix(CLASS_OR_FAT).and_then(|rest| rest.first()) {
-        return Foreign::OtherProgram(if *count < MOST_APPLE_MACHINES { "program for macOS" } else { "Java class" });
+        return Foreign::OtherProgram(if *count < MOST_APPLE_MACHINES {
+            "program for macOS"
+        } else {
+            "Java class"
+        });
     }
     match head {
         [] => Foreign::Unknown,
@@ -95,22 +99,35 @@ fn recognise_script(script: &[u8]) -> Foreign {
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
         Err(_) => return false,
     };
-    !text.is_empty() && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\x0c' | '\x1b'))
+    !text.is_empty()
+        && !text
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\x0c' | '\x1b'))
 }
 
 impl Foreign {
     /// What to do instead of sending such a file.
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::Script(_) => "only an ELF program can be installed: build one that contains the script and its interpreter",
-            Self::ScriptWithZip(_) => "only an ELF program can be installed: build one that contains the application and its interpreter",
+            Self::Script(_) => {
+                "only an ELF program can be installed: build one that contains the script and its interpreter"
+            }
+            Self::ScriptWithZip(_) => {
+                "only an ELF program can be installed: build one that contains the application and its interpreter"
+            }
             Self::Archive(_) => "send the program itself, unpacked",
-            Self::Package(_) => "send the program that is in the package, or install the package by hand",
+            Self::Package(_) => {
+                "send the program that is in the package, or install the package by hand"
+            }
             Self::OtherProgram(_) => "build the program for Linux on this machine",
-            Self::Text(_) => "send the program itself; this may be a message that was saved in its place",
+            Self::Text(_) => {
+                "send the program itself; this may be a message that was saved in its place"
+            }
             Self::Zeros => "the file was not written completely; build and send it again",
             Self::Unknown => "build the program for this machine",
         }
@@ -121,8 +138,12 @@ impl fmt::Display for Foreign {
     /// What the file is, as the rest of a sentence that begins with "the file is".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Script(interpreter) => write!(f, "a script for {interpreter:?}, not an ELF program"),
-            Self::ScriptWithZip(interpreter) => write!(f, "a zip application for {interpreter:?}, not an ELF program"),
+            Self::Script(interpreter) => {
+                write!(f, "a script for {interpreter:?}, not an ELF program")
+            }
+            Self::ScriptWithZip(interpreter) => {
+                write!(f, "a zip application for {interpreter:?}, not an ELF program")
+            }
             Self::Archive(name) | Self::Package(name) | Self::OtherProgram(name) => {
                 let article = if name.starts_with(['a', 'R', 'x']) { "an" } else { "a" };
                 write!(f, "{article} {name}, not an ELF program")
@@ -163,7 +184,10 @@ mod tests {
         }
         let cut_in_a_character = &"a text that ends with an \u{fc}".as_bytes()[..26];
         assert_eq!(recognise(cut_in_a_character), Foreign::Text("text"));
-        assert_eq!(recognise(format!("#! {}\n", "x".repeat(400)).as_bytes()), Foreign::Script("x".repeat(80)));
+        assert_eq!(
+            recognise(format!("#! {}\n", "x".repeat(400)).as_bytes()),
+            Foreign::Script("x".repeat(80))
+        );
     }
 
     proptest! {

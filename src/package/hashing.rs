@@ -1,7 +1,7 @@
 //! Hashes bytes while more of them are read: on a thread of its own, for files that are worth one.
 //!
-//! Hashing is the slowest step of a reception, on processors without instructions for it by far. The threads pass a
-//! few buffers round, so that neither allocates and memory is constant.
+//! Hashing is the slowest step of a reception, on processors without instructions for it by far.
+//! The threads pass a few buffers round, so that neither allocates and memory is constant.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -15,10 +15,12 @@ use crate::package::digest::{BUFFER_SIZE, Digests, Hasher};
 /// Buffers that go round: one is filled, one waits, one is hashed.
 const BUFFERS: usize = 3;
 
-/// Files up to this size in bytes are hashed where they are read; a thread would cost more than it gains.
+/// Files up to this size in bytes are hashed where they are read; a thread would cost more than it
+/// gains.
 const SMALL: u64 = 4 * BUFFER_SIZE as u64;
 
-/// Hashes the first `size` bytes of a file, or all of it where it ends before; `progress` hears how many were read so far.
+/// Hashes the first `size` bytes of a file, or all of it where it ends before; `progress` hears how
+/// many were read so far.
 pub fn hash_file(file: &File, size: u64, mut progress: impl FnMut(u64)) -> io::Result<Digests> {
     // The kernel then reads ahead further; nothing is lost where it can't be told.
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
@@ -92,7 +94,9 @@ impl HashThread {
             // The channel has room for all; the one that is missing is the caller's.
             let _ = hashed.try_send(Vec::with_capacity(BUFFER_SIZE));
         }
-        let thread = thread::Builder::new().name("hash".into()).spawn(move || hash(hasher, &to_hash, &hashed))?;
+        let thread = thread::Builder::new()
+            .name("hash".into())
+            .spawn(move || hash(hasher, &to_hash, &hashed))?;
         Ok(Self { filled, emptied, thread })
     }
 
@@ -134,7 +138,14 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();
         let whole = content.len() as u64;
-        for (size, hashed) in [(0, 0), (1, 1), (SMALL, SMALL), (whole - 1, whole - 1), (whole, whole), (whole + 9, whole)] {
+        for (size, hashed) in [
+            (0, 0),
+            (1, 1),
+            (SMALL, SMALL),
+            (whole - 1, whole - 1),
+            (whole, whole),
+            (whole + 9, whole),
+        ] {
             file.rewind().unwrap();
             let mut hasher = Hasher::new(false);
             hasher.update(&content[..usize::try_from(hashed).unwrap()]);

@@ -42,7 +42,11 @@ impl NameError {
     /// The failure of a file with this name.
     pub fn into_failure(self, name: &str) -> Failure {
         let shown: String = name.chars().take(LONGEST_NAME).collect();
-        Failure::new(FailureKind::NameInvalid, format!("{shown:?} is not the name of a firmware file")).because(self)
+        Failure::new(
+            FailureKind::NameInvalid,
+            format!("{shown:?} is not the name of a firmware file"),
+        )
+        .because(self)
     }
 }
 
@@ -69,7 +73,10 @@ impl FromStr for FileName {
             return Err(NameError::NotPlain(character));
         }
         let stem = text.strip_suffix(EXTENSION).ok_or(NameError::NoExtension)?;
-        let (product, version) = stem.rsplit_once('_').filter(|(_, tail)| tail.starts_with('V')).ok_or(NameError::NoVersion)?;
+        let (product, version) = stem
+            .rsplit_once('_')
+            .filter(|(_, tail)| tail.starts_with('V'))
+            .ok_or(NameError::NoVersion)?;
         if product.is_empty() {
             return Err(NameError::NoProduct);
         }

@@ -88,7 +88,8 @@ impl Unsealed {
         Ok(Self { machine, size, digest, behind, proves_its_end })
     }
 
-    /// Bytes behind the end of the ELF file, for which the program may look at the end of its own file.
+    /// Bytes behind the end of the ELF file, for which the program may look at the end of its own
+    /// file.
     pub const fn bytes_behind(&self) -> u64 {
         self.behind
     }
@@ -114,6 +115,8 @@ impl Unsealed {
 
     /// Whether a manifest is of this program.
     pub fn is_described_by(&self, manifest: &Manifest) -> bool {
-        manifest.machine == self.machine.to_string() && manifest.size == self.size && manifest.sha256 == self.digest
+        manifest.machine == self.machine.to_string()
+            && manifest.size == self.size
+            && manifest.sha256 == self.digest
     }
 }

@@ -1,5 +1,5 @@
-//! Asks a program for its version: run by itself, without rights where that is configured and systemd can do it, with a
-//! deadline and a bound on what it may print.
+//! Asks a program for its version: run by itself, without rights where that is configured and
+//! systemd can do it, with a deadline and a bound on what it may print.
 //!
 //! Knows nothing of packages; the program is not trusted.
 
@@ -29,18 +29,26 @@ impl From<PreflightError> for Failure {
     fn from(error: PreflightError) -> Self {
         let failure = Self::new(FailureKind::PreflightFailed, error.to_string());
         match error {
-            PreflightError::Command(CommandError::NotStarted) => {
-                failure.with_hint("let other users enter the directories above the program (chmod o+x)")
-            }
+            PreflightError::Command(CommandError::NotStarted) => failure
+                .with_hint("let other users enter the directories above the program (chmod o+x)"),
             _ => failure,
         }
     }
 }
 
-/// Asks the installed program for its version, as it is configured; nothing where it can't be asked.
-pub(crate) fn installed_version(program: &config::Program) -> Option<Result<Version, PreflightError>> {
+/// Asks the installed program for its version, as it is configured; nothing where it can't be
+/// asked.
+pub(crate) fn installed_version(
+    program: &config::Program,
+) -> Option<Result<Version, PreflightError>> {
     let arguments = program.version_command.as_ref()?;
-    Some(printed_version(&program.path, arguments, Reach::Files, program.isolate_commands, program.preflight_deadline))
+    Some(printed_version(
+        &program.path,
+        arguments,
+        Reach::Files,
+        program.isolate_commands,
+        program.preflight_deadline,
+    ))
 }
 
 /// Runs `program` with `arguments` and returns the version that it prints, within the deadline.
@@ -55,9 +63,12 @@ pub(crate) fn printed_version(
     find_version(&output).ok_or(PreflightError::NoVersion(output))
 }
 
-/// The first `Vaa.bb.cc.dd` of a text; without one the first plain `a.b.c.d` of numbers up to 99, with or without a V.
+/// The first `Vaa.bb.cc.dd` of a text; without one the first plain `a.b.c.d` of numbers up to 99,
+/// with or without a V.
 pub fn find_version(text: &str) -> Option<Version> {
-    let words = || text.split(|c: char| !c.is_alphanumeric() && c != '.').map(|word| word.trim_matches('.'));
+    let words = || {
+        text.split(|c: char| !c.is_alphanumeric() && c != '.').map(|word| word.trim_matches('.'))
+    };
     words().find_map(|word| word.parse().ok()).or_else(|| words().find_map(plain_version))
 }
 
@@ -65,7 +76,9 @@ fn plain_version(word: &str) -> Option<Version> {
     let mut numbers = [0; 4];
     let mut parts = word.strip_prefix(['V', 'v']).unwrap_or(word).split('.');
     for number in &mut numbers {
-        let digits = parts.next().filter(|digits| digits.len() <= 2 && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let digits = parts.next().filter(|digits| {
+            digits.len() <= 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })?;
         *number = digits.parse().ok()?;
     }
     if parts.next().is_some() { None } else { Version::new(numbers) }
@@ -90,7 +103,8 @@ impl Executable {
 
 impl Drop for Executable {
     fn drop(&mut self) {
-        // The swap sets mode and owner anew and reports it when it can't; here nobody could do anything about it.
+        // The swap sets mode and owner anew and reports it when it can't; here nobody could do
+        // anything about it.
         let _ = self.file.set_permissions(Permissions::from_mode(self.mode));
     }
 }
@@ -102,7 +116,13 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(30);
 
     fn shell(script: &str) -> Result<Version, Failure> {
-        Ok(printed_version(Path::new("/bin/sh"), &["-c".into(), script.into()], Reach::Files, Isolation::Never, DEADLINE)?)
+        Ok(printed_version(
+            Path::new("/bin/sh"),
+            &["-c".into(), script.into()],
+            Reach::Files,
+            Isolation::Never,
+            DEADLINE,
+        )?)
     }
 
     #[test]
@@ -117,7 +137,15 @@ mod tests {
         ] {
             assert_eq!(find_version(text).unwrap().to_string(), version, "{text}");
         }
-        for text in ["", "1.2.3", "127.0.0.1 is no version", "1.2.3.4.5", "V01.02.03", "01.02.03.0a", "١.٢.٣.٤"] {
+        for text in [
+            "",
+            "1.2.3",
+            "127.0.0.1 is no version",
+            "1.2.3.4.5",
+            "V01.02.03",
+            "01.02.03.0a",
+            "١.٢.٣.٤",
+        ] {
             assert_eq!(find_version(text), None, "{text}");
         }
     }
@@ -134,14 +162,24 @@ mod tests {
     fn what_has_no_version_is_quoted() {
         for (script, reason) in [
             ("echo V01.02.03.04; exit 1", "exit code 1"),
-            ("echo hello", "no version such as V01.00.02.10 in what it printed (it printed \"hello\")"),
+            (
+                "echo hello",
+                "no version such as V01.00.02.10 in what it printed (it printed \"hello\")",
+            ),
             ("true", "no version"),
         ] {
             let failure = shell(script).unwrap_err();
             assert_eq!(failure.kind, FailureKind::PreflightFailed);
             assert!(failure.sentence.contains(reason), "{script}: {failure}");
         }
-        let error = printed_version(Path::new("/nonexistent/program"), &[], Reach::Files, Isolation::Never, DEADLINE).unwrap_err();
+        let error = printed_version(
+            Path::new("/nonexistent/program"),
+            &[],
+            Reach::Files,
+            Isolation::Never,
+            DEADLINE,
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! The command line of `uplift-rescue`, which units call. No configuration file: what is agreed about a trial is in the state.
+//! The command line of `uplift-rescue`, which units call. No configuration file: what is agreed
+//! about a trial is in the state.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,9 +14,11 @@ use crate::model::{Failure, FailureKind};
 /// Rolls back a program on trial when no verdict on it came in time, or when its boots are used up.
 #[derive(Debug, Parser)]
 #[command(name = "uplift-rescue", version, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  uplift-rescue boot\n  uplift-rescue deadline --state /var/lib/uplift\n\n\
+#[command(
+    after_help = "Examples:\n  uplift-rescue boot\n  uplift-rescue deadline --state /var/lib/uplift\n\n\
     Exit codes: 0 done, or nothing to do; 1 something can't be read or done: the\n\
-    message says what, and the next call tries again; 2 wrong command line.")]
+    message says what, and the next call tries again; 2 wrong command line."
+)]
 struct Arguments {
     /// Why it is called.
     #[command(subcommand)]
@@ -36,7 +39,8 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum CallArgument {
-    /// Count this boot of a trial, and roll back when too many were used; before daemon and program start.
+    /// Count this boot of a trial, and roll back when too many were used; before daemon and program
+    /// start.
     #[command(after_help = "Example:\n  uplift-rescue boot")]
     Boot,
     /// Roll back and restart when no verdict came in time; every 30 s while a trial is under way.
@@ -68,6 +72,8 @@ pub fn run() -> ExitCode {
 
 fn perform(call: Call, rescue: &Rescue) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(FailureKind::Internal, "the runtime can't be started").because(error))?;
+    let runtime = runtime.map_err(|error| {
+        Failure::new(FailureKind::Internal, "the runtime can't be started").because(error)
+    })?;
     runtime.block_on(rescue.run(call))
 }

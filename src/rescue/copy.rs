@@ -1,8 +1,9 @@
-//! The daemon's part in the rescue's file. It begins the file before a swap, so that a trial has a second copy before it exists,
-//! and removes it when the trial is over: the rescue's first look may come late, or never.
+//! The daemon's part in the rescue's file. It begins the file before a swap, so that a trial has a
+//! second copy before it exists, and removes it when the trial is over: the rescue's first look may
+//! come late, or never.
 //!
-//! It does both as the rescue would, by what lies on the disk and under the lock of the swap, and leaves alone what the rescue
-//! has written of the same trial. It must not know the engine.
+//! It does both as the rescue would, by what lies on the disk and under the lock of the swap, and
+//! leaves alone what the rescue has written of the same trial. It must not know the engine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,12 +30,21 @@ impl SecondCopy {
         Self { disk, state }
     }
 
-    /// Copies the trial that the state file tells of, durably. Where there is a copy already, it stays.
+    /// Copies the trial that the state file tells of, durably. Where there is a copy already, it
+    /// stays.
     pub(crate) fn make(&self) -> Result<(), Failure> {
         let (Known::Trial(trial) | Known::WayBack(trial, _)) = trial::read(&self.state) else {
-            return Err(Failure::new(FailureKind::InstallFailed, "the state file tells of no trial, which so has no second copy"));
+            return Err(Failure::new(
+                FailureKind::InstallFailed,
+                "the state file tells of no trial, which so has no second copy",
+            ));
         };
-        let is_made = || RescueFile::read(&self.state).ok().flatten().is_some_and(|file| file.trial.upgrade == trial.upgrade);
+        let is_made = || {
+            RescueFile::read(&self.state)
+                .ok()
+                .flatten()
+                .is_some_and(|file| file.trial.upgrade == trial.upgrade)
+        };
         if is_made() {
             return Ok(());
         }
@@ -43,23 +53,36 @@ impl SecondCopy {
             return Ok(());
         }
         let written = RescueFile::not_looked_at((*trial).clone()).write(&*self.disk, &self.state);
-        written.map_err(|error| Failure::from_io(FailureKind::InstallFailed, "the second copy of the trial can't be written", error))
+        written.map_err(|error| {
+            Failure::from_io(
+                FailureKind::InstallFailed,
+                "the second copy of the trial can't be written",
+                error,
+            )
+        })
     }
 
-    /// Removes the copy of a trial that the state file has concluded: with the state lost later it would speak of a trial that
-    /// is over. A verdict of the rescue stays to be read.
+    /// Removes the copy of a trial that the state file has concluded: with the state lost later it
+    /// would speak of a trial that is over. A verdict of the rescue stays to be read.
     pub(crate) fn forget(&self) -> Result<(), Failure> {
-        let look = || RescueFile::read(&self.state).ok().flatten().filter(|file| is_concluded(&trial::read(&self.state), Some(file)));
+        let look = || {
+            RescueFile::read(&self.state)
+                .ok()
+                .flatten()
+                .filter(|file| is_concluded(&trial::read(&self.state), Some(file)))
+        };
         let Some(file) = look() else { return Ok(()) };
         // The copy of an upgrade that begins meanwhile is not this one.
-        let _lock = Program::on(Arc::clone(&self.disk), &file.trial.terms.program).keep_others_out()?;
+        let _lock =
+            Program::on(Arc::clone(&self.disk), &file.trial.terms.program).keep_others_out()?;
         if look().is_none() {
             return Ok(());
         }
         RescueFile::forget(&*self.disk, &self.state).map_err(not_written)
     }
 
-    /// What a daemon does that starts and finds no trial: it removes what one that was killed left, of this program.
+    /// What a daemon does that starts and finds no trial: it removes what one that was killed left,
+    /// of this program.
     pub(crate) fn settle(&self, program: &Program) -> Result<(), Failure> {
         if self.state.join(file::UNFINISHED).exists() {
             let _lock = program.keep_others_out()?;

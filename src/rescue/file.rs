@@ -1,5 +1,6 @@
-//! The rescue's file. The daemon begins it before a swap ([`super::SecondCopy`]) and removes it with the end of the trial; all else
-//! in it is the rescue's. Whoever writes it holds the lock of the swap.
+//! The rescue's file. The daemon begins it before a swap ([`super::SecondCopy`]) and removes it
+//! with the end of the trial; all else in it is the rescue's. Whoever writes it holds the lock of
+//! the swap.
 
 use std::io;
 use std::path::Path;
@@ -16,7 +17,8 @@ use crate::model::{Failure, Verdict};
 pub(super) const NAME: &str = "rescue.json";
 /// What a writer leaves that is killed.
 pub(super) const UNFINISHED: &str = "rescue.json.new";
-/// Instead of the seconds, while no call of the rescue has seen the trial: its first one takes the smaller number.
+/// Instead of the seconds, while no call of the rescue has seen the trial: its first one takes the
+/// smaller number.
 const NOT_YET: u64 = u64::MAX;
 /// Largest file that is read; a log of fifty long lines makes a tenth of it.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -61,8 +63,8 @@ impl RescueFile {
         Self { format: trial.format.max(FIRST_FORMAT), trial, boot_id, since, boots, ruling: None }
     }
 
-    /// A trial that the rescue has not seen, in the boot in which it is swapped in. A boot too few gives it one more; one too many
-    /// would end it.
+    /// A trial that the rescue has not seen, in the boot in which it is swapped in. A boot too few
+    /// gives it one more; one too many would end it.
     pub(super) fn not_looked_at(trial: Trial) -> Self {
         let boots = u32::from(matches!(trial.terms.restart, Restart::Unit(_)));
         let boot_id = trial.origin.boot_id.clone();
@@ -71,23 +73,35 @@ impl RescueFile {
 
     /// With this end of the trial, which is still to be carried out.
     pub(super) fn concluded(self, failure: Failure, restart_from: Option<Origin>) -> Self {
-        let ruling = Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
+        let ruling =
+            Ruling { verdict: failure.into(), rolled_back: false, restart_from, requests: 0 };
         Self { ruling: Some(ruling), ..self }
     }
 
-    /// Whether the old program came back and may not run yet; where no restart leaves evidence, all is known that ever will be.
+    /// Whether the old program came back and may not run yet; where no restart leaves evidence, all
+    /// is known that ever will be.
     pub(super) fn may_owe_restart(&self) -> bool {
         let terms = &self.trial.terms;
         let leaves_evidence = terms.unit.is_some() || !matches!(terms.restart, Restart::Command(_));
-        leaves_evidence && self.ruling.as_ref().is_some_and(|ruling| ruling.rolled_back && ruling.restart_from.is_some())
+        leaves_evidence
+            && self
+                .ruling
+                .as_ref()
+                .is_some_and(|ruling| ruling.rolled_back && ruling.restart_from.is_some())
     }
 
     /// The file in `directory`, if there is one.
     pub(crate) fn read(directory: &Path) -> io::Result<Option<Self>> {
-        let Some(text) = disk::read_limited(&directory.join(NAME), LARGEST_FILE)? else { return Ok(None) };
+        let Some(text) = disk::read_limited(&directory.join(NAME), LARGEST_FILE)? else {
+            return Ok(None);
+        };
         checksum::examine(&text).map_err(io::Error::other)?;
         let file: Self = serde_json::from_slice(&text)?;
-        if file.format >= FIRST_FORMAT { Ok(Some(file)) } else { Err(io::Error::other(format!("format {} is not known", file.format))) }
+        if file.format >= FIRST_FORMAT {
+            Ok(Some(file))
+        } else {
+            Err(io::Error::other(format!("format {} is not known", file.format)))
+        }
     }
 
     /// Writes it, durably.
@@ -95,7 +109,8 @@ impl RescueFile {
         disk::write_atomic(disk, directory, NAME, &checksum::to_text(self, self.format)?)
     }
 
-    /// Removes what somebody left who was killed while he wrote: at a boot, when nobody else runs, or under the lock.
+    /// Removes what somebody left who was killed while he wrote: at a boot, when nobody else runs,
+    /// or under the lock.
     pub(super) fn remove_unfinished(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
         let unfinished = directory.join(UNFINISHED);
         if unfinished.exists() { disk::remove_if_present(disk, &unfinished) } else { Ok(()) }
@@ -124,7 +139,15 @@ mod tests {
         std::fs::write(directory.path().join(NAME), text).unwrap();
         let known = RescueFile::read(directory.path()).unwrap().unwrap();
         let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
-        for object in ["", "/trial", "/trial/origin", "/trial/terms", "/ruling", "/ruling/verdict", "/ruling/verdict/failure"] {
+        for object in [
+            "",
+            "/trial",
+            "/trial/origin",
+            "/trial/terms",
+            "/ruling",
+            "/ruling/verdict",
+            "/ruling/verdict/failure",
+        ] {
             value.pointer_mut(object).unwrap()["of_a_later_version"] = 1.into();
         }
         value["format"] = 2.into();

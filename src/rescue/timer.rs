@@ -15,6 +15,9 @@ pub(super) async fn disarm(timer: &str) -> Result<(), Failure> {
 
 /// The job itself is not waited for.
 async fn ask(verb: &str, timer: &str) -> Result<(), Failure> {
-    let failed = |error| Failure::new(FailureKind::Internal, format!("systemd did not {verb} {timer}")).because(error);
+    let failed = |error| {
+        Failure::new(FailureKind::Internal, format!("systemd did not {verb} {timer}"))
+            .because(error)
+    };
     unit::systemctl(&["--no-block", verb, "--", timer]).await.map(drop).map_err(failed)
 }

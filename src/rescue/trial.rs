@@ -1,5 +1,6 @@
-//! What `state.json` says of a trial, by a reader of the rescue's own: it takes the few fields that it needs and passes over
-//! the rest, so that a state file of another version of the daemon, be it the one on trial, still serves.
+//! What `state.json` says of a trial, by a reader of the rescue's own: it takes the few fields that
+//! it needs and passes over the rest, so that a state file of another version of the daemon, be it
+//! the one on trial, still serves.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,7 +49,8 @@ impl Known {
 pub(super) struct WayBack {
     /// Why the old program comes back.
     pub(super) verdict: Verdict,
-    /// Where the new program may still have run once the old one was back at its path; nothing while it is being put there.
+    /// Where the new program may still have run once the old one was back at its path; nothing
+    /// while it is being put there.
     pub(super) restart_from: Option<Origin>,
 }
 
@@ -59,13 +61,20 @@ impl WayBack {
             "restarting-back" => Some(origin.clone()),
             _ => return None,
         };
-        let unknown = || Failure::new(FailureKind::Interrupted, "the daemon took the new program back, and why can't be read").into();
+        let unknown = || {
+            Failure::new(
+                FailureKind::Interrupted,
+                "the daemon took the new program back, and why can't be read",
+            )
+            .into()
+        };
         Some(Box::new(Self { verdict: verdict.unwrap_or_else(unknown), restart_from }))
     }
 }
 
-/// A trial that is under way. These fields of `state.json` are a contract between all versions of the daemon and the rescue:
-/// they keep name, place, meaning and form, whatever else the file's `format` changes.
+/// A trial that is under way. These fields of `state.json` are a contract between all versions of
+/// the daemon and the rescue: they keep name, place, meaning and form, whatever else the file's
+/// `format` changes.
 ///
 /// | field of `state.json` | meaning |
 /// |---|---|
@@ -81,8 +90,8 @@ impl WayBack {
 /// | `upgrade.swap.terms.restart_deadline`, `.deadline` | milliseconds that restart and trial may take |
 /// | `upgrade.swap.terms.boots` | boots that the trial may take |
 ///
-/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`, `.began`, `upgrade.swap.package`,
-/// `upgrade.swap.terms.start_before`, `upgrade.verdict`.
+/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`,
+/// `.began`, `upgrade.swap.package`, `upgrade.swap.terms.start_before`, `upgrade.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
     /// Format of the state file in which it was seen.
@@ -123,7 +132,8 @@ pub(crate) struct Terms {
     /// Milliseconds.
     deadline: u64,
     pub(crate) boots: u32,
-    /// The invocation of the unit before the swap: what was logged up to then was another program's.
+    /// The invocation of the unit before the swap: what was logged up to then was another
+    /// program's.
     #[serde(default, deserialize_with = "if_readable", skip_serializing_if = "Option::is_none")]
     pub(crate) start_before: Option<String>,
 }
@@ -256,7 +266,9 @@ fn parse(text: &[u8]) -> Result<Known, checksum::Wrong> {
 }
 
 /// A field that another version may have changed, and that nothing hangs on.
-fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
@@ -297,7 +309,8 @@ pub(super) mod tests {
         }
     }
 
-    /// The contract, as a daemon of another version may write it: fields of its own everywhere, and others in new forms.
+    /// The contract, as a daemon of another version may write it: fields of its own everywhere, and
+    /// others in new forms.
     fn foreign() -> Value {
         serde_json::json!({
             "format": 7, "of_its_own": [1, 2],
@@ -321,7 +334,11 @@ pub(super) mod tests {
 
     #[test]
     fn a_state_file_of_another_version_serves() {
-        let expected = Trial { format: 2, from: "V01.00.00.00".parse().ok(), ..trial(Restart::Unit("u".into())) };
+        let expected = Trial {
+            format: 2,
+            from: "V01.00.00.00".parse().ok(),
+            ..trial(Restart::Unit("u".into()))
+        };
         assert_eq!(parsed(&foreign()), Known::Trial(Box::new(expected)));
     }
 
@@ -363,14 +380,22 @@ pub(super) mod tests {
     #[test]
     fn an_upgrade_without_a_swap_is_no_trial() {
         for upgrade in ["null", "{\"phase\":\"checking\",\"upgrade\":{}}"] {
-            assert_eq!(parse(format!("{{\"format\":1,\"upgrade\":{upgrade}}}").as_bytes()).unwrap(), Known::NoTrial);
+            assert_eq!(
+                parse(format!("{{\"format\":1,\"upgrade\":{upgrade}}}").as_bytes()).unwrap(),
+                Known::NoTrial
+            );
         }
     }
 
     #[test]
     fn a_file_that_is_not_as_it_was_written_is_damaged() {
         let right = sealed(&foreign());
-        for (from, to) in [("boot-1", "boot-0"), ("crc32", "crc33"), ("\"format\": 7", "\"format\": 6"), ("crc32\": \"", "crc32\": \"0")] {
+        for (from, to) in [
+            ("boot-1", "boot-0"),
+            ("crc32", "crc33"),
+            ("\"format\": 7", "\"format\": 6"),
+            ("crc32\": \"", "crc32\": \"0"),
+        ] {
             let changed = right.replace(from, to);
             assert!(changed != right && parse(changed.as_bytes()).is_err(), "{from}");
         }
@@ -381,7 +406,10 @@ pub(super) mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()), Known::Absent);
         for text in ["", "{", "[]", "{}", "{\"upgrade\":7}", "{\"upgrade\":{\"swap\":null}}"] {
-            #[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "files of a test need not survive anything"
+            )]
             std::fs::write(directory.path().join(STATE_FILE), text).unwrap();
             assert!(matches!(read(directory.path()), Known::Damaged(_)), "{text}");
         }

@@ -1,5 +1,6 @@
-//! Which boot this is. In a container the kernel's boot id is that of the host, whatever a container's manager shows elsewhere:
-//! the units' sandbox mounts `/proc/sys` anew. There the start of the container's first process tells one boot from the next.
+//! Which boot this is. In a container the kernel's boot id is that of the host, whatever a
+//! container's manager shows elsewhere: the units' sandbox mounts `/proc/sys` anew. There the start
+//! of the container's first process tells one boot from the next.
 
 use std::io;
 use std::path::Path;
@@ -9,14 +10,15 @@ use crate::machine::CONTAINER_START;
 
 /// Files by which a container is known: systemd's, podman's, docker's.
 const MARKS: [&str; 3] = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
-/// The first process of the container. In one that shares the numbers of processes with its host it is the host's, and tells
-/// nothing.
+/// The first process of the container. In one that shares the numbers of processes with its host it
+/// is the host's, and tells nothing.
 const FIRST_PROCESS: &str = "/proc/1/stat";
-/// Place of the start among the fields behind the process's name: ticks of the clock since the host's boot.
+/// Place of the start among the fields behind the process's name: ticks of the clock since the
+/// host's boot.
 const START: usize = 19;
 
-/// The name of this boot: what the kernel says in this file; in a container, where it is the kernel's own file, with the
-/// container's start.
+/// The name of this boot: what the kernel says in this file; in a container, where it is the
+/// kernel's own file, with the container's start.
 pub fn boot_id(file: &Path) -> io::Result<String> {
     let id = std::fs::read_to_string(file)?.trim().to_owned();
     let is_kernels = file == Paths::default().boot_id;
@@ -42,7 +44,11 @@ mod tests {
 
     #[test]
     fn in_a_container_the_start_of_its_first_process_is_part_of_the_name() {
-        let stat = |start| format!("1 (sys) temd (x) S 0 1 1 0 -1 4194560 1 2 0 2 3 1 4 4 20 0 13 0 {start} 57778176 5954\n");
+        let stat = |start| {
+            format!(
+                "1 (sys) temd (x) S 0 1 1 0 -1 4194560 1 2 0 2 3 1 4 4 20 0 13 0 {start} 57778176 5954\n"
+            )
+        };
         assert_eq!(in_container("id".into(), &stat(4711)), "id+4711");
         assert_eq!(in_container("id".into(), "nonsense"), "id");
         assert_eq!(in_container("id".into(), "1 (x) S 0"), "id");

@@ -1,5 +1,5 @@
-//! The port of uplift's own upload server: opened when a host may be told of it, and not before. Its password is published, so a daemon
-//! without a payload link leaves the port closed.
+//! The port of uplift's own upload server: opened when a host may be told of it, and not before.
+//! Its password is published, so a daemon without a payload link leaves the port closed.
 
 use std::sync::Arc;
 
@@ -13,21 +13,27 @@ const SOCKET: &str = "uplift-ftp.socket";
 /// The daemon's own unit.
 const DAEMON: &str = "uplift.service";
 
-/// Has systemd open the port if this configuration needs it. What keeps it from that is a notice in the status.
+/// Has systemd open the port if this configuration needs it. What keeps it from that is a notice in
+/// the status.
 pub(super) async fn open(config: Arc<Config>, engine: Engine) {
     if !is_needed(&config) || !is_the_service().await {
         return;
     }
     let Err(reason) = unit::systemctl(&["start", "--", SOCKET]).await else { return };
     // Masked or not installed: somebody has another server in its place.
-    if unit::show(SOCKET).await.is_ok_and(|unit| unit.load_state == "loaded" && unit.active_state != "active") {
+    if unit::show(SOCKET)
+        .await
+        .is_ok_and(|unit| unit.load_state == "loaded" && unit.active_state != "active")
+    {
         engine.tell(not_open(&config, reason)).await;
     }
 }
 
 fn not_open(config: &Config, reason: std::io::Error) -> Failure {
     let port = config.ftp.address.port();
-    let sentence = format!("{SOCKET} can't be started, so uplift's own FTP server takes no uploads; another server may hold port {port}");
+    let sentence = format!(
+        "{SOCKET} can't be started, so uplift's own FTP server takes no uploads; another server may hold port {port}"
+    );
     let hint = format!(
         "`ss -ltnp sport = :{port}` names who holds it: stop that and restart {DAEMON}, or mask {SOCKET} where the other server is the one to pull from"
     );
@@ -35,7 +41,8 @@ fn not_open(config: &Config, reason: std::io::Error) -> Failure {
 }
 
 fn is_needed(config: &Config) -> bool {
-    config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp) && config.ftp.address.ip().is_loopback()
+    config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp)
+        && config.ftp.address.ip().is_loopback()
 }
 
 /// A daemon that a person started, or a test, changes nothing on the machine.
@@ -50,7 +57,11 @@ mod tests {
     use super::*;
 
     fn config(sections: &str) -> Config {
-        Config::parse(&format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n{sections}"), Path::new("uplift.toml")).unwrap()
+        Config::parse(
+            &format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n{sections}"),
+            Path::new("uplift.toml"),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -71,6 +82,11 @@ mod tests {
     fn a_port_that_is_taken_is_a_sentence_with_its_reason_and_a_hint() {
         let failure = not_open(&config("[link]"), std::io::Error::other("Address already in use"));
         let (sentence, hint) = (failure.to_string(), failure.hint.clone().unwrap_or_default());
-        assert!(sentence.contains("port 21") && sentence.contains("Address already in use") && hint.contains("sport = :21"), "{failure:?}");
+        assert!(
+            sentence.contains("port 21")
+                && sentence.contains("Address already in use")
+                && hint.contains("sport = :21"),
+            "{failure:?}"
+        );
     }
 }

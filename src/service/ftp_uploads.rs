@@ -1,4 +1,5 @@
-//! Joins the payload link's wish for FTP uploads with the FTP client and the engine. Decides nothing.
+//! Joins the payload link's wish for FTP uploads with the FTP client and the engine. Decides
+//! nothing.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ pub(super) struct FtpUploads {
 impl FtpUploads {
     pub(super) fn new(config: Arc<Config>, engine: Engine) -> Self {
         let policy = Policy::new(&config.program, &config.package);
-        let client = FtpClient::new(config.ftp.clone()).trusting(LARGEST_SEAL as u64, move |end, size| policy.trusts_end(end, size));
+        let client = FtpClient::new(config.ftp.clone())
+            .trusting(LARGEST_SEAL as u64, move |end, size| policy.trusts_end(end, size));
         Self { client, engine, config }
     }
 }
@@ -58,7 +60,9 @@ impl Uploads for FtpUploads {
         let (receiver, receives) = (engine.clone(), id.clone());
         let receive = move |announced| receiver.blocking_receive(&receives, announced);
         match ftp_client::Pull::start(&self.client, accepts, receive) {
-            Ok((pull, fetched)) => drop(tokio::spawn(relay(pull, told, fetched, answer, (engine, id)))),
+            Ok((pull, fetched)) => {
+                drop(tokio::spawn(relay(pull, told, fetched, answer, (engine, id))));
+            }
             // Nobody to tell only if the pull was given up already.
             Err(failure) => drop(answer.send(Err(failure))),
         }
@@ -66,8 +70,9 @@ impl Uploads for FtpUploads {
     }
 }
 
-/// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped, which ends it. One that fails for
-/// good before the host's word is told to the engine at once; the host hears of it when it asks.
+/// Passes the host's word down and the file up. A pull that nobody waits for any more is dropped,
+/// which ends it. One that fails for good before the host's word is told to the engine at once; the
+/// host hears of it when it asks.
 async fn relay(
     pull: ftp_client::Pull,
     mut told: oneshot::Receiver<()>,
@@ -75,7 +80,8 @@ async fn relay(
     mut answer: oneshot::Sender<Result<Staged, Failure>>,
     (engine, id): (Engine, UpgradeId),
 ) {
-    let gone = |_| Err(Failure::new(FailureKind::Internal, "the FTP transfer ended without a result"));
+    let gone =
+        |_| Err(Failure::new(FailureKind::Internal, "the FTP transfer ended without a result"));
     let early = tokio::select! {
         biased;
         word = &mut told => match word {

@@ -13,8 +13,9 @@ use crate::model::{CurrentUpgrade, LinkState, Phase, Status};
 /// Shortest time between two status lines: systemd tells each to everybody on the bus who listens.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Readiness once the engine answers and the payload link runs; then a status line when it changes, and the watchdog's word
-/// as long as the engine answers. The end is that of the engine or of the link.
+/// Readiness once the engine answers and the payload link runs; then a status line when it changes,
+/// and the watchdog's word as long as the engine answers. The end is that of the engine or of the
+/// link.
 pub(super) async fn tell(engine: Engine, link: oneshot::Receiver<()>) {
     if link.await.is_err() || engine.ping().await.is_err() {
         return;
@@ -74,7 +75,8 @@ impl Watchdog {
         Self { period, alarm: Alarm::default(), due: Instant::now() + period.unwrap_or_default() }
     }
 
-    /// Feeds it when that is due, once the engine has answered; without a watchdog it waits for ever.
+    /// Feeds it when that is due, once the engine has answered; without a watchdog it waits for
+    /// ever.
     async fn fed_by(&mut self, engine: &Engine) {
         let Some(period) = self.period else { return std::future::pending().await };
         self.alarm.until(self.due).await;
@@ -87,12 +89,17 @@ impl Watchdog {
 
 /// One line that tells a person what is going on.
 pub(crate) fn status_line(status: &Status) -> String {
-    let version = status.installed.version.map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
+    let version = status
+        .installed
+        .version
+        .map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
     let mut line = match &status.upgrade {
         Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
             format!("{} {} %", status.phase, upgrade.progress.percent())
         }
-        Some(CurrentUpgrade { failure: Some(failure), .. }) => format!("{}: the last file was refused, {}", status.phase, failure.kind),
+        Some(CurrentUpgrade { failure: Some(failure), .. }) => {
+            format!("{}: the last file was refused, {}", status.phase, failure.kind)
+        }
         Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
         _ => status.phase.to_string(),
     };

@@ -1,6 +1,7 @@
-//! The aircraft with Assistant 2, as far as a payload's local upgrade sees it: finds the payload, hands the firmware over,
-//! follows the restart, acknowledges the report, and judges by what the payload says afterwards. Written from
-//! docs/payload-link.md; it knows nothing of the daemon but the wire.
+//! The aircraft with Assistant 2, as far as a payload's local upgrade sees it: finds the payload,
+//! hands the firmware over, follows the restart, acknowledges the report, and judges by what the
+//! payload says afterwards. Written from docs/payload-link.md; it knows nothing of the daemon but
+//! the wire.
 
 pub mod narrator;
 
@@ -30,10 +31,13 @@ use self::host::Host;
 use crate::sim::line::Line;
 
 /// The parts of an upgrade, in order, as the aircraft sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// The payload looks for the aircraft. Reached when it does; the aircraft that goes on waits until the payload says that it is there.
+    /// The payload looks for the aircraft. Reached when it does; the aircraft that goes on waits
+    /// until the payload says that it is there.
     Probe,
     /// The version is read. Reached when the payload has answered.
     Version,
@@ -41,7 +45,8 @@ pub enum Stage {
     Enter,
     /// The file is handed over. Reached half-way.
     Transfer,
-    /// The transfer is completed. Reached when all bytes are sent and before the payload is told so.
+    /// The transfer is completed. Reached when all bytes are sent and before the payload is told
+    /// so.
     Finish,
     /// Check and start. Reached when the payload has answered.
     Check,
@@ -135,8 +140,8 @@ pub struct Claims {
 pub struct Patience {
     /// For a first sign of life.
     pub link: Duration,
-    /// For an answer, beside the time on the wire, before the request is sent again. Twice as long each time, because a payload may
-    /// carry each repetition out.
+    /// For an answer, beside the time on the wire, before the request is sent again. Twice as long
+    /// each time, because a payload may carry each repetition out.
     pub answer: Duration,
     /// The same for "check and start": the payload works meanwhile.
     pub check: Duration,
@@ -175,11 +180,19 @@ impl Patience {
     #[must_use]
     pub fn impatient() -> Self {
         let answer = Duration::from_millis(200);
-        Self { answer, check: answer, longest_answer: answer, waits_as_asked: false, attempts: 60, ..Self::default() }
+        Self {
+            answer,
+            check: answer,
+            longest_answer: answer,
+            waits_as_asked: false,
+            attempts: 60,
+            ..Self::default()
+        }
     }
 }
 
-/// Upgrades the payload at the other end of `line`, tells every step, and returns the verdict. Blocks its thread.
+/// Upgrades the payload at the other end of `line`, tells every step, and returns the verdict.
+/// Blocks its thread.
 pub fn run(options: &Options, line: Line, steps: &mut dyn FnMut(&Step)) -> Verdict {
     let mut host = Host::new(line, options, steps);
     let ended = upgrade::run(&mut host, options);

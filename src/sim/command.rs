@@ -1,4 +1,5 @@
-//! The command line of `uplift-sim`: parses, calls, prints the verdict. Knows nothing of how a peer is simulated.
+//! The command line of `uplift-sim`: parses, calls, prints the verdict. Knows nothing of how a peer
+//! is simulated.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,14 +27,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The aircraft with Assistant 2: upgrades a payload and exits 0 only if it runs the new firmware then.
-    #[command(after_help = "Example:\n  uplift-sim aircraft --make-pty /tmp/ttyPayload --firmware Sensor_V02.00.00.00.bin\n\n\
-        Exit codes: 0 the payload runs the new firmware, 1 it does not, 2 wrong command line.")]
+    /// The aircraft with Assistant 2: upgrades a payload and exits 0 only if it runs the new
+    /// firmware then.
+    #[command(
+        after_help = "Example:\n  uplift-sim aircraft --make-pty /tmp/ttyPayload --firmware Sensor_V02.00.00.00.bin\n\n\
+        Exit codes: 0 the payload runs the new firmware, 1 it does not, 2 wrong command line."
+    )]
     Aircraft(Box<Aircraft>),
     /// Show two upgrades by a simulated aircraft, in a sandbox.
     ///
-    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft upgrades it over FTP, then over
-    /// DCFTP, with sealed files. Needs no root, no hardware and no network, and takes some ten seconds.
+    /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
+    /// upgrades it over FTP, then over DCFTP, with sealed files. Needs no root, no hardware and no
+    /// network, and takes some ten seconds.
     #[command(after_help = "Example:\n  uplift-sim demo")]
     Demo {
         /// The program that is shown [default: the `uplift` beside this program].
@@ -138,7 +143,8 @@ struct Behaviour {
     /// Finish with another MD5, 32 hexadecimal digits (DCFTP).
     #[arg(long, value_name = "HEX", value_parser = md5)]
     claim_md5: Option<[u8; 16]>,
-    /// Send the file at once, whatever time the payload asks for, and repeat each request five times a second.
+    /// Send the file at once, whatever time the payload asks for, and repeat each request five
+    /// times a second.
     #[arg(long)]
     impatient: bool,
     /// How long to wait for a payload that says that it is there, as in 30s.
@@ -197,12 +203,24 @@ impl Aircraft {
     fn options(self) -> Options {
         let mut options = Options {
             aircraft: self.aircraft,
-            patience: if self.behaviour.impatient { Patience::impatient() } else { Patience::default() },
+            patience: if self.behaviour.impatient {
+                Patience::impatient()
+            } else {
+                Patience::default()
+            },
             via: self.via,
             chunk: self.chunk,
             address: self.address,
-            ftp: FtpOptions { host: self.ftp.ftp_host, user: self.ftp.ftp_user, password: self.ftp.ftp_password },
-            claims: Claims { name: self.behaviour.claim_name, size: self.behaviour.claim_size, md5: self.behaviour.claim_md5 },
+            ftp: FtpOptions {
+                host: self.ftp.ftp_host,
+                user: self.ftp.ftp_user,
+                password: self.ftp.ftp_password,
+            },
+            claims: Claims {
+                name: self.behaviour.claim_name,
+                size: self.behaviour.claim_size,
+                md5: self.behaviour.claim_md5,
+            },
             abort_at: self.behaviour.abort_at,
             pauses: self.behaviour.pause,
             ..Options::new(self.firmware)
@@ -215,7 +233,8 @@ impl Aircraft {
 impl PortArguments {
     fn open(&self, speed: Option<u32>) -> anyhow::Result<Port> {
         if let Some(link) = &self.make_pty {
-            let made = PtyLine::new(link).with_context(|| format!("no pseudo-terminal at {}", link.display()))?;
+            let made = PtyLine::new(link)
+                .with_context(|| format!("no pseudo-terminal at {}", link.display()))?;
             return Ok(Port::made(made));
         }
         let name = self.port.clone().context("no port is given; hint: --port or --make-pty")?;
@@ -225,7 +244,11 @@ impl PortArguments {
 
 impl LineArguments {
     const fn options(&self) -> LineOptions {
-        let damage = Damage { bit_error_rate: self.bit_error_rate, drop: self.drop, duplicate: self.duplicate };
+        let damage = Damage {
+            bit_error_rate: self.bit_error_rate,
+            drop: self.drop,
+            duplicate: self.duplicate,
+        };
         LineOptions { baud: self.baud, answer_baud: self.answer_baud, damage, seed: self.seed }
     }
 }
@@ -243,17 +266,31 @@ fn print(verdict: &Verdict, json: bool) -> anyhow::Result<()> {
     };
     writeln!(out, "{word}: {}", verdict.message)?;
     for phase in &verdict.phases {
-        writeln!(out, "  {:<10} {:>8.3} s", format!("{:?}", phase.stage).to_lowercase(), phase.time.as_secs_f64())?;
+        writeln!(
+            out,
+            "  {:<10} {:>8.3} s",
+            format!("{:?}", phase.stage).to_lowercase(),
+            phase.time.as_secs_f64()
+        )?;
     }
     let pushes = &verdict.pushes;
-    writeln!(out, "  progress pushes: {}; longest gap {:.1} s", pushes.ongoing, pushes.longest_gap.as_secs_f64())?;
+    writeln!(
+        out,
+        "  progress pushes: {}; longest gap {:.1} s",
+        pushes.ongoing,
+        pushes.longest_gap.as_secs_f64()
+    )?;
     writeln!(out, "  requests sent again: {}", verdict.repeats)?;
     Ok(())
 }
 
 fn probability(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "a number from 0 to 1 is expected".to_owned())?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("a probability lies from 0 to 1".to_owned()) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("a probability lies from 0 to 1".to_owned())
+    }
 }
 
 fn hexadecimal(text: &str) -> Result<u8, String> {

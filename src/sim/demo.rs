@@ -1,5 +1,6 @@
-//! The demonstration: the main job in a sandbox, through a given `uplift`: a payload, its daemon and FTP server, and a simulated
-//! aircraft with Assistant 2 that upgrades it over FTP and then over DCFTP, with sealed files.
+//! The demonstration: the main job in a sandbox, through a given `uplift`: a payload, its daemon
+//! and FTP server, and a simulated aircraft with Assistant 2 that upgrades it over FTP and then
+//! over DCFTP, with sealed files.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -32,10 +33,16 @@ struct Round {
 /// FTP takes megabytes in no time; the serial line takes three seconds for a quarter of one.
 const ROUNDS: [Round; 2] = [
     Round { via: Via::Ftp, name: "FTP", version: [2, 0, 0, 0], size: 32 << 20 },
-    Round { via: Via::Dcftp, name: "DCFTP, over a serial line of 921600 baud", version: [3, 0, 0, 0], size: 192 << 10 },
+    Round {
+        via: Via::Dcftp,
+        name: "DCFTP, over a serial line of 921600 baud",
+        version: [3, 0, 0, 0],
+        size: 192 << 10,
+    },
 ];
 
-/// What the demonstration waits for. All of it comes one way, so that none is waited for while another is there.
+/// What the demonstration waits for. All of it comes one way, so that none is waited for while
+/// another is there.
 enum Event {
     RestartRequested(anyhow::Result<()>),
     /// `None` when the aircraft crashed.
@@ -45,21 +52,24 @@ enum Event {
 
 /// The sandbox and what comes of it.
 struct Demonstration {
-    // First, because fields go in order: the processes and the directory must be gone before anything else.
+    // First, because fields go in order: the processes and the directory must be gone before
+    // anything else.
     sandbox: Sandbox,
     signer: Signer,
     events: Receiver<Event>,
     sender: Sender<Event>,
 }
 
-/// Runs the demonstration of this `uplift`. Asked to end by a signal, it removes its sandbox and ends the process as a shell expects.
+/// Runs the demonstration of this `uplift`. Asked to end by a signal, it removes its sandbox and
+/// ends the process as a shell expects.
 pub fn run(uplift: &Path) -> anyhow::Result<()> {
     let (sender, events) = channel();
     let told = sender.clone();
     // Nobody listens any more: then it ends already.
     let interrupt = Interrupt::listen(move || drop(told.send(Event::Interrupted)))?;
     let shown = Demonstration::new(uplift, events, sender).and_then(Demonstration::show);
-    // The sandbox is gone by now. What failed on the way may only be what the same ^C did to its processes.
+    // The sandbox is gone by now. What failed on the way may only be what the same ^C did to its
+    // processes.
     if let Some(ending) = interrupt.caught() {
         let _ = writeln!(io::stderr(), "ended by {ending}; the sandbox is removed");
         std::process::exit(ending.exit_code());
@@ -77,25 +87,37 @@ impl Demonstration {
         self.introduce()?;
         self.set_up()?;
         let verdicts = self.upgrades()?;
-        say(format_args!("\nThe payload runs {} now. How long each part took, in seconds:", self.sandbox.reported_version()?))?;
+        say(format_args!(
+            "\nThe payload runs {} now. How long each part took, in seconds:",
+            self.sandbox.reported_version()?
+        ))?;
         print_times(&verdicts)?;
         say("\nThe daemon's history:")?;
         let history = self.sandbox.command(&["history"]).output()?;
-        String::from_utf8_lossy(&history.stdout).lines().try_for_each(|line| say(format_args!("  {line}")))?;
-        say(format_args!("\nAll of it took {:.1} s; the sandbox is removed again.", began.elapsed().as_secs_f64()))?;
+        String::from_utf8_lossy(&history.stdout)
+            .lines()
+            .try_for_each(|line| say(format_args!("  {line}")))?;
+        say(format_args!(
+            "\nAll of it took {:.1} s; the sandbox is removed again.",
+            began.elapsed().as_secs_f64()
+        ))?;
         Ok(())
     }
 
     fn introduce(&self) -> io::Result<()> {
         say(format_args!("A payload in {}:", self.sandbox.root().display()))?;
         say("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
-        say(format_args!("It takes files only that are sealed by key {}.", self.signer.public().id()))
+        say(format_args!(
+            "It takes files only that are sealed by key {}.",
+            self.signer.public().id()
+        ))
     }
 
     fn set_up(&mut self) -> anyhow::Result<()> {
         let sandbox = &mut self.sandbox;
         let link = sandbox.link_sections(&BAUD, free_address()?);
-        let sections = format!("[package]\nseal = \"required\"\n{}{link}", self.signer.trusted_section());
+        let sections =
+            format!("[package]\nseal = \"required\"\n{}{link}", self.signer.trusted_section());
         sandbox.install_by_hand(Version::new([1, 0, 0, 0]).context("a version")?)?;
         sandbox.configure(&sandbox.restart_line(), &sections)?;
         sandbox.start_program()?;
@@ -118,7 +140,8 @@ impl Demonstration {
     fn upgrade(&mut self, round: &Round, version: Version) -> anyhow::Result<Verdict> {
         let firmware = self.sandbox.firmware(version, Some(round.size))?;
         self.signer.seal_file(&firmware)?;
-        // The aircraft can't see the daemon's choice in advance: without the FTP server DCFTP is what the daemon offers.
+        // The aircraft can't see the daemon's choice in advance: without the FTP server DCFTP is
+        // what the daemon offers.
         if round.via == Via::Dcftp {
             self.sandbox.kill_ftp_server();
         }
@@ -126,7 +149,9 @@ impl Demonstration {
         self.await_restart_request();
         loop {
             match self.events.recv().context("nothing more can happen")? {
-                Event::RestartRequested(requested) => requested.and_then(|()| self.sandbox.reboot())?,
+                Event::RestartRequested(requested) => {
+                    requested.and_then(|()| self.sandbox.reboot())?;
+                }
                 Event::Judged(verdict) => return verdict.context("the simulated aircraft crashed"),
                 Event::Interrupted => bail!("interrupted"),
             }
@@ -135,8 +160,12 @@ impl Demonstration {
 
     /// Has the aircraft upgrade the payload, on a thread of its own.
     fn fly(&self, options: Options) -> anyhow::Result<()> {
-        let port = PtyLine::new(self.sandbox.root().join("run/ttyPayload")).context("no pseudo-terminal can be made")?;
-        let line = Line::new(Port::made(port), &LineOptions { baud: Some(BAUD), ..LineOptions::default() });
+        let port = PtyLine::new(self.sandbox.root().join("run/ttyPayload"))
+            .context("no pseudo-terminal can be made")?;
+        let line = Line::new(
+            Port::made(port),
+            &LineOptions { baud: Some(BAUD), ..LineOptions::default() },
+        );
         let sender = self.sender.clone();
         let aircraft = thread::spawn(move || {
             let mut narrator = Narrator::of_demonstration();

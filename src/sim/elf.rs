@@ -1,8 +1,10 @@
-//! Tiny programs that upgrades are shown and tested with: valid, whole, statically linked ELF files that run.
+//! Tiny programs that upgrades are shown and tested with: valid, whole, statically linked ELF files
+//! that run.
 //!
-//! Started with any argument, one writes its version to its standard output and ends; started without, it waits until a
-//! signal ends it. Assembled by hand, because a payload has no compiler; written from the ELF specification and the
-//! kernel's calling conventions, and not from the daemon's ELF reader, which is tested with these files.
+//! Started with any argument, one writes its version to its standard output and ends; started
+//! without, it waits until a signal ends it. Assembled by hand, because a payload has no compiler;
+//! written from the ELF specification and the kernel's calling conventions, and not from the
+//! daemon's ELF reader, which is tested with these files.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -22,7 +24,10 @@ pub enum Architecture {
 
 /// There is no code for this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the simulation has no machine code for {}; it has some for x86-64, AArch64 and ARM", std::env::consts::ARCH)]
+#[error(
+    "the simulation has no machine code for {}; it has some for x86-64, AArch64 and ARM",
+    std::env::consts::ARCH
+)]
 pub struct UnknownMachine;
 
 impl Architecture {
@@ -73,12 +78,13 @@ impl Architecture {
 }
 
 impl Architecture {
-    /// Makes the branch to `wait`, which is for a start without arguments, one that is always taken.
+    /// Makes the branch to `wait`, which is for a start without arguments, one that is always
+    /// taken.
     fn always_wait(self, code: &mut [u8]) {
         match self {
-            Self::X86_64 => code[8] = 0xeb,                                               // jmp wait
+            Self::X86_64 => code[8] = 0xeb, // jmp wait
             Self::Aarch64 => code[8..12].copy_from_slice(&0x1400_0009_u32.to_le_bytes()), // b wait
-            Self::Arm => code[11] = 0xea,                                                 // b wait
+            Self::Arm => code[11] = 0xea,   // b wait
         }
     }
 }
@@ -146,7 +152,8 @@ const CODE_ARM: [u32; 14] = [
     0xeaff_fffc,                              // b    wait
 ];
 
-/// Where the program lies in memory; also the alignment of its segment, so that any page size will do.
+/// Where the program lies in memory; also the alignment of its segment, so that any page size will
+/// do.
 const BASE: u64 = 0x1_0000;
 /// Names of the sections, at the offsets that [`Program::section_table`] gives.
 const SECTION_NAMES: &[u8] = b"\0.text\0.fill\0.shstrtab\0";
@@ -169,7 +176,8 @@ impl Program {
         Self { architecture, version, size: 0, hangs: false }
     }
 
-    /// Filled up to `size` bytes with what does not compress, the same for the same version; never smaller than it is.
+    /// Filled up to `size` bytes with what does not compress, the same for the same version; never
+    /// smaller than it is.
     #[must_use]
     pub fn filled_to(self, size: u64) -> Self {
         Self { size, ..self }
@@ -213,7 +221,8 @@ impl Program {
     }
 
     fn write_filling(&self, out: &mut impl Write, size: u64) -> io::Result<()> {
-        let mut random = fastrand::Rng::with_seed(u32::from_be_bytes(self.version.numbers()).into());
+        let mut random =
+            fastrand::Rng::with_seed(u32::from_be_bytes(self.version.numbers()).into());
         let mut block = vec![0; BLOCK];
         let mut left = size;
         while left > 0 {
@@ -238,7 +247,11 @@ impl Program {
         let mut header = Fields::new(is_64);
         header.bytes(b"\x7fELF").bytes(&[if is_64 { 2 } else { 1 }, 1, 1, 0]).bytes(&[0; 8]);
         header.u16(2).u16(self.architecture.number()).u32(1); // ET_EXEC, EV_CURRENT
-        header.word(BASE + self.code_offset()).word(file.into()).word(section_table).u32(self.architecture.flags());
+        header
+            .word(BASE + self.code_offset())
+            .word(file.into())
+            .word(section_table)
+            .u32(self.architecture.flags());
         header.u16(file).u16(segment).u16(1).u16(section).u16(SECTIONS).u16(SECTIONS - 1);
         header.u32(1); // PT_LOAD
         if is_64 {
@@ -296,7 +309,12 @@ impl Fields {
     }
 
     fn section(&mut self, name: u32, kind: u32, flags: u64, address: u64, range: Range<u64>) {
-        self.u32(name).u32(kind).word(flags).word(address).word(range.start).word(range.end - range.start);
+        self.u32(name)
+            .u32(kind)
+            .word(flags)
+            .word(address)
+            .word(range.start)
+            .word(range.end - range.start);
         self.u32(0).u32(0).word(1).word(0);
     }
 }
@@ -337,7 +355,10 @@ mod tests {
     fn a_program_tells_its_version_on_this_machine() {
         let directory = tempfile::tempdir().unwrap();
         for size in [0, 1 << 20] {
-            let path = executable(&directory, Program::new(Architecture::host().unwrap(), version()).filled_to(size));
+            let path = executable(
+                &directory,
+                Program::new(Architecture::host().unwrap(), version()).filled_to(size),
+            );
             let output = Command::new(&path).arg("--version").output().unwrap();
             assert!(output.status.success(), "{output:?}");
             assert_eq!(output.stdout, b"V01.02.03.04\n");
@@ -350,7 +371,9 @@ mod tests {
         let path = executable(&directory, Program::new(Architecture::host().unwrap(), version()));
         let mut child = Command::new(&path).stdout(Stdio::piped()).spawn().unwrap();
         // It is asleep in its system call before it is looked at, or the state below never comes.
-        let asleep = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S ");
+        let asleep = || {
+            std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S ")
+        };
         let began = Instant::now();
         while !asleep() {
             assert!(began.elapsed() < Duration::from_secs(5));

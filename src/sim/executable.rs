@@ -1,4 +1,5 @@
-//! Executable files that the simulated payload and tests make. Nothing here knows what a file has in it.
+//! Executable files that the simulated payload and tests make. Nothing here knows what a file has
+//! in it.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +9,9 @@ use anyhow::{Context as _, ensure};
 
 /// Writes an executable file that may be started at once.
 ///
-/// A process of its own writes it. Had this one done so, a child that another thread forks meanwhile would hold the file open for
-/// writing until it becomes its own program, and whoever starts the file before that is told that it is busy (`ETXTBSY`).
+/// A process of its own writes it. Had this one done so, a child that another thread forks
+/// meanwhile would hold the file open for writing until it becomes its own program, and whoever
+/// starts the file before that is told that it is busy (`ETXTBSY`).
 ///
 /// # Errors
 /// The shell can't be started, or it can't write the file.
@@ -33,7 +35,8 @@ mod tests {
         let path = directory.path().join("program");
         let program = std::fs::read("/bin/true").unwrap();
         std::thread::scope(|scope| {
-            let starting = || (0..50).for_each(|_| assert!(Command::new("true").status().unwrap().success()));
+            let starting =
+                || (0..50).for_each(|_| assert!(Command::new("true").status().unwrap().success()));
             let others: Vec<_> = (0..4).map(|_| scope.spawn(starting)).collect();
             while others.iter().any(|other| !other.is_finished()) {
                 write(&path, &program).unwrap();

@@ -1,4 +1,5 @@
-//! The signals that ask a process to end, as events that it can wait for beside others: so that it can tidy up first.
+//! The signals that ask a process to end, as events that it can wait for beside others: so that it
+//! can tidy up first.
 
 use std::fmt;
 use std::io;
@@ -19,7 +20,8 @@ pub(super) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes INT, TERM and HUP over, and has `then` called at the first of them, on a thread of its own.
+    /// Takes INT, TERM and HUP over, and has `then` called at the first of them, on a thread of its
+    /// own.
     pub(super) fn listen(then: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let streams = Streams::open(&runtime)?;
@@ -49,7 +51,8 @@ impl Streams {
     /// From here on none of them ends the process by itself.
     fn open(runtime: &Runtime) -> io::Result<Self> {
         let _inside = runtime.enter();
-        let [interrupt, terminate, hang_up] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [interrupt, terminate, hang_up] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
         Ok(Self { interrupt: interrupt?, terminate: terminate?, hang_up: hang_up? })
     }
 

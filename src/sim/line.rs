@@ -1,5 +1,6 @@
-//! The serial line between a simulated aircraft and a payload: frames in and out, at a real line's pace and with a real line's
-//! faults. It knows frames, bytes and time, and nothing of what the frames mean.
+//! The serial line between a simulated aircraft and a payload: frames in and out, at a real line's
+//! pace and with a real line's faults. It knows frames, bytes and time, and nothing of what the
+//! frames mean.
 
 mod damage;
 mod pace;
@@ -41,7 +42,8 @@ pub(crate) enum Received {
 /// How the line treats what passes over it.
 #[derive(Debug, Clone, Default)]
 pub struct LineOptions {
-    /// Holds the pace of a serial line at so many bits a second, ten bits a byte, each direction for itself.
+    /// Holds the pace of a serial line at so many bits a second, ten bits a byte, each direction
+    /// for itself.
     pub baud: Option<u32>,
     /// Hears the payload only while its end of the pseudo-terminal is set to this speed.
     pub answer_baud: Option<u32>,
@@ -51,7 +53,8 @@ pub struct LineOptions {
     pub seed: u64,
 }
 
-/// One end of a serial line. Works on its caller's thread: nothing lies between a byte's arrival and its use.
+/// One end of a serial line. Works on its caller's thread: nothing lies between a byte's arrival
+/// and its use.
 #[derive(Debug)]
 pub struct Line {
     port: Port,
@@ -90,7 +93,8 @@ impl Line {
         self.port.take_trouble()
     }
 
-    /// Sends a frame; returns when its last bit would have left. What the port does not take is lost, as on a line.
+    /// Sends a frame; returns when its last bit would have left. What the port does not take is
+    /// lost, as on a line.
     ///
     /// # Errors
     /// A payload that fits into no frame.
@@ -116,7 +120,10 @@ impl Line {
             }
             let given_up = self.reader.due();
             let mut bytes = [0; READ];
-            match self.port.read(&mut bytes, given_up.map_or(deadline, |given_up| deadline.min(given_up))) {
+            match self
+                .port
+                .read(&mut bytes, given_up.map_or(deadline, |given_up| deadline.min(given_up)))
+            {
                 Input::Bytes(count) => self.take(&mut bytes[..count]),
                 Input::Lost => {
                     self.reader.restart();

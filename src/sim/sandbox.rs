@@ -1,5 +1,6 @@
-//! A payload in a directory: a program, the daemon with its configuration, the FTP server, and a restart that only kills
-//! and starts processes. `uplift demo` and the tests live in it; nothing outside the directory is touched.
+//! A payload in a directory: a program, the daemon with its configuration, the FTP server, and a
+//! restart that only kills and starts processes. `uplift demo` and the tests live in it; nothing
+//! outside the directory is touched.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -21,9 +22,11 @@ use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Phase, Status};
 use crate::package::version::Version;
 
-/// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine is no failure.
+/// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine
+/// is no failure.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Has the kernel end a process together with the thread that started it. From util-linux, which is everywhere.
+/// Has the kernel end a process together with the thread that started it. From util-linux, which is
+/// everywhere.
 const DIE_TOGETHER: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// Between two looks at a process and a file together, of which no one event tells.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -47,7 +50,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// An empty payload that will run the `uplift` binary given.
     pub fn new(uplift: &Path) -> anyhow::Result<Self> {
-        let root = TempDir::with_prefix("uplift-sandbox-").context("no temporary directory can be made")?;
+        let root = TempDir::with_prefix("uplift-sandbox-")
+            .context("no temporary directory can be made")?;
         for directory in ["bin", "state", "run", "upgrade"] {
             fs::create_dir(root.path().join(directory))?;
         }
@@ -115,8 +119,9 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// Writes the configuration, with which the daemon runs what it checks directly: a user without rights would not find it in
-    /// this directory. `program` is appended to the section `[program]`, `sections` to the file.
+    /// Writes the configuration, with which the daemon runs what it checks directly: a user without
+    /// rights would not find it in this directory. `program` is appended to the section
+    /// `[program]`, `sections` to the file.
     pub fn configure(&self, program: &str, sections: &str) -> anyhow::Result<()> {
         let (root, timer) = (self.root().display(), &self.rescue_timer);
         let text = format!(
@@ -137,8 +142,9 @@ rescue_timer = "{timer}"
         Ok(write_file(&self.config(), text.as_bytes())?)
     }
 
-    /// The sections of a payload with a serial line at `run/ttyPayload` and an FTP server of its own. `baud` is what stands in
-    /// the configuration: a rate, or `"auto"` with its quotation marks.
+    /// The sections of a payload with a serial line at `run/ttyPayload` and an FTP server of its
+    /// own. `baud` is what stands in the configuration: a rate, or `"auto"` with its quotation
+    /// marks.
     pub fn link_sections(&self, baud: &dyn std::fmt::Display, ftp: SocketAddr) -> String {
         let root = self.root().display();
         format!(
@@ -156,12 +162,14 @@ keep_free = 0
         )
     }
 
-    /// The line of `[program]` that has a restart told to the sandbox instead of restarting the machine.
+    /// The line of `[program]` that has a restart told to the sandbox instead of restarting the
+    /// machine.
     pub fn restart_line(&self) -> String {
         format!("restart = [\"touch\", \"{}\"]", self.restart_request().display())
     }
 
-    /// Has the daemon start this timer at each swap, from the next configuration on. Without it none is: it would be the machine's own.
+    /// Has the daemon start this timer at each swap, from the next configuration on. Without it
+    /// none is: it would be the machine's own.
     pub fn set_rescue_timer(&mut self, timer: &str) {
         timer.clone_into(&mut self.rescue_timer);
     }
@@ -171,7 +179,8 @@ keep_free = 0
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Runs the daemon by another program from now on, such as a tracer with its arguments; empty is by itself.
+    /// Runs the daemon by another program from now on, such as a tracer with its arguments; empty
+    /// is by itself.
     pub fn wrap_daemon(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().copied().map(String::from).collect();
     }
@@ -185,7 +194,12 @@ keep_free = 0
         let mut words = wrapper.iter().map(AsRef::as_ref).chain([self.uplift.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
-        command.args(arguments).arg("--config").arg(self.config()).envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null());
         command
     }
 
@@ -207,14 +221,20 @@ keep_free = 0
         let _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path)?;
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(name))?;
-        let wrapper: Vec<String> = DIE_TOGETHER.map(String::from).into_iter().chain(wrapper.iter().cloned()).collect();
+        let wrapper: Vec<String> =
+            DIE_TOGETHER.map(String::from).into_iter().chain(wrapper.iter().cloned()).collect();
         let mut command = self.command_by(&wrapper, &[name]);
         command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(log);
-        let mut child = command.spawn().with_context(|| format!("{name} can't be started by {}", DIE_TOGETHER[0]))?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{name} can't be started by {}", DIE_TOGETHER[0]))?;
         let ready = wait_ready(&socket, &mut child);
         if let Err(error) = ready {
             end(Some(child));
-            return Err(error.context(format!("{name}: {}", fs::read_to_string(self.log(name)).unwrap_or_default())));
+            return Err(error.context(format!(
+                "{name}: {}",
+                fs::read_to_string(self.log(name)).unwrap_or_default()
+            )));
         }
         Ok(child)
     }
@@ -244,13 +264,18 @@ keep_free = 0
         end(self.ftp_server.take());
     }
 
-    /// Starts the program at the path, as the payload's own unit would. It does not outlive this process either.
+    /// Starts the program at the path, as the payload's own unit would. It does not outlive this
+    /// process either.
     pub fn start_program(&mut self) -> anyhow::Result<()> {
         end(self.program.take());
         let [starter, options @ ..] = DIE_TOGETHER;
         let mut command = Command::new(starter);
         command.args(options).arg(self.program()).stdin(Stdio::null());
-        self.program = Some(command.spawn().with_context(|| format!("the payload's program can't be started by {starter}"))?);
+        self.program = Some(
+            command
+                .spawn()
+                .with_context(|| format!("the payload's program can't be started by {starter}"))?,
+        );
         Ok(())
     }
 
@@ -317,11 +342,13 @@ keep_free = 0
 
     /// Waits until no upgrade is under way but one that waits for the restart.
     pub fn wait_until_restart_request_or_settled(&self) -> anyhow::Result<Status> {
-        self.wait_for_status(|status| matches!(status.phase, Phase::Idle | Phase::Concluded | Phase::Restarting))
+        self.wait_for_status(|status| {
+            matches!(status.phase, Phase::Idle | Phase::Concluded | Phase::Restarting)
+        })
     }
 
-    /// Restarts the payload: all its processes end at once, and start again under another boot id. The FTP server too, if
-    /// it ran.
+    /// Restarts the payload: all its processes end at once, and start again under another boot id.
+    /// The FTP server too, if it ran.
     pub fn reboot(&mut self) -> anyhow::Result<()> {
         let (ftp_server, program) = (self.ftp_server.is_some(), self.program.is_some());
         self.power_off();
@@ -335,7 +362,8 @@ keep_free = 0
         self.start_daemon()
     }
 
-    /// Restarts the program alone, in what passes for another boot: to a daemon that goes on, the evidence of a restart.
+    /// Restarts the program alone, in what passes for another boot: to a daemon that goes on, the
+    /// evidence of a restart.
     pub fn restart_program(&mut self) -> anyhow::Result<()> {
         self.new_boot()?;
         if self.program.is_some() { self.start_program() } else { Ok(()) }
@@ -349,7 +377,10 @@ keep_free = 0
     fn new_boot(&mut self) -> anyhow::Result<()> {
         self.boots += 1;
         let _ = fs::remove_file(self.restart_request());
-        Ok(write_file(&self.root().join("run/boot_id"), format!("sandbox-boot-{}\n", self.boots).as_bytes())?)
+        Ok(write_file(
+            &self.root().join("run/boot_id"),
+            format!("sandbox-boot-{}\n", self.boots).as_bytes(),
+        )?)
     }
 }
 
@@ -372,10 +403,14 @@ fn wait_ready(socket: &UnixDatagram, child: &mut Child) -> anyhow::Result<()> {
     let mut message = [0; 4096];
     while Instant::now() < end {
         match socket.recv(&mut message) {
-            Ok(n) if message[..n].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => return Ok(()),
+            Ok(n) if message[..n].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") => {
+                return Ok(());
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
                 if let Some(status) = child.try_wait()? {
                     bail!("it ended with {status} instead of getting ready");
                 }
@@ -394,7 +429,12 @@ pub fn wait_for_file(path: &Path) -> anyhow::Result<()> {
     let end = Instant::now() + DEADLINE;
     while !path.exists() {
         let left = end.saturating_duration_since(Instant::now());
-        ensure!(!left.is_zero(), "{} did not appear within {} s", path.display(), DEADLINE.as_secs());
+        ensure!(
+            !left.is_zero(),
+            "{} did not appear within {} s",
+            path.display(),
+            DEADLINE.as_secs()
+        );
         let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(&inotify), PollFlags::POLLIN)];
         match poll(&mut descriptors, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -22,7 +22,8 @@ impl Signer {
     /// A signer with a new key.
     pub fn new() -> anyhow::Result<Self> {
         let keys = NewKeys::generate(None)?;
-        let public_text = keys.public_text.lines().nth(1).context("a public key has two lines")?.to_owned();
+        let public_text =
+            keys.public_text.lines().nth(1).context("a public key has two lines")?.to_owned();
         Ok(Self { key: SecretKey::read(&keys.secret_text, None)?, public_text })
     }
 
@@ -38,7 +39,12 @@ impl Signer {
 
     /// What this signer says of the program in `file`, under the name given.
     pub fn manifest(&self, name: FileName, file: &File) -> anyhow::Result<Manifest> {
-        let label = Label { name, created: "1970-01-01T00:00:00Z".into(), replaces_from: None, key_id: self.public().id() };
+        let label = Label {
+            name,
+            created: "1970-01-01T00:00:00Z".into(),
+            replaces_from: None,
+            key_id: self.public().id(),
+        };
         Ok(Unsealed::measure(file, |_| {})?.manifest(label))
     }
 
@@ -51,7 +57,8 @@ impl Signer {
 
     /// Appends a seal to the firmware file at `path`, as its name says.
     pub fn seal_file(&self, path: &Path) -> anyhow::Result<()> {
-        let name: FileName = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse()?;
+        let name: FileName =
+            path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse()?;
         let seal = self.seal(&self.manifest(name, &File::open(path)?)?)?;
         Ok(OpenOptions::new().append(true).open(path)?.write_all(&seal)?)
     }

@@ -30,7 +30,12 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    pub(super) fn new(announced: Announced, reception: Reception, file: File, observer: Observer) -> Self {
+    pub(super) fn new(
+        announced: Announced,
+        reception: Reception,
+        file: File,
+        observer: Observer,
+    ) -> Self {
         let hashing = Hashing::start(announced.size, announced.with_md5);
         Self {
             announced,
@@ -61,7 +66,10 @@ impl Receiving {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let received = self.received.saturating_add(bytes.len() as u64);
         if received > self.announced.size {
-            let sentence = format!("the peer sent more than the {} bytes that it announced", self.announced.size);
+            let sentence = format!(
+                "the peer sent more than the {} bytes that it announced",
+                self.announced.size
+            );
             return Err(Failure::new(FailureKind::TransferFailed, sentence));
         }
         self.gather(bytes).map_err(unwritable)?;
@@ -70,11 +78,14 @@ impl Receiving {
         Ok(())
     }
 
-    /// Ends the reception: exactly the announced size (`truncated` otherwise) and the MD5 given, if one is
-    /// (`digest-mismatch` otherwise); then the data is durable.
+    /// Ends the reception: exactly the announced size (`truncated` otherwise) and the MD5 given, if
+    /// one is (`digest-mismatch` otherwise); then the data is durable.
     pub fn finish(mut self, md5: Option<Md5Digest>) -> Result<Staged, Failure> {
         if self.received < self.announced.size {
-            let sentence = format!("the peer sent {} of the {} bytes that it announced", self.received, self.announced.size);
+            let sentence = format!(
+                "the peer sent {} of the {} bytes that it announced",
+                self.received, self.announced.size
+            );
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
         self.flush().map_err(unwritable)?;
@@ -83,9 +94,18 @@ impl Receiving {
         self.write_back.map_or(Ok(()), WriteBack::finish).map_err(unwritable)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
         let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
-            return Err(Failure::new(FailureKind::Interrupted, "the staging area was emptied while the file was received"));
+            return Err(Failure::new(
+                FailureKind::Interrupted,
+                "the staging area was emptied while the file was received",
+            ));
         };
-        Ok(Staged { file_name: self.announced.file_name, size: self.received, digests, reception: self.reception, file })
+        Ok(Staged {
+            file_name: self.announced.file_name,
+            size: self.received,
+            digests,
+            reception: self.reception,
+            file,
+        })
     }
 
     fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -130,15 +150,23 @@ fn compare(given: Option<Md5Digest>, digests: &Digests) -> Result<(), Failure> {
         (None, _) => Ok(()),
         (Some(given), Some(computed)) if given == computed => Ok(()),
         (Some(given), Some(computed)) => {
-            let sentence = format!("the sender gave the MD5 {given}, but the file that arrived has {computed}");
+            let sentence = format!(
+                "the sender gave the MD5 {given}, but the file that arrived has {computed}"
+            );
             Err(Failure::new(FailureKind::DigestMismatch, sentence))
         }
-        (Some(_), None) => Err(Failure::new(FailureKind::Internal, "the sender gave an MD5 that it had not announced")),
+        (Some(_), None) => Err(Failure::new(
+            FailureKind::Internal,
+            "the sender gave an MD5 that it had not announced",
+        )),
     }
 }
 
 impl fmt::Debug for Receiving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiving").field("announced", &self.announced).field("received", &self.received).finish_non_exhaustive()
+        f.debug_struct("Receiving")
+            .field("announced", &self.announced)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,5 @@
-//! A received file as it lies in the staging area: its name, and the inode that the name must stand for.
+//! A received file as it lies in the staging area: its name, and the inode that the name must stand
+//! for.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -11,10 +12,11 @@ use nix::fcntl::OFlag;
 use crate::disk::{self, Disk};
 use crate::package::digest::Digests;
 
-/// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing behind.
+/// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing
+/// behind.
 ///
-/// No descriptor of it is open for writing, so that it may be executed (`ETXTBSY` otherwise). One is open for reading:
-/// as long as it is, no other file can come by the same inode number.
+/// No descriptor of it is open for writing, so that it may be executed (`ETXTBSY` otherwise). One
+/// is open for reading: as long as it is, no other file can come by the same inode number.
 #[derive(Debug)]
 pub struct Staged {
     /// Name as announced.
@@ -33,7 +35,8 @@ impl Staged {
         &self.reception.path
     }
 
-    /// The very file that was received and hashed, open for reading, whatever its name stands for by now.
+    /// The very file that was received and hashed, open for reading, whatever its name stands for
+    /// by now.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -44,7 +47,8 @@ impl Staged {
     }
 }
 
-/// The name of a received file. Dropped, it removes the name, unless the swap has moved the file away.
+/// The name of a received file. Dropped, it removes the name, unless the swap has moved the file
+/// away.
 #[derive(Debug)]
 pub(super) struct Reception {
     disk: Arc<dyn Disk>,
@@ -60,12 +64,17 @@ impl Reception {
         &self.disk
     }
 
-    /// Opens the name for reading; `None` if it does not stand for `file`, which was created under it, any more.
+    /// Opens the name for reading; `None` if it does not stand for `file`, which was created under
+    /// it, any more.
     pub(super) fn reopen(&self, file: &File) -> io::Result<Option<File>> {
         if !names(&self.path, file)? {
             return Ok(None);
         }
-        OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&self.path).map(Some)
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&self.path)
+            .map(Some)
     }
 }
 

@@ -37,7 +37,10 @@ fn bytes(size: u64) -> Vec<u8> {
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -110,7 +113,10 @@ fn a_wrong_md5_is_a_digest_mismatch_and_leaves_nothing() {
 #[test]
 fn a_file_above_the_limit_is_refused_before_anything_is_made() {
     let (directory, stage) = stage();
-    assert_eq!(stage.receive(announced(64 * MIB + 1), silent()).unwrap_err().kind, FailureKind::TooLarge);
+    assert_eq!(
+        stage.receive(announced(64 * MIB + 1), silent()).unwrap_err().kind,
+        FailureKind::TooLarge
+    );
     assert!(names_in(directory.path()).is_empty());
 }
 
@@ -154,7 +160,9 @@ fn cleaning_removes_receptions_and_nothing_else() {
     stage.clean().unwrap(); // no directory yet
     drop(stage.receive(announced(0), silent()).unwrap());
     let area = directory.path().join(".uplift");
-    for name in ["demo.previous", "demo.failed", "demo.next", "lock", "incoming-1-1", "incoming-77-0"] {
+    for name in
+        ["demo.previous", "demo.failed", "demo.next", "lock", "incoming-1-1", "incoming-77-0"]
+    {
         File::create(area.join(name)).unwrap();
     }
     stage.clean().unwrap();
@@ -167,7 +175,9 @@ fn a_name_that_an_earlier_process_left_is_passed_over() {
     let first = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
     let number: u64 = first.path().to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
     for number in number + 1..number + 200 {
-        let _ = File::create_new(directory.path().join(format!(".uplift/incoming-{}-{number}", std::process::id())));
+        let _ = File::create_new(
+            directory.path().join(format!(".uplift/incoming-{}-{number}", std::process::id())),
+        );
     }
     stage.receive(announced(0), silent()).unwrap();
 }
@@ -233,7 +243,10 @@ fn an_error_at_any_step_is_told_and_leaves_nothing() {
         let disk = Arc::new(disk);
         let (directory, stage) = stage_on(disk.clone());
         let mut receiving = stage.receive(announced(9 * MIB), silent());
-        let staged = receiving.as_mut().map_err(|failure| failure.clone()).and_then(|receiving| receiving.write(&content));
+        let staged = receiving
+            .as_mut()
+            .map_err(|failure| failure.clone())
+            .and_then(|receiving| receiving.write(&content));
         let staged = staged.and_then(|()| receiving.and_then(|receiving| receiving.finish(None)));
         let kind = staged.as_ref().err().map(|failure| failure.kind);
         drop(staged);
@@ -242,12 +255,17 @@ fn an_error_at_any_step_is_told_and_leaves_nothing() {
     };
     let (kind, left, log) = receive(FaultyDisk::sound());
     assert_eq!((kind, left), (None, 0));
-    for step in ["MakeDirectory", "SyncDirectory", "create", "Allocate", "Write", "SyncData", "Sync"] {
+    for step in
+        ["MakeDirectory", "SyncDirectory", "create", "Allocate", "Write", "SyncData", "Sync"]
+    {
         let occurrences = log.iter().filter(|name| *name == step).count();
         assert!(occurrences > 0, "{step} is not among {log:?}");
-        for (errno, expected) in [(Errno::EIO, FailureKind::InstallFailed), (Errno::ENOSPC, FailureKind::NoSpace)] {
+        for (errno, expected) in
+            [(Errno::EIO, FailureKind::InstallFailed), (Errno::ENOSPC, FailureKind::NoSpace)]
+        {
             for occurrence in [0, occurrences - 1] {
-                let (kind, left, _) = receive(FaultyDisk::sound().and_failing_once(step, occurrence, errno));
+                let (kind, left, _) =
+                    receive(FaultyDisk::sound().and_failing_once(step, occurrence, errno));
                 assert_eq!((kind, left), (Some(expected), 0), "{step} {occurrence} {errno}");
             }
         }
@@ -297,5 +315,8 @@ fn a_read_only_directory_is_install_failed_and_says_which() {
     let stage = Stage::beside(&read_only.path().join("demo"), MIB);
     let failure = stage.receive(announced(1), silent()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::InstallFailed);
-    assert!(failure.to_string().contains(".uplift can't be written: Read-only file system"), "{failure}");
+    assert!(
+        failure.to_string().contains(".uplift can't be written: Read-only file system"),
+        "{failure}"
+    );
 }

@@ -1,7 +1,8 @@
 //! Makes the finished parts of a file durable while the next ones arrive.
 //!
-//! Without it the kernel may hold a whole file in memory and write it all in the last sync, while the peer waits. A
-//! sync blocks, so it has a thread of its own; the writer waits for it only when it is two parts ahead.
+//! Without it the kernel may hold a whole file in memory and write it all in the last sync, while
+//! the peer waits. A sync blocks, so it has a thread of its own; the writer waits for it only when
+//! it is two parts ahead.
 
 use std::fs::File;
 use std::io;
@@ -25,20 +26,25 @@ impl WriteBack {
     pub(super) fn start(disk: Arc<dyn Disk>, file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (finished_parts, parts) = sync_channel(1);
-        let thread = thread::Builder::new().name("write-back".into()).spawn(move || sync_parts(&*disk, &file, &parts))?;
+        let thread = thread::Builder::new()
+            .name("write-back".into())
+            .spawn(move || sync_parts(&*disk, &file, &parts))?;
         Ok(Self { finished_parts, thread })
     }
 
-    /// Another part is written. `false` when the thread has ended, which it does early only after an error.
+    /// Another part is written. `false` when the thread has ended, which it does early only after
+    /// an error.
     pub(super) fn part_finished(&self) -> bool {
         self.finished_parts.send(()).is_ok()
     }
 
-    /// Waits for the thread and tells its error. Its descriptor is closed then. The kernel tells a failed write-back
-    /// once, so an error that is dropped here would be lost for good.
+    /// Waits for the thread and tells its error. Its descriptor is closed then. The kernel tells a
+    /// failed write-back once, so an error that is dropped here would be lost for good.
     pub(super) fn finish(self) -> io::Result<()> {
         drop(self.finished_parts);
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the write-back thread panicked")))
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the write-back thread panicked")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The program at its path: which one it is, the swap to a new one, and back.
 //!
-//! At every instant the path names a complete program, the old one or the new one (design, I1). The files of a swap lie
-//! in the staging area, on the same file system and the same mount:
+//! At every instant the path names a complete program, the old one or the new one (design, I1). The
+//! files of a swap lie in the staging area, on the same file system and the same mount:
 //!
 //! | file in `.uplift/` | what it is |
 //! |---|---|
@@ -12,7 +12,8 @@
 //! | `<name>.kept` | the old program's second name while a swap without exchange runs |
 //! | `lock` | held for the time of a swap or a rollback, by whoever does it |
 //!
-//! The room must not know why a program is installed or put back. All of it blocks, for some milliseconds.
+//! The room must not know why a program is installed or put back. All of it blocks, for some
+//! milliseconds.
 
 mod attributes;
 mod first;
@@ -68,13 +69,19 @@ struct LastRead {
     digest: ProgramDigest,
 }
 
-/// Which file it is, and since when it has not changed: device, inode, size, times of change of content and inode. The
-/// kernel alone sets the last one.
+/// Which file it is, and since when it has not changed: device, inode, size, times of change of
+/// content and inode. The kernel alone sets the last one.
 pub(crate) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 pub(crate) fn stamp(metadata: &Metadata) -> Stamp {
     let modified = (metadata.mtime(), metadata.mtime_nsec());
-    (metadata.dev(), metadata.ino(), metadata.size(), modified, (metadata.ctime(), metadata.ctime_nsec()))
+    (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        modified,
+        (metadata.ctime(), metadata.ctime_nsec()),
+    )
 }
 
 /// A swap that is done and durable.
@@ -109,8 +116,8 @@ impl Program {
         &self.path
     }
 
-    /// Whether what is at the path can be replaced: nothing, or a regular file. Otherwise `install-failed`, for a person
-    /// to read before anything is sent.
+    /// Whether what is at the path can be replaced: nothing, or a regular file. Otherwise
+    /// `install-failed`, for a person to read before anything is sent.
     pub fn examine(&self) -> Result<(), Failure> {
         self.present().map(drop)
     }
@@ -121,12 +128,13 @@ impl Program {
         // Taken before the content is read: what changes meanwhile has another one.
         let stamp = stamp(&file.metadata()?);
         let digest = program_digest(file)?;
-        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastRead { stamp, digest });
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(LastRead { stamp, digest });
         Ok(Some(digest))
     }
 
-    /// The same, but a program that has not changed since it was read last is not read again. Good enough to say what is
-    /// about to be replaced; what is to be proved is read.
+    /// The same, but a program that has not changed since it was read last is not read again. Good
+    /// enough to say what is about to be replaced; what is to be proved is read.
     pub fn known_digest(&self) -> io::Result<Option<ProgramDigest>> {
         let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
         let stamp = stamp(&file.metadata()?);
@@ -137,11 +145,13 @@ impl Program {
         }
     }
 
-    /// Puts the checked file at the path, with owner, mode and extended attributes of the program that is there; durable
-    /// on return. After a failure (`install-failed` or `no-space`) the old program is at the path.
+    /// Puts the checked file at the path, with owner, mode and extended attributes of the program
+    /// that is there; durable on return. After a failure (`install-failed` or `no-space`) the old
+    /// program is at the path.
     ///
-    /// One exception: a disk that took the swap, failed to make it durable and failed to undo it leaves the new program
-    /// there. The failure's sentence says so, [`Program::digest`] tells, and [`Program::revert`] can try again.
+    /// One exception: a disk that took the swap, failed to make it durable and failed to undo it
+    /// leaves the new program there. The failure's sentence says so, [`Program::digest`] tells, and
+    /// [`Program::revert`] can try again.
     pub fn install(&self, checked: Checked) -> Result<Swapped, Failure> {
         let (staged, summary) = checked.into_parts();
         let next = self.next(summary.program_digest);
@@ -159,24 +169,32 @@ impl Program {
         Ok(Swapped { summary, means })
     }
 
-    /// Keeps everybody from replacing the program, which must be this one, until the lock is dropped.
+    /// Keeps everybody from replacing the program, which must be this one, until the lock is
+    /// dropped.
     pub(crate) fn hold(&self, expected: ProgramDigest) -> Result<Lock, Failure> {
         let lock = self.keep_others_out()?;
-        let unreadable = |error| Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error);
+        let unreadable = |error| {
+            Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error)
+        };
         if self.digest().map_err(unreadable)? != Some(expected) {
-            return Err(Failure::new(FailureKind::InstallFailed, "the program at the path is not the expected one any more"));
+            return Err(Failure::new(
+                FailureKind::InstallFailed,
+                "the program at the path is not the expected one any more",
+            ));
         }
         // Where that fails it keeps the other name, under which it is found too.
         let _ = self.set_aside(expected);
         Ok(lock)
     }
 
-    /// Takes the lock of a swap or a rollback, for whoever must look before it acts; waits for another holder for some seconds.
+    /// Takes the lock of a swap or a rollback, for whoever must look before it acts; waits for
+    /// another holder for some seconds.
     pub(crate) fn lock(&self) -> Result<Lock, Failure> {
         Lock::acquire(&self.lock_file()?)
     }
 
-    /// The same, for who only keeps the others out, and replaces nothing: a read-only file system is no obstacle.
+    /// The same, for who only keeps the others out, and replaces nothing: a read-only file system
+    /// is no obstacle.
     pub(crate) fn keep_others_out(&self) -> Result<Lock, Failure> {
         Lock::acquire_to_hold(&self.lock_file()?)
     }
@@ -184,8 +202,11 @@ impl Program {
     fn lock_file(&self) -> Result<PathBuf, Failure> {
         let lock = self.stage.join("lock");
         if !self.stage.is_dir() {
-            // Somebody removed it by hand. Without a way back the program on trial is to be judged all the same.
-            self.disk.apply(Operation::MakeDirectory { path: &self.stage }).map_err(|error| lock::unlockable(&lock, error))?;
+            // Somebody removed it by hand. Without a way back the program on trial is to be judged
+            // all the same.
+            self.disk
+                .apply(Operation::MakeDirectory { path: &self.stage })
+                .map_err(|error| lock::unlockable(&lock, error))?;
         }
         Ok(lock)
     }
@@ -197,8 +218,9 @@ impl Program {
         self.stage.join(name)
     }
 
-    /// The name of the program of this digest on its way to the path. If a swap is cut off, the name tells whether the
-    /// file under it is the new program, not yet swapped in, or the old one, not yet set aside.
+    /// The name of the program of this digest on its way to the path. If a swap is cut off, the
+    /// name tells whether the file under it is the new program, not yet swapped in, or the old one,
+    /// not yet set aside.
     fn next(&self, new: ProgramDigest) -> PathBuf {
         let digest = new.to_string();
         self.beside(&format!("{NEXT}{}", digest.get(..DIGEST_DIGITS).unwrap_or(&digest)))
@@ -213,7 +235,9 @@ impl Program {
         if !metadata.is_file() {
             return Err(Failure::new(FailureKind::InstallFailed, self.describe(&metadata)));
         }
-        open_no_follow(&self.path).map(Present::Program).map_err(not_installed("opening the installed program"))
+        open_no_follow(&self.path)
+            .map(Present::Program)
+            .map_err(not_installed("opening the installed program"))
     }
 
     /// A link would be replaced, and not what it points to: whoever made it would find it gone.
@@ -221,7 +245,10 @@ impl Program {
         let path = self.path.display();
         match fs::canonicalize(&self.path) {
             Ok(file) if metadata.is_symlink() => {
-                format!("{path} is a symbolic link; give `path` in the [program] section as {}", file.display())
+                format!(
+                    "{path} is a symbolic link; give `path` in the [program] section as {}",
+                    file.display()
+                )
             }
             _ if metadata.is_symlink() => format!("{path} is a symbolic link to nothing"),
             _ if metadata.is_dir() => format!("{path} is a directory, not a program"),
@@ -246,7 +273,10 @@ impl Program {
         let synced = swap::sync_directories(&*self.disk, &[next]).and_then(|()| self.sync_older());
         synced.map_err(not_installed("syncing the staging area"))?;
         if !staged.is_at(next) {
-            return Err(Failure::new(FailureKind::InstallFailed, "the staged file is not the one that was checked any more"));
+            return Err(Failure::new(
+                FailureKind::InstallFailed,
+                "the staged file is not the one that was checked any more",
+            ));
         }
         match present {
             Present::Nothing => self.put_first(next),
@@ -262,8 +292,9 @@ impl Program {
         }
     }
 
-    /// After an error at which the path names still, or again, what it named: that is made durable, and then the program before
-    /// it has its place again; the other way round a power cut could keep the new program and cost the old one its name.
+    /// After an error at which the path names still, or again, what it named: that is made durable,
+    /// and then the program before it has its place again; the other way round a power cut could
+    /// keep the new program and cost the old one its name.
     fn give_up(&self, staged: &Staged) {
         if staged.is_at(&self.path) {
             return;
@@ -273,11 +304,15 @@ impl Program {
         let _ = synced.and_then(|()| self.restore_older());
     }
 
-    /// Removes what swaps that were cut off have left; nothing leads back to it after a swap that was not.
+    /// Removes what swaps that were cut off have left; nothing leads back to it after a swap that
+    /// was not.
     fn tidy(&self) {
         let prefix = self.beside(NEXT);
-        let leftovers = fs::read_dir(&self.stage).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in leftovers.filter(|path| path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())) {
+        let leftovers =
+            fs::read_dir(&self.stage).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in leftovers.filter(|path| {
+            path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())
+        }) {
             let _ = self.disk.apply(Operation::Remove { path: &path }); // it harms nobody; the next swap tries again
         }
     }
@@ -285,13 +320,23 @@ impl Program {
     fn replace(&self, next: &Path) -> Result<Means, Failure> {
         let previous = self.beside(".previous");
         let (disk, path, kept) = (&*self.disk, &self.path, self.beside(".kept"));
-        let swap = Swap { disk, path, incoming: next, outgoing: &previous, kept: &kept, irreplaceable: false };
-        swap.perform().map_err(|unfinished| swap.undo(unfinished).into_failure("the program was not replaced"))
+        let swap = Swap {
+            disk,
+            path,
+            incoming: next,
+            outgoing: &previous,
+            kept: &kept,
+            irreplaceable: false,
+        };
+        swap.perform().map_err(|unfinished| {
+            swap.undo(unfinished).into_failure("the program was not replaced")
+        })
     }
 
     fn put_first(&self, next: &Path) -> Result<Means, Failure> {
         let (marker, kept) = (self.beside(".previous"), self.beside(".kept"));
-        First { disk: &*self.disk, path: &self.path, incoming: next, marker: &marker, kept: &kept }.perform()
+        First { disk: &*self.disk, path: &self.path, incoming: next, marker: &marker, kept: &kept }
+            .perform()
     }
 }
 
@@ -307,8 +352,8 @@ fn open_if_present(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The kernel frees a nameless file when its last descriptor is closed, in a time that grows with its size: 10 ms for
-/// 64 MiB in memory. The swap, which is done by then, shall not wait for that.
+/// The kernel frees a nameless file when its last descriptor is closed, in a time that grows with
+/// its size: 10 ms for 64 MiB in memory. The swap, which is done by then, shall not wait for that.
 fn free_later(file: File) {
     // Without a thread to do it the file is closed here.
     let _ = thread::Builder::new().name("free".into()).spawn(move || drop(file));
@@ -319,5 +364,11 @@ fn open_no_follow(path: &Path) -> io::Result<File> {
 }
 
 fn not_installed(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the program was not replaced: {step} failed"), error)
+    move |error| {
+        Failure::from_io(
+            FailureKind::InstallFailed,
+            format!("the program was not replaced: {step} failed"),
+            error,
+        )
+    }
 }

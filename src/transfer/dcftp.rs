@@ -1,8 +1,8 @@
 //! The DCFTP receiver: a file in numbered chunks (docs/payload-link.md section 3, `2A`).
 //!
-//! Two halves. [`Sequence`] is pure: which chunk is taken, which is a repetition. [`Reception`] moves what was taken to a
-//! blocking thread of its own, which alone touches the file, so that a slow disk never holds up the link. Neither
-//! knows frames or hosts.
+//! Two halves. [`Sequence`] is pure: which chunk is taken, which is a repetition. [`Reception`]
+//! moves what was taken to a blocking thread of its own, which alone touches the file, so that a
+//! slow disk never holds up the link. Neither knows frames or hosts.
 
 use std::io;
 
@@ -76,7 +76,8 @@ impl Sequence {
     }
 }
 
-/// Chunks are handed over in batches of this many bytes, so that the thread does not wake for each of them.
+/// Chunks are handed over in batches of this many bytes, so that the thread does not wake for each
+/// of them.
 const BATCH_SIZE: usize = 16 * 1024;
 /// Batches that may wait for the disk: this bounds the memory.
 const WAITING_BATCHES: usize = 4;
@@ -86,7 +87,8 @@ enum Item {
     Finish(Md5Digest),
 }
 
-/// A file that is being received; its thread alone touches the file. Dropped unfinished, it leaves nothing behind.
+/// A file that is being received; its thread alone touches the file. Dropped unfinished, it leaves
+/// nothing behind.
 #[derive(Debug)]
 pub struct Reception {
     items: mpsc::Sender<Item>,
@@ -133,7 +135,9 @@ impl Reception {
             match self.items.try_reserve() {
                 Ok(place) => place.send(Item::Batch(self.gathered.split().freeze())),
                 Err(mpsc::error::TrySendError::Full(())) => return Handover::Full(chunk),
-                Err(mpsc::error::TrySendError::Closed(())) => return Handover::Failed(failure_of(&mut self.outcome)),
+                Err(mpsc::error::TrySendError::Closed(())) => {
+                    return Handover::Failed(failure_of(&mut self.outcome));
+                }
             }
         }
         self.gathered.extend_from_slice(&chunk);
@@ -178,7 +182,10 @@ fn failure_of(outcome: &mut oneshot::Receiver<Result<Staged, Failure>>) -> Failu
 }
 
 /// The thread's work; `None` when the other side gave up.
-fn receive(mut receiving: Receiving, incoming: &mut mpsc::Receiver<Item>) -> Option<Result<Staged, Failure>> {
+fn receive(
+    mut receiving: Receiving,
+    incoming: &mut mpsc::Receiver<Item>,
+) -> Option<Result<Staged, Failure>> {
     loop {
         match incoming.blocking_recv()? {
             Item::Batch(batch) => {

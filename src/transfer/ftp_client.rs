@@ -1,8 +1,9 @@
-//! The pull side of FTP: takes the one file that is for this payload out of the upload area, from our own server or
-//! from any other (vsftpd as in the vendor's tutorial).
+//! The pull side of FTP: takes the one file that is for this payload out of the upload area, from
+//! our own server or from any other (vsftpd as in the vendor's tutorial).
 //!
-//! Blocking, on a thread of its own ([`Pull`]). It trusts the server with nothing: every wait has a deadline, every
-//! answer a limit, names are data. It knows neither who asked for the upgrade nor what a right program is.
+//! Blocking, on a thread of its own ([`Pull`]). It trusts the server with nothing: every wait has a
+//! deadline, every answer a limit, names are data. It knows neither who asked for the upgrade nor
+//! what a right program is.
 
 mod attempts;
 mod choice;
@@ -26,8 +27,9 @@ use choice::Trust;
 use session::{Session, SessionError};
 use watchdog::Watchdog;
 
-/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter" meanwhile. With one login, which takes
-/// three to four seconds at a server that hashes passwords for long (Pure-FTPd's virtual users), on a slow processor at others too.
+/// How long [`FtpClient::prepare`] may take: the host waits for the answer to its "enter"
+/// meanwhile. With one login, which takes three to four seconds at a server that hashes passwords
+/// for long (Pure-FTPd's virtual users), on a slow processor at others too.
 pub const PREPARE_DEADLINE: Duration = Duration::from_millis(4500);
 
 /// Where the upload area is. Clones share the session that waits for the next step.
@@ -44,15 +46,20 @@ impl FtpClient {
         Self { config, kept: Kept::default(), trust: Trust::default() }
     }
 
-    /// The client, which takes of several files for this payload the only one whose end is trusted: `trusts` gets the last bytes of a
-    /// file, at most `longest_end` of them, and its size.
+    /// The client, which takes of several files for this payload the only one whose end is trusted:
+    /// `trusts` gets the last bytes of a file, at most `longest_end` of them, and its size.
     #[must_use]
-    pub fn trusting(self, longest_end: u64, trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static) -> Self {
+    pub fn trusting(
+        self,
+        longest_end: u64,
+        trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self { trust: Trust::new(longest_end, trusts), ..self }
     }
 
-    /// Empties the upload area, and so proves that the server answers and lets us in. For "enter", where FTP
-    /// is offered when this succeeds, and for the end of an upgrade that took its file. Blocks for at most [`PREPARE_DEADLINE`].
+    /// Empties the upload area, and so proves that the server answers and lets us in. For "enter",
+    /// where FTP is offered when this succeeds, and for the end of an upgrade that took its file.
+    /// Blocks for at most [`PREPARE_DEADLINE`].
     pub fn prepare(&self) -> Result<(), Failure> {
         let mut place = self.kept.lock();
         let until = Instant::now() + PREPARE_DEADLINE;
@@ -72,8 +79,8 @@ impl FtpClient {
         Ok(())
     }
 
-    /// Proves that the server answers and lets us in, and changes nothing there. What comes next soon finds the session. Blocks for
-    /// at most [`PREPARE_DEADLINE`].
+    /// Proves that the server answers and lets us in, and changes nothing there. What comes next
+    /// soon finds the session. Blocks for at most [`PREPARE_DEADLINE`].
     pub fn wake(&self) -> Result<(), Failure> {
         let mut place = self.kept.lock();
         let session = match place.take() {

@@ -1,12 +1,15 @@
-//! The upload server `uplift ftp-server`: a small FTP server with one directory, for firmware on its way in.
+//! The upload server `uplift ftp-server`: a small FTP server with one directory, for firmware on
+//! its way in.
 //!
-//! What it promises: a file appears under its name only when its data connection ended in order, and before `226` is said;
-//! an upload that is aborted, stalls, breaks or loses its control connection leaves nothing behind; nothing outside the
-//! directory can be reached; every wait has a deadline, and connections, files, sizes and wrong passwords have limits.
+//! What it promises: a file appears under its name only when its data connection ended in order,
+//! and before `226` is said; an upload that is aborted, stalls, breaks or loses its control
+//! connection leaves nothing behind; nothing outside the directory can be reached; every wait has a
+//! deadline, and connections, files, sizes and wrong passwords have limits.
 //!
-//! What it can't promise: in FTP's stream mode a client that closes its data connection early, in order, has by definition
-//! sent a complete file. Size and digest are proved later, by the daemon, which pulls the file from here as it would from any
-//! other FTP server. The server knows nothing of packages, versions or upgrades.
+//! What it can't promise: in FTP's stream mode a client that closes its data connection early, in
+//! order, has by definition sent a complete file. Size and digest are proved later, by the daemon,
+//! which pulls the file from here as it would from any other FTP server. The server knows nothing
+//! of packages, versions or upgrades.
 //!
 //! | file | what it is for |
 //! |---|---|
@@ -49,7 +52,8 @@ use reply::Reply;
 use session::Session;
 use who::{Who, is_this_machine};
 
-/// Pause after a failed accept: no descriptor is free, and none becomes free faster by asking at once.
+/// Pause after a failed accept: no descriptor is free, and none becomes free faster by asking at
+/// once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why the server can't start.
@@ -88,9 +92,15 @@ impl StartError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Area { .. } => "`home` in the [ftp_server] section must be a directory that the server's user may write to",
-            Self::PasswordFile { .. } => "`password_file` in the [ftp_server] section must be readable for the server's user",
-            Self::EmptyPassword => "give a password in the [ftp_server] section, or in the first line of `password_file`",
+            Self::Area { .. } => {
+                "`home` in the [ftp_server] section must be a directory that the server's user may write to"
+            }
+            Self::PasswordFile { .. } => {
+                "`password_file` in the [ftp_server] section must be readable for the server's user"
+            }
+            Self::EmptyPassword => {
+                "give a password in the [ftp_server] section, or in the first line of `password_file`"
+            }
             Self::Listen { .. } => {
                 "another server may have the port; below 1024 it needs a socket from systemd (uplift-ftp.socket) or the capability net_bind_service"
             }
@@ -98,7 +108,8 @@ impl StartError {
     }
 }
 
-/// Connections of this machine itself beyond the limit: whoever fills all places must not keep out the daemon that pulls.
+/// Connections of this machine itself beyond the limit: whoever fills all places must not keep out
+/// the daemon that pulls.
 pub const PLACES_FOR_THIS_MACHINE: usize = 2;
 
 /// What all sessions share.
@@ -130,14 +141,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the area and listens: on `inherited`, a socket that somebody else opened, or else on the configured address.
+    /// Opens the area and listens: on `inherited`, a socket that somebody else opened, or else on
+    /// the configured address.
     ///
     /// Needs a Tokio runtime; transfers run on its blocking threads, one a connection at most.
-    pub fn start(config: &config::FtpServer, inherited: Option<std::net::TcpListener>) -> Result<Self, StartError> {
+    pub fn start(
+        config: &config::FtpServer,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::new(config)?);
         let places = Places::new(config.max_connections.get());
         let failed = |source| StartError::Listen { address: config.listen, source };
-        let listener = inherited.map_or_else(|| std::net::TcpListener::bind(config.listen), Ok).map_err(failed)?;
+        let listener = inherited
+            .map_or_else(|| std::net::TcpListener::bind(config.listen), Ok)
+            .map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = TcpListener::from_std(listener).map_err(failed)?;
         Ok(Self { listener, places, shared })
@@ -165,7 +182,8 @@ impl Server {
         sessions.shutdown().await;
     }
 
-    /// The next client for whom there is a place. Until one is free nobody else is accepted: those wait in the kernel.
+    /// The next client for whom there is a place. Until one is free nobody else is accepted: those
+    /// wait in the kernel.
     async fn next(&self) -> impl Future<Output = ()> + use<> {
         loop {
             let (stream, peer) = match self.listener.accept().await {
@@ -177,7 +195,8 @@ impl Server {
                 }
             };
             let Ok(local) = stream.local_addr() else { continue };
-            let kept = if is_this_machine(local.ip(), peer.ip()) { PLACES_FOR_THIS_MACHINE } else { 0 };
+            let kept =
+                if is_this_machine(local.ip(), peer.ip()) { PLACES_FOR_THIS_MACHINE } else { 0 };
             let asked = tokio::task::spawn_blocking(move || Who::of(local, peer)).await;
             let who = asked.unwrap_or_else(|_| Who::by_address(local.ip(), peer.ip()));
             match self.places.take(who.clone(), kept).await {
@@ -185,7 +204,12 @@ impl Server {
                     if who.is_machine() {
                         place.guard();
                     }
-                    return converse(stream, Ends { local, peer, who }, Arc::clone(&self.shared), place);
+                    return converse(
+                        stream,
+                        Ends { local, peer, who },
+                        Arc::clone(&self.shared),
+                        place,
+                    );
                 }
                 None => {
                     tracing::warn!(%peer, "{peer} was turned away: all places are taken");
@@ -206,15 +230,19 @@ struct Ends {
 
 impl Shared {
     fn new(config: &config::FtpServer) -> Result<Self, StartError> {
-        let password = config
-            .password
-            .resolve(config.password_file.as_deref())
-            .map_err(|source| StartError::PasswordFile { path: config.password_file.clone().unwrap_or_default(), source })?;
+        let password =
+            config.password.resolve(config.password_file.as_deref()).map_err(|source| {
+                StartError::PasswordFile {
+                    path: config.password_file.clone().unwrap_or_default(),
+                    source,
+                }
+            })?;
         if password.reveal().is_empty() {
             return Err(StartError::EmptyPassword);
         }
         let limits = Limits { max_size: config.max_size.0, keep_free: config.keep_free.0 };
-        let area = Area::open(&config.home, limits).map_err(|source| StartError::Area { home: config.home.clone(), source })?;
+        let area = Area::open(&config.home, limits)
+            .map_err(|source| StartError::Area { home: config.home.clone(), source })?;
         Ok(Self {
             area: Arc::new(area),
             accounts: Accounts::new(&config.users, password.reveal()),
@@ -240,7 +268,8 @@ async fn converse(stream: TcpStream, ends: Ends, shared: Arc<Shared>, place: Pla
     }
 }
 
-/// Whatever it is about, a client that has to make room is left at once: it may be one that does not read its replies.
+/// Whatever it is about, a client that has to make room is left at once: it may be one that does
+/// not read its replies.
 async fn serve(mut session: Session, place: Place<Who>) -> Result<(), Gone> {
     tokio::select! {
         ended = session.run() => return ended,
@@ -250,15 +279,18 @@ async fn serve(mut session: Session, place: Place<Who>) -> Result<(), Gone> {
     Err(Gone::MadeRoom)
 }
 
-/// Says why and closes. Nothing waits for a client that has no place: the reply fits into the empty buffer of a new connection.
+/// Says why and closes. Nothing waits for a client that has no place: the reply fits into the empty
+/// buffer of a new connection.
 fn turn_away(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write_all(&Reply::new(421, "All places are taken; try again later").to_bytes());
+        let _ =
+            stream.write_all(&Reply::new(421, "All places are taken; try again later").to_bytes());
     }
 }
 
-/// For the fuzzer: takes bytes through everything that looks at them before a peer has logged in, and through the parsing of
-/// paths, in pieces as they might arrive. Panics where a promise is broken.
+/// For the fuzzer: takes bytes through everything that looks at them before a peer has logged in,
+/// and through the parsing of paths, in pieces as they might arrive. Panics where a promise is
+/// broken.
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8], piece: usize) {
     let mut lines = line::LineBuffer::default();
@@ -276,14 +308,21 @@ fn fuzz_line(line: &[u8]) {
     use command::Command::{Dele, Retr, Rnfr, Rnto, Size, Stor};
     match command::Command::parse(line) {
         Ok(Stor(path) | Retr(path) | Size(path) | Dele(path) | Rnfr(path) | Rnto(path)) => {
-            if let Some(name::RemotePath::File(name)) = name::RemotePath::parse(path.as_bytes(), std::path::Path::new("/upgrade")) {
-                let plain = !name.as_bytes().starts_with(b".") && !name.as_bytes().iter().any(|byte| b"/\0\r\n".contains(byte));
+            if let Some(name::RemotePath::File(name)) =
+                name::RemotePath::parse(path.as_bytes(), std::path::Path::new("/upgrade"))
+            {
+                let plain = !name.as_bytes().starts_with(b".")
+                    && !name.as_bytes().iter().any(|byte| b"/\0\r\n".contains(byte));
                 assert!(plain && !name.as_bytes().is_empty(), "{name:?} is no plain name");
             }
         }
         Ok(_) => {}
         Err(reply) => {
-            assert!((500..600).contains(&reply.code()) && reply.to_bytes().iter().filter(|&&byte| byte == b'\n').count() == 1, "{reply:?}");
+            assert!(
+                (500..600).contains(&reply.code())
+                    && reply.to_bytes().iter().filter(|&&byte| byte == b'\n').count() == 1,
+                "{reply:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The last words of a unit, from the journal: what a person reads first about a program that failed.
+//! The last words of a unit, from the journal: what a person reads first about a program that
+//! failed.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use crate::host;
 
 /// How many lines are kept.
 const LINES: usize = 50;
-/// Bytes that are kept of a line, as it is shown. The history keeps a hundred reports: with fifty lines each, and each byte
-/// as an escape of two in JSON, that stays well below the largest file that is read back (4 MiB).
+/// Bytes that are kept of a line, as it is shown. The history keeps a hundred reports: with fifty
+/// lines each, and each byte as an escape of two in JSON, that stays well below the largest file
+/// that is read back (4 MiB).
 const LONGEST_LINE: usize = 240;
 /// Bytes that are read: a program may have logged a megabyte in a line.
 const MOST_BYTES: u64 = 1 << 20;
@@ -22,9 +24,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for a unit's own name, of that time.
 const NAME_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The last lines that a unit wrote since its start `before`, an invocation id, was over: what came up to then was another
-/// program's. Oldest first, without control characters. None where the journal can't be read: they explain a failure, and
-/// nothing depends on them.
+/// The last lines that a unit wrote since its start `before`, an invocation id, was over: what came
+/// up to then was another program's. Oldest first, without control characters. None where the
+/// journal can't be read: they explain a failure, and nothing depends on them.
 pub async fn last_lines(unit: &str, before: Option<&str>) -> Vec<String> {
     match timeout(DEADLINE, read(unit)).await {
         Ok(Ok(bytes)) => lines(&bytes, before),
@@ -44,7 +46,8 @@ async fn read(unit: &str) -> std::io::Result<Vec<u8>> {
     let shown = timeout(NAME_DEADLINE, super::show(unit)).await.ok().and_then(Result::ok);
     let name = shown.and_then(|unit| unit.id).unwrap_or_else(|| unit.to_owned());
     let (most, unit) = (format!("--lines={LINES}"), format!("--unit={name}"));
-    let arguments = ["--quiet", "--no-pager", "--output=json", "--all", FIELDS, "--reverse", &most, &unit];
+    let arguments =
+        ["--quiet", "--no-pager", "--output=json", "--all", FIELDS, "--reverse", &most, &unit];
     host::first_bytes("journalctl", &arguments, MOST_BYTES).await
 }
 
@@ -63,8 +66,13 @@ struct Entry {
 
 /// By the order in which the journal took them, whatever the clock said.
 fn lines(newest_first: &[u8], before: Option<&str>) -> Vec<String> {
-    let is_before = |entry: &Entry| before.is_some() && [&entry.of_process, &entry.of_unit].iter().any(|id| id.as_str() == before);
-    let entries = newest_first.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
+    let is_before = |entry: &Entry| {
+        before.is_some()
+            && [&entry.of_process, &entry.of_unit].iter().any(|id| id.as_str() == before)
+    };
+    let entries = newest_first
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
     let mut kept: Vec<String> = Vec::new();
     for entry in entries.take_while(|entry| !is_before(entry)) {
         let message = text(&entry.message);
@@ -80,14 +88,18 @@ fn text(message: &Value) -> Cow<'_, str> {
     match message {
         Value::String(text) => Cow::Borrowed(text),
         Value::Array(bytes) => {
-            let bytes: Vec<u8> = bytes.iter().filter_map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect();
+            let bytes: Vec<u8> = bytes
+                .iter()
+                .filter_map(|byte| byte.as_u64().and_then(|byte| u8::try_from(byte).ok()))
+                .collect();
             Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
         }
         _ => Cow::Borrowed(""),
     }
 }
 
-/// The line, bounded, with control characters as they are written in source code: a log must not steer a terminal.
+/// The line, bounded, with control characters as they are written in source code: a log must not
+/// steer a terminal.
 fn visible(line: &str) -> String {
     let mut text = String::new();
     for c in line.chars() {
@@ -111,7 +123,12 @@ mod tests {
     use super::*;
 
     fn entries(messages: &[&str]) -> Vec<u8> {
-        messages.iter().rev().map(|message| format!("{}\n", serde_json::json!({ "MESSAGE": message }))).collect::<String>().into()
+        messages
+            .iter()
+            .rev()
+            .map(|message| format!("{}\n", serde_json::json!({ "MESSAGE": message })))
+            .collect::<String>()
+            .into()
     }
 
     #[test]
@@ -133,7 +150,10 @@ mod tests {
     #[test]
     fn what_is_no_entry_is_passed_over_and_bytes_are_text() {
         assert_eq!(lines(b"", None), Vec::<String>::new());
-        assert_eq!(lines(b"{\"MESSAGE\":[104,105,255]}\n{\"MESSAGE\":null}\n{}\nnonsense\n{\"MESS", None), ["hi\u{fffd}"]);
+        assert_eq!(
+            lines(b"{\"MESSAGE\":[104,105,255]}\n{\"MESSAGE\":null}\n{}\nnonsense\n{\"MESS", None),
+            ["hi\u{fffd}"]
+        );
     }
 
     #[test]

@@ -33,9 +33,12 @@ fn word(word: &str) -> Option<Duration> {
     let (number, unit) = word.split_at(end);
     let (_, microseconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let of_part: u64 = if part.is_empty() { 0 } else { part.parse::<u64>().ok()?.checked_mul(*microseconds)? };
+    let of_part: u64 =
+        if part.is_empty() { 0 } else { part.parse::<u64>().ok()?.checked_mul(*microseconds)? };
     let of_part = of_part / 10_u64.checked_pow(u32::try_from(part.len()).ok()?)?;
-    Some(Duration::from_micros(whole.parse::<u64>().ok()?.checked_mul(*microseconds)?.checked_add(of_part)?))
+    Some(Duration::from_micros(
+        whole.parse::<u64>().ok()?.checked_mul(*microseconds)?.checked_add(of_part)?,
+    ))
 }
 
 #[cfg(test)]
@@ -56,7 +59,16 @@ mod tests {
             assert_eq!(parse(text).map(|span| span.as_millis()), Some(milliseconds), "{text}");
         }
         assert_eq!(parse("infinity"), Some(Duration::MAX));
-        for text in ["", "s", "1 parsec", "1.s.s", "99999999999999999999s", "18446744073709551615y", "-1s", "1.99999999999999999999s"] {
+        for text in [
+            "",
+            "s",
+            "1 parsec",
+            "1.s.s",
+            "99999999999999999999s",
+            "18446744073709551615y",
+            "-1s",
+            "1.99999999999999999999s",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

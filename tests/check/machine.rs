@@ -9,12 +9,20 @@ fn a_program_of_32_bits_is_accepted_where_the_configuration_says_so_and_it_runs(
     let small = build(sandbox.0.path());
     sandbox.file(RIGHT, &small);
     sandbox.assert_refused(RIGHT, "wrong-machine", "the installed program is for ");
-    assert!(sandbox.hint(RIGHT).contains("`machine = \"any-runnable\"` in the [package] section accepts it"));
+    assert!(
+        sandbox
+            .hint(RIGHT)
+            .contains("`machine = \"any-runnable\"` in the [package] section accepts it")
+    );
 
     let sandbox = Sandbox::new("[package]\nmachine = \"any-runnable\"");
     sandbox.file(RIGHT, &small);
     let text = sandbox.accepted(RIGHT);
-    assert!(text.contains("the preflight shows whether this machine runs it") && text.contains("prints version V02.00.00.00"), "{text}");
+    assert!(
+        text.contains("the preflight shows whether this machine runs it")
+            && text.contains("prints version V02.00.00.00"),
+        "{text}"
+    );
     // From 32 to 64 bits too.
     sandbox.file("program", &small);
     let next = "DEMO_V03.00.00.00.bin";

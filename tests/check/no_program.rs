@@ -1,4 +1,5 @@
-//! Files that are no program, as stock tools make them: each is called what it is, with a hint that fits.
+//! Files that are no program, as stock tools make them: each is called what it is, with a hint that
+//! fits.
 
 use std::fs;
 use std::process::Command;
@@ -30,14 +31,19 @@ const MAKE_MORE: &str = "set -e; cc -c -o object object.c; ar rc library object
 fn each_is_called_what_it_is_with_what_to_do_instead() {
     let sandbox = Sandbox::new("");
     for (tool, code) in [("python3", MAKE), ("sh", MAKE_MORE)] {
-        let output = Command::new(tool).args(["-c", code]).current_dir(sandbox.0.path()).output().unwrap();
+        let output =
+            Command::new(tool).args(["-c", code]).current_dir(sandbox.0.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
     const CARRY: &str = "only an ELF program can be installed: build one that contains";
     const UNPACK: &str = "send the program itself, unpacked";
     for (file, sentence, hint) in [
         ("script", "the file is a script for \"/usr/bin/env python3\", not an ELF program", CARRY),
-        ("zipapp", "the file is a zip application for \"/usr/bin/python3\", not an ELF program", CARRY),
+        (
+            "zipapp",
+            "the file is a zip application for \"/usr/bin/python3\", not an ELF program",
+            CARRY,
+        ),
         ("zip", "the file is a zip archive, not an ELF program", UNPACK),
         ("empty-zip", "the file is a zip archive, not an ELF program", UNPACK),
         ("tar", "the file is a tar archive, not an ELF program", UNPACK),
@@ -46,12 +52,24 @@ fn each_is_called_what_it_is_with_what_to_do_instead() {
         ("bz2", "the file is a bzip2 file, not an ELF program", UNPACK),
         ("xz", "the file is an xz file, not an ELF program", UNPACK),
         ("library", "the file is an ar archive, not an ELF program", UNPACK),
-        ("deb", "the file is a Debian package, not an ELF program", "send the program that is in the package"),
+        (
+            "deb",
+            "the file is a Debian package, not an ELF program",
+            "send the program that is in the package",
+        ),
         ("text", "the file is text, not an ELF program", "send the program itself"),
         ("json", "the file is text, not an ELF program", "send the program itself"),
         ("page", "the file is a web page, not an ELF program", "send the program itself"),
-        ("zeros", "the file is not an ELF program: it begins with nothing but zeros", "the file was not written completely"),
-        ("object", "the file is an object file, not a program", "link the object file into a program"),
+        (
+            "zeros",
+            "the file is not an ELF program: it begins with nothing but zeros",
+            "the file was not written completely",
+        ),
+        (
+            "object",
+            "the file is an object file, not a program",
+            "link the object file into a program",
+        ),
     ] {
         fs::rename(sandbox.0.path().join(file), sandbox.0.path().join(RIGHT)).unwrap();
         assert_eq!(sandbox.refused(RIGHT), ("wrong-machine".into(), sentence.into()), "{file}");
@@ -59,7 +77,17 @@ fn each_is_called_what_it_is_with_what_to_do_instead() {
         assert!(told.starts_with(hint), "{file}: {told}");
         // Who packs hears the same.
         let mut pack = Command::new(env!("CARGO_BIN_EXE_uplift"));
-        pack.args(["pack", RIGHT, "--unsigned", "--force", "--product", "DEMO", "--version", "V02.00.00.01"]).current_dir(sandbox.0.path());
+        pack.args([
+            "pack",
+            RIGHT,
+            "--unsigned",
+            "--force",
+            "--product",
+            "DEMO",
+            "--version",
+            "V02.00.00.01",
+        ])
+        .current_dir(sandbox.0.path());
         let said = String::from_utf8(pack.output().unwrap().stderr).unwrap();
         assert!(said.contains(sentence) && said.contains(&told), "{file}: {said}");
     }

@@ -26,9 +26,20 @@ pub(crate) fn build(directory: &Path) -> Vec<u8> {
         "aarch64" => ("arm-linux-gnueabihf-gcc", &[][..], ARM),
         other => panic!("{other} has no programs of 32 bits"),
     };
-    fs::File::create(directory.join("small.c")).and_then(|mut file| std::io::Write::write_all(&mut file, source.as_bytes())).unwrap();
+    fs::File::create(directory.join("small.c"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, source.as_bytes()))
+        .unwrap();
     let mut command = Command::new(compiler);
-    command.args(options).args(["-nostdlib", "-static", "-fno-pie", "-no-pie", "-fno-stack-protector", "-o", "small", "small.c"]);
+    command.args(options).args([
+        "-nostdlib",
+        "-static",
+        "-fno-pie",
+        "-no-pie",
+        "-fno-stack-protector",
+        "-o",
+        "small",
+        "small.c",
+    ]);
     let output = command.current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     fs::read(directory.join("small")).unwrap()

@@ -67,7 +67,10 @@ fn a_lock_that_somebody_keeps_when_the_old_program_is_wanted_back() {
     let report = payload.history().remove(0);
     assert_eq!(ending(&report), (Outcome::Failed, Some(FailureKind::Unhealthy)));
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("could not be put back: another process is replacing the program"), "{failure}");
+    assert!(
+        failure.contains("could not be put back: another process is replacing the program"),
+        "{failure}"
+    );
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "as the report says");
     payload.next_upgrade_works();
 }
@@ -83,7 +86,11 @@ fn the_program_is_replaced_by_hand_while_it_installs() {
     drop(lock);
     aircraft.hears("success");
     payload.ends(SUCCEEDED, NEW);
-    assert_eq!(fs::read(payload.previous()).unwrap(), by_hand, "what the swap replaced is kept, whatever it was");
+    assert_eq!(
+        fs::read(payload.previous()).unwrap(),
+        by_hand,
+        "what the swap replaced is kept, whatever it was"
+    );
 }
 
 #[test]
@@ -97,7 +104,10 @@ fn the_program_is_replaced_by_hand_while_it_is_on_trial() {
     aircraft.hears("failure");
     let report = payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), BY_HAND);
     assert!(report.failure.unwrap().to_string().contains("something else replaced it"));
-    assert!(payload.sandbox.status().unwrap().known_bad.is_empty(), "nobody knows how the new program would have done");
+    assert!(
+        payload.sandbox.status().unwrap().known_bad.is_empty(),
+        "nobody knows how the new program would have done"
+    );
     payload.uplift(&["install", "--force", payload.firmware().to_str().unwrap()]);
     assert_eq!(payload.running().as_deref(), Some(NEW));
 }
@@ -133,7 +143,10 @@ fn the_staging_area_is_emptied_by_hand_and_the_new_program_fails() {
     let report = payload.history().remove(0);
     assert_eq!(ending(&report), (Outcome::Failed, Some(FailureKind::Unhealthy)));
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("could not be put back: there is no previous program to put back"), "{failure}");
+    assert!(
+        failure.contains("could not be put back: there is no previous program to put back"),
+        "{failure}"
+    );
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "as the report says");
 }
 
@@ -149,6 +162,10 @@ fn a_program_that_can_not_be_read_when_the_daemon_starts_again_is_rolled_back() 
     aircraft.hears("failure");
     let report = payload.ends(ROLLED_BACK, OLD);
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("can't be read after the restart") && failure.contains("Input/output error"), "{failure}");
+    assert!(
+        failure.contains("can't be read after the restart")
+            && failure.contains("Input/output error"),
+        "{failure}"
+    );
     payload.next_upgrade_works();
 }

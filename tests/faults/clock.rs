@@ -9,7 +9,9 @@ use crate::payload::{NEW, Payload};
 use crate::story::{SUCCEEDED, TRIAL, UNIT};
 
 fn libfaketime() -> PathBuf {
-    let library = |entry: fs::DirEntry| Some(entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+    let library = |entry: fs::DirEntry| {
+        Some(entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
+    };
     let found = fs::read_dir("/usr/lib").unwrap().flatten().find_map(library);
     found.expect("tests/install-packages installs libfaketime")
 }
@@ -43,7 +45,12 @@ fn set_back_by_two_years_it_changes_nothing_but_the_stamps() {
     payload.start_unit();
     aircraft.hears("success");
     let report = payload.ends(SUCCEEDED, NEW);
-    assert!(report.ended < report.began, "the clock was not set back: {} to {}", report.began, report.ended);
+    assert!(
+        report.ended < report.began,
+        "the clock was not set back: {} to {}",
+        report.began,
+        report.ended
+    );
     payload.next_upgrade_works();
     let last = payload.history().pop().unwrap();
     assert!(last.ended < report.began, "the history is in the order of events: {last:?}");

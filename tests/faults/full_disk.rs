@@ -1,4 +1,5 @@
-//! The file system of the state is full, or can't be written at all. That of the program: tests/swap.rs.
+//! The file system of the state is full, or can't be written at all. That of the program:
+//! tests/swap.rs.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,7 +11,8 @@ use crate::Mounted;
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 
-/// A payload whose state lies on a small disk of its own, which is unmounted after the payload ended.
+/// A payload whose state lies on a small disk of its own, which is unmounted after the payload
+/// ended.
 struct OnSmallDisk {
     payload: Payload,
     _mounted: Mounted,
@@ -20,7 +22,8 @@ impl OnSmallDisk {
     fn new() -> Self {
         let mut payload = Payload::linked(UNIT, TRIAL);
         payload.sandbox.kill_daemon();
-        let mounted = Mounted::on(&payload.sandbox.state(), &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
+        let mounted =
+            Mounted::on(&payload.sandbox.state(), &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
         payload.sandbox.start_daemon().unwrap();
         Self { payload, _mounted: mounted }
     }
@@ -72,7 +75,11 @@ fn a_disk_that_fills_after_the_swap_costs_no_success_and_no_report() {
     disk.payload.sandbox.kill_daemon();
     disk.payload.sandbox.start_daemon().unwrap();
     disk.payload.ends(SUCCEEDED, NEW);
-    assert!(fs::read_to_string(disk.payload.sandbox.state().join("history.json")).unwrap().contains(NEW));
+    assert!(
+        fs::read_to_string(disk.payload.sandbox.state().join("history.json"))
+            .unwrap()
+            .contains(NEW)
+    );
 }
 
 #[test]
@@ -89,10 +96,14 @@ fn a_disk_that_fills_before_the_old_program_is_put_back() {
     assert_eq!(ending(&report), ROLLED_BACK);
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("but was not restarted") && failure.contains("can't be written"), "{failure}");
+    assert!(
+        failure.contains("but was not restarted") && failure.contains("can't be written"),
+        "{failure}"
+    );
 }
 
-/// A good trial needs to write nothing beside the program: the new one runs, and nobody can put another one there.
+/// A good trial needs to write nothing beside the program: the new one runs, and nobody can put
+/// another one there.
 #[test]
 fn a_program_directory_that_is_read_only_at_the_verdict() {
     let payload = Payload::linked(UNIT, TRIAL);

@@ -9,12 +9,18 @@ use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 const IMPATIENT: &str = "restart = \"unit\"\nrestart_deadline = \"2s\"";
 const SHORT: &str = "window = \"100ms\"\ndeadline = \"2s\"";
 
-/// The host hears that the upgrade has started, because it waits for that no longer, and then how the check ended.
+/// The host hears that the upgrade has started, because it waits for that no longer, and then how
+/// the check ended.
 #[test]
 fn a_program_that_does_not_tell_its_version() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     // Asked like this, it runs for ever.
-    payload.reconfigure(|text| text.replace("[\"--version\"]", "[]\npreflight_deadline = \"8s\"\nversion = \"V01.00.00.00\""));
+    payload.reconfigure(|text| {
+        text.replace(
+            "[\"--version\"]",
+            "[]\npreflight_deadline = \"8s\"\nversion = \"V01.00.00.00\"",
+        )
+    });
     let verdict = payload.aircraft(&[]).hears("failure");
     assert!(verdict["pushes"]["end"].as_u64() > Some(0), "{verdict}");
     payload.ends((Outcome::Failed, Some(FailureKind::PreflightFailed)), OLD);
@@ -31,10 +37,17 @@ fn a_unit_that_never_finishes_starting() {
 
 #[test]
 fn a_health_command_that_never_ends() {
-    let payload = Payload::linked(UNIT, &format!("{SHORT}\nhealth_command = [\"/bin/sleep\", \"1000\"]"));
+    let payload =
+        Payload::linked(UNIT, &format!("{SHORT}\nhealth_command = [\"/bin/sleep\", \"1000\"]"));
     payload.aircraft(&[]).hears("failure");
     let report = payload.ends(ROLLED_BACK, OLD);
-    assert!(report.failure.unwrap().to_string().contains("the health command did not succeed within 2s"));
+    assert!(
+        report
+            .failure
+            .unwrap()
+            .to_string()
+            .contains("the health command did not succeed within 2s")
+    );
 }
 
 #[test]
@@ -64,7 +77,11 @@ fn no_way_back(verb: &str, why: &str) {
     let report = payload.history().remove(0);
     assert_eq!(ending(&report), ROLLED_BACK);
     let failure = report.failure.unwrap().to_string();
-    assert!(failure.contains("the old program is at its path, but was not restarted") && failure.contains(why), "{failure}");
+    assert!(
+        failure.contains("the old program is at its path, but was not restarted")
+            && failure.contains(why),
+        "{failure}"
+    );
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
 }
 
@@ -82,12 +99,27 @@ fn a_restart_of_the_old_program_that_is_refused() {
 fn a_disk_that_stands_still_while_it_installs() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.sandbox.kill_daemon();
-    payload.sandbox.wrap_daemon(&["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", STANDS_STILL]);
+    payload.sandbox.wrap_daemon(&[
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=renameat2",
+        "-e",
+        STANDS_STILL,
+    ]);
     payload.sandbox.start_daemon().unwrap();
     let aircraft = payload.aircraft(&[]);
     payload.wait_for(Phase::Installing);
     assert!(payload.history().is_empty());
-    assert_eq!(payload.sandbox.status().unwrap().phase, Phase::Installing, "the engine answers meanwhile");
+    assert_eq!(
+        payload.sandbox.status().unwrap().phase,
+        Phase::Installing,
+        "the engine answers meanwhile"
+    );
     aircraft.hears("success");
     payload.ends(SUCCEEDED, NEW);
 }

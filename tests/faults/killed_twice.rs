@@ -1,5 +1,5 @@
-//! The daemon is killed in a phase, and the next one in what it makes of that; the third one ends the upgrade, and the
-//! aircraft hears how.
+//! The daemon is killed in a phase, and the next one in what it makes of that; the third one ends
+//! the upgrade, and the aircraft hears how.
 
 use uplift::model::Phase;
 
@@ -99,5 +99,9 @@ fn while_the_report_waits_for_the_aircraft() {
     aircraft.hears("aborted");
     let report = payload.ends(SUCCEEDED, NEW);
     let status = payload.sandbox.status().unwrap();
-    assert_eq!((status.phase, status.unacknowledged), (Phase::Concluded, vec![report]), "it still waits");
+    assert_eq!(
+        (status.phase, status.unacknowledged),
+        (Phase::Concluded, vec![report]),
+        "it still waits"
+    );
 }

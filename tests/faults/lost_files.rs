@@ -20,10 +20,14 @@ const FIRST_FORMAT: Damage = |whole| {
     value["of_another_version"] = 1.into();
     Some(value.to_string().into_bytes())
 };
-/// One bit of the boot in which the swap took place has flipped: by what the file says there was a restart since.
-const FLIPPED: Damage = |whole| Some(String::from_utf8_lossy(whole).replace("sandbox-boot-1", "sandbox-boot-3").into_bytes());
+/// One bit of the boot in which the swap took place has flipped: by what the file says there was a
+/// restart since.
+const FLIPPED: Damage = |whole| {
+    Some(String::from_utf8_lossy(whole).replace("sandbox-boot-1", "sandbox-boot-3").into_bytes())
+};
 /// The file says that it has a checksum.
-const UNCHECKED: Damage = |whole| Some(String::from_utf8_lossy(whole).replace("crc32", "crc33").into_bytes());
+const UNCHECKED: Damage =
+    |whole| Some(String::from_utf8_lossy(whole).replace("crc32", "crc33").into_bytes());
 const DAMAGES: [(&str, Damage); 4] = [
     ("cut", |whole| Some(whole[..whole.len() / 2].to_vec())),
     ("empty", |_| Some(Vec::new())),
@@ -46,9 +50,13 @@ impl Payload {
     /// The damaged file lies beside its place as it was, and the daemon says so.
     fn sets_aside(&self, name: &str, damaged: Option<&[u8]>) {
         let notices = self.sandbox.status().unwrap().notices;
-        let told = notices.iter().any(|notice| notice.contains(name) && notice.contains("was set aside"));
+        let told =
+            notices.iter().any(|notice| notice.contains(name) && notice.contains("was set aside"));
         assert_eq!(told, damaged.is_some(), "{notices:?}");
-        assert_eq!(fs::read(self.sandbox.state().join(format!("{name}.damaged"))).ok().as_deref(), damaged);
+        assert_eq!(
+            fs::read(self.sandbox.state().join(format!("{name}.damaged"))).ok().as_deref(),
+            damaged
+        );
     }
 
     /// Calls `uplift-rescue` in a daemon's absence, this many seconds after the machine started.
@@ -57,8 +65,15 @@ impl Payload {
         fs::write(root.join("run/uptime"), uptime).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-rescue"));
         command.arg("deadline").arg("--state").arg(self.sandbox.state());
-        command.arg("--boot-id").arg(root.join("run/boot_id")).arg("--uptime").arg(root.join("run/uptime"));
-        command.env("PATH", format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()));
+        command
+            .arg("--boot-id")
+            .arg(root.join("run/boot_id"))
+            .arg("--uptime")
+            .arg(root.join("run/uptime"));
+        command.env(
+            "PATH",
+            format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()),
+        );
         command.env("FAKE_SYSTEMD", root.join("systemd")).env("PROGRAM", self.sandbox.program());
         assert!(command.status().unwrap().success());
     }
@@ -73,8 +88,8 @@ fn swapped() -> (Payload, Child) {
     (payload, client)
 }
 
-/// Nobody can say any more that the new program works: the old one comes back by the second copy of the trial, which is there
-/// before the rescue has looked, and the end is reported.
+/// Nobody can say any more that the new program works: the old one comes back by the second copy of
+/// the trial, which is there before the rescue has looked, and the end is reported.
 fn state_is_lost(damage: Damage) {
     let (mut payload, client) = swapped();
     payload.sandbox.kill_daemon();
@@ -129,7 +144,12 @@ fn a_way_back_by_hand_whose_state_is_lost() {
     payload.sandbox.start_daemon().unwrap();
     client.wait().unwrap();
     payload.sandbox.wait_until_settled().unwrap();
-    assert_eq!(ending(&payload.last_report()), (Outcome::RolledBack, Some(FailureKind::Interrupted)), "{}", payload.log());
+    assert_eq!(
+        ending(&payload.last_report()),
+        (Outcome::RolledBack, Some(FailureKind::Interrupted)),
+        "{}",
+        payload.log()
+    );
     assert_eq!(payload.running().as_deref(), Some(OLD), "it was not restarted before");
 }
 
@@ -218,7 +238,11 @@ fn a_history_that_is_lost_or_damaged() {
         payload.sandbox.start_daemon().unwrap();
         payload.sets_aside("history.json", damaged.as_deref());
         assert!(payload.history().is_empty(), "{what}");
-        assert_eq!(payload.sandbox.status().unwrap().installed.version.unwrap().to_string(), NEW, "{what}: the state is whole");
+        assert_eq!(
+            payload.sandbox.status().unwrap().installed.version.unwrap().to_string(),
+            NEW,
+            "{what}: the state is whole"
+        );
     }
     payload.next_upgrade_works();
     assert_eq!(payload.history().len(), 1);
@@ -241,7 +265,11 @@ fn a_file_of_the_rescue_that_is_damaged() {
     for (what, damage) in DAMAGES {
         payload.damage("rescue.json", damage);
         payload.sandbox.start_daemon().unwrap();
-        assert_eq!(payload.sandbox.status().unwrap().phase, Phase::Trial, "{what}: a verdict that can't be read is none");
+        assert_eq!(
+            payload.sandbox.status().unwrap().phase,
+            Phase::Trial,
+            "{what}: a verdict that can't be read is none"
+        );
         payload.sandbox.kill_daemon();
         // The rescue begins it anew.
         payload.rescue("100.00 1.00\n");
@@ -266,7 +294,8 @@ fn a_file_of_the_rescue_that_is_lost_after_it_rolled_back() {
         payload.sandbox.start_daemon().unwrap();
         assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
         // Without the verdict nobody knows why; that it is rolled back is seen all the same.
-        let expected = if lost { (Outcome::RolledBack, Some(FailureKind::Interrupted)) } else { ROLLED_BACK };
+        let expected =
+            if lost { (Outcome::RolledBack, Some(FailureKind::Interrupted)) } else { ROLLED_BACK };
         assert_eq!(ending(&payload.history()[0]), expected);
         assert_eq!(payload.sandbox.status().unwrap().known_bad.is_empty(), lost);
     }

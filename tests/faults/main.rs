@@ -1,8 +1,13 @@
-//! What can go wrong, through the real binaries: the rows of docs/faults.md that no other test has. systemd is a script of
-//! one unit, disks are real ones, and a phase is held by what holds it in life: a lock, a program that never ends.
+//! What can go wrong, through the real binaries: the rows of docs/faults.md that no other test has.
+//! systemd is a script of one unit, disks are real ones, and a phase is held by what holds it in
+//! life: a lock, a program that never ends.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 mod by_hand;
 mod clock;
@@ -34,7 +39,11 @@ impl Mounted {
 
     /// The same, read-only (`ro`) or not (`rw`).
     fn remount(&self, how: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{how},bind")]).arg(&self.0).status().unwrap();
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{how},bind")])
+            .arg(&self.0)
+            .status()
+            .unwrap();
         assert!(status.success(), "remount {how}");
     }
 }

@@ -1,4 +1,5 @@
-//! What the stories have in common: the aircraft that asks, the daemon that dies, the lock that somebody holds.
+//! What the stories have in common: the aircraft that asks, the daemon that dies, the lock that
+//! somebody holds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +31,12 @@ impl Payload {
     pub(crate) fn linked(program: &str, trial: &str) -> Self {
         let mut payload = Self::with_trial(program, trial);
         let device = payload.sandbox.root().join("run/ttyPayload");
-        payload.reconfigure(|text| format!("{text}[link]\ndevice = \"{}\"\nbaud = 921600\ntransfer = \"dcftp\"\n", device.display()));
+        payload.reconfigure(|text| {
+            format!(
+                "{text}[link]\ndevice = \"{}\"\nbaud = 921600\ntransfer = \"dcftp\"\n",
+                device.display()
+            )
+        });
         payload
     }
 
@@ -46,16 +52,22 @@ impl Payload {
     pub(crate) fn aircraft(&self, arguments: &[&str]) -> Aircraft {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
         command.arg("aircraft").arg("--make-pty").arg(self.sandbox.root().join("run/ttyPayload"));
-        command.arg("--firmware").arg(self.firmware()).args(["--json", "--quiet", "--via", "dcftp", "--chunk", "1000"]);
+        command
+            .arg("--firmware")
+            .arg(self.firmware())
+            .args(["--json", "--quiet", "--via", "dcftp", "--chunk", "1000"]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Aircraft(command.spawn().unwrap())
     }
 
     pub(crate) fn wait_for(&self, phase: Phase) {
-        self.sandbox.wait_for_status(|status| status.phase == phase).unwrap_or_else(|error| panic!("{phase}: {error:#}\n{}", self.log()));
+        self.sandbox
+            .wait_for_status(|status| status.phase == phase)
+            .unwrap_or_else(|error| panic!("{phase}: {error:#}\n{}", self.log()));
     }
 
-    /// Waits for a phase, kills the daemon in it, and starts it again: what it makes of that is not waited for.
+    /// Waits for a phase, kills the daemon in it, and starts it again: what it makes of that is not
+    /// waited for.
     pub(crate) fn dies_in(&mut self, phase: Phase) {
         self.wait_for(phase);
         self.sandbox.kill_daemon();
@@ -86,7 +98,8 @@ impl Payload {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The upgrade ends like this, with this version at the path and in the unit's process, and is reported once.
+    /// The upgrade ends like this, with this version at the path and in the unit's process, and is
+    /// reported once.
     pub(crate) fn ends(&self, expected: Ending, version: &str) -> Report {
         self.sandbox.wait_until_settled().unwrap();
         let mut history = self.history();
@@ -98,9 +111,11 @@ impl Payload {
         report
     }
 
-    /// Nothing that went wrong is in the way of the next upgrade, to another version than what was tried.
+    /// Nothing that went wrong is in the way of the next upgrade, to another version than what was
+    /// tried.
     pub(crate) fn next_upgrade_works(&self) {
-        let firmware = self.sandbox.firmware("V03.00.00.00".parse().unwrap(), Some(50_000)).unwrap();
+        let firmware =
+            self.sandbox.firmware("V03.00.00.00".parse().unwrap(), Some(50_000)).unwrap();
         let (code, said) = self.uplift(&["install", firmware.to_str().unwrap()]);
         assert_eq!(code, Some(0), "{said}\n{}", self.log());
         assert_eq!(self.running().as_deref(), Some("V03.00.00.00"));
@@ -116,7 +131,8 @@ impl Aircraft {
         let (mut said, mut complained) = (String::new(), String::new());
         std::io::Read::read_to_string(self.0.stdout.as_mut().unwrap(), &mut said).unwrap();
         std::io::Read::read_to_string(self.0.stderr.as_mut().unwrap(), &mut complained).unwrap();
-        let verdict: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{complained}"));
+        let verdict: Value = serde_json::from_str(&said)
+            .unwrap_or_else(|error| panic!("{error}: {said}{complained}"));
         assert_eq!(verdict["result"], result, "{verdict}");
         verdict
     }

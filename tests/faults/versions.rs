@@ -1,4 +1,5 @@
-//! The version that is told is the one of the program at the path, or none, whatever becomes of the files that know it.
+//! The version that is told is the one of the program at the path, or none, whatever becomes of the
+//! files that know it.
 
 use std::fs;
 
@@ -11,7 +12,9 @@ use crate::story::{TRIAL, UNIT};
 /// A program that can't be asked for its version: the configuration tells that of the first one.
 fn silent(trial: &str) -> Payload {
     let mut payload = Payload::with_trial(UNIT, trial);
-    payload.reconfigure(|text| text.replace("version_command = [\"--version\"]", &format!("version = \"{OLD}\"")));
+    payload.reconfigure(|text| {
+        text.replace("version_command = [\"--version\"]", &format!("version = \"{OLD}\""))
+    });
     payload
 }
 
@@ -69,9 +72,17 @@ fn what_the_history_knows_comes_back_when_the_state_is_lost() {
     payload.loses(&["state.json"]);
     for told in [true, false] {
         let status = payload.sandbox.status().unwrap();
-        assert_eq!(status.notices.iter().any(|notice| notice.contains("come from history.json")), told, "{:?}", status.notices);
+        assert_eq!(
+            status.notices.iter().any(|notice| notice.contains("come from history.json")),
+            told,
+            "{:?}",
+            status.notices
+        );
         assert_eq!(status.installed, before.installed);
-        assert_eq!((&status.known_bad, status.minimum_version), (&before.known_bad, before.minimum_version));
+        assert_eq!(
+            (&status.known_bad, status.minimum_version),
+            (&before.known_bad, before.minimum_version)
+        );
         assert_eq!(payload.refuses("V01.05.00.00"), Some(FailureKind::Downgrade));
         assert_eq!(payload.refuses("V03.00.00.00"), Some(FailureKind::KnownBad));
         payload.sandbox.kill_daemon();

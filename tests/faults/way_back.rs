@@ -1,4 +1,5 @@
-//! The old program is back at its path and not restarted yet: whoever comes next carries that out, and the report says what runs.
+//! The old program is back at its path and not restarted yet: whoever comes next carries that out,
+//! and the report says what runs.
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,7 +11,8 @@ use crate::story::{ROLLED_BACK, TRIAL, UNIT};
 
 const REBOOT: &str = "restart = \"reboot\"\nrestart_deadline = \"60s\"";
 /// A command that leaves its evidence in the unit.
-const COMMAND: &str = "restart = [\"systemctl\", \"restart\", \"payload.service\"]\nrestart_deadline = \"60s\"";
+const COMMAND: &str =
+    "restart = [\"systemctl\", \"restart\", \"payload.service\"]\nrestart_deadline = \"60s\"";
 
 impl Payload {
     /// A call of `uplift-rescue` at its deadline, this many seconds after the machine started.
@@ -19,8 +21,15 @@ impl Payload {
         fs::write(root.join("run/uptime"), format!("{uptime}.00 1.00\n")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-rescue"));
         command.arg("deadline").arg("--state").arg(self.sandbox.state());
-        command.arg("--boot-id").arg(root.join("run/boot_id")).arg("--uptime").arg(root.join("run/uptime"));
-        command.env("PATH", format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()));
+        command
+            .arg("--boot-id")
+            .arg(root.join("run/boot_id"))
+            .arg("--uptime")
+            .arg(root.join("run/uptime"));
+        command.env(
+            "PATH",
+            format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()),
+        );
         command.env("FAKE_SYSTEMD", root.join("systemd")).env("PROGRAM", self.sandbox.program());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -48,7 +57,11 @@ impl Payload {
 
     /// The next daemon sees to the restart that is owed, and reports what runs then.
     fn carry_out_by_the_next_daemon(mut self, client: Child, restart: &str) {
-        assert_eq!((self.sandbox.reported_version().unwrap().as_str(), self.running().as_deref()), (OLD, Some(NEW)), "it runs on");
+        assert_eq!(
+            (self.sandbox.reported_version().unwrap().as_str(), self.running().as_deref()),
+            (OLD, Some(NEW)),
+            "it runs on"
+        );
         let asked = self.asked(restart);
         self.sandbox.start_daemon().unwrap();
         if restart == "reboot" {
@@ -101,7 +114,10 @@ fn a_daemon_that_dies_before_its_request_and_does_not_come_back() {
         payload.wait_until_hung(1);
         payload.sandbox.kill_daemon();
         payload.systemd_has("hang", "");
-        assert_eq!((payload.sandbox.reported_version().unwrap().as_str(), payload.running().as_deref()), (OLD, Some(NEW)));
+        assert_eq!(
+            (payload.sandbox.reported_version().unwrap().as_str(), payload.running().as_deref()),
+            (OLD, Some(NEW))
+        );
         let asked = payload.asked(restart);
         for uptime in [200, 230, 300] {
             assert!(payload.call_rescue(uptime).status.success());

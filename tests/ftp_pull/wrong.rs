@@ -9,7 +9,10 @@ fn scripted(file: &[u8], faults: &[Fault]) -> Scripted {
 
 fn downloads(server: &Scripted) -> Vec<String> {
     let log = &server.script().log;
-    log.iter().filter(|line| line.starts_with("REST") || line.starts_with("RETR")).cloned().collect()
+    log.iter()
+        .filter(|line| line.starts_with("REST") || line.starts_with("RETR"))
+        .cloned()
+        .collect()
 }
 
 #[test]
@@ -108,7 +111,8 @@ fn an_upload_that_only_its_bytes_tell_from_the_one_before_is_what_is_taken() {
 
 #[test]
 fn an_upload_in_the_second_of_the_one_before_is_what_is_taken() {
-    // Only on a slow machine the second is over before three looks are, and the first upload is fetched.
+    // Only on a slow machine the second is over before three looks are, and the first upload is
+    // fetched.
     let taken = (0..10).find_map(|_| {
         let server = scripted(&[1; 1000], &[]);
         let pulling = Pulling::start(&server.client(""));
@@ -161,7 +165,11 @@ fn sizes_that_are_none_are_a_failure() {
     for size in ["-1", "99999999999999999999", "many", ""] {
         let server = scripted(&bytes(1000), &[]);
         server.script().told_size = Some(size.into());
-        assert_eq!(pull(&server.client("")).unwrap_err().kind, FailureKind::TransferFailed, "{size}");
+        assert_eq!(
+            pull(&server.client("")).unwrap_err().kind,
+            FailureKind::TransferFailed,
+            "{size}"
+        );
     }
 }
 
@@ -198,19 +206,38 @@ fn a_file_with_more_bytes_than_were_told_is_never_taken_cut() {
 #[test]
 fn hostile_names_are_never_asked_for() {
     let server = scripted(b"x", &[]);
-    let hostile = [&b"../DEMO_V02.00.00.00.bin"[..], b"DEMO\xff_V02.00.00.00.bin", b"/etc/DEMO_V02.00.00.00.bin", b"\x1b[31mred"];
+    let hostile = [
+        &b"../DEMO_V02.00.00.00.bin"[..],
+        b"DEMO\xff_V02.00.00.00.bin",
+        b"/etc/DEMO_V02.00.00.00.bin",
+        b"\x1b[31mred",
+    ];
     {
         let mut script = server.script();
-        script.files = hostile.iter().map(|name| (name.to_vec(), (b"evil".to_vec(), LONG_AGO))).collect();
+        script.files =
+            hostile.iter().map(|name| (name.to_vec(), (b"evil".to_vec(), LONG_AGO))).collect();
     }
     let failure = pull(&server.client("")).unwrap_err();
-    assert!(failure.sentence.contains("no uploaded file is for this payload") && !failure.to_string().contains('\x1b'), "{failure}");
-    assert!(!server.script().log.iter().any(|line| line.starts_with("SIZE") || line.starts_with("RETR")));
+    assert!(
+        failure.sentence.contains("no uploaded file is for this payload")
+            && !failure.to_string().contains('\x1b'),
+        "{failure}"
+    );
+    assert!(
+        !server
+            .script()
+            .log
+            .iter()
+            .any(|line| line.starts_with("SIZE") || line.starts_with("RETR"))
+    );
 }
 
 #[test]
 fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such_under_its_name() {
-    for (name, kind) in [("OTHER_V02.00.00.00.bin", FailureKind::WrongProduct), ("firmware.bin", FailureKind::NameInvalid)] {
+    for (name, kind) in [
+        ("OTHER_V02.00.00.00.bin", FailureKind::WrongProduct),
+        ("firmware.bin", FailureKind::NameInvalid),
+    ] {
         let server = scripted(b"x", &[]);
         server.script().files = BTreeMap::from([(name.into(), (b"x".to_vec(), LONG_AGO))]);
         assert_eq!(pull(&server.client("")).unwrap_err().kind, kind);
@@ -219,9 +246,13 @@ fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such_under_its_na
             announced.send(file.file_name).unwrap();
             Err(Failure::new(kind, "refused by whoever was told"))
         };
-        let (pull, answer) = Pull::start(&server.client(""), |product| product == "DEMO", receive).unwrap();
+        let (pull, answer) =
+            Pull::start(&server.client(""), |product| product == "DEMO", receive).unwrap();
         pull.now();
-        assert_eq!(answer.blocking_recv().unwrap().unwrap_err().sentence, "refused by whoever was told");
+        assert_eq!(
+            answer.blocking_recv().unwrap().unwrap_err().sentence,
+            "refused by whoever was told"
+        );
         assert_eq!(names.iter().collect::<Vec<_>>(), [name]);
         assert!(downloads(&server).is_empty());
     }
@@ -281,6 +312,12 @@ fn a_pull_that_is_dropped_ends_at_once_and_leaves_nothing() {
     assert_eq!(failure.kind, FailureKind::Cancelled);
     assert!(began.elapsed() < Duration::from_secs(5), "the time-out of the connection is 10 s");
     // No part of the file is left; the staging area itself stays for the next one.
-    let left: Vec<_> = directory.path().join(".uplift").read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = directory
+        .path()
+        .join(".uplift")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert!(left.iter().all(|name| name == "lock"), "{left:?}");
 }

@@ -13,21 +13,27 @@ const NAME: &str = "DEMO_V01.02.03.04.bin";
 
 /// Runs a client; a missing one fails the test with the package that has it.
 fn run(program: &str, package: &str, arguments: &[&str], directory: &std::path::Path) -> Output {
-    Command::new(program)
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .unwrap_or_else(|error| panic!("{program} can't be run ({error}): install the Debian package {package}"))
+    Command::new(program).args(arguments).current_dir(directory).output().unwrap_or_else(|error| {
+        panic!("{program} can't be run ({error}): install the Debian package {package}")
+    })
 }
 
 fn text(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// A directory with a firmware file in it.
 fn source(content: &[u8]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    std::io::Write::write_all(&mut std::fs::File::create(directory.path().join(NAME)).unwrap(), content).unwrap();
+    std::io::Write::write_all(
+        &mut std::fs::File::create(directory.path().join(NAME)).unwrap(),
+        content,
+    )
+    .unwrap();
     directory
 }
 
@@ -63,7 +69,11 @@ fn curl_uploads_lists_continues_a_download_and_deletes() {
     let rest = curl(&server, &["--continue-at", "1000", &file], directory.path());
     assert_eq!(rest.stdout, &content[1000..]);
     let head = curl(&server, &["--head", &file], directory.path());
-    assert!(String::from_utf8_lossy(&head.stdout).contains("Content-Length: 5000000"), "{}", text(&head));
+    assert!(
+        String::from_utf8_lossy(&head.stdout).contains("Content-Length: 5000000"),
+        "{}",
+        text(&head)
+    );
     let deleted = curl(&server, &["--quote", &format!("DELE {NAME}"), &url], directory.path());
     assert!(deleted.status.success(), "{}", text(&deleted));
     assert!(server.names().is_empty());
@@ -75,12 +85,25 @@ fn curl_finds_the_area_under_its_path_from_the_root() {
     const HOME: &str = "/srv";
     let directory = tempfile::tempdir().unwrap();
     let mut program = Command::new("unshare");
-    program.args(if nix::unistd::geteuid().is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
-    program.args(["sh", "-c", &format!("mount -t tmpfs tmpfs {HOME} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
+    program.args(if nix::unistd::geteuid().is_root() {
+        &["--mount"][..]
+    } else {
+        &["--mount", "--user", "--map-root-user"]
+    });
+    program.args([
+        "sh",
+        "-c",
+        &format!("mount -t tmpfs tmpfs {HOME} && exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_uplift"),
+    ]);
     let server = Server::launch(directory, HOME.into(), "", program);
     let source = source(b"content");
     for path in ["//srv/", "/%2Fsrv/", "/srv/", "/%2F/srv/", "/./"] {
-        let output = curl(&server, &["--path-as-is", "-T", NAME, &format!("ftp://{}{path}", server.address)], source.path());
+        let output = curl(
+            &server,
+            &["--path-as-is", "-T", NAME, &format!("ftp://{}{path}", server.address)],
+            source.path(),
+        );
         assert!(output.status.success(), "{path}: {}", text(&output));
         assert_eq!(server.login().download("NLST"), format!("{NAME}\r\n").as_bytes(), "{path}");
         server.login().ask(&format!("DELE {NAME}"), 250);
@@ -92,7 +115,11 @@ fn curl_can_t_leave_the_home() {
     let server = Server::start();
     let directory = source(b"x");
     for path in ["%2e%2e/escaped", "/%2Ftmp/escaped", "sub/escaped"] {
-        let output = curl(&server, &["--path-as-is", "-T", NAME, &format!("ftp://{}/{path}", server.address)], directory.path());
+        let output = curl(
+            &server,
+            &["--path-as-is", "-T", NAME, &format!("ftp://{}/{path}", server.address)],
+            directory.path(),
+        );
         assert!(!output.status.success(), "{path}: {}", text(&output));
     }
     assert!(server.names().is_empty());
@@ -108,7 +135,9 @@ fn a_killed_curl_leaves_nothing() {
         .args(["--silent", "--user", &account, "--limit-rate", "200k", "-T", NAME, &url])
         .current_dir(directory.path())
         .spawn()
-        .unwrap_or_else(|error| panic!("curl can't be run ({error}): install the Debian package curl"));
+        .unwrap_or_else(|error| {
+            panic!("curl can't be run ({error}): install the Debian package curl")
+        });
     wait_until(|| server.names().len() == 1, || "the upload did not begin".into());
     client.kill().unwrap();
     client.wait().unwrap();
@@ -121,9 +150,15 @@ fn lftp_puts_lists_gets_and_removes() {
     let content = firmware(3_000_000);
     let directory = source(&content);
     let account = format!("{USER},{PASSWORD}");
-    let script =
-        format!("set net:timeout 10; set net:max-retries 2; put {NAME}; cls -l --block-size=1; get {NAME} -o back; rm {NAME}; cls; bye");
-    let output = run("lftp", "lftp", &["--norc", "-u", &account, "-e", &script, &format!("ftp://{}", server.address)], directory.path());
+    let script = format!(
+        "set net:timeout 10; set net:max-retries 2; put {NAME}; cls -l --block-size=1; get {NAME} -o back; rm {NAME}; cls; bye"
+    );
+    let output = run(
+        "lftp",
+        "lftp",
+        &["--norc", "-u", &account, "-e", &script, &format!("ftp://{}", server.address)],
+        directory.path(),
+    );
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     assert!(printed.contains("3000000") && printed.contains(NAME), "{printed}");
@@ -139,7 +174,12 @@ fn lftp_parses_the_long_listing() {
     let account = format!("{USER},{PASSWORD}");
     // Without MLSD lftp has to understand LIST.
     let script = "set net:timeout 10; set net:max-retries 2; set ftp:use-feat false; set ftp:use-mlsd false; find -l; bye";
-    let output = run("lftp", "lftp", &["--norc", "-u", &account, "-e", script, &format!("ftp://{}", server.address)], directory.path());
+    let output = run(
+        "lftp",
+        "lftp",
+        &["--norc", "-u", &account, "-e", script, &format!("ftp://{}", server.address)],
+        directory.path(),
+    );
     let printed = text(&output);
     assert!(printed.contains("4321") && printed.contains(NAME), "{printed}");
 }
@@ -245,7 +285,12 @@ fn lftp_moves_a_file_and_mirrors_by_active_mode() {
     let script = format!(
         "set net:timeout 10; set net:max-retries 2; put {NAME} -o part.bin; mv part.bin {NAME}; set ftp:passive-mode off; put {NAME} -o b.bin; bye"
     );
-    let output = run("lftp", "lftp", &["--norc", "-u", &account, "-e", &script, &format!("ftp://{}", server.address)], directory.path());
+    let output = run(
+        "lftp",
+        "lftp",
+        &["--norc", "-u", &account, "-e", &script, &format!("ftp://{}", server.address)],
+        directory.path(),
+    );
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(server.names(), [NAME, "b.bin"]);
 }
@@ -256,7 +301,12 @@ fn ncftpput_stores_under_a_temporary_name_first() {
     let directory = source(&firmware(100_000));
     let (host, port) = (server.address.ip().to_string(), server.address.port().to_string());
     for flags in [&["-T", "part."][..], &["-S", ".part"], &["-E"], &["-F"], &[]] {
-        let arguments = [&["-u", USER, "-p", PASSWORD, "-P", &port, "-r", "1", "-t", "10"], flags, &[&host, "/", NAME]].concat();
+        let arguments = [
+            &["-u", USER, "-p", PASSWORD, "-P", &port, "-r", "1", "-t", "10"],
+            flags,
+            &[&host, "/", NAME],
+        ]
+        .concat();
         let output = run("ncftpput", "ncftp", &arguments, directory.path());
         assert!(output.status.success(), "{flags:?}: {}\n{}", text(&output), server.log());
         assert_eq!(server.names(), [NAME], "{flags:?}");
@@ -275,11 +325,17 @@ fn inetutils_ftp_stores_in_active_mode() {
         server.address.ip(),
         server.address.port()
     );
-    std::io::Write::write_all(&mut std::fs::File::create(directory.path().join("script")).unwrap(), script.as_bytes()).unwrap();
+    std::io::Write::write_all(
+        &mut std::fs::File::create(directory.path().join("script")).unwrap(),
+        script.as_bytes(),
+    )
+    .unwrap();
     let mut client = Command::new("inetutils-ftp");
     client.args(["--no-login", "--no-prompt", "--verbose"]).current_dir(directory.path());
     client.stdin(std::fs::File::open(directory.path().join("script")).unwrap());
-    let output = client.output().unwrap_or_else(|error| panic!("it can't be run ({error}): install the Debian package inetutils-ftp"));
+    let output = client.output().unwrap_or_else(|error| {
+        panic!("it can't be run ({error}): install the Debian package inetutils-ftp")
+    });
     assert_eq!(server.names(), ["other.bin"], "{}\n{}", text(&output), server.log());
     assert_eq!(server.content("other.bin"), content);
 }

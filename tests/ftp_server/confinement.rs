@@ -7,8 +7,16 @@ use crate::peer::Peer;
 use crate::server::{PATIENCE, Server, drain};
 
 /// Names that lead out of the home, or would if something took them for paths.
-const OUTSIDE: [&str; 8] =
-    ["../escaped", "/../escaped", "../../../../../../tmp/escaped", "/tmp/escaped", "a/../../escaped", "directory/a", "..", ".hidden"];
+const OUTSIDE: [&str; 8] = [
+    "../escaped",
+    "/../escaped",
+    "../../../../../../tmp/escaped",
+    "/tmp/escaped",
+    "a/../../escaped",
+    "directory/a",
+    "..",
+    ".hidden",
+];
 
 #[test]
 fn no_command_takes_a_path_that_leads_out() {
@@ -18,7 +26,8 @@ fn no_command_takes_a_path_that_leads_out() {
     std::fs::create_dir(server.home().join("directory")).unwrap();
     let mut peer = server.login();
     for path in OUTSIDE {
-        for verb in ["STOR", "RETR", "SIZE", "MDTM", "DELE", "RNFR", "LIST", "NLST", "MLSD", "MLST"] {
+        for verb in ["STOR", "RETR", "SIZE", "MDTM", "DELE", "RNFR", "LIST", "NLST", "MLSD", "MLST"]
+        {
             peer.data_port();
             peer.ask(&format!("{verb} {path}"), 553);
         }
@@ -48,7 +57,11 @@ fn the_home_is_the_root_under_both_its_names() {
         peer.ask(&format!("CWD {root}"), 250);
         peer.ask(&format!("MKD {root}"), 521);
     }
-    for path in ["./c.bin".to_owned(), format!("{home}//c.bin"), format!("{}/c.bin", home.trim_start_matches('/'))] {
+    for path in [
+        "./c.bin".to_owned(),
+        format!("{home}//c.bin"),
+        format!("{}/c.bin", home.trim_start_matches('/')),
+    ] {
         peer.upload(&path, path.as_bytes());
         assert_eq!(server.content("c.bin"), path.as_bytes());
     }

@@ -1,4 +1,5 @@
-//! The control connection: logging in, odd lines, waiting too long, and the replies that clients build on.
+//! The control connection: logging in, odd lines, waiting too long, and the replies that clients
+//! build on.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -24,13 +25,26 @@ fn nothing_is_done_for_who_is_not_logged_in() {
     let server = Server::start();
     server.put("a.bin", b"secret");
     let mut peer = server.connect();
-    for line in
-        ["RETR a.bin", "STOR b.bin", "DELE a.bin", "LIST", "EPSV", "PASV", "SIZE a.bin", "MLST a.bin", "CWD /", "PWD", "ALLO 1", "ABOR"]
-    {
+    for line in [
+        "RETR a.bin",
+        "STOR b.bin",
+        "DELE a.bin",
+        "LIST",
+        "EPSV",
+        "PASV",
+        "SIZE a.bin",
+        "MLST a.bin",
+        "CWD /",
+        "PWD",
+        "ALLO 1",
+        "ABOR",
+    ] {
         peer.ask(line, 530);
     }
     peer.ask("PASS x", 503);
-    for (line, code) in [("SYST", 215), ("FEAT", 211), ("NOOP", 200), ("OPTS UTF8 ON", 200), ("QUIT", 221)] {
+    for (line, code) in
+        [("SYST", 215), ("FEAT", 211), ("NOOP", 200), ("OPTS UTF8 ON", 200), ("QUIT", 221)]
+    {
         peer.ask(line, code);
     }
     peer.expect_end();
@@ -52,7 +66,12 @@ fn the_third_wrong_password_ends_the_session_and_keeps_nobody_of_this_machine_ou
     }
     waiting.ask(&format!("PASS {PASSWORD}"), 230);
     let log = server.log();
-    assert!(log.contains("wrong user name or password") && !log.contains("hidden") && !log.contains(PASSWORD), "{log}");
+    assert!(
+        log.contains("wrong user name or password")
+            && !log.contains("hidden")
+            && !log.contains(PASSWORD),
+        "{log}"
+    );
     server.login();
 }
 
@@ -83,12 +102,21 @@ fn the_third_wrong_password_locks_another_machine_out_for_a_while() {
 fn login_from(server: &Server, from: &str, to: &str, password: &str) -> String {
     let wrapper = into_network_of(server);
     let mut client = Command::new(&wrapper[0]);
-    client.args(&wrapper[1..]).args(["curl", "--silent", "--verbose", "--interface", from, "--user", &format!("{USER}:{password}")]);
+    client.args(&wrapper[1..]).args([
+        "curl",
+        "--silent",
+        "--verbose",
+        "--interface",
+        from,
+        "--user",
+        &format!("{USER}:{password}"),
+    ]);
     let output = client.arg(format!("ftp://{to}:{}/", server.address.port())).output().unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The lock-out is asked for again when the password comes: an address may have many sessions that try side by side.
+/// The lock-out is asked for again when the password comes: an address may have many sessions that
+/// try side by side.
 #[test]
 fn a_session_that_was_there_before_the_lock_out_does_not_come_in_by_the_right_password() {
     let server = in_a_network("");
@@ -106,7 +134,8 @@ fn a_session_that_was_there_before_the_lock_out_does_not_come_in_by_the_right_pa
             guessing.ask("PASS wrong", code);
         }
     };
-    // The lock-out lasts for seconds, and a machine that is slow enough may be late once; the next one is longer.
+    // The lock-out lasts for seconds, and a machine that is slow enough may be late once; the next
+    // one is longer.
     let refused = waiting.iter_mut().zip(0..).any(|(peer, number)| {
         guesses(number);
         peer.say(&format!("PASS {PASSWORD}"));
@@ -181,7 +210,10 @@ fn settings_with_which_nobody_can_be_served_are_no_configuration() {
     ] {
         let (code, text) = refused(home.path(), settings);
         assert_eq!(code, Some(2), "{settings}: {text}");
-        assert!(text.contains(expected) && text.contains("field ftp_server."), "{settings}: {text}");
+        assert!(
+            text.contains(expected) && text.contains("field ftp_server."),
+            "{settings}: {text}"
+        );
     }
 }
 
@@ -276,17 +308,32 @@ fn facts_and_listings_tell_the_same() {
     server.put(".hidden", b"1");
     std::fs::create_dir(server.home().join("directory")).unwrap();
     let file = std::fs::File::options().write(true).open(server.home().join("b.bin")).unwrap();
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+        .unwrap();
     let mut peer = server.login();
     assert_eq!(peer.download("NLST"), b"a b.bin\r\nb.bin\r\n");
     let list = String::from_utf8(peer.download("LIST -la")).unwrap();
-    assert!(list.ends_with("            5 Sep 09  2001 b.bin\r\n") && list.lines().count() == 2, "{list}");
+    assert!(
+        list.ends_with("            5 Sep 09  2001 b.bin\r\n") && list.lines().count() == 2,
+        "{list}"
+    );
     assert_eq!(peer.download("MLSD b.bin"), b"type=file;size=5;modify=20010909014640; b.bin\r\n");
-    assert!(peer.ask("MLST b.bin", 250).contains("\r\n type=file;size=5;modify=20010909014640; b.bin\r\n"));
+    assert!(
+        peer.ask("MLST b.bin", 250)
+            .contains("\r\n type=file;size=5;modify=20010909014640; b.bin\r\n")
+    );
     assert!(peer.ask("MLST", 250).contains("type=dir;"));
     assert!(peer.ask("SIZE b.bin", 213).starts_with("213 5\r"));
     assert!(peer.ask("MDTM b.bin", 213).starts_with("213 20010909014640.000000000\r"));
-    for line in ["SIZE directory", "MDTM nothing", "LIST nothing", "DELE directory", "DELE nothing", "RETR nothing", "SIZE /"] {
+    for line in [
+        "SIZE directory",
+        "MDTM nothing",
+        "LIST nothing",
+        "DELE directory",
+        "DELE nothing",
+        "RETR nothing",
+        "SIZE /",
+    ] {
         peer.ask(line, 550);
     }
     assert!(peer.ask("PWD", 257).contains("\"/\""));
@@ -353,7 +400,8 @@ fn epsv_all_forbids_pasv() {
     peer.upload("a.bin", b"x");
 }
 
-/// What a client with windows says: encryption is tried first, then the extensions, then a listing before and after the upload.
+/// What a client with windows says: encryption is tried first, then the extensions, then a listing
+/// before and after the upload.
 #[test]
 fn a_graphical_client_s_sequence_works() {
     let server = Server::start();
@@ -364,7 +412,12 @@ fn a_graphical_client_s_sequence_works() {
     peer.ask(&format!("PASS {PASSWORD}"), 230);
     peer.ask("SYST", 215);
     let features = peer.ask("FEAT", 211);
-    assert!(features.contains(" MLST") && features.contains(" UTF8") && features.contains(" REST STREAM"), "{features}");
+    assert!(
+        features.contains(" MLST")
+            && features.contains(" UTF8")
+            && features.contains(" REST STREAM"),
+        "{features}"
+    );
     peer.ask("OPTS UTF8 ON", 200);
     peer.ask("OPTS MLST type;size;modify;", 200);
     peer.ask("PWD", 257);
@@ -373,7 +426,11 @@ fn a_graphical_client_s_sequence_works() {
     peer.ask("CWD /", 250);
     peer.upload("DEMO_V01.00.00.01.bin", b"firmware");
     let listed = String::from_utf8(peer.download("MLSD")).unwrap();
-    assert!(listed.starts_with("type=file;size=8;modify=") && listed.ends_with("; DEMO_V01.00.00.01.bin\r\n"), "{listed}");
+    assert!(
+        listed.starts_with("type=file;size=8;modify=")
+            && listed.ends_with("; DEMO_V01.00.00.01.bin\r\n"),
+        "{listed}"
+    );
     peer.ask("QUIT", 221);
 }
 
@@ -384,7 +441,10 @@ fn the_server_connects_to_an_unprivileged_port_of_the_client_itself_and_nowhere_
     let waiting = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = waiting.local_addr().unwrap().port();
     let [high, low] = port.to_be_bytes();
-    for (content, line) in [("one", format!("PORT 127,0,0,1,{high},{low}")), ("two", format!("EPRT |1|127.0.0.1|{port}|"))] {
+    for (content, line) in [
+        ("one", format!("PORT 127,0,0,1,{high},{low}")),
+        ("two", format!("EPRT |1|127.0.0.1|{port}|")),
+    ] {
         peer.ask(&line, 200);
         peer.say("STOR a.bin");
         let (mut data, from) = waiting.accept().unwrap();
@@ -426,7 +486,8 @@ fn a_name_is_bytes() {
     data.write_all(b"content").unwrap();
     drop(data);
     peer.expect(226);
-    let path = server.home().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name));
+    let path =
+        server.home().join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name));
     assert_eq!(std::fs::read(path).unwrap(), b"content");
     assert_eq!(peer.download("NLST"), [&name[..], b"\r\n"].concat());
     peer.send(&[b"DELE ", &name[..], b"\r\n"].concat());

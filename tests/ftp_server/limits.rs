@@ -75,8 +75,13 @@ fn on_small_disk_of(size: &str, settings: &str) -> Server {
     let home = directory.path().join("upgrade");
     std::fs::create_dir(&home).unwrap();
     let mut program = Command::new("unshare");
-    program.args(if nix::unistd::geteuid().is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
-    let script = format!("mount -t tmpfs -o size={size} tmpfs '{}' && exec \"$0\" \"$@\"", home.display());
+    program.args(if nix::unistd::geteuid().is_root() {
+        &["--mount"][..]
+    } else {
+        &["--mount", "--user", "--map-root-user"]
+    });
+    let script =
+        format!("mount -t tmpfs -o size={size} tmpfs '{}' && exec \"$0\" \"$@\"", home.display());
     program.args(["sh", "-c", &script, env!("CARGO_BIN_EXE_uplift")]);
     Server::launch(directory, home, settings, program)
 }
@@ -100,7 +105,11 @@ fn connections_are_limited_and_a_place_becomes_free_again() {
     let server = Server::with("max_connections = 2");
     // This machine has two places more. All of them are at work.
     let mut peers: Vec<Peer> = (0..4).map(|_| server.login()).collect();
-    let mut uploads: Vec<TcpStream> = peers.iter_mut().zip(0..).map(|(peer, number)| peer.begin_upload(&format!("{number}.bin"))).collect();
+    let mut uploads: Vec<TcpStream> = peers
+        .iter_mut()
+        .zip(0..)
+        .map(|(peer, number)| peer.begin_upload(&format!("{number}.bin")))
+        .collect();
     let mut fifth = Peer::new(TcpStream::connect(server.address).unwrap());
     fifth.expect(421);
     fifth.expect_end();
@@ -144,7 +153,11 @@ fn all_places_transfer_at_once() {
     let server = Server::with("max_connections = 8");
     let content = firmware(300_000);
     let mut peers: Vec<Peer> = (0..8).map(|_| server.login()).collect();
-    let mut streams: Vec<TcpStream> = peers.iter_mut().zip(0..).map(|(peer, index)| peer.begin_upload(&format!("{index}.bin"))).collect();
+    let mut streams: Vec<TcpStream> = peers
+        .iter_mut()
+        .zip(0..)
+        .map(|(peer, index)| peer.begin_upload(&format!("{index}.bin")))
+        .collect();
     for stream in &mut streams {
         stream.write_all(&content).unwrap();
     }
@@ -168,7 +181,8 @@ fn data_ports_come_from_the_range() {
             continue;
         }
         assert!(reply.contains(&format!("(|||{port}|)")), "{reply}");
-        // The session's own old port makes room for its new one, and then for another's, as nobody has connected to it.
+        // The session's own old port makes room for its new one, and then for another's, as nobody
+        // has connected to it.
         peer.ask("EPSV", 229);
         let mut other = server.login();
         other.upload("a.bin", b"by the only port");
@@ -193,7 +207,10 @@ fn a_data_port_to_which_nobody_connects_is_given_back() {
     let server = Server::with("stall_timeout = \"200ms\"");
     let mut peer = server.login();
     let port = peer.data_port();
-    crate::server::wait_until(|| std::net::TcpListener::bind(port).is_ok(), || format!("{port} is still taken"));
+    crate::server::wait_until(
+        || std::net::TcpListener::bind(port).is_ok(),
+        || format!("{port} is still taken"),
+    );
     peer.ask("STOR a.bin", 425);
     peer.upload("a.bin", b"by the next one");
 }

@@ -1,6 +1,10 @@
-//! `uplift ftp-server` from the outside: the real binary on loopback, stock clients, and a client that misbehaves.
+//! `uplift ftp-server` from the outside: the real binary on loopback, stock clients, and a client
+//! that misbehaves.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are part of the tests")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't go on has failed; helpers are part of the tests"
+)]
 
 mod clients;
 mod confinement;

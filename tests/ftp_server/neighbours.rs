@@ -1,4 +1,5 @@
-//! Clients of other machines and other users of this one, as far as the server can tell: connections that others made, handed over.
+//! Clients of other machines and other users of this one, as far as the server can tell:
+//! connections that others made, handed over.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -36,20 +37,32 @@ pub(crate) const SERVER: &str = "192.0.2.1";
 pub(crate) const HOST: &str = "192.0.2.2";
 pub(crate) const STRANGER: &str = "192.0.2.3";
 
-/// A server in a network namespace, whose loopback interface has the addresses of its neighbours as well.
+/// A server in a network namespace, whose loopback interface has the addresses of its neighbours as
+/// well.
 pub(crate) fn in_a_network(settings: &str) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("upgrade");
     std::fs::create_dir(&home).unwrap();
     let mut program = Command::new("unshare");
-    program.arg("--net").args(if may_set_up_networks() { &[][..] } else { &["--user", "--map-root-user"] });
-    let addresses: String = [SERVER, HOST, STRANGER].map(|address| format!("ip addr add {address}/24 dev lo && ")).concat();
-    program.args(["sh", "-c", &format!("ip link set lo up && {addresses}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_uplift")]);
+    program.arg("--net").args(if may_set_up_networks() {
+        &[][..]
+    } else {
+        &["--user", "--map-root-user"]
+    });
+    let addresses: String = [SERVER, HOST, STRANGER]
+        .map(|address| format!("ip addr add {address}/24 dev lo && "))
+        .concat();
+    program.args([
+        "sh",
+        "-c",
+        &format!("ip link set lo up && {addresses}exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_uplift"),
+    ]);
     Server::launch(directory, home, &format!("listen = \"0.0.0.0:0\"\n{settings}"), program)
 }
 
-/// Whether the effective capabilities have CAP_NET_ADMIN, number 12, which the root of many a container lacks. Who lacks it has it in a
-/// user namespace of its own.
+/// Whether the effective capabilities have CAP_NET_ADMIN, number 12, which the root of many a
+/// container lacks. Who lacks it has it in a user namespace of its own.
 fn may_set_up_networks() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
@@ -74,7 +87,8 @@ impl Neighbour {
 
     /// Another user of this machine.
     pub(crate) fn user(uid: u32) -> Self {
-        let wrapper = ["setpriv".into(), format!("--reuid={uid}"), "--clear-groups".into(), "--".into()];
+        let wrapper =
+            ["setpriv".into(), format!("--reuid={uid}"), "--clear-groups".into(), "--".into()];
         Self { wrapper: wrapper.to_vec(), address: "" }
     }
 
@@ -83,7 +97,14 @@ impl Neighbour {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (program, arguments) = self.wrapper.split_first().unwrap();
         let mut connecting = Command::new(program);
-        connecting.args(arguments).args(["/usr/bin/python3", "-c", CONNECT, self.address, &to.ip().to_string(), &to.port().to_string()]);
+        connecting.args(arguments).args([
+            "/usr/bin/python3",
+            "-c",
+            CONNECT,
+            self.address,
+            &to.ip().to_string(),
+            &to.port().to_string(),
+        ]);
         let output = connecting.stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         drop(connecting);
@@ -92,7 +113,8 @@ impl Neighbour {
 
     /// A peer there, which has not said anything.
     pub(crate) fn dial(&self, server: &Server) -> Peer {
-        let ip = if self.address.is_empty() { [127, 0, 0, 1].into() } else { SERVER.parse().unwrap() };
+        let ip =
+            if self.address.is_empty() { [127, 0, 0, 1].into() } else { SERVER.parse().unwrap() };
         let there = self.clone();
         let peer = Peer::new(self.connect(SocketAddr::new(ip, server.address.port())));
         peer.with_data_by(move |to| there.connect(to))
@@ -111,7 +133,8 @@ impl Neighbour {
 fn received(from: &UnixStream) -> TcpStream {
     let (mut byte, mut space) = ([0], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
     let mut messages = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut messages, RecvFlags::CMSG_CLOEXEC).unwrap();
+    recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut messages, RecvFlags::CMSG_CLOEXEC)
+        .unwrap();
     let descriptor = messages.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,

@@ -21,7 +21,10 @@ fn can_do_nothing(other: &mut Peer, file: &str) {
 #[test]
 fn another_machine_can_neither_replace_delete_rename_nor_read_an_upload() {
     let server = in_a_network("");
-    let (mut host, mut stranger) = (Neighbour::at(&server, HOST).login(&server), Neighbour::at(&server, STRANGER).login(&server));
+    let (mut host, mut stranger) = (
+        Neighbour::at(&server, HOST).login(&server),
+        Neighbour::at(&server, STRANGER).login(&server),
+    );
     stranger.upload("own.bin", b"of a stranger");
     // From its first byte on.
     let mut upload = host.begin_upload("a.bin");

@@ -1,4 +1,5 @@
-//! A client by hand: says exactly what a test wants, and breaks connections as no stock client would.
+//! A client by hand: says exactly what a test wants, and breaks connections as no stock client
+//! would.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +24,10 @@ impl Peer {
     }
 
     /// One whose data connections are made by another.
-    pub(crate) fn with_data_by(self, connect: impl Fn(SocketAddr) -> TcpStream + Send + 'static) -> Self {
+    pub(crate) fn with_data_by(
+        self,
+        connect: impl Fn(SocketAddr) -> TcpStream + Send + 'static,
+    ) -> Self {
         Self { connect: Box::new(connect), ..self }
     }
 
@@ -42,7 +46,11 @@ impl Peer {
         let mut text = String::new();
         loop {
             let start = text.len();
-            assert_ne!(self.reader.read_line(&mut text).unwrap(), 0, "the server closed the connection after {text:?}");
+            assert_ne!(
+                self.reader.read_line(&mut text).unwrap(),
+                0,
+                "the server closed the connection after {text:?}"
+            );
             let line = &text.as_bytes()[start..];
             if line.len() > 3 && line[..3].iter().all(u8::is_ascii_digit) && line[3] == b' ' {
                 return text;
@@ -63,7 +71,10 @@ impl Peer {
     pub(crate) fn ask(&mut self, line: &str, code: u16) -> String {
         self.say(line);
         let reply = self.reply();
-        assert!(reply.starts_with(&code.to_string()), "{line:?} was answered by {reply:?} instead of {code}");
+        assert!(
+            reply.starts_with(&code.to_string()),
+            "{line:?} was answered by {reply:?} instead of {code}"
+        );
         reply
     }
 

@@ -12,7 +12,8 @@ fn descriptors(server: &Server) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count()
 }
 
-/// A connection on which commands come ahead of their answers, none of which is read, until the server takes no more.
+/// A connection on which commands come ahead of their answers, none of which is read, until the
+/// server takes no more.
 fn unread(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -22,7 +23,11 @@ fn unread(server: &Server) -> TcpStream {
             Ok(length) if length == commands.len() => {}
             Ok(_) => break,
             Err(error) => {
-                assert!([ErrorKind::WouldBlock, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&error.kind()), "{error}");
+                assert!(
+                    [ErrorKind::WouldBlock, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe]
+                        .contains(&error.kind()),
+                    "{error}"
+                );
                 break;
             }
         }
@@ -39,7 +44,11 @@ fn connections_whose_answers_nobody_reads_are_closed_to_make_room() {
         hostile.push(unread(&server));
         // Each place has a connection, and one is being accepted.
         let now = descriptors(&server);
-        assert!(now <= before + 4 + 2 + 1, "{before} became {now} with {} connections", hostile.len());
+        assert!(
+            now <= before + 4 + 2 + 1,
+            "{before} became {now} with {} connections",
+            hostile.len()
+        );
     }
     server.login().upload("a.bin", b"in spite of all of them");
     assert!(descriptors(&server) <= before + 4 + 2 + 1);
@@ -78,11 +87,18 @@ fn a_neighbour_s_sessions_keep_nobody_out() {
     idle[0].expect(421);
     host.upload("a.bin", b"the first of them made room");
     // Those who transfer do, too, as long as they have more.
-    let uploads: Vec<TcpStream> = idle[1..].iter_mut().zip(1..).map(|(peer, number)| peer.begin_upload(&format!("{number}.bin"))).collect();
+    let uploads: Vec<TcpStream> = idle[1..]
+        .iter_mut()
+        .zip(1..)
+        .map(|(peer, number)| peer.begin_upload(&format!("{number}.bin")))
+        .collect();
     let mut second = Neighbour::at(&server, HOST).login(&server);
     second.ask("NOOP", 200);
     host.ask("NOOP", 200);
-    wait_until(|| uploads.iter().any(|mut upload| upload.write_all(&[0; 1000]).is_err()), || "no upload made room".into());
+    wait_until(
+        || uploads.iter().any(|mut upload| upload.write_all(&[0; 1000]).is_err()),
+        || "no upload made room".into(),
+    );
     // But whoever has less is not sent away for one who has more.
     let _crowd: Vec<Peer> = (0..8).map(|_| stranger.dial(&server)).collect();
     host.ask("NOOP", 200);
@@ -95,7 +111,11 @@ fn other_users_of_this_machine_keep_the_daemon_out_of_nothing() {
     let server = Server::with("max_connections = 2");
     let nobody = Neighbour::user(65534);
     let mut others: Vec<Peer> = (0..4).map(|_| nobody.login(&server)).collect();
-    let uploads: Vec<TcpStream> = others.iter_mut().zip(0..).map(|(peer, number)| peer.begin_upload(&format!("{number}.bin"))).collect();
+    let uploads: Vec<TcpStream> = others
+        .iter_mut()
+        .zip(0..)
+        .map(|(peer, number)| peer.begin_upload(&format!("{number}.bin")))
+        .collect();
     // All places of this machine are busy, and not by the daemon.
     let (mut pull, mut prepare) = (server.login(), server.login());
     pull.ask("NOOP", 200);

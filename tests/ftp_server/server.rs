@@ -43,10 +43,16 @@ impl Server {
     }
 
     /// A server that `program` runs, in a directory that is there already.
-    pub(crate) fn launch(directory: TempDir, home: PathBuf, settings: &str, program: Command) -> Self {
+    pub(crate) fn launch(
+        directory: TempDir,
+        home: PathBuf,
+        settings: &str,
+        program: Command,
+    ) -> Self {
         let config = write_config(directory.path(), &home, settings);
         let (child, log, address) = spawn(program, &config);
-        let address = address.unwrap_or_else(|| panic!("the server does not listen: {}", log.lock().unwrap()));
+        let address = address
+            .unwrap_or_else(|| panic!("the server does not listen: {}", log.lock().unwrap()));
         Self { child, address, log, home, directory }
     }
 
@@ -71,8 +77,10 @@ impl Server {
 
     /// Everything in the home, hidden names too, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(&self.home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = std::fs::read_dir(&self.home)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -90,7 +98,10 @@ impl Server {
 
     /// Waits until the home holds exactly these names.
     pub(crate) fn wait_for_names(&self, expected: &[&str]) {
-        wait_until(|| self.names() == expected, || format!("{:?} instead of {expected:?}", self.names()));
+        wait_until(
+            || self.names() == expected,
+            || format!("{:?} instead of {expected:?}", self.names()),
+        );
     }
 
     /// What the server has logged so far.
@@ -129,14 +140,23 @@ pub(crate) fn write_config(directory: &Path, home: &Path, settings: &str) -> Pat
 
 /// Starts the program and waits for its address, or for its end.
 fn spawn(mut program: Command, config: &Path) -> (Child, Arc<Mutex<String>>, Option<SocketAddr>) {
-    program.arg("ftp-server").arg("--config").arg(config).stderr(Stdio::piped()).stdout(Stdio::null()).stdin(Stdio::null());
-    let mut child = program.spawn().unwrap_or_else(|error| panic!("{program:?} can't be started: {error}"));
+    program
+        .arg("ftp-server")
+        .arg("--config")
+        .arg(config)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .stdin(Stdio::null());
+    let mut child =
+        program.spawn().unwrap_or_else(|error| panic!("{program:?} can't be started: {error}"));
     let log = Arc::new(Mutex::new(String::new()));
     let (sender, receiver) = mpsc::channel();
     let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let address = line.split_once("listening on ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+            let address = line
+                .split_once("listening on ")
+                .and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
             shared.lock().unwrap().push_str(&(line + "\n"));
             if let Some(address) = address {
                 let _ = sender.send(address);
@@ -151,7 +171,12 @@ fn spawn(mut program: Command, config: &Path) -> (Child, Arc<Mutex<String>>, Opt
 pub(crate) fn refused(home: &Path, settings: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let config = write_config(directory.path(), home, settings);
-    let output = Command::new(env!("CARGO_BIN_EXE_uplift")).arg("ftp-server").arg("--config").arg(config).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_uplift"))
+        .arg("ftp-server")
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 

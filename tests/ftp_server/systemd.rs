@@ -43,7 +43,12 @@ fn two_sockets_are_refused_with_a_hint() {
     let config = write_config(directory.path(), directory.path(), NOT_OURS);
     let output = handing_over(2).args(["ftp-server", "--config"]).arg(config).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && text.contains("2 sockets") && text.contains("ListenStream="), "{text}");
+    assert!(
+        output.status.code() == Some(1)
+            && text.contains("2 sockets")
+            && text.contains("ListenStream="),
+        "{text}"
+    );
 }
 
 #[test]

@@ -22,7 +22,12 @@ fn a_file_has_its_name_when_226_is_said_and_not_before() {
     watcher.ask(&format!("SIZE {NAME}"), 550);
     let names = server.names();
     assert!(names.len() == 1 && names[0].starts_with('.'), "{names:?}");
-    for hidden in [format!("SIZE {}", names[0]), format!("MLST {}", names[0]), format!("RETR {}", names[0]), format!("DELE {}", names[0])] {
+    for hidden in [
+        format!("SIZE {}", names[0]),
+        format!("MLST {}", names[0]),
+        format!("RETR {}", names[0]),
+        format!("DELE {}", names[0]),
+    ] {
         let reply = {
             watcher.say(&hidden);
             watcher.reply()
@@ -43,7 +48,8 @@ fn an_empty_file_is_a_file() {
     assert_eq!(server.content(NAME), b"");
 }
 
-/// Stream mode ends a file by the end of its connection: no server can know that more was to come. Size and digest tell the daemon.
+/// Stream mode ends a file by the end of its connection: no server can know that more was to come.
+/// Size and digest tell the daemon.
 #[test]
 fn a_connection_that_ends_early_but_in_order_is_a_shorter_file() {
     let server = Server::start();
@@ -179,7 +185,8 @@ fn connections_that_end_together_publish_nothing() {
         let mut peer = server.login();
         let mut data = peer.begin_upload(NAME);
         data.write_all(&firmware(200_000)).unwrap();
-        // The other order, which the kernel takes when it closes for a killed process, is in `clients`.
+        // The other order, which the kernel takes when it closes for a killed process, is in
+        // `clients`.
         drop(peer);
         drop(data);
         server.wait_for_names(&[]);

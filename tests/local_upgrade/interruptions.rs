@@ -20,11 +20,18 @@ fn a_host_that_falls_silent_at_any_stage_can_come_back() {
         for stage in ["probe", "version", "enter", "transfer", "finish"] {
             let mut payload = Payload::new(transfer);
             let firmware = payload.firmware();
-            let first = verdict(&finish(payload.aircraft(transfer, &firmware, &["--abort-at", stage]).spawn().unwrap()));
+            let first = verdict(&finish(
+                payload.aircraft(transfer, &firmware, &["--abort-at", stage]).spawn().unwrap(),
+            ));
             assert_eq!(first["result"], "aborted", "{first}");
             assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
             let second = payload.upgrade(transfer, &firmware, &[]);
-            assert_eq!(second["result"], "success", "{transfer:?}, silent at {stage}: {second}\n{}", payload.log());
+            assert_eq!(
+                second["result"],
+                "success",
+                "{transfer:?}, silent at {stage}: {second}\n{}",
+                payload.log()
+            );
         }
     }
 }
@@ -34,7 +41,8 @@ fn a_host_that_falls_silent_after_the_start_misses_nothing() {
     for stage in ["check", "upgrade", "reboot"] {
         let mut payload = Payload::new(Transfer::Dcftp);
         let firmware = payload.firmware();
-        let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &["--abort-at", stage]).spawn().unwrap();
+        let aircraft =
+            payload.aircraft(Transfer::Dcftp, &firmware, &["--abort-at", stage]).spawn().unwrap();
         payload.sandbox.wait_for_restart_request().unwrap();
         let aborted = verdict(&finish(aircraft));
         assert_eq!(aborted["result"], "aborted", "silent at {stage}: {aborted}");
@@ -51,7 +59,8 @@ fn the_daemon_dies_while_a_file_is_received() {
     for transfer in Transfer::BOTH {
         let mut payload = Payload::new(transfer);
         let firmware = payload.firmware();
-        let mut aircraft = payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]).spawn().unwrap();
+        let mut aircraft =
+            payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]).spawn().unwrap();
         let wanted = if transfer == Transfer::Ftp { Phase::Preparing } else { Phase::Receiving };
         payload.sandbox.wait_for_status(|status| status.phase == wanted).unwrap();
         payload.sandbox.kill_daemon();
@@ -60,9 +69,13 @@ fn the_daemon_dies_while_a_file_is_received() {
         payload.sandbox.start_daemon().unwrap();
         payload.dies_again();
         assert_eq!(payload.status().phase, Phase::Idle);
-        let leftovers: Vec<_> =
-            fs::read_dir(payload.sandbox.root().join("bin/.uplift")).map(|names| names.flatten().collect()).unwrap_or_default();
-        assert!(leftovers.iter().all(|name| name.file_name() == "lock"), "{transfer:?}: {leftovers:?}");
+        let leftovers: Vec<_> = fs::read_dir(payload.sandbox.root().join("bin/.uplift"))
+            .map(|names| names.flatten().collect())
+            .unwrap_or_default();
+        assert!(
+            leftovers.iter().all(|name| name.file_name() == "lock"),
+            "{transfer:?}: {leftovers:?}"
+        );
         let verdict = payload.upgrade(transfer, &firmware, &[]);
         assert_eq!(verdict["result"], "success", "{transfer:?}: {verdict}\n{}", payload.log());
     }
@@ -70,12 +83,16 @@ fn the_daemon_dies_while_a_file_is_received() {
 
 #[test]
 fn the_daemon_dies_while_it_checks() {
-    // A program that is asked for its version and does not answer keeps the check going for five seconds.
+    // A program that is asked for its version and does not answer keeps the check going for five
+    // seconds.
     let mut payload = Payload::new(Transfer::Dcftp);
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
     fs::write(
         payload.sandbox.config(),
-        config.replace("version_command = [\"--version\"]", "version_command = []\npreflight_deadline = \"5s\""),
+        config.replace(
+            "version_command = [\"--version\"]",
+            "version_command = []\npreflight_deadline = \"5s\"",
+        ),
     )
     .unwrap();
     payload.sandbox.reboot().unwrap();
@@ -86,7 +103,12 @@ fn the_daemon_dies_while_it_checks() {
     payload.sandbox.start_daemon().unwrap();
     payload.dies_again();
     let verdict = verdict(&finish(aircraft));
-    assert_eq!(verdict["result"], "failure", "the aircraft hears the truth: {verdict}\n{}", payload.log());
+    assert_eq!(
+        verdict["result"],
+        "failure",
+        "the aircraft hears the truth: {verdict}\n{}",
+        payload.log()
+    );
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::Interrupted);
 }
 
@@ -99,7 +121,11 @@ fn the_daemon_dies_after_the_swap_and_before_the_restart() {
     payload.sandbox.kill_daemon();
     payload.sandbox.start_daemon().unwrap();
     payload.dies_again();
-    assert_eq!(payload.status().phase, Phase::Restarting, "nothing is called done before the restart");
+    assert_eq!(
+        payload.status().phase,
+        Phase::Restarting,
+        "nothing is called done before the restart"
+    );
     payload.sandbox.reboot().unwrap();
     let verdict = verdict(&finish(aircraft));
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
@@ -107,15 +133,20 @@ fn the_daemon_dies_after_the_swap_and_before_the_restart() {
 
 #[test]
 fn the_restart_never_comes() {
-    let payload = Payload::configured(Transfer::Dcftp, "restart = [\"true\"]\nrestart_deadline = \"2s\"", "");
+    let payload =
+        Payload::configured(Transfer::Dcftp, "restart = [\"true\"]\nrestart_deadline = \"2s\"", "");
     let firmware = payload.firmware();
     let verdict = payload.refused(Transfer::Dcftp, &firmware, &[]);
     assert_eq!(verdict["reason"], 2, "{verdict}");
     let report = payload.last_report();
     let failure = report.failure.unwrap();
     assert_eq!((report.outcome, failure.kind), (Outcome::RolledBack, FailureKind::RestartFailed));
-    // The command may have started the new program and left no evidence: the old one must be restarted, or the report says why not.
-    assert!(failure.to_string().contains("the old program is at its path, but was not restarted"), "{failure}");
+    // The command may have started the new program and left no evidence: the old one must be
+    // restarted, or the report says why not.
+    assert!(
+        failure.to_string().contains("the old program is at its path, but was not restarted"),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -139,7 +170,14 @@ fn a_damaged_state_file_is_set_aside_and_stops_nothing() {
     fs::write(payload.sandbox.state().join("state.json"), "{\"format\": 1, \"upgr").unwrap();
     payload.sandbox.start_daemon().unwrap();
     let status = payload.status();
-    assert!(status.notices.iter().any(|notice| notice.contains("state.json") && notice.contains("set aside")), "{:?}", status.notices);
+    assert!(
+        status
+            .notices
+            .iter()
+            .any(|notice| notice.contains("state.json") && notice.contains("set aside")),
+        "{:?}",
+        status.notices
+    );
     assert!(payload.sandbox.state().join("state.json.damaged").exists());
     let firmware = payload.firmware();
     let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &[]);
@@ -150,7 +188,17 @@ fn a_damaged_state_file_is_set_aside_and_stops_nothing() {
 fn in_namespace(payload: &mut Payload, prepare: &str) {
     assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
     let script = format!("{prepare} && exec \"$@\"");
-    payload.sandbox.wrap_daemon(&["unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", &script, "sh"]);
+    payload.sandbox.wrap_daemon(&[
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-e",
+        "-c",
+        &script,
+        "sh",
+    ]);
 }
 
 #[test]
@@ -159,7 +207,9 @@ fn a_full_disk() {
         let mut payload = Payload::stopped("", "");
         let bin = payload.sandbox.root().join("bin").display().to_string();
         // The new program does not fit beside the old one.
-        let prepare = format!("cp -a {bin} {bin}.old; mount -t tmpfs -o size=256k tmpfs {bin}; cp -a {bin}.old/payload {bin}/");
+        let prepare = format!(
+            "cp -a {bin} {bin}.old; mount -t tmpfs -o size=256k tmpfs {bin}; cp -a {bin}.old/payload {bin}/"
+        );
         in_namespace(&mut payload, &prepare);
         if transfer == Transfer::Ftp {
             payload.sandbox.start_ftp_server().unwrap();
@@ -175,7 +225,10 @@ fn a_full_disk() {
 fn a_program_directory_that_is_read_only() {
     let mut payload = Payload::stopped("", "");
     let bin = payload.sandbox.root().join("bin").display().to_string();
-    in_namespace(&mut payload, &format!("mount --bind {bin} {bin}; mount -o remount,ro,bind {bin}"));
+    in_namespace(
+        &mut payload,
+        &format!("mount --bind {bin} {bin}; mount -o remount,ro,bind {bin}"),
+    );
     payload.sandbox.start_daemon().unwrap();
     let firmware = payload.firmware();
     payload.refused(Transfer::Dcftp, &firmware, &[]);

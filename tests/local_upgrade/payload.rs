@@ -47,7 +47,8 @@ impl Transfer {
 }
 
 impl Payload {
-    /// With uplift's own FTP server if the transfer is FTP, without any if it is DCFTP. The daemon runs.
+    /// With uplift's own FTP server if the transfer is FTP, without any if it is DCFTP. The daemon
+    /// runs.
     pub(crate) fn new(transfer: Transfer) -> Self {
         Self::configured(transfer, "", "")
     }
@@ -88,7 +89,11 @@ home = "{root}/upgrade"
 keep_free = 0
 "#
         );
-        let program = if program.contains("restart = ") { program.to_owned() } else { format!("{}\n{program}", sandbox.restart_line()) };
+        let program = if program.contains("restart = ") {
+            program.to_owned()
+        } else {
+            format!("{}\n{program}", sandbox.restart_line())
+        };
         sandbox.configure(&program, &sections).unwrap();
         Self { sandbox }
     }
@@ -106,16 +111,33 @@ keep_free = 0
     }
 
     /// The aircraft with Assistant 2, about to upgrade the payload with this file.
-    pub(crate) fn aircraft(&self, transfer: Transfer, firmware: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn aircraft(
+        &self,
+        transfer: Transfer,
+        firmware: &Path,
+        arguments: &[&str],
+    ) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
-        command.arg("aircraft").arg("--make-pty").arg(self.sandbox.root().join("run/ttyPayload")).arg("--firmware").arg(firmware);
-        command.args(["--json", "--quiet", "--via", transfer.name(), "--chunk", "1000"]).args(arguments);
+        command
+            .arg("aircraft")
+            .arg("--make-pty")
+            .arg(self.sandbox.root().join("run/ttyPayload"))
+            .arg("--firmware")
+            .arg(firmware);
+        command
+            .args(["--json", "--quiet", "--via", transfer.name(), "--chunk", "1000"])
+            .args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// An upgrade that gets to the restart, which is carried out. The aircraft's verdict.
-    pub(crate) fn upgrade(&mut self, transfer: Transfer, firmware: &Path, arguments: &[&str]) -> Value {
+    pub(crate) fn upgrade(
+        &mut self,
+        transfer: Transfer,
+        firmware: &Path,
+        arguments: &[&str],
+    ) -> Value {
         let aircraft = self.aircraft(transfer, firmware, arguments).spawn().unwrap();
         if let Err(error) = self.sandbox.wait_for_restart_request() {
             panic!("{error:#}\n{}\n{:?}", self.log(), finish(aircraft));
@@ -126,7 +148,8 @@ keep_free = 0
 
     /// An upgrade that is refused before the restart. The aircraft's verdict.
     pub(crate) fn refused(&self, transfer: Transfer, firmware: &Path, arguments: &[&str]) -> Value {
-        let verdict = verdict(&finish(self.aircraft(transfer, firmware, arguments).spawn().unwrap()));
+        let verdict =
+            verdict(&finish(self.aircraft(transfer, firmware, arguments).spawn().unwrap()));
         assert_eq!(verdict["result"], "failure", "{verdict}\n{}", self.log());
         assert_eq!(self.sandbox.reported_version().unwrap(), OLD);
         verdict
@@ -147,7 +170,9 @@ keep_free = 0
 
     /// What the daemon and the FTP server said, for the message of a test that fails.
     pub(crate) fn log(&self) -> String {
-        ["daemon", "ftp-server"].map(|name| fs::read_to_string(self.sandbox.log(name)).unwrap_or_default()).concat()
+        ["daemon", "ftp-server"]
+            .map(|name| fs::read_to_string(self.sandbox.log(name)).unwrap_or_default())
+            .concat()
     }
 }
 
@@ -159,5 +184,7 @@ pub(crate) fn finish(aircraft: Child) -> Output {
 /// The verdict that the aircraft printed.
 pub(crate) fn verdict(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
 }

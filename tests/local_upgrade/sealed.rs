@@ -1,4 +1,5 @@
-//! Sealed files over the link: let in by whose key they are sealed, refused otherwise, and never an old one again.
+//! Sealed files over the link: let in by whose key they are sealed, refused otherwise, and never an
+//! old one again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +25,13 @@ fn sealed(payload: &Payload, signer: &Signer, text: &str) -> PathBuf {
     firmware
 }
 
-fn is_refused(payload: &Payload, transfer: Transfer, firmware: &std::path::Path, kind: FailureKind, reason: u64) {
+fn is_refused(
+    payload: &Payload,
+    transfer: Transfer,
+    firmware: &std::path::Path,
+    kind: FailureKind,
+    reason: u64,
+) {
     let verdict = payload.refused(transfer, firmware, &[]);
     assert_eq!(verdict["reason"].as_u64(), Some(reason), "{kind}: {verdict}\n{}", payload.log());
     assert_eq!(payload.last_report().failure.expect("a failure").kind, kind);
@@ -47,10 +54,18 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
         assert_eq!(verdict["result"], "success", "{transfer:?}: {verdict}\n{}", payload.log());
         let report = payload.last_report();
         let package = report.package.expect("a package");
-        assert_eq!((report.outcome, package.program_digest), (Outcome::Succeeded, program), "the identity is without the seal");
+        assert_eq!(
+            (report.outcome, package.program_digest),
+            (Outcome::Succeeded, program),
+            "the identity is without the seal"
+        );
         assert_ne!(package.file_digest.0, program.0);
         assert_eq!(payload.status().installed.digest, Some(program));
-        assert_eq!(fs::read(payload.sandbox.program()).unwrap(), fs::read(&firmware).unwrap(), "installed as it is, with its seal");
+        assert_eq!(
+            fs::read(payload.sandbox.program()).unwrap(),
+            fs::read(&firmware).unwrap(),
+            "installed as it is, with its seal"
+        );
     }
 }
 
@@ -60,13 +75,19 @@ fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
     let signer = Signer::new().unwrap();
     // Where unsealed files are let in, and where they are not.
     for rule in ["", "seal = \"optional\""] {
-        let mut payload = Payload::configured(Transfer::Ftp, "", &format!("{rule}\n{}", signer.trusted_section()));
+        let mut payload = Payload::configured(
+            Transfer::Ftp,
+            "",
+            &format!("{rule}\n{}", signer.trusted_section()),
+        );
         let neighbour = payload.sandbox.firmware(version("V03.00.00.00"), Some(200_000)).unwrap();
         let firmware = payload.firmware();
         signer.seal_file(&firmware).unwrap();
-        let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
+        let aircraft =
+            payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
         payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
-        fs::copy(&neighbour, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin")).unwrap();
+        fs::copy(&neighbour, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin"))
+            .unwrap();
         payload.sandbox.wait_for_restart_request().unwrap();
         payload.sandbox.reboot().unwrap();
         let verdict = crate::payload::verdict(&crate::payload::finish(aircraft));
@@ -89,17 +110,26 @@ fn an_old_sealed_file_does_not_come_back() {
     payload.sandbox.install_by_hand(version(OLD)).unwrap();
     payload.sandbox.start_daemon().unwrap();
     let status = payload.status();
-    assert_eq!((status.installed.version, status.minimum_version), (Some(version(OLD)), Some(version("V02.00.00.00"))));
+    assert_eq!(
+        (status.installed.version, status.minimum_version),
+        (Some(version(OLD)), Some(version("V02.00.00.00")))
+    );
     let between = sealed(&payload, &signer, "V01.50.00.00");
     is_refused(&payload, transfer, &between, FailureKind::Downgrade, ILLEGAL_DOWNGRADE);
     // For a repair a person lets it in; who that was is written down.
     let forget = || {
-        let output = payload.sandbox.command(&["forget", "--minimum-version", "--json"]).output().unwrap();
+        let output =
+            payload.sandbox.command(&["forget", "--minimum-version", "--json"]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["minimum_version"].clone()
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["minimum_version"]
+            .clone()
     };
     assert_eq!((forget(), forget()), ("V02.00.00.00".into(), serde_json::Value::Null));
-    assert!(payload.log().contains("the lowest version, V02.00.00.00, was forgotten by uid "), "{}", payload.log());
+    assert!(
+        payload.log().contains("the lowest version, V02.00.00.00, was forgotten by uid "),
+        "{}",
+        payload.log()
+    );
     assert_eq!(payload.upgrade(transfer, &between, &[])["result"], "success", "{}", payload.log());
     assert_eq!(payload.status().minimum_version, Some(version("V01.50.00.00")));
     let again = sealed(&payload, &signer, "V02.00.00.00");

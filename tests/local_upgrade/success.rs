@@ -14,7 +14,10 @@ fn succeeds(transfer: Transfer, arguments: &[&str]) -> (Payload, serde_json::Val
     let firmware = payload.firmware();
     let verdict = payload.upgrade(transfer, &firmware, arguments);
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
-    assert_eq!((verdict["version_before"].as_str(), verdict["version_after"].as_str()), (Some(OLD), Some(NEW)));
+    assert_eq!(
+        (verdict["version_before"].as_str(), verdict["version_after"].as_str()),
+        (Some(OLD), Some(NEW))
+    );
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
     (payload, verdict)
 }
@@ -23,10 +26,17 @@ fn succeeds(transfer: Transfer, arguments: &[&str]) -> (Payload, serde_json::Val
 fn over_ftp() {
     let (payload, _) = succeeds(Transfer::Ftp, &[]);
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.request.channel, report.request.transfer), (Outcome::Succeeded, Channel::Psdk, TransferKind::Ftp));
+    assert_eq!(
+        (report.outcome, report.request.channel, report.request.transfer),
+        (Outcome::Succeeded, Channel::Psdk, TransferKind::Ftp)
+    );
     assert_eq!((report.from, report.package.unwrap().version), (Some(version(OLD)), version(NEW)));
     let status = payload.status();
-    assert_eq!((status.phase, status.unacknowledged.len()), (Phase::Idle, 0), "the aircraft acknowledged");
+    assert_eq!(
+        (status.phase, status.unacknowledged.len()),
+        (Phase::Idle, 0),
+        "the aircraft acknowledged"
+    );
     let left: Vec<_> = std::fs::read_dir(payload.sandbox.upload_area()).unwrap().collect();
     assert!(left.is_empty(), "the upload area is emptied: {left:?}");
 }
@@ -42,7 +52,11 @@ fn dcftp_is_offered_when_the_ftp_server_does_not_answer() {
     let mut payload = Payload::new(Transfer::Dcftp);
     let firmware = payload.firmware();
     let verdict = payload.upgrade(Transfer::Any, &firmware, &[]);
-    assert_eq!((verdict["result"].as_str(), verdict["transfer"].as_str()), (Some("success"), Some("dcftp")), "{verdict}");
+    assert_eq!(
+        (verdict["result"].as_str(), verdict["transfer"].as_str()),
+        (Some("success"), Some("dcftp")),
+        "{verdict}"
+    );
 }
 
 #[test]
@@ -86,7 +100,8 @@ fn a_broken_upload_to_vsftpd_is_refused_and_the_next_one_works() {
     let mut payload = Payload::with_ftp_at(server.address(), "", "");
     payload.sandbox.start_daemon().unwrap();
     let firmware = payload.firmware();
-    // An upload whose data connection is closed early is told `226`, and lies there under its final name.
+    // An upload whose data connection is closed early is told `226`, and lies there under its final
+    // name.
     let whole = std::fs::read(&firmware).unwrap();
     std::fs::write(&firmware, &whole[..200_000]).unwrap();
     let verdict = payload.refused(Transfer::Ftp, &firmware, &[]);
@@ -102,17 +117,27 @@ fn from_the_other_address_that_requesters_use() {
     assert_eq!(payload.last_report().request.requester, "0xed");
 }
 
-/// The payload's address is that of the port; an aircraft that learned it from the presence speaks to it, whichever it is.
+/// The payload's address is that of the port; an aircraft that learned it from the presence speaks
+/// to it, whichever it is.
 #[test]
 fn from_each_kind_of_port() {
     let mut payload = Payload::new(Transfer::Dcftp);
     let mut number = 1;
-    for (aircraft, device) in [("m350", "13"), ("m350-eport", "CA"), ("m30", "73"), ("m4", "73"), ("flycart30", "EA")] {
+    for (aircraft, device) in
+        [("m350", "13"), ("m350-eport", "CA"), ("m30", "73"), ("m4", "73"), ("flycart30", "EA")]
+    {
         number += 1;
-        let firmware = payload.sandbox.firmware(version(&format!("V0{number}.00.00.00")), Some(20_000)).unwrap();
+        let firmware = payload
+            .sandbox
+            .firmware(version(&format!("V0{number}.00.00.00")), Some(20_000))
+            .unwrap();
         let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &["--aircraft", aircraft]);
         assert_eq!(verdict["result"], "success", "{aircraft}: {verdict}\n{}", payload.log());
-        assert_eq!((verdict["aircraft"].as_str(), verdict["device"].as_str()), (Some(aircraft), Some(device)), "{verdict}");
+        assert_eq!(
+            (verdict["aircraft"].as_str(), verdict["device"].as_str()),
+            (Some(aircraft), Some(device)),
+            "{verdict}"
+        );
     }
 }
 
@@ -138,7 +163,11 @@ fn a_host_that_comes_late_still_hears_how_the_upgrade_ended() {
     assert_eq!(first["result"], "aborted", "{first}");
     assert_eq!(payload.status().phase, Phase::Concluded);
     payload.sandbox.reboot().unwrap();
-    assert_eq!(payload.status().unacknowledged.len(), 1, "the report waits for its receiver over another restart");
+    assert_eq!(
+        payload.status().unacknowledged.len(),
+        1,
+        "the report waits for its receiver over another restart"
+    );
     // The next upgrade's "enter" counts as the acknowledgement.
     let newer = payload.sandbox.firmware(version("V03.00.00.00"), None).unwrap();
     let second = payload.upgrade(Transfer::Dcftp, &newer, &[]);
@@ -150,7 +179,10 @@ fn a_host_that_comes_late_still_hears_how_the_upgrade_ended() {
 fn one_upgrade_after_the_other() {
     let mut payload = Payload::new(Transfer::Ftp);
     for number in 2..6 {
-        let firmware = payload.sandbox.firmware(version(&format!("V0{number}.00.00.00")), Some(10_000)).unwrap();
+        let firmware = payload
+            .sandbox
+            .firmware(version(&format!("V0{number}.00.00.00")), Some(10_000))
+            .unwrap();
         let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
         assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
     }
@@ -164,16 +196,22 @@ fn a_first_installation() {
     payload.sandbox.start_daemon().unwrap();
     let firmware = payload.firmware();
     let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &[]);
-    assert_eq!((verdict["result"].as_str(), verdict["version_before"].as_str()), (Some("success"), Some("V00.00.00.00")), "{verdict}");
+    assert_eq!(
+        (verdict["result"].as_str(), verdict["version_before"].as_str()),
+        (Some("success"), Some("V00.00.00.00")),
+        "{verdict}"
+    );
 }
 
 #[test]
 fn a_shell_and_an_aircraft_at_once() {
     let payload = Payload::new(Transfer::Dcftp);
     let firmware = payload.firmware();
-    let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &["--pause", "transfer=60s"]).spawn().unwrap();
+    let aircraft =
+        payload.aircraft(Transfer::Dcftp, &firmware, &["--pause", "transfer=60s"]).spawn().unwrap();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
-    let output = payload.sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
+    let output =
+        payload.sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("another upgrade is receiving (psdk, 0x2a)"), "{text}");
@@ -186,10 +224,16 @@ fn a_shell_and_an_aircraft_at_once() {
 fn an_aircraft_that_asks_while_the_shell_upgrades_is_refused() {
     let payload = Payload::configured(Transfer::Dcftp, "restart = [\"sleep\", \"60\"]", "");
     let firmware = payload.firmware();
-    let mut shell = payload.sandbox.command(&["install", firmware.to_str().unwrap()]).spawn().unwrap();
+    let mut shell =
+        payload.sandbox.command(&["install", firmware.to_str().unwrap()]).spawn().unwrap();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
-    let verdict = verdict(&finish(payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap()));
-    assert_eq!((verdict["result"].as_str(), verdict["reached"].as_str()), (Some("failure"), Some("enter")), "{verdict}");
+    let verdict =
+        verdict(&finish(payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap()));
+    assert_eq!(
+        (verdict["result"].as_str(), verdict["reached"].as_str()),
+        (Some("failure"), Some("enter")),
+        "{verdict}"
+    );
     shell.kill().unwrap();
     shell.wait().unwrap();
 }

@@ -31,7 +31,11 @@ pub(crate) enum Probes {
 
 /// The CRC-16 of docs/payload-link.md section 1, bit by bit.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0x3692, |crc, byte| (0..8).fold(crc ^ u16::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0x8408 } else { 0 }))
+    bytes.iter().fold(0x3692, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0x8408 } else { 0 }
+        })
+    })
 }
 
 /// An aircraft at the master side of a pseudo-terminal.
@@ -100,7 +104,8 @@ impl Aircraft {
         self.send_bytes(&bytes);
     }
 
-    /// The next frame that is no probe; probes are answered and pushes remembered on the way. `None` when time is up.
+    /// The next frame that is no probe; probes are answered and pushes remembered on the way.
+    /// `None` when time is up.
     pub(crate) fn next(&mut self, until: Instant) -> Option<Frame> {
         loop {
             while let Some(frame) = self.codec.decode(&mut self.incoming).expect("never fails") {
@@ -134,7 +139,9 @@ impl Aircraft {
             };
         if answers {
             let mut bytes = BytesMut::new();
-            self.codec.encode(&probe.response(vec![self.aircraft_type]), &mut bytes).expect("it fits");
+            self.codec
+                .encode(&probe.response(vec![self.aircraft_type]), &mut bytes)
+                .expect("it fits");
             bytes[8] = self.answer_flags;
             let content = bytes.len() - 2;
             let crc = crc16(&bytes[..content]);
@@ -149,13 +156,19 @@ impl Aircraft {
         while self.next(until).is_some() {}
     }
 
-    /// Sends all these bytes in one write, and waits for so many answers: to whom, with which number, what.
-    pub(crate) fn answers_to(&mut self, bytes: &[u8], count: usize) -> Vec<(Address, u16, Vec<u8>)> {
+    /// Sends all these bytes in one write, and waits for so many answers: to whom, with which
+    /// number, what.
+    pub(crate) fn answers_to(
+        &mut self,
+        bytes: &[u8],
+        count: usize,
+    ) -> Vec<(Address, u16, Vec<u8>)> {
         self.send_bytes(bytes);
         let until = Instant::now() + PATIENCE;
         let mut answers = Vec::new();
         while answers.len() < count {
-            let frame = self.next(until).unwrap_or_else(|| panic!("there were only {answers:02x?}"));
+            let frame =
+                self.next(until).unwrap_or_else(|| panic!("there were only {answers:02x?}"));
             if frame.kind == Kind::Response {
                 answers.push((frame.receiver, frame.sequence, frame.payload.to_vec()));
             }
@@ -164,14 +177,22 @@ impl Aircraft {
     }
 
     /// Asks, and waits for the answer's payload.
-    pub(crate) fn ask_as(&mut self, asker: Address, command: CommandId, payload: impl Into<Bytes>) -> Bytes {
+    pub(crate) fn ask_as(
+        &mut self,
+        asker: Address,
+        command: CommandId,
+        payload: impl Into<Bytes>,
+    ) -> Bytes {
         self.sequence = self.sequence.wrapping_add(1);
         let question = Frame::request(asker, self.payload, self.sequence, command, payload);
         self.send(&question);
         let until = Instant::now() + PATIENCE;
         loop {
             let frame = self.next(until).unwrap_or_else(|| panic!("no answer to {command}"));
-            if frame.kind == Kind::Response && frame.command == command && frame.sequence == self.sequence {
+            if frame.kind == Kind::Response
+                && frame.command == command
+                && frame.sequence == self.sequence
+            {
                 assert_eq!((frame.sender, frame.receiver), (self.payload, asker));
                 return frame.payload;
             }
@@ -186,12 +207,19 @@ impl Aircraft {
     pub(crate) fn await_push(&mut self, command: CommandId, start: &[u8]) -> Frame {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(push) =
-                self.pushes.iter().map(|(_, push)| push).find(|push| push.command == command && push.payload.starts_with(start))
+            if let Some(push) = self
+                .pushes
+                .iter()
+                .map(|(_, push)| push)
+                .find(|push| push.command == command && push.payload.starts_with(start))
             {
                 return push.clone();
             }
-            assert!(self.next(until).is_some(), "no push {command} {start:02x?}; there were {:?}", self.pushes);
+            assert!(
+                self.next(until).is_some(),
+                "no push {command} {start:02x?}; there were {:?}",
+                self.pushes
+            );
         }
     }
 
@@ -203,7 +231,8 @@ impl Aircraft {
     /// Sends a chunk; returns result code, last good and next expected sequence number.
     pub(crate) fn chunk(&mut self, sequence: u32, data: &[u8]) -> (u8, u32, u32) {
         let answer = self.ask(id::DCFTP, [&[2][..], &sequence.to_le_bytes(), data].concat());
-        let number = |at: usize| u32::from_le_bytes(answer[at..at + 4].try_into().expect("nine bytes"));
+        let number =
+            |at: usize| u32::from_le_bytes(answer[at..at + 4].try_into().expect("nine bytes"));
         assert_eq!(answer.len(), 9);
         (answer[0], number(1), number(5))
     }

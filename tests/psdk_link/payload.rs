@@ -64,7 +64,12 @@ impl Payload {
         Self::start_with(device, script, Baud::Auto, TransferChoice::Auto)
     }
 
-    pub(crate) fn start_with(device: &Path, script: Script, baud: Baud, transfer: TransferChoice) -> Self {
+    pub(crate) fn start_with(
+        device: &Path,
+        script: Script,
+        baud: Baud,
+        transfer: TransferChoice,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = Link { device: device.to_owned(), baud, transfer };
         let (sender, status) = watch::channel(first_status(&script));
@@ -95,13 +100,29 @@ impl Payload {
                 }
             });
         });
-        Self { directory, status, checked, told, stalled, woken, stop: Some(stop), thread: Some(thread) }
+        Self {
+            directory,
+            status,
+            checked,
+            told,
+            stalled,
+            woken,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Waits until the status is as described.
-    pub(crate) fn await_status(&mut self, what: &str, condition: impl FnMut(&Status) -> bool) -> Status {
-        let waited = runtime()
-            .block_on(async { tokio::time::timeout(PATIENCE, self.status.wait_for(condition)).await.map(|it| it.map(|it| it.clone())) });
+    pub(crate) fn await_status(
+        &mut self,
+        what: &str,
+        condition: impl FnMut(&Status) -> bool,
+    ) -> Status {
+        let waited = runtime().block_on(async {
+            tokio::time::timeout(PATIENCE, self.status.wait_for(condition))
+                .await
+                .map(|it| it.map(|it| it.clone()))
+        });
         match waited {
             Ok(Ok(status)) => status,
             _ => panic!("never {what}: {:?}", self.status.borrow().link),
@@ -118,8 +139,11 @@ impl Payload {
 
     /// What lies in the staging area.
     pub(crate) fn staged_files(&self) -> usize {
-        std::fs::read_dir(self.directory.path().join(".uplift"))
-            .map_or(0, |entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "lock")).count())
+        std::fs::read_dir(self.directory.path().join(".uplift")).map_or(0, |entries| {
+            entries
+                .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "lock"))
+                .count()
+        })
     }
 }
 
@@ -185,7 +209,8 @@ impl Fake {
                 self.note(format!("receive {} {}", announced.file_name, announced.size));
                 self.enter(Phase::Receiving);
                 let size = self.script.disk_takes.unwrap_or(announced.size);
-                let _ = answer.send(self.stage.receive(Announced { size, ..announced }, self.observer()));
+                let _ = answer
+                    .send(self.stage.receive(Announced { size, ..announced }, self.observer()));
             }
             Command::Check(_, staged, answer) => {
                 self.enter(Phase::Checking);
@@ -219,7 +244,10 @@ impl Fake {
                 let _ = answer.send(Ok(()));
             }
             Command::UpdateLink(link) => self.status.send_modify(|status| status.link = link),
-            #[allow(unreachable_patterns, reason = "an engine that learns more commands does not change this story")]
+            #[allow(
+                unreachable_patterns,
+                reason = "an engine that learns more commands does not change this story"
+            )]
             _ => {}
         }
     }
@@ -240,7 +268,8 @@ impl Fake {
     }
 
     fn check(&self, staged: &Staged) -> Result<PackageSummary, Failure> {
-        *self.checked.lock().expect("unpoisoned") = Some(std::fs::read(staged.path()).expect("the staged file"));
+        *self.checked.lock().expect("unpoisoned") =
+            Some(std::fs::read(staged.path()).expect("the staged file"));
         if let Some(kind) = self.script.check_fails {
             let failure = Failure::new(kind, "the test says so");
             self.conclude(failure.clone());
@@ -297,7 +326,11 @@ impl Uploads for FakeUploads {
         let (stage, upload) = (self.stage.clone(), self.script.upload.clone());
         std::thread::spawn(move || {
             if told.blocking_recv().is_ok() {
-                let announced = Announced { file_name: "P_V01.00.00.01.bin".into(), size: upload.len() as u64, with_md5: false };
+                let announced = Announced {
+                    file_name: "P_V01.00.00.01.bin".into(),
+                    size: upload.len() as u64,
+                    with_md5: false,
+                };
                 let mut receiving = stage.receive(announced, Box::new(|_| {})).expect("a stage");
                 receiving.write(&upload).expect("a disk");
                 let _ = result.send(receiving.finish(None));
@@ -312,7 +345,12 @@ fn upgrade() -> UpgradeId {
 }
 
 fn report(outcome: Outcome, failure: Option<Failure>) -> Report {
-    let request = Request { channel: Channel::Psdk, requester: "2A".into(), transfer: TransferKind::Dcftp, forced: false };
+    let request = Request {
+        channel: Channel::Psdk,
+        requester: "2A".into(),
+        transfer: TransferKind::Dcftp,
+        forced: false,
+    };
     let (began, ended) = (String::new(), String::new());
     Report {
         id: upgrade(),
@@ -334,7 +372,12 @@ fn first_status(script: &Script) -> Status {
     Status {
         schema: SCHEMA,
         phase: Phase::Idle,
-        installed: Installed { product: "P".into(), path: "/program".into(), version: Version::new([1, 2, 3, 4]), digest: None },
+        installed: Installed {
+            product: "P".into(),
+            path: "/program".into(),
+            version: Version::new([1, 2, 3, 4]),
+            digest: None,
+        },
         upgrade: None,
         unacknowledged: script.report.map(|outcome| report(outcome, None)).into_iter().collect(),
         last: None,

@@ -1,4 +1,5 @@
-//! The rescue dies at every file-system change that it makes; the next call completes what it began.
+//! The rescue dies at every file-system change that it makes; the next call completes what it
+//! began.
 
 use std::fs;
 
@@ -26,11 +27,13 @@ fn deaths_at(call: &str) -> usize {
         payload.clock(100 + DEADLINE);
         let programs = [NEW, OLD];
         let inject = format!("inject={call}:signal=KILL:when={n}");
-        let strace = ["strace", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
+        let strace =
+            ["strace", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
         let died = !payload.command(&strace, "deadline").output().unwrap().status.success();
         assert!(programs.contains(&payload.at_path().as_str()), "{when}");
         if payload.at_path() == OLD {
-            let verdict = payload.file().map(|file| file["ruling"]["verdict"]["failure"]["kind"].clone());
+            let verdict =
+                payload.file().map(|file| file["ruling"]["verdict"]["failure"]["kind"].clone());
             assert_eq!(verdict, Some("unhealthy".into()), "{when}: rolled back without a verdict");
         }
         payload.call("deadline");
@@ -38,7 +41,9 @@ fn deaths_at(call: &str) -> usize {
         assert_eq!(payload.at_path(), OLD, "{when}");
         assert!(payload.asked("restart") >= 1, "{when}");
         assert_eq!(payload.file().unwrap()["ruling"]["rolled_back"], true, "{when}");
-        let left = fs::read_dir(payload.sandbox.root().join("bin/.uplift")).unwrap().map(|entry| entry.unwrap().file_name());
+        let left = fs::read_dir(payload.sandbox.root().join("bin/.uplift"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = left.collect();
         left.sort();
         assert_eq!(left, ["lock", "payload.failed"], "{when}");

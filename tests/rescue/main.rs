@@ -1,7 +1,12 @@
-//! The second deadline, through the real binary, with no daemon at all: each row of the table in docs/rescue.md.
+//! The second deadline, through the real binary, with no daemon at all: each row of the table in
+//! docs/rescue.md.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 mod killed;
 mod payload;
@@ -20,7 +25,10 @@ fn unit() -> Value {
 fn a_trial_without_a_verdict_is_rolled_back_and_the_old_program_restarted() {
     let payload = Payload::on_trial(&unit());
     payload.call("deadline");
-    assert_eq!((payload.at_path().as_str(), payload.asked("restart"), payload.asked("stop")), (NEW, 0, 0));
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("restart"), payload.asked("stop")),
+        (NEW, 0, 0)
+    );
     payload.clock(100 + DEADLINE - 1);
     payload.call("deadline");
     assert_eq!(payload.at_path(), NEW);
@@ -34,7 +42,11 @@ fn a_trial_without_a_verdict_is_rolled_back_and_the_old_program_restarted() {
     assert_eq!(verdict["program_log"], json!(["about to fail", "failed"]));
     assert_eq!(file["ruling"]["rolled_back"], true);
     payload.call("deadline");
-    assert_eq!((payload.asked("restart"), payload.asked("stop")), (1, 1), "the restart came, and nothing is left to do");
+    assert_eq!(
+        (payload.asked("restart"), payload.asked("stop")),
+        (1, 1),
+        "the restart came, and nothing is left to do"
+    );
     assert!(fs::exists(payload.sandbox.root().join("bin/.uplift/payload.failed")).unwrap());
 }
 
@@ -50,8 +62,15 @@ fn boots_that_are_used_up_roll_back_before_anything_starts() {
     assert_eq!(payload.asked("start"), 6, "the timer is armed while a trial is under way");
     payload.boots("5");
     payload.call("boot");
-    assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0), "the old program starts in this boot");
-    assert_eq!(payload.file().unwrap()["ruling"]["verdict"]["failure"]["sentence"], "3 boots were used up without a verdict");
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("reboot")),
+        (OLD, 0),
+        "the old program starts in this boot"
+    );
+    assert_eq!(
+        payload.file().unwrap()["ruling"]["verdict"]["failure"]["sentence"],
+        "3 boots were used up without a verdict"
+    );
     payload.call("deadline");
     assert_eq!((payload.asked("reboot"), payload.asked("stop")), (0, 1));
 }
@@ -75,7 +94,11 @@ fn a_reboot_that_never_came_is_not_blamed_on_the_program() {
     payload.call("deadline");
     payload.clock(100 + DEADLINE);
     payload.call("deadline");
-    assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0), "the old program runs still");
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("reboot")),
+        (OLD, 0),
+        "the old program runs still"
+    );
     assert_eq!(payload.file().unwrap()["ruling"]["verdict"]["failure"]["kind"], "restart-failed");
 }
 
@@ -93,7 +116,11 @@ fn a_restart_that_systemd_refuses_is_asked_for_again() {
     payload.systemd_has("refuse", "");
     payload.call("deadline");
     payload.call("deadline");
-    assert_eq!((payload.asked("restart"), payload.asked("stop")), (3, 1), "it came, and nothing is left to do");
+    assert_eq!(
+        (payload.asked("restart"), payload.asked("stop")),
+        (3, 1),
+        "it came, and nothing is left to do"
+    );
 }
 
 #[test]
@@ -105,9 +132,14 @@ fn a_restart_that_can_not_be_counted_is_not_asked_for() {
     assert_eq!(payload.rescue("deadline").status.code(), Some(1));
     payload.systemd_has("refuse", "");
     let file = payload.sandbox.state().join("rescue.json.new");
-    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let full =
+        ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
     let output = payload.command(&traced(&full), "deadline").output().unwrap();
-    assert_eq!((output.status.code(), payload.asked("restart")), (Some(1), 1), "it would be asked for without end: {output:?}");
+    assert_eq!(
+        (output.status.code(), payload.asked("restart")),
+        (Some(1), 1),
+        "it would be asked for without end: {output:?}"
+    );
     payload.call("deadline");
     assert_eq!(payload.asked("restart"), 2, "once there is room");
 }
@@ -121,7 +153,11 @@ fn a_daemon_that_dies_before_it_restarts_the_old_program_leaves_that_to_the_resc
         for uptime in [500, 500 + 60 + 29] {
             payload.clock(uptime);
             payload.call("deadline");
-            assert_eq!((payload.asked("restart"), payload.asked("stop")), (0, 0), "{phase}: the daemon may be at it");
+            assert_eq!(
+                (payload.asked("restart"), payload.asked("stop")),
+                (0, 0),
+                "{phase}: the daemon may be at it"
+            );
         }
         payload.clock(500 + 60 + 30);
         payload.systemd_has("refuse", "restart");
@@ -129,7 +165,11 @@ fn a_daemon_that_dies_before_it_restarts_the_old_program_leaves_that_to_the_resc
         payload.systemd_has("refuse", "");
         payload.call("deadline");
         payload.call("deadline");
-        assert_eq!((payload.asked("restart"), payload.asked("stop")), (2, 1), "{phase}: it came, and nothing is left to do");
+        assert_eq!(
+            (payload.asked("restart"), payload.asked("stop")),
+            (2, 1),
+            "{phase}: it came, and nothing is left to do"
+        );
         assert_eq!(payload.at_path(), OLD);
         let verdict = payload.file().unwrap()["ruling"]["verdict"].clone();
         assert_eq!(verdict["failure"]["sentence"], "the daemon says so", "{phase}");
@@ -157,13 +197,25 @@ fn a_daemon_that_dies_before_it_puts_the_old_program_back_leaves_that_to_the_res
     for (call, restarts) in [("boot", 0), ("deadline", 1)] {
         let payload = Payload::on_trial(&unit());
         payload.on_way_back("reverting");
-        fs::rename(payload.sandbox.program(), payload.sandbox.root().join("bin/.uplift/payload.previous")).unwrap();
-        fs::rename(payload.sandbox.root().join("bin/.uplift/payload.failed"), payload.sandbox.program()).unwrap();
+        fs::rename(
+            payload.sandbox.program(),
+            payload.sandbox.root().join("bin/.uplift/payload.previous"),
+        )
+        .unwrap();
+        fs::rename(
+            payload.sandbox.root().join("bin/.uplift/payload.failed"),
+            payload.sandbox.program(),
+        )
+        .unwrap();
         payload.boots("2");
         payload.call(call);
         payload.clock(600);
         payload.call(call);
-        assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, restarts), "{call}");
+        assert_eq!(
+            (payload.at_path().as_str(), payload.asked("restart")),
+            (OLD, restarts),
+            "{call}"
+        );
     }
 }
 
@@ -178,7 +230,10 @@ fn a_daemon_that_concludes_ends_no_restart_that_is_owed() {
     payload.systemd_has("refuse", "");
     payload.call("deadline");
     payload.call("deadline");
-    assert_eq!((payload.at_path().as_str(), payload.asked("restart"), payload.asked("stop")), (OLD, 2, 1));
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("restart"), payload.asked("stop")),
+        (OLD, 2, 1)
+    );
 }
 
 #[test]
@@ -197,7 +252,11 @@ fn a_start_of_the_new_program_during_the_roll_back_is_no_restart_of_the_old_one(
     assert_eq!(rescue.wait().unwrap().code(), Some(1));
     payload.systemd_has("refuse", "");
     payload.call("deadline");
-    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, 2), "start-3 is of the new program");
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("restart")),
+        (OLD, 2),
+        "start-3 is of the new program"
+    );
 }
 
 #[test]
@@ -215,7 +274,11 @@ fn a_restart_command_that_leaves_no_evidence_is_run_until_it_succeeds() {
     fs::remove_file(mark(&payload)).unwrap();
     payload.call("deadline");
     assert!(!mark(&payload).exists(), "once is enough");
-    assert_eq!(payload.file().unwrap()["ruling"]["verdict"]["program_log"], json!([]), "there is no unit");
+    assert_eq!(
+        payload.file().unwrap()["ruling"]["verdict"]["program_log"],
+        json!([]),
+        "there is no unit"
+    );
 }
 
 #[test]
@@ -229,14 +292,19 @@ fn a_verdict_that_was_not_carried_out_is_completed() {
         let mut file = payload.file().unwrap();
         file["ruling"]["rolled_back"] = false.into();
         fs::write(payload.sandbox.state().join("rescue.json"), file.to_string()).unwrap();
-        let (path, failed) = (payload.sandbox.program(), payload.sandbox.root().join("bin/.uplift/payload.failed"));
+        let (path, failed) =
+            (payload.sandbox.program(), payload.sandbox.root().join("bin/.uplift/payload.failed"));
         fs::rename(&path, payload.sandbox.root().join("bin/.uplift/payload.previous")).unwrap();
         fs::rename(failed, path).unwrap();
         assert_eq!(payload.at_path(), NEW);
         payload.boots("2");
         payload.clock(9);
         payload.call(call);
-        assert_eq!((payload.at_path().as_str(), payload.asked("restart") - 1), (OLD, restarts), "{call}");
+        assert_eq!(
+            (payload.at_path().as_str(), payload.asked("restart") - 1),
+            (OLD, restarts),
+            "{call}"
+        );
         let completed = payload.file().unwrap();
         assert_eq!(completed["ruling"]["verdict"], file["ruling"]["verdict"], "{call}");
         assert_eq!(completed["ruling"]["rolled_back"], true, "{call}");
@@ -282,12 +350,18 @@ fn what_is_absent_or_damaged_is_not_touched() {
         fs::write(&state, "{").unwrap();
         let output = payload.rescue(call);
         assert_eq!(output.status.code(), Some(1), "damaged: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was touched"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("nothing was touched"),
+            "{output:?}"
+        );
         assert_eq!(fs::read_to_string(&state).unwrap(), "{", "the daemon sets it aside");
         fs::remove_file(&state).unwrap();
         payload.call(call);
     }
-    assert_eq!((payload.at_path().as_str(), payload.file(), payload.asked("restart")), (NEW, None, 0));
+    assert_eq!(
+        (payload.at_path().as_str(), payload.file(), payload.asked("restart")),
+        (NEW, None, 0)
+    );
 }
 
 #[test]
@@ -329,7 +403,14 @@ fn a_program_that_was_replaced_by_hand_or_removed_is_not_touched() {
 fn a_program_that_can_not_be_read_is_rolled_back_at_its_deadline() {
     let payload = Payload::on_trial(&unit());
     let program = payload.sandbox.program();
-    let bad_block = ["-P", program.to_str().unwrap(), "-e", "trace=read,pread64", "-e", "inject=read,pread64:error=EIO"];
+    let bad_block = [
+        "-P",
+        program.to_str().unwrap(),
+        "-e",
+        "trace=read,pread64",
+        "-e",
+        "inject=read,pread64:error=EIO",
+    ];
     let call = || payload.command(&traced(&bad_block), "deadline").output().unwrap();
     assert!(call().status.success());
     assert_eq!(payload.at_path(), NEW, "before its deadline the daemon has the word");
@@ -344,13 +425,25 @@ fn a_program_that_can_not_be_read_is_rolled_back_at_its_deadline() {
 fn a_boot_that_can_not_be_counted_is_the_last_one() {
     let payload = Payload::on_trial(&json!("reboot"));
     let file = payload.sandbox.state().join("rescue.json.new");
-    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let full =
+        ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
     let output = payload.command(&traced(&full), "deadline").output().unwrap();
-    assert_eq!((output.status.code(), payload.at_path().as_str()), (Some(1), NEW), "the daemon still has it in memory: {output:?}");
+    assert_eq!(
+        (output.status.code(), payload.at_path().as_str()),
+        (Some(1), NEW),
+        "the daemon still has it in memory: {output:?}"
+    );
     payload.boots("2");
     let output = payload.command(&traced(&full), "boot").output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the boot can't be counted"), "{output:?}");
-    assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0), "the old program starts in this boot");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("the boot can't be counted"),
+        "{output:?}"
+    );
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("reboot")),
+        (OLD, 0),
+        "the old program starts in this boot"
+    );
     payload.call("deadline");
     assert_eq!((payload.at_path().as_str(), payload.asked("reboot")), (OLD, 0));
 }
@@ -361,7 +454,8 @@ fn a_verdict_that_can_not_be_written_is_carried_out_all_the_same() {
     payload.call("deadline");
     payload.clock(100 + DEADLINE);
     let file = payload.sandbox.state().join("rescue.json.new");
-    let full = ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
+    let full =
+        ["-P", file.to_str().unwrap(), "-e", "trace=write", "-e", "inject=write:error=ENOSPC"];
     let output = payload.command(&traced(&full), "deadline").output().unwrap();
     assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (OLD, 1), "{output:?}");
 }
@@ -380,7 +474,10 @@ fn a_previous_program_that_is_missing_leaves_the_new_one_there() {
     for _ in 0..2 {
         let output = payload.rescue("deadline");
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("no previous program to put back"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("no previous program to put back"),
+            "{output:?}"
+        );
     }
     assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (NEW, 0));
     assert_eq!(payload.file().unwrap()["ruling"]["rolled_back"], false);
@@ -399,7 +496,11 @@ fn a_daemon_that_holds_the_lock_comes_first() {
     payload.conclude();
     drop(lock);
     assert!(rescue.wait().unwrap().success());
-    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), (NEW, 0), "the daemon said that it succeeded");
+    assert_eq!(
+        (payload.at_path().as_str(), payload.asked("restart")),
+        (NEW, 0),
+        "the daemon said that it succeeded"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A payload whose daemon never speaks: a program on trial, the state that was left, a scripted systemd, and the rescue.
+//! A payload whose daemon never speaks: a program on trial, the state that was left, a scripted
+//! systemd, and the rescue.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,11 +49,14 @@ impl Payload {
         fs::create_dir(&systemd).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit/systemctl");
         std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        for (name, content) in [("state", "active"), ("pid", "0"), ("invocation", "start-2"), ("starts", "2")] {
+        for (name, content) in
+            [("state", "active"), ("pid", "0"), ("invocation", "start-2"), ("starts", "2")]
+        {
             fs::write(systemd.join(name), content).unwrap();
         }
         let script = r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#;
-        executable::write(&systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+        executable::write(&systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n").as_bytes())
+            .unwrap();
     }
 
     /// What the daemon has left in `state.json`.
@@ -77,13 +81,15 @@ impl Payload {
         fs::write(self.sandbox.state().join("state.json"), state.to_string()).unwrap();
     }
 
-    /// The daemon has put the old program back, was about to restart it, and died; `phase` says how far it wrote that down.
+    /// The daemon has put the old program back, was about to restart it, and died; `phase` says how
+    /// far it wrote that down.
     pub(crate) fn on_way_back(&self, phase: &str) {
         self.put_back_by_hand();
-        let mut state: Value = serde_json::from_slice(&fs::read(self.sandbox.state().join("state.json")).unwrap()).unwrap();
+        let mut state: Value =
+            serde_json::from_slice(&fs::read(self.sandbox.state().join("state.json")).unwrap())
+                .unwrap();
         state["upgrade"]["phase"] = phase.into();
-        state["upgrade"]["verdict"] =
-            json!({ "failure": { "kind": "unhealthy", "sentence": "the daemon says so" }, "program_log": ["its last words"] });
+        state["upgrade"]["verdict"] = json!({ "failure": { "kind": "unhealthy", "sentence": "the daemon says so" }, "program_log": ["its last words"] });
         if phase == "restarting-back" {
             state["upgrade"]["swap"]["origin"]["invocation"] = "start-2".into();
         }
@@ -97,7 +103,8 @@ impl Payload {
         fs::rename(stage.join("payload.previous"), path).unwrap();
     }
 
-    /// Waits until the rescue wants to know what the program logged: it has looked once by then, and holds no lock yet.
+    /// Waits until the rescue wants to know what the program logged: it has looked once by then,
+    /// and holds no lock yet.
     pub(crate) fn wait_until_log_is_asked_for(&self) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while !self.systemd().join("log-asked").exists() {
@@ -136,9 +143,17 @@ impl Payload {
         let mut command = Command::new(words.next().unwrap());
         let root = self.sandbox.root();
         command.args(words).arg(call).arg("--state").arg(self.sandbox.state());
-        command.arg("--boot-id").arg(root.join("run/boot_id")).arg("--uptime").arg(root.join("run/uptime"));
+        command
+            .arg("--boot-id")
+            .arg(root.join("run/boot_id"))
+            .arg("--uptime")
+            .arg(root.join("run/uptime"));
         let path = format!("{}:{}", self.systemd().display(), std::env::var("PATH").unwrap());
-        command.env("PATH", path).env("FAKE_SYSTEMD", self.systemd()).env("PROGRAM", self.sandbox.program()).stdin(Stdio::null());
+        command
+            .env("PATH", path)
+            .env("FAKE_SYSTEMD", self.systemd())
+            .env("PROGRAM", self.sandbox.program())
+            .stdin(Stdio::null());
         command
     }
 
@@ -167,9 +182,14 @@ impl Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         // The unit's process.
-        let pid = fs::read_to_string(self.systemd().join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(self.systemd().join("pid"))
+            .ok()
+            .and_then(|pid| pid.trim().parse().ok());
         if let Some(pid) = pid.filter(|&pid| pid > 1) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
         }
     }
 }

@@ -17,9 +17,16 @@ fn a_trial_that_a_person_ends() {
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     assert!(said.contains("rolled back by uid "), "{said}");
-    assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1), "to who installed, it failed");
+    assert_eq!(
+        client.wait_with_output().unwrap().status.code(),
+        Some(1),
+        "to who installed, it failed"
+    );
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Cancelled));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::RolledBack, FailureKind::Cancelled)
+    );
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let (_, failure) = payload.failure();
     assert_kind(&failure, FailureKind::KnownBad, &payload);
@@ -32,18 +39,25 @@ fn the_program_before_the_last_upgrade_comes_back() {
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Cancelled));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::RolledBack, FailureKind::Cancelled)
+    );
     assert_eq!(report.package.unwrap().version.to_string(), NEW, "what went");
     assert_eq!(report.from.unwrap().to_string(), OLD, "what came back");
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let status = payload.sandbox.status().unwrap();
-    assert_eq!((status.installed.version.unwrap().to_string().as_str(), status.known_bad.len()), (OLD, 1));
+    assert_eq!(
+        (status.installed.version.unwrap().to_string().as_str(), status.known_bad.len()),
+        (OLD, 1)
+    );
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(1), "once");
     assert!(said.contains("there is nothing to go back to") && said.contains("hint: "), "{said}");
 }
 
-/// An upgrade that was rolled back is none: what was there before the last success stays until the next one.
+/// An upgrade that was rolled back is none: what was there before the last success stays until the
+/// next one.
 #[test]
 fn the_program_before_the_last_success_comes_back_after_a_later_upgrade_failed() {
     let mut payload = Payload::new(UNIT, "");
@@ -56,7 +70,9 @@ fn the_program_before_the_last_success_comes_back_after_a_later_upgrade_failed()
     payload.systemd_has("fails", "V03.00.00.00\nV04.00.00.00");
     for version in ["V03.00.00.00", "V04.00.00.00"] {
         assert_eq!(install(&payload, version), Outcome::RolledBack, "{}", payload.log());
-        let staged = fs::read_dir(payload.sandbox.root().join("bin/.uplift")).unwrap().map(|entry| entry.unwrap().file_name());
+        let staged = fs::read_dir(payload.sandbox.root().join("bin/.uplift"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         let mut staged: Vec<_> = staged.collect();
         staged.sort();
         assert_eq!(staged, ["lock", "payload.failed", "payload.previous"]);
@@ -70,7 +86,11 @@ fn the_program_before_the_last_success_comes_back_after_a_later_upgrade_failed()
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.from.unwrap().to_string().as_str()), (Outcome::RolledBack, OLD), "what came back");
+    assert_eq!(
+        (report.outcome, report.from.unwrap().to_string().as_str()),
+        (Outcome::RolledBack, OLD),
+        "what came back"
+    );
     assert_eq!(payload.running().as_deref(), Some(OLD));
     assert_eq!(payload.sandbox.status().unwrap().installed.version.unwrap().to_string(), OLD);
 }
@@ -81,7 +101,11 @@ fn the_daemon_dies_on_the_way_back() {
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("hang", "restart");
     let mut command = payload.sandbox.command(&["rollback", "--yes"]);
-    let mut client = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut client = command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     payload.wait_until_hung(1);
     payload.sandbox.kill_daemon();
     payload.systemd_has("hang", "");
@@ -109,7 +133,11 @@ fn nothing_to_go_back_to_is_said() {
     fs::remove_file(payload.sandbox.program()).unwrap();
     payload.sandbox.install_by_hand("V07.00.00.00".parse().unwrap()).unwrap();
     refused("the program at the path is not one that uplift installed");
-    assert_eq!(payload.sandbox.reported_version().unwrap(), "V07.00.00.00", "and nothing was changed");
+    assert_eq!(
+        payload.sandbox.reported_version().unwrap(),
+        "V07.00.00.00",
+        "and nothing was changed"
+    );
 }
 
 #[test]
@@ -139,7 +167,10 @@ fn a_person_can_insist() {
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     let report = payload.last_report();
     assert!(report.request.forced && report.request.requester.starts_with("uid "), "{report:?}");
-    assert!(payload.sandbox.status().unwrap().known_bad.is_empty(), "it works, so it is not bad any more");
+    assert!(
+        payload.sandbox.status().unwrap().known_bad.is_empty(),
+        "it works, so it is not bad any more"
+    );
     let lower = payload.sandbox.firmware(OLD.parse().unwrap(), Some(50_000)).unwrap();
     let lower = lower.to_str().unwrap();
     assert_eq!(payload.uplift(&["install", lower]).0, Some(1));

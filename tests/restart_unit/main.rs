@@ -1,8 +1,13 @@
-//! Restarts that systemd carries out, refuses, or never ends: of the program's unit while the daemon goes on, and of the machine.
-//! systemd is a script of one unit (`systemctl`), the rest is the real binary.
+//! Restarts that systemd carries out, refuses, or never ends: of the program's unit while the
+//! daemon goes on, and of the machine. systemd is a script of one unit (`systemctl`), the rest is
+//! the real binary.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 mod by_hand;
 mod payload;
@@ -130,7 +135,8 @@ fn a_reboot_that_never_comes_has_a_deadline() {
 
 #[test]
 fn a_restart_of_the_unit_is_no_reboot() {
-    // The unit crashes and is started again while the reboot is awaited: what runs is right, but the reboot never came.
+    // The unit crashes and is started again while the reboot is awaited: what runs is right, but
+    // the reboot never came.
     let payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"3s\"", "");
     let client = payload.install();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
@@ -138,10 +144,21 @@ fn a_restart_of_the_unit_is_no_reboot() {
     client.wait_with_output().unwrap();
     let failure = payload.last_report().failure.unwrap();
     assert_eq!(failure.kind, FailureKind::RestartFailed, "{}", payload.log());
-    assert_eq!(payload.running().as_deref(), Some(NEW), "systemd has started what lay at the path then");
+    assert_eq!(
+        payload.running().as_deref(),
+        Some(NEW),
+        "systemd has started what lay at the path then"
+    );
     assert_eq!(payload.asked("reboot"), 2, "so the old program must be restarted too");
-    assert!(failure.to_string().contains("was not restarted, so that the new one may run"), "{failure}");
-    assert!(failure.hint().contains("payload.service takes longer to end, shorten `TimeoutStopSec=`"), "{}", failure.hint());
+    assert!(
+        failure.to_string().contains("was not restarted, so that the new one may run"),
+        "{failure}"
+    );
+    assert!(
+        failure.hint().contains("payload.service takes longer to end, shorten `TimeoutStopSec=`"),
+        "{}",
+        failure.hint()
+    );
 }
 
 #[test]
@@ -158,7 +175,10 @@ fn a_program_that_fails_after_the_reboot_is_rolled_back_by_another_one() {
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Unhealthy));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::RolledBack, FailureKind::Unhealthy)
+    );
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let (_, failure) = payload.failure();
     assert_kind(&failure, FailureKind::KnownBad, &payload);
@@ -166,7 +186,10 @@ fn a_program_that_fails_after_the_reboot_is_rolled_back_by_another_one() {
 
 #[test]
 fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever() {
-    let mut payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"30s\"", "[package]\nallow_same_version = true\n");
+    let mut payload = Payload::new(
+        "restart = \"reboot\"\nrestart_deadline = \"30s\"",
+        "[package]\nallow_same_version = true\n",
+    );
     let firmware = payload.sandbox.root().join(format!("PSDK_APPALIAS_{OLD}.bin"));
     fs::copy(payload.sandbox.program(), &firmware).unwrap();
     payload.systemd_has("fails", OLD);
@@ -178,7 +201,11 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
     }
     client.wait_with_output().unwrap();
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::Unhealthy), "nothing was rolled back");
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::Failed, FailureKind::Unhealthy),
+        "nothing was rolled back"
+    );
     assert_eq!(payload.asked("reboot"), 2, "one to the new program, one back");
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
     let previous = payload.sandbox.root().join("bin/.uplift/payload.previous");
@@ -187,7 +214,8 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
 
 #[test]
 fn systemd_that_can_not_tell_of_the_unit_proves_no_restart() {
-    // Without the invocation of the old program, that of the same process later would pass for a new one.
+    // Without the invocation of the old program, that of the same process later would pass for a
+    // new one.
     let payload = Payload::new(UNIT, "");
     payload.systemd_has("refuse", "show");
     let (report, failure) = payload.failure();
@@ -204,16 +232,24 @@ fn the_engine_answers_while_systemd_does_not() {
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Ready).unwrap();
     let began = std::time::Instant::now();
     assert!(payload.sandbox.command(&["history"]).output().unwrap().status.success());
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the engine waited for systemd: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(5),
+        "the engine waited for systemd: {:?}",
+        began.elapsed()
+    );
     client.wait_with_output().unwrap();
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::Failed, FailureKind::RestartFailed));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::Failed, FailureKind::RestartFailed)
+    );
 }
 
 #[test]
 fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
     for (fails, expected) in [("", "success"), (NEW, "failure")] {
-        let link = "[link]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
+        let link =
+            "[link]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
         let mut payload = Payload::new(UNIT, "");
         let config = fs::read_to_string(payload.sandbox.config()).unwrap();
         let link = link.replace("ROOT", payload.sandbox.root().to_str().unwrap());
@@ -222,8 +258,14 @@ fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
         payload.sandbox.start_daemon().unwrap();
         payload.systemd_has("fails", fails);
         let mut aircraft = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
-        aircraft.arg("aircraft").arg("--make-pty").arg(payload.sandbox.root().join("run/ttyPayload"));
-        aircraft.arg("--firmware").arg(payload.firmware()).args(["--json", "--quiet", "--via", "dcftp", "--chunk", "1000"]);
+        aircraft
+            .arg("aircraft")
+            .arg("--make-pty")
+            .arg(payload.sandbox.root().join("run/ttyPayload"));
+        aircraft
+            .arg("--firmware")
+            .arg(payload.firmware())
+            .args(["--json", "--quiet", "--via", "dcftp", "--chunk", "1000"]);
         let output = aircraft.stdin(Stdio::null()).output().unwrap();
         let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(verdict["result"], expected, "{verdict}\n{}", payload.log());
@@ -247,5 +289,8 @@ fn a_journal_that_can_not_be_written_causes_no_endless_reboots() {
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
     assert_eq!(payload.asked("reboot"), 1, "a second one could never be followed up");
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::Unhealthy));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::RolledBack, FailureKind::Unhealthy)
+    );
 }

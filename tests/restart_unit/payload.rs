@@ -31,7 +31,8 @@ impl Payload {
 
     /// The same with a trial of the test's own, and whatever sections follow.
     pub(crate) fn with_trial(program: &str, trial: &str) -> Self {
-        let mut payload = Self { sandbox: Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap() };
+        let mut payload =
+            Self { sandbox: Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap() };
         payload.sandbox.install_by_hand(version(OLD)).unwrap();
         let program = format!("unit = \"payload.service\"\n{program}");
         payload.sandbox.configure(&program, &format!("[trial]\n{trial}")).unwrap();
@@ -48,10 +49,17 @@ impl Payload {
         let systemd = self.systemd();
         fs::create_dir(&systemd).unwrap();
         for program in ["systemctl", "journalctl"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
+            let script =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
             std::os::unix::fs::symlink(script, systemd.join(program)).unwrap();
         }
-        for (name, content) in [("state", "inactive"), ("pid", "0"), ("invocation", ""), ("starts", "0"), ("restarts", "0")] {
+        for (name, content) in [
+            ("state", "inactive"),
+            ("pid", "0"),
+            ("invocation", ""),
+            ("starts", "0"),
+            ("restarts", "0"),
+        ] {
             fs::write(systemd.join(name), content).unwrap();
         }
         let path = format!("{}:{}", systemd.display(), std::env::var("PATH").unwrap());
@@ -76,15 +84,18 @@ impl Payload {
         self.sandbox.reboot().unwrap();
     }
 
-    /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse` and `hang` for verbs.
+    /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse`
+    /// and `hang` for verbs.
     pub(crate) fn systemd_has(&self, behaviour: &str, what: &str) {
         fs::write(self.systemd().join(behaviour), format!("{what}\n")).unwrap();
     }
 
-    /// Waits until systemd hangs, for the n-th time that it is asked; only then may it be told not to.
+    /// Waits until systemd hangs, for the n-th time that it is asked; only then may it be told not
+    /// to.
     pub(crate) fn wait_until_hung(&self, times: usize) {
         let end = Instant::now() + Duration::from_secs(30);
-        let hung = || fs::read_to_string(self.systemd().join("hung")).unwrap_or_default().lines().count();
+        let hung =
+            || fs::read_to_string(self.systemd().join("hung")).unwrap_or_default().lines().count();
         while hung() < times {
             assert!(Instant::now() < end, "systemd is not asked\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
@@ -114,7 +125,13 @@ impl Payload {
 
     /// Waits until the trial waits for this.
     pub(crate) fn wait_for_trial(&self, wanted: impl Fn(&TrialWait) -> bool) {
-        let waits = |status: &Status| status.upgrade.as_ref().and_then(|upgrade| upgrade.waits_for.as_ref()).is_some_and(&wanted);
+        let waits = |status: &Status| {
+            status
+                .upgrade
+                .as_ref()
+                .and_then(|upgrade| upgrade.waits_for.as_ref())
+                .is_some_and(&wanted)
+        };
         self.sandbox.wait_for_status(waits).unwrap();
     }
 
@@ -160,9 +177,13 @@ impl Drop for Payload {
         // The unit's process, and programs that a daemon started and did not live to end.
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
-            let is_ours = fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
+            let is_ours = fs::read_link(process.path().join("exe"))
+                .is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
             if let Some(pid) = pid.filter(|_| is_ours) {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
         }
     }

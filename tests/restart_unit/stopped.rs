@@ -1,4 +1,5 @@
-//! The daemon is told to stop in each phase: it ends at once, whatever its threads wait for, and the next one goes on.
+//! The daemon is told to stop in each phase: it ends at once, whatever its threads wait for, and
+//! the next one goes on.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,7 +25,11 @@ impl Payload {
         kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGTERM).unwrap();
         let end = Instant::now() + AT_ONCE;
         while !has_ended(pid) {
-            assert!(Instant::now() < end, "the daemon did not end at once in the phase {phase}\n{}", self.log());
+            assert!(
+                Instant::now() < end,
+                "the daemon did not end at once in the phase {phase}\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         self.sandbox.kill_daemon();
@@ -73,8 +78,10 @@ fn while_it_checks() {
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
     fs::write(
         payload.sandbox.config(),
-        config
-            .replace("version_command = [\"--version\"]", "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\""),
+        config.replace(
+            "version_command = [\"--version\"]",
+            "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"",
+        ),
     )
     .unwrap();
     payload.sandbox.kill_daemon();
@@ -114,7 +121,11 @@ fn while_the_new_program_is_on_trial() {
     end(client);
     payload.sandbox.start_daemon().unwrap();
     let installed = payload.sandbox.status().unwrap().installed.version.unwrap();
-    assert_eq!(installed.to_string(), NEW, "not the version that the configuration gives the one before");
+    assert_eq!(
+        installed.to_string(),
+        NEW,
+        "not the version that the configuration gives the one before"
+    );
     payload.stop_in(Phase::Trial);
     payload.systemd_has("waits", "");
     payload.start_unit();
@@ -142,7 +153,8 @@ fn while_it_still_starts() {
     let mut payload = Payload::new(UNIT, "");
     payload.sandbox.kill_daemon();
     payload.systemd_has("hang", "show");
-    // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is not ready.
+    // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is
+    // not ready.
     let mut daemon = payload.sandbox.command(&["daemon"]).spawn().unwrap();
     let asked = Instant::now() + Duration::from_secs(20);
     let before = payload.asked("show");

@@ -48,14 +48,20 @@ fn restarts_begin_the_window_anew_and_are_counted() {
     let restarts = report.evidence.unwrap().restarts;
     assert!((1..=3).contains(&restarts), "{restarts}");
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("V02.00.00.00 runs now.\n") && said.contains("after ") && said.contains("restart"), "{said}");
+    assert!(
+        said.starts_with("V02.00.00.00 runs now.\n")
+            && said.contains("after ")
+            && said.contains("restart"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_crash_loop_is_rolled_back_and_its_last_words_are_kept() {
     let payload = Payload::with_trial(UNIT, "window = \"1s\"\ndeadline = \"3s\"");
     payload.systemd_has("crashes", &format!("{NEW} 100000"));
-    let log: String = (1..=60).map(|n| format!("line {n}\n")).chain(["\x1b[31mpanicked\n".to_owned()]).collect();
+    let log: String =
+        (1..=60).map(|n| format!("line {n}\n")).chain(["\x1b[31mpanicked\n".to_owned()]).collect();
     payload.systemd_has("log", log.trim_end());
     let (report, failure) = payload.failure();
     assert_kind(&failure, FailureKind::Unhealthy, &payload);
@@ -65,7 +71,10 @@ fn a_crash_loop_is_rolled_back_and_its_last_words_are_kept() {
     assert_eq!(report.program_log.len(), 50);
     assert_eq!(report.program_log.last().unwrap(), "\\u{1b}[31mpanicked");
     let (_, history) = payload.uplift(&["history"]);
-    assert!(history.contains("    | line 60\n") && history.contains("\\u{1b}[31mpanicked"), "{history}");
+    assert!(
+        history.contains("    | line 60\n") && history.contains("\\u{1b}[31mpanicked"),
+        "{history}"
+    );
     let (_, failure) = payload.failure();
     assert_kind(&failure, FailureKind::KnownBad, &payload);
 }
@@ -81,15 +90,20 @@ fn last_words_are_of_the_failed_programs_own_starts() {
     assert_eq!(report.program_log, ["started", "failed"], "{}", payload.log());
 }
 
-/// A program that does not end when it is told to is killed by systemd after its unit's time, and the restart comes only then.
+/// A program that does not end when it is told to is killed by systemd after its unit's time, and
+/// the restart comes only then.
 #[test]
 fn a_restart_has_the_time_that_its_unit_may_take() {
-    for (program, deadline) in [("restart = \"unit\"", 101_500), ("restart = \"unit\"\nrestart_deadline = \"7s\"", 7_000)] {
+    for (program, deadline) in
+        [("restart = \"unit\"", 101_500), ("restart = \"unit\"\nrestart_deadline = \"7s\"", 7_000)]
+    {
         let payload = Payload::with_trial(program, "window = \"10s\"\ndeadline = \"10m\"");
         payload.systemd_has("properties", "TimeoutStopUSec=1min 30s\nTimeoutStartUSec=1.500s");
         let mut client = payload.install();
         payload.wait_for_trial(|wait| matches!(wait, TrialWait::Window { .. }));
-        let state: serde_json::Value = serde_json::from_slice(&fs::read(payload.sandbox.state().join("state.json")).unwrap()).unwrap();
+        let state: serde_json::Value =
+            serde_json::from_slice(&fs::read(payload.sandbox.state().join("state.json")).unwrap())
+                .unwrap();
         assert_eq!(state["upgrade"]["swap"]["terms"]["restart_deadline"], deadline, "{program}");
         client.kill().unwrap();
         client.wait().unwrap();
@@ -105,13 +119,19 @@ fn a_unit_that_systemd_gave_up_is_a_verdict_at_once() {
     assert_eq!(failure.sentence, "payload.service has failed");
 }
 
-/// systemd refuses to start such a unit for a while, be the program at its path another one by then.
+/// systemd refuses to start such a unit for a while, be the program at its path another one by
+/// then.
 #[test]
 fn the_old_program_runs_again_after_one_that_crashed_up_to_the_start_limit() {
     let payload = Payload::with_trial(UNIT, "window = \"1s\"\ndeadline = \"10m\"");
     payload.systemd_has("limits", NEW);
     let (report, failure) = payload.failure();
-    assert_eq!((report.outcome, failure.kind), (Outcome::RolledBack, FailureKind::Unhealthy), "{}", payload.log());
+    assert_eq!(
+        (report.outcome, failure.kind),
+        (Outcome::RolledBack, FailureKind::Unhealthy),
+        "{}",
+        payload.log()
+    );
     assert_eq!(failure.causes, [""; 0], "the old program was restarted");
     assert_eq!(payload.running().as_deref(), Some(OLD));
 }
@@ -138,7 +158,8 @@ fn a_health_command_that_never_succeeds() {
 
 #[test]
 fn a_trial_that_a_person_confirms() {
-    let payload = Payload::with_trial(UNIT, "window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
+    let payload =
+        Payload::with_trial(UNIT, "window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
     let client = payload.install();
     payload.wait_for_trial(|wait| matches!(wait, TrialWait::Confirmation {}));
     let (_, status) = payload.uplift(&["status"]);
@@ -151,15 +172,22 @@ fn a_trial_that_a_person_confirms() {
 
 #[test]
 fn nobody_confirms() {
-    let payload = Payload::with_trial(UNIT, "window = \"100ms\"\ndeadline = \"2s\"\nconfirm = \"explicit\"");
+    let payload =
+        Payload::with_trial(UNIT, "window = \"100ms\"\ndeadline = \"2s\"\nconfirm = \"explicit\"");
     let (report, failure) = payload.failure();
-    assert_eq!((report.outcome, failure.kind), (Outcome::RolledBack, FailureKind::Unhealthy), "{}", payload.log());
+    assert_eq!(
+        (report.outcome, failure.kind),
+        (Outcome::RolledBack, FailureKind::Unhealthy),
+        "{}",
+        payload.log()
+    );
     assert!(failure.sentence.contains("nobody confirmed"), "{failure}");
 }
 
 #[test]
 fn a_confirmation_outlives_the_daemon() {
-    let mut payload = with_health_command("window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
+    let mut payload =
+        with_health_command("window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
     let mut client = payload.install();
     payload.wait_for_trial(|wait| matches!(wait, TrialWait::HealthCommand { why: Some(_) }));
     assert_eq!(payload.uplift(&["confirm"]).0, Some(0));
@@ -192,7 +220,8 @@ fn with_nothing_to_confirm_it_says_so() {
 
 #[test]
 fn a_trial_has_so_many_boots_and_no_more() {
-    let mut payload = Payload::with_trial(REBOOT, "window = \"100ms\"\ndeadline = \"60s\"\nboots = 2");
+    let mut payload =
+        Payload::with_trial(REBOOT, "window = \"100ms\"\ndeadline = \"60s\"\nboots = 2");
     payload.systemd_has("waits", NEW);
     let client = payload.install();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
@@ -227,18 +256,27 @@ fn where_the_boot_never_changes_the_restart_is_not_asked_for_for_ever() {
     }
     payload.sandbox.wait_until_settled().unwrap();
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.failure.unwrap().kind), (Outcome::RolledBack, FailureKind::RestartFailed));
+    assert_eq!(
+        (report.outcome, report.failure.unwrap().kind),
+        (Outcome::RolledBack, FailureKind::RestartFailed)
+    );
     assert!(payload.asked("reboot") <= 3, "{}", payload.asked("reboot"));
     assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
 }
 
 #[test]
 fn a_configuration_that_changes_does_not_change_the_trial() {
-    let mut payload = Payload::with_trial(REBOOT, "window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
+    let mut payload = Payload::with_trial(
+        REBOOT,
+        "window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"",
+    );
     let client = payload.install();
     payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
     let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    let changed = config.replace("explicit", "auto").replace("bin/payload", "bin/other").replace("payload.service", "other.service");
+    let changed = config
+        .replace("explicit", "auto")
+        .replace("bin/payload", "bin/other")
+        .replace("payload.service", "other.service");
     fs::write(payload.sandbox.config(), changed).unwrap();
     payload.reboot();
     payload.wait_for_trial(|wait| matches!(wait, TrialWait::Confirmation {}));
@@ -256,10 +294,19 @@ fn the_program_before_is_gone_when_it_is_wanted_back() {
     payload.systemd_has("state", "failed");
     client.wait_with_output().unwrap();
     let report = payload.last_report();
-    assert_eq!(report.outcome, Outcome::Failed, "the new program is at the path, and nothing is said to be rolled back");
+    assert_eq!(
+        report.outcome,
+        Outcome::Failed,
+        "the new program is at the path, and nothing is said to be rolled back"
+    );
     let failure = report.failure.unwrap();
     assert_eq!(failure.kind, FailureKind::Unhealthy);
-    assert!(failure.to_string().contains("the old program could not be put back: there is no previous program to put back"), "{failure}");
+    assert!(
+        failure.to_string().contains(
+            "the old program could not be put back: there is no previous program to put back"
+        ),
+        "{failure}"
+    );
     let (_, status) = payload.uplift(&["status"]);
     assert!(status.contains("could not be put back"), "{status}");
     assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
@@ -268,7 +315,12 @@ fn the_program_before_is_gone_when_it_is_wanted_back() {
 /// Whether somebody holds the target's lock.
 fn is_locked(payload: &Payload) -> bool {
     let lock = payload.sandbox.root().join("bin/.uplift/lock");
-    let status = std::process::Command::new("flock").arg("--nonblock").arg(lock).arg("true").status().unwrap();
+    let status = std::process::Command::new("flock")
+        .arg("--nonblock")
+        .arg(lock)
+        .arg("true")
+        .status()
+        .unwrap();
     !status.success()
 }
 
@@ -294,7 +346,9 @@ fn a_verdict_of_the_rescue_comes_before_a_success() {
     let payload = Payload::with_trial(UNIT, "window = \"2s\"\ndeadline = \"60s\"");
     let client = payload.install();
     payload.wait_for_trial(|wait| matches!(wait, TrialWait::Window { .. }));
-    let state: serde_json::Value = serde_json::from_slice(&fs::read(payload.sandbox.state().join("state.json")).unwrap()).unwrap();
+    let state: serde_json::Value =
+        serde_json::from_slice(&fs::read(payload.sandbox.state().join("state.json")).unwrap())
+            .unwrap();
     let (upgrade, swap) = (&state["upgrade"]["upgrade"], &state["upgrade"]["swap"]);
     let terms = &swap["terms"];
     let rescue = serde_json::json!({
@@ -315,7 +369,12 @@ fn a_verdict_of_the_rescue_comes_before_a_success() {
     fs::write(payload.sandbox.state().join("rescue.json"), rescue.to_string()).unwrap();
     client.wait_with_output().unwrap();
     let report = payload.last_report();
-    assert_eq!((report.outcome, report.program_log), (Outcome::RolledBack, vec!["its last words".to_owned()]), "{}", payload.log());
+    assert_eq!(
+        (report.outcome, report.program_log),
+        (Outcome::RolledBack, vec!["its last words".to_owned()]),
+        "{}",
+        payload.log()
+    );
     assert_eq!(report.failure.unwrap().sentence, "the rescue says so");
     assert_eq!(payload.running().as_deref(), Some(OLD));
 }

@@ -1,5 +1,5 @@
-//! Programs with data behind the end of their ELF file: some look for it at the end of their own file, where a seal stands
-//! once they are sealed.
+//! Programs with data behind the end of their ELF file: some look for it at the end of their own
+//! file, where a seal stands once they are sealed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,8 @@ use uplift::sim::elf::{Architecture, Program};
 use super::shop::{Shop, assert_done, refused};
 
 const NAME: &str = "DEMO_V02.00.00.00.bin";
-/// The last 24 bytes of its own file are its version, as runtimes keep the program that they carry; without them it is bare.
+/// The last 24 bytes of its own file are its version, as runtimes keep the program that they carry;
+/// without them it is bare.
 const READS_ITS_END: &str = r#"
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +68,16 @@ fn one_that_looks_for_them_there_is_not_sealed_without_force() {
     assert_eq!(shop.left_behind(), Vec::<String>::new());
 
     // The way that leaves it as it is.
-    let label = ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--unsigned", "--force"];
+    let label = [
+        "pack",
+        "program",
+        "--product",
+        "DEMO",
+        "--version",
+        "V02.00.00.00",
+        "--unsigned",
+        "--force",
+    ];
     assert!(assert_done(&shop.uplift(&label)).contains("`allow_unproven_end = true`"));
     assert_eq!(assert_done(&shop.run(&format!("./{NAME}"), &[])), "V02.00.00.00\n");
 }
@@ -76,7 +86,10 @@ fn one_that_looks_for_them_there_is_not_sealed_without_force() {
 fn one_that_does_not_care_is_sealed_with_a_note() {
     let shop = shop(&followed(&tiny()));
     let note = note(&shop.pack("release", &[]));
-    assert!(note.contains("note: 4 bytes stand behind") && note.contains("prints the same as before"), "{note}");
+    assert!(
+        note.contains("note: 4 bytes stand behind") && note.contains("prints the same as before"),
+        "{note}"
+    );
     let told = assert_done(&shop.run(&format!("./{NAME}"), &["--version"]));
     assert_eq!(told, "V02.00.00.00\n");
 }
@@ -103,21 +116,49 @@ fn one_that_can_not_be_run_here_is_sealed_with_a_note() {
     let shop = shop(&followed(&tiny()));
     fs::set_permissions(shop.path("program"), Permissions::from_mode(0o644)).unwrap();
     let text = note(&shop.pack("release", &[]));
-    assert!(text.contains("can't be tried here (Permission denied)") && text.contains("try the file before you send it"), "{text}");
+    assert!(
+        text.contains("can't be tried here (Permission denied)")
+            && text.contains("try the file before you send it"),
+        "{text}"
+    );
 }
 
 #[test]
 fn one_that_does_not_end_is_not_waited_for_for_ever() {
     let shop = shop(&followed(&tiny().hanging()));
-    assert!(note(&shop.pack("release", &[])).contains("can't be tried here (it did not end in time)"));
+    assert!(
+        note(&shop.pack("release", &[])).contains("can't be tried here (it did not end in time)")
+    );
 }
 
 #[test]
 fn who_signs_elsewhere_hears_of_them_twice() {
     let shop = shop(&followed(&tiny()));
-    let made = ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--manifest-only", "--public", "release.pub"];
+    let made = [
+        "pack",
+        "program",
+        "--product",
+        "DEMO",
+        "--version",
+        "V02.00.00.00",
+        "--manifest-only",
+        "--public",
+        "release.pub",
+    ];
     assert!(note(&shop.uplift(&made)).contains("4 bytes stand behind"));
-    assert_done(&shop.run("minisign", &["-S", "-W", "-s", "release.key", "-m", "DEMO_V02.00.00.00.manifest"]));
-    let attach = ["pack", "program", "--attach", "DEMO_V02.00.00.00.manifest.minisig", "--public", "release.pub"];
+    assert_done(
+        &shop.run(
+            "minisign",
+            &["-S", "-W", "-s", "release.key", "-m", "DEMO_V02.00.00.00.manifest"],
+        ),
+    );
+    let attach = [
+        "pack",
+        "program",
+        "--attach",
+        "DEMO_V02.00.00.00.manifest.minisig",
+        "--public",
+        "release.pub",
+    ];
     assert!(note(&shop.uplift(&attach)).contains("prints the same as before"));
 }

@@ -14,7 +14,8 @@ const CHANGES: usize = 100_000;
 /// Any will do; each run makes the same changes.
 const SEED: u64 = 0x5ea1;
 
-/// Changes some bits, cuts some bytes off, or adds some, anywhere. May do and undo: the caller compares.
+/// Changes some bits, cuts some bytes off, or adds some, anywhere. May do and undo: the caller
+/// compares.
 fn change(random: &mut Rng, file: &mut Vec<u8>) {
     match random.u8(..6) {
         0..3 => flip(random, file, 1),
@@ -48,24 +49,41 @@ fn no_changed_file_is_let_in() {
     println!("seed {SEED:#x}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("DEMO_V02.00.00.00.bin");
-    let program = Program::new(Architecture::host().unwrap(), "V02.00.00.00".parse().unwrap()).bytes();
-    fs::File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, &program)).unwrap();
+    let program =
+        Program::new(Architecture::host().unwrap(), "V02.00.00.00".parse().unwrap()).bytes();
+    fs::File::create(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &program))
+        .unwrap();
     let signer = Signer::new().unwrap();
     signer.seal_file(&path).unwrap();
     let right = fs::read(&path).unwrap();
-    let text = format!("[program]\npath = {path:?}\nproduct = \"DEMO\"\n[package]\nseal = \"required\"\n{}", signer.trusted_section());
+    let text = format!(
+        "[program]\npath = {path:?}\nproduct = \"DEMO\"\n[package]\nseal = \"required\"\n{}",
+        signer.trusted_section()
+    );
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
     let policy = Policy::new(&config.program, &config.package);
     // In memory, where the file system has one; 100,000 files are written.
     let path = Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm").unwrap());
-    let path = path.as_ref().map_or(directory.path(), |memory| memory.path()).join("DEMO_V02.00.00.00.bin");
+    let path = path
+        .as_ref()
+        .map_or(directory.path(), |memory| memory.path())
+        .join("DEMO_V02.00.00.00.bin");
 
     let is_let_in = |bytes: &[u8]| {
-        fs::File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, bytes)).unwrap();
+        fs::File::create(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, bytes))
+            .unwrap();
         let mut hasher = Hasher::new(false);
         hasher.update(bytes);
         let name = "DEMO_V02.00.00.00.bin";
-        let subject = Subject { file_name: name, path: &path, size: bytes.len() as u64, digests: Some(hasher.finish()), owned: false };
+        let subject = Subject {
+            file_name: name,
+            path: &path,
+            size: bytes.len() as u64,
+            digests: Some(hasher.finish()),
+            owned: false,
+        };
         examine(subject, &policy).failure().is_none()
     };
     assert!(is_let_in(&right), "the file as it was sealed");
@@ -78,7 +96,11 @@ fn no_changed_file_is_let_in() {
             continue;
         }
         made += 1;
-        assert!(!is_let_in(&file), "change {made} of seed {SEED:#x}, a file of {} bytes, was let in", file.len());
+        assert!(
+            !is_let_in(&file),
+            "change {made} of seed {SEED:#x}, a file of {} bytes, was let in",
+            file.len()
+        );
     }
     // Every byte that can be cut off its end, the whole seal and more included.
     for length in 0..right.len() {

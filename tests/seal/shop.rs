@@ -1,4 +1,5 @@
-//! A developer's directory: a program, keys, and the configuration of a payload that the files are for.
+//! A developer's directory: a program, keys, and the configuration of a payload that the files are
+//! for.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,7 +16,8 @@ impl Shop {
     pub(crate) fn new() -> Self {
         let shop = Self(tempfile::tempdir().unwrap());
         for (name, version) in [("program", "V02.00.00.00"), ("installed", "V01.00.00.00")] {
-            let program = Program::new(Architecture::host().unwrap(), version.parse().unwrap()).filled_to(4000);
+            let program = Program::new(Architecture::host().unwrap(), version.parse().unwrap())
+                .filled_to(4000);
             executable::write(&shop.path(name), &program.bytes()).unwrap();
         }
         shop
@@ -62,27 +64,49 @@ impl Shop {
     pub(crate) fn uplift(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
         // A session of its own, so that no terminal can be asked for a password.
-        command.arg("--config").arg(self.path("uplift.toml")).args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+            .arg("--config")
+            .arg(self.path("uplift.toml"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
         let mut alone = Command::new("setsid");
-        alone.arg("--wait").arg(command.get_program()).args(command.get_args()).current_dir(self.0.path()).stdin(Stdio::null());
+        alone
+            .arg("--wait")
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
         alone.output().unwrap()
     }
 
     pub(crate) fn pack(&self, key: &str, more: &[&str]) -> Output {
         let key = format!("{key}.key");
-        let arguments = ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--key", &key];
+        let arguments =
+            ["pack", "program", "--product", "DEMO", "--version", "V02.00.00.00", "--key", &key];
         self.uplift(&[&arguments[..], more].concat())
     }
 
     /// Another tool, in the shop's directory.
     pub(crate) fn run(&self, tool: &str, arguments: &[&str]) -> Output {
-        let result = Command::new(tool).args(arguments).current_dir(self.0.path()).stdin(Stdio::null()).output();
-        result.unwrap_or_else(|error| panic!("{tool} can't be run ({error}); `tests/run` installs it"))
+        let result = Command::new(tool)
+            .args(arguments)
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .output();
+        result.unwrap_or_else(|error| {
+            panic!("{tool} can't be run ({error}); `tests/run` installs it")
+        })
     }
 
     /// Temporary files that nobody removed.
     pub(crate) fn left_behind(&self) -> Vec<String> {
-        let names = self.0.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = self
+            .0
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with('.')).collect()
     }
 }

@@ -1,8 +1,13 @@
-//! The daemon upgrades the daemon: a new one that works concludes its own trial; one that crashes at its start, or hangs without
-//! a verdict, is rolled back by the rescue, and the old one reports it.
+//! The daemon upgrades the daemon: a new one that works concludes its own trial; one that crashes
+//! at its start, or hangs without a verdict, is rolled back by the rescue, and the old one reports
+//! it.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 mod payload;
 
@@ -20,7 +25,12 @@ fn a_new_daemon_concludes_its_own_trial() {
     let (report, said) = payload.report(client);
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}\n{said}\n{}", payload.log());
     let evidence = report.evidence.unwrap();
-    assert!(evidence.restarted && evidence.digest_at_path && evidence.running == RunningEvidence::Verified, "{evidence:?}");
+    assert!(
+        evidence.restarted
+            && evidence.digest_at_path
+            && evidence.running == RunningEvidence::Verified,
+        "{evidence:?}"
+    );
     assert!(!payload.old_is_at_path());
     assert!(payload.asked("start -- uplift-rescue.timer") >= 1, "the second deadline was armed");
     payload.clock(LATE);
@@ -74,14 +84,17 @@ fn boots_that_a_new_daemon_uses_up_bring_the_old_one_back() {
     }
     payload.boot(4);
     assert!(payload.old_is_at_path());
-    payload.wait_for("the old daemon", || payload.sandbox.status().is_ok_and(|status| status.last.is_some()));
+    payload.wait_for("the old daemon", || {
+        payload.sandbox.status().is_ok_and(|status| status.last.is_some())
+    });
     let report = payload.sandbox.status().unwrap().last.unwrap();
     assert_told(&payload, &report, "3 boots were used up without a verdict");
 }
 
 #[test]
 fn a_state_file_of_another_daemon_hides_nothing_from_the_old_one() {
-    // Before it crashed the new daemon wrote the state in a form of its own; the second one has no right checksum.
+    // Before it crashed the new daemon wrote the state in a form of its own; the second one has no
+    // right checksum.
     for (format, is_damaged) in [(1, false), (2, true)] {
         let payload = Payload::new();
         let client = payload.swap_in(&payload.crashing_daemon());
@@ -98,11 +111,18 @@ fn a_state_file_of_another_daemon_hides_nothing_from_the_old_one() {
         let (report, _) = payload.report(client);
         assert_told(&payload, &report, "no verdict on the new program came within 90 s");
         let notices = payload.sandbox.status().unwrap().notices;
-        assert_eq!(notices.iter().any(|notice| notice.contains("state.json") && notice.contains("set aside")), is_damaged, "{notices:?}");
+        assert_eq!(
+            notices
+                .iter()
+                .any(|notice| notice.contains("state.json") && notice.contains("set aside")),
+            is_damaged,
+            "{notices:?}"
+        );
     }
 }
 
-/// The old daemon is of a version that has no checksums: neither the new one, while it is on trial, nor the rescue may write any.
+/// The old daemon is of a version that has no checksums: neither the new one, while it is on trial,
+/// nor the rescue may write any.
 #[test]
 fn a_daemon_on_trial_and_the_rescue_leave_what_an_older_daemon_can_read() {
     let payload = Payload::new();
@@ -132,5 +152,9 @@ fn without_the_timer_the_upgrade_goes_on_and_the_status_says_so() {
     let (report, said) = payload.report(client);
     assert_eq!(report.outcome, Outcome::Succeeded, "{said}\n{}", payload.log());
     let notices = payload.sandbox.status().unwrap().notices;
-    assert_eq!(notices.iter().filter(|notice| notice.contains("second deadline")).count(), 1, "{notices:?}");
+    assert_eq!(
+        notices.iter().filter(|notice| notice.contains("second deadline")).count(),
+        1,
+        "{notices:?}"
+    );
 }

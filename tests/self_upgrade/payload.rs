@@ -1,4 +1,5 @@
-//! A payload whose program is the daemon: `uplift` runs from the path that it upgrades, as the unit of a scripted systemd.
+//! A payload whose program is the daemon: `uplift` runs from the path that it upgrades, as the unit
+//! of a scripted systemd.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ impl Payload {
         let program = "unit = \"uplift.service\"\nrestart = \"unit\"\nrestart_deadline = \"30s\"";
         sandbox.configure(program, "[trial]\nwindow = \"200ms\"\ndeadline = \"30s\"\n").unwrap();
         let config = fs::read_to_string(sandbox.config()).unwrap();
-        let config = config.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"");
+        let config =
+            config.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"");
         fs::write(sandbox.config(), config).unwrap();
         objcopy(&["--strip-debug"], &sandbox.program());
         let old = fs::read(sandbox.program()).unwrap();
@@ -50,14 +52,21 @@ impl Payload {
         fs::create_dir(&systemd).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/self_upgrade/systemctl");
         std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        executable::write(&systemd.join("journalctl"), b"#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n").unwrap();
+        executable::write(
+            &systemd.join("journalctl"),
+            b"#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n",
+        )
+        .unwrap();
         fs::write(systemd.join("pid"), "0").unwrap();
         fs::write(systemd.join("starts"), "0").unwrap();
     }
 
     fn in_systemd(&self, mut command: Command) -> Command {
         let path = format!("{}:{}", self.systemd().display(), std::env::var("PATH").unwrap());
-        command.env("PATH", path).env("FAKE_SYSTEMD", self.systemd()).env("PROGRAM", self.sandbox.program());
+        command
+            .env("PATH", path)
+            .env("FAKE_SYSTEMD", self.systemd())
+            .env("PROGRAM", self.sandbox.program());
         command.env("CONFIG", self.sandbox.config()).stdin(Stdio::null());
         command
     }
@@ -100,7 +109,10 @@ impl Payload {
     pub(crate) fn good_daemon(&self) -> PathBuf {
         let (note, firmware) = (self.sandbox.root().join("note"), self.firmware());
         fs::write(&note, "another program").unwrap();
-        objcopy(&["--strip-debug", "--add-section", &format!(".note.test={}", note.display())], &firmware);
+        objcopy(
+            &["--strip-debug", "--add-section", &format!(".note.test={}", note.display())],
+            &firmware,
+        );
         firmware
     }
 
@@ -111,7 +123,9 @@ impl Payload {
 
     /// A daemon that is there and says nothing.
     pub(crate) fn hanging_daemon(&self) -> PathBuf {
-        self.tiny_daemon(Program::new(Architecture::host().unwrap(), NEW.parse().unwrap()).hanging())
+        self.tiny_daemon(
+            Program::new(Architecture::host().unwrap(), NEW.parse().unwrap()).hanging(),
+        )
     }
 
     fn tiny_daemon(&self, program: Program) -> PathBuf {
@@ -152,7 +166,10 @@ impl Payload {
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         let output = self.sandbox.command(&["history", "--json"]).output().unwrap();
         let reports: Vec<Report> = serde_json::from_slice(&output.stdout).unwrap();
-        let report = reports.into_iter().next_back().unwrap_or_else(|| panic!("no report: {said}\n{}", self.log()));
+        let report = reports
+            .into_iter()
+            .next_back()
+            .unwrap_or_else(|| panic!("no report: {said}\n{}", self.log()));
         (report, said)
     }
 
@@ -168,9 +185,13 @@ impl Payload {
     pub(crate) fn power_off(&self) {
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
-            let is_ours = fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
+            let is_ours = fs::read_link(process.path().join("exe"))
+                .is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
             if let Some(pid) = pid.filter(|_| is_ours) {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
         }
     }

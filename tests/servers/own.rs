@@ -19,21 +19,30 @@ impl OwnServer {
     /// Starts it, with an empty home.
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (home, config) = (directory.path().join("upgrade"), directory.path().join("uplift.toml"));
+        let (home, config) =
+            (directory.path().join("upgrade"), directory.path().join("uplift.toml"));
         std::fs::create_dir(&home).unwrap();
         let text = format!(
             "[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nlisten = \"127.0.0.1:0\"\nhome = {home:?}\nkeep_free = 0\n"
         );
         File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));
-        command.arg("--config").arg(config).arg("ftp-server").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("--config")
+            .arg(config)
+            .arg("ftp-server")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut told = String::new();
         let address = loop {
             let before = told.len();
             assert!(log.read_line(&mut told).unwrap() > 0, "the server ended: {told}");
-            let listening = told[before..].split_once("listening on ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
+            let listening = told[before..]
+                .split_once("listening on ")
+                .and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok());
             if let Some(address) = listening {
                 break address;
             }

@@ -30,11 +30,17 @@ impl Pyftpdlib {
     pub(crate) fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut server = Command::new("/usr/bin/python3");
-        server.args(["-c", PROGRAM]).arg(home.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        server
+            .args(["-c", PROGRAM])
+            .arg(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut server = server.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().parse().expect("tests/install-packages installs python3-pyftpdlib");
+        let address =
+            line.trim().parse().expect("tests/install-packages installs python3-pyftpdlib");
         Self { address, home, server }
     }
 

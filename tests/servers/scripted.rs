@@ -72,8 +72,11 @@ impl Scripted {
                 let connection = connection.unwrap();
                 serving.sockets.lock().unwrap().push(connection.try_clone().unwrap());
                 let shared = Arc::clone(&serving);
-                // A session ends with an error when its client goes away; that is the client's right.
-                sessions.push(std::thread::spawn(move || drop(Session { shared, control: connection, passive: None, rest: 0 }.serve())));
+                // A session ends with an error when its client goes away; that is the client's
+                // right.
+                sessions.push(std::thread::spawn(move || {
+                    drop(Session { shared, control: connection, passive: None, rest: 0 }.serve());
+                }));
             }
             sessions.into_iter().for_each(|session| session.join().unwrap());
         });
@@ -167,10 +170,13 @@ impl Session {
             (b"PASV", _) => self.passive(),
             (b"NLST", _) => self.list(),
             (b"SIZE", Some((bytes, _))) => {
-                let size = self.script().told_size.clone().unwrap_or_else(|| bytes.len().to_string());
+                let size =
+                    self.script().told_size.clone().unwrap_or_else(|| bytes.len().to_string());
                 self.say(&format!("213 {size}"))
             }
-            (b"MDTM", Some((_, time))) if !self.script().without_mdtm => self.say(&format!("213 {time}")),
+            (b"MDTM", Some((_, time))) if !self.script().without_mdtm => {
+                self.say(&format!("213 {time}"))
+            }
             (b"MDTM", Some(_)) => self.say("502 what?"),
             (b"REST", _) if self.script().without_rest => self.say("502 no"),
             (b"REST", _) => {
@@ -207,7 +213,14 @@ impl Session {
         let mut data = self.open()?;
         let (names, endless) = {
             let script = self.script();
-            (script.files.keys().flat_map(|name| [name, &b"\r\n"[..]].concat()).collect::<Vec<u8>>(), script.endless_listing)
+            (
+                script
+                    .files
+                    .keys()
+                    .flat_map(|name| [name, &b"\r\n"[..]].concat())
+                    .collect::<Vec<u8>>(),
+                script.endless_listing,
+            )
         };
         data.write_all(&names)?;
         if endless {

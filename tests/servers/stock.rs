@@ -5,8 +5,9 @@ use std::process::Command;
 
 use crate::vsftpd::{ACCOUNT_ID, Inetd, PASSWORD, SERVERS, write};
 
-/// Debian's template without what is for a server of the whole machine: its user, its logs, its modules. The account is confined to
-/// its home, as the vendor's is; the address, because the name of this machine need not be one of its own.
+/// Debian's template without what is for a server of the whole machine: its user, its logs, its
+/// modules. The account is confined to its home, as the vendor's is; the address, because the name
+/// of this machine need not be one of its own.
 const PROFTPD: &str = "\
 ServerType inetd
 ServerName Debian
@@ -42,13 +43,16 @@ pub(crate) fn pure_ftpd() -> Inetd {
     Inetd::start("\"$1/usr/sbin/pure-ftpd\" --login unix --chrooteveryone", "")
 }
 
-/// Pure-FTPd with a user of its own. The password is hashed as the machine's are: as `pure-pw` does it, a login takes so long that a
-/// loaded machine would fail tests.
+/// Pure-FTPd with a user of its own. The password is hashed as the machine's are: as `pure-pw` does
+/// it, a login takes so long that a loaded machine would fail tests.
 pub(crate) fn pure_ftpd_with_virtual_users() -> Inetd {
     let server = Inetd::start("\"$1/usr/sbin/pure-ftpd\" --login puredb:\"$0/users.pdb\"", "");
     let home = server.home();
     let directory = home.parent().unwrap();
-    let line = format!("psdk_payload_ftp:{PASSWORD}:{ACCOUNT_ID}:{ACCOUNT_ID}::{}/./::::::::::::\n", home.display());
+    let line = format!(
+        "psdk_payload_ftp:{PASSWORD}:{ACCOUNT_ID}:{ACCOUNT_ID}::{}/./::::::::::::\n",
+        home.display()
+    );
     write(&directory.join("users"), 0o644, &line);
     let made = Command::new(Path::new(SERVERS).join("usr/bin/pure-pw"))
         .arg("mkdb")

@@ -1,9 +1,11 @@
-//! vsftpd as in the vendor's tutorial: a local account `psdk_payload_ftp`, confined to its home, and nothing of it left
-//! on the machine afterwards. Other servers of Debian's run in the same way ([`Inetd`]).
+//! vsftpd as in the vendor's tutorial: a local account `psdk_payload_ftp`, confined to its home,
+//! and nothing of it left on the machine afterwards. Other servers of Debian's run in the same way
+//! ([`Inetd`]).
 //!
-//! It is not installed: `tests/install-packages` unpacks it (Debian lets a machine have one FTP server). The account and PAM's rules
-//! exist only in a private mount namespace, in which our own files lie over those in /etc.
-//! Started for each connection with the socket as its standard input (inetd's way), so that no port has to be guessed.
+//! It is not installed: `tests/install-packages` unpacks it (Debian lets a machine have one FTP
+//! server). The account and PAM's rules exist only in a private mount namespace, in which our own
+//! files lie over those in /etc. Started for each connection with the socket as its standard input
+//! (inetd's way), so that no port has to be guessed.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -73,27 +75,44 @@ pub(crate) fn write(path: &Path, mode: u32, text: &str) {
 }
 
 impl Inetd {
-    /// Starts what the shell calls `command`, in which `$0` is a directory with the file `conf`, and `$1` has the servers.
+    /// Starts what the shell calls `command`, in which `$0` is a directory with the file `conf`,
+    /// and `$1` has the servers.
     pub(crate) fn start(command: &'static str, configuration: &str) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "the tests against stock servers need root for their mount namespace; `tests/run` runs them as root"
         );
-        assert!(Path::new(SERVERS).join("complete").exists(), "the servers are not there; `tests/install-packages` unpacks them");
+        assert!(
+            Path::new(SERVERS).join("complete").exists(),
+            "the servers are not there; `tests/install-packages` unpacks them"
+        );
         let root = tempfile::tempdir().unwrap();
         let path = root.path().to_owned();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         let home = path.join("upgrade");
         fs::create_dir(&home).unwrap();
         std::os::unix::fs::chown(&home, Some(ACCOUNT_ID), Some(ACCOUNT_ID)).unwrap();
-        let account = format!("psdk_payload_ftp:x:{ACCOUNT_ID}:{ACCOUNT_ID}::{}:/bin/sh\n", home.display());
-        write(&path.join("passwd"), 0o644, &(fs::read_to_string("/etc/passwd").unwrap() + &account));
-        write(&path.join("shadow"), 0o600, &format!("psdk_payload_ftp:{PASSWORD}:20000:0:99999:7:::\n"));
+        let account =
+            format!("psdk_payload_ftp:x:{ACCOUNT_ID}:{ACCOUNT_ID}::{}:/bin/sh\n", home.display());
+        write(
+            &path.join("passwd"),
+            0o644,
+            &(fs::read_to_string("/etc/passwd").unwrap() + &account),
+        );
+        write(
+            &path.join("shadow"),
+            0o600,
+            &format!("psdk_payload_ftp:{PASSWORD}:20000:0:99999:7:::\n"),
+        );
         write(&path.join("conf"), 0o600, &configuration.replace("HERE", path.to_str().unwrap()));
         fs::create_dir(path.join("pam.d")).unwrap();
         for rules in [Path::new("/etc/pam.d"), &Path::new(SERVERS).join("etc/pam.d")] {
             for file in fs::read_dir(rules).unwrap().map(Result::unwrap) {
-                write(&path.join("pam.d").join(file.file_name()), 0o644, &fs::read_to_string(file.path()).unwrap());
+                write(
+                    &path.join("pam.d").join(file.file_name()),
+                    0o644,
+                    &fs::read_to_string(file.path()).unwrap(),
+                );
             }
         }
 
@@ -124,11 +143,19 @@ impl Inetd {
 }
 
 fn serve(root: &Path, server: &str, connection: TcpStream) -> Child {
-    let script = format!("for name in passwd shadow pam.d; do mount --bind \"$0/$name\" \"/etc/$name\" || exit; done; exec {server}");
+    let script = format!(
+        "for name in passwd shadow pam.d; do mount --bind \"$0/$name\" \"/etc/$name\" || exit; done; exec {server}"
+    );
     let socket = OwnedFd::from(connection);
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(root).arg(SERVERS);
-    command.stdout(Stdio::from(socket.try_clone().unwrap())).stdin(Stdio::from(socket)).stderr(Stdio::inherit());
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .arg(root)
+        .arg(SERVERS);
+    command
+        .stdout(Stdio::from(socket.try_clone().unwrap()))
+        .stdin(Stdio::from(socket))
+        .stderr(Stdio::inherit());
     command.spawn().unwrap()
 }
 

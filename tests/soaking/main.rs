@@ -1,11 +1,16 @@
-//! Many upgrades in a row, good ones and bad ones: each ends as it must, and nothing is left behind by any. `tests/soak` runs
-//! as many as it is told; without it there are a few.
+//! Many upgrades in a row, good ones and bad ones: each ends as it must, and nothing is left behind
+//! by any. `tests/soak` runs as many as it is told; without it there are a few.
 //!
-//! Three payloads share them, side by side, because an upgrade mostly waits: one that is upgraded over FTP and one over DCFTP,
-//! whose daemons go on all the time, and one whose daemon is killed in between.
+//! Three payloads share them, side by side, because an upgrade mostly waits: one that is upgraded
+//! over FTP and one over DCFTP, whose daemons go on all the time, and one whose daemon is killed in
+//! between.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on should stop where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
 
 mod payload;
 mod round;
@@ -26,9 +31,12 @@ const EVERY: usize = 100;
 
 #[test]
 fn upgrades_in_a_row_leave_nothing_behind() {
-    let count = std::env::var("UPLIFT_SOAK").map_or(FEW, |count| count.parse().expect("UPLIFT_SOAK is how many upgrades"));
+    let count = std::env::var("UPLIFT_SOAK")
+        .map_or(FEW, |count| count.parse().expect("UPLIFT_SOAK is how many upgrades"));
     let each = count.div_ceil(Life::ALL.len());
-    let payloads = Life::ALL.map(|life| thread::Builder::new().name(format!("{life:?}")).spawn(move || soak(life, each)).unwrap());
+    let payloads = Life::ALL.map(|life| {
+        thread::Builder::new().name(format!("{life:?}")).spawn(move || soak(life, each)).unwrap()
+    });
     let sound = payloads.map(|payload| payload.join().is_ok());
     assert_eq!(sound, [true; 3], "the payload that stopped says why above");
 }
@@ -38,8 +46,8 @@ fn soak(life: Life, count: usize) {
     let kinds = Round::of(life);
     let mut payload = Payload::new(life);
     println!("{life:?} at the start: {}", payload.usage());
-    // By then there is what each kind of upgrade needs once, such as buffers and the program before, and in a long run the
-    // history is full.
+    // By then there is what each kind of upgrade needs once, such as buffers and the program
+    // before, and in a long run the history is full.
     let settled = HISTORY_IS_FULL.min(count / 2).max(kinds.len().min(count - 1));
     let mut first: Option<Usage> = None;
     for number in 1..=count {
@@ -55,5 +63,10 @@ fn soak(life: Life, count: usize) {
     }
     let first = first.expect("there are two upgrades at least");
     let grown = payload.usage_like(&first).growth_since(&first);
-    assert!(grown.is_empty(), "{life:?} after {count} upgrades: {}\n{}", grown.join("; "), payload.log());
+    assert!(
+        grown.is_empty(),
+        "{life:?} after {count} upgrades: {}\n{}",
+        grown.join("; "),
+        payload.log()
+    );
 }

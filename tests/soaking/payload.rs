@@ -1,4 +1,5 @@
-//! A payload in a sandbox, which takes sealed files only, and the aircraft at the other end of its line.
+//! A payload in a sandbox, which takes sealed files only, and the aircraft at the other end of its
+//! line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use crate::usage::{Process, Usage, left_in};
 
 /// Bytes of a program: more than one write, and a moment on a line without a pace.
 const SIZE: u64 = 60_000;
-/// How long a process may take to let go of what it used: idle threads of the runtime live for ten seconds.
+/// How long a process may take to let go of what it used: idle threads of the runtime live for ten
+/// seconds.
 const SETTLING: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -105,10 +107,12 @@ impl Payload {
         if sick { drop(fs::File::create(path).unwrap()) } else { fs::remove_file(path).unwrap() }
     }
 
-    /// The aircraft does its upgrade, and the payload restarts as often as it asks for it; the file goes.
+    /// The aircraft does its upgrade, and the payload restarts as often as it asks for it; the file
+    /// goes.
     pub(crate) fn upgrade(&mut self, options: Options, kill: Kill) -> Verdict {
         let firmware = options.firmware.clone();
-        // The daemon says itself whether it is quiet; a second of listening each time would be most of the upgrade.
+        // The daemon says itself whether it is quiet; a second of listening each time would be most
+        // of the upgrade.
         let patience = Patience { quiet: Duration::from_millis(100), ..Patience::default() };
         let options = Options { patience, ..options };
         let line = Line::new(Port::made(self.line.clone()), &LineOptions::default());
@@ -155,8 +159,12 @@ impl Payload {
 
     /// The status when nothing is going on and every report was acknowledged.
     pub(crate) fn quiet(&self) -> Status {
-        let quiet = |status: &Status| status.phase == uplift::model::Phase::Idle && status.unacknowledged.is_empty();
-        self.sandbox.wait_for_status(quiet).unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()))
+        let quiet = |status: &Status| {
+            status.phase == uplift::model::Phase::Idle && status.unacknowledged.is_empty()
+        };
+        self.sandbox
+            .wait_for_status(quiet)
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()))
     }
 
     pub(crate) fn last_report(&self) -> Option<Report> {
@@ -185,7 +193,8 @@ impl Payload {
         })
     }
 
-    /// What it uses when it has let go of what it used in passing, or else what it still uses after a while.
+    /// What it uses when it has let go of what it used in passing, or else what it still uses after
+    /// a while.
     pub(crate) fn usage_like(&self, first: &Usage) -> Usage {
         let end = Instant::now() + SETTLING;
         loop {

@@ -35,10 +35,27 @@ pub(crate) enum Round {
 impl Round {
     /// The kinds that a payload goes through, in order.
     pub(crate) const fn of(life: Life) -> &'static [Self] {
-        use Round::{Aborted, Changed, Cut, ForeignSeal, Good, KilledAtRestart, KilledAtTransfer, NoSeal, OtherProduct, Unhealthy};
+        use Round::{
+            Aborted, Changed, Cut, ForeignSeal, Good, KilledAtRestart, KilledAtTransfer, NoSeal,
+            OtherProduct, Unhealthy,
+        };
         match life {
-            Life::Ftp | Life::Dcftp => &[Good, ForeignSeal, Good, Cut, Aborted, Good, Unhealthy, NoSeal, Good, Changed, OtherProduct],
-            Life::Killed => &[Good, KilledAtTransfer, Good, KilledAtRestart, Unhealthy, KilledAtTransfer, Cut],
+            Life::Ftp | Life::Dcftp => &[
+                Good,
+                ForeignSeal,
+                Good,
+                Cut,
+                Aborted,
+                Good,
+                Unhealthy,
+                NoSeal,
+                Good,
+                Changed,
+                OtherProduct,
+            ],
+            Life::Killed => {
+                &[Good, KilledAtTransfer, Good, KilledAtRestart, Unhealthy, KilledAtTransfer, Cut]
+            }
         }
     }
 
@@ -89,18 +106,26 @@ impl Round {
             _ => Result::Failure,
         };
         assert_eq!(verdict.result, result, "{}", context());
-        assert_eq!(payload.sandbox.reported_version().unwrap(), payload.runs.to_string(), "{}", context());
+        assert_eq!(
+            payload.sandbox.reported_version().unwrap(),
+            payload.runs.to_string(),
+            "{}",
+            context()
+        );
         if self == Self::Aborted {
             return; // the host that comes back takes the upgrade up again
         }
         let status = payload.quiet();
         assert_eq!(status.installed.version, Some(payload.runs), "{}", context());
-        let report = status.last.filter(|report| before.is_none_or(|before| before.id != report.id));
-        let told = report.map(|report| (report.outcome, report.failure.map(|failure| failure.kind)));
+        let report =
+            status.last.filter(|report| before.is_none_or(|before| before.id != report.id));
+        let told =
+            report.map(|report| (report.outcome, report.failure.map(|failure| failure.kind)));
         assert_eq!(told, self.report(), "{}", context());
     }
 
-    /// How the report ends, where there is one: an upgrade that the daemon did not live to check was promised to nobody.
+    /// How the report ends, where there is one: an upgrade that the daemon did not live to check
+    /// was promised to nobody.
     fn report(self) -> Option<(Outcome, Option<FailureKind>)> {
         let failed = |kind| Some((Outcome::Failed, Some(kind)));
         match self {

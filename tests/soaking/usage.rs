@@ -4,13 +4,15 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// KiB that a process may grow by: the history fills up to its length, and a heap is never quite the same.
+/// KiB that a process may grow by: the history fills up to its length, and a heap is never quite
+/// the same.
 const MEMORY_ALLOWANCE: u64 = 1024;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// Proportional set size in KiB. What is mapped of the program counts by how many processes share it just then.
+    /// Proportional set size in KiB. What is mapped of the program counts by how many processes
+    /// share it just then.
     pss: u64,
     /// The part of it in KiB that is no file's: heap and stacks, where a leak would be.
     anonymous: u64,
@@ -49,7 +51,9 @@ impl Process {
         };
         let threads: Vec<_> = fs::read_dir(process.join("task")).unwrap().flatten().collect();
         // A thread may end while it is looked at.
-        let children = threads.iter().map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+        let children = threads
+            .iter()
+            .map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
         Self {
             pss: kib("Pss:"),
             anonymous: kib("Pss_Anon:"),
@@ -87,12 +91,13 @@ impl Process {
 impl Usage {
     /// This, with the counts of another reading where they are less.
     pub(crate) fn or_less(self, other: &Self) -> Self {
-        let server = self.ftp_server.zip(other.ftp_server.as_ref()).map(|(now, other)| now.or_less(other));
+        let server =
+            self.ftp_server.zip(other.ftp_server.as_ref()).map(|(now, other)| now.or_less(other));
         Self { daemon: self.daemon.or_less(&other.daemon), ftp_server: server, ..self }
     }
 
-    /// What is more than it was, beyond the allowances. The names of the files must be the same; there is no allowance for
-    /// descriptors, threads and children.
+    /// What is more than it was, beyond the allowances. The names of the files must be the same;
+    /// there is no allowance for descriptors, threads and children.
     pub(crate) fn growth_since(&self, first: &Self) -> Vec<String> {
         let mut grown = self.daemon.growth_since(&first.daemon, "daemon");
         if let (Some(now), Some(before)) = (&self.ftp_server, &first.ftp_server) {
@@ -104,13 +109,17 @@ impl Usage {
             ("upload area", &self.uploads, &[]),
             ("program's directory", &self.programs, &[".uplift", "payload"]),
         ] {
-            let others: Vec<_> = now.names.iter().filter(|name| !kept.contains(&name.as_str())).collect();
+            let others: Vec<_> =
+                now.names.iter().filter(|name| !kept.contains(&name.as_str())).collect();
             if !others.is_empty() {
                 grown.push(format!("{name}: {others:?} left behind"));
             }
         }
         if self.files.names != first.files.names {
-            grown.push(format!("the payload: {:?} became {:?}", first.files.names, self.files.names));
+            grown.push(format!(
+                "the payload: {:?} became {:?}",
+                first.files.names, self.files.names
+            ));
         }
         grown
     }
@@ -119,16 +128,25 @@ impl Usage {
 /// What lies in a directory; nothing where there is none.
 pub(crate) fn left_in(directory: &Path) -> Left {
     let entries: Vec<_> = fs::read_dir(directory).into_iter().flatten().flatten().collect();
-    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    let bytes = entries.iter().filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum();
+    let bytes = entries
+        .iter()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum();
     Left { names, bytes }
 }
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pss, anonymous, descriptors, threads, children } = self;
-        write!(f, "{pss} KiB ({anonymous} its own), {descriptors} descriptors, {threads} threads, {children} children")
+        write!(
+            f,
+            "{pss} KiB ({anonymous} its own), {descriptors} descriptors, {threads} threads, {children} children"
+        )
     }
 }
 

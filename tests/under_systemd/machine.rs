@@ -1,5 +1,5 @@
-//! A machine in namespaces, with a systemd of its own that runs the units of `systemd/` (see the script `machine`), and a
-//! payload's program in it.
+//! A machine in namespaces, with a systemd of its own that runs the units of `systemd/` (see the
+//! script `machine`), and a payload's program in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots one in which uplift is installed as the README says, enabled, not started, and not configured yet.
+    /// Boots one in which uplift is installed as the README says, enabled, not started, and not
+    /// configured yet.
     pub(crate) fn boot() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "a machine in namespaces needs root");
         let lock = fs::File::create(std::env::temp_dir().join("uplift-machine.lock")).unwrap();
@@ -40,12 +41,30 @@ impl Machine {
         // It does not outlive this process, however this one ends.
         let mut holder = Command::new("setpriv");
         holder
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--fork", "--kill-child"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "--fork",
+                "--kill-child",
+            ])
             .arg(script)
             .arg(directory.path());
         let log = fs::File::create(directory.path().join("log")).unwrap();
-        holder.args([env!("CARGO_BIN_EXE_uplift"), env!("CARGO_BIN_EXE_uplift-rescue"), env!("CARGO_BIN_EXE_uplift-sim")]);
-        let holder = holder.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("util-linux is everywhere");
+        holder.args([
+            env!("CARGO_BIN_EXE_uplift"),
+            env!("CARGO_BIN_EXE_uplift-rescue"),
+            env!("CARGO_BIN_EXE_uplift-sim"),
+        ]);
+        let holder = holder
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("util-linux is everywhere");
         let mut machine = Self { _alone: alone, directory, holder };
         machine.wait_for_boot("");
         machine.install();
@@ -60,14 +79,23 @@ impl Machine {
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("sysusers") => self.copy(&path, "/usr/lib/sysusers.d/uplift.conf"),
                 Some("tmpfiles") => self.copy(&path, "/usr/lib/tmpfiles.d/uplift.conf"),
-                Some("service" | "socket" | "timer") => self.copy(&path, &format!("/etc/systemd/system/{name}")),
+                Some("service" | "socket" | "timer") => {
+                    self.copy(&path, &format!("/etc/systemd/system/{name}"));
+                }
                 _ => {}
             }
         }
         self.done(&["systemd-sysusers"]);
         self.done(&["systemd-tmpfiles", "--create", "uplift.conf"]);
         self.done(&["systemctl", "daemon-reload"]);
-        self.done(&["systemctl", "enable", "uplift-rescue.service", "uplift-rescue.timer", "uplift-ftp.socket", "uplift.service"]);
+        self.done(&[
+            "systemctl",
+            "enable",
+            "uplift-rescue.service",
+            "uplift-rescue.timer",
+            "uplift-ftp.socket",
+            "uplift.service",
+        ]);
     }
 
     fn copy(&self, from: &Path, to: &str) {
@@ -111,7 +139,8 @@ impl Machine {
     fn init(&self) -> Option<u32> {
         let mut process = self.holder.id();
         loop {
-            let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+            let children =
+                fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
             process = children.split_whitespace().next()?.parse().ok()?;
             if fs::read_to_string(format!("/proc/{process}/comm")).ok()?.trim() == "systemd" {
                 return Some(process);
@@ -130,8 +159,15 @@ impl Machine {
     /// A command in the machine.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg("--target").arg(self.init().expect("the machine runs").to_string()).args(["--all", "--"]).args(words);
-        command.stdin(Stdio::null()).env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+            .arg("--target")
+            .arg(self.init().expect("the machine runs").to_string())
+            .args(["--all", "--"])
+            .args(words);
+        command
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
 
@@ -144,11 +180,17 @@ impl Machine {
     pub(crate) fn done(&self, words: &[&str]) -> String {
         let output = self.output(words);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{words:?}: {said}{}\n{}", String::from_utf8_lossy(&output.stderr), self.journal());
+        assert!(
+            output.status.success(),
+            "{words:?}: {said}{}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.journal()
+        );
         said
     }
 
-    /// Has systemd run a command that a restart of the machine ends: one from outside would be stopped for good by it.
+    /// Has systemd run a command that a restart of the machine ends: one from outside would be
+    /// stopped for good by it.
     #[track_caller]
     pub(crate) fn starts(&self, words: &[&str]) {
         self.done(&[&["systemd-run", "--quiet", "--collect", "--"], words].concat());
@@ -175,7 +217,11 @@ impl Machine {
         let end = Instant::now() + PATIENCE;
         while self.boot_id().is_none_or(|id| id == before) {
             let said = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(self.holder.try_wait().unwrap().is_none(), "the machine does not boot, or went off: {}", said());
+            assert!(
+                self.holder.try_wait().unwrap().is_none(),
+                "the machine does not boot, or went off: {}",
+                said()
+            );
             assert!(Instant::now() < end, "the machine does not boot: {}", said());
             sleep(LOOK_INTERVAL);
         }
@@ -193,8 +239,10 @@ impl Machine {
     /// The only report, once it is there.
     #[track_caller]
     pub(crate) fn report(&self) -> Report {
-        let history =
-            || -> Vec<Report> { serde_json::from_slice(&self.output(&["uplift", "history", "--json"]).stdout).unwrap_or_default() };
+        let history = || -> Vec<Report> {
+            serde_json::from_slice(&self.output(&["uplift", "history", "--json"]).stdout)
+                .unwrap_or_default()
+        };
         self.wait_for("the report", || !history().is_empty());
         assert_eq!(history().len(), 1);
         history().remove(0)
@@ -211,7 +259,10 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // With its process 1 the kernel ends all others of it.
         if let Some(init) = self.init().and_then(|init| i32::try_from(init).ok()) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(init),
+                nix::sys::signal::Signal::SIGKILL,
+            );
         }
         let _ = self.holder.wait();
     }

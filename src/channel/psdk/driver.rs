@@ -1,7 +1,7 @@
 //! The driver: glues link, session, engine and transfers together on the runtime's one thread.
 //!
-//! It performs what the session wants, one operation at a time, and never waits for one: operations run beside the link,
-//! and what they bring goes back into the session. It decides nothing.
+//! It performs what the session wants, one operation at a time, and never waits for one: operations
+//! run beside the link, and what they bring goes back into the session. It decides nothing.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -32,7 +32,8 @@ pub struct Driver {
     status: watch::Receiver<Status>,
     choice: TransferChoice,
     uploads: Arc<dyn Uploads>,
-    /// The one operation that the session waits for; a new one takes the place of one that nobody waits for any more.
+    /// The one operation that the session waits for; a new one takes the place of one that nobody
+    /// waits for any more.
     operation: Option<Operation>,
     file: Option<File>,
     tell_link_status: bool,
@@ -62,7 +63,10 @@ struct Done {
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").field("link", &self.link).field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("link", &self.link)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,7 +102,8 @@ impl Driver {
         }
     }
 
-    /// Waits for the next thing to happen. What is due comes before what has arrived, so that a busy line delays no push.
+    /// Waits for the next thing to happen. What is due comes before what has arrived, so that a
+    /// busy line delays no push.
     async fn step(&mut self) -> Option<Vec<Effect>> {
         let deadline = self.session.deadline().map(Instant::from_std);
         let link_status = self.tell_link_status.then(|| self.link.status());
@@ -198,7 +203,13 @@ impl Driver {
         let payload = push.encode();
         for receiver in [HOST, PC] {
             let sequence = self.link.next_sequence();
-            self.link.send(&Frame::push(self.link.address(), receiver, sequence, message::id::STATUS, payload.clone()));
+            self.link.send(&Frame::push(
+                self.link.address(),
+                receiver,
+                sequence,
+                message::id::STATUS,
+                payload.clone(),
+            ));
         }
     }
 
@@ -225,10 +236,17 @@ impl Driver {
         let file = self.file.take();
         let engine = self.engine.clone();
         self.operation = Some(match effect {
-            Effect::Enter { asker } => Box::pin(enter(engine, Arc::clone(&self.uploads), self.choice, format!("0x{asker}").to_lowercase())),
+            Effect::Enter { asker } => Box::pin(enter(
+                engine,
+                Arc::clone(&self.uploads),
+                self.choice,
+                format!("0x{asker}").to_lowercase(),
+            )),
             Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
             Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
-            Effect::CheckAndStart(id) => Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads))),
+            Effect::CheckAndStart(id) => {
+                Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads)))
+            }
             Effect::ReceptionFailed(id, failure) => Box::pin(reception_failed(engine, id, failure)),
             Effect::GiveUp(id, failure) => Box::pin(give_up(engine, id, failure)),
             Effect::Acknowledge => Box::pin(acknowledge(engine)),
@@ -258,7 +276,12 @@ async fn finished(operation: &mut Option<Operation>) -> Done {
     }
 }
 
-async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice, requester: String) -> Done {
+async fn enter(
+    engine: Engine,
+    uploads: Arc<dyn Uploads>,
+    choice: TransferChoice,
+    requester: String,
+) -> Done {
     let entered = async {
         let offered = choose(choice, &*uploads).await.inspect_err(|failure| {
             // What the engine refuses, it tells itself.
@@ -267,7 +290,8 @@ async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice
                 "the request of {requester} was refused: {failure}"
             );
         })?;
-        let request = Request { channel: Channel::Psdk, requester, transfer: offered.into(), forced: false };
+        let request =
+            Request { channel: Channel::Psdk, requester, transfer: offered.into(), forced: false };
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };
@@ -280,13 +304,21 @@ async fn enter(engine: Engine, uploads: Arc<dyn Uploads>, choice: TransferChoice
 }
 
 async fn open(engine: Engine, id: UpgradeId, offer: FileOffer) -> Done {
-    let announced = Announced { file_name: offer.name, size: u64::from(offer.size), with_md5: true };
+    let announced =
+        Announced { file_name: offer.name, size: u64::from(offer.size), with_md5: true };
     let opened = engine.receive(&id, announced).await.and_then(|receiving| {
-        Reception::start(receiving)
-            .map_err(|error| Failure::from_io(FailureKind::Internal, "the thread that writes the file can't be started", error))
+        Reception::start(receiving).map_err(|error| {
+            Failure::from_io(
+                FailureKind::Internal,
+                "the thread that writes the file can't be started",
+                error,
+            )
+        })
     });
     match opened {
-        Ok(reception) => Done { event: Some(Event::Opened(Ok(()))), file: Some(File::Arriving(reception)) },
+        Ok(reception) => {
+            Done { event: Some(Event::Opened(Ok(()))), file: Some(File::Arriving(reception)) }
+        }
         Err(failure) => Done { event: Some(Event::Opened(Err(failure))), file: None },
     }
 }
@@ -307,7 +339,12 @@ async fn finish_reception(file: Option<File>, md5: Md5Digest) -> Done {
     }
 }
 
-async fn check_and_start(engine: Engine, id: UpgradeId, file: Option<File>, uploads: Arc<dyn Uploads>) -> Done {
+async fn check_and_start(
+    engine: Engine,
+    id: UpgradeId,
+    file: Option<File>,
+    uploads: Arc<dyn Uploads>,
+) -> Done {
     let is_upload = matches!(file, Some(File::Pulled(_)));
     let decided = match fetch(file).await {
         Err(failure) => Err(Rejection::CheckFailed(failure)),
@@ -328,9 +365,14 @@ async fn fetch(file: Option<File>) -> Result<Staged, Failure> {
     }
 }
 
-/// A file that is proved is in the stage, and not needed in the upload area any more. It goes before the start: a restart may come
-/// at once.
-async fn decide(engine: &Engine, id: &UpgradeId, staged: Staged, uploads: Option<&dyn Uploads>) -> Result<(), Rejection> {
+/// A file that is proved is in the stage, and not needed in the upload area any more. It goes
+/// before the start: a restart may come at once.
+async fn decide(
+    engine: &Engine,
+    id: &UpgradeId,
+    staged: Staged,
+    uploads: Option<&dyn Uploads>,
+) -> Result<(), Rejection> {
     engine.check(id, staged).await.map_err(Rejection::CheckFailed)?;
     if let Some(uploads) = uploads {
         clear(uploads).await;

@@ -1,6 +1,7 @@
-//! The frame of the payload link (DUML v1, docs/payload-link.md section 1): bytes to [`Frame`]s and back, and how to find a
-//! frame again in noise. It knows nothing of what a command means or of who is linked. The codec knows no time: its caller says when
-//! the line has been silent for [`IDLE_LIMIT`]; [`Reader`] does, with the time that it is given.
+//! The frame of the payload link (DUML v1, docs/payload-link.md section 1): bytes to [`Frame`]s and
+//! back, and how to find a frame again in noise. It knows nothing of what a command means or of who
+//! is linked. The codec knows no time: its caller says when the line has been silent for
+//! [`IDLE_LIMIT`]; [`Reader`] does, with the time that it is given.
 
 use std::fmt;
 use std::io;
@@ -17,7 +18,8 @@ mod tests;
 
 pub use self::reader::Reader;
 
-/// After so long without a byte, a frame that is still incomplete was no frame: call [`FrameCodec::decode_idle`].
+/// After so long without a byte, a frame that is still incomplete was no frame: call
+/// [`FrameCodec::decode_idle`].
 pub const IDLE_LIMIT: Duration = Duration::from_millis(50);
 /// Bytes of a frame around its payload.
 pub const OVERHEAD: usize = HEADER + CRC;
@@ -34,7 +36,8 @@ const CRC: usize = 2;
 const VERSION: u16 = 1;
 const LENGTH_BITS: u16 = 10;
 
-// The crate wants the initial value unreflected; the protocol's documents give the register's, which is reflected.
+// The crate wants the initial value unreflected; the protocol's documents give the register's,
+// which is reflected.
 static CRC_8: Crc<u8> = Crc::<u8>::new(&Algorithm {
     width: 8,
     poly: 0x31,
@@ -111,14 +114,16 @@ pub enum Ack {
     AfterExecution,
 }
 
-/// What a frame is, from its flag byte. Encoding gives back what was read, but for the ack bits of an answer.
+/// What a frame is, from its flag byte. Encoding gives back what was read, but for the ack bits of
+/// an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Sent unasked, wants no answer.
     Push,
     /// Wants an answer.
     Request(Ack),
-    /// Is the answer to a request. The ack bits mean nothing here: some aircraft set them (`A0`, `C0`), and they are not kept.
+    /// Is the answer to a request. The ack bits mean nothing here: some aircraft set them (`A0`,
+    /// `C0`), and they are not kept.
     Response,
     /// Encrypted, or with bits that have no known meaning: to be ignored.
     Unusual(UnusualFlags),
@@ -182,13 +187,32 @@ pub struct Frame {
 impl Frame {
     /// A request that wants its answer after execution.
     #[must_use]
-    pub fn request(sender: Address, receiver: Address, sequence: u16, command: CommandId, payload: impl Into<Bytes>) -> Self {
-        Self { sender, receiver, sequence, kind: Kind::Request(Ack::AfterExecution), command, payload: payload.into() }
+    pub fn request(
+        sender: Address,
+        receiver: Address,
+        sequence: u16,
+        command: CommandId,
+        payload: impl Into<Bytes>,
+    ) -> Self {
+        Self {
+            sender,
+            receiver,
+            sequence,
+            kind: Kind::Request(Ack::AfterExecution),
+            command,
+            payload: payload.into(),
+        }
     }
 
     /// A push, which nobody answers.
     #[must_use]
-    pub fn push(sender: Address, receiver: Address, sequence: u16, command: CommandId, payload: impl Into<Bytes>) -> Self {
+    pub fn push(
+        sender: Address,
+        receiver: Address,
+        sequence: u16,
+        command: CommandId,
+        payload: impl Into<Bytes>,
+    ) -> Self {
         Self { sender, receiver, sequence, kind: Kind::Push, command, payload: payload.into() }
     }
 
@@ -252,9 +276,10 @@ impl FrameCodec {
         self.dropped
     }
 
-    /// To be called when no byte has come for [`IDLE_LIMIT`]: what waits for its rest was no frame, so one byte is dropped and
-    /// the search goes on behind it. Everything that still waits was silent just as long and is given up alike, so the
-    /// buffer is empty when this returns `None`. Call it until it does.
+    /// To be called when no byte has come for [`IDLE_LIMIT`]: what waits for its rest was no frame,
+    /// so one byte is dropped and the search goes on behind it. Everything that still waits was
+    /// silent just as long and is given up alike, so the buffer is empty when this returns `None`.
+    /// Call it until it does.
     pub fn decode_idle(&mut self, buffer: &mut BytesMut) -> Option<Frame> {
         loop {
             if let Some(frame) = self.search(buffer) {
@@ -297,15 +322,24 @@ impl FrameCodec {
 
 /// Judges the bytes at the start of `bytes`, which is empty or begins with the start byte.
 fn inspect(bytes: &[u8]) -> Head {
-    let Some(&[start, low, high, crc]) = bytes.first_chunk::<PREFIX>() else { return Head::Partial };
+    let Some(&[start, low, high, crc]) = bytes.first_chunk::<PREFIX>() else {
+        return Head::Partial;
+    };
     let word = u16::from_le_bytes([low, high]);
     let length = usize::from(word & ((1 << LENGTH_BITS) - 1));
-    if word >> LENGTH_BITS != VERSION || length < OVERHEAD || CRC_8.checksum(&[start, low, high]) != crc {
+    if word >> LENGTH_BITS != VERSION
+        || length < OVERHEAD
+        || CRC_8.checksum(&[start, low, high]) != crc
+    {
         return Head::Noise;
     }
     let Some(frame) = bytes.get(..length) else { return Head::Partial };
     match (frame.first_chunk(), frame.split_last_chunk()) {
-        (Some(header), Some((content, crc))) if CRC_16.checksum(content) == u16::from_le_bytes(*crc) => Head::Frame(*header, length),
+        (Some(header), Some((content, crc)))
+            if CRC_16.checksum(content) == u16::from_le_bytes(*crc) =>
+        {
+            Head::Frame(*header, length)
+        }
         _ => Head::Noise,
     }
 }
@@ -355,7 +389,8 @@ impl Encoder<&Frame> for FrameCodec {
     fn encode(&mut self, frame: &Frame, buffer: &mut BytesMut) -> Result<(), FrameError> {
         let length = frame.encoded_len();
         let short = u16::try_from(length).ok().filter(|_| length <= LONGEST_FRAME);
-        let word = short.ok_or(FrameError::PayloadTooLong(frame.payload.len()))? | VERSION << LENGTH_BITS;
+        let word =
+            short.ok_or(FrameError::PayloadTooLong(frame.payload.len()))? | VERSION << LENGTH_BITS;
         let [low, high] = word.to_le_bytes();
         let start = buffer.len();
         buffer.reserve(length);

@@ -1,7 +1,9 @@
-//! The link: finds the aircraft on the serial port and carries frames (docs/payload-link.md sections 1 and 2).
+//! The link: finds the aircraft on the serial port and carries frames (docs/payload-link.md
+//! sections 1 and 2).
 //!
-//! Waits for a device that is not there, probes through routes and rates, says "psdk" about once a second, and notices when the
-//! device or the aircraft goes away. It knows the probe and the presence, no other message, and never who upgrades what.
+//! Waits for a device that is not there, probes through routes and rates, says "psdk" about once a
+//! second, and notices when the device or the aircraft goes away. It knows the probe and the
+//! presence, no other message, and never who upgrades what.
 
 mod port;
 mod probe;
@@ -34,7 +36,8 @@ const PRESENCE_INTERVAL: Duration = Duration::from_millis(1100);
 pub struct Link {
     device: PathBuf,
     baud: Baud,
-    /// The rate at which an aircraft was heard last, or else the first one: a search starts with it.
+    /// The rate at which an aircraft was heard last, or else the first one: a search starts with
+    /// it.
     good_rate: u32,
     state: State,
     alarm: Alarm,
@@ -44,7 +47,8 @@ pub struct Link {
     status_changed: bool,
     sequence: u16,
     keeps_rate: bool,
-    /// How long a device that is lost is left alone; grows while devices come and go without an aircraft behind them.
+    /// How long a device that is lost is left alone; grows while devices come and go without an
+    /// aircraft behind them.
     pause: Duration,
 }
 
@@ -87,7 +91,8 @@ enum Aircraft {
 struct Place {
     /// The payload's address.
     address: Address,
-    /// The route that was answered, and the aircraft's type; nothing where a command came before any answer.
+    /// The route that was answered, and the aircraft's type; nothing where a command came before
+    /// any answer.
     answer: Option<(Route, u8)>,
 }
 
@@ -102,8 +107,8 @@ enum Silence {
 }
 
 impl Silence {
-    /// While an upgrade goes on, the rate is kept: a host may be silent for as long as an upload takes. A report that waits is none: it
-    /// reaches nobody at a dead rate.
+    /// While an upgrade goes on, the rate is kept: a host may be silent for as long as an upload
+    /// takes. A report that waits is none: it reaches nobody at a dead rate.
     fn of(time: Duration, keeps_rate: bool) -> Self {
         if time < guess::PROBE_AGAIN_AFTER {
             Self::Usual
@@ -158,7 +163,8 @@ impl Link {
         }
     }
 
-    /// Tells the link whether an upgrade goes on: then the rate that works is kept, however silent the aircraft is.
+    /// Tells the link whether an upgrade goes on: then the rate that works is kept, however silent
+    /// the aircraft is.
     pub fn set_keeps_rate(&mut self, keeps_rate: bool) {
         self.keeps_rate = keeps_rate;
     }
@@ -177,14 +183,24 @@ impl Link {
         match &self.state {
             State::Waiting(waiting) => {
                 let notice = Some(waiting.reason().to_owned());
-                LinkStatus { device, state: LinkState::Waiting, baud: None, aircraft_type: None, notice }
+                LinkStatus {
+                    device,
+                    state: LinkState::Waiting,
+                    baud: None,
+                    aircraft_type: None,
+                    notice,
+                }
             }
             State::Open(open) => {
                 let (state, baud, aircraft_type) = match open.aircraft {
                     // Ten rates a second are tried: that is no news.
-                    Aircraft::Sought { .. } if matches!(self.baud, Baud::Auto) => (LinkState::Probing, None, None),
+                    Aircraft::Sought { .. } if matches!(self.baud, Baud::Auto) => {
+                        (LinkState::Probing, None, None)
+                    }
                     Aircraft::Sought { .. } => (LinkState::Probing, open.rate, None),
-                    Aircraft::Found { place, .. } => (LinkState::Linked, open.rate, place.answer.map(|(_, kind)| kind)),
+                    Aircraft::Found { place, .. } => {
+                        (LinkState::Linked, open.rate, place.answer.map(|(_, kind)| kind))
+                    }
                 };
                 LinkStatus { device, state, baud, aircraft_type, notice: open.notice.clone() }
             }
@@ -285,7 +301,12 @@ impl Link {
         let news = match open.aircraft.meaning(&frame) {
             Meaning::Echo => return None,
             Meaning::Nothing => {
-                tracing::debug!("ignored {} from {} to {}", frame.command, frame.sender, frame.receiver);
+                tracing::debug!(
+                    "ignored {} from {} to {}",
+                    frame.command,
+                    frame.sender,
+                    frame.receiver
+                );
                 open.aircraft.noticed(now);
                 return None;
             }
@@ -307,7 +328,10 @@ impl Link {
             self.good_rate = open.rate.unwrap_or(self.good_rate);
             self.pause = waiting::FIRST_PAUSE;
             let (rate, address) = (self.good_rate, place.address);
-            tracing::info!(MESSAGE_ID = message_id::LINKED, "linked to the aircraft at {rate} baud, as its device {address}");
+            tracing::info!(
+                MESSAGE_ID = message_id::LINKED,
+                "linked to the aircraft at {rate} baud, as its device {address}"
+            );
         }
         news
     }
@@ -327,19 +351,24 @@ impl Link {
             Aircraft::Found { place, heard, presence_at } => {
                 *presence_at = next_presence(*presence_at, now);
                 let silence = Silence::of(now.duration_since(*heard), self.keeps_rate);
-                let presence = Frame::push(place.address, HOST, sequence, id::PRESENCE, &PRESENCE[..]);
+                let presence =
+                    Frame::push(place.address, HOST, sequence, id::PRESENCE, &PRESENCE[..]);
                 transmit(&mut open.port, &mut self.codec, &presence);
                 match silence {
                     Silence::Usual => None,
                     Silence::Suspicious => {
-                        let routes = place.answer.map_or(Route::ALL.to_vec(), |(route, _)| vec![route]);
+                        let routes =
+                            place.answer.map_or(Route::ALL.to_vec(), |(route, _)| vec![route]);
                         for route in routes {
                             transmit(&mut open.port, &mut self.codec, &route.request(sequence));
                         }
                         None
                     }
                     Silence::Lost => {
-                        tracing::warn!(MESSAGE_ID = message_id::AIRCRAFT_SILENT, "the aircraft is silent; looking for it again");
+                        tracing::warn!(
+                            MESSAGE_ID = message_id::AIRCRAFT_SILENT,
+                            "the aircraft is silent; looking for it again"
+                        );
                         let search = Search::new(self.baud, self.good_rate, now);
                         open.aircraft = Aircraft::Sought { search, heard: None };
                         Some(News::Status)
@@ -351,10 +380,18 @@ impl Link {
 
     /// A rate at which good frames come is the right one, and is kept.
     fn try_rate(&mut self, rate: u32, now: Instant) -> Option<News> {
-        let State::Open(Open { port, rate: current, aircraft: Aircraft::Sought { search, heard }, .. }) = &mut self.state else {
+        let State::Open(Open {
+            port,
+            rate: current,
+            aircraft: Aircraft::Sought { search, heard },
+            ..
+        }) = &mut self.state
+        else {
             return None;
         };
-        if *current == Some(rate) || heard.is_some_and(|heard| now.duration_since(heard) < guess::LINK_LOST_AFTER) {
+        if *current == Some(rate)
+            || heard.is_some_and(|heard| now.duration_since(heard) < guess::LINK_LOST_AFTER)
+        {
             return None;
         }
         match port.set_rate(rate) {
@@ -374,9 +411,17 @@ impl Link {
     }
 
     fn lose(&mut self, reason: &str) -> Option<News> {
-        tracing::warn!(MESSAGE_ID = message_id::DEVICE_MISSING, "{}: {reason}", self.device.display());
+        tracing::warn!(
+            MESSAGE_ID = message_id::DEVICE_MISSING,
+            "{}: {reason}",
+            self.device.display()
+        );
         self.pause = waiting::longer(self.pause);
-        self.state = State::Waiting(Waiting::again(&self.device, format!("{}: {reason}", self.device.display()), self.pause));
+        self.state = State::Waiting(Waiting::again(
+            &self.device,
+            format!("{}: {reason}", self.device.display()),
+            self.pause,
+        ));
         Some(News::Status)
     }
 }
@@ -395,10 +440,12 @@ impl Aircraft {
         }
     }
 
-    /// What a frame means here. Before the address is known, a request to one that a payload can have is meant for this payload: the
-    /// line has two ends.
+    /// What a frame means here. Before the address is known, a request to one that a payload can
+    /// have is meant for this payload: the line has two ends.
     fn meaning(&self, frame: &Frame) -> Meaning {
-        if Route::is_probe(frame) || matches!(self, Self::Found { place, .. } if place.address == frame.sender) {
+        if Route::is_probe(frame)
+            || matches!(self, Self::Found { place, .. } if place.address == frame.sender)
+        {
             return Meaning::Echo;
         }
         if let Some(route) = Route::answered_by(frame) {
@@ -409,10 +456,16 @@ impl Aircraft {
             return place.map_or(Meaning::Nothing, Meaning::Answer);
         }
         match (self, frame.kind) {
-            (Self::Found { place, .. }, Kind::Request(_) | Kind::Push) if place.address == frame.receiver => {
+            (Self::Found { place, .. }, Kind::Request(_) | Kind::Push)
+                if place.address == frame.receiver =>
+            {
                 Meaning::Command(frame.receiver)
             }
-            (Self::Sought { .. }, Kind::Request(_)) if route::ADDRESSES.contains(&frame.receiver) => Meaning::Command(frame.receiver),
+            (Self::Sought { .. }, Kind::Request(_))
+                if route::ADDRESSES.contains(&frame.receiver) =>
+            {
+                Meaning::Command(frame.receiver)
+            }
             _ => Meaning::Nothing,
         }
     }
@@ -425,8 +478,8 @@ impl Aircraft {
         }
     }
 
-    /// Takes note of where the payload is; true when that is news for the status. The first route that is answered decides, until the
-    /// aircraft is lost.
+    /// Takes note of where the payload is; true when that is news for the status. The first route
+    /// that is answered decides, until the aircraft is lost.
     fn found(&mut self, new: Place, now: Instant) -> bool {
         match self {
             Self::Sought { .. } => {
@@ -449,7 +502,11 @@ impl Aircraft {
 fn transmit(port: &mut Port, codec: &mut FrameCodec, frame: &Frame) {
     let sent = port.send(|buffer| codec.encode(frame, buffer).is_ok());
     if !sent {
-        tracing::debug!("dropped {} to {}: the line does not take it", frame.command, frame.receiver);
+        tracing::debug!(
+            "dropped {} to {}: the line does not take it",
+            frame.command,
+            frame.receiver
+        );
     }
 }
 

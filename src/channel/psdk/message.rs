@@ -1,8 +1,8 @@
-//! The messages of the upgrade exchange (docs/payload-link.md sections 2 to 4): what a host may ask, what it is
-//! answered, what is pushed.
+//! The messages of the upgrade exchange (docs/payload-link.md sections 2 to 4): what a host may
+//! ask, what it is answered, what is pushed.
 //!
-//! Bytes in, types out, and back; bounds-checked. The module must not know the order of things (that is
-//! [`super::session`]) nor frames.
+//! Bytes in, types out, and back; bounds-checked. The module must not know the order of things
+//! (that is [`super::session`]) nor frames.
 
 use bytes::Bytes;
 
@@ -81,7 +81,8 @@ pub enum Command {
 pub struct FileOffer {
     /// Size in bytes.
     pub size: u32,
-    /// Name as the host gave it; bytes that are no UTF-8 show as replacement characters, which no name may contain.
+    /// Name as the host gave it; bytes that are no UTF-8 show as replacement characters, which no
+    /// name may contain.
     pub name: String,
 }
 
@@ -110,7 +111,8 @@ pub enum Malformed {
 }
 
 impl Command {
-    /// Reads a command's payload. Bytes behind the fields of a command are ignored, as by the vendor's implementation.
+    /// Reads a command's payload. Bytes behind the fields of a command are ignored, as by the
+    /// vendor's implementation.
     pub fn parse(command: CommandId, payload: &Bytes) -> Result<Self, ParseError> {
         match command {
             id::VERSION if payload.first() == Some(&FIRMWARE_VERSION) => Ok(Self::Version),
@@ -143,13 +145,19 @@ fn parse_start(fields: &[u8]) -> Option<Command> {
     // Some hosts count the NULs at the end of a C string.
     let name = fields.get(..usize::from(length))?;
     let name = name.iter().rposition(|byte| *byte != 0).map_or(&[][..], |last| &name[..=last]);
-    Some(Command::DcftpStart(FileOffer { size: u32::from_le_bytes(*size), name: String::from_utf8_lossy(name).into_owned() }))
+    Some(Command::DcftpStart(FileOffer {
+        size: u32::from_le_bytes(*size),
+        name: String::from_utf8_lossy(name).into_owned(),
+    }))
 }
 
 /// A chunk without a byte moves nothing forward and is as good as cut off.
 fn parse_data(payload: &Bytes, fields: &[u8]) -> Option<Command> {
     let (sequence, data) = fields.split_first_chunk()?;
-    (!data.is_empty()).then(|| Command::DcftpData { sequence: u32::from_le_bytes(*sequence), data: payload.slice_ref(data) })
+    (!data.is_empty()).then(|| Command::DcftpData {
+        sequence: u32::from_le_bytes(*sequence),
+        data: payload.slice_ref(data),
+    })
 }
 
 fn parse_finish(fields: &[u8]) -> Option<Command> {
@@ -240,7 +248,9 @@ impl Answer {
     pub fn encode(self) -> Bytes {
         match self {
             Self::Version(version) => encode_version(version),
-            Self::Entered(offered) => encode_enter(guess::ENTER_ACCEPTED, offered.code(), guess::ENTER_WAIT_SECONDS),
+            Self::Entered(offered) => {
+                encode_enter(guess::ENTER_ACCEPTED, offered.code(), guess::ENTER_WAIT_SECONDS)
+            }
             Self::EnterRefused => encode_enter(guess::ENTER_REFUSED, 0, 0),
             Self::DcftpStarted => {
                 let [low, high] = guess::CHUNK_SIZE_OFFERED.to_le_bytes();
@@ -251,7 +261,9 @@ impl Answer {
             Self::Done => Bytes::from_static(&[SUCCESS]),
             Self::Refused => Bytes::from_static(&[FAILURE]),
             Self::FtpPort(port) => encode_port(port),
-            Self::Check(CheckAnswer::Started) => Bytes::from_static(&[guess::CHECK_PASSED_AND_STARTED]),
+            Self::Check(CheckAnswer::Started) => {
+                Bytes::from_static(&[guess::CHECK_PASSED_AND_STARTED])
+            }
             Self::Check(CheckAnswer::CheckFailed) => Bytes::from_static(&[0xF2]),
             Self::Check(CheckAnswer::StartFailed) => Bytes::from_static(&[0xFF]),
             Self::ServiceInfo => Bytes::from_static(&[0x00, 0x00]),
@@ -276,7 +288,8 @@ impl Acknowledgement {
             DataResult::NotTaken => guess::DATA_NOT_TAKEN,
             DataResult::Failed => FAILURE,
         };
-        // Before the first chunk the last good one is 0 - 1, and the document's FFFFFFFF is just that.
+        // Before the first chunk the last good one is 0 - 1, and the document's FFFFFFFF is just
+        // that.
         bytes[1..5].copy_from_slice(&self.next.wrapping_sub(1).to_le_bytes());
         bytes[5..9].copy_from_slice(&self.next.to_le_bytes());
         Bytes::copy_from_slice(&bytes)
@@ -332,7 +345,12 @@ impl StatusPush {
             Self::Rebooting(seconds) => bytes[..2].copy_from_slice(&[6, seconds]),
             Self::Succeeded => return short(4),
             Self::Failed(reason) => {
-                bytes[..4].copy_from_slice(&[4, reason as u8, guess::END_DEVICE_COUNT, guess::END_DEVICE]);
+                bytes[..4].copy_from_slice(&[
+                    4,
+                    reason as u8,
+                    guess::END_DEVICE_COUNT,
+                    guess::END_DEVICE,
+                ]);
             }
         }
         Bytes::copy_from_slice(&bytes)

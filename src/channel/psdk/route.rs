@@ -1,7 +1,8 @@
-//! The routes on which the payload looks for the aircraft, and the address that an answer gives it (docs/payload-link.md section 2).
+//! The routes on which the payload looks for the aircraft, and the address that an answer gives it
+//! (docs/payload-link.md section 2).
 //!
-//! The route that is answered tells the aircraft's port, and the port gives the payload its address. This is the one place that knows
-//! which; it knows no time and no line.
+//! The route that is answered tells the aircraft's port, and the port gives the payload its
+//! address. This is the one place that knows which; it knows no time and no line.
 
 use bytes::Bytes;
 
@@ -52,7 +53,9 @@ impl Route {
     /// The route on which this frame answers a probe.
     pub fn answered_by(frame: &Frame) -> Option<Self> {
         let is_answer = frame.kind == Kind::Response && frame.command == id::PROBE;
-        Self::ALL.into_iter().find(|route| is_answer && route.ends() == (frame.receiver, frame.sender))
+        Self::ALL
+            .into_iter()
+            .find(|route| is_answer && route.ends() == (frame.receiver, frame.sender))
     }
 
     /// Whether this frame is a probe: a line that echoes brings our own back.
@@ -61,15 +64,17 @@ impl Route {
         is_request && Self::ALL.iter().any(|route| route.ends() == (frame.sender, frame.receiver))
     }
 
-    /// The payload's address where an aircraft of this type answers on this route. None where the vendor's library would not work there:
-    /// such an answer is not taken, and another route may bring a better one.
+    /// The payload's address where an aircraft of this type answers on this route. None where the
+    /// vendor's library would not work there: such an answer is not taken, and another route may
+    /// bring a better one.
     pub const fn address(self, aircraft: u8) -> Option<Address> {
         match (self, aircraft) {
             // Never taken.
             (_, 44..=46 | 93) => None,
             // M30, Mavic 3.
             (Self::FromE5 | Self::FromCa, 67 | 68 | 77 | 79 | 80) => Some(E_PORT_OF_SMALL),
-            // FlyCart 30, M3D, M4, M4D: the library takes it for a payload port and refuses a serial port alone there.
+            // FlyCart 30, M3D, M4, M4D: the library takes it for a payload port and refuses a
+            // serial port alone there.
             (Self::FromE5, 78 | 91 | 99 | 100) => None,
             // M300, FlyCart 30, M400: a mount position that the library does not know.
             (Self::FromCa, 60 | 78 | 103) => None,
@@ -109,7 +114,11 @@ mod tests {
         ];
         for (route, aircraft, address) in table {
             for aircraft in aircraft {
-                assert_eq!(route.address(*aircraft), address.map(Address), "{route:?}, type {aircraft}");
+                assert_eq!(
+                    route.address(*aircraft),
+                    address.map(Address),
+                    "{route:?}, type {aircraft}"
+                );
             }
         }
     }
@@ -120,9 +129,15 @@ mod tests {
             let probe = route.request(7);
             assert_eq!((Route::is_probe(&probe), Route::answered_by(&probe)), (true, None));
             let answer = probe.response(&[60][..]);
-            assert_eq!((Route::is_probe(&answer), Route::answered_by(&answer)), (false, Some(route)));
+            assert_eq!(
+                (Route::is_probe(&answer), Route::answered_by(&answer)),
+                (false, Some(route))
+            );
         }
         let stranger = Frame::request(Address(0x2A), Address(0x03), 1, id::PROBE, Bytes::new());
-        assert_eq!((Route::is_probe(&stranger), Route::answered_by(&stranger.response(&[60][..]))), (false, None));
+        assert_eq!(
+            (Route::is_probe(&stranger), Route::answered_by(&stranger.response(&[60][..]))),
+            (false, None)
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! The session: what a command does in which state (docs/payload-link.md section 5b), as a pure state machine.
+//! The session: what a command does in which state (docs/payload-link.md section 5b), as a pure
+//! state machine.
 //!
-//! Commands, results and status go in with the time at which they came; answers, pushes and operations to perform come
-//! out. No I/O and no clock; the engine and the transfers are names of operations here. Every operation that
-//! a state waits for is answered by one [`Event`]. A command that asks for the same joins the wait instead of starting it
-//! twice, so that a lost answer never breaks an upgrade; any other waits for its turn.
+//! Commands, results and status go in with the time at which they came; answers, pushes and
+//! operations to perform come out. No I/O and no clock; the engine and the transfers are names of
+//! operations here. Every operation that a state waits for is answered by one [`Event`]. A command
+//! that asks for the same joins the wait instead of starting it twice, so that a lost answer never
+//! breaks an upgrade; any other waits for its turn.
 
 mod askers;
 mod commands;
@@ -44,7 +46,8 @@ impl Question {
 
     /// Whether that is the same frame once more.
     fn is_repeated_by(&self, other: &Self) -> bool {
-        (self.0.sender, self.0.sequence, self.0.command) == (other.0.sender, other.0.sequence, other.0.command)
+        (self.0.sender, self.0.sequence, self.0.command)
+            == (other.0.sender, other.0.sequence, other.0.command)
     }
 
     fn answer(&self, answer: Answer) -> Vec<Effect> {
@@ -62,12 +65,14 @@ pub enum Effect {
     Answer(Frame),
     /// Push this status to everybody who is told.
     Push(StatusPush),
-    /// Throw away what was received, choose the transfer, and begin an upgrade. Answered by [`Event::Entered`].
+    /// Throw away what was received, choose the transfer, and begin an upgrade. Answered by
+    /// [`Event::Entered`].
     Enter {
         /// On whose behalf.
         asker: Address,
     },
-    /// Throw away what was received, and start to receive a file over this link. Answered by [`Event::Opened`].
+    /// Throw away what was received, and start to receive a file over this link. Answered by
+    /// [`Event::Opened`].
     Receive(UpgradeId, FileOffer),
     /// Hand over the next chunk. Answered by [`Event::Stored`].
     Store(Bytes),
@@ -75,7 +80,8 @@ pub enum Effect {
     FinishReception(Md5Digest),
     /// Throw away what was received.
     Discard,
-    /// Throw away what was received and say why: the reception failed, and the host may begin again.
+    /// Throw away what was received and say why: the reception failed, and the host may begin
+    /// again.
     ReceptionFailed(UpgradeId, Failure),
     /// Fetch what is left of the file, have it checked, and start. Answered by [`Event::Decided`].
     CheckAndStart(UpgradeId),
@@ -200,10 +206,16 @@ enum Step {
 }
 
 impl Session {
-    /// The session as it stands after a start of the daemon: an upgrade that runs goes on being reported, and so
-    /// does a report that was not acknowledged.
+    /// The session as it stands after a start of the daemon: an upgrade that runs goes on being
+    /// reported, and so does a report that was not acknowledged.
     pub fn new(view: View, ftp_port: u16, now: Instant) -> Self {
-        let mut session = Self { state: State::Idle, view: View::default(), ftp_port, acknowledged: None, queue: Queue::default() };
+        let mut session = Self {
+            state: State::Idle,
+            view: View::default(),
+            ftp_port,
+            acknowledged: None,
+            queue: Queue::default(),
+        };
         session.adopt(view, now);
         session
     }
@@ -213,7 +225,8 @@ impl Session {
         !matches!(self.state, State::Idle | State::Concluded(_))
     }
 
-    /// Takes the result of an operation, or news of the engine. A result that nobody waits for any more is ignored.
+    /// Takes the result of an operation, or news of the engine. A result that nobody waits for any
+    /// more is ignored.
     pub fn event(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = match event {
             Event::Entered(result) => self.entered(result, now),
@@ -232,16 +245,16 @@ impl Session {
         match &self.state {
             State::Idle | State::Entering { .. } => None,
             State::Entered(entered) => Some(entered.silent_until()),
-            State::Receiving(Receiving { upgrade, step: Step::Open, .. }) | State::Received { upgrade, .. } => {
-                Some(upgrade.heard + SILENCE_LIMIT)
-            }
+            State::Receiving(Receiving { upgrade, step: Step::Open, .. })
+            | State::Received { upgrade, .. } => Some(upgrade.heard + SILENCE_LIMIT),
             State::Receiving(_) => None,
             State::Started(started) => Some(started.deadline()),
             State::Concluded(concluded) => Some(concluded.deadline()),
         }
     }
 
-    /// Does what is due: pushes at 1 Hz, the answer that a host can't be kept waiting for any longer, giving up.
+    /// Does what is due: pushes at 1 Hz, the answer that a host can't be kept waiting for any
+    /// longer, giving up.
     pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Vec::new();
@@ -256,18 +269,26 @@ impl Session {
     fn give_up(&mut self) -> Vec<Effect> {
         let (upgrade, failure) = match std::mem::replace(&mut self.state, State::Idle) {
             State::Entered(Entered { upgrade, failure, .. }) => (upgrade, failure),
-            State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => (upgrade, None),
+            State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
+                (upgrade, None)
+            }
             other => {
                 self.state = other;
                 return Vec::new();
             }
         };
-        let silence = || Failure::new(FailureKind::Timeout, "the host fell silent before it started the upgrade");
+        let silence = || {
+            Failure::new(FailureKind::Timeout, "the host fell silent before it started the upgrade")
+        };
         self.acknowledged = Some(upgrade.id.clone());
         vec![Effect::GiveUp(upgrade.id, failure.unwrap_or_else(silence))]
     }
 
-    fn entered(&mut self, result: Result<(UpgradeId, Offered), Failure>, now: Instant) -> Vec<Effect> {
+    fn entered(
+        &mut self,
+        result: Result<(UpgradeId, Offered), Failure>,
+        now: Instant,
+    ) -> Vec<Effect> {
         let (askers, before) = match std::mem::replace(&mut self.state, State::Idle) {
             State::Entering { askers, before } => (askers, before),
             other => {
@@ -279,7 +300,12 @@ impl Session {
             Ok((id, offered)) => {
                 let answer = askers.answer(Answer::Entered(offered));
                 let upgrade = Upgrade { id, asker: askers.asker(), offered, heard: now };
-                self.state = State::Entered(Entered { upgrade, since: now, port_told: false, failure: None });
+                self.state = State::Entered(Entered {
+                    upgrade,
+                    since: now,
+                    port_told: false,
+                    failure: None,
+                });
                 answer
             }
             Err(failure) => {
@@ -346,7 +372,8 @@ impl Session {
             }
             (Step::Finishing { askers, .. }, Err(failure)) => {
                 let answer = askers.answer(Answer::Refused);
-                self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Open });
+                self.state =
+                    State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Open });
                 self.fail_reception(failure, answer, now)
             }
             (step, _) => {
@@ -356,12 +383,23 @@ impl Session {
         }
     }
 
-    /// A reception that failed is over: the host is told, and may start it again unless the engine has ended the upgrade.
-    fn fail_reception(&mut self, failure: Failure, mut answer: Vec<Effect>, now: Instant) -> Vec<Effect> {
+    /// A reception that failed is over: the host is told, and may start it again unless the engine
+    /// has ended the upgrade.
+    fn fail_reception(
+        &mut self,
+        failure: Failure,
+        mut answer: Vec<Effect>,
+        now: Instant,
+    ) -> Vec<Effect> {
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Receiving(Receiving { upgrade, .. }) => {
                 answer.push(Effect::ReceptionFailed(upgrade.id.clone(), failure.clone()));
-                State::Entered(Entered { upgrade, since: now, port_told: false, failure: Some(failure) })
+                State::Entered(Entered {
+                    upgrade,
+                    since: now,
+                    port_told: false,
+                    failure: Some(failure),
+                })
             }
             other => other,
         };
@@ -373,7 +411,8 @@ impl Session {
 impl Entered {
     fn silent_until(&self) -> Instant {
         // A host that knows the port by itself does not ask for it before it uploads.
-        self.upgrade.heard + if self.upgrade.offered == Offered::Ftp { guess::UPLOAD_LIMIT } else { SILENCE_LIMIT }
+        self.upgrade.heard
+            + if self.upgrade.offered == Offered::Ftp { guess::UPLOAD_LIMIT } else { SILENCE_LIMIT }
     }
 }
 

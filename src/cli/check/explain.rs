@@ -35,7 +35,13 @@ impl<'a> SealDocument<'a> {
             Signer::NotChecked => (SignerWord::NotChecked, None),
         };
         let note = key.and_then(|key| key.note.as_deref());
-        Self { manifest: &seal.manifest, key_id: seal.signature.key_id(), note, signer, trusted_comment: seal.signature.trusted_comment() }
+        Self {
+            manifest: &seal.manifest,
+            key_id: seal.signature.key_id(),
+            note,
+            signer,
+            trusted_comment: seal.signature.trusted_comment(),
+        }
     }
 }
 
@@ -54,8 +60,10 @@ pub(super) fn explain(seal: Option<&SealDocument<'_>>, examination: &Examination
 }
 
 fn explain_seal(seal: &SealDocument<'_>) -> String {
-    let Manifest { product, version, machine, size, sha256, created, replaces_from, .. } = seal.manifest;
-    let replaces = replaces_from.map_or_else(|| "any version".to_owned(), |lowest| format!("{lowest} and higher"));
+    let Manifest { product, version, machine, size, sha256, created, replaces_from, .. } =
+        seal.manifest;
+    let replaces = replaces_from
+        .map_or_else(|| "any version".to_owned(), |lowest| format!("{lowest} and higher"));
     let trust = match seal.signer {
         SignerWord::Trusted => "trusted here",
         SignerWord::Forged => "FORGED: that key did not sign it",

@@ -1,5 +1,6 @@
-//! What can be found on this machine before the daemon starts: looks at what the configuration names, and changes nothing: the one
-//! file that it makes, to see whether files get a mode, it removes at once.
+//! What can be found on this machine before the daemon starts: looks at what the configuration
+//! names, and changes nothing: the one file that it makes, to see whether files get a mode, it
+//! removes at once.
 
 mod link;
 mod place;
@@ -48,7 +49,8 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     findings.isolation(config);
     findings.unit(&systemd, config);
     findings.restart(&config.program.restart);
-    if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first()) {
+    if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first())
+    {
         findings.command("trial.health_command", program);
     }
     if let Some(link) = &config.link {
@@ -69,16 +71,30 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
 
 /// How long a restart may take to begin, with the unit as it is now.
 pub(super) fn restart_deadline(config: &Config) -> Duration {
-    let asked = config.program.unit.as_ref().zip(Systemd::new().ok()).and_then(|(name, systemd)| systemd.unit(name).ok());
+    let asked = config
+        .program
+        .unit
+        .as_ref()
+        .zip(Systemd::new().ok())
+        .and_then(|(name, systemd)| systemd.unit(name).ok());
     let unit = asked.unwrap_or_default();
-    config.restart_deadline(unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default())
+    config.restart_deadline(
+        unit.stop_timeout.unwrap_or_default(),
+        unit.start_timeout.unwrap_or_default(),
+    )
 }
 
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, level: Level, field: &'static str, sentence: impl Into<String>, hint: impl Into<String>) {
+    fn add(
+        &mut self,
+        level: Level,
+        field: &'static str,
+        sentence: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.0.push(Finding { level, field, sentence: sentence.into(), hint: hint.into() });
     }
 
@@ -86,16 +102,27 @@ impl Findings {
         self.add(Level::Error, field, sentence, hint);
     }
 
-    fn warning(&mut self, field: &'static str, sentence: impl Into<String>, hint: impl Into<String>) {
+    fn warning(
+        &mut self,
+        field: &'static str,
+        sentence: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.add(Level::Warning, field, sentence, hint);
     }
 
-    /// Root writes everywhere but on a read-only file system; anybody else can't judge for the daemon.
+    /// Root writes everywhere but on a read-only file system; anybody else can't judge for the
+    /// daemon.
     fn writable(&mut self, field: &'static str, directory: &Path) {
         let Err(errno) = access(directory, AccessFlags::W_OK) else { return };
-        let sentence = format!("{} can't be written: {}", directory.display(), io::Error::from(errno));
+        let sentence =
+            format!("{} can't be written: {}", directory.display(), io::Error::from(errno));
         if geteuid().is_root() {
-            self.error(field, sentence, "mount its file system read-write, or choose another directory");
+            self.error(
+                field,
+                sentence,
+                "mount its file system read-write, or choose another directory",
+            );
         } else {
             self.warning(field, sentence, "run this check as root, as the daemon runs");
         }
@@ -107,11 +134,19 @@ impl Findings {
         self.writable("paths.control", existing(paths.control.parent().unwrap_or(&paths.control)));
         if let Err(error) = restart::boot_id(&paths.boot_id) {
             let sentence = format!("{} can't be read: {error}", paths.boot_id.display());
-            self.error("paths.boot_id", sentence, "leave the field out: the kernel's own file is the default");
+            self.error(
+                "paths.boot_id",
+                sentence,
+                "leave the field out: the kernel's own file is the default",
+            );
         }
         if !matches!(Group::from_name("uplift"), Ok(Some(_))) {
             let hint = "`systemd-sysusers` makes it from uplift.sysusers; members may use `uplift status` and `uplift install`";
-            self.warning("paths.control", "there is no group `uplift`, so only root may use the daemon", hint);
+            self.warning(
+                "paths.control",
+                "there is no group `uplift`, so only root may use the daemon",
+                hint,
+            );
         }
     }
 }

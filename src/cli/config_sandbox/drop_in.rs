@@ -1,4 +1,5 @@
-//! What a configuration needs beyond the packaged units, as systemd's directives. Looks at nothing but what a device is.
+//! What a configuration needs beyond the packaged units, as systemd's directives. Looks at nothing
+//! but what a device is.
 //!
 //! Knows what the units in `systemd/` let in; a test holds the two together.
 
@@ -15,7 +16,8 @@ use crate::unit;
 /// The daemon's unit.
 pub(in crate::cli) const DAEMON: &str = "uplift.service";
 /// The units of the second deadline, and what each of them calls.
-const RESCUES: [(&str, &str); 2] = [("uplift-rescue.service", "boot"), ("uplift-rescue-deadline.service", "deadline")];
+const RESCUES: [(&str, &str); 2] =
+    [("uplift-rescue.service", "boot"), ("uplift-rescue-deadline.service", "deadline")];
 /// The upload server.
 pub(in crate::cli) const FTP_SERVER: &str = "uplift-ftp.service";
 /// Its port.
@@ -32,7 +34,8 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Major numbers of serial adapters on USB (`ttyUSB`, `ttyACM`), which the daemon's unit lets in.
 const USB_SERIAL: [u64; 2] = [188, 166];
 /// The same by their names, where none is plugged in.
-const USB_SERIAL_NAMES: [&str; 4] = ["/dev/ttyUSB", "/dev/ttyACM", "/dev/uplift-link", "/dev/serial/"];
+const USB_SERIAL_NAMES: [&str; 4] =
+    ["/dev/ttyUSB", "/dev/ttyACM", "/dev/uplift-link", "/dev/serial/"];
 /// Where the files lie that become credentials.
 const SECRETS: &str = "/etc/uplift";
 /// Major numbers of pseudo-terminals.
@@ -71,9 +74,17 @@ impl DropIn {
         self.add_meaning(field, name, value.clone(), value);
     }
 
-    fn add_meaning(&mut self, field: &'static str, name: &'static str, value: String, meaning: String) {
+    fn add_meaning(
+        &mut self,
+        field: &'static str,
+        name: &'static str,
+        value: String,
+        meaning: String,
+    ) {
         let directive = Directive { field, name, value, meaning };
-        if !self.directives.iter().any(|given| given.name == name && given.value == directive.value && !directive.value.is_empty()) {
+        if !self.directives.iter().any(|given| {
+            given.name == name && given.value == directive.value && !directive.value.is_empty()
+        }) {
             self.directives.push(directive);
         }
     }
@@ -81,16 +92,31 @@ impl DropIn {
     /// Lets the service write to a directory.
     fn writable(&mut self, field: &'static str, directory: &Path) {
         self.visible(field, directory);
-        self.add_meaning(field, "ReadWritePaths", quoted(directory), directory.to_string_lossy().into_owned());
+        self.add_meaning(
+            field,
+            "ReadWritePaths",
+            quoted(directory),
+            directory.to_string_lossy().into_owned(),
+        );
     }
 
-    /// Lays a file of root's, whose name is that of the credential, where the configuration looks for it.
+    /// Lays a file of root's, whose name is that of the credential, where the configuration looks
+    /// for it.
     fn credential(&mut self, field: &'static str, file: Option<&Path>) {
-        let Some(name) = file.and_then(|file| file.strip_prefix(CREDENTIALS).ok()?.strip_prefix(self.unit).ok()) else { return };
+        let Some(name) =
+            file.and_then(|file| file.strip_prefix(CREDENTIALS).ok()?.strip_prefix(self.unit).ok())
+        else {
+            return;
+        };
         let name = name.to_string_lossy();
         // Before the colon a backslash escapes, behind it a path stands as it is.
         let (before, behind) = (specified(&name).replace('\\', "\\\\"), specified(&name));
-        self.add_meaning(field, "LoadCredential", format!("{before}:{SECRETS}/{behind}"), format!("{name}:{SECRETS}/{name}"));
+        self.add_meaning(
+            field,
+            "LoadCredential",
+            format!("{before}:{SECRETS}/{behind}"),
+            format!("{name}:{SECRETS}/{name}"),
+        );
     }
 
     /// Shows the service a directory that the unit hides.
@@ -140,9 +166,14 @@ fn daemon(config: &Config, directory: &Path) -> DropIn {
     if paths.state != default.state {
         drop_in.writable("paths.state", &paths.state);
     }
-    for (field, socket) in [("paths.control", Some(&paths.control)), ("metrics.socket", config.metrics.socket.as_ref())] {
+    for (field, socket) in [
+        ("paths.control", Some(&paths.control)),
+        ("metrics.socket", config.metrics.socket.as_ref()),
+    ] {
         let directory = socket.and_then(|socket| socket.parent());
-        if let Some(directory) = directory.filter(|directory| Some(*directory) != default.control.parent()) {
+        if let Some(directory) =
+            directory.filter(|directory| Some(*directory) != default.control.parent())
+        {
             drop_in.writable(field, directory);
         }
     }
@@ -159,29 +190,46 @@ fn daemon(config: &Config, directory: &Path) -> DropIn {
 
 fn device(drop_in: &mut DropIn, link: &Link) {
     drop_in.visible("link.device", &link.device);
-    let number = link.device.metadata().ok().filter(|metadata| metadata.file_type().is_char_device()).map(|found| major(found.rdev()));
+    let number = link
+        .device
+        .metadata()
+        .ok()
+        .filter(|metadata| metadata.file_type().is_char_device())
+        .map(|found| major(found.rdev()));
     let device = link.device.to_string_lossy();
     match number {
         Some(number) if USB_SERIAL.contains(&number) => {}
         // Their nodes come and go, whoever the link at the path points to.
-        Some(number) if PSEUDO_TERMINALS.contains(&number) => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
+        Some(number) if PSEUDO_TERMINALS.contains(&number) => {
+            drop_in.add("link.device", "DeviceAllow", "char-pts rw");
+        }
         None if USB_SERIAL_NAMES.iter().any(|name| device.starts_with(name)) => {}
-        None if !link.device.starts_with("/dev") => drop_in.add("link.device", "DeviceAllow", "char-pts rw"),
-        _ => drop_in.add_meaning("link.device", "DeviceAllow", format!("{} rw", quoted(&link.device)), format!("{device} rw")),
+        None if !link.device.starts_with("/dev") => {
+            drop_in.add("link.device", "DeviceAllow", "char-pts rw");
+        }
+        _ => drop_in.add_meaning(
+            "link.device",
+            "DeviceAllow",
+            format!("{} rw", quoted(&link.device)),
+            format!("{device} rw"),
+        ),
     }
 }
 
 fn rescue(unit: &'static str, call: &str, paths: &Paths, directory: &Path) -> DropIn {
     let mut drop_in = DropIn::of(unit);
     // It may write everywhere but in the system's own directories and people's homes.
-    if directory != Path::new(PROGRAMS) && (is_below_any(directory, &SYSTEM) || is_below_any(directory, &HOMES)) {
+    if directory != Path::new(PROGRAMS)
+        && (is_below_any(directory, &SYSTEM) || is_below_any(directory, &HOMES))
+    {
         drop_in.writable("program.path", directory);
     }
     if paths.state != Paths::default().state {
         drop_in.visible("paths.state", &paths.state);
         drop_in.add("paths.state", "ExecStart", "");
         let call = |state: &str| format!("/usr/bin/uplift-rescue {call} --state {state}");
-        let (state, shown) = (unit::literal(&quoted(&paths.state)), unit::literal(&paths.state.to_string_lossy()));
+        let (state, shown) =
+            (unit::literal(&quoted(&paths.state)), unit::literal(&paths.state.to_string_lossy()));
         drop_in.add_meaning("paths.state", "ExecStart", call(&state), call(&shown));
     }
     drop_in
@@ -237,14 +285,22 @@ mod tests {
     fn by_unit(program: &str, sections: &str) -> Vec<String> {
         let text = format!("[program]\nproduct = \"P\"\n{program}\n{sections}\n");
         let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
-        all(&config).iter().filter(|drop_in| !drop_in.is_empty()).map(|drop_in| format!("{}: {drop_in}", drop_in.unit)).collect()
+        all(&config)
+            .iter()
+            .filter(|drop_in| !drop_in.is_empty())
+            .map(|drop_in| format!("{}: {drop_in}", drop_in.unit))
+            .collect()
     }
 
     #[test]
     fn the_defaults_need_nothing() {
         assert_eq!(drop_ins("name = \"p\"", "[link]"), "");
         assert_eq!(drop_ins("name = \"p\"", "[link]\ndevice = \"/dev/uplift-link\""), "");
-        assert_eq!(drop_ins("name = \"p\"", "[ftp]\naddress = \"192.0.2.7:21\""), "", "without a link nothing is pulled");
+        assert_eq!(
+            drop_ins("name = \"p\"", "[ftp]\naddress = \"192.0.2.7:21\""),
+            "",
+            "without a link nothing is pulled"
+        );
     }
 
     /// The rescue may write there by itself.
@@ -260,7 +316,11 @@ mod tests {
     #[test]
     fn what_is_hidden_is_shown_to_all_who_need_it() {
         let all = drop_ins("path = \"/home/a/100%/p\"", "");
-        assert_eq!(all.matches("ProtectHome=read-only\nReadWritePaths=/home/a/100%%\n").count(), 3, "{all}");
+        assert_eq!(
+            all.matches("ProtectHome=read-only\nReadWritePaths=/home/a/100%%\n").count(),
+            3,
+            "{all}"
+        );
     }
 
     #[test]
@@ -277,11 +337,18 @@ mod tests {
             (DAEMON, "DeviceAllow=/dev/null rw\n"),
             (DAEMON, "IPAddressAllow=192.0.2.7\n"),
             (RESCUES[0].0, "ReadWritePaths=/usr/bin\n"),
-            (RESCUES[1].0, "ExecStart=\nExecStart=/usr/bin/uplift-rescue deadline --state /data/uplift\n"),
+            (
+                RESCUES[1].0,
+                "ExecStart=\nExecStart=/usr/bin/uplift-rescue deadline --state /data/uplift\n",
+            ),
             (FTP_SERVER, "ReadWritePaths=\nReadWritePaths=/srv/upgrade\n"),
-            (FTP_SOCKET, "[Socket]\n# ftp_server.listen\nListenStream=\nListenStream=0.0.0.0:2121\n"),
+            (
+                FTP_SOCKET,
+                "[Socket]\n# ftp_server.listen\nListenStream=\nListenStream=0.0.0.0:2121\n",
+            ),
         ] {
-            let of_unit = all.iter().find_map(|text| text.strip_prefix(&format!("{unit}: "))).unwrap();
+            let of_unit =
+                all.iter().find_map(|text| text.strip_prefix(&format!("{unit}: "))).unwrap();
             assert!(of_unit.contains(lines), "{unit} lacks {lines}:\n{of_unit}");
         }
     }
@@ -318,21 +385,36 @@ mod tests {
     /// What is taken for the units' defaults is what they say.
     #[test]
     fn the_units_say_what_is_assumed_of_them() {
-        let unit = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name)).unwrap();
+        let unit = |name: &str| {
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name))
+                .unwrap()
+        };
         let daemon = unit(DAEMON);
-        for line in
-            ["ReadWritePaths=-/usr/local/bin", "ProtectHome=yes", "PrivateTmp=yes", "DevicePolicy=closed", "IPAddressAllow=localhost"]
-        {
+        for line in [
+            "ReadWritePaths=-/usr/local/bin",
+            "ProtectHome=yes",
+            "PrivateTmp=yes",
+            "DevicePolicy=closed",
+            "IPAddressAllow=localhost",
+        ] {
             assert!(daemon.lines().any(|found| found == line), "{line}");
         }
-        assert!(USB_SERIAL.iter().all(|number| daemon.contains(&format!("DeviceAllow=char-{number} rw\n"))));
+        assert!(
+            USB_SERIAL
+                .iter()
+                .all(|number| daemon.contains(&format!("DeviceAllow=char-{number} rw\n")))
+        );
         for (name, call) in RESCUES {
             let text = unit(name);
             assert!(
-                text.contains("ProtectSystem=full\n") && text.contains(&format!("ExecStart=/usr/bin/uplift-rescue {call}\n")),
+                text.contains("ProtectSystem=full\n")
+                    && text.contains(&format!("ExecStart=/usr/bin/uplift-rescue {call}\n")),
                 "{name}"
             );
         }
-        assert!(unit(FTP_SERVER).contains("ReadWritePaths=-/upgrade\n") && unit(FTP_SOCKET).contains("ListenStream=21\n"));
+        assert!(
+            unit(FTP_SERVER).contains("ReadWritePaths=-/upgrade\n")
+                && unit(FTP_SOCKET).contains("ListenStream=21\n")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a program still behaves as before once it is sealed: some look for data at the end of their own file, and a seal
-//! stands there then.
+//! Whether a program still behaves as before once it is sealed: some look for data at the end of
+//! their own file, and a seal stands there then.
 //!
 //! The program is the caller's own, and runs with the caller's rights.
 
@@ -35,7 +35,9 @@ pub(super) fn compare(before: &Path, after: &Path) -> Tried {
         (Err(error), _) => Tried::Impossible(plain(&error)),
         (Ok(before), Ok(after)) if before == after => Tried::Same,
         (Ok(before), Ok(after)) => Tried::Differs { before, after },
-        (Ok(before), Err(error)) => Tried::Differs { before, after: format!("fails: {}", plain(&error)) },
+        (Ok(before), Err(error)) => {
+            Tried::Differs { before, after: format!("fails: {}", plain(&error)) }
+        }
     }
 }
 
@@ -46,8 +48,11 @@ fn plain(error: &io::Error) -> String {
 /// What a program prints, and how it ends where that is no success.
 fn answer(program: &Path, name: &OsStr) -> io::Result<String> {
     let program = std::path::absolute(program)?;
-    let (output, status) = command::run_as_caller(program.as_os_str(), name, &[QUESTION], DEADLINE)?;
-    let printed = command::quoted(&output.replace(&*program.to_string_lossy(), &name.to_string_lossy()));
-    let printed = if printed.is_empty() { "prints nothing".to_owned() } else { format!("prints {printed}") };
+    let (output, status) =
+        command::run_as_caller(program.as_os_str(), name, &[QUESTION], DEADLINE)?;
+    let printed =
+        command::quoted(&output.replace(&*program.to_string_lossy(), &name.to_string_lossy()));
+    let printed =
+        if printed.is_empty() { "prints nothing".to_owned() } else { format!("prints {printed}") };
     Ok(if status.success() { printed } else { format!("{printed} ({status})") })
 }

@@ -1,5 +1,5 @@
-//! The live view: the status with rate, times and the last events, as lines for a terminal of some size. Pure; the time is
-//! handed in.
+//! The live view: the status with rate, times and the last events, as lines for a terminal of some
+//! size. Pure; the time is handed in.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -38,7 +38,14 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, status: None, seen_at: now, away: false, samples: VecDeque::new(), events: VecDeque::new() }
+        Self {
+            began: now,
+            status: None,
+            seen_at: now,
+            away: false,
+            samples: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Whether something in the view changes with the time alone.
@@ -72,7 +79,11 @@ impl Live {
                 self.samples.clear();
                 self.tell(now, status.phase.to_string());
             }
-            if let Some(report) = status.last.as_ref().filter(|report| before.last.as_ref().is_none_or(|last| last.id != report.id)) {
+            if let Some(report) = status
+                .last
+                .as_ref()
+                .filter(|report| before.last.as_ref().is_none_or(|last| last.id != report.id))
+            {
                 self.tell(now, view::ending(report));
             }
         }
@@ -97,14 +108,19 @@ impl Live {
     }
 
     fn sample(&mut self, status: &Status, now: Instant) {
-        let Some(upgrade) = status.upgrade.as_ref().filter(|_| status.phase == Phase::Receiving) else { return };
+        let Some(upgrade) = status.upgrade.as_ref().filter(|_| status.phase == Phase::Receiving)
+        else {
+            return;
+        };
         let done = upgrade.progress.done;
         // A file that is sent once more begins a new rate.
         if self.samples.back().is_some_and(|(_, before)| *before > done) {
             self.samples.clear();
         }
         self.samples.push_back((now, done));
-        while self.samples.len() > 2 && self.samples.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= RATE_WINDOW) {
+        while self.samples.len() > 2
+            && self.samples.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= RATE_WINDOW)
+        {
             self.samples.pop_front();
         }
     }
@@ -119,14 +135,23 @@ impl Live {
         u64::try_from(u128::from(to - from) * 1000 / time.as_millis()).ok().filter(|&rate| rate > 0)
     }
 
-    /// The view, in no more lines than a terminal of this size has above the one of its cursor. The oldest events give way first.
+    /// The view, in no more lines than a terminal of this size has above the one of its cursor. The
+    /// oldest events give way first.
     pub(super) fn lines(&self, now: Instant, size: Size) -> Vec<String> {
         let Some(status) = &self.status else { return Vec::new() };
-        let text =
-            if self.away { view::status(&without_link(status), self.absence()) } else { view::status(status, &self.phase(status, now)) };
-        let mut lines: Vec<String> = text.lines().flat_map(|line| fold(line, LABEL_WIDTH, size.columns)).collect();
+        let text = if self.away {
+            view::status(&without_link(status), self.absence())
+        } else {
+            view::status(status, &self.phase(status, now))
+        };
+        let mut lines: Vec<String> =
+            text.lines().flat_map(|line| fold(line, LABEL_WIDTH, size.columns)).collect();
         let most = size.rows.saturating_sub(1);
-        let hint = fold(&format!("{:LABEL_WIDTH$}(Ctrl-C ends the view, not the upgrade)", ""), LABEL_WIDTH, size.columns);
+        let hint = fold(
+            &format!("{:LABEL_WIDTH$}(Ctrl-C ends the view, not the upgrade)", ""),
+            LABEL_WIDTH,
+            size.columns,
+        );
         let room = most.saturating_sub(lines.len() + hint.len());
         lines.extend(self.events(room, size.columns));
         lines.extend(hint);
@@ -139,7 +164,11 @@ impl Live {
         let mut lines = VecDeque::new();
         for (then, event) in self.events.iter().rev() {
             let seconds = then.duration_since(self.began).as_secs();
-            let event = fold(&format!("{:LABEL_WIDTH$}{:>3}:{:02}  {event}", "", seconds / 60, seconds % 60), EVENT_INDENT, columns);
+            let event = fold(
+                &format!("{:LABEL_WIDTH$}{:>3}:{:02}  {event}", "", seconds / 60, seconds % 60),
+                EVENT_INDENT,
+                columns,
+            );
             if lines.len() + event.len() > room {
                 break;
             }
@@ -156,7 +185,12 @@ impl Live {
         let Some(upgrade) = &status.upgrade else { return text };
         if let Some(seconds) = upgrade.seconds_left {
             let left = seconds.saturating_sub(now.duration_since(self.seen_at).as_secs());
-            return format!("{}, at most {} more{}", status.phase, view::seconds(left), view::waits_for(upgrade));
+            return format!(
+                "{}, at most {} more{}",
+                status.phase,
+                view::seconds(left),
+                view::waits_for(upgrade)
+            );
         }
         if status.phase == Phase::Receiving {
             let Progress { done, total } = upgrade.progress;
@@ -177,10 +211,17 @@ fn without_link(status: &Status) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Channel, CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId};
+    use crate::model::{
+        Channel, CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId,
+    };
 
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
-        let request = Request { channel: Channel::Psdk, requester: "0x2a".into(), transfer: TransferKind::Dcftp, forced: false };
+        let request = Request {
+            channel: Channel::Psdk,
+            requester: "0x2a".into(),
+            transfer: TransferKind::Dcftp,
+            forced: false,
+        };
         let progress = Progress { done, total: 1000 << 10 };
         let upgrade = CurrentUpgrade {
             id: UpgradeId("1".into()),
@@ -195,7 +236,12 @@ mod tests {
         Seen::Status(Box::new(Status {
             schema: SCHEMA,
             phase,
-            installed: Installed { product: "P".into(), path: "/program".into(), version: None, digest: None },
+            installed: Installed {
+                product: "P".into(),
+                path: "/program".into(),
+                version: None,
+                digest: None,
+            },
             upgrade: (phase != Phase::Idle).then_some(upgrade),
             unacknowledged: vec![],
             last: None,
@@ -236,7 +282,11 @@ mod tests {
         live.see(status(Phase::Restarting, 0, Some(60)), after(began, 65));
         assert!(live.is_moving());
         let text = text(&live, after(began, 77));
-        assert!(text.contains("restarting, at most 48 s more") && text.contains("Events    1:05  restarting"), "{text}");
+        assert!(
+            text.contains("restarting, at most 48 s more")
+                && text.contains("Events    1:05  restarting"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -248,7 +298,10 @@ mod tests {
         assert!(text(&live, after(began, 1)).contains("Phase  the daemon went away"));
         live.see(status(Phase::Idle, 0, None), after(began, 2));
         let text = text(&live, after(began, 2));
-        assert!(text.contains("Phase  idle") && text.contains("0:02  the daemon is back"), "{text}");
+        assert!(
+            text.contains("Phase  idle") && text.contains("0:02  the daemon is back"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -258,7 +311,12 @@ mod tests {
         live.see(status(Phase::Restarting, 0, Some(60)), began);
         live.see(Seen::Away, after(began, 1));
         live.see(Seen::Away, after(began, 2));
-        assert_eq!(text(&live, after(began, 2)).matches("the payload restarts; waiting for the daemon").count(), 2);
+        assert_eq!(
+            text(&live, after(began, 2))
+                .matches("the payload restarts; waiting for the daemon")
+                .count(),
+            2
+        );
     }
 
     #[test]
@@ -269,16 +327,23 @@ mod tests {
             live.see(Seen::Away, after(began, second));
             live.see(status(Phase::Idle, 0, None), after(began, second));
         }
-        for size in
-            [Size { rows: 24, columns: 80 }, Size { rows: 8, columns: 30 }, Size { rows: 2, columns: 12 }, Size { rows: 1, columns: 1 }]
-        {
+        for size in [
+            Size { rows: 24, columns: 80 },
+            Size { rows: 8, columns: 30 },
+            Size { rows: 2, columns: 12 },
+            Size { rows: 1, columns: 1 },
+        ] {
             let lines = live.lines(after(began, 20), size);
             assert!(lines.len() < size.rows.max(2), "{lines:#?}");
-            assert!(lines.iter().all(|line| line.chars().count() <= size.columns.max(EVENT_INDENT + 1)), "{lines:#?}");
+            assert!(
+                lines.iter().all(|line| line.chars().count() <= size.columns.max(EVENT_INDENT + 1)),
+                "{lines:#?}"
+            );
         }
         let lines = live.lines(after(began, 20), Size { rows: 8, columns: 80 });
         assert!(
-            lines[4].starts_with("  Events    0:09  the daemon went away") && lines[5].contains("0:09  the daemon is back"),
+            lines[4].starts_with("  Events    0:09  the daemon went away")
+                && lines[5].contains("0:09  the daemon is back"),
             "{lines:#?}"
         );
     }

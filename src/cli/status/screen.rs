@@ -13,8 +13,8 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// That of the terminal at the standard output, now, but for the last column: a cursor that waits there would erase what it
-    /// stands on together with the rest of its row.
+    /// That of the terminal at the standard output, now, but for the last column: a cursor that
+    /// waits there would erase what it stands on together with the rest of its row.
     pub(super) fn now() -> Self {
         let (rows, columns) = Term::stdout().size();
         Self { rows: rows.into(), columns: usize::from(columns).saturating_sub(1) }
@@ -33,7 +33,8 @@ impl Screen {
     pub(super) fn draw(&mut self, lines: &[String], size: Size) -> std::io::Result<()> {
         let mut frame = String::new();
         // Where the terminal has become narrower since, the old lines take more rows.
-        let rows: usize = self.drawn.iter().map(|width| width.div_ceil(size.columns.max(1)).max(1)).sum();
+        let rows: usize =
+            self.drawn.iter().map(|width| width.div_ceil(size.columns.max(1)).max(1)).sum();
         if rows > 0 {
             // Writing to a String can't fail.
             let _ = write!(frame, "\x1b[{rows}A");

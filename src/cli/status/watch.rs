@@ -41,7 +41,10 @@ impl Watcher {
         let client = connect(&path)?;
         let (seen, watcher) = sync_channel(QUEUE);
         let listen = move || Listener { path, seen }.listen(client);
-        thread::Builder::new().name("watch".into()).spawn(listen).context("no thread can be started")?;
+        thread::Builder::new()
+            .name("watch".into())
+            .spawn(listen)
+            .context("no thread can be started")?;
         Ok(Self(watcher))
     }
 
@@ -50,7 +53,8 @@ impl Watcher {
         self.0.recv().context("the watch ended")?
     }
 
-    /// [`Watcher::next`], or `None` after `patience`; without one it waits for as long as nothing changes.
+    /// [`Watcher::next`], or `None` after `patience`; without one it waits for as long as nothing
+    /// changes.
     pub(super) fn next_within(&self, patience: Option<Duration>) -> anyhow::Result<Option<Seen>> {
         let Some(patience) = patience else { return self.next().map(Some) };
         match self.0.recv_timeout(patience) {

@@ -8,7 +8,10 @@ fn after(changes: &[Change]) -> BTreeSet<Tree> {
     let mut tree = Tree::default();
     tree.0.insert("d".into(), Entry::Directory);
     tree.0.insert("e".into(), Entry::Directory);
-    tree.0.insert("d/old".into(), Entry::File(Arc::new(Content { bytes: b"old".into(), ..Content::default() })));
+    tree.0.insert(
+        "d/old".into(),
+        Entry::File(Arc::new(Content { bytes: b"old".into(), ..Content::default() })),
+    );
     let mut model = Model::of(&tree);
     changes.iter().for_each(|change| model.apply(change).unwrap());
     crash_states(&model)
@@ -16,7 +19,9 @@ fn after(changes: &[Change]) -> BTreeSet<Tree> {
 
 /// What is read under a name in each of the states, each once.
 fn read(states: &BTreeSet<Tree>, path: &str) -> BTreeSet<Option<String>> {
-    let text = |tree: &Tree| tree.file(path).map(|content| String::from_utf8(content.bytes.clone()).unwrap());
+    let text = |tree: &Tree| {
+        tree.file(path).map(|content| String::from_utf8(content.bytes.clone()).unwrap())
+    };
     states.iter().map(text).collect()
 }
 
@@ -44,7 +49,10 @@ const SYNC: Change = Change::Sync { file: FILE };
 
 #[test]
 fn a_synced_file_may_have_no_name() {
-    assert_eq!(read(&after(&[create("d/new"), write(0, b"new"), SYNC]), "d/new"), texts([None, Some("new")]));
+    assert_eq!(
+        read(&after(&[create("d/new"), write(0, b"new"), SYNC]), "d/new"),
+        texts([None, Some("new")])
+    );
 }
 
 #[test]
@@ -57,7 +65,13 @@ fn a_synced_name_may_stand_for_nothing_or_zeros() {
 fn a_rename_over_a_name_is_the_old_file_or_the_new_one_whatever_else_is_lost() {
     let states = after(&[create("d/new"), write(0, b"new"), SYNC, rename("d/new", "d/old")]);
     assert_eq!(read(&states, "d/old"), texts([Some("old"), Some("new")]));
-    let states = after(&[create("d/new"), write(0, b"new"), SYNC, rename("d/new", "d/old"), sync_directory("d")]);
+    let states = after(&[
+        create("d/new"),
+        write(0, b"new"),
+        SYNC,
+        rename("d/new", "d/old"),
+        sync_directory("d"),
+    ]);
     assert_eq!((states.len(), read(&states, "d/old")), (1, texts([Some("new")])));
 }
 
@@ -65,25 +79,45 @@ fn a_rename_over_a_name_is_the_old_file_or_the_new_one_whatever_else_is_lost() {
 fn operations_take_place_in_any_order_and_each_whole() {
     // Only a disk that loses or reorders one of them can leave the file with two names.
     let states = after(&[rename("d/old", "d/b"), rename("d/b", "d/c")]);
-    let names: BTreeSet<Vec<&str>> =
-        states.iter().map(|tree| tree.0.keys().skip(1).filter_map(|path| path.to_str()?.strip_prefix("d/")).collect()).collect();
+    let names: BTreeSet<Vec<&str>> = states
+        .iter()
+        .map(|tree| {
+            tree.0.keys().skip(1).filter_map(|path| path.to_str()?.strip_prefix("d/")).collect()
+        })
+        .collect();
     assert_eq!(names, [vec!["old"], vec!["b"], vec!["c"], vec!["c", "old"], vec!["b", "c"]].into());
 }
 
 #[test]
 fn an_operation_in_two_directories_is_durable_when_both_are_synced() {
     let moved = |syncs: &[Change]| after(&[&[rename("d/old", "e/new")], syncs].concat()).len();
-    assert_eq!([moved(&[]), moved(&[sync_directory("d")]), moved(&[sync_directory("d"), sync_directory("e")])], [2, 2, 1]);
+    assert_eq!(
+        [
+            moved(&[]),
+            moved(&[sync_directory("d")]),
+            moved(&[sync_directory("d"), sync_directory("e")])
+        ],
+        [2, 2, 1]
+    );
 }
 
 #[test]
 fn a_sync_of_data_leaves_the_mode_pending() {
     let set_mode = Change::SetMode { file: FILE, mode: 0o755 };
     let modes = |sync| {
-        let states = after(&[create("d/new"), write(0, b"new"), set_mode.clone(), sync, sync_directory("d")]);
+        let states = after(&[
+            create("d/new"),
+            write(0, b"new"),
+            set_mode.clone(),
+            sync,
+            sync_directory("d"),
+        ]);
         states.iter().map(|tree| tree.file("d/new").unwrap().mode).collect::<Vec<_>>()
     };
-    assert_eq!((modes(Change::SyncData { file: FILE }), modes(SYNC)), (vec![0, 0o755], vec![0o755]));
+    assert_eq!(
+        (modes(Change::SyncData { file: FILE }), modes(SYNC)),
+        (vec![0, 0o755], vec![0o755])
+    );
 }
 
 #[test]
@@ -95,6 +129,12 @@ fn blocks_are_lost_one_by_one() {
 
 #[test]
 fn a_file_in_a_lost_directory_is_lost() {
-    let changes = [Change::MakeDirectory { path: "d/sub".into() }, create("d/sub/new"), write(0, b"new"), SYNC, sync_directory("d/sub")];
+    let changes = [
+        Change::MakeDirectory { path: "d/sub".into() },
+        create("d/sub/new"),
+        write(0, b"new"),
+        SYNC,
+        sync_directory("d/sub"),
+    ];
     assert_eq!(read(&after(&changes), "d/sub/new"), texts([None, Some("new")]));
 }

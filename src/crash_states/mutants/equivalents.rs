@@ -38,7 +38,11 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["*"],
-        mutants: &["without Sync incoming", "Sync incoming before Write incoming", "Rename incoming payload.next before Sync incoming [2]"],
+        mutants: &[
+            "without Sync incoming",
+            "Sync incoming before Write incoming",
+            "Rename incoming payload.next before Sync incoming [2]",
+        ],
         _reason: "the swap syncs the file again before the path changes hands",
     },
     Equivalent {
@@ -53,13 +57,23 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["*"],
-        mutants: &["SetOwner incoming before SyncDirectory state (rescue)", "SetMode incoming before SyncDirectory state (rescue)"],
+        mutants: &[
+            "SetOwner incoming before SyncDirectory state (rescue)",
+            "SetMode incoming before SyncDirectory state (rescue)",
+        ],
         _reason: "owner and mode of a staged file change nothing that was announced",
     },
-    Equivalent { stories: &["*"], mutants: &["SyncDirectory .uplift* before SyncDirectory bin*"], _reason: "nothing lies between them" },
     Equivalent {
         stories: &["*"],
-        mutants: &["SyncDirectory bin* before Rename payload.next payload.previous", "SyncDirectory bin* before Remove payload.next"],
+        mutants: &["SyncDirectory .uplift* before SyncDirectory bin*"],
+        _reason: "nothing lies between them",
+    },
+    Equivalent {
+        stories: &["*"],
+        mutants: &[
+            "SyncDirectory bin* before Rename payload.next payload.previous",
+            "SyncDirectory bin* before Remove payload.next",
+        ],
         _reason: "a change in the staging area alone, and the sync of that follows both",
     },
     Equivalent {
@@ -92,17 +106,32 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
             "of itself*",
             "after another*",
         ],
-        mutants: &["without SyncDirectory state (history)", "SyncDirectory state (history) before *"],
+        mutants: &[
+            "without SyncDirectory state (history)",
+            "SyncDirectory state (history) before *",
+        ],
         _reason: "the state file is synced in the same directory before anybody is told, and a lost history is completed from it",
     },
     Equivalent {
-        stories: &["exchange, three boots", "restart refused", "*rollback *", "health command fails", "of itself*"],
-        mutants: &["without SyncDirectory state (concluded)", "SyncDirectory state (concluded) before *"],
+        stories: &[
+            "exchange, three boots",
+            "restart refused",
+            "*rollback *",
+            "health command fails",
+            "of itself*",
+        ],
+        mutants: &[
+            "without SyncDirectory state (concluded)",
+            "SyncDirectory state (concluded) before *",
+        ],
         _reason: "the upgrade is concluded once more, and its end is the same: a trial that may be repeated, or a rollback that is over",
     },
     Equivalent {
         stories: &["rollback by hand"],
-        mutants: &["without SyncDirectory state (acknowledged)", "SyncDirectory state (acknowledged) before *"],
+        mutants: &[
+            "without SyncDirectory state (acknowledged)",
+            "SyncDirectory state (acknowledged) before *",
+        ],
         _reason: "the rollback is over, and concluded once more in the same way",
     },
     Equivalent {
@@ -112,12 +141,17 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["of itself, hangs*"],
-        mutants: &["without SyncDirectory state (rescue) [2]", "SyncDirectory state (rescue) [2] before *"],
+        mutants: &[
+            "without SyncDirectory state (rescue) [2]",
+            "SyncDirectory state (rescue) [2] before *",
+        ],
         _reason: "the daemon's copy is there, and a look that is lost begins the deadline anew",
     },
     Equivalent {
         stories: COPIED,
-        mutants: &["Rename rescue.json.new rescue.json (rescue) before Sync rescue.json.new (rescue)"],
+        mutants: &[
+            "Rename rescue.json.new rescue.json (rescue) before Sync rescue.json.new (rescue)",
+        ],
         _reason: "both come before the path changes hands, and until then no copy is needed",
     },
     Equivalent {
@@ -153,17 +187,26 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["*rollback by the rescue", "of itself, hangs*"],
-        mutants: &["without SyncDirectory state (ruling) [2]", "SyncDirectory state (ruling) [2] before *"],
+        mutants: &[
+            "without SyncDirectory state (ruling) [2]",
+            "SyncDirectory state (ruling) [2] before *",
+        ],
         _reason: "how far a ruling was carried out; the program at the path tells it too",
     },
     Equivalent {
         stories: &["*rollback by the rescue"],
-        mutants: &["without SyncDirectory state (ruling) [3]", "SyncDirectory state (ruling) [3] before *"],
+        mutants: &[
+            "without SyncDirectory state (ruling) [3]",
+            "SyncDirectory state (ruling) [3] before *",
+        ],
         _reason: "how far a ruling was carried out; the program at the path tells it too",
     },
     Equivalent {
         stories: &["hard link", "copy*", "first installation*"],
-        mutants: &["without SyncDirectory .uplift", "SyncDirectory .uplift before Rename incoming payload.next"],
+        mutants: &[
+            "without SyncDirectory .uplift",
+            "SyncDirectory .uplift before Rename incoming payload.next",
+        ],
         _reason: "where nothing is exchanged, the staging area is synced once more before the path changes hands",
     },
     Equivalent {
@@ -192,17 +235,26 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["rollback by exchange", "rollback by the rescue", "rollback by hand"],
-        mutants: &["without SyncDirectory .uplift [2]", "SyncDirectory .uplift [2] before Rename *"],
+        mutants: &[
+            "without SyncDirectory .uplift [2]",
+            "SyncDirectory .uplift [2] before Rename *",
+        ],
         _reason: "the program that failed has its name of before, from which the next swap takes it away",
     },
     Equivalent {
         stories: &["restart refused", "health command fails", "of itself, hangs*"],
-        mutants: &["without SyncDirectory .uplift [4]", "SyncDirectory .uplift [4] before Rename *"],
+        mutants: &[
+            "without SyncDirectory .uplift [4]",
+            "SyncDirectory .uplift [4] before Rename *",
+        ],
         _reason: "the program that failed has its name of before, from which the next swap takes it away",
     },
     Equivalent {
         stories: &["of itself, hangs in another format"],
-        mutants: &["without SyncDirectory state (of its own)", "SyncDirectory state (of its own) before *"],
+        mutants: &[
+            "without SyncDirectory state (of its own)",
+            "SyncDirectory state (of its own) before *",
+        ],
         _reason: "what the new daemon wrote is of no use to the old one; without it the old one finds its own",
     },
     Equivalent {
@@ -218,7 +270,10 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["of itself, hangs in another format"],
-        mutants: &["without SyncDirectory state (of its own) [3]", "SyncDirectory state (of its own) [3] before *"],
+        mutants: &[
+            "without SyncDirectory state (of its own) [3]",
+            "SyncDirectory state (of its own) [3] before *",
+        ],
         _reason: "what is kept of a state in another format is kept once more, and is the same",
     },
     Equivalent {
@@ -233,12 +288,18 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["of itself, hangs in another format"],
-        mutants: &["without SyncDirectory state (concluded) [2]", "SyncDirectory state (concluded) [2] before *"],
+        mutants: &[
+            "without SyncDirectory state (concluded) [2]",
+            "SyncDirectory state (concluded) [2] before *",
+        ],
         _reason: "a state that was lost is written even where nothing in it is new; here it says what it said before",
     },
     Equivalent {
         stories: &["rollback of a first installation"],
-        mutants: &["without SyncDirectory .uplift [2]", "SyncDirectory .uplift [2] before Remove payload.previous"],
+        mutants: &[
+            "without SyncDirectory .uplift [2]",
+            "SyncDirectory .uplift [2] before Remove payload.previous",
+        ],
         _reason: "the word that no program was there outlives its use; the next swap replaces it",
     },
     Equivalent {
@@ -248,7 +309,10 @@ pub(super) const EQUIVALENTS: &[Equivalent] = &[
     },
     Equivalent {
         stories: &["after another: rollback *"],
-        mutants: &["without SyncDirectory .uplift [3]", "SyncDirectory .uplift [3] before Rename payload.older payload.previous"],
+        mutants: &[
+            "without SyncDirectory .uplift [3]",
+            "SyncDirectory .uplift [3] before Rename payload.older payload.previous",
+        ],
         _reason: "the program before the last success has its name of the trial, and the next daemon gives it its own",
     },
     Equivalent {
@@ -281,8 +345,8 @@ impl Equivalent {
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((before, after)) => {
-            text.strip_prefix(before).is_some_and(|rest| (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(after, &rest[i..])))
-        }
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(after, &rest[i..]))
+        }),
     }
 }

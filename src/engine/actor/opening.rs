@@ -1,4 +1,5 @@
-//! What a daemon that starts does before it answers: opens what it owns, and goes on where the last one stopped.
+//! What a daemon that starts does before it answers: opens what it owns, and goes on where the last
+//! one stopped.
 
 use std::sync::Arc;
 
@@ -22,25 +23,37 @@ use crate::target::program::Program;
 use crate::unit;
 
 impl Actor {
-    /// Opens journal, stage and target of a configuration, and resumes what the last daemon left, so that the first status
-    /// that anybody sees is a true one.
+    /// Opens journal, stage and target of a configuration, and resumes what the last daemon left,
+    /// so that the first status that anybody sees is a true one.
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
         Self::open_on(Arc::new(LocalDisk), config).await
     }
 
     /// [`Actor::open`] on a disk of the caller's.
-    pub(crate) async fn open_on(disk: Arc<dyn Disk>, config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
+    pub(crate) async fn open_on(
+        disk: Arc<dyn Disk>,
+        config: Arc<Config>,
+    ) -> anyhow::Result<(Self, Engine)> {
         let program = Program::on(Arc::clone(&disk), &config.program.path);
         let (mut journal, damaged) = {
             let (disk, directory) = (Arc::clone(&disk), config.paths.state.clone());
             let opened = blocking(move || Journal::open_on(disk, &directory)).await;
-            opened.with_context(|| format!("the state directory {} can't be used", config.paths.state.display()))?
+            opened.with_context(|| {
+                format!("the state directory {} can't be used", config.paths.state.display())
+            })?
         };
         let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
         let recovered = journal.recovered().map(str::to_owned);
-        let forgotten = (journal.is_new() && program.was_replaced()).then(|| note_gap(&mut journal));
-        let notices: Vec<String> = damaged.iter().map(ToString::to_string).chain(foreign).chain(recovered).chain(forgotten).collect();
+        let forgotten =
+            (journal.is_new() && program.was_replaced()).then(|| note_gap(&mut journal));
+        let notices: Vec<String> = damaged
+            .iter()
+            .map(ToString::to_string)
+            .chain(foreign)
+            .chain(recovered)
+            .chain(forgotten)
+            .collect();
         for notice in &notices {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
@@ -88,7 +101,8 @@ impl Actor {
             is_awaited: true,
         };
         if let Err(failure) = examined {
-            // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the daemon again.
+            // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the
+            // daemon again.
             actor.notice(&failure);
         }
         actor.resume().await.context("an upgrade is under way, and its state is not known")?;
@@ -109,7 +123,8 @@ impl Actor {
         let from = state.phase();
         let (mut state, actions) = match self.find(&state).await {
             Ok(found) => state.resume(&found),
-            // An upgrade about which nothing can be proved now stays in the journal: systemd starts the daemon again.
+            // An upgrade about which nothing can be proved now stays in the journal: systemd starts
+            // the daemon again.
             Err(failure) if self.journal.upgrade().is_some() => return Err(failure),
             Err(failure) => {
                 self.notice(&failure);
@@ -118,7 +133,8 @@ impl Actor {
         };
         let now = state.phase();
         if let State::Reverting { swap, verdict, .. } = &mut state
-            && let (Phase::Trial, Some(unit), true) = (from, &swap.terms.unit, verdict.program_log.is_empty())
+            && let (Phase::Trial, Some(unit), true) =
+                (from, &swap.terms.unit, verdict.program_log.is_empty())
         {
             // Its boots are used up; what it had to say, it said in those.
             verdict.program_log = unit::last_lines(unit, swap.terms.start_before.as_deref()).await;
@@ -126,7 +142,10 @@ impl Actor {
         self.state = state.clone();
         self.speak_of_upgrade();
         if from != Phase::Idle {
-            tracing::info!(MESSAGE_ID = message::RESUMED, "resuming an upgrade that was {from}: now {now}");
+            tracing::info!(
+                MESSAGE_ID = message::RESUMED,
+                "resuming an upgrade that was {from}: now {now}"
+            );
         }
         self.enter(state, actions).await;
         Ok(())
@@ -135,7 +154,11 @@ impl Actor {
     async fn settle_program(&self) {
         let program = self.program.clone();
         if let Err(error) = blocking(move || program.settle()).await {
-            self.notice(&Failure::from_io(FailureKind::InstallFailed, "the staging area can't be put in order", error));
+            self.notice(&Failure::from_io(
+                FailureKind::InstallFailed,
+                "the staging area can't be put in order",
+                error,
+            ));
         }
         let (second_copy, program) = (self.second_copy.clone(), self.program.clone());
         if let Err(failure) = blocking(move || second_copy.settle(&program)).await {
@@ -145,15 +168,23 @@ impl Actor {
 
     /// What is found by the terms of the upgrade that was left, or else by the configuration.
     async fn find(&self, left: &State) -> Result<Found, Failure> {
-        let terms = left.swap().map_or_else(|| Terms::new(&self.config.program, &self.config.trial), |swap| swap.terms.clone());
+        let terms = left.swap().map_or_else(
+            || Terms::new(&self.config.program, &self.config.trial),
+            |swap| swap.terms.clone(),
+        );
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
         let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
         let at_path = match is_no_file {
             true => None,
             false => blocking(move || program.known_digest()).await.unwrap_or_else(|error| {
-                self.notice(&Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error));
-                // It is not missing, nor is it the old one, which lies elsewhere: so the trial decides, and it ends badly.
+                self.notice(&Failure::from_io(
+                    FailureKind::InstallFailed,
+                    "the program can't be read",
+                    error,
+                ));
+                // It is not missing, nor is it the old one, which lies elsewhere: so the trial
+                // decides, and it ends badly.
                 left.swap().map(|swap| swap.package.program_digest)
             }),
         };

@@ -1,11 +1,15 @@
-//! What is left when the state is lost or damaged, what a person takes back or forgets, and which format is written.
+//! What is left when the state is lost or damaged, what a person takes back or forgets, and which
+//! format is written.
 
+use super::rescued::rescued;
 use super::*;
 
 /// Version 1 by hand; 2 succeeds, 3 fails, 4 succeeds, and a person takes it back.
 fn a_long_life(directory: &TempDir) {
     let (mut journal, _) = open(directory);
-    for (number, outcome) in [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (4, Outcome::Succeeded)] {
+    for (number, outcome) in
+        [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (4, Outcome::Succeeded)]
+    {
         journal.conclude(&of_version(number, outcome), true).unwrap();
     }
     journal.conclude(&taken_back(4), true).unwrap();
@@ -14,7 +18,11 @@ fn a_long_life(directory: &TempDir) {
 /// A person has taken back the program of this version.
 fn taken_back(number: u8) -> Report {
     let failure = Some(Failure::new(FailureKind::Cancelled, "rolled back by uid 0"));
-    Report { id: UpgradeId(format!("{number} taken back")), failure, ..of_version(number, Outcome::RolledBack) }
+    Report {
+        id: UpgradeId(format!("{number} taken back")),
+        failure,
+        ..of_version(number, Outcome::RolledBack)
+    }
 }
 
 #[test]
@@ -38,7 +46,9 @@ fn a_version_that_a_person_took_back_does_not_count() {
 fn nor_does_it_where_an_earlier_version_of_the_daemon_let_it_raise_the_lowest() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    for (number, outcome) in [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (99, Outcome::Succeeded)] {
+    for (number, outcome) in
+        [(2, Outcome::Succeeded), (3, Outcome::RolledBack), (99, Outcome::Succeeded)]
+    {
         journal.conclude(&of_version(number, outcome), true).unwrap();
     }
     journal.state.minimum_raised = None;
@@ -51,12 +61,26 @@ fn a_person_can_forget_the_lowest_version_and_that_is_written_down() {
     let directory = TempDir::new().unwrap();
     assert_eq!(open(&directory).0.forget_minimum("uid 0".into()).unwrap(), None);
     open(&directory).0.conclude(&of_version(9, Outcome::Succeeded), true).unwrap();
-    assert_eq!(open(&directory).0.forget_minimum("uid 7".into()).unwrap(), Version::new([9, 0, 0, 0]));
+    assert_eq!(
+        open(&directory).0.forget_minimum("uid 7".into()).unwrap(),
+        Version::new([9, 0, 0, 0])
+    );
     let journal = open(&directory).0;
-    let forgotten = journal.state.minimum_forgotten.as_ref().map(|forgotten| (forgotten.version, forgotten.by.as_str()));
-    assert_eq!((journal.minimum_version(), forgotten), (None, Some((Version::new([9, 0, 0, 0]).unwrap(), "uid 7"))));
+    let forgotten = journal
+        .state
+        .minimum_forgotten
+        .as_ref()
+        .map(|forgotten| (forgotten.version, forgotten.by.as_str()));
+    assert_eq!(
+        (journal.minimum_version(), forgotten),
+        (None, Some((Version::new([9, 0, 0, 0]).unwrap(), "uid 7")))
+    );
     open(&directory).0.conclude(&of_version(4, Outcome::Succeeded), true).unwrap();
-    assert_eq!(open(&directory).0.minimum_version(), Version::new([4, 0, 0, 0]), "a success sets it anew");
+    assert_eq!(
+        open(&directory).0.minimum_version(),
+        Version::new([4, 0, 0, 0]),
+        "a success sets it anew"
+    );
 }
 
 #[test]
@@ -73,10 +97,20 @@ fn what_the_history_remembers_comes_back_when_the_state_is_lost() {
             let (journal, damaged) = open(&directory);
             assert_eq!(journal.recovered().is_some(), !again, "told once");
             assert_eq!(damaged.len(), usize::from(damage.is_some() && !again));
-            assert_eq!((journal.installed(), journal.previous()), (before.installed(), before.previous()));
-            assert_eq!((journal.known_bad(), journal.minimum_version()), (before.known_bad(), before.minimum_version()));
+            assert_eq!(
+                (journal.installed(), journal.previous()),
+                (before.installed(), before.previous())
+            );
+            assert_eq!(
+                (journal.known_bad(), journal.minimum_version()),
+                (before.known_bad(), before.minimum_version())
+            );
             assert_eq!(journal.known_programs(), before.known_programs());
-            assert!(before.may_be_by_hand(ProgramDigest([1; 32])) && !journal.may_be_by_hand(ProgramDigest([1; 32])), "who knows");
+            assert!(
+                before.may_be_by_hand(ProgramDigest([1; 32]))
+                    && !journal.may_be_by_hand(ProgramDigest([1; 32])),
+                "who knows"
+            );
         }
     }
 }
@@ -89,13 +123,20 @@ fn where_nothing_was_ever_swapped_nothing_is_missing() {
     open(&directory).0.conclude(&refused, true).unwrap();
     let _ = std::fs::remove_file(directory.path().join(STATE_FILE));
     let (journal, _) = open(&directory);
-    assert!(journal.is_new() && journal.recovered().is_none() && journal.may_be_by_hand(ProgramDigest([1; 32])));
+    assert!(
+        journal.is_new()
+            && journal.recovered().is_none()
+            && journal.may_be_by_hand(ProgramDigest([1; 32]))
+    );
 }
 
-/// Of the trial that the rescue has a copy of the old program comes back: by the daemon, or where it can't, by the rescue.
+/// Of the trial that the rescue has a copy of the old program comes back: by the daemon, or where
+/// it can't, by the rescue.
 #[test]
 fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue() {
-    let package = serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
+    let package =
+        serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package)
+            .unwrap();
     for damage in [None, Some("{"), Some("{\"format\": 2, \"upgrade\": null}")] {
         for (package, told) in [(package.clone(), true), (serde_json::Value::Null, false)] {
             let directory = TempDir::new().unwrap();
@@ -107,10 +148,21 @@ fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue(
             }
             for _ in 0..2 {
                 let (journal, _) = open(&directory);
-                assert_eq!((journal.upgrade().is_some(), journal.has_foreign_trial()), (told, !told));
-                assert!(journal.minimum_version().is_some(), "what the history remembers is there too");
-                let Some(State::Reverting { upgrade, swap, verdict }) = journal.upgrade() else { continue };
-                assert_eq!((upgrade.id.0.as_str(), swap.package.program_digest), ("lost", ProgramDigest([7; 32])));
+                assert_eq!(
+                    (journal.upgrade().is_some(), journal.has_foreign_trial()),
+                    (told, !told)
+                );
+                assert!(
+                    journal.minimum_version().is_some(),
+                    "what the history remembers is there too"
+                );
+                let Some(State::Reverting { upgrade, swap, verdict }) = journal.upgrade() else {
+                    continue;
+                };
+                assert_eq!(
+                    (upgrade.id.0.as_str(), swap.package.program_digest),
+                    ("lost", ProgramDigest([7; 32]))
+                );
                 assert_eq!(verdict.failure.to_string(), "why", "the rescue's own verdict stands");
             }
         }
@@ -120,7 +172,10 @@ fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue(
 #[test]
 fn a_trial_that_was_reported_is_not_put_back_however_long_the_rescue_keeps_its_copy() {
     let directory = TempDir::new().unwrap();
-    open(&directory).0.conclude(&report("lost", Channel::Shell, Outcome::Succeeded, 7), true).unwrap();
+    open(&directory)
+        .0
+        .conclude(&report("lost", Channel::Shell, Outcome::Succeeded, 7), true)
+        .unwrap();
     rescued(&directory, &serde_json::Value::Null, false);
     std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
     let (journal, _) = open(&directory);
@@ -131,7 +186,12 @@ fn a_trial_that_was_reported_is_not_put_back_however_long_the_rescue_keeps_its_c
 #[test]
 fn a_flipped_bit_in_the_state_of_a_trial_ends_it() {
     let directory = TempDir::new().unwrap();
-    rescued(&directory, &serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap(), false);
+    rescued(
+        &directory,
+        &serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package)
+            .unwrap(),
+        false,
+    );
     let trial = serde_json::from_str(FIRST_FORMAT[3]).map(|mut state: serde_json::Value| {
         state["format"] = FORMAT.into();
         sealed(&state).into_bytes()
@@ -145,7 +205,11 @@ fn a_flipped_bit_in_the_state_of_a_trial_ends_it() {
             .unwrap();
         let (journal, damaged) = open(&directory);
         assert_eq!(damaged.len(), 1, "bit {at}");
-        assert!(matches!(journal.upgrade(), Some(State::Reverting { .. })), "bit {at}: {:?}", journal.upgrade());
+        assert!(
+            matches!(journal.upgrade(), Some(State::Reverting { .. })),
+            "bit {at}: {:?}",
+            journal.upgrade()
+        );
         std::fs::remove_file(directory.path().join("state.json.damaged")).unwrap();
     }
 }
@@ -153,7 +217,10 @@ fn a_flipped_bit_in_the_state_of_a_trial_ends_it() {
 #[test]
 fn of_a_damaged_state_a_report_that_the_history_knows_still_waits_for_its_receiver() {
     let directory = TempDir::new().unwrap();
-    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false).unwrap();
+    open(&directory)
+        .0
+        .conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false)
+        .unwrap();
     let whole = std::fs::read_to_string(directory.path().join(STATE_FILE)).unwrap();
     for (from, to, kept) in [("\"known_bad\"", "\"known_bat\"", 1), ("P_V02", "P_V03", 0)] {
         write_file(&directory, STATE_FILE, &whole.replace(from, to));
@@ -167,28 +234,42 @@ fn of_a_damaged_state_a_report_that_the_history_knows_still_waits_for_its_receiv
 #[test]
 fn a_new_format_is_written_once_nothing_is_on_trial() {
     let directory = TempDir::new().unwrap();
-    let has_checksum = |name| std::fs::read_to_string(directory.path().join(name)).unwrap().contains("crc32");
+    let has_checksum =
+        |name| std::fs::read_to_string(directory.path().join(name)).unwrap().contains("crc32");
     write_file(&directory, STATE_FILE, FIRST_FORMAT[3]);
     let (mut journal, damaged) = open(&directory);
     assert!(damaged.is_empty(), "{damaged:?}");
-    let State::Trial { upgrade, swap, attempt, .. } = journal.upgrade().cloned().unwrap() else { panic!("a trial") };
-    journal.record(&State::Trial { upgrade, swap, attempt, confirmed_by: Some("uid 0".into()) }).unwrap();
+    let State::Trial { upgrade, swap, attempt, .. } = journal.upgrade().cloned().unwrap() else {
+        panic!("a trial")
+    };
+    journal
+        .record(&State::Trial { upgrade, swap, attempt, confirmed_by: Some("uid 0".into()) })
+        .unwrap();
     assert!(!has_checksum(STATE_FILE));
     journal.conclude(&report("one", Channel::Shell, Outcome::Succeeded, 1), true).unwrap();
-    assert!(has_checksum(STATE_FILE) && !has_checksum(HISTORY_FILE), "the history is written before the trial is over");
+    assert!(
+        has_checksum(STATE_FILE) && !has_checksum(HISTORY_FILE),
+        "the history is written before the trial is over"
+    );
     journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
     assert!(has_checksum(HISTORY_FILE));
     assert!(open(&directory).1.is_empty());
 }
 
-/// What version 0.1.0 would make of them, if it passed over fields that it does not know: nothing else hangs on the format.
+/// What version 0.1.0 would make of them, if it passed over fields that it does not know: nothing
+/// else hangs on the format.
 #[test]
 fn an_older_reader_reads_the_new_format() {
     let directory = TempDir::new().unwrap();
-    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false).unwrap();
+    open(&directory)
+        .0
+        .conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false)
+        .unwrap();
     let text = |name| std::fs::read(directory.path().join(name)).unwrap();
-    let (state, history): (StateFile, HistoryFile) =
-        (serde_json::from_slice(&text(STATE_FILE)).unwrap(), serde_json::from_slice(&text(HISTORY_FILE)).unwrap());
+    let (state, history): (StateFile, HistoryFile) = (
+        serde_json::from_slice(&text(STATE_FILE)).unwrap(),
+        serde_json::from_slice(&text(HISTORY_FILE)).unwrap(),
+    );
     let journal = open(&directory).0;
     assert_eq!((&state, &history), (&journal.state, &journal.history));
 }
@@ -199,7 +280,12 @@ fn the_configuration_is_believed_again_once_both_programs_are_known() {
     open(&directory).0.note_gap().unwrap();
     for (number, believed) in [(1, false), (2, true)] {
         let (mut journal, _) = open(&directory);
-        journal.conclude(&report(&number.to_string(), Channel::Shell, Outcome::Succeeded, number), true).unwrap();
+        journal
+            .conclude(
+                &report(&number.to_string(), Channel::Shell, Outcome::Succeeded, number),
+                true,
+            )
+            .unwrap();
         assert_eq!(open(&directory).0.may_be_by_hand(by_hand), believed, "after {number}");
     }
 }
@@ -209,5 +295,8 @@ fn a_program_that_failed_is_not_the_one_that_was_installed_by_hand() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", Channel::Shell, Outcome::RolledBack, 7), true).unwrap();
-    assert!(!journal.may_be_by_hand(ProgramDigest([7; 32])) && journal.may_be_by_hand(ProgramDigest([8; 32])));
+    assert!(
+        !journal.may_be_by_hand(ProgramDigest([7; 32]))
+            && journal.may_be_by_hand(ProgramDigest([8; 32]))
+    );
 }

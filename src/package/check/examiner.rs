@@ -81,7 +81,9 @@ impl Examiner<'_> {
             Check::Preflight => self.preflight(),
         };
         match check {
-            Check::Machine | Check::Complete | Check::Seal => found.map_err(|failure| text_mode::explained(failure, self.subject.path)),
+            Check::Machine | Check::Complete | Check::Seal => {
+                found.map_err(|failure| text_mode::explained(failure, self.subject.path))
+            }
             _ => found,
         }
     }
@@ -93,11 +95,17 @@ impl Examiner<'_> {
 
     fn product(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not give it") };
-        let Some(payload) = &self.policy.payload else { return skipped("no configuration names the product of a payload") };
+        let Some(payload) = &self.policy.payload else {
+            return skipped("no configuration names the product of a payload");
+        };
         if payload.accepts_product(name.product()) {
             return passed(format!("{:?} is this payload", name.product()));
         }
-        let sentence = format!("the file is for product {:?}, this payload is {:?}", name.product(), payload.product);
+        let sentence = format!(
+            "the file is for product {:?}, this payload is {:?}",
+            name.product(),
+            payload.product
+        );
         Err(Failure::new(FailureKind::WrongProduct, sentence))
     }
 
@@ -112,15 +120,26 @@ impl Examiner<'_> {
             Some(running) if version > running => format!("{version}, {running} runs"),
             Some(running) if forced => format!("{version}, {running} runs, forced"),
             Some(running) if version < running => {
-                return Err(Failure::new(FailureKind::Downgrade, format!("version {version} is lower than {running}, which runs")));
+                return Err(Failure::new(
+                    FailureKind::Downgrade,
+                    format!("version {version} is lower than {running}, which runs"),
+                ));
             }
-            Some(running) if self.policy.allow_same_version => format!("{version}, {running} runs, allowed by the configuration"),
-            Some(_) => return Err(Failure::new(FailureKind::SameVersion, format!("version {version} runs already"))),
+            Some(running) if self.policy.allow_same_version => {
+                format!("{version}, {running} runs, allowed by the configuration")
+            }
+            Some(_) => {
+                return Err(Failure::new(
+                    FailureKind::SameVersion,
+                    format!("version {version} runs already"),
+                ));
+            }
         };
         match self.policy.minimum {
             Some(minimum) if version < minimum && !forced => {
-                let sentence =
-                    format!("version {version} is lower than {minimum}, which succeeded here before; older ones don't come back");
+                let sentence = format!(
+                    "version {version} is lower than {minimum}, which succeeded here before; older ones don't come back"
+                );
                 let hint = "send a higher version; for a repair `uplift install --force` lets this one in, and `uplift forget --minimum-version` \
                             all that are above the one that runs";
                 Err(Failure::new(FailureKind::Downgrade, sentence).with_hint(hint))
@@ -133,7 +152,10 @@ impl Examiner<'_> {
         let (size, limit) = (self.subject.size, self.policy.max_size);
         match size {
             0 => Err(Failure::new(FailureKind::Truncated, "the file is empty")),
-            size if size > limit => Err(Failure::new(FailureKind::TooLarge, format!("the file has {size} bytes, the limit is {limit}"))),
+            size if size > limit => Err(Failure::new(
+                FailureKind::TooLarge,
+                format!("the file has {size} bytes, the limit is {limit}"),
+            )),
             size => passed(format!("{size} bytes")),
         }
     }
@@ -141,18 +163,22 @@ impl Examiner<'_> {
     fn machine(&self) -> Examined {
         let Some(elf) = &self.elf else { return skipped("the size is wrong") };
         let machine = elf.as_ref().map_err(Failure::clone)?.machine;
-        let Some(payload) = &self.policy.payload else { return skipped(format!("{machine}; no payload says what it needs")) };
+        let Some(payload) = &self.policy.payload else {
+            return skipped(format!("{machine}; no payload says what it needs"));
+        };
         let (wanted, whose) = wanted_machine(payload)?;
         if machine == wanted {
             return passed(format!("{machine}, as {whose}"));
         }
         let sentence = format!("the file is for {machine}, {whose} is for {wanted}");
-        let kernel = nix::sys::utsname::uname().map(|names| names.machine().to_string_lossy().into_owned()).unwrap_or_default();
+        let kernel = nix::sys::utsname::uname()
+            .map(|names| names.machine().to_string_lossy().into_owned())
+            .unwrap_or_default();
         let accepted = self.policy.forced || self.policy.machine == MachineRule::AnyRunnable;
         match machine.may_run_on(&kernel) {
-            true if accepted && payload.version_command.is_some() => {
-                passed(format!("{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"))
-            }
+            true if accepted && payload.version_command.is_some() => passed(format!(
+                "{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"
+            )),
             true if accepted => passed(format!("{machine}; {whose} is for {wanted}; forced")),
             true => {
                 let hint = format!(
@@ -161,7 +187,8 @@ impl Examiner<'_> {
                 );
                 Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
             }
-            false => Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(format!("build the program for {wanted}"))),
+            false => Err(Failure::new(FailureKind::WrongMachine, sentence)
+                .with_hint(format!("build the program for {wanted}"))),
         }
     }
 
@@ -173,10 +200,15 @@ impl Examiner<'_> {
         let Some(elf) = self.elf() else { return skipped("not a program") };
         match &elf.interpreter {
             None => passed("none needed"),
-            Some(path) if self.policy.payload.is_none() => skipped(format!("{:?}; no payload says whether it has it", path.as_os_str())),
+            Some(path) if self.policy.payload.is_none() => {
+                skipped(format!("{:?}; no payload says whether it has it", path.as_os_str()))
+            }
             Some(path) if path.is_file() => passed(path.display().to_string()),
             Some(path) => {
-                let sentence = format!("the program needs the interpreter {:?}, which this machine does not have", path.as_os_str());
+                let sentence = format!(
+                    "the program needs the interpreter {:?}, which this machine does not have",
+                    path.as_os_str()
+                );
                 let hint = "install what it comes with, or link the program statically or against the C library of this machine";
                 Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
             }
@@ -194,13 +226,21 @@ impl Examiner<'_> {
         };
         match elf.end {
             End::Proven => passed("the program ends where its headers say"),
-            End::Filled(zeros) => passed(format!("the program ends where its headers say, and {zeros} zeros fill its last page")),
-            End::Missing(bytes) => truncated(format!("the file is cut off: at least {bytes} bytes are missing")),
-            End::Contradictory(what) => truncated(format!("the headers of the file contradict themselves ({what})")),
-            End::NoSectionTable(_) => unproven("the file has no section table, so nothing proves that it is whole".into()),
-            End::DataBehind(bytes) => {
-                unproven(format!("{bytes} bytes stand behind the program's end, so nothing proves that they are whole"))
+            End::Filled(zeros) => passed(format!(
+                "the program ends where its headers say, and {zeros} zeros fill its last page"
+            )),
+            End::Missing(bytes) => {
+                truncated(format!("the file is cut off: at least {bytes} bytes are missing"))
             }
+            End::Contradictory(what) => {
+                truncated(format!("the headers of the file contradict themselves ({what})"))
+            }
+            End::NoSectionTable(_) => {
+                unproven("the file has no section table, so nothing proves that it is whole".into())
+            }
+            End::DataBehind(bytes) => unproven(format!(
+                "{bytes} bytes stand behind the program's end, so nothing proves that they are whole"
+            )),
         }
     }
 
@@ -209,13 +249,17 @@ impl Examiner<'_> {
             None => skipped("the size is wrong"),
             // The reception compared it: a staged file with an MD5 has the one that was announced.
             Some(Digests { md5: Some(md5), .. }) => passed(format!("MD5 {md5}, as announced")),
-            Some(Digests { file, md5: None, .. }) => passed(format!("SHA-256 {file}; none was announced")),
+            Some(Digests { file, md5: None, .. }) => {
+                passed(format!("SHA-256 {file}; none was announced"))
+            }
         }
     }
 
     fn known_bad(&self) -> Examined {
         let Some(digests) = self.subject.digests else { return skipped("the size is wrong") };
-        let Some(known_bad) = &self.policy.known_bad else { return skipped("only the daemon knows which programs failed here") };
+        let Some(known_bad) = &self.policy.known_bad else {
+            return skipped("only the daemon knows which programs failed here");
+        };
         if !known_bad.contains(&digests.program) {
             return passed("it did not fail here before");
         }
@@ -227,16 +271,26 @@ impl Examiner<'_> {
 
     fn preflight(&self) -> Examined {
         let payload = self.policy.payload.as_ref();
-        let command = payload.and_then(|payload| Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline)));
+        let command = payload.and_then(|payload| {
+            Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline))
+        });
         let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else {
             return skipped("no `version_command` is configured");
         };
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
-            return skipped("the file is not executable; the daemon asks it for its version once it is staged");
+            return skipped(
+                "the file is not executable; the daemon asks it for its version once it is staged",
+            );
         }
         let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
-        let told = match preflight::printed_version(self.subject.path, arguments, reach, isolation, deadline) {
+        let told = match preflight::printed_version(
+            self.subject.path,
+            arguments,
+            reach,
+            isolation,
+            deadline,
+        ) {
             // Below /tmp or /root, say.
             Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
                 return skipped(
@@ -248,12 +302,19 @@ impl Examiner<'_> {
         if told == name.version() {
             return passed(format!("the program prints version {told}"));
         }
-        let sentence = format!("the program prints version {told}, its name says {}", name.version());
+        let sentence =
+            format!("the program prints version {told}, its name says {}", name.version());
         Err(Failure::new(FailureKind::WrongVersion, sentence))
     }
 
     fn make_executable(&self) -> Result<Option<Executable>, Failure> {
-        let failed = |error| Failure::from_io(FailureKind::PreflightFailed, "the staged file can't be made executable", error);
+        let failed = |error| {
+            Failure::from_io(
+                FailureKind::PreflightFailed,
+                "the staged file can't be made executable",
+                error,
+            )
+        };
         self.subject.owned.then(|| Executable::lend(self.subject.path)).transpose().map_err(failed)
     }
 }

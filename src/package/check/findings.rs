@@ -1,4 +1,5 @@
-//! The list of checks, and what each found. Printed by `uplift check --json`, so a change here is a change of its format.
+//! The list of checks, and what each found. Printed by `uplift check --json`, so a change here is a
+//! change of its format.
 
 use serde::Serialize;
 

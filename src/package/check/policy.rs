@@ -1,4 +1,5 @@
-//! What a firmware file must satisfy: the configuration, and what is known at the moment of the check.
+//! What a firmware file must satisfy: the configuration, and what is known at the moment of the
+//! check.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -52,7 +53,8 @@ pub enum Signer<'a> {
 }
 
 impl Policy {
-    /// The policy of a configuration: nothing known to be running, no word of which programs are bad, nothing forced.
+    /// The policy of a configuration: nothing known to be running, no word of which programs are
+    /// bad, nothing forced.
     pub fn new(program: &config::Program, package: &config::Package) -> Self {
         Self {
             payload: Some(Payload {
@@ -67,7 +69,8 @@ impl Policy {
         }
     }
 
-    /// The policy where no payload is known, as on the machine that makes releases: what is in the file must be right.
+    /// The policy where no payload is known, as on the machine that makes releases: what is in the
+    /// file must be right.
     pub fn without_payload(package: &config::Package) -> Self {
         Self {
             payload: None,
@@ -107,8 +110,8 @@ impl Policy {
         Self { known_bad: Some(known_bad), ..self }
     }
 
-    /// Accepts a lower version, the same version, a known-bad program, and the other machine that this kernel may run, and
-    /// nothing else. For a person's request only.
+    /// Accepts a lower version, the same version, a known-bad program, and the other machine that
+    /// this kernel may run, and nothing else. For a person's request only.
     #[must_use]
     pub fn forced(self, forced: bool) -> Self {
         Self { forced, ..self }
@@ -120,17 +123,21 @@ impl Policy {
         match self.keys.iter().find(by) {
             _ if self.keys.is_empty() => Signer::NotChecked,
             None => Signer::Unknown,
-            Some(key) if key.public.verifies(&seal.signature, &seal.manifest_text) => Signer::Trusted(key),
+            Some(key) if key.public.verifies(&seal.signature, &seal.manifest_text) => {
+                Signer::Trusted(key)
+            }
             Some(key) => Signer::Forged(key),
         }
     }
 
-    /// Whether a file of `size` bytes that ends in `end` carries a seal for this payload by a trusted key. It says nothing of the program
-    /// before it.
+    /// Whether a file of `size` bytes that ends in `end` carries a seal for this payload by a
+    /// trusted key. It says nothing of the program before it.
     pub fn trusts_end(&self, end: &[u8], size: u64) -> bool {
         let seal = Seal::find(end, size).ok().flatten();
         seal.is_some_and(|seal| {
-            self.payload.as_ref().is_some_and(|payload| payload.accepts_product(&seal.manifest.product))
+            self.payload
+                .as_ref()
+                .is_some_and(|payload| payload.accepts_product(&seal.manifest.product))
                 && matches!(self.signer(&seal), Signer::Trusted(_))
         })
     }

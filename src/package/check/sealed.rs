@@ -1,6 +1,7 @@
 //! The check of the seal: who says what of the program, and whether that is so.
 //!
-//! Read here from the file itself; the digest that it is compared with was taken when the bytes passed.
+//! Read here from the file itself; the digest that it is compared with was taken when the bytes
+//! passed.
 
 use std::path::Path;
 
@@ -10,15 +11,22 @@ use crate::config::SealRule;
 use crate::model::{Failure, FailureKind};
 use crate::package::seal::{Manifest, Seal, SealError};
 
-/// The seal of the file at `path`; `None` for a file without one. A claim to be sealed that is not true is `seal-invalid`.
+/// The seal of the file at `path`; `None` for a file without one. A claim to be sealed that is not
+/// true is `seal-invalid`.
 pub(super) fn read_seal(path: &Path) -> Result<Option<Seal>, Failure> {
     let error = match open(path).map_err(SealError::from).and_then(Seal::read) {
         Ok(seal) => return Ok(seal),
         Err(error) => error,
     };
     Err(match error {
-        SealError::Unreadable(cause) => Failure::new(FailureKind::Internal, "the file can't be read").because(cause),
-        error => Failure::new(FailureKind::SealInvalid, "the file ends like a sealed one, but its seal is damaged").because(error),
+        SealError::Unreadable(cause) => {
+            Failure::new(FailureKind::Internal, "the file can't be read").because(cause)
+        }
+        error => Failure::new(
+            FailureKind::SealInvalid,
+            "the file ends like a sealed one, but its seal is damaged",
+        )
+        .because(error),
     })
 }
 
@@ -26,10 +34,13 @@ impl Examiner<'_> {
     pub(super) fn seal(&self) -> Examined {
         let Some(seal) = &self.seal else { return skipped("the size is wrong") };
         match (seal.as_ref().map_err(Failure::clone)?, self.policy.seal) {
-            (None, SealRule::Required) => {
-                Err(Failure::new(FailureKind::SealMissing, "the file has no seal, and this payload accepts sealed files only"))
+            (None, SealRule::Required) => Err(Failure::new(
+                FailureKind::SealMissing,
+                "the file has no seal, and this payload accepts sealed files only",
+            )),
+            (None, _) if self.policy.payload.is_none() => {
+                skipped("the file has no seal; a payload may want one")
             }
-            (None, _) if self.policy.payload.is_none() => skipped("the file has no seal; a payload may want one"),
             (None, SealRule::Optional) => skipped("the file has no seal, and needs none"),
             (Some(seal), _) => {
                 let signer = self.signer(seal)?;
@@ -48,56 +59,85 @@ impl Examiner<'_> {
             Signer::NotChecked if self.policy.payload.is_none() => {
                 Ok(format!("signed by key {id}; no payload says whether it trusts that"))
             }
-            Signer::NotChecked => Ok(format!("signed by key {id}, which is not checked: no keys are configured")),
-            Signer::Forged(key) => invalid(format!("the signature of the seal does not hold: key {key} did not sign this manifest")),
+            Signer::NotChecked => {
+                Ok(format!("signed by key {id}, which is not checked: no keys are configured"))
+            }
+            Signer::Forged(key) => invalid(format!(
+                "the signature of the seal does not hold: key {key} did not sign this manifest"
+            )),
             Signer::Unknown => {
-                let trusted: Vec<String> = self.policy.keys.iter().map(ToString::to_string).collect();
-                invalid(format!("the seal is signed by key {id}, and this payload trusts only {}", trusted.join(", ")))
+                let trusted: Vec<String> =
+                    self.policy.keys.iter().map(ToString::to_string).collect();
+                invalid(format!(
+                    "the seal is signed by key {id}, and this payload trusts only {}",
+                    trusted.join(", ")
+                ))
             }
         }
     }
 
     /// Whether what the manifest says is what the name says and the program is.
     fn agrees(&self, seal: &Seal) -> Result<(), Failure> {
-        let Manifest { product, version, machine, size, sha256, replaces_from, .. } = &seal.manifest;
+        let Manifest { product, version, machine, size, sha256, replaces_from, .. } =
+            &seal.manifest;
         if let Ok(name) = &self.name {
             if name.product() != product {
-                let sentence = format!("the file is named for product {:?} and sealed for {product:?}", name.product());
+                let sentence = format!(
+                    "the file is named for product {:?} and sealed for {product:?}",
+                    name.product()
+                );
                 return Err(Failure::new(FailureKind::WrongProduct, sentence));
             }
             if name.version() != *version {
-                let sentence = format!("the seal gives version {version}, the file's name says {}", name.version());
+                let sentence = format!(
+                    "the seal gives version {version}, the file's name says {}",
+                    name.version()
+                );
                 return Err(Failure::new(FailureKind::WrongVersion, sentence));
             }
         }
         if let Some(elf) = self.elf().filter(|elf| elf.machine.to_string() != *machine) {
-            let sentence = format!("the program is for {}, and sealed for {machine:?}", elf.machine);
+            let sentence =
+                format!("the program is for {}, and sealed for {machine:?}", elf.machine);
             return Err(Failure::new(FailureKind::WrongMachine, sentence));
         }
         if seal.program_size != *size {
-            let sentence = format!("the program has {} bytes, and had {size} when it was sealed", seal.program_size);
+            let sentence = format!(
+                "the program has {} bytes, and had {size} when it was sealed",
+                seal.program_size
+            );
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
         if let Some(digests) = self.subject.digests.filter(|digests| digests.program != *sha256) {
-            let sentence = format!("the program has SHA-256 {}, and had {sha256} when it was sealed", digests.program);
+            let sentence = format!(
+                "the program has SHA-256 {}, and had {sha256} when it was sealed",
+                digests.program
+            );
             return Err(Failure::new(FailureKind::DigestMismatch, sentence));
         }
         match (self.policy.running, replaces_from) {
             (Some(running), Some(lowest)) if running < *lowest => {
-                let sentence = format!("the file replaces {lowest} or higher, and {running} runs; install one in between first");
+                let sentence = format!(
+                    "the file replaces {lowest} or higher, and {running} runs; install one in between first"
+                );
                 Err(Failure::new(FailureKind::WrongVersion, sentence))
             }
-            // Nobody knows whether it may: the signer said that some versions must not be replaced by this one.
+            // Nobody knows whether it may: the signer said that some versions must not be replaced
+            // by this one.
             (None, Some(lowest)) if self.something_is_installed() => {
-                let sentence = format!("the file replaces {lowest} or higher, and the version that runs is not known");
-                let hint =
-                    "give `version_command` or `version` in the [program] section, or install a file that replaces any version first";
+                let sentence = format!(
+                    "the file replaces {lowest} or higher, and the version that runs is not known"
+                );
+                let hint = "give `version_command` or `version` in the [program] section, or install a file that replaces any version first";
                 Err(Failure::new(FailureKind::WrongVersion, sentence).with_hint(hint))
             }
             _ => Ok(()),
         }
     }
     fn something_is_installed(&self) -> bool {
-        self.policy.payload.as_ref().is_some_and(|payload| payload.program.symlink_metadata().is_ok())
+        self.policy
+            .payload
+            .as_ref()
+            .is_some_and(|payload| payload.program.symlink_metadata().is_ok())
     }
 }

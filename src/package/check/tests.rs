@@ -30,13 +30,20 @@ impl Payload {
     fn new(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("program");
-        let text = format!("[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\nisolate_commands = \"never\"\n{more}");
+        let text = format!(
+            "[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\nisolate_commands = \"never\"\n{more}"
+        );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-        Self { directory, policy: Policy::new(&config.program, &config.package).running(Some(version("V01.00.00.00"))) }
+        Self {
+            directory,
+            policy: Policy::new(&config.program, &config.package)
+                .running(Some(version("V01.00.00.00"))),
+        }
     }
 
     fn stage(&self, name: &str, bytes: &[u8]) -> Staged {
-        let announced = Announced { file_name: name.into(), size: bytes.len() as u64, with_md5: false };
+        let announced =
+            Announced { file_name: name.into(), size: bytes.len() as u64, with_md5: false };
         let stage = Stage::beside(&self.directory.path().join("program"), 1 << 30);
         let mut receiving = stage.receive(announced, Box::new(|_| {})).unwrap();
         receiving.write(bytes).unwrap();
@@ -58,9 +65,16 @@ const RIGHT: &str = "DEMO_V02.00.00.00.bin";
 #[test]
 fn a_program_that_came_in_text_mode_is_told_to_have() {
     let program = std::fs::read("/bin/true").unwrap();
-    let text: Vec<u8> = program.iter().flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] }).collect();
+    let text: Vec<u8> = program
+        .iter()
+        .flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] })
+        .collect();
     let failure = Payload::new("").check(RIGHT, &text).unwrap_err();
-    assert!(failure.sentence.contains("text mode") && failure.hint.as_deref().is_some_and(|hint| hint.contains("binary")), "{failure:?}");
+    assert!(
+        failure.sentence.contains("text mode")
+            && failure.hint.as_deref().is_some_and(|hint| hint.contains("binary")),
+        "{failure:?}"
+    );
     // One that is cut off is only that.
     let failure = Payload::new("").check(RIGHT, &program[..program.len() - 1]).unwrap_err();
     assert!(!failure.sentence.contains("text mode"), "{failure}");
@@ -71,9 +85,15 @@ fn a_right_file_is_checked_and_summarised() {
     let bytes = program("V02.00.00.00");
     let checked = Payload::new("version_command = [\"--version\"]").check(RIGHT, &bytes).unwrap();
     let summary = checked.summary();
-    assert_eq!((summary.product.as_str(), summary.version, summary.size), ("DEMO", version("V02.00.00.00"), bytes.len() as u64));
+    assert_eq!(
+        (summary.product.as_str(), summary.version, summary.size),
+        ("DEMO", version("V02.00.00.00"), bytes.len() as u64)
+    );
     assert_eq!(summary.file_digest.0, summary.program_digest.0);
-    assert!(Payload::new("").check("DEMO_2_V02.00.00.00.bin", &bytes).is_ok(), "an alias is ours too");
+    assert!(
+        Payload::new("").check("DEMO_2_V02.00.00.00.bin", &bytes).is_ok(),
+        "an alias is ours too"
+    );
 }
 
 #[test]
@@ -118,14 +138,16 @@ fn a_wrong_file_is_removed_and_a_right_one_stays() {
 #[test]
 fn a_program_path_that_never_answers_is_not_waited_for() {
     let payload = Payload::new("");
-    nix::unistd::mkfifo(&payload.directory.path().join("program"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(&payload.directory.path().join("program"), nix::sys::stat::Mode::S_IRWXU)
+        .unwrap();
     assert!(payload.check(RIGHT, &program("V02.00.00.00")).is_ok());
 }
 
 #[test]
 fn what_is_announced_is_checked_before_a_byte_is_there() {
     let policy = Payload::new("[package]\nmax_size = 1000").policy;
-    let announced = |name, size| check_announced(name, size, &policy).map_err(|failure| failure.kind);
+    let announced =
+        |name, size| check_announced(name, size, &policy).map_err(|failure| failure.kind);
     assert_eq!(announced(RIGHT, 1000), Ok(()));
     assert_eq!(announced(RIGHT, 1001), Err(FailureKind::TooLarge));
     assert_eq!(announced(RIGHT, 0), Err(FailureKind::Truncated));
@@ -148,7 +170,11 @@ fn the_configuration_and_a_person_can_let_in_what_they_may() {
     for name in [same, RIGHT, "DEMO_V00.00.00.01.bin"] {
         assert!(payload.check(name, &bytes).is_ok(), "{name}");
     }
-    assert_eq!(payload.kind(RIGHT, &bytes[..bytes.len() - 1]), FailureKind::Truncated, "what is cut off is never let in by force");
+    assert_eq!(
+        payload.kind(RIGHT, &bytes[..bytes.len() - 1]),
+        FailureKind::Truncated,
+        "what is cut off is never let in by force"
+    );
     assert_eq!(payload.kind("OTHER_V02.00.00.00.bin", &bytes), FailureKind::WrongProduct);
 
     let longer = [&bytes[..], b"x"].concat();
@@ -165,7 +191,8 @@ fn an_unknown_running_version_lets_any_in_and_says_so() {
 
 #[test]
 fn the_installed_program_decides_the_machine() {
-    let foreign = Architecture::ALL.into_iter().find(|&one| one != Architecture::host().unwrap()).unwrap();
+    let foreign =
+        Architecture::ALL.into_iter().find(|&one| one != Architecture::host().unwrap()).unwrap();
     let foreign = Program::new(foreign, version("V02.00.00.00")).bytes();
     let payload = Payload::new("");
     assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine);
@@ -197,11 +224,19 @@ fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
     let mut foreign = bytes;
     foreign[18] = 243; // EM_RISCV
     assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine, "no kernel here runs it");
-    let mut payload = Payload::new("version_command = [\"--version\"]\n[package]\nmachine = \"any-runnable\"");
+    let mut payload =
+        Payload::new("version_command = [\"--version\"]\n[package]\nmachine = \"any-runnable\"");
     payload.policy = payload.policy.forced(true);
-    let other = Architecture::ALL.into_iter().find(|one| *one != Architecture::host().unwrap() && *one != Architecture::Arm).unwrap();
-    let failure = payload.check(RIGHT, &Program::new(other, version("V02.00.00.00")).bytes()).unwrap_err();
-    assert!(failure.kind == FailureKind::WrongMachine && !failure.hint().contains("any-runnable"), "{failure:?}");
+    let other = Architecture::ALL
+        .into_iter()
+        .find(|one| *one != Architecture::host().unwrap() && *one != Architecture::Arm)
+        .unwrap();
+    let failure =
+        payload.check(RIGHT, &Program::new(other, version("V02.00.00.00")).bytes()).unwrap_err();
+    assert!(
+        failure.kind == FailureKind::WrongMachine && !failure.hint().contains("any-runnable"),
+        "{failure:?}"
+    );
 }
 
 #[test]

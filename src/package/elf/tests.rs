@@ -54,13 +54,24 @@ fn each_architecture_is_told_apart() {
 
 #[test]
 fn a_kernel_runs_its_own_programs_and_the_32_bit_ones_beside_them() {
-    let machine = |architecture: u16, is_64: bool| Machine { architecture, is_64, big_endian: false };
-    let (amd64, i386, x32) = (machine(elf::EM_X86_64, true), machine(elf::EM_386, false), machine(elf::EM_X86_64, false));
+    let machine =
+        |architecture: u16, is_64: bool| Machine { architecture, is_64, big_endian: false };
+    let (amd64, i386, x32) = (
+        machine(elf::EM_X86_64, true),
+        machine(elf::EM_386, false),
+        machine(elf::EM_X86_64, false),
+    );
     let (arm64, arm) = (machine(elf::EM_AARCH64, true), machine(elf::EM_ARM, false));
-    for (kernel, runs) in
-        [("x86_64", [true, true, false, false, false]), ("aarch64", [false, false, false, true, true]), ("riscv64", [false; 5])]
-    {
-        assert_eq!([amd64, i386, x32, arm64, arm].map(|machine| machine.may_run_on(kernel)), runs, "{kernel}");
+    for (kernel, runs) in [
+        ("x86_64", [true, true, false, false, false]),
+        ("aarch64", [false, false, false, true, true]),
+        ("riscv64", [false; 5]),
+    ] {
+        assert_eq!(
+            [amd64, i386, x32, arm64, arm].map(|machine| machine.may_run_on(kernel)),
+            runs,
+            "{kernel}"
+        );
     }
     assert!(!Machine { big_endian: true, ..arm }.may_run_on("aarch64"));
 }
@@ -76,12 +87,16 @@ fn the_programs_of_this_machine_are_whole_and_name_an_interpreter_that_exists() 
 
 #[test]
 fn a_file_cut_off_anywhere_is_never_proven() {
-    for bytes in [tiny(Architecture::X86_64), tiny(Architecture::Arm), fs::read("/bin/true").unwrap()] {
+    for bytes in
+        [tiny(Architecture::X86_64), tiny(Architecture::Arm), fs::read("/bin/true").unwrap()]
+    {
         for length in 0..bytes.len() {
             match read_bytes(&bytes[..length]) {
                 Err(ElfError::NotElf(_)) => assert!(length < 4, "{length}"),
                 Err(ElfError::CutOff) => assert!(length < 64, "{length}"),
-                Ok(Elf { end: End::Missing(missing), .. }) => assert!(missing as usize <= bytes.len() - length, "{length}"),
+                Ok(Elf { end: End::Missing(missing), .. }) => {
+                    assert!(missing as usize <= bytes.len() - length, "{length}");
+                }
                 other => panic!("{length}: {other:?}"),
             }
         }
@@ -94,7 +109,11 @@ fn what_follows_the_program_does_not_count() {
     let followed = [&whole[..], &[7; 100]].concat();
     for size in 0..whole.len() {
         let cut_off = read_bytes(&whole[..size]).map_err(|error| error.to_string());
-        assert_eq!(read_first(Cursor::new(&followed), size as u64).map_err(|error| error.to_string()), cut_off, "{size}");
+        assert_eq!(
+            read_first(Cursor::new(&followed), size as u64).map_err(|error| error.to_string()),
+            cut_off,
+            "{size}"
+        );
     }
     assert_eq!(read_first(Cursor::new(&followed), whole.len() as u64).unwrap().end, End::Proven);
 }
@@ -115,23 +134,42 @@ fn followed_by(alignment: u64, behind: &[u8]) -> Vec<u8> {
 
 #[test]
 fn zeros_up_to_the_next_page_belong_to_the_program_and_no_others() {
-    for (alignment, page) in [(0x1000, 8192), (0x2000, 8192), (0x1_0000, 0x1_0000), (0x20_0000, 0x1_0000)] {
+    for (alignment, page) in
+        [(0x1000, 8192), (0x2000, 8192), (0x1_0000, 0x1_0000), (0x20_0000, 0x1_0000)]
+    {
         let zeros = page - 5000;
         for fewer in [0, 1, zeros / 2, zeros - 1] {
             // One that was cut off inside the zeros is as whole.
-            assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros - fewer])), End::Filled((zeros - fewer) as u64), "{alignment}");
+            assert_eq!(
+                end_of_bytes(&followed_by(alignment, &vec![0; zeros - fewer])),
+                End::Filled((zeros - fewer) as u64),
+                "{alignment}"
+            );
         }
         assert_eq!(end_of_bytes(&followed_by(alignment, &[])), End::Proven);
-        assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros + 1])), End::DataBehind(zeros as u64 + 1), "{alignment}");
+        assert_eq!(
+            end_of_bytes(&followed_by(alignment, &vec![0; zeros + 1])),
+            End::DataBehind(zeros as u64 + 1),
+            "{alignment}"
+        );
         for other in [0, zeros / 2, zeros - 1] {
             let mut behind = vec![0; zeros];
             behind[other] = 1;
-            assert_eq!(end_of_bytes(&followed_by(alignment, &behind)), End::DataBehind(zeros as u64), "{alignment}: {other}");
+            assert_eq!(
+                end_of_bytes(&followed_by(alignment, &behind)),
+                End::DataBehind(zeros as u64),
+                "{alignment}: {other}"
+            );
         }
     }
-    // Without an alignment that is one there is no page to fill; where the program ends with one, neither.
+    // Without an alignment that is one there is no page to fill; where the program ends with one,
+    // neither.
     for (alignment, zeros) in [(0, 1), (1, 1), (0x1001, 1), (u64::MAX, 1), (8, 1)] {
-        assert_eq!(end_of_bytes(&followed_by(alignment, &vec![0; zeros])), End::DataBehind(zeros as u64), "{alignment}");
+        assert_eq!(
+            end_of_bytes(&followed_by(alignment, &vec![0; zeros])),
+            End::DataBehind(zeros as u64),
+            "{alignment}"
+        );
     }
     // A seal may follow the zeros.
     let sealed = [&followed_by(0x1000, &[0; 3192])[..], b"a seal"].concat();
@@ -146,17 +184,34 @@ fn zeros_up_to_the_next_page_belong_to_the_program_and_no_others() {
 
 #[test]
 fn what_is_no_program_is_refused() {
-    for bytes in [&b""[..], b"\x7fEL", b"#!/bin/sh\n", &[0; 4096], b"MZ\x90\0", b"\x7fELF\x03\x01\x01", b"\x7fELF\x02\x03\x01"] {
+    for bytes in [
+        &b""[..],
+        b"\x7fEL",
+        b"#!/bin/sh\n",
+        &[0; 4096],
+        b"MZ\x90\0",
+        b"\x7fELF\x03\x01\x01",
+        b"\x7fELF\x02\x03\x01",
+    ] {
         assert!(matches!(read_bytes(bytes), Err(ElfError::NotElf(_))), "{bytes:?}");
     }
     for object_file_or_core in [1, 4] {
-        assert!(matches!(read_bytes(&patched(E_TYPE, &[object_file_or_core, 0])), Err(ElfError::NotExecutable(_))));
+        assert!(matches!(
+            read_bytes(&patched(E_TYPE, &[object_file_or_core, 0])),
+            Err(ElfError::NotExecutable(_))
+        ));
     }
 }
 
 #[test]
 fn headers_that_can_not_be_true_are_refused_without_work() {
-    let contradictory = |bytes: Vec<u8>| assert!(matches!(end_of_bytes(&bytes), End::Contradictory(_)), "{:?}", end_of_bytes(&bytes));
+    let contradictory = |bytes: Vec<u8>| {
+        assert!(
+            matches!(end_of_bytes(&bytes), End::Contradictory(_)),
+            "{:?}",
+            end_of_bytes(&bytes)
+        );
+    };
     contradictory(patched(E_PHNUM, &[0, 0]));
     contradictory(patched(E_PHNUM, &[0xff, 0xff]));
     contradictory(patched(E_SHNUM, &[0, 0]));

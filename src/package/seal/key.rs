@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::Signature;
 
-/// The id of a key: eight random bytes, written as minisign does, a little-endian number in hexadecimal.
+/// The id of a key: eight random bytes, written as minisign does, a little-endian number in
+/// hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(u64);
 
@@ -23,7 +24,9 @@ pub struct PublicKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the text of each is its documentation")]
 pub enum KeyError {
-    #[error("it is not a minisign public key: expected the second line of a .pub file, 56 characters that begin with RW")]
+    #[error(
+        "it is not a minisign public key: expected the second line of a .pub file, 56 characters that begin with RW"
+    )]
     NotPublic,
     #[error("it is not a key id: expected 16 hexadecimal digits")]
     NotAnId,
@@ -78,7 +81,8 @@ impl PublicKey {
 
     /// Whether this key made the signature over these bytes.
     pub fn verifies(&self, signature: &Signature, bytes: &[u8]) -> bool {
-        // Pre-hashed signatures are the only ones that `Signature` holds; no second word on it here.
+        // Pre-hashed signatures are the only ones that `Signature` holds; no second word on it
+        // here.
         self.key.verify(bytes, signature.inner(), false).is_ok()
     }
 }

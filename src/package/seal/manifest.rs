@@ -6,7 +6,8 @@ use super::KeyId;
 use crate::package::digest::ProgramDigest;
 use crate::package::version::Version;
 
-/// What a seal says of its program. Stored as JSON text, an object with these fields, each once and no other:
+/// What a seal says of its program. Stored as JSON text, an object with these fields, each once and
+/// no other:
 ///
 /// | field | JSON | what |
 /// |---|---|---|
@@ -51,7 +52,8 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Parses the stored text. Unknown, missing and repeated fields are errors, and so is anything behind the object.
+    /// Parses the stored text. Unknown, missing and repeated fields are errors, and so is anything
+    /// behind the object.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         // A list of the values in order would be taken for the object too.
         if !text.starts_with(b"{") {
@@ -60,7 +62,8 @@ impl Manifest {
         Ok(serde_json::from_slice(text)?)
     }
 
-    /// The text to store and to sign: indented, so that a person who signs elsewhere can read what it is.
+    /// The text to store and to sign: indented, so that a person who signs elsewhere can read what
+    /// it is.
     pub fn to_text(&self) -> Result<Vec<u8>, ManifestError> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');

@@ -6,7 +6,8 @@ use ct_codecs::{Base64, Decoder as _};
 
 use super::KeyId;
 
-/// A signature that minisign's own tools read and write: Ed25519 over the BLAKE2b hash of the signed bytes.
+/// A signature that minisign's own tools read and write: Ed25519 over the BLAKE2b hash of the
+/// signed bytes.
 ///
 /// | line | what |
 /// |---|---|
@@ -15,7 +16,8 @@ use super::KeyId;
 /// | 3 | `trusted comment: ` and any text |
 /// | 4 | base64 of the signature over line 2's signature and line 3's text |
 ///
-/// Signatures that begin with `Ed` are minisign's old kind, over the bytes themselves; they are refused.
+/// Signatures that begin with `Ed` are minisign's old kind, over the bytes themselves; they are
+/// refused.
 #[derive(Clone)]
 pub struct Signature {
     key_id: KeyId,
@@ -31,7 +33,9 @@ pub enum SignatureError {
     NotText,
     #[error("it is not the four lines of a minisign signature")]
     Malformed,
-    #[error("it is a legacy signature, over the bytes and not over their hash; sign with minisign 0.10 or newer, without -l")]
+    #[error(
+        "it is a legacy signature, over the bytes and not over their hash; sign with minisign 0.10 or newer, without -l"
+    )]
     Legacy,
 }
 
@@ -47,13 +51,15 @@ impl Signature {
         if !comment.starts_with(UNTRUSTED) {
             return Err(SignatureError::Malformed);
         }
-        let bytes = Base64::decode_to_vec(signature, None).map_err(|_| SignatureError::Malformed)?;
+        let bytes =
+            Base64::decode_to_vec(signature, None).map_err(|_| SignatureError::Malformed)?;
         let (algorithm, rest) = bytes.split_first_chunk::<2>().ok_or(SignatureError::Malformed)?;
         if algorithm == LEGACY {
             return Err(SignatureError::Legacy);
         }
         let key_id = rest.first_chunk().ok_or(SignatureError::Malformed)?;
-        let inner = minisign_verify::Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
+        let inner =
+            minisign_verify::Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
         Ok(Self { key_id: KeyId::from_bytes(*key_id), text: text.to_owned(), inner })
     }
 

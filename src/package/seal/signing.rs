@@ -1,5 +1,5 @@
-//! Secret keys, and the signatures that they make: for `uplift keygen`, `uplift pack` and the simulation, never for the
-//! daemon. Keys are minisign's own, so that its tool can use them too.
+//! Secret keys, and the signatures that they make: for `uplift keygen`, `uplift pack` and the
+//! simulation, never for the daemon. Keys are minisign's own, so that its tool can use them too.
 
 use std::fmt;
 use std::ops::Range;
@@ -64,30 +64,40 @@ impl NewKeys {
             None => KeyPair::generate_unencrypted_keypair()?,
         };
         let public: PublicKey = pair.pk.to_base64().parse()?;
-        let secret_text = pair.sk.to_box(Some(&format!("minisign secret key {}", public.id())))?.into_string();
+        let secret_text =
+            pair.sk.to_box(Some(&format!("minisign secret key {}", public.id())))?.into_string();
         Ok(Self { secret_text, public_text: pair.pk.to_box()?.into_string(), public })
     }
 }
 
 impl SecretKey {
-    /// Reads the text of a `.key` file. One that is not encrypted needs no password, and ignores one.
+    /// Reads the text of a `.key` file. One that is not encrypted needs no password, and ignores
+    /// one.
     pub fn read(text: &str, password: Option<String>) -> Result<Self, SigningError> {
         let boxed = SecretKeyBox::from(text.to_owned());
         let line = text.lines().nth(1).unwrap_or_default();
         if line.parse::<PublicKey>().is_ok() {
             return Err(SigningError::PublicHalf);
         }
-        let bytes = Base64::decode_to_vec(line, None).ok().filter(|bytes| bytes.len() == SECRET_SIZE).ok_or(SigningError::NotSecret)?;
+        let bytes = Base64::decode_to_vec(line, None)
+            .ok()
+            .filter(|bytes| bytes.len() == SECRET_SIZE)
+            .ok_or(SigningError::NotSecret)?;
         let secret = match (&bytes[ENCRYPTION], password) {
-            // minisign's own tool writes no checksum into a key without a password, and the library's readers want one.
-            (NOT_ENCRYPTED, _) if bytes.ends_with(&NO_CHECKSUM) => minisign::SecretKey::from_bytes(&bytes)?,
+            // minisign's own tool writes no checksum into a key without a password, and the
+            // library's readers want one.
+            (NOT_ENCRYPTED, _) if bytes.ends_with(&NO_CHECKSUM) => {
+                minisign::SecretKey::from_bytes(&bytes)?
+            }
             (NOT_ENCRYPTED, _) => boxed.into_unencrypted_secret_key()?,
             // Without one the library would ask on the terminal by itself.
             (ENCRYPTED, None) => return Err(SigningError::PasswordNeeded),
-            (ENCRYPTED, password) => boxed.into_secret_key(password).map_err(|error| match error.kind() {
-                ErrorKind::Verify => SigningError::WrongPassword,
-                _ => error.into(),
-            })?,
+            (ENCRYPTED, password) => {
+                boxed.into_secret_key(password).map_err(|error| match error.kind() {
+                    ErrorKind::Verify => SigningError::WrongPassword,
+                    _ => error.into(),
+                })?
+            }
             _ => return Err(SigningError::NotSecret),
         };
         let public = minisign::PublicKey::from_secret_key(&secret)?.to_base64().parse()?;
@@ -102,7 +112,8 @@ impl SecretKey {
     /// Signs bytes: the text of a signature file. The trusted comment is part of what is signed.
     pub fn sign(&self, bytes: &[u8], trusted_comment: &str) -> Result<String, SigningError> {
         let untrusted = format!("signature of uplift by the key {}", self.public.id());
-        let signature = minisign::sign(None, &self.secret, bytes, Some(trusted_comment), Some(&untrusted))?;
+        let signature =
+            minisign::sign(None, &self.secret, bytes, Some(trusted_comment), Some(&untrusted))?;
         Ok(signature.into_string())
     }
 }

@@ -44,7 +44,8 @@ fn mend(file: &mut [u8]) {
     let length = |at: usize| u32::from_le_bytes(footer[at..at + 4].try_into().unwrap()) as usize;
     let (manifest, signature) = (length(4), length(8));
     let start = footer_at - manifest - signature;
-    let checksum = checksum(&file[start..start + manifest], &file[start + manifest..footer_at], &footer);
+    let checksum =
+        checksum(&file[start..start + manifest], &file[start + manifest..footer_at], &footer);
     file[footer_at + 12..footer_at + 16].copy_from_slice(&checksum.to_le_bytes());
 }
 
@@ -59,12 +60,19 @@ fn changed(at_from_end: usize, value: &[u8]) -> SealError {
 #[test]
 fn what_was_sealed_is_found_again() {
     let key = secret_key();
-    let manifest = Manifest { replaces_from: Some("V01.00.00.00".parse().unwrap()), ..manifest(&key) };
+    let manifest =
+        Manifest { replaces_from: Some("V01.00.00.00".parse().unwrap()), ..manifest(&key) };
     let text = manifest.to_text().unwrap();
     let file = [PROGRAM, &seal_of(&text, &key).unwrap()].concat();
     let seal = find(&file).unwrap().unwrap();
-    assert_eq!((&seal.manifest, &seal.manifest_text, seal.program_size), (&manifest, &text, PROGRAM.len() as u64));
-    assert_eq!((seal.signature.key_id(), seal.signature.trusted_comment()), (key.public().id(), "a test"));
+    assert_eq!(
+        (&seal.manifest, &seal.manifest_text, seal.program_size),
+        (&manifest, &text, PROGRAM.len() as u64)
+    );
+    assert_eq!(
+        (seal.signature.key_id(), seal.signature.trusted_comment()),
+        (key.public().id(), "a test")
+    );
     assert!(key.public().verifies(&seal.signature, &seal.manifest_text));
     assert!(!key.public().verifies(&seal.signature, b"other bytes"));
     assert!(!secret_key().public().verifies(&seal.signature, &seal.manifest_text));
@@ -80,10 +88,18 @@ fn a_hasher_tells_the_program_from_its_seal_in_one_pass_however_the_bytes_come()
             let mut hasher = Hasher::new(false);
             file.chunks(piece).for_each(|bytes| hasher.update(bytes));
             let digests = hasher.finish();
-            assert_eq!(digests.program, program_digest(program).unwrap(), "{} bytes by {piece}", file.len());
+            assert_eq!(
+                digests.program,
+                program_digest(program).unwrap(),
+                "{} bytes by {piece}",
+                file.len()
+            );
             assert_eq!(digests.file.0, plain_sha256(&file));
         }
-        assert_eq!(Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap().program_size, program.len() as u64);
+        assert_eq!(
+            Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap().program_size,
+            program.len() as u64
+        );
         assert_eq!(program_digest(&file[..]).unwrap(), program_digest(program).unwrap());
     }
 }
@@ -104,7 +120,9 @@ fn a_seal_that_is_none_belongs_to_the_program() {
 #[test]
 fn any_other_file_has_no_seal() {
     let file = sealed();
-    for file in [b"".as_slice(), PROGRAM, &MAGIC, &file[..file.len() - 1], &[&file[..], b"x"].concat()] {
+    for file in
+        [b"".as_slice(), PROGRAM, &MAGIC, &file[..file.len() - 1], &[&file[..], b"x"].concat()]
+    {
         assert!(find(file).unwrap().is_none());
     }
 }
@@ -121,7 +139,10 @@ fn each_wrong_seal_has_its_reason() {
     file[PROGRAM.len()] ^= 1;
     assert!(matches!(find(&file), Err(SealError::Checksum)));
     let footer_alone = footer(b"", b"").unwrap();
-    assert!(matches!(find(&footer_alone), Err(SealError::Manifest(ManifestError::Json(_) | ManifestError::NoObject))));
+    assert!(matches!(
+        find(&footer_alone),
+        Err(SealError::Manifest(ManifestError::Json(_) | ManifestError::NoObject))
+    ));
     let key = secret_key();
     let other = Manifest { key_id: secret_key().public().id(), ..manifest(&key) };
     assert!(matches!(seal_of(&other.to_text().unwrap(), &key), Err(SealError::KeyIds { .. })));
@@ -158,11 +179,16 @@ fn a_manifest_is_strict() {
         let error = Manifest::parse(right.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let list = format!("[\"DEMO\",\"V02.00.00.00\",\"m\",1,\"{}\",\"\",null,\"{}\"]", "00".repeat(32), key.public().id());
+    let list = format!(
+        "[\"DEMO\",\"V02.00.00.00\",\"m\",1,\"{}\",\"\",null,\"{}\"]",
+        "00".repeat(32),
+        key.public().id()
+    );
     assert!(matches!(Manifest::parse(list.as_bytes()), Err(ManifestError::NoObject)));
 }
 
-/// The signature that the documentation of minisign-verify verifies, and the same with the old algorithm's letters.
+/// The signature that the documentation of minisign-verify verifies, and the same with the old
+/// algorithm's letters.
 const KNOWN: &str = "untrusted comment: signature from minisign secret key
 RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=
 trusted comment: timestamp:1633700835\tfile:test\tprehashed
@@ -203,14 +229,24 @@ fn what_is_no_key_is_refused_and_secrets_do_not_show() {
 #[test]
 fn an_encrypted_key_needs_its_password() {
     let keys = NewKeys::generate(Some("right".into())).unwrap();
-    let read = |password: Option<&str>| SecretKey::read(&keys.secret_text, password.map(String::from));
+    let read =
+        |password: Option<&str>| SecretKey::read(&keys.secret_text, password.map(String::from));
     assert!(matches!(read(None), Err(signing::SigningError::PasswordNeeded)));
     assert!(matches!(read(Some("wrong")), Err(signing::SigningError::WrongPassword)));
-    assert!(matches!(SecretKey::read(&keys.public_text, None), Err(signing::SigningError::PublicHalf)));
+    assert!(matches!(
+        SecretKey::read(&keys.public_text, None),
+        Err(signing::SigningError::PublicHalf)
+    ));
     let mut lines = keys.secret_text.lines();
     let (comment, key) = (lines.next().unwrap(), lines.next().unwrap());
     for other in ["", &key[..100], &key.replace("RWRTY0Iy", "RWRTZEIy"), "not base64!"] {
-        assert!(matches!(SecretKey::read(&format!("{comment}\n{other}\n"), None), Err(signing::SigningError::NotSecret)), "{other}");
+        assert!(
+            matches!(
+                SecretKey::read(&format!("{comment}\n{other}\n"), None),
+                Err(signing::SigningError::NotSecret)
+            ),
+            "{other}"
+        );
     }
     assert_eq!(read(Some("right")).unwrap().public(), &keys.public);
 }

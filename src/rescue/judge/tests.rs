@@ -29,7 +29,10 @@ fn seen(trial: &Trial) -> RescueFile {
 
 fn ruled(trial: &Trial, restart_from: Option<Origin>, requests: u32) -> RescueFile {
     let verdict = Failure::new(FailureKind::Unhealthy, "why").into();
-    RescueFile { ruling: Some(Ruling { verdict, rolled_back: true, restart_from, requests }), ..seen(trial) }
+    RescueFile {
+        ruling: Some(Ruling { verdict, rolled_back: true, restart_from, requests }),
+        ..seen(trial)
+    }
 }
 
 fn ruling(decision: Decision) -> Ruling {
@@ -54,12 +57,21 @@ fn without_a_trial_nothing_is_done() {
             assert_eq!(judge(&known, None, &now(call, 9999)), Decision::StandDown, "{known:?}");
         }
         for file in [seen(&trial), ruled(&trial, Some(on("boot-1", None)), 0)] {
-            assert_eq!(judge(&Known::NoTrial, Some(&file), &now(call, 9999)), Decision::StandDown, "the daemon has concluded");
+            assert_eq!(
+                judge(&Known::NoTrial, Some(&file), &now(call, 9999)),
+                Decision::StandDown,
+                "the daemon has concluded"
+            );
         }
     }
     assert!(is_concluded(&Known::NoTrial, Some(&seen(&trial))));
-    assert!(!is_concluded(&Known::NoTrial, Some(&ruled(&trial, None, 0))), "the verdict stays to be read");
-    assert!(!is_concluded(&Known::NoTrial, None) && !is_concluded(&Known::Absent, Some(&seen(&trial))));
+    assert!(
+        !is_concluded(&Known::NoTrial, Some(&ruled(&trial, None, 0))),
+        "the verdict stays to be read"
+    );
+    assert!(
+        !is_concluded(&Known::NoTrial, None) && !is_concluded(&Known::Absent, Some(&seen(&trial)))
+    );
 }
 
 #[test]
@@ -68,23 +80,37 @@ fn another_program_than_the_one_on_trial_is_never_touched() {
     for at_path in [None, Some(digest(OLD)), Some(digest(9))] {
         for call in [Call::Boot, Call::Deadline] {
             let now = Now { at_path, ..now(call, 9999) };
-            assert_eq!(judge(&known(&trial), Some(&seen(&trial)), &now), Decision::StandDown, "{at_path:?}");
+            assert_eq!(
+                judge(&known(&trial), Some(&seen(&trial)), &now),
+                Decision::StandDown,
+                "{at_path:?}"
+            );
             assert_eq!(judge(&known(&trial), None, &now), Decision::StandDown, "{at_path:?}");
         }
     }
     let over_itself = Trial { old: Some(digest(NEW)), ..trial };
-    assert_eq!(judge(&known(&over_itself), Some(&seen(&over_itself)), &now(Call::Deadline, 9999)), Decision::StandDown);
+    assert_eq!(
+        judge(&known(&over_itself), Some(&seen(&over_itself)), &now(Call::Deadline, 9999)),
+        Decision::StandDown
+    );
 }
 
 #[test]
 fn a_first_installation_is_taken_away() {
     let first = Trial { old: None, ..trial(Restart::Unit("u".into())) };
-    assert!(matches!(judge(&known(&first), Some(&seen(&first)), &now(Call::Deadline, 9999)), Decision::RollBack(_)));
+    assert!(matches!(
+        judge(&known(&first), Some(&seen(&first)), &now(Call::Deadline, 9999)),
+        Decision::RollBack(_)
+    ));
 }
 
 #[test]
 fn boots_are_counted_once_each_and_the_one_of_the_swap_only_where_the_trial_runs_in_it() {
-    for (restart, first) in [(Restart::Reboot, 0), (Restart::Unit("u".into()), 1), (Restart::Command(vec!["true".into()]), 1)] {
+    for (restart, first) in [
+        (Restart::Reboot, 0),
+        (Restart::Unit("u".into()), 1),
+        (Restart::Command(vec!["true".into()]), 1),
+    ] {
         let trial = trial(restart.clone());
         let file = waits(judge(&known(&trial), None, &now(Call::Deadline, 100)));
         assert_eq!((file.boots, file.since), (first, 100), "{restart:?}");
@@ -96,20 +122,37 @@ fn boots_are_counted_once_each_and_the_one_of_the_swap_only_where_the_trial_runs
         assert_eq!(waits(judge(&known(&trial), Some(&next), &timer)), next);
     }
     let trial = trial(Restart::Reboot);
-    assert_eq!(waits(judge(&known(&trial), None, &at_boot(2))).boots, 1, "the timer was never armed before");
+    assert_eq!(
+        waits(judge(&known(&trial), None, &at_boot(2))).boots,
+        1,
+        "the timer was never armed before"
+    );
 }
 
 #[test]
 fn what_the_daemon_has_copied_counts_from_the_first_look_on() {
-    for (restart, first) in [(Restart::Reboot, 0), (Restart::Unit("u".into()), 1), (Restart::Command(vec!["true".into()]), 0)] {
+    for (restart, first) in [
+        (Restart::Reboot, 0),
+        (Restart::Unit("u".into()), 1),
+        (Restart::Command(vec!["true".into()]), 0),
+    ] {
         let trial = trial(restart.clone());
         let copy = RescueFile::not_looked_at(trial.clone());
         let looked = waits(judge(&known(&trial), Some(&copy), &now(Call::Deadline, 9999)));
-        assert_eq!((looked.boots, looked.since, looked.boot_id.as_str()), (first, 9999, "boot-1"), "{restart:?}");
-        let by_copy_alone = waits(judge(&Known::Damaged("why".into()), Some(&copy), &now(Call::Deadline, 9999)));
+        assert_eq!(
+            (looked.boots, looked.since, looked.boot_id.as_str()),
+            (first, 9999, "boot-1"),
+            "{restart:?}"
+        );
+        let by_copy_alone =
+            waits(judge(&Known::Damaged("why".into()), Some(&copy), &now(Call::Deadline, 9999)));
         assert_eq!(by_copy_alone, looked);
         let next = waits(judge(&known(&trial), Some(&copy), &at_boot(2)));
-        assert_eq!((next.boots, next.since), (first + 1, 9), "{restart:?}: nobody looked in the boot of the swap");
+        assert_eq!(
+            (next.boots, next.since),
+            (first + 1, 9),
+            "{restart:?}: nobody looked in the boot of the swap"
+        );
     }
 }
 
@@ -124,8 +167,13 @@ fn boots_used_up_roll_back_before_the_program_starts() {
     let ruling = ruling(judge(&known(&trial), Some(&file), &at_boot(4)));
     assert_eq!(ruling.verdict.failure.to_string(), "3 boots were used up without a verdict");
     assert_eq!(ruling.verdict.failure.kind, FailureKind::Unhealthy);
-    assert_eq!((ruling.rolled_back, ruling.restart_from, ruling.requests), (false, None, 0), "the old program starts in this boot");
-    // Where the call at the boot is missing the timer's first one counts, and the program runs by then.
+    assert_eq!(
+        (ruling.rolled_back, ruling.restart_from, ruling.requests),
+        (false, None, 0),
+        "the old program starts in this boot"
+    );
+    // Where the call at the boot is missing the timer's first one counts, and the program runs by
+    // then.
     let timer = Now { call: Call::Deadline, ..at_boot(4) };
     let ruling = self::ruling(judge(&known(&trial), Some(&file), &timer));
     assert_eq!(ruling.restart_from, Some(timer.origin));
@@ -135,12 +183,22 @@ fn boots_used_up_roll_back_before_the_program_starts() {
 fn the_deadline_is_that_of_restart_and_trial_with_a_grace() {
     let trial = trial(Restart::Unit("u".into()));
     let file = seen(&trial);
-    assert_eq!(waits(judge(&known(&trial), Some(&file), &now(Call::Deadline, 100 + PATIENCE - 1))), file);
+    assert_eq!(
+        waits(judge(&known(&trial), Some(&file), &now(Call::Deadline, 100 + PATIENCE - 1))),
+        file
+    );
     let at_end = now(Call::Deadline, 100 + PATIENCE);
     let ruling = ruling(judge(&known(&trial), Some(&file), &at_end));
-    assert_eq!(ruling.verdict.failure.to_string(), "no verdict on the new program came within 210 s");
+    assert_eq!(
+        ruling.verdict.failure.to_string(),
+        "no verdict on the new program came within 210 s"
+    );
     assert_eq!(ruling.restart_from, Some(at_end.origin.clone()));
-    assert_eq!(waits(judge(&known(&trial), Some(&file), &Now { call: Call::Boot, ..at_end })), file, "a boot is no deadline");
+    assert_eq!(
+        waits(judge(&known(&trial), Some(&file), &Now { call: Call::Boot, ..at_end })),
+        file,
+        "a boot is no deadline"
+    );
 }
 
 #[test]
@@ -151,12 +209,18 @@ fn a_restart_that_never_came_blames_nobody_and_needs_none_back() {
     let same_start = Now { origin: unit.origin.clone(), ..same_boot };
     for (trial, now) in [(&reboot, &same_boot), (&unit, &same_start)] {
         let ruling = ruling(judge(&known(trial), Some(&seen(trial)), now));
-        assert_eq!((ruling.verdict.failure.kind, ruling.restart_from), (FailureKind::RestartFailed, None));
+        assert_eq!(
+            (ruling.verdict.failure.kind, ruling.restart_from),
+            (FailureKind::RestartFailed, None)
+        );
     }
     // systemd does not tell of the unit: the new program may run.
     let unknown = Now { origin: on("boot-1", None), ..same_boot };
     let ruling = ruling(judge(&known(&unit), Some(&seen(&unit)), &unknown));
-    assert_eq!((ruling.verdict.failure.kind, ruling.restart_from), (FailureKind::Unhealthy, Some(unknown.origin)));
+    assert_eq!(
+        (ruling.verdict.failure.kind, ruling.restart_from),
+        (FailureKind::Unhealthy, Some(unknown.origin))
+    );
 }
 
 #[test]
@@ -170,8 +234,14 @@ fn a_time_that_can_not_be_begins_anew() {
 fn a_state_that_is_lost_ends_no_trial() {
     let trial = trial(Restart::Unit("u".into()));
     for lost in [Known::Absent, Known::Damaged("why".into())] {
-        assert_eq!(waits(judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 130))), seen(&trial));
-        assert!(matches!(judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 9999)), Decision::RollBack(_)));
+        assert_eq!(
+            waits(judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 130))),
+            seen(&trial)
+        );
+        assert!(matches!(
+            judge(&lost, Some(&seen(&trial)), &now(Call::Deadline, 9999)),
+            Decision::RollBack(_)
+        ));
     }
 }
 
@@ -199,7 +269,11 @@ fn a_verdict_that_was_not_carried_out_is_completed() {
         let ruling = ruling(decision);
         assert_eq!(ruling.verdict.failure.sentence, "why");
         assert!(!ruling.rolled_back);
-        assert_eq!(ruling.restart_from.is_some(), call == Call::Deadline, "at a boot nothing runs yet");
+        assert_eq!(
+            ruling.restart_from.is_some(),
+            call == Call::Deadline,
+            "at a boot nothing runs yet"
+        );
     }
 }
 
@@ -213,7 +287,11 @@ fn a_roll_back_that_was_cut_off_behind_its_exchange_is_completed() {
         let back = Now { at_path: Some(digest(OLD)), ..now(call, 130) };
         assert_eq!(ruling(judge(&known(&trial), Some(&cut_off), &back)).restart_from, restart_from);
         let foreign = Now { at_path: Some(digest(9)), ..now(call, 130) };
-        assert_eq!(judge(&known(&trial), Some(&cut_off), &foreign), Decision::StandDown, "replaced by hand");
+        assert_eq!(
+            judge(&known(&trial), Some(&cut_off), &foreign),
+            Decision::StandDown,
+            "replaced by hand"
+        );
     }
 }
 
@@ -227,7 +305,9 @@ fn way_back(trial: &Trial, restart_from: Option<Origin>) -> Known {
 fn what_the_daemon_did_not_finish_is_finished() {
     let trial = trial(Restart::Unit("u".into()));
     let from = on("boot-1", Some("start-2"));
-    for (restart_from, at_path) in [(None, NEW), (None, OLD), (Some(from.clone()), OLD), (Some(from.clone()), NEW)] {
+    for (restart_from, at_path) in
+        [(None, NEW), (None, OLD), (Some(from.clone()), OLD), (Some(from.clone()), NEW)]
+    {
         let known = way_back(&trial, restart_from.clone());
         let at = |uptime| Now { at_path: Some(digest(at_path)), ..now(Call::Deadline, uptime) };
         let mut file = waits(judge(&known, Some(&seen(&trial)), &at(9_000)));
@@ -237,14 +317,22 @@ fn what_the_daemon_did_not_finish_is_finished() {
         assert_eq!(first.rolled_back, restart_from.is_some() && at_path == OLD);
         file = waits(judge(&known, Some(&file), &at(9_000 + 60 + GRACE - 1)));
         let after = judge(&known, Some(&file), &at(9_000 + 60 + GRACE));
-        assert_eq!(matches!(after, Decision::Restart(_)), restart_from.is_some() && at_path == OLD, "{after:?}");
+        assert_eq!(
+            matches!(after, Decision::Restart(_)),
+            restart_from.is_some() && at_path == OLD,
+            "{after:?}"
+        );
         assert_eq!(ruling(after).restart_from, Some(from.clone()));
         let foreign = Now { at_path: Some(digest(9)), ..at(9_999) };
         assert_eq!(judge(&known, Some(&file), &foreign), Decision::StandDown, "replaced by hand");
         assert_eq!(judge(&known, None, &foreign), Decision::StandDown, "replaced by hand");
         let restarted = Now { origin: on("boot-1", Some("start-3")), ..at(9_999) };
         let done = restart_from.is_some() && at_path == OLD;
-        assert_eq!(judge(&known, Some(&file), &restarted) == Decision::StandDown, done, "{restart_from:?}");
+        assert_eq!(
+            judge(&known, Some(&file), &restarted) == Decision::StandDown,
+            done,
+            "{restart_from:?}"
+        );
     }
 }
 
@@ -258,8 +346,15 @@ fn at_a_boot_what_the_daemon_decided_is_done_before_anything_starts() {
         assert_eq!((ruling.rolled_back, ruling.restart_from), (false, None), "nothing runs yet");
     }
     let restarting = way_back(&trial, Some(on("boot-1", None)));
-    assert_eq!(judge(&restarting, Some(&seen(&trial)), &at_boot(OLD)), Decision::StandDown, "that was the restart");
-    assert!(matches!(judge(&restarting, Some(&seen(&trial)), &at_boot(NEW)), Decision::RollBack(_)));
+    assert_eq!(
+        judge(&restarting, Some(&seen(&trial)), &at_boot(OLD)),
+        Decision::StandDown,
+        "that was the restart"
+    );
+    assert!(matches!(
+        judge(&restarting, Some(&seen(&trial)), &at_boot(NEW)),
+        Decision::RollBack(_)
+    ));
 }
 
 /// A daemon that finds the old program back may conclude before the restart came.
@@ -281,15 +376,21 @@ fn a_daemon_that_has_concluded_ends_no_restart_that_is_owed() {
     let often = ruled(&trial, Some(back.origin.clone()), MOST_REQUESTS);
     assert_eq!(judge(&Known::NoTrial, Some(&often), &back), Decision::StandDown);
     let mut blind = ruled(&trial, Some(back.origin.clone()), 1);
-    (blind.trial.terms.restart, blind.trial.terms.unit) = (Restart::Command(vec!["true".into()]), None);
-    assert_eq!(judge(&Known::NoTrial, Some(&blind), &back), Decision::StandDown, "nobody would ever know that it came");
+    (blind.trial.terms.restart, blind.trial.terms.unit) =
+        (Restart::Command(vec!["true".into()]), None);
+    assert_eq!(
+        judge(&Known::NoTrial, Some(&blind), &back),
+        Decision::StandDown,
+        "nobody would ever know that it came"
+    );
 }
 
 #[test]
 fn a_start_that_systemd_could_not_tell_of_proves_no_restart() {
     let trial = trial(Restart::Unit("u".into()));
     let back = Now { at_path: Some(digest(OLD)), ..now(Call::Deadline, 9999) };
-    let ruling = ruling(judge(&known(&trial), Some(&ruled(&trial, Some(on("boot-1", None)), 1)), &back));
+    let ruling =
+        ruling(judge(&known(&trial), Some(&ruled(&trial, Some(on("boot-1", None)), 1)), &back));
     assert_eq!(ruling.restart_from, Some(back.origin), "the next start is compared with this one");
 }
 
@@ -302,18 +403,41 @@ fn what_ran_is_looked_at_once_the_old_program_is_back() {
     };
     let (before, after) = (on("boot-1", Some("start-2")), on("boot-1", Some("start-3")));
     let unhealthy = of(Some(&before), FailureKind::Unhealthy);
-    assert_eq!(restart_from(&trial, &unhealthy, Some(after.clone()), false), Some(after.clone()), "it crashed meanwhile");
-    assert_eq!(restart_from(&trial, &unhealthy, Some(on("boot-1", None)), false), Some(before.clone()));
+    assert_eq!(
+        restart_from(&trial, &unhealthy, Some(after.clone()), false),
+        Some(after.clone()),
+        "it crashed meanwhile"
+    );
+    assert_eq!(
+        restart_from(&trial, &unhealthy, Some(on("boot-1", None)), false),
+        Some(before.clone())
+    );
     assert_eq!(restart_from(&trial, &unhealthy, None, false), Some(before));
     let never_came = of(None, FailureKind::RestartFailed);
-    assert_eq!(restart_from(&trial, &never_came, Some(trial.origin.clone()), false), None, "the old one runs still");
-    assert_eq!(restart_from(&trial, &never_came, Some(after.clone()), false), Some(after), "somebody started the new one");
+    assert_eq!(
+        restart_from(&trial, &never_came, Some(trial.origin.clone()), false),
+        None,
+        "the old one runs still"
+    );
+    assert_eq!(
+        restart_from(&trial, &never_came, Some(after.clone()), false),
+        Some(after),
+        "somebody started the new one"
+    );
     let mut reboot = trial;
     reboot.terms.restart = Restart::Reboot;
     let same_boot = on("boot-1", None);
     assert_eq!(restart_from(&reboot, &never_came, Some(same_boot.clone()), false), None);
-    assert_eq!(restart_from(&reboot, &never_came, Some(same_boot.clone()), true), Some(same_boot), "its unit was started anew");
-    assert_eq!(restart_from(&reboot, &of(None, FailureKind::Unhealthy), Some(on("boot-2", None)), false), None, "at a boot");
+    assert_eq!(
+        restart_from(&reboot, &never_came, Some(same_boot.clone()), true),
+        Some(same_boot),
+        "its unit was started anew"
+    );
+    assert_eq!(
+        restart_from(&reboot, &of(None, FailureKind::Unhealthy), Some(on("boot-2", None)), false),
+        None,
+        "at a boot"
+    );
 }
 
 #[test]
@@ -323,13 +447,26 @@ fn a_restart_that_was_asked_for_in_vain_is_asked_for_again_some_times() {
     let from = Some(old_at_path(Call::Deadline).origin);
     for requests in 0..MOST_REQUESTS {
         let file = ruled(&trial, from.clone(), requests);
-        assert_eq!(ruling(judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline))).requests, requests + 1);
-        assert_eq!(judge(&known(&trial), Some(&file), &old_at_path(Call::Boot)), Decision::StandDown);
+        assert_eq!(
+            ruling(judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline))).requests,
+            requests + 1
+        );
+        assert_eq!(
+            judge(&known(&trial), Some(&file), &old_at_path(Call::Boot)),
+            Decision::StandDown
+        );
     }
     let file = ruled(&trial, from.clone(), MOST_REQUESTS);
-    assert_eq!(judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline)), Decision::StandDown);
+    assert_eq!(
+        judge(&known(&trial), Some(&file), &old_at_path(Call::Deadline)),
+        Decision::StandDown
+    );
     let file = ruled(&trial, from, 1);
     let rebooted = Now { call: Call::Deadline, at_path: Some(digest(OLD)), ..at_boot(2) };
     assert_eq!(judge(&known(&trial), Some(&file), &rebooted), Decision::StandDown);
-    assert_eq!(judge(&known(&trial), Some(&ruled(&trial, None, 0)), &old_at_path(Call::Deadline)), Decision::StandDown, "none is needed");
+    assert_eq!(
+        judge(&known(&trial), Some(&ruled(&trial, None, 0)), &old_at_path(Call::Deadline)),
+        Decision::StandDown,
+        "none is needed"
+    );
 }

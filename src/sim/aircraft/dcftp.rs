@@ -1,4 +1,5 @@
-//! The file over the link itself: announced, sent chunk by chunk with an answer to each, finished with its MD5.
+//! The file over the link itself: announced, sent chunk by chunk with an answer to each, finished
+//! with its MD5.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -15,12 +16,20 @@ use super::{Options, Stage, Trouble, words};
 const MOST_REPEATS: u32 = 100;
 const READ: usize = 256 << 10;
 
-pub(super) fn hand_over(host: &mut Host<'_>, firmware: &Firmware, options: &Options, ready: Instant) -> Result<(), Trouble> {
+pub(super) fn hand_over(
+    host: &mut Host<'_>,
+    firmware: &Firmware,
+    options: &Options,
+    ready: Instant,
+) -> Result<(), Trouble> {
     let size = u32::try_from(firmware.size).map_err(|_| Trouble::TooLarge(firmware.size))?;
     let trouble = |cause| Trouble::File { path: options.firmware.clone(), cause };
     let announced = words::dcftp_start(options.claims.size.unwrap_or(size), &firmware.name);
     let answer = when_ready(host, words::DCFTP, &announced, ready)?;
-    let chunk = options.chunk.unwrap_or_else(|| words::offered_chunk(&answer)).clamp(1, words::LARGEST_CHUNK);
+    let chunk = options
+        .chunk
+        .unwrap_or_else(|| words::offered_chunk(&answer))
+        .clamp(1, words::LARGEST_CHUNK);
     send(host, firmware, chunk.into(), &trouble)?;
     host.begin(Stage::Finish);
     host.reach(Stage::Finish)?;
@@ -31,9 +40,15 @@ pub(super) fn hand_over(host: &mut Host<'_>, firmware: &Firmware, options: &Opti
 }
 
 /// Sends what the payload says it expects next, until it expects nothing more.
-fn send(host: &mut Host<'_>, firmware: &Firmware, chunk: u32, trouble: &impl Fn(io::Error) -> Trouble) -> Result<(), Trouble> {
+fn send(
+    host: &mut Host<'_>,
+    firmware: &Firmware,
+    chunk: u32,
+    trouble: &impl Fn(io::Error) -> Trouble,
+) -> Result<(), Trouble> {
     let total = firmware.size;
-    let chunks = u32::try_from(total.div_ceil(chunk.into())).map_err(|_| Trouble::TooLarge(total))?;
+    let chunks =
+        u32::try_from(total.div_ceil(chunk.into())).map_err(|_| Trouble::TooLarge(total))?;
     let (mut next, mut repeats, mut told) = (0, 0, None);
     while next < chunks {
         let offset = u64::from(next) * u64::from(chunk);
@@ -42,14 +57,16 @@ fn send(host: &mut Host<'_>, firmware: &Firmware, chunk: u32, trouble: &impl Fn(
         firmware.file.read_exact_at(&mut data, offset).map_err(trouble)?;
         let answer = accept(host, words::DCFTP, words::dcftp_data(next, &data))?;
         let expected = words::next_expected(&answer).filter(|expected| *expected <= chunks);
-        let expected = expected.ok_or_else(|| Trouble::Malformed { command: words::DCFTP, answer: answer.clone() })?;
+        let expected = expected
+            .ok_or_else(|| Trouble::Malformed { command: words::DCFTP, answer: answer.clone() })?;
         repeats = if expected > next { 0 } else { repeats + 1 };
         if repeats > MOST_REPEATS {
             return Err(Trouble::Stuck(expected));
         }
         next = expected;
         let bytes = (u64::from(next) * u64::from(chunk)).min(total);
-        // A step a percent is enough: telling costs time on a line where every answer is waited for.
+        // A step a percent is enough: telling costs time on a line where every answer is waited
+        // for.
         let percent = bytes * 100 / total;
         if told.replace(percent) != Some(percent) {
             host.tell(&Step::Transferred { bytes, total });

@@ -23,7 +23,9 @@ pub enum Trouble {
         cause: io::Error,
     },
     /// The firmware is too large for the link's fields.
-    #[error("a file of {0} bytes can't be sent over the link: its size has 32 bits and its frames are counted with as many")]
+    #[error(
+        "a file of {0} bytes can't be sent over the link: its size has 32 bits and its frames are counted with as many"
+    )]
     TooLarge(u64),
     /// A request that fits into no frame.
     #[error(transparent)]
@@ -35,7 +37,9 @@ pub enum Trouble {
     #[error("no payload looked for the aircraft within {0:?}")]
     NotLinked(Duration),
     /// It looks for another aircraft.
-    #[error("a payload looked for an aircraft within {within:?}, but not where this one answers; hint: play the right one with --aircraft")]
+    #[error(
+        "a payload looked for an aircraft within {within:?}, but not where this one answers; hint: play the right one with --aircraft"
+    )]
     OtherRoutes {
         /// How long was waited.
         within: Duration,
@@ -121,14 +125,23 @@ fn because(reason: Option<Reason>) -> String {
 impl Trouble {
     /// Whether the payload was not heard.
     pub(super) const fn is_silence(&self) -> bool {
-        matches!(self, Self::NotLinked(_) | Self::OtherRoutes { .. } | Self::NotPresent { .. } | Self::NoAnswer { .. } | Self::Silent(_))
+        matches!(
+            self,
+            Self::NotLinked(_)
+                | Self::OtherRoutes { .. }
+                | Self::NotPresent { .. }
+                | Self::NoAnswer { .. }
+                | Self::Silent(_)
+        )
     }
 
     /// The payload's own reason, where it gave one.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
         match self {
-            Self::CheckFailed(reason) | Self::StartFailed(reason) | Self::Refused { reason, .. } => *reason,
+            Self::CheckFailed(reason)
+            | Self::StartFailed(reason)
+            | Self::Refused { reason, .. } => *reason,
             Self::Reported(reason) => Some(*reason),
             _ => None,
         }

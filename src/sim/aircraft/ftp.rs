@@ -1,4 +1,5 @@
-//! The file by FTP: asks for the port, uploads on a thread of its own, and keeps the link alive meanwhile.
+//! The file by FTP: asks for the port, uploads on a thread of its own, and keeps the link alive
+//! meanwhile.
 
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -58,9 +59,17 @@ struct Upload<'a> {
     news: Sender<News>,
 }
 
-pub(super) fn hand_over(host: &mut Host<'_>, firmware: &Firmware, options: &Options, ready: Instant) -> Result<(), Trouble> {
+pub(super) fn hand_over(
+    host: &mut Host<'_>,
+    firmware: &Firmware,
+    options: &Options,
+    ready: Instant,
+) -> Result<(), Trouble> {
     let answer = when_ready(host, words::TRANSFERRED, &[], ready)?;
-    let port = words::ftp_port(&answer).ok_or_else(|| Trouble::Malformed { command: words::TRANSFERRED, answer: answer.clone() })?;
+    let port = words::ftp_port(&answer).ok_or_else(|| Trouble::Malformed {
+        command: words::TRANSFERRED,
+        answer: answer.clone(),
+    })?;
     let (news, received) = channel();
     let upload = Upload {
         firmware,
@@ -77,7 +86,9 @@ pub(super) fn hand_over(host: &mut Host<'_>, firmware: &Firmware, options: &Opti
             pass_on(host, &received, firmware.size);
         }
         pass_on(host, &received, firmware.size);
-        uploading.join().unwrap_or_else(|_| Err(Trouble::Ftp("the uploading thread panicked".to_owned())))
+        uploading
+            .join()
+            .unwrap_or_else(|_| Err(Trouble::Ftp("the uploading thread panicked".to_owned())))
     })?;
     host.begin(Stage::Finish);
     host.reach(Stage::Finish)
@@ -98,7 +109,8 @@ fn pass_on(host: &mut Host<'_>, received: &Receiver<News>, total: u64) {
 }
 
 fn resolve(host: &str, port: u16) -> Result<SocketAddr, Trouble> {
-    let mut addresses = (host, port).to_socket_addrs().map_err(|cause| Trouble::Ftp(format!("{host}: {cause}")))?;
+    let mut addresses =
+        (host, port).to_socket_addrs().map_err(|cause| Trouble::Ftp(format!("{host}: {cause}")))?;
     addresses.next().ok_or_else(|| Trouble::Ftp(format!("{host} has no address")))
 }
 
@@ -125,13 +137,19 @@ impl Upload<'_> {
     fn once(&self) -> Result<bool, FtpError> {
         let mut client = FtpStream::connect_timeout(self.address, NETWORK_WAIT)?;
         client.get_ref().set_read_timeout(Some(NETWORK_WAIT)).map_err(FtpError::ConnectionError)?;
-        client.get_ref().set_write_timeout(Some(NETWORK_WAIT)).map_err(FtpError::ConnectionError)?;
+        client
+            .get_ref()
+            .set_write_timeout(Some(NETWORK_WAIT))
+            .map_err(FtpError::ConnectionError)?;
         // A server behind a translated address announces one that can't be reached.
         client.set_passive_nat_workaround(true);
         client.login(&self.options.user, &self.options.password)?;
         client.transfer_type(FileType::Binary)?;
         let mut data = client.put_with_stream(&self.firmware.name)?;
-        data.get_ref().get_ref().set_write_timeout(Some(NETWORK_WAIT)).map_err(FtpError::ConnectionError)?;
+        data.get_ref()
+            .get_ref()
+            .set_write_timeout(Some(NETWORK_WAIT))
+            .map_err(FtpError::ConnectionError)?;
         let complete = self.send(&mut data).map_err(FtpError::ConnectionError)?;
         if !complete {
             return Ok(false);
@@ -175,5 +193,9 @@ impl Upload<'_> {
 }
 
 fn sentence(response: &suppaftp::types::Response) -> String {
-    format!("the server answers {} {}", response.status.code(), String::from_utf8_lossy(&response.body).trim_end())
+    format!(
+        "the server answers {} {}",
+        response.status.code(),
+        String::from_utf8_lossy(&response.body).trim_end()
+    )
 }

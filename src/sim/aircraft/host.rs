@@ -1,5 +1,5 @@
-//! The host's end of the conversation: requests with their repetitions, answers to probes, and everything that is noticed
-//! on the way. It knows the order of nothing.
+//! The host's end of the conversation: requests with their repetitions, answers to probes, and
+//! everything that is noticed on the way. It knows the order of nothing.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use crate::sim::line::{Line, Received};
 const MOST_ROUTES: usize = 8;
 /// The longest answer of the link (where to put the file), with its frame.
 const LONGEST_ANSWER: usize = 84;
-/// How many pushes are kept that came during a pause; one comes every second, and equal ones in a row count as one.
+/// How many pushes are kept that came during a pause; one comes every second, and equal ones in a
+/// row count as one.
 const MOST_WAITING: usize = 256;
 
 /// One host, one payload, one upgrade.
@@ -132,7 +133,8 @@ impl<'a> Host<'a> {
         self.pauses.iter().filter(|(at, _)| *at == stage).map(|(_, pause)| *pause).sum()
     }
 
-    /// Waits until the payload says that it is there; its probes alone do not show that it can be upgraded.
+    /// Waits until the payload says that it is there; its probes alone do not show that it can be
+    /// upgraded.
     pub(super) fn wait_for_payload(&mut self) -> Result<(), Trouble> {
         let deadline = Instant::now() + self.patience.link;
         let is_asked = |host: &Self| host.falls_silent_at_probe() && !host.asked.is_empty();
@@ -149,7 +151,9 @@ impl<'a> Host<'a> {
         let within = self.patience.link;
         match &self.asked[..] {
             [] => Trouble::NotLinked(within),
-            asked if asked.iter().any(|(_, _, answered)| *answered) => Trouble::NotPresent { within },
+            asked if asked.iter().any(|(_, _, answered)| *answered) => {
+                Trouble::NotPresent { within }
+            }
             _ => Trouble::OtherRoutes { within },
         }
     }
@@ -158,7 +162,8 @@ impl<'a> Host<'a> {
         self.abort_at == Some(Stage::Probe)
     }
 
-    /// Only answers probes until `deadline`. What the payload pushes meanwhile waits for [`Host::next_status`].
+    /// Only answers probes until `deadline`. What the payload pushes meanwhile waits for
+    /// [`Host::next_status`].
     pub(super) fn idle(&mut self, deadline: Instant) {
         loop {
             match self.hear(deadline, None) {
@@ -199,33 +204,51 @@ impl<'a> Host<'a> {
     }
 
     /// Sends without waiting for an answer.
-    pub(super) fn send(&mut self, command: CommandId, payload: impl Into<Bytes>) -> Result<(), Trouble> {
+    pub(super) fn send(
+        &mut self,
+        command: CommandId,
+        payload: impl Into<Bytes>,
+    ) -> Result<(), Trouble> {
         let request = self.next_request(command, payload.into());
         Ok(self.line.send(&request)?)
     }
 
     /// Asks, again and again if need be, and returns the answer.
-    pub(super) fn request(&mut self, command: CommandId, payload: impl Into<Bytes>) -> Result<Bytes, Trouble> {
+    pub(super) fn request(
+        &mut self,
+        command: CommandId,
+        payload: impl Into<Bytes>,
+    ) -> Result<Bytes, Trouble> {
         match self.ask(command, payload.into(), self.patience.answer, |_| false)? {
             Reply::Answer(answer) => Ok(answer),
             // No status was asked for.
-            Reply::Status(_) => Err(Trouble::NoAnswer { command, attempts: self.patience.attempts }),
+            Reply::Status(_) => {
+                Err(Trouble::NoAnswer { command, attempts: self.patience.attempts })
+            }
         }
     }
 
-    /// Asks for "check and start". A status push that only a started payload sends is as good as its answer: that may have been
-    /// lost, and the payload may have restarted and forgotten the request since.
+    /// Asks for "check and start". A status push that only a started payload sends is as good as
+    /// its answer: that may have been lost, and the payload may have restarted and forgotten the
+    /// request since.
     pub(super) fn request_start(&mut self) -> Result<Reply, Trouble> {
         let shows_start = |status| !matches!(status, Status::End(reason) if !reason.is_success());
         self.ask(words::START, Bytes::new(), self.patience.check, shows_start)
     }
 
-    /// All repetitions carry one sequence number, so that an answer to any of them is the answer, and a late one is never taken
-    /// for the answer to something else.
-    fn ask(&mut self, command: CommandId, payload: Bytes, wait: Duration, is_reply: impl Fn(Status) -> bool) -> Result<Reply, Trouble> {
+    /// All repetitions carry one sequence number, so that an answer to any of them is the answer,
+    /// and a late one is never taken for the answer to something else.
+    fn ask(
+        &mut self,
+        command: CommandId,
+        payload: Bytes,
+        wait: Duration,
+        is_reply: impl Fn(Status) -> bool,
+    ) -> Result<Reply, Trouble> {
         let request = self.next_request(command, payload);
         // A payload that is just sending something else answers behind that.
-        let on_the_wire = self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
+        let on_the_wire =
+            self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
         let mut wait = wait;
         for attempt in 0..self.patience.attempts {
             self.repeats += u32::from(attempt > 0);
@@ -270,7 +293,9 @@ impl<'a> Host<'a> {
         let for_me = frame.receiver == self.address || frame.receiver == words::AIRCRAFT_SIDE;
         match (frame.kind, frame.command) {
             (Kind::Request(_), words::PROBE) => self.answer_probe(frame),
-            (Kind::Response, _) if request.is_some_and(|request| is_answer(frame, request)) => Heard::Answer(frame.payload.clone()),
+            (Kind::Response, _) if request.is_some_and(|request| is_answer(frame, request)) => {
+                Heard::Answer(frame.payload.clone())
+            }
             (Kind::Push, words::PRESENCE) if words::is_presence(&frame.payload) => {
                 self.pushes.presence += 1;
                 if self.payload.replace(frame.sender) != Some(frame.sender) {
@@ -286,7 +311,8 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// An aircraft is silent on the routes of other aircraft: a payload takes the first answer for its port.
+    /// An aircraft is silent on the routes of other aircraft: a payload takes the first answer for
+    /// its port.
     fn answer_probe(&mut self, probe: &Frame) -> Heard {
         let (from, to) = (probe.sender, probe.receiver);
         let answers = self.model.answers(from, to) && !self.falls_silent_at_probe();
@@ -296,12 +322,17 @@ impl<'a> Host<'a> {
         if !self.asked.contains(&(from, to, answers)) && self.asked.len() < MOST_ROUTES {
             self.asked.push((from, to, answers));
             let (from, to) = (Device(from), Device(to));
-            self.tell(&if answers { Step::Answered { from, to } } else { Step::NotAnswered { from, to } });
+            self.tell(&if answers {
+                Step::Answered { from, to }
+            } else {
+                Step::NotAnswered { from, to }
+            });
         }
         Heard::SignOfLife
     }
 
-    /// The payload pushes to two receivers; what is meant for the other one helps when ours was lost, but is not counted.
+    /// The payload pushes to two receivers; what is meant for the other one helps when ours was
+    /// lost, but is not counted.
     fn count(&mut self, receiver: Address, status: Status) -> Heard {
         if receiver == self.address {
             match status {
@@ -350,7 +381,10 @@ impl<'a> Host<'a> {
             aircraft: self.model,
             device: self.payload.map(Device),
             result,
-            message: ended.map_or_else(|trouble| trouble.to_string(), |()| "the payload runs the new firmware".to_owned()),
+            message: ended.map_or_else(
+                |trouble| trouble.to_string(),
+                |()| "the payload runs the new firmware".to_owned(),
+            ),
             reason,
             reached: self.stage,
             version_before: self.version_before,

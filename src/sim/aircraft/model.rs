@@ -1,4 +1,5 @@
-//! Which aircraft is played: the port that the payload is at, as docs/payload-link.md section 2 has it. Knows no line.
+//! Which aircraft is played: the port that the payload is at, as docs/payload-link.md section 2 has
+//! it. Knows no line.
 
 use std::fmt;
 
@@ -56,7 +57,8 @@ impl Model {
         }
     }
 
-    /// Whether it answers a probe on this route. It is silent on all others: a payload takes the first answer for its port.
+    /// Whether it answers a probe on this route. It is silent on all others: a payload takes the
+    /// first answer for its port.
     pub(super) fn answers(self, from: Address, to: Address) -> bool {
         let routes: &[Route] = match self {
             Self::M300 | Self::M350 | Self::M400 => &[FROM_E5],

@@ -1,5 +1,6 @@
-//! Tells a person what the aircraft does: with a progress bar on a terminal, in plain lines otherwise. Writes to stderr, so
-//! that stdout is left to the verdict; in the demonstration the lines belong to what stdout tells.
+//! Tells a person what the aircraft does: with a progress bar on a terminal, in plain lines
+//! otherwise. Writes to stderr, so that stdout is left to the verdict; in the demonstration the
+//! lines belong to what stdout tells.
 
 use std::fmt;
 use std::io::{IsTerminal, Write as _, stderr, stdout};
@@ -57,11 +58,16 @@ impl Lines {
 }
 
 impl Narrator {
-    /// Tells its part of the demonstration, between lines on stdout. Bars are for who sees both on a terminal: in a file or for
-    /// the next program of a pipe, the story must be whole.
+    /// Tells its part of the demonstration, between lines on stdout. Bars are for who sees both on
+    /// a terminal: in a file or for the next program of a pipe, the story must be whole.
     #[must_use]
     pub fn of_demonstration() -> Self {
-        Self { lines: Lines::Stdout, terminal: stdout().is_terminal() && stderr().is_terminal(), bar: None, plain: None }
+        Self {
+            lines: Lines::Stdout,
+            terminal: stdout().is_terminal() && stderr().is_terminal(),
+            bar: None,
+            plain: None,
+        }
     }
 
     /// Tells one step.
@@ -143,7 +149,8 @@ impl Bar {
             Self::Restart => SPINNER,
         };
         // The templates are constants; were one wrong, the default style still shows the progress.
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total).with_style(style).with_message(self.name());
         if self == Self::Restart {
             bar.enable_steady_tick(REDRAW);
@@ -162,21 +169,38 @@ impl fmt::Display for Sentence<'_> {
             Step::PortLost => write!(formatter, "the port has gone"),
             Step::PortOpened => write!(formatter, "the port is open"),
             Step::NotAnswered { from, to } => {
-                write!(formatter, "a payload asks from {from} to {to}, which this aircraft does not answer")
+                write!(
+                    formatter,
+                    "a payload asks from {from} to {to}, which this aircraft does not answer"
+                )
             }
-            Step::Answered { from, to } => write!(formatter, "a payload asks from {from} to {to}, and is told which aircraft this is"),
+            Step::Answered { from, to } => write!(
+                formatter,
+                "a payload asks from {from} to {to}, and is told which aircraft this is"
+            ),
             Step::Linked { device } => write!(formatter, "a payload is there, as device {device}"),
             Step::Runs { version } => write!(formatter, "it runs {version}"),
-            Step::Entered { transfer, wait: 0 } => write!(formatter, "it is in upgrade mode and wants the file {transfer}"),
-            Step::Entered { transfer, wait } => {
-                write!(formatter, "it is in upgrade mode, wants the file {transfer}, and asks for {wait} s before")
+            Step::Entered { transfer, wait: 0 } => {
+                write!(formatter, "it is in upgrade mode and wants the file {transfer}")
             }
-            Step::Transferred { bytes, total } => write!(formatter, "{bytes} of {total} bytes are handed over"),
-            Step::UploadAgain { cause } => write!(formatter, "the upload broke ({cause}); once more"),
+            Step::Entered { transfer, wait } => {
+                write!(
+                    formatter,
+                    "it is in upgrade mode, wants the file {transfer}, and asks for {wait} s before"
+                )
+            }
+            Step::Transferred { bytes, total } => {
+                write!(formatter, "{bytes} of {total} bytes are handed over")
+            }
+            Step::UploadAgain { cause } => {
+                write!(formatter, "the upload broke ({cause}); once more")
+            }
             Step::Complete => write!(formatter, "it has the whole file; check and start"),
             Step::Started => write!(formatter, "it has started the upgrade"),
             Step::Progress { percent } => write!(formatter, "upgrade {percent} %"),
-            Step::Rebooting { timeout } => write!(formatter, "it restarts, at most {timeout} s more"),
+            Step::Rebooting { timeout } => {
+                write!(formatter, "it restarts, at most {timeout} s more")
+            }
             Step::Ended { reason } => write!(formatter, "it reports the end: {reason}"),
             Step::Acknowledged => write!(formatter, "it knows that the report has arrived"),
             Step::RunsNow { version } => write!(formatter, "it runs {version} now"),

@@ -10,7 +10,8 @@ use super::words::{self, Entered, Reason, Started, Status, Version};
 use super::{Options, Stage, Trouble, Via, dcftp, ftp};
 use crate::channel::psdk::frame::CommandId;
 
-/// Beyond the time that the payload announced: how long a transfer that is not accepted yet is tried again.
+/// Beyond the time that the payload announced: how long a transfer that is not accepted yet is
+/// tried again.
 const READY_MARGIN: Duration = Duration::from_secs(3);
 /// Between two such tries.
 const READY_AGAIN: Duration = Duration::from_millis(100);
@@ -45,7 +46,9 @@ pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble>
         Transfer::Dcftp => dcftp::hand_over(host, &firmware, options, ready),
     };
     match handed_over {
-        Err(Trouble::Refused { command, code, .. }) => return Err(Trouble::Refused { command, code, reason: why(host)? }),
+        Err(Trouble::Refused { command, code, .. }) => {
+            return Err(Trouble::Refused { command, code, reason: why(host)? });
+        }
         handed_over => handed_over?,
     }
     host.tell(&Step::Complete);
@@ -73,7 +76,8 @@ fn file_name(path: &Path) -> String {
 
 fn version(host: &mut Host<'_>) -> Result<Version, Trouble> {
     let answer = host.request(words::VERSION, &words::FIRMWARE_VERSION[..])?;
-    Version::read(&answer).ok_or_else(|| Trouble::Malformed { command: words::VERSION, answer: answer.to_vec() })
+    Version::read(&answer)
+        .ok_or_else(|| Trouble::Malformed { command: words::VERSION, answer: answer.to_vec() })
 }
 
 /// Enters upgrade mode; the time until which the payload may still be busy with its store.
@@ -99,18 +103,30 @@ fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> 
     Ok((transfer, ready + READY_MARGIN))
 }
 
-/// Asks for the first thing of a transfer until the payload has its store ready; returns the answer behind the return code.
-pub(super) fn when_ready(host: &mut Host<'_>, command: CommandId, payload: &[u8], deadline: Instant) -> Result<Vec<u8>, Trouble> {
+/// Asks for the first thing of a transfer until the payload has its store ready; returns the answer
+/// behind the return code.
+pub(super) fn when_ready(
+    host: &mut Host<'_>,
+    command: CommandId,
+    payload: &[u8],
+    deadline: Instant,
+) -> Result<Vec<u8>, Trouble> {
     loop {
         match accept(host, command, payload.to_vec()) {
-            Err(Trouble::Refused { .. }) if Instant::now() < deadline => host.idle(Instant::now() + READY_AGAIN),
+            Err(Trouble::Refused { .. }) if Instant::now() < deadline => {
+                host.idle(Instant::now() + READY_AGAIN);
+            }
             other => return other,
         }
     }
 }
 
 /// Asks, and returns the answer behind a return code of success.
-pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+pub(super) fn accept(
+    host: &mut Host<'_>,
+    command: CommandId,
+    payload: Vec<u8>,
+) -> Result<Vec<u8>, Trouble> {
     let answer = host.request(command, payload)?;
     match words::accepted(&answer) {
         Ok(rest) => Ok(rest.to_vec()),
@@ -119,7 +135,8 @@ pub(super) fn accept(host: &mut Host<'_>, command: CommandId, payload: Vec<u8>) 
     }
 }
 
-/// Has the payload check and start; returns the status push that came in place of an answer, if one did.
+/// Has the payload check and start; returns the status push that came in place of an answer, if one
+/// did.
 fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
     let reply = host.request_start()?;
     // Those from before can't tell of what has only just begun.
@@ -132,7 +149,9 @@ fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
     match (started, reply) {
         (Some(Started::CheckFailed), _) => Err(Trouble::CheckFailed(why(host)?)),
         (Some(Started::StartFailed), _) => Err(Trouble::StartFailed(why(host)?)),
-        (None, Reply::Answer(answer)) => Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() }),
+        (None, Reply::Answer(answer)) => {
+            Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() })
+        }
         (_, reply) => {
             host.tell(&Step::Started);
             host.reach(Stage::Check)?;
@@ -158,7 +177,11 @@ fn why(host: &mut Host<'_>) -> Result<Option<Reason>, Trouble> {
 fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trouble> {
     let mut wait = host.patience().silence;
     loop {
-        match first.take().or_else(|| host.next_status(Instant::now() + wait)).ok_or(Trouble::Silent(wait))? {
+        match first
+            .take()
+            .or_else(|| host.next_status(Instant::now() + wait))
+            .ok_or(Trouble::Silent(wait))?
+        {
             Status::Ongoing { percent } => {
                 host.begin(Stage::Upgrade);
                 host.tell(&Step::Progress { percent });
@@ -180,12 +203,14 @@ fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trou
     }
 }
 
-/// Says "stop reporting", and again only if the payload goes on: reports that were under way already are no reason.
+/// Says "stop reporting", and again only if the payload goes on: reports that were under way
+/// already are no reason.
 fn acknowledge(host: &mut Host<'_>) -> Result<(), Trouble> {
     for _ in 0..MOST_ACKNOWLEDGEMENTS {
         host.send(words::CONTROL, &words::FINISH[..])?;
         let (sent, quiet) = (Instant::now(), host.patience().quiet);
-        // Each report goes to two receivers, so that its second half comes behind the acknowledgement of the first.
+        // Each report goes to two receivers, so that its second half comes behind the
+        // acknowledgement of the first.
         host.idle(sent + quiet / 5);
         host.forget_pushes();
         if host.next_status(sent + quiet).is_none() {

@@ -131,8 +131,8 @@ pub struct Pushes {
     pub reboot: u32,
     /// End.
     pub end: u32,
-    /// Longest time without one from the start of the upgrade to the restart, in seconds when serialised. One a second is usual; the
-    /// vendor's sample takes up to 1.5 s.
+    /// Longest time without one from the start of the upgrade to the restart, in seconds when
+    /// serialised. One a second is usual; the vendor's sample takes up to 1.5 s.
     #[serde(serialize_with = "seconds")]
     pub longest_gap: Duration,
 }

@@ -1,5 +1,5 @@
-//! The words of the link as a host says and reads them (docs/payload-link.md sections 2 to 4). Reading is bounds-checked:
-//! `None` is an answer that is too short or makes no sense.
+//! The words of the link as a host says and reads them (docs/payload-link.md sections 2 to 4).
+//! Reading is bounds-checked: `None` is an answer that is too short or makes no sense.
 
 use std::fmt;
 use std::time::Duration;
@@ -82,14 +82,17 @@ impl Version {
         let (offset, content) = rest.split_first_chunk()?;
         let from = usize::try_from(u32::from_le_bytes(*offset)).ok()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let &[debug, modify, minor, major] = content.get(from..from.checked_add(length)?)? else { return None };
+        let &[debug, modify, minor, major] = content.get(from..from.checked_add(length)?)? else {
+            return None;
+        };
         Some(Self([major, minor, modify, debug]))
     }
 
     /// The version in a file's name, `Product_Vaa.bb.cc.dd.bin`.
     pub(super) fn of_file(name: &str) -> Option<Self> {
         let (_, version) = name.strip_suffix(".bin")?.rsplit_once("_V")?;
-        let numbers: Vec<u8> = version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u8> =
+            version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
         numbers.try_into().ok().map(Self)
     }
 }
@@ -139,7 +142,9 @@ impl Status {
         match *payload {
             [3, percent, ..] => Some(Self::Ongoing { percent: percent.min(100) }),
             [4, reason, ..] => Some(Self::End(Reason(reason))),
-            [6, timeout, ..] => Some(Self::Rebooting { timeout: Duration::from_secs(timeout.into()) }),
+            [6, timeout, ..] => {
+                Some(Self::Rebooting { timeout: Duration::from_secs(timeout.into()) })
+            }
             _ => None,
         }
     }
@@ -201,7 +206,13 @@ pub(super) fn ftp_port(answer: &[u8]) -> Option<u16> {
 pub(super) fn dcftp_start(size: u32, name: &str) -> Vec<u8> {
     let name = name.as_bytes();
     let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
-    [&[DCFTP_START][..], &size.to_le_bytes(), &[length], name.get(..length.into()).unwrap_or_default()].concat()
+    [
+        &[DCFTP_START][..],
+        &size.to_le_bytes(),
+        &[length],
+        name.get(..length.into()).unwrap_or_default(),
+    ]
+    .concat()
 }
 
 /// The largest chunk in the answer to DCFTP start, without its return code.

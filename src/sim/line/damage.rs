@@ -1,4 +1,5 @@
-//! What a bad line does to frames and bits. Random, but from a seed, so that a failure can be had again.
+//! What a bad line does to frames and bits. Random, but from a seed, so that a failure can be had
+//! again.
 
 use fastrand::Rng;
 
@@ -60,7 +61,10 @@ mod tests {
             (flips, lost)
         };
         let (flips, lost) = run();
-        assert!((900..1100).contains(&flips) && (200..300).contains(&lost), "{flips} flips, {lost} lost");
+        assert!(
+            (900..1100).contains(&flips) && (200..300).contains(&lost),
+            "{flips} flips, {lost} lost"
+        );
         assert_eq!(run(), (flips, lost));
         assert_eq!(Damage { duplicate: 1.0, ..Damage::default() }.copies(&mut Rng::new()), 2);
     }

@@ -1,5 +1,5 @@
-//! The pace of a serial line: when the last bit of so many bytes has passed. Deadlines are absolute, so that one late
-//! wake-up does not slow everything behind it.
+//! The pace of a serial line: when the last bit of so many bytes has passed. Deadlines are
+//! absolute, so that one late wake-up does not slow everything behind it.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The bytes below a line: a pseudo-terminal, a terminal device, or a socket, opened again whenever it goes away.
+//! The bytes below a line: a pseudo-terminal, a terminal device, or a socket, opened again whenever
+//! it goes away.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -19,14 +20,17 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::pty::PtyLine;
 
-/// How often a port that is away is tried again; for a socket or a device there is no event to wait for.
+/// How often a port that is away is tried again; for a socket or a device there is no event to wait
+/// for.
 const REOPEN: Duration = Duration::from_millis(50);
 /// How long a full port is waited for before what is left is lost.
 const FULL: Duration = Duration::from_millis(100);
-/// How soon a made pseudo-terminal notices that it was pulled out, or that the payload's end is taken.
+/// How soon a made pseudo-terminal notices that it was pulled out, or that the payload's end is
+/// taken.
 const UNPLUG_NOTICE: Duration = Duration::from_millis(20);
 
-/// Where a port is, as written on a command line: `unix:PATH`, `tcp:ADDRESS`, or the path of a terminal.
+/// Where a port is, as written on a command line: `unix:PATH`, `tcp:ADDRESS`, or the path of a
+/// terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PortName {
     /// A terminal device.
@@ -104,7 +108,8 @@ pub(super) enum Input {
 }
 
 impl Port {
-    /// The port of that name; a terminal is set to `speed` if one is given. It is opened when first used.
+    /// The port of that name; a terminal is set to `speed` if one is given. It is opened when first
+    /// used.
     #[must_use]
     pub const fn named(name: PortName, speed: Option<u32>) -> Self {
         Self { source: Source::Named(name, speed), open: None, trouble: None }
@@ -116,7 +121,8 @@ impl Port {
         Self { source: Source::Made(line), open: None, trouble: None }
     }
 
-    /// A descriptor that is open already (a socket of a pair, for instance) and can't be opened again.
+    /// A descriptor that is open already (a socket of a pair, for instance) and can't be opened
+    /// again.
     ///
     /// # Errors
     /// It can't be made non-blocking.
@@ -152,7 +158,11 @@ impl Port {
                 return Input::Nothing;
             }
             match &self.source {
-                Source::Made(line) if line.controller().is_none_or(|current| !Arc::ptr_eq(&current, &open)) => return self.lose(),
+                Source::Made(line)
+                    if line.controller().is_none_or(|current| !Arc::ptr_eq(&current, &open)) =>
+                {
+                    return self.lose();
+                }
                 Source::Made(line) => {
                     // A daemon that has died is silent, too.
                     line.free();
@@ -170,7 +180,9 @@ impl Port {
         while !bytes.is_empty() {
             match rustix::io::write(open, bytes) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => wait(open, PollFlags::OUT, deadline),
+                Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => {
+                    wait(open, PollFlags::OUT, deadline);
+                }
                 // A port that is gone is noticed by the next read.
                 Err(_) => return,
             }
@@ -186,9 +198,13 @@ impl Port {
         let opened = match &self.source {
             Source::Given => Ok(None),
             Source::Made(line) => Ok(line.wait_plugged(deadline)),
-            Source::Named(name, speed) => open(name, *speed).map(Arc::new).map(Some).map_err(|cause| NoPort { port: name.clone(), cause }),
+            Source::Named(name, speed) => open(name, *speed)
+                .map(Arc::new)
+                .map(Some)
+                .map_err(|cause| NoPort { port: name.clone(), cause }),
         };
-        (self.open, self.trouble) = opened.map_or_else(|trouble| (None, Some(trouble)), |open| (open, None));
+        (self.open, self.trouble) =
+            opened.map_or_else(|trouble| (None, Some(trouble)), |open| (open, None));
         if self.open.is_some() {
             return Input::Opened;
         }
@@ -236,11 +252,22 @@ mod tests {
 
     #[test]
     fn a_socket_has_a_host_and_a_port() {
-        for wrong in ["tcp:", "tcp:host", "tcp:host:", "tcp::80", "tcp:host:0", "tcp:host:65536", "tcp:host:http"] {
+        for wrong in [
+            "tcp:",
+            "tcp:host",
+            "tcp:host:",
+            "tcp::80",
+            "tcp:host:0",
+            "tcp:host:65536",
+            "tcp:host:http",
+        ] {
             assert_eq!(wrong.parse::<PortName>(), Err(NoAddress), "{wrong}");
         }
         for right in ["tcp:host:80", "tcp:[::1]:65535", "unix:/run/x:y", "/dev/ttyUSB0", "tcp"] {
-            assert_eq!(right.parse::<PortName>().map(|name| name.to_string()), Ok(right.to_owned()));
+            assert_eq!(
+                right.parse::<PortName>().map(|name| name.to_string()),
+                Ok(right.to_owned())
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A pseudo-terminal that stands for an adapter and its cable: the payload opens a stable path (a symbolic link), and the
-//! adapter can be pulled out and put in again while both sides run.
+//! A pseudo-terminal that stands for an adapter and its cable: the payload opens a stable path (a
+//! symbolic link), and the adapter can be pulled out and put in again while both sides run.
 
 use std::fs;
 use std::io;
@@ -38,9 +38,11 @@ impl PtyLine {
     /// Makes a pseudo-terminal and lets `link` point to the payload's end of it.
     ///
     /// # Errors
-    /// No pseudo-terminal left, or the link can't be made; a file that is no symbolic link is never replaced.
+    /// No pseudo-terminal left, or the link can't be made; a file that is no symbolic link is never
+    /// replaced.
     pub fn new(link: impl Into<PathBuf>) -> io::Result<Self> {
-        let shared = Shared { link: link.into(), plugged: Mutex::new(None), changed: Condvar::new() };
+        let shared =
+            Shared { link: link.into(), plugged: Mutex::new(None), changed: Condvar::new() };
         let line = Self { shared: Arc::new(shared) };
         line.plug()?;
         Ok(line)
@@ -81,11 +83,13 @@ impl PtyLine {
         self.shared.lock().as_ref().map(|pair| Arc::clone(&pair.controller))
     }
 
-    /// Lets the payload's end be opened again by whoever comes next. A daemon takes it for itself, and a real terminal is free
-    /// again when that daemon ends; this one, which we keep open, would stay taken for everybody but root.
+    /// Lets the payload's end be opened again by whoever comes next. A daemon takes it for itself,
+    /// and a real terminal is free again when that daemon ends; this one, which we keep open, would
+    /// stay taken for everybody but root.
     pub(super) fn free(&self) {
         if let Some(pair) = self.shared.lock().as_ref() {
-            // It can't fail on a terminal; if it did, the next daemon would say that the port is busy.
+            // It can't fail on a terminal; if it did, the next daemon would say that the port is
+            // busy.
             let _ = ioctl_tiocnxcl(&pair.payload);
         }
     }
@@ -93,7 +97,10 @@ impl PtyLine {
     /// Waits until the adapter is in, at most until `deadline`.
     pub(super) fn wait_plugged(&self, deadline: Instant) -> Option<Arc<OwnedFd>> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), left, |plugged| plugged.is_none());
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(self.shared.lock(), left, |plugged| plugged.is_none());
         let (plugged, _) = waited.unwrap_or_else(PoisonError::into_inner);
         plugged.as_ref().map(|pair| Arc::clone(&pair.controller))
     }
@@ -128,9 +135,13 @@ fn open_pair() -> io::Result<(Pair, PathBuf)> {
     grantpt(&controller)?;
     unlockpt(&controller)?;
     let device = ptsname(&controller, Vec::new())?;
-    let payload = ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    // Raw before anybody opens it: otherwise the terminal would echo our own frames. Through the C library, whose calls older
-    // emulators of other machines know; at the speed that a new terminal has, nix is right.
+    let payload = ioctl_tiocgptpeer(
+        &controller,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
+    // Raw before anybody opens it: otherwise the terminal would echo our own frames. Through the C
+    // library, whose calls older emulators of other machines know; at the speed that a new terminal
+    // has, nix is right.
     let mut modes = tcgetattr(&payload)?;
     cfmakeraw(&mut modes);
     tcsetattr(&payload, SetArg::TCSANOW, &modes)?;

@@ -1,5 +1,6 @@
-//! Owner, mode, extended attributes (access lists among them) and flags: a new program has what the old one has, and nothing
-//! else. Whatever the directory gave it by itself, by a default access list, its set-group-id bit or its flags, goes.
+//! Owner, mode, extended attributes (access lists among them) and flags: a new program has what the
+//! old one has, and nothing else. Whatever the directory gave it by itself, by a default access
+//! list, its set-group-id bit or its flags, goes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,11 +23,12 @@ const PERMISSION_BITS: u32 = 0o7777;
 /// Attributes that speak of a file's bytes: wrong on any other file.
 const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
 
-/// Flags of a file (`lsattr`) that a directory gives to what is made in it, and that say how the file is to be treated.
+/// Flags of a file (`lsattr`) that a directory gives to what is made in it, and that say how the
+/// file is to be treated.
 const INHERITED: IFlags = IFlags::SYNC.union(IFlags::NODUMP).union(IFlags::NOATIME);
 
-/// Gives `new` what `old` has. In this order: a change of owner clears set-id bits and file capabilities, and the bits of the
-/// group are a mask where there is an access list.
+/// Gives `new` what `old` has. In this order: a change of owner clears set-id bits and file
+/// capabilities, and the bits of the group are a mask where there is an access list.
 pub(super) fn copy(disk: &dyn Disk, old: &File, new: &File) -> io::Result<()> {
     let metadata = old.metadata()?;
     let mode = metadata.permissions().mode() & PERMISSION_BITS;
@@ -39,8 +41,8 @@ pub(super) fn copy(disk: &dyn Disk, old: &File, new: &File) -> io::Result<()> {
     must_have(new, (metadata.uid(), metadata.gid()), mode)
 }
 
-/// What a first installation has: executable by all, of the user and the group that install (root, for the daemon), without
-/// attributes.
+/// What a first installation has: executable by all, of the user and the group that install (root,
+/// for the daemon), without attributes.
 pub(super) fn set_default(disk: &dyn Disk, new: &File) -> io::Result<()> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     let metadata = new.metadata()?;
@@ -61,7 +63,10 @@ fn must_have(file: &File, owner: (u32, u32), mode: u32) -> io::Result<()> {
         return Ok(());
     }
     let (user, group) = owner;
-    let sentence = format!("the file system kept {}:{} {:o} for {user}:{group} {mode:o}", found.0, found.1, found.2);
+    let sentence = format!(
+        "the file system kept {}:{} {:o} for {user}:{group} {mode:o}",
+        found.0, found.1, found.2
+    );
     Err(io::Error::other(sentence))
 }
 
@@ -69,7 +74,9 @@ fn must_have(file: &File, owner: (u32, u32), mode: u32) -> io::Result<()> {
 fn extended(file: &File) -> io::Result<Vec<OsString>> {
     match file.list_xattr() {
         Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(Vec::new()),
-        names => Ok(names?.filter(|name| !BOUND_TO_CONTENT.iter().any(|bound| name == OsStr::new(bound))).collect()),
+        names => Ok(names?
+            .filter(|name| !BOUND_TO_CONTENT.iter().any(|bound| name == OsStr::new(bound)))
+            .collect()),
     }
 }
 
@@ -91,13 +98,16 @@ fn copy_extended(disk: &dyn Disk, old: &File, new: &File, names: &[OsString]) ->
         if new.get_xattr(name)?.as_ref() == Some(&value) {
             continue; // a label that the directory gave both; setting it may be forbidden
         }
-        disk.apply(Operation::SetAttribute { file: new, name, value: &value }).map_err(of_attribute(name))?;
+        disk.apply(Operation::SetAttribute { file: new, name, value: &value })
+            .map_err(of_attribute(name))?;
     }
     Ok(())
 }
 
 fn of_attribute(name: &OsStr) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("attribute {}: {error}", name.to_string_lossy()))
+    move |error| {
+        io::Error::new(error.kind(), format!("attribute {}: {error}", name.to_string_lossy()))
+    }
 }
 
 /// The flags of a file; nothing where the file system has none.

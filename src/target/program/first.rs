@@ -1,4 +1,5 @@
-//! The first installation: nothing is at the path, and whatever comes there meanwhile is not replaced.
+//! The first installation: nothing is at the path, and whatever comes there meanwhile is not
+//! replaced.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +16,8 @@ pub(super) struct First<'a> {
     pub(super) path: &'a Path,
     /// The program that shall be at the path, durable.
     pub(super) incoming: &'a Path,
-    /// The file that will say, by being empty, that no program was there. It replaces one that a program of long ago left.
+    /// The file that will say, by being empty, that no program was there. It replaces one that a
+    /// program of long ago left.
     pub(super) marker: &'a Path,
     /// A temporary name.
     pub(super) kept: &'a Path,
@@ -46,8 +48,8 @@ impl First<'_> {
         sync_directories(self.disk, &[self.marker])
     }
 
-    /// Where there is no rename to a free name only, a hard link is one; where there is none either, a rename, which
-    /// replaces what came to the path since it was looked at.
+    /// Where there is no rename to a free name only, a hard link is one; where there is none
+    /// either, a rename, which replaces what came to the path since it was looked at.
     fn take_path(&self) -> io::Result<()> {
         let (from, to) = (self.incoming, self.path);
         match self.disk.apply(Operation::RenameToFree { from, to }) {

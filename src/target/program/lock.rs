@@ -1,4 +1,5 @@
-//! The lock of a swap: whoever replaces the program holds it, in whatever process. It ends with its holder.
+//! The lock of a swap: whoever replaces the program holds it, in whatever process. It ends with its
+//! holder.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +31,8 @@ impl Lock {
         Self::take(patience, path, open_lock(path))
     }
 
-    /// [`Lock::acquire`] for who only keeps others from a replacement: a read-only file system is no obstacle.
+    /// [`Lock::acquire`] for who only keeps others from a replacement: a read-only file system is
+    /// no obstacle.
     pub(super) fn acquire_to_hold(path: &Path) -> Result<Self, Failure> {
         Self::take(PATIENCE, path, open_lock_to_hold(path))
     }
@@ -39,12 +41,18 @@ impl Lock {
         let file = opened.map_err(|error| unlockable(path, error))?;
         match lock_within(patience, file) {
             Ok(file) => Ok(Self { _file: file }),
-            Err(Errno::EWOULDBLOCK) => Err(Failure::new(FailureKind::Busy, "another process is replacing the program")),
+            Err(Errno::EWOULDBLOCK) => {
+                Err(Failure::new(FailureKind::Busy, "another process is replacing the program"))
+            }
             Err(errno) => Err(unlockable(path, errno.into())),
         }
     }
 }
 
 pub(super) fn unlockable(path: &Path, error: io::Error) -> Failure {
-    Failure::from_io(FailureKind::InstallFailed, format!("the lock {} can't be taken", path.display()), error)
+    Failure::from_io(
+        FailureKind::InstallFailed,
+        format!("the lock {} can't be taken", path.display()),
+        error,
+    )
 }

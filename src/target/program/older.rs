@@ -1,5 +1,5 @@
-//! What `.previous` was before the swap that is on trial: it comes back with a rollback, and goes with a success, so that the
-//! program before the last success is there until the next one.
+//! What `.previous` was before the swap that is on trial: it comes back with a rollback, and goes
+//! with a success, so that the program before the last success is there until the next one.
 
 use std::fs::File;
 use std::io;
@@ -11,8 +11,8 @@ use crate::disk::{self, Operation};
 use crate::model::{Failure, PackageSummary};
 
 impl Program {
-    /// Makes the place free that the program at the path is to take. Durable with the next sync of the staging area, which
-    /// comes before the path changes hands.
+    /// Makes the place free that the program at the path is to take. Durable with the next sync of
+    /// the staging area, which comes before the path changes hands.
     pub(super) fn keep_older(&self) -> io::Result<()> {
         let (previous, older) = (self.beside(".previous"), self.beside(".older"));
         if previous.symlink_metadata().is_err() {
@@ -30,7 +30,8 @@ impl Program {
         self.disk.apply(Operation::SyncMoved { path: &older })
     }
 
-    /// Gives it its place back. By now that has nothing in it that anybody needs: the swap came to nothing, or was taken back.
+    /// Gives it its place back. By now that has nothing in it that anybody needs: the swap came to
+    /// nothing, or was taken back.
     pub(super) fn restore_older(&self) -> io::Result<()> {
         let (previous, older) = (self.beside(".previous"), self.beside(".older"));
         if older.symlink_metadata().is_err() {
@@ -42,8 +43,8 @@ impl Program {
         sync_directories(&*self.disk, &[&previous])
     }
 
-    /// The swap has proved itself: nothing leads back to this one any more. If a power cut brings it back, the next daemon that
-    /// finds nothing under way removes it again.
+    /// The swap has proved itself: nothing leads back to this one any more. If a power cut brings
+    /// it back, the next daemon that finds nothing under way removes it again.
     pub(crate) fn forget_older(&self) -> io::Result<()> {
         let older = self.beside(".older");
         let freed = File::open(&older);
@@ -60,15 +61,18 @@ impl Program {
         }
     }
 
-    /// Completes the end of a swap to this program that came to nothing or was taken back, whoever was cut off in it: the
-    /// program goes, to where the last one that ran and failed is kept if it `ran`, and the program before the one at the path
-    /// has its place.
+    /// Completes the end of a swap to this program that came to nothing or was taken back, whoever
+    /// was cut off in it: the program goes, to where the last one that ran and failed is kept if it
+    /// `ran`, and the program before the one at the path has its place.
     pub(crate) fn finish(&self, package: &PackageSummary, ran: bool) -> Result<(), Failure> {
         let failed = || not_installed("putting the staging area in order");
-        let (new, size) = (package.program_digest, |name: &Path| name.symlink_metadata().map(|found| found.len()).ok());
+        let (new, size) = (package.program_digest, |name: &Path| {
+            name.symlink_metadata().map(|found| found.len()).ok()
+        });
         let (next, previous) = (self.next(new), self.beside(".previous"));
         let kept = self.beside(".kept");
-        let is_left = [&next, &kept, &self.beside(".older")].into_iter().any(|name| size(name).is_some());
+        let is_left =
+            [&next, &kept, &self.beside(".older")].into_iter().any(|name| size(name).is_some());
         let is_left = is_left || size(&previous) == Some(package.size);
         if !is_left || self.known_digest().map_err(failed())? == Some(new) {
             return Ok(());
@@ -93,6 +97,10 @@ impl Program {
             return Ok(());
         }
         let previous = digest_at(&self.beside(".previous"))?;
-        if previous.is_none() || previous == self.known_digest()? { self.restore_older() } else { Ok(()) }
+        if previous.is_none() || previous == self.known_digest()? {
+            self.restore_older()
+        } else {
+            Ok(())
+        }
     }
 }

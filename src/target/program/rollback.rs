@@ -16,7 +16,8 @@ pub enum Reverted {
     PutBack,
     /// There was no program before the swap, so the new one was taken away.
     Removed,
-    /// Another program than the one on trial is at the path, such as after a first rollback: nothing was done to it.
+    /// Another program than the one on trial is at the path, such as after a first rollback:
+    /// nothing was done to it.
     NotOnTrial,
 }
 
@@ -38,8 +39,8 @@ impl Before {
 }
 
 impl Program {
-    /// The program that a rollback would put back, by its digest; none where the last swap was a first installation, was
-    /// rolled back already, or never was.
+    /// The program that a rollback would put back, by its digest; none where the last swap was a
+    /// first installation, was rolled back already, or never was.
     pub fn previous(&self) -> io::Result<Option<ProgramDigest>> {
         let cut_off = match self.known_digest()? {
             Some(at_path) => self.not_set_aside(at_path)?,
@@ -56,8 +57,8 @@ impl Program {
         self.beside(".previous").exists()
     }
 
-    /// Completes a swap to the program at the path that was cut off right after its exchange: the program before goes to
-    /// where everybody looks for it.
+    /// Completes a swap to the program at the path that was cut off right after its exchange: the
+    /// program before goes to where everybody looks for it.
     pub(super) fn set_aside(&self, at_path: ProgramDigest) -> io::Result<()> {
         if self.not_set_aside(at_path)?.is_none() {
             return Ok(());
@@ -74,14 +75,23 @@ impl Program {
         Ok(digest_at(&self.next(at_path))?.filter(|digest| *digest != at_path))
     }
 
-    /// Takes the program on trial away from the path and puts the one before it back, which is `old`; durable on return. Done
-    /// twice, it does nothing the second time.
-    pub fn revert(&self, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<Reverted, Failure> {
+    /// Takes the program on trial away from the path and puts the one before it back, which is
+    /// `old`; durable on return. Done twice, it does nothing the second time.
+    pub fn revert(
+        &self,
+        on_trial: ProgramDigest,
+        old: Option<ProgramDigest>,
+    ) -> Result<Reverted, Failure> {
         self.revert_under(&self.lock()?, on_trial, old)
     }
 
     /// [`Program::revert`] by the holder of the lock.
-    pub(crate) fn revert_under(&self, _lock: &Lock, on_trial: ProgramDigest, old: Option<ProgramDigest>) -> Result<Reverted, Failure> {
+    pub(crate) fn revert_under(
+        &self,
+        _lock: &Lock,
+        on_trial: ProgramDigest,
+        old: Option<ProgramDigest>,
+    ) -> Result<Reverted, Failure> {
         let before = match self.digest() {
             Ok(at_path) if at_path == Some(on_trial) => self.before(on_trial)?,
             Ok(_) => {
@@ -114,15 +124,28 @@ impl Program {
         match digest_at(&previous).map_err(unreadable())? {
             Some(digest) if digest == nothing() => Ok(Before::Nothing(previous)),
             Some(digest) if digest != on_trial => Ok(Before::At(previous, digest)),
-            _ => Err(Failure::new(FailureKind::InstallFailed, "there is no previous program to put back")),
+            _ => Err(Failure::new(
+                FailureKind::InstallFailed,
+                "there is no previous program to put back",
+            )),
         }
     }
 
     fn put_back(&self, before: &Path) -> Result<(), Failure> {
         let (failed, kept) = (self.beside(".failed"), self.beside(".kept"));
-        let swap = Swap { disk: &*self.disk, path: &self.path, incoming: before, outgoing: &failed, kept: &kept, irreplaceable: true };
-        swap.perform().map(drop).map_err(|unfinished| unfinished.into_failure("the previous program was not put back"))?;
-        // The program is back, durably, whatever becomes of the one before it; whoever comes next tries again.
+        let swap = Swap {
+            disk: &*self.disk,
+            path: &self.path,
+            incoming: before,
+            outgoing: &failed,
+            kept: &kept,
+            irreplaceable: true,
+        };
+        swap.perform().map(drop).map_err(|unfinished| {
+            unfinished.into_failure("the previous program was not put back")
+        })?;
+        // The program is back, durably, whatever becomes of the one before it; whoever comes next
+        // tries again.
         let _ = self.restore_older();
         Ok(())
     }
@@ -130,7 +153,8 @@ impl Program {
     /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
     fn take_away(&self, marker: &Path) -> io::Result<()> {
         self.disk.apply(Operation::Rename { from: &self.path, to: &self.beside(".failed") })?;
-        // Otherwise a power cut could undo the rename alone, and nothing would lead back from the new program.
+        // Otherwise a power cut could undo the rename alone, and nothing would lead back from the
+        // new program.
         sync_directories(&*self.disk, &[&self.path, marker])?;
         disk::remove_if_present(&*self.disk, marker)?;
         sync_directories(&*self.disk, &[marker])?;
@@ -138,14 +162,18 @@ impl Program {
         Ok(())
     }
 
-    /// A rollback that was cut off right after its exchange left the loser under the winner's old name.
+    /// A rollback that was cut off right after its exchange left the loser under the winner's old
+    /// name.
     pub(super) fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
         for left in [self.beside(".previous"), self.next(on_trial)] {
-            if digest_at(&left).map_err(not_reverted("reading what the rollback left"))? != Some(on_trial) {
+            if digest_at(&left).map_err(not_reverted("reading what the rollback left"))?
+                != Some(on_trial)
+            {
                 continue;
             }
             let rename = Operation::Rename { from: &left, to: &self.beside(".failed") };
-            let synced = self.disk.apply(rename).and_then(|()| sync_directories(&*self.disk, &[&left]));
+            let synced =
+                self.disk.apply(rename).and_then(|()| sync_directories(&*self.disk, &[&left]));
             synced.map_err(not_reverted("setting the failed program aside"))?;
         }
         Ok(())
@@ -158,5 +186,11 @@ fn nothing() -> ProgramDigest {
 }
 
 fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::from_io(FailureKind::InstallFailed, format!("the previous program was not put back: {step} failed"), error)
+    move |error| {
+        Failure::from_io(
+            FailureKind::InstallFailed,
+            format!("the previous program was not put back: {step} failed"),
+            error,
+        )
+    }
 }

@@ -1,4 +1,5 @@
-//! The swap on the disk of the machine that runs the tests; faults and other file systems have files of their own.
+//! The swap on the disk of the machine that runs the tests; faults and other file systems have
+//! files of their own.
 
 mod faults;
 mod file_systems;
@@ -53,7 +54,11 @@ impl Payload {
     }
 
     fn staged(&self, content: &[u8]) -> Staged {
-        let announced = Announced { file_name: "DEMO_V01.00.00.00.bin".into(), size: content.len() as u64, with_md5: false };
+        let announced = Announced {
+            file_name: "DEMO_V01.00.00.00.bin".into(),
+            size: content.len() as u64,
+            with_md5: false,
+        };
         let mut receiving = self.stage.receive(announced, Box::new(|_| {})).unwrap();
         receiving.write(content).unwrap();
         receiving.finish(None).unwrap()
@@ -82,7 +87,8 @@ impl Payload {
     /// Names in the staging area, sorted.
     fn area(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.join(".uplift")).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -137,7 +143,17 @@ fn durable_things_are_synced_before_what_hangs_on_them() {
     let payload = Payload::at(temporary_path(&temporary), disk.clone());
     payload.put(OLD);
     payload.install(NEW).unwrap();
-    let expected = ["SetOwner", "SetMode", "Sync", "Rename", "SyncDirectory", "Exchange", "Rename", "SyncDirectory", "SyncDirectory"];
+    let expected = [
+        "SetOwner",
+        "SetMode",
+        "Sync",
+        "Rename",
+        "SyncDirectory",
+        "Exchange",
+        "Rename",
+        "SyncDirectory",
+        "SyncDirectory",
+    ];
     assert_eq!(disk.log(), expected);
 }
 
@@ -154,7 +170,10 @@ fn owner_mode_and_attributes_survive() {
     let before = payload.metadata();
     payload.install(NEW).unwrap();
     let after = payload.metadata();
-    assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+    assert_eq!(
+        (after.uid(), after.gid(), after.mode()),
+        (before.uid(), before.gid(), before.mode())
+    );
     assert_eq!(xattr::get(path, "user.origin").unwrap().unwrap(), b"factory");
 }
 
@@ -177,7 +196,10 @@ fn file_capabilities_survive_although_the_owner_is_set() {
 
 fn run(command: &mut Command) {
     let status = command.status();
-    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}; Debian has it in libcap2-bin");
+    assert!(
+        status.as_ref().is_ok_and(std::process::ExitStatus::success),
+        "{command:?}: {status:?}; Debian has it in libcap2-bin"
+    );
 }
 
 /// Ends the process that a test started.
@@ -217,7 +239,10 @@ fn a_first_installation_is_executable_and_its_rollback_removes_it() {
     assert_eq!(payload.program.revert(digest(NEW), None).unwrap(), Reverted::Removed);
     assert_eq!(payload.content(), None);
     assert_eq!(payload.beside(".failed").unwrap(), NEW);
-    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(
+        payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(),
+        Reverted::NotOnTrial
+    );
 }
 
 #[test]
@@ -236,18 +261,34 @@ fn a_rollback_puts_the_old_program_back_and_does_nothing_the_second_time() {
     let before = payload.metadata();
     payload.install(NEW).unwrap();
     assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
-    let state = || (payload.content(), payload.beside(".failed"), payload.beside(".previous"), payload.metadata().ino());
+    let state = || {
+        (
+            payload.content(),
+            payload.beside(".failed"),
+            payload.beside(".previous"),
+            payload.metadata().ino(),
+        )
+    };
     assert_eq!(state(), (Some(OLD.into()), Some(NEW.into()), None, before.ino()));
-    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(
+        payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(),
+        Reverted::NotOnTrial
+    );
     assert_eq!(state(), (Some(OLD.into()), Some(NEW.into()), None, before.ino()));
 }
 
 #[test]
 fn a_rollback_of_another_program_than_the_one_on_trial_does_nothing() {
     let payload = Payload::with_program(OLD);
-    assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(
+        payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(),
+        Reverted::NotOnTrial
+    );
     payload.install(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(), Reverted::NotOnTrial);
+    assert_eq!(
+        payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(),
+        Reverted::NotOnTrial
+    );
     assert_eq!(payload.content().unwrap(), NEW);
 }
 
@@ -273,7 +314,11 @@ fn cut_off_after_the_exchange() -> Payload {
 #[test]
 fn a_swap_that_was_cut_off_after_its_exchange_is_completed_when_the_program_is_held() {
     let payload = cut_off_after_the_exchange();
-    assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)), "and not the one before that");
+    assert_eq!(
+        payload.program.previous().unwrap(),
+        Some(digest(OLD)),
+        "and not the one before that"
+    );
     drop(payload.program.hold(digest(NEW)).unwrap());
     assert_eq!(payload.area(), ["demo.older", "demo.previous", "lock"]);
     assert_eq!(payload.program.previous().unwrap(), Some(digest(OLD)));
@@ -288,14 +333,20 @@ fn only_the_expected_program_is_held() {
     drop(payload.program.hold(digest(NEW)).unwrap());
     payload.put(b"somebody else's");
     let failure = payload.program.hold(digest(NEW)).unwrap_err();
-    assert_eq!((failure.kind, failure.sentence.contains("not the expected one")), (FailureKind::InstallFailed, true), "{failure}");
+    assert_eq!(
+        (failure.kind, failure.sentence.contains("not the expected one")),
+        (FailureKind::InstallFailed, true),
+        "{failure}"
+    );
     drop(payload.program.hold(digest(b"somebody else's")).unwrap());
 }
 
 /// A directory is opened like a file and can't be read, as a file on a bad block.
 #[test]
 fn a_program_that_can_not_be_read_gives_way_to_the_one_that_was_there_before_and_to_no_other() {
-    for (cut_off, payload) in [(true, cut_off_after_the_exchange()), (false, Payload::with_program(OLD))] {
+    for (cut_off, payload) in
+        [(true, cut_off_after_the_exchange()), (false, Payload::with_program(OLD))]
+    {
         if !cut_off {
             payload.install(NEW).unwrap();
         }
@@ -303,7 +354,10 @@ fn a_program_that_can_not_be_read_gives_way_to_the_one_that_was_there_before_and
         fs::create_dir(payload.program.path()).unwrap();
         let failure = payload.program.revert(digest(NEW), Some(digest(b"another"))).unwrap_err();
         assert!(failure.sentence.contains("reading the program"), "{failure}");
-        assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
+        assert_eq!(
+            payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(),
+            Reverted::PutBack
+        );
         assert_eq!(payload.content().unwrap(), OLD);
     }
 }
@@ -313,7 +367,10 @@ fn what_a_swap_left_that_was_cut_off_before_its_exchange_never_comes_to_the_path
     let payload = Payload::with_program(b"older");
     payload.install(OLD).unwrap();
     File::create(payload.program.next(digest(NEW))).unwrap().write_all(NEW).unwrap();
-    assert_eq!(payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(), Reverted::PutBack);
+    assert_eq!(
+        payload.program.revert(digest(OLD), Some(digest(b"older"))).unwrap(),
+        Reverted::PutBack
+    );
     assert_eq!(payload.content().unwrap(), b"older");
     payload.install(OLD).unwrap();
     assert_eq!(payload.area(), ["demo.failed", "demo.previous", "lock"]);
@@ -324,7 +381,10 @@ fn each_swap_keeps_the_program_that_it_replaced() {
     let payload = Payload::with_program(b"1");
     for (new, old) in [(b"2", b"1"), (b"3", b"2"), (b"3", b"3"), (b"4", b"3")] {
         payload.install(new).unwrap();
-        assert_eq!((payload.content().unwrap(), payload.beside(".previous").unwrap()), (new.to_vec(), old.to_vec()));
+        assert_eq!(
+            (payload.content().unwrap(), payload.beside(".previous").unwrap()),
+            (new.to_vec(), old.to_vec())
+        );
     }
 }
 
@@ -336,7 +396,10 @@ fn a_symbolic_link_or_a_directory_at_the_path_is_refused_with_a_reason() {
     File::create(&elsewhere).unwrap();
     symlink(&elsewhere, path).unwrap();
     let failure = payload.program.examine().unwrap_err();
-    assert!(failure.sentence.contains("symbolic link") && failure.sentence.ends_with("elsewhere"), "{failure}");
+    assert!(
+        failure.sentence.contains("symbolic link") && failure.sentence.ends_with("elsewhere"),
+        "{failure}"
+    );
     assert_eq!(payload.install(NEW).unwrap_err(), failure);
     assert_eq!(fs::read_link(path).unwrap(), elsewhere);
     fs::remove_file(&elsewhere).unwrap();

@@ -31,11 +31,15 @@ async fn send(reception: &mut Reception, content: &[u8]) {
 }
 
 fn leftovers(directory: &Path) -> usize {
-    std::fs::read_dir(directory.join(".uplift"))
-        .map_or(0, |entries| entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "lock")).count())
+    std::fs::read_dir(directory.join(".uplift")).map_or(0, |entries| {
+        entries
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "lock"))
+            .count()
+    })
 }
 
-/// The thread removes its file after the channel has closed; there is nothing to wait on but the file itself.
+/// The thread removes its file after the channel has closed; there is nothing to wait on but the
+/// file itself.
 async fn emptied(directory: &Path) {
     let gone = async {
         while leftovers(directory) > 0 {
@@ -83,17 +87,21 @@ async fn dropped_it_leaves_nothing_behind() {
     emptied(directory.path()).await;
 }
 
-/// A disk that stands still: the chunk that no longer fits comes back at once, and is taken when the disk goes on.
+/// A disk that stands still: the chunk that no longer fits comes back at once, and is taken when
+/// the disk goes on.
 #[tokio::test]
 async fn a_disk_that_stands_still_holds_up_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (go_on, gone_on) = std::sync::mpsc::channel::<()>();
-    let announced = Announced { file_name: "P_V01.00.00.01.bin".into(), size: SIZE, with_md5: true };
+    let announced =
+        Announced { file_name: "P_V01.00.00.01.bin".into(), size: SIZE, with_md5: true };
     // Blocks at the first chunk until the sender is dropped.
     let stalled = Box::new(move |_| {
         let _ = gone_on.recv();
     });
-    let receiving = Stage::beside(&directory.path().join("program"), 1 << 30).receive(announced, stalled).unwrap();
+    let receiving = Stage::beside(&directory.path().join("program"), 1 << 30)
+        .receive(announced, stalled)
+        .unwrap();
     let mut reception = Reception::start(receiving).unwrap();
     let content = content();
     let mut chunks = content.chunks(1005).map(Bytes::copy_from_slice);
@@ -109,10 +117,14 @@ async fn a_disk_that_stands_still_holds_up_nobody() {
     for chunk in chunks {
         reception.take(chunk).await.unwrap();
     }
-    assert_eq!(std::fs::read(reception.finish(md5(&content)).await.unwrap().path()).unwrap(), content);
+    assert_eq!(
+        std::fs::read(reception.finish(md5(&content)).await.unwrap().path()).unwrap(),
+        content
+    );
 }
 
-/// A write that fails is told as soon as it is known, and with its own reason: here the file is too short for what comes.
+/// A write that fails is told as soon as it is known, and with its own reason: here the file is too
+/// short for what comes.
 #[tokio::test]
 async fn a_failed_write_is_told_with_a_later_chunk() {
     let directory = tempfile::tempdir().unwrap();
@@ -127,7 +139,8 @@ async fn a_failed_write_is_told_with_a_later_chunk() {
 }
 
 proptest! {
-    /// A host that does what it is told gets its file across, whatever is lost or repeated; no byte twice, none too many.
+    /// A host that does what it is told gets its file across, whatever is lost or repeated; no byte
+    /// twice, none too many.
     #[test]
     fn going_back_to_the_expected_chunk_always_ends(lost in proptest::collection::vec(any::<bool>(), 1..40), size in 1..5000u64, chunk in 1..1005usize) {
         let mut sequence = Sequence::new(size);

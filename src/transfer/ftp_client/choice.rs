@@ -1,5 +1,5 @@
-//! Which of several files for this payload is meant. The link names none: where somebody else has stored one too, only a trusted seal
-//! tells them apart.
+//! Which of several files for this payload is meant. The link names none: where somebody else has
+//! stored one too, only a trusted seal tells them apart.
 
 use std::fmt;
 use std::io::Read as _;
@@ -37,14 +37,22 @@ impl Default for Trust {
 }
 
 impl Trust {
-    pub(super) fn new(longest_end: u64, trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        longest_end: u64,
+        trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self { longest_end, trusts: Arc::new(trusts) }
     }
 
     /// The one of `names` whose end is trusted; `None` where there is none, or several.
     ///
     /// Only the choice hangs on it: what is in the chosen file is proved when all of it is there.
-    pub(super) fn only_one(&self, session: &mut Session, names: &[String], watchdog: &Watchdog) -> Result<Option<String>, SessionError> {
+    pub(super) fn only_one(
+        &self,
+        session: &mut Session,
+        names: &[String],
+        watchdog: &Watchdog,
+    ) -> Result<Option<String>, SessionError> {
         if self.longest_end == 0 || names.len() > MOST_JUDGED {
             return Ok(None);
         }
@@ -57,7 +65,12 @@ impl Trust {
         Ok(if let [only] = trusted[..] { Some(only.clone()) } else { None })
     }
 
-    fn is_trusted(&self, session: &mut Session, name: &str, watchdog: &Watchdog) -> Result<bool, SessionError> {
+    fn is_trusted(
+        &self,
+        session: &mut Session,
+        name: &str,
+        watchdog: &Watchdog,
+    ) -> Result<bool, SessionError> {
         let Some(file) = session.describe(name)? else { return Ok(false) };
         let mut download = session.download(name, file.size.saturating_sub(self.longest_end))?;
         let mut end = Vec::new();

@@ -1,4 +1,5 @@
-//! One file from the server into the stage: resumed after a broken connection, given up after too many.
+//! One file from the server into the stage: resumed after a broken connection, given up after too
+//! many.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -31,7 +32,11 @@ pub(super) enum FetchError {
 
 impl From<SessionError> for FetchError {
     fn from(error: SessionError) -> Self {
-        if error.is_transient() { Self::Broken(error.into_failure()) } else { Self::Lasting(error.into_failure()) }
+        if error.is_transient() {
+            Self::Broken(error.into_failure())
+        } else {
+            Self::Lasting(error.into_failure())
+        }
     }
 }
 
@@ -54,8 +59,13 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    /// Fetches `file`. `session` is the connection to use; it is lost when it breaks, and made anew.
-    pub(super) fn fetch(&mut self, session: &mut Option<Session>, file: &RemoteFile) -> Result<Staged, FetchError> {
+    /// Fetches `file`. `session` is the connection to use; it is lost when it breaks, and made
+    /// anew.
+    pub(super) fn fetch(
+        &mut self,
+        session: &mut Option<Session>,
+        file: &RemoteFile,
+    ) -> Result<Staged, FetchError> {
         let until = Instant::now() + FETCH_DEADLINE;
         let mut receiving = self.begin(file)?;
         let mut attempts = Attempts::default();
@@ -78,7 +88,9 @@ impl Fetcher<'_> {
                 }
                 Ended::Early(error) => return Err(error.into()),
             };
-            let Some(pause) = attempts.next_pause() else { return Err(FetchError::Broken(gave_up(error, file, &receiving))) };
+            let Some(pause) = attempts.next_pause() else {
+                return Err(FetchError::Broken(gave_up(error, file, &receiving)));
+            };
             debug!(received = receiving.received(), %error, "the download broke off and is tried again");
             if !self.watchdog.pause(pause) {
                 return Err(SessionError::Cancelled.into());
@@ -94,16 +106,24 @@ impl Fetcher<'_> {
         if self.watchdog.stopped() == Some(Stopped::Cancelled) {
             return Err(SessionError::Cancelled.into());
         }
-        let announced = Announced { file_name: file.name.clone(), size: file.size, with_md5: false };
+        let announced =
+            Announced { file_name: file.name.clone(), size: file.size, with_md5: false };
         (self.receive)(announced).map_err(FetchError::Lasting)
     }
 
-    /// One download, from where the last one ended. Leaves the connection in `session` only if it is in order.
-    fn attempt(&self, session: &mut Option<Session>, file: &RemoteFile, receiving: &mut Receiving) -> Result<Ended, FetchError> {
-        let mut open = match session.take().map_or_else(|| Session::open(self.config, self.watchdog), Ok) {
-            Ok(open) => open,
-            Err(error) => return Ok(Ended::Early(error)),
-        };
+    /// One download, from where the last one ended. Leaves the connection in `session` only if it
+    /// is in order.
+    fn attempt(
+        &self,
+        session: &mut Option<Session>,
+        file: &RemoteFile,
+        receiving: &mut Receiving,
+    ) -> Result<Ended, FetchError> {
+        let mut open =
+            match session.take().map_or_else(|| Session::open(self.config, self.watchdog), Ok) {
+                Ok(open) => open,
+                Err(error) => return Ok(Ended::Early(error)),
+            };
         // What is resumed must still be the same file.
         match open.describe(&file.name) {
             Ok(Some(now)) if now == *file => {}
@@ -121,7 +141,8 @@ impl Fetcher<'_> {
             Ok(Ended::Complete) => {
                 let finished = open.finish(download);
                 *session = finished.is_ok().then_some(open);
-                // All bytes are there, whatever became of the server's last word; the check decides what they are worth.
+                // All bytes are there, whatever became of the server's last word; the check decides
+                // what they are worth.
                 Ok(Ended::Complete)
             }
             other => {
@@ -131,7 +152,12 @@ impl Fetcher<'_> {
         }
     }
 
-    fn read(&self, download: &mut impl Read, size: u64, receiving: &mut Receiving) -> Result<Ended, FetchError> {
+    fn read(
+        &self,
+        download: &mut impl Read,
+        size: u64,
+        receiving: &mut Receiving,
+    ) -> Result<Ended, FetchError> {
         let mut buffer = vec![0; BUFFER_SIZE];
         loop {
             let left = size - receiving.received();
@@ -156,7 +182,17 @@ impl Fetcher<'_> {
 fn gave_up(error: SessionError, file: &RemoteFile, receiving: &Receiving) -> Failure {
     let failure = error.into_failure();
     let (received, size) = (receiving.received(), file.size);
-    let sentence = format!("the download of {:?} broke off after {received} of {size} bytes and could not be resumed", file.name);
-    let kind = if failure.kind == FailureKind::Timeout { FailureKind::Timeout } else { FailureKind::TransferFailed };
-    Failure { causes: [vec![failure.sentence], failure.causes].concat(), ..Failure::new(kind, sentence) }
+    let sentence = format!(
+        "the download of {:?} broke off after {received} of {size} bytes and could not be resumed",
+        file.name
+    );
+    let kind = if failure.kind == FailureKind::Timeout {
+        FailureKind::Timeout
+    } else {
+        FailureKind::TransferFailed
+    };
+    Failure {
+        causes: [vec![failure.sentence], failure.causes].concat(),
+        ..Failure::new(kind, sentence)
+    }
 }

@@ -1,4 +1,5 @@
-//! A session that waits for the next step of an upgrade: some servers take seconds for a login, and a host waits at each step.
+//! A session that waits for the next step of an upgrade: some servers take seconds for a login, and
+//! a host waits at each step.
 //!
 //! One at a time, and not for long: a place on the server is not ours to hold.
 
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use crate::transfer::ftp_client::session::Session;
 
-/// How long a session waits for the next step before it is closed. The host goes on at once after most of them.
+/// How long a session waits for the next step before it is closed. The host goes on at once after
+/// most of them.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The place of that session; cheap to clone.
@@ -19,7 +21,8 @@ pub(super) struct Kept(Arc<Mutex<Place>>);
 pub(super) struct Place(Option<Session>);
 
 impl Kept {
-    /// Waits for whoever logs in now: his session is there then, and no second one is made beside it.
+    /// Waits for whoever logs in now: his session is there then, and no second one is made beside
+    /// it.
     pub(super) fn lock(&self) -> MutexGuard<'_, Place> {
         // A session that a panic left is as good as any that broke.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

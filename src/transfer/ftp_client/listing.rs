@@ -1,4 +1,5 @@
-//! What lies in the upload area: the answer to NLST, sorted into what is ours and what is not. Pure.
+//! What lies in the upload area: the answer to NLST, sorted into what is ours and what is not.
+//! Pure.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ const MOST_LISTED: usize = 10;
 
 /// A time with a fraction of a second stands still for much less than this.
 const FINE_TIME: Duration = Duration::from_millis(500);
-/// FAT counts two seconds at a time, all others at most one; the rest is for a clock that runs slower than ours.
+/// FAT counts two seconds at a time, all others at most one; the rest is for a clock that runs
+/// slower than ours.
 const COARSE_TIME: Duration = Duration::from_millis(2500);
 
 /// A file in the upload area, as the server describes it.
@@ -22,14 +24,15 @@ pub struct RemoteFile {
     pub name: String,
     /// Size in bytes.
     pub size: u64,
-    /// When it was changed, as the server writes it: only compared for being the same. `None` where the server does not tell.
+    /// When it was changed, as the server writes it: only compared for being the same. `None` where
+    /// the server does not tell.
     pub modified: Option<String>,
 }
 
 impl RemoteFile {
-    /// For how long the server has to have described the file so, until every later change must show in the description: as long
-    /// as its times can stand still. `None` where no time would tell. Clocks are not compared; it takes for granted only that the
-    /// server's runs forwards.
+    /// For how long the server has to have described the file so, until every later change must
+    /// show in the description: as long as its times can stand still. `None` where no time would
+    /// tell. Clocks are not compared; it takes for granted only that the server's runs forwards.
     pub(super) fn proves_itself_after(&self) -> Option<Duration> {
         let fraction = self.modified.as_ref()?.split_once('.').map_or("", |(_, fraction)| fraction);
         // A file system that counts whole seconds is told with a fraction of zeros by some servers.
@@ -37,7 +40,8 @@ impl RemoteFile {
     }
 }
 
-/// The time in an answer to `MDTM`: 14 digits, and a fraction where the server knows it (RFC 3659, section 2.3).
+/// The time in an answer to `MDTM`: 14 digits, and a fraction where the server knows it (RFC 3659,
+/// section 2.3).
 pub(super) fn time_of_change(answer: &str) -> Option<String> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_time = |word: &&str| {
@@ -57,7 +61,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Sorts the lines of an answer to NLST; `accepts_product` says whether a product is this payload's.
+    /// Sorts the lines of an answer to NLST; `accepts_product` says whether a product is this
+    /// payload's.
     pub fn parse(answer: &[u8], accepts_product: impl Fn(&str) -> bool) -> Self {
         let mut listing = Self::default();
         for line in answer.split(|&byte| byte == b'\n') {
@@ -66,7 +71,13 @@ impl Listing {
                 continue;
             }
             match std::str::from_utf8(name) {
-                Ok(name) if name.parse::<FileName>().is_ok_and(|name| accepts_product(name.product())) => listing.ours.push(name.into()),
+                Ok(name)
+                    if name
+                        .parse::<FileName>()
+                        .is_ok_and(|name| accepts_product(name.product())) =>
+                {
+                    listing.ours.push(name.into());
+                }
                 _ => listing.others.push(String::from_utf8_lossy(name).into_owned()),
             }
         }
@@ -88,7 +99,10 @@ impl Listing {
             ([], []) => Err(Failure::new(FailureKind::TransferFailed, "no file was uploaded")),
             ([], [other]) => Err(match other.parse::<FileName>() {
                 Ok(name) => {
-                    let sentence = format!("the uploaded file {other:?} is for product {:?}, not for this payload", name.product());
+                    let sentence = format!(
+                        "the uploaded file {other:?} is for product {:?}, not for this payload",
+                        name.product()
+                    );
                     Failure::new(FailureKind::WrongProduct, sentence)
                 }
                 Err(error) => error.into_failure(other),
@@ -98,7 +112,10 @@ impl Listing {
                 Err(Failure::new(FailureKind::TransferFailed, sentence))
             }
             (several, _) => {
-                let sentence = format!("several uploaded files are for this payload, and only one may be: {}", shown(several));
+                let sentence = format!(
+                    "several uploaded files are for this payload, and only one may be: {}",
+                    shown(several)
+                );
                 let hint = "somebody else on the network may have stored one of them: ask for the upgrade again, which empties the upload \
                             area; where exactly one has a seal by a key of the [package] section, that one is taken";
                 Err(Failure::new(FailureKind::TransferFailed, sentence).with_hint(hint))
@@ -108,7 +125,12 @@ impl Listing {
 }
 
 fn shown(names: &[String]) -> String {
-    let mut text = names.iter().take(MOST_LISTED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(MOST_LISTED)
+        .map(|name| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > MOST_LISTED {
         text += &format!(" and {} more", names.len() - MOST_LISTED);
     }
@@ -129,7 +151,11 @@ mod tests {
 
     #[test]
     fn lines_end_as_they_like() {
-        for answer in [&b"DEMO_V01.00.00.00.bin"[..], b"DEMO_V01.00.00.00.bin\n", b".\r\n..\r\nDEMO_V01.00.00.00.bin\r\n\r\n"] {
+        for answer in [
+            &b"DEMO_V01.00.00.00.bin"[..],
+            b"DEMO_V01.00.00.00.bin\n",
+            b".\r\n..\r\nDEMO_V01.00.00.00.bin\r\n\r\n",
+        ] {
             assert_eq!(parse(answer), Listing { ours: vec![OURS.into()], others: vec![] });
         }
         assert_eq!(parse(b""), Listing::default());
@@ -137,9 +163,12 @@ mod tests {
 
     #[test]
     fn hostile_names_are_others() {
-        for name in
-            ["../DEMO_V01.00.00.00.bin", "/upgrade/DEMO_V01.00.00.00.bin", "DEMO_V01.00.00.00.bin\0", "\u{1b}[2JDEMO_V01.00.00.00.bin/"]
-        {
+        for name in [
+            "../DEMO_V01.00.00.00.bin",
+            "/upgrade/DEMO_V01.00.00.00.bin",
+            "DEMO_V01.00.00.00.bin\0",
+            "\u{1b}[2JDEMO_V01.00.00.00.bin/",
+        ] {
             let listing = parse(name.as_bytes());
             assert!(listing.ours.is_empty(), "{name:?}");
             assert!(!listing.only_one().unwrap_err().to_string().contains('\u{1b}'));
@@ -149,7 +178,10 @@ mod tests {
 
     #[test]
     fn exactly_one_is_taken_whatever_else_lies_there() {
-        assert_eq!(parse(b"readme.txt\nDEMO_V01.00.00.00.bin\nOTHER_V01.00.00.00.bin").only_one(), Ok(OURS));
+        assert_eq!(
+            parse(b"readme.txt\nDEMO_V01.00.00.00.bin\nOTHER_V01.00.00.00.bin").only_one(),
+            Ok(OURS)
+        );
     }
 
     #[test]
@@ -167,9 +199,14 @@ mod tests {
             ),
         ] {
             let failure = failure(answer.as_bytes());
-            assert!(failure.kind == kind && failure.to_string().contains(reason), "{answer:?}: {failure}");
+            assert!(
+                failure.kind == kind && failure.to_string().contains(reason),
+                "{answer:?}: {failure}"
+            );
         }
-        for (answer, other) in [("", None), ("readme.txt", Some("readme.txt")), ("a\nb", None), (OURS, None)] {
+        for (answer, other) in
+            [("", None), ("readme.txt", Some("readme.txt")), ("a\nb", None), (OURS, None)]
+        {
             assert_eq!(parse(answer.as_bytes()).only_other(), other);
         }
         assert!(failure("x\n".repeat(500).as_bytes()).sentence.ends_with("and 490 more"));
@@ -193,7 +230,11 @@ mod tests {
 
     #[test]
     fn a_coarse_time_proves_late_that_nothing_changed_and_none_never() {
-        let file = |modified: Option<&str>| RemoteFile { name: OURS.into(), size: 1, modified: modified.map(str::to_owned) };
+        let file = |modified: Option<&str>| RemoteFile {
+            name: OURS.into(),
+            size: 1,
+            modified: modified.map(str::to_owned),
+        };
         for (modified, after) in [
             (None, None),
             (Some("20261121073138"), Some(COARSE_TIME)),

@@ -1,7 +1,8 @@
 //! Watches the upload area while the host uploads, so that at its end mostly the check is left.
 //!
-//! The host may store a file again under its name after it was fetched, and must get what it stored last. So ahead of its word only
-//! that is fetched whose later change is bound to show ([`RemoteFile::proves_itself_after`]); all else is fetched when it came.
+//! The host may store a file again under its name after it was fetched, and must get what it stored
+//! last. So ahead of its word only that is fetched whose later change is bound to show
+//! ([`RemoteFile::proves_itself_after`]); all else is fetched when it came.
 
 use std::sync::mpsc;
 use std::thread;
@@ -29,7 +30,8 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(30);
 /// How long after the host's word a file may go on changing before that is a failure.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The pull of one upgrade, on a thread of its own. Dropped, it stops at once and leaves nothing in the stage.
+/// The pull of one upgrade, on a thread of its own. Dropped, it stops at once and leaves nothing in
+/// the stage.
 #[derive(Debug)]
 pub struct Pull {
     host_is_done: mpsc::Sender<()>,
@@ -42,11 +44,12 @@ type Receive = Box<dyn FnMut(Announced) -> Result<Receiving, Failure> + Send>;
 impl Pull {
     /// Begins to watch the upload area of `client`.
     ///
-    /// A file for a product that `accepts_product` and that has not changed for long enough is fetched into what
-    /// `receive` gives (which may be called again: the file changed, or could not be resumed; and for the only file there is, if it is
-    /// not ours: its refusal is the result then). The result comes after
-    /// [`Pull::now`]; before it only for a failure that nothing can mend, such as a full disk or a wrong password.
-    /// The file stays on the server, for [`FtpClient::prepare`] to delete.
+    /// A file for a product that `accepts_product` and that has not changed for long enough is
+    /// fetched into what `receive` gives (which may be called again: the file changed, or could not
+    /// be resumed; and for the only file there is, if it is not ours: its refusal is the result
+    /// then). The result comes after [`Pull::now`]; before it only for a failure that nothing can
+    /// mend, such as a full disk or a wrong password. The file stays on the server, for
+    /// [`FtpClient::prepare`] to delete.
     pub fn start(
         client: &FtpClient,
         accepts_product: impl Fn(&str) -> bool + Send + 'static,
@@ -55,7 +58,10 @@ impl Pull {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
         let session = client.kept.try_take();
-        let watchdog = session.as_ref().map_or_else(Watchdog::start, |session| Ok(session.watchdog().clone())).map_err(no_thread)?;
+        let watchdog = session
+            .as_ref()
+            .map_or_else(Watchdog::start, |session| Ok(session.watchdog().clone()))
+            .map_err(no_thread)?;
         let mut puller = Puller {
             config: client.config.clone(),
             trust: client.trust.clone(),
@@ -70,7 +76,8 @@ impl Pull {
             let result = puller.run();
             // Before the result is known: the next step may come at once.
             puller.keep_session();
-            // Nobody waits for the result of a pull that was given up; the staged file removes itself.
+            // Nobody waits for the result of a pull that was given up; the staged file removes
+            // itself.
             let _ = answer.send(result);
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
@@ -121,7 +128,8 @@ struct Known {
 }
 
 impl Known {
-    /// Notes what a look saw. The time is that of its end, so that it was seen at least as long ago as is counted.
+    /// Notes what a look saw. The time is that of its end, so that it was seen at least as long ago
+    /// as is counted.
     fn see(&mut self, file: &RemoteFile) {
         if self.seen.as_ref().is_none_or(|(seen, _)| seen != file) {
             self.seen = Some((file.clone(), Instant::now()));
@@ -131,7 +139,8 @@ impl Known {
     /// After the host's word it has stored all; before it, a later change must be bound to show.
     fn may_fetch(&self, file: &RemoteFile) -> bool {
         let stood = self.seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
-        self.settle_until.is_some() || file.proves_itself_after().is_some_and(|after| stood >= after)
+        self.settle_until.is_some()
+            || file.proves_itself_after().is_some_and(|after| stood >= after)
     }
 }
 
@@ -144,7 +153,9 @@ impl Puller {
             wait = LOOK_EVERY;
             let file = match self.look(known.settle_until.is_some()) {
                 Ok(Ok(file)) => file,
-                Ok(Err(nothing)) if known.settle_until.is_some() => return Err(self.refuse(nothing)),
+                Ok(Err(nothing)) if known.settle_until.is_some() => {
+                    return Err(self.refuse(nothing));
+                }
                 Ok(Err(_)) => {
                     known = Known { settle_until: known.settle_until, ..Known::default() };
                     continue;
@@ -157,7 +168,9 @@ impl Puller {
             known.attempts.progressed();
             known.see(&file);
             match known.fetched.take() {
-                Some((of, staged)) if of == file && known.settle_until.is_some() => return Ok(staged),
+                Some((of, staged)) if of == file && known.settle_until.is_some() => {
+                    return Ok(staged);
+                }
                 Some((of, staged)) if of == file => known.fetched = Some((of, staged)),
                 _ if known.may_fetch(&file) => wait = self.fetch(&file, &mut known)?,
                 _ => {}
@@ -177,25 +190,32 @@ impl Puller {
     fn wait(&self, longest: Duration, known: &mut Known) -> Result<(), Failure> {
         match self.signals.recv_timeout(longest) {
             Ok(()) => {
-                known.settle_until = known.settle_until.or_else(|| Instant::now().checked_add(SETTLE_DEADLINE));
+                known.settle_until =
+                    known.settle_until.or_else(|| Instant::now().checked_add(SETTLE_DEADLINE));
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(SessionError::Cancelled.into_failure()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(SessionError::Cancelled.into_failure());
+            }
         }
         Ok(())
     }
 
-    /// Why there is no file. Where the only one is not ours it is the refusal of it, by which its name gets into the report.
+    /// Why there is no file. Where the only one is not ours it is the refusal of it, by which its
+    /// name gets into the report.
     fn refuse(&mut self, nothing: Nothing) -> Failure {
         // A pull that was given up must not throw away what its successor receives.
         let may_receive = self.watchdog.stopped() != Some(Stopped::Cancelled);
-        let Some(file_name) = nothing.only_other.filter(|_| may_receive) else { return nothing.failure };
+        let Some(file_name) = nothing.only_other.filter(|_| may_receive) else {
+            return nothing.failure;
+        };
         // The name alone is reason enough; the size does not matter any more.
         let announced = Announced { file_name, size: 0, with_md5: false };
         (self.receive)(announced).err().unwrap_or(nothing.failure)
     }
 
-    /// The one file that is ours, or why there is none. Several are told apart only when `all_is_there`.
+    /// The one file that is ours, or why there is none. Several are told apart only when
+    /// `all_is_there`.
     fn look(&mut self, all_is_there: bool) -> Result<Result<RemoteFile, Nothing>, SessionError> {
         let _limit = self.watchdog.limit(LOOK_DEADLINE);
         let mut session = match self.session.take() {
@@ -211,10 +231,15 @@ impl Puller {
         };
         let found = match chosen {
             Err(failure) => Err(failure),
-            Ok(name) => session.describe(&name)?.ok_or_else(|| Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")),
+            Ok(name) => session.describe(&name)?.ok_or_else(|| {
+                Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")
+            }),
         };
         self.session = Some(session);
-        Ok(found.map_err(|failure| Nothing { failure, only_other: listing.only_other().map(str::to_owned) }))
+        Ok(found.map_err(|failure| Nothing {
+            failure,
+            only_other: listing.only_other().map(str::to_owned),
+        }))
     }
 
     /// Whether and when to look again after a look that failed.
@@ -233,9 +258,13 @@ impl Puller {
     /// Fetches, and says how soon to look whether the file is still the same.
     fn fetch(&mut self, file: &RemoteFile, known: &mut Known) -> Result<Duration, Failure> {
         if known.settle_until.is_some_and(|until| Instant::now() >= until) {
-            return Err(Failure::new(FailureKind::Timeout, "the uploaded file did not stop changing"));
+            return Err(Failure::new(
+                FailureKind::Timeout,
+                "the uploaded file did not stop changing",
+            ));
         }
-        let mut fetcher = Fetcher { config: &self.config, watchdog: &self.watchdog, receive: &mut self.receive };
+        let mut fetcher =
+            Fetcher { config: &self.config, watchdog: &self.watchdog, receive: &mut self.receive };
         match fetcher.fetch(&mut self.session, file) {
             Ok(staged) => {
                 known.fetched = Some((file.clone(), staged));

@@ -77,18 +77,25 @@ impl SessionError {
         let kind = match self {
             Self::Cancelled => FailureKind::Cancelled,
             Self::TooLate => FailureKind::Timeout,
-            Self::Broken(_) | Self::Refused(..) | Self::NoResume(_) | Self::Senseless(_) | Self::Password(_) => FailureKind::TransferFailed,
+            Self::Broken(_)
+            | Self::Refused(..)
+            | Self::NoResume(_)
+            | Self::Senseless(_)
+            | Self::Password(_) => FailureKind::TransferFailed,
         };
         let failure = Failure::new(kind, self.to_string());
         match self {
-            Self::Broken(error) | Self::Refused(_, error) | Self::NoResume(error) => failure.because(Readable(error)),
+            Self::Broken(error) | Self::Refused(_, error) | Self::NoResume(error) => {
+                failure.because(Readable(error))
+            }
             Self::Password(error) => failure.because(error),
             Self::Senseless(_) | Self::Cancelled | Self::TooLate => failure,
         }
     }
 }
 
-/// An error of the FTP library in words for a person: a time-out is not "resource temporarily unavailable".
+/// An error of the FTP library in words for a person: a time-out is not "resource temporarily
+/// unavailable".
 #[derive(Debug)]
 struct Readable(FtpError);
 
@@ -97,9 +104,13 @@ impl std::error::Error for Readable {}
 impl std::fmt::Display for Readable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
-            FtpError::ConnectionError(error) if is_time_out(error) => f.write_str("it did not answer in time"),
+            FtpError::ConnectionError(error) if is_time_out(error) => {
+                f.write_str("it did not answer in time")
+            }
             FtpError::ConnectionError(error) => error.fmt(f),
-            FtpError::UnexpectedResponse(response) => write!(f, "it said {:?}", String::from_utf8_lossy(&response.body).trim_end()),
+            FtpError::UnexpectedResponse(response) => {
+                write!(f, "it said {:?}", String::from_utf8_lossy(&response.body).trim_end())
+            }
             error => error.fmt(f),
         }
     }
@@ -110,7 +121,12 @@ fn is_time_out(error: &io::Error) -> bool {
 }
 
 /// A connection whose every read and write has a time-out, watched over.
-fn connect(address: SocketAddr, role: Role, timeout: Duration, watchdog: &Watchdog) -> io::Result<TcpStream> {
+fn connect(
+    address: SocketAddr,
+    role: Role,
+    timeout: Duration,
+    watchdog: &Watchdog,
+) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&address, timeout)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.set_write_timeout(Some(timeout))?;
@@ -122,31 +138,49 @@ fn connect(address: SocketAddr, role: Role, timeout: Duration, watchdog: &Watchd
 impl Session {
     /// Connects and logs in.
     pub(super) fn open(config: &config::Ftp, watchdog: &Watchdog) -> Result<Self, SessionError> {
-        let password = config.password.resolve(config.password_file.as_deref()).map_err(SessionError::Password)?;
+        let password = config
+            .password
+            .resolve(config.password_file.as_deref())
+            .map_err(SessionError::Password)?;
         let opened = Self::connect(config, watchdog);
         let mut session = opened.map_err(|error| explain(error, watchdog, None))?;
-        session.step(Some("our account"), |stream| stream.login(config.user.as_str(), password.reveal()))?;
+        session.step(Some("our account"), |stream| {
+            stream.login(config.user.as_str(), password.reveal())
+        })?;
         // Servers begin in ASCII mode, in which sizes are refused and bytes may be changed.
         session.step(Some("binary transfers"), |stream| stream.transfer_type(FileType::Binary))?;
         if !config.directory.is_empty() {
-            session.step(Some("the directory of the upload area"), |stream| stream.cwd(&config.directory))?;
+            session.step(Some("the directory of the upload area"), |stream| {
+                stream.cwd(&config.directory)
+            })?;
         }
         Ok(session)
     }
 
     fn connect(config: &config::Ftp, watchdog: &Watchdog) -> Result<Self, FtpError> {
         let (address, timeout) = (config.address, config.timeout);
-        let socket = connect(address, Role::Control, timeout, watchdog).map_err(FtpError::ConnectionError)?;
+        let socket = connect(address, Role::Control, timeout, watchdog)
+            .map_err(FtpError::ConnectionError)?;
         let mut stream = FtpStream::connect_with_stream(socket)?;
-        stream.set_mode(if matches!(address.ip(), IpAddr::V6(_)) { Mode::ExtendedPassive } else { Mode::Passive });
+        stream.set_mode(if matches!(address.ip(), IpAddr::V6(_)) {
+            Mode::ExtendedPassive
+        } else {
+            Mode::Passive
+        });
         Ok(Self::watched_by(stream, watchdog, address, timeout))
     }
 
-    fn watched_by(stream: FtpStream, watchdog: &Watchdog, address: SocketAddr, timeout: Duration) -> Self {
+    fn watched_by(
+        stream: FtpStream,
+        watchdog: &Watchdog,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Self {
         let data_watchdog = watchdog.clone();
         // Only the port of the server's answer is used: it can't send us to another machine.
         let stream = stream.passive_stream_builder(move |told| {
-            connect(SocketAddr::new(address.ip(), told.port()), Role::Data, timeout, &data_watchdog).map_err(FtpError::ConnectionError)
+            connect(SocketAddr::new(address.ip(), told.port()), Role::Data, timeout, &data_watchdog)
+                .map_err(FtpError::ConnectionError)
         });
         Self { stream, watchdog: watchdog.clone(), address, timeout }
     }
@@ -164,7 +198,8 @@ impl Session {
         &self.watchdog
     }
 
-    /// One exchange. `refusable` names what a permanent refusal would mean; without it any refusal is worth another attempt.
+    /// One exchange. `refusable` names what a permanent refusal would mean; without it any refusal
+    /// is worth another attempt.
     fn step<T>(
         &mut self,
         refusable: Option<&'static str>,
@@ -174,13 +209,19 @@ impl Session {
     }
 
     /// The names in the upload area.
-    pub(super) fn list(&mut self, accepts_product: impl Fn(&str) -> bool) -> Result<Listing, SessionError> {
+    pub(super) fn list(
+        &mut self,
+        accepts_product: impl Fn(&str) -> bool,
+    ) -> Result<Listing, SessionError> {
         let expected = [Status::AboutToSend, Status::AlreadyOpen];
         let download = match self.stream.custom_data_command("NLST", &expected) {
             Ok((_, download)) => download,
             // So some servers say that there is none.
             Err(FtpError::UnexpectedResponse(response))
-                if matches!(response.status, Status::FileUnavailable | Status::RequestFileActionIgnored) =>
+                if matches!(
+                    response.status,
+                    Status::FileUnavailable | Status::RequestFileActionIgnored
+                ) =>
             {
                 return Ok(Listing::default());
             }
@@ -205,8 +246,14 @@ impl Session {
     pub(super) fn describe(&mut self, name: &str) -> Result<Option<RemoteFile>, SessionError> {
         let size = match self.stream.size(name) {
             Ok(size) => size as u64,
-            Err(FtpError::UnexpectedResponse(response)) if response.status == Status::FileUnavailable => return Ok(None),
-            Err(FtpError::BadResponse) => return Err(SessionError::Senseless("not the size of a file")),
+            Err(FtpError::UnexpectedResponse(response))
+                if response.status == Status::FileUnavailable =>
+            {
+                return Ok(None);
+            }
+            Err(FtpError::BadResponse) => {
+                return Err(SessionError::Senseless("not the size of a file"));
+            }
             Err(error) => return Err(explain(error, &self.watchdog, Some("the size of a file"))),
         };
         // Not by the library's function for it, which drops fractions of a second.
@@ -221,14 +268,17 @@ impl Session {
 
     /// Begins a download, behind the first `offset` bytes.
     pub(super) fn download(&mut self, name: &str, offset: u64) -> Result<Download, SessionError> {
-        let from = usize::try_from(offset).map_err(|_| SessionError::Senseless("a file larger than this machine's memory"))?;
+        let from = usize::try_from(offset)
+            .map_err(|_| SessionError::Senseless("a file larger than this machine's memory"))?;
         let begun = self.step(Some("the download"), |stream| {
             stream.resume_transfer(from)?;
             stream.retr_as_stream(name)
         });
         match begun {
             Ok(stream) => Ok(Download(Box::new(stream))),
-            Err(SessionError::Refused(_, error)) if offset > 0 => Err(SessionError::NoResume(error)),
+            Err(SessionError::Refused(_, error)) if offset > 0 => {
+                Err(SessionError::NoResume(error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -245,7 +295,8 @@ impl Session {
         drop(download);
     }
 
-    /// Deletes every file. One of ours that stays is a failure, for it would be taken for the next upload.
+    /// Deletes every file. One of ours that stays is a failure, for it would be taken for the next
+    /// upload.
     pub(super) fn empty_area(&mut self) -> Result<(), SessionError> {
         // Whatever parses as a firmware file counts as ours: the area is to be empty.
         let listing = self.list(|_| true)?;
@@ -270,11 +321,17 @@ impl Session {
 }
 
 /// Names an error: the watchdog's doing first, then a lasting refusal, else a broken connection.
-pub(super) fn explain(error: FtpError, watchdog: &Watchdog, refusable: Option<&'static str>) -> SessionError {
+pub(super) fn explain(
+    error: FtpError,
+    watchdog: &Watchdog,
+    refusable: Option<&'static str>,
+) -> SessionError {
     match (watchdog.stopped(), &error, refusable) {
         (Some(Stopped::Cancelled), ..) => SessionError::Cancelled,
         (Some(Stopped::Expired), ..) => SessionError::TooLate,
-        (None, FtpError::UnexpectedResponse(response), Some(what)) if response.status != Status::NotAvailable => {
+        (None, FtpError::UnexpectedResponse(response), Some(what))
+            if response.status != Status::NotAvailable =>
+        {
             SessionError::Refused(what, error)
         }
         _ => SessionError::Broken(error),

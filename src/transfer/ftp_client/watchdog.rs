@@ -1,7 +1,8 @@
 //! Ends a connection from outside: when it was cancelled, or when an operation has taken too long.
 //!
-//! A read time-out bounds the wait for the next byte, not for an answer: a server that sends one byte now and then
-//! would hold us for ever. So a thread of its own shuts the sockets down, which wakes whoever reads from them.
+//! A read time-out bounds the wait for the next byte, not for an answer: a server that sends one
+//! byte now and then would hold us for ever. So a thread of its own shuts the sockets down, which
+//! wakes whoever reads from them.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -23,8 +24,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// A client has one connection for commands and at most one for data; a new one takes the old one's place here, so
-    /// that no descriptor is held longer than until then.
+    /// A client has one connection for commands and at most one for data; a new one takes the old
+    /// one's place here, so that no descriptor is held longer than until then.
     control: Option<TcpStream>,
     data: Option<TcpStream>,
     deadline: Option<Instant>,
@@ -66,7 +67,10 @@ impl Shared {
     fn watch(&self) {
         let mut state = self.state();
         while !state.ended {
-            state = match state.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            state = match state
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => {
                     state.expired = true;
@@ -74,7 +78,9 @@ impl Shared {
                     state.shut_down();
                     state
                 }
-                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
     }
@@ -140,8 +146,8 @@ impl Watchdog {
         state.stopped().is_none()
     }
 
-    /// Watches over the connection for data no more: it has no more to bring. A duplicate would hold it open, and some servers end
-    /// a transfer only when the client has closed it.
+    /// Watches over the connection for data no more: it has no more to bring. A duplicate would
+    /// hold it open, and some servers end a transfer only when the client has closed it.
     pub(super) fn release_data(&self) {
         self.shared.state().data = None;
     }
@@ -162,7 +168,10 @@ impl Watchdog {
 
     /// Waits; less long, and then `false`, when cancelled.
     pub(super) fn pause(&self, longest: Duration) -> bool {
-        let waited = self.shared.changed.wait_timeout_while(self.shared.state(), longest, |state| !state.cancelled);
+        let waited =
+            self.shared
+                .changed
+                .wait_timeout_while(self.shared.state(), longest, |state| !state.cancelled);
         !waited.unwrap_or_else(PoisonError::into_inner).0.cancelled
     }
 

@@ -1,15 +1,17 @@
 //! The upload area: one flat directory. Only this file touches it.
 //!
-//! Every access is relative to the directory's own descriptor, by a single name, and follows no symbolic link: whatever else
-//! has write access to the directory, nothing outside it can be reached. An upload is written under a hidden name and
-//! takes its own by a rename; there is no state in which a client, or the daemon that pulls, sees a part of it.
+//! Every access is relative to the directory's own descriptor, by a single name, and follows no
+//! symbolic link: whatever else has write access to the directory, nothing outside it can be
+//! reached. An upload is written under a hidden name and takes its own by a rename; there is no
+//! state in which a client, or the daemon that pulls, sees a part of it.
 //!
-//! Uploads side by side share the free space: each takes a part of it before it writes ([`space`]), so that together they leave
-//! what has to stay free.
+//! Uploads side by side share the free space: each takes a part of it before it writes ([`space`]),
+//! so that together they leave what has to stay free.
 //!
 //! Whose a file is decides who may replace, delete, rename or read it ([`owners`]).
 //!
-//! All calls block: they are for blocking threads. Nothing is synced; the area is temporary, the daemon's stage is what lasts.
+//! All calls block: they are for blocking threads. Nothing is synced; the area is temporary, the
+//! daemon's stage is what lasts.
 
 mod owners;
 mod space;
@@ -23,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT,
+};
 use rustix::fs::{fstat, fstatvfs, futimens, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -38,7 +42,8 @@ use space::{Share, Taken};
 
 /// Hidden name of an upload that is not complete; the rest is a number.
 const UNFINISHED_PREFIX: &str = ".uplift-upload-";
-/// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty ones.
+/// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty
+/// ones.
 const MOST_FILES: usize = 64;
 /// Files of one owner, so that no one peer takes all.
 const MOST_FILES_OF_ONE: usize = 16;
@@ -126,14 +131,25 @@ pub(crate) struct Area {
 }
 
 impl Area {
-    /// Opens the directory, takes its lock, and removes what a server that was killed left unfinished.
+    /// Opens the directory, takes its lock, and removes what a server that was killed left
+    /// unfinished.
     pub(crate) fn open(home: &Path, limits: Limits) -> io::Result<Self> {
-        let directory = rustix::fs::open(home, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = rustix::fs::open(
+            home,
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         // Two servers in one directory would remove each other's uploads as left-overs.
-        let directory = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::errno::Errno::EWOULDBLOCK => io::Error::new(io::ErrorKind::ResourceBusy, "another server serves this directory"),
-            other => other.into(),
-        })?;
+        let directory =
+            Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                match errno {
+                    nix::errno::Errno::EWOULDBLOCK => io::Error::new(
+                        io::ErrorKind::ResourceBusy,
+                        "another server serves this directory",
+                    ),
+                    other => other.into(),
+                }
+            })?;
         let area = Self {
             directory,
             home: home.to_owned(),
@@ -143,7 +159,9 @@ impl Area {
             published: Mutex::new(SystemTime::UNIX_EPOCH),
             owners: Mutex::default(),
         };
-        for name in area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX.as_bytes())) {
+        for name in
+            area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX.as_bytes()))
+        {
             unlinkat(area.fd(), name.as_slice(), AtFlags::empty())?;
         }
         Ok(area)
@@ -195,10 +213,15 @@ impl Area {
         }
     }
 
-    /// The visible files; what is no regular file, or has a name that a client can't say, is not there.
+    /// The visible files; what is no regular file, or has a name that a client can't say, is not
+    /// there.
     fn files(&self) -> Result<Vec<Entry>, AreaError> {
-        let mut files: Vec<Entry> =
-            self.names()?.iter().filter_map(|name| FileName::parse(name)).filter_map(|name| self.stat(name).ok()).collect();
+        let mut files: Vec<Entry> = self
+            .names()?
+            .iter()
+            .filter_map(|name| FileName::parse(name))
+            .filter_map(|name| self.stat(name).ok())
+            .collect();
         files.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(files)
     }
@@ -209,8 +232,14 @@ impl Area {
         directory.map(|entry| Ok(entry?.file_name().to_bytes().to_vec())).collect()
     }
 
-    /// Opens a file for a download by `who` from `offset` on; with it comes the number of bytes that follow.
-    pub(crate) fn read(&self, path: &PathText, offset: u64, who: &Who) -> Result<(File, u64), AreaError> {
+    /// Opens a file for a download by `who` from `offset` on; with it comes the number of bytes
+    /// that follow.
+    pub(crate) fn read(
+        &self,
+        path: &PathText,
+        offset: u64,
+        who: &Who,
+    ) -> Result<(File, u64), AreaError> {
         let Entry { name, .. } = self.entry(path, who)?;
         // From here to the open file nobody can put another one in its place.
         let owners = self.owners();
@@ -244,11 +273,20 @@ impl Area {
     /// Whether `who` may rename the file at `path`: its name.
     pub(crate) fn may_rename(&self, path: &PathText, who: &Who) -> Result<FileName, AreaError> {
         let Entry { name, .. } = self.stat(self.file_name(path)?)?;
-        if self.owners().may_change(&name, who, Instant::now()) { Ok(name) } else { Err(AreaError::Anothers) }
+        if self.owners().may_change(&name, who, Instant::now()) {
+            Ok(name)
+        } else {
+            Err(AreaError::Anothers)
+        }
     }
 
     /// Gives a file of `who` another name, in one step, in place of one that had it before.
-    pub(crate) fn rename(&self, from: &FileName, path: &PathText, who: &Who) -> Result<FileName, AreaError> {
+    pub(crate) fn rename(
+        &self,
+        from: &FileName,
+        path: &PathText,
+        who: &Who,
+    ) -> Result<FileName, AreaError> {
         let (to, now) = (self.file_name(path)?, Instant::now());
         match self.stat(to.clone()) {
             Ok(_) | Err(AreaError::NotFound) => {}
@@ -273,8 +311,12 @@ impl Area {
         self.making_room(|| self.taken.leaves(bytes, || self.space()))
     }
 
-    /// Does what needs space, again and again as long as a file that nobody owns can make room for it, the oldest one first.
-    fn making_room<T>(&self, mut act: impl FnMut() -> Result<T, AreaError>) -> Result<T, AreaError> {
+    /// Does what needs space, again and again as long as a file that nobody owns can make room for
+    /// it, the oldest one first.
+    fn making_room<T>(
+        &self,
+        mut act: impl FnMut() -> Result<T, AreaError>,
+    ) -> Result<T, AreaError> {
         loop {
             match act() {
                 Err(AreaError::NoSpace) if self.remove_nobodys()? => {}
@@ -287,8 +329,11 @@ impl Area {
     fn remove_nobodys(&self) -> Result<bool, AreaError> {
         let files = self.files()?;
         let mut owners = self.owners();
-        let nobodys = files.into_iter().filter(|file| owners.is_nobodys(&file.name, Instant::now()));
-        let Some(Entry { name, .. }) = nobodys.min_by_key(|file| file.modified) else { return Ok(false) };
+        let nobodys =
+            files.into_iter().filter(|file| owners.is_nobodys(&file.name, Instant::now()));
+        let Some(Entry { name, .. }) = nobodys.min_by_key(|file| file.modified) else {
+            return Ok(false);
+        };
         tracing::info!(file = ?name, "{name:?} is deleted: nobody owns it any more, and space is needed");
         unlinkat(self.fd(), name.as_bytes(), AtFlags::empty())?;
         owners.removed(&name);
@@ -303,14 +348,32 @@ impl Area {
     }
 
     /// Starts an upload of `who` to `path`, of `announced` bytes as far as the client said.
-    pub(crate) fn upload(self: &Arc<Self>, path: &PathText, announced: Option<u64>, who: &Who) -> Result<Upload, AreaError> {
+    pub(crate) fn upload(
+        self: &Arc<Self>,
+        path: &PathText,
+        announced: Option<u64>,
+        who: &Who,
+    ) -> Result<Upload, AreaError> {
         let name = self.file_name(path)?;
         self.fits(announced.unwrap_or(0))?;
         let claim = self.claim(&name, who)?;
-        let unfinished = format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(openat(self.fd(), unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR | Mode::RGRP)?);
-        Ok(Upload { share: self.taken.share(), claim, unfinished: Some(unfinished), file, written: 0 })
+        let unfinished =
+            format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(openat(
+            self.fd(),
+            unfinished.as_str(),
+            flags,
+            Mode::RUSR | Mode::WUSR | Mode::RGRP,
+        )?);
+        Ok(Upload {
+            share: self.taken.share(),
+            claim,
+            unfinished: Some(unfinished),
+            file,
+            written: 0,
+        })
     }
 
     /// Makes the name that of an upload of `who`, as long as it runs.
@@ -399,7 +462,8 @@ impl Upload {
 
     /// Gives the file its name, in place of one that had it before.
     pub(crate) fn publish(mut self) -> Result<(), AreaError> {
-        let (area, name, who) = (Arc::clone(&self.claim.area), self.claim.name.clone(), self.claim.who.clone());
+        let (area, name, who) =
+            (Arc::clone(&self.claim.area), self.claim.name.clone(), self.claim.who.clone());
         // Held over the rename: names appear in the order of their times.
         let mut last = area.published.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unfinished) = &self.unfinished {
@@ -418,14 +482,15 @@ impl Upload {
     }
 }
 
-/// Makes the time of change now, and later than `last` in any case: whoever pulls takes a file with the same size and time for the
-/// same one. The bytes of two uploads may have come at once, the kernel's clock for files stands still for milliseconds, and the
-/// clock may have been set back.
+/// Makes the time of change now, and later than `last` in any case: whoever pulls takes a file with
+/// the same size and time for the same one. The bytes of two uploads may have come at once, the
+/// kernel's clock for files stands still for milliseconds, and the clock may have been set back.
 fn stamp(file: &File, last: SystemTime) -> io::Result<SystemTime> {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     futimens(file, &Timestamps { last_access: unchanged, last_modification: now })?;
-    let next = last.checked_add(Duration::from_nanos(1)).unwrap_or(last).max(file.metadata()?.modified()?);
+    let next =
+        last.checked_add(Duration::from_nanos(1)).unwrap_or(last).max(file.metadata()?.modified()?);
     file.set_modified(next)?;
     Ok(next)
 }
@@ -433,7 +498,8 @@ fn stamp(file: &File, last: SystemTime) -> io::Result<SystemTime> {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(unfinished) = &self.unfinished
-            && let Err(errno) = unlinkat(self.claim.area.fd(), unfinished.as_str(), AtFlags::empty())
+            && let Err(errno) =
+                unlinkat(self.claim.area.fd(), unfinished.as_str(), AtFlags::empty())
         {
             tracing::warn!("an unfinished upload can't be removed: {errno}");
         }

@@ -157,16 +157,17 @@ impl fmt::Debug for Secret {
 impl Command {
     /// Parses a line without its line end. The reply of an error is ready to be sent.
     ///
-    /// Control characters are refused, so that no name, log line or reply downstream can hold them. Names need not be UTF-8 (RFC 2640
-    /// wants it, and not every client knows); all else is. Telnet's interrupt and synch before `ABOR` (RFC 959, section 4.1.3) are
-    /// skipped.
+    /// Control characters are refused, so that no name, log line or reply downstream can hold them.
+    /// Names need not be UTF-8 (RFC 2640 wants it, and not every client knows); all else is.
+    /// Telnet's interrupt and synch before `ABOR` (RFC 959, section 4.1.3) are skipped.
     pub fn parse(line: &[u8]) -> Result<Self, Reply> {
         let line = skip_telnet(line);
         if has_controls(line) {
             return Err(Reply::new(501, "Control characters are refused"));
         }
         let space = line.iter().position(|&byte| byte == b' ');
-        let (verb, argument) = space.map_or((line, None), |space| (&line[..space], Some(&line[space + 1..])));
+        let (verb, argument) =
+            space.map_or((line, None), |space| (&line[..space], Some(&line[space + 1..])));
         let argument = argument.filter(|argument| !argument.is_empty());
         from_parts(&String::from_utf8_lossy(verb).to_ascii_uppercase(), argument)
     }
@@ -180,8 +181,8 @@ pub(super) fn has_controls(bytes: &[u8]) -> bool {
     }
 }
 
-/// Skips the Telnet sequences that a client sends before an urgent command: every byte from 0xF0 up at the start, none of
-/// which can begin a command.
+/// Skips the Telnet sequences that a client sends before an urgent command: every byte from 0xF0 up
+/// at the start, none of which can begin a command.
 fn skip_telnet(line: &[u8]) -> &[u8] {
     let telnet = line.iter().take_while(|&&byte| byte >= 0xF0).count();
     &line[telnet..]
@@ -227,7 +228,9 @@ fn from_parts(verb: &str, argument: Option<&[u8]>) -> Result<Command, Reply> {
         "NOOP" => Command::Noop,
         "ABOR" => Command::Abor,
         "QUIT" => Command::Quit,
-        "APPE" | "STOU" => return Err(Reply::new(502, "A file is uploaded whole, under its own name: use STOR")),
+        "APPE" | "STOU" => {
+            return Err(Reply::new(502, "A file is uploaded whole, under its own name: use STOR"));
+        }
         "AUTH" => return Err(Reply::new(502, "No encryption here")),
         _ => return Err(Reply::new(502, "Command not implemented")),
     })
@@ -243,7 +246,10 @@ fn malformed_address() -> Reply {
 
 /// `h1,h2,h3,h4,p1,p2`.
 fn port(argument: &str) -> Option<SocketAddr> {
-    let numbers = argument.split(',').map(|number| number.trim().parse().ok()).collect::<Option<Vec<u8>>>()?;
+    let numbers = argument
+        .split(',')
+        .map(|number| number.trim().parse().ok())
+        .collect::<Option<Vec<u8>>>()?;
     let [a, b, c, d, high, low] = numbers[..] else { return None };
     Some(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
 }
@@ -279,7 +285,12 @@ fn representation(argument: &str) -> Result<Representation, Reply> {
     }
 }
 
-fn only(argument: &str, value: &str, command: Command, refusal: &'static str) -> Result<Command, Reply> {
+fn only(
+    argument: &str,
+    value: &str,
+    command: Command,
+    refusal: &'static str,
+) -> Result<Command, Reply> {
     if argument.eq_ignore_ascii_case(value) { Ok(command) } else { Err(Reply::new(504, refusal)) }
 }
 
@@ -313,7 +324,9 @@ fn allocation(argument: &str) -> Result<u64, Reply> {
 
 /// Clients hand options of `ls` through (`LIST -la`); they change nothing here.
 fn listing_path(argument: Option<&[u8]>) -> Option<PathText> {
-    let words = argument?.split(|&byte| byte == b' ').skip_while(|word| word.starts_with(b"-") || word.is_empty());
+    let words = argument?
+        .split(|&byte| byte == b' ')
+        .skip_while(|word| word.starts_with(b"-") || word.is_empty());
     let path = words.collect::<Vec<_>>().join(&b' ');
     (!path.is_empty()).then_some(PathText(path))
 }

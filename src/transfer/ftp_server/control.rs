@@ -46,7 +46,8 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        // Clients send ABOR as urgent data, whose last byte (with some the line end itself) would else be left out.
+        // Clients send ABOR as urgent data, whose last byte (with some the line end itself) would
+        // else be left out.
         nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::OobInline, &true)?;
         let (reader, writer) = stream.into_split();
         Ok(Self { reader, lines: LineBuffer::default(), writer, waiting: VecDeque::new() })
@@ -55,7 +56,9 @@ impl Control {
     /// Sends a reply.
     pub(crate) async fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         let text = reply.to_bytes();
-        timeout(REPLY_TIMEOUT, self.writer.write_all(&text)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        timeout(REPLY_TIMEOUT, self.writer.write_all(&text))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(())
     }
 
@@ -73,7 +76,8 @@ impl Control {
         }
     }
 
-    /// Waits, during a transfer, for `ABOR` or the loss of the connection; other commands are kept for later.
+    /// Waits, during a transfer, for `ABOR` or the loss of the connection; other commands are kept
+    /// for later.
     pub(crate) async fn aborted(&mut self) -> Result<(), Gone> {
         loop {
             match self.read().await? {
@@ -88,7 +92,12 @@ impl Control {
         loop {
             match self.lines.take_line() {
                 Some(Line::Complete(line)) => return Ok(Command::parse(&line)),
-                Some(Line::TooLong) => return Ok(Err(Reply::new(500, format!("A line has at most {LONGEST_LINE} bytes")))),
+                Some(Line::TooLong) => {
+                    return Ok(Err(Reply::new(
+                        500,
+                        format!("A line has at most {LONGEST_LINE} bytes"),
+                    )));
+                }
                 None => self.read_bytes().await?,
             }
         }
@@ -96,8 +105,9 @@ impl Control {
 
     async fn read_bytes(&mut self) -> Result<(), Gone> {
         self.reader.readable().await?;
-        // Not `read`: it takes a short read for the last one, but a read also stops short at the mark of urgent data, and
-        // the byte behind the mark would then wait for another event, which never comes.
+        // Not `read`: it takes a short read for the last one, but a read also stops short at the
+        // mark of urgent data, and the byte behind the mark would then wait for another event,
+        // which never comes.
         match self.reader.try_read_buf(self.lines.bytes()) {
             Ok(0) => Err(Gone::Closed),
             Ok(_) => Ok(()),

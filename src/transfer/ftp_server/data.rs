@@ -1,7 +1,8 @@
-//! The data connection: a passive listener or an active connection, and the thread that moves the bytes of one transfer.
+//! The data connection: a passive listener or an active connection, and the thread that moves the
+//! bytes of one transfer.
 //!
-//! A transfer blocks on a thread of its own: socket, one buffer, file. What the transfer is for, and what is answered,
-//! is for the session.
+//! A transfer blocks on a thread of its own: socket, one buffer, file. What the transfer is for,
+//! and what is answered, is for the session.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,11 +19,12 @@ use super::area::{AreaError, Upload};
 use super::who::Who;
 use crate::places::{Place, Places};
 
-/// The buffer of an upload: small ones cost system calls, and larger ones gain less than their memory is worth with all places taken.
+/// The buffer of an upload: small ones cost system calls, and larger ones gain less than their
+/// memory is worth with all places taken.
 const BUFFER: usize = 256 << 10;
 
-/// An upload that is slower than this, in bytes a second, over a whole `stall_timeout` is held by somebody who means harm: one
-/// byte now and then would keep its place for ever.
+/// An upload that is slower than this, in bytes a second, over a whole `stall_timeout` is held by
+/// somebody who means harm: one byte now and then would keep its place for ever.
 const SLOWEST_UPLOAD: u64 = 1024;
 
 /// Why a transfer ended without being complete.
@@ -72,8 +74,8 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// From the address of `local` to `to`, where that is an unprivileged port of `peer` itself; for anybody else's we would be the one
-    /// who attacks.
+    /// From the address of `local` to `to`, where that is an unprivileged port of `peer` itself;
+    /// for anybody else's we would be the one who attacks.
     pub(crate) fn new(mut local: SocketAddr, peer: SocketAddr, mut to: SocketAddr) -> Option<Self> {
         if to.ip().to_canonical() != peer.ip().to_canonical() || to.port() < LOWEST_PORT {
             return None;
@@ -103,8 +105,9 @@ pub(crate) struct Passive {
 }
 
 impl Passive {
-    /// Listens at the address of `local`, on one of `ports` (port 0: the kernel's choice), for a connection from `peer`. Where none is
-    /// free, a port on which nobody has connected yet makes room.
+    /// Listens at the address of `local`, on one of `ports` (port 0: the kernel's choice), for a
+    /// connection from `peer`. Where none is free, a port on which nobody has connected yet makes
+    /// room.
     pub(crate) async fn listen(
         local: SocketAddr,
         peer: IpAddr,
@@ -131,7 +134,8 @@ impl Passive {
         Ok(self.listener.local_addr()?.port())
     }
 
-    /// The client's connection. One from another address is closed: it would be somebody who reads or feeds another's transfer.
+    /// The client's connection. One from another address is closed: it would be somebody who reads
+    /// or feeds another's transfer.
     pub(crate) async fn accept(self) -> io::Result<TcpStream> {
         loop {
             let (stream, from) = tokio::select! {
@@ -148,7 +152,8 @@ impl Passive {
 
 async fn bind(mut local: SocketAddr, ports: &RangeInclusive<u16>) -> io::Result<TcpListener> {
     let (first, count) = (*ports.start(), ports.len());
-    // A start at random: a port that was just in use may still be known to a firewall or a late packet.
+    // A start at random: a port that was just in use may still be known to a firewall or a late
+    // packet.
     let start = fastrand::usize(..count.max(1));
     let mut refused = io::Error::from(ErrorKind::AddrInUse);
     for index in 0..count {
@@ -197,15 +202,22 @@ struct Connection {
 
 impl Transfer {
     /// Starts the thread, which holds the place as well.
-    pub(crate) fn start(stream: TcpStream, stall_timeout: Duration, work: Work, place: Place<Who>) -> io::Result<Self> {
+    pub(crate) fn start(
+        stream: TcpStream,
+        stall_timeout: Duration,
+        work: Work,
+        place: Place<Who>,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(stall_timeout))?;
         stream.set_write_timeout(Some(stall_timeout))?;
-        let connection = Arc::new(Connection { stream, stall_timeout, aborted: AtomicBool::new(false) });
+        let connection =
+            Arc::new(Connection { stream, stall_timeout, aborted: AtomicBool::new(false) });
         let on_thread = Arc::clone(&connection);
         let thread = tokio::task::spawn_blocking(move || {
             let result = on_thread.perform(work);
-            // The client takes the end of a download from the end of the connection, which must come before the reply.
+            // The client takes the end of a download from the end of the connection, which must
+            // come before the reply.
             let _ = on_thread.stream.shutdown(Shutdown::Both);
             drop(place);
             result
@@ -215,7 +227,8 @@ impl Transfer {
 
     /// Breaks the transfer off; it still has to be waited for.
     pub(crate) fn abort(&self) {
-        // The order matters: the thread takes the end of the stream for the client's, unless it sees the flag.
+        // The order matters: the thread takes the end of the stream for the client's, unless it
+        // sees the flag.
         self.connection.aborted.store(true, Ordering::SeqCst);
         let _ = self.connection.stream.shutdown(Shutdown::Both);
     }
@@ -295,7 +308,9 @@ impl Connection {
     fn failed(&self, error: io::Error) -> TransferError {
         match error.kind() {
             _ if self.aborted.load(Ordering::SeqCst) => TransferError::Aborted,
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => TransferError::Stalled(self.stall_timeout),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                TransferError::Stalled(self.stall_timeout)
+            }
             _ => TransferError::Broken(error),
         }
     }
@@ -308,9 +323,13 @@ mod tests {
     #[test]
     fn a_byte_now_and_then_is_too_slow_and_a_slow_line_is_not() {
         let (start, window) = (Instant::now(), Duration::from_secs(20));
-        for (bytes_a_second, too_slow) in [(1, true), (1000, true), (1024, false), (1_000_000, false)] {
+        for (bytes_a_second, too_slow) in
+            [(1, true), (1000, true), (1024, false), (1_000_000, false)]
+        {
             let mut pace = Pace::new(start, window);
-            let slow = (1..=60).any(|second| pace.is_too_slow(start + Duration::from_secs(second), bytes_a_second));
+            let slow = (1..=60).any(|second| {
+                pace.is_too_slow(start + Duration::from_secs(second), bytes_a_second)
+            });
             assert_eq!(slow, too_slow, "{bytes_a_second}");
         }
     }

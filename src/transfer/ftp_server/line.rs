@@ -1,6 +1,8 @@
-//! Lines of the control connection, bounded: what is longer is dropped up to its end and reported as such. Pure.
+//! Lines of the control connection, bounded: what is longer is dropped up to its end and reported
+//! as such. Pure.
 
-/// The longest line: a verb, a space, and the longest name that Linux has (255 bytes) leave ample room.
+/// The longest line: a verb, a space, and the longest name that Linux has (255 bytes) leave ample
+/// room.
 pub(crate) const LONGEST_LINE: usize = 512;
 
 /// A line without its end.
@@ -76,7 +78,11 @@ mod tests {
         for length in [LONGEST_LINE + 1, 10 * LONGEST_LINE, 1 << 20] {
             let text = format!("{}\r\nNOOP\r\n", "x".repeat(length));
             for piece in [1, 100, LONGEST_LINE, usize::MAX] {
-                assert_eq!(lines(text.as_bytes(), piece), [Line::TooLong, complete("NOOP")], "{length} {piece}");
+                assert_eq!(
+                    lines(text.as_bytes(), piece),
+                    [Line::TooLong, complete("NOOP")],
+                    "{length} {piece}"
+                );
             }
         }
         let longest = "x".repeat(LONGEST_LINE);

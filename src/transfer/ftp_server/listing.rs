@@ -39,7 +39,8 @@ impl Modified {
         humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + self.0).to_string()
     }
 
-    /// `20261121073138.000000001`, as `MDTM` may have it (RFC 3659, section 2.3): who compares it sees each change.
+    /// `20261121073138.000000001`, as `MDTM` may have it (RFC 3659, section 2.3): who compares it
+    /// sees each change.
     pub(crate) fn exact(self) -> String {
         format!("{}.{:09}", self.compact(), self.0.subsec_nanos())
     }
@@ -49,13 +50,20 @@ impl Modified {
         self.rfc3339().chars().filter(char::is_ascii_digit).collect()
     }
 
-    /// `Nov 21  2026`, as `ls -l` shows old files. The form for recent files would need to know what time it is.
+    /// `Nov 21  2026`, as `ls -l` shows old files. The form for recent files would need to know
+    /// what time it is.
     fn calendar_day(self) -> String {
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let text = self.rfc3339();
         let mut parts = text.split(['-', 'T']);
-        let (year, month, day) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let name = month.parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1))).unwrap_or(&"Jan");
+        let (year, month, day) =
+            (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let name = month
+            .parse::<usize>()
+            .ok()
+            .and_then(|month| MONTHS.get(month.wrapping_sub(1)))
+            .unwrap_or(&"Jan");
         format!("{name} {day}  {year}")
     }
 }
@@ -99,15 +107,25 @@ mod tests {
     use super::*;
 
     fn entry(modified: i64) -> Entry {
-        Entry { name: FileName::parse(b"a b.bin").unwrap(), size: 1234, modified: Modified::new(modified, 1_000) }
+        Entry {
+            name: FileName::parse(b"a b.bin").unwrap(),
+            size: 1234,
+            modified: Modified::new(modified, 1_000),
+        }
     }
 
     #[test]
     fn the_three_forms() {
         let entries = [entry(1_795_246_298)];
-        assert_eq!(listing(&entries, Style::Long), b"-rw-r----- 1 ftp ftp         1234 Nov 21  2026 a b.bin\r\n");
+        assert_eq!(
+            listing(&entries, Style::Long),
+            b"-rw-r----- 1 ftp ftp         1234 Nov 21  2026 a b.bin\r\n"
+        );
         assert_eq!(listing(&entries, Style::Names), b"a b.bin\r\n");
-        assert_eq!(listing(&entries, Style::Facts), b"type=file;size=1234;modify=20261121073138; a b.bin\r\n");
+        assert_eq!(
+            listing(&entries, Style::Facts),
+            b"type=file;size=1234;modify=20261121073138; a b.bin\r\n"
+        );
         assert_eq!(listing(&[], Style::Long), b"");
         assert_eq!(entries[0].modified.exact(), "20261121073138.000001000");
     }

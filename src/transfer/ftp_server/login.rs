@@ -34,7 +34,8 @@ impl Accounts {
     /// Whether name and password are right, in a time that depends on neither.
     pub(crate) fn accept(&self, user: &str, password: &str) -> bool {
         let user = digest(user);
-        let known = self.users.iter().fold(false, |known, candidate| known | same(candidate, &user));
+        let known =
+            self.users.iter().fold(false, |known, candidate| known | same(candidate, &user));
         known & same(&self.password, &digest(password))
     }
 }
@@ -45,7 +46,8 @@ fn digest(text: &str) -> [u8; 32] {
 
 /// Compares digests, not texts, so that neither length nor first difference shows in the time.
 fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    std::hint::black_box(one.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b))) == 0
+    std::hint::black_box(one.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b)))
+        == 0
 }
 
 /// Wrong passwords by address. Whom a lock-out does not concern is for the session to know.
@@ -71,7 +73,11 @@ impl Throttle {
     /// Notes a wrong password; its answer is to be delayed by what this returns.
     pub(crate) fn wrong(&mut self, address: IpAddr, now: Instant) -> Duration {
         self.make_room(now);
-        let attempts = self.addresses.entry(network(address)).or_insert(Attempts { wrong: 0, last: now, locked_until: now });
+        let attempts = self.addresses.entry(network(address)).or_insert(Attempts {
+            wrong: 0,
+            last: now,
+            locked_until: now,
+        });
         attempts.wrong = attempts.wrong.saturating_add(1);
         attempts.last = now;
         if let Some(beyond) = attempts.wrong.checked_sub(FREE_ATTEMPTS) {
@@ -86,11 +92,16 @@ impl Throttle {
     }
 
     fn make_room(&mut self, now: Instant) {
-        self.addresses.retain(|_, attempts| now.saturating_duration_since(attempts.last) < FORGOTTEN_AFTER);
+        self.addresses
+            .retain(|_, attempts| now.saturating_duration_since(attempts.last) < FORGOTTEN_AFTER);
         if self.addresses.len() < REMEMBERED {
             return;
         }
-        let least = self.addresses.iter().min_by_key(|(_, attempts)| (attempts.locked_until, attempts.last)).map(|(address, _)| *address);
+        let least = self
+            .addresses
+            .iter()
+            .min_by_key(|(_, attempts)| (attempts.locked_until, attempts.last))
+            .map(|(address, _)| *address);
         if let Some(address) = least {
             self.addresses.remove(&address);
         }
@@ -122,12 +133,19 @@ mod tests {
     fn a_known_name_and_the_password_are_both_needed() {
         let accounts = Accounts::new(&["one".to_owned(), "two".to_owned()].into(), "secret");
         assert!(accounts.accept("one", "secret") && accounts.accept("two", "secret"));
-        for (user, password) in [("one", ""), ("one", "secret "), ("three", "secret"), ("", "secret"), ("one", "Secret")] {
+        for (user, password) in [
+            ("one", ""),
+            ("one", "secret "),
+            ("three", "secret"),
+            ("", "secret"),
+            ("one", "Secret"),
+        ] {
             assert!(!accounts.accept(user, password), "{user} {password}");
         }
     }
 
-    /// So many that the differences of some digests cancel each other out, for a comparison that would let them.
+    /// So many that the differences of some digests cancel each other out, for a comparison that
+    /// would let them.
     #[test]
     fn none_of_a_thousand_wrong_passwords_is_accepted() {
         let accounts = Accounts::new(&["one".to_owned()].into(), "secret");
@@ -147,7 +165,10 @@ mod tests {
         assert_eq!(throttle.locked_out(ADDRESS, start + Duration::from_secs(2)), None);
         assert_eq!(throttle.locked_out(OTHER, start), None);
         throttle.wrong(ADDRESS, start + Duration::from_secs(2));
-        assert_eq!(throttle.locked_out(ADDRESS, start + Duration::from_secs(2)), Some(Duration::from_secs(4)));
+        assert_eq!(
+            throttle.locked_out(ADDRESS, start + Duration::from_secs(2)),
+            Some(Duration::from_secs(4))
+        );
         for _ in 0..100 {
             assert!(throttle.wrong(ADDRESS, start) <= Duration::from_secs(2));
         }

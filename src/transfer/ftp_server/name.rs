@@ -1,4 +1,5 @@
-//! Paths as clients write them. The area is flat: a path is the root or one file in it, and all else is refused here.
+//! Paths as clients write them. The area is flat: a path is the root or one file in it, and all
+//! else is refused here.
 //!
 //! Pure; whether the file exists is for the area.
 
@@ -11,9 +12,11 @@ use super::command::has_controls;
 /// The longest name that Linux file systems take, in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// The name of a file in the area: one path component that begins with no dot. Bytes, as on the disk.
+/// The name of a file in the area: one path component that begins with no dot. Bytes, as on the
+/// disk.
 ///
-/// Names with a leading dot don't exist for clients: that refuses `.` and `..`, and hides uploads that are not complete.
+/// Names with a leading dot don't exist for clients: that refuses `.` and `..`, and hides uploads
+/// that are not complete.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileName(Vec<u8>);
 
@@ -48,15 +51,20 @@ pub(crate) enum RemotePath {
 impl RemotePath {
     /// Parses a client's path; `None` means that it leads out of the area.
     ///
-    /// Clients see the area as `/`. The path of the area on this machine is understood as well, from the root or not, because the
-    /// vendor's set-up with vsftpd shows it to clients (`/upgrade`), and a host may have it built in.
+    /// Clients see the area as `/`. The path of the area on this machine is understood as well,
+    /// from the root or not, because the vendor's set-up with vsftpd shows it to clients
+    /// (`/upgrade`), and a host may have it built in.
     pub(crate) fn parse(path: &[u8], home: &Path) -> Option<Self> {
         // What says nothing: a slash more, and the directory itself.
-        let names = |path| split(path).filter(|name: &&[u8]| !name.is_empty() && *name != b".").collect::<Vec<_>>();
+        let names = |path| {
+            split(path).filter(|name: &&[u8]| !name.is_empty() && *name != b".").collect::<Vec<_>>()
+        };
         let (path_names, home_names) = (names(path), names(home.as_os_str().as_bytes()));
         match path_names.strip_prefix(&home_names[..]).unwrap_or(&path_names) {
             [] => Some(Self::Root),
-            [name] if split(path).next_back() == Some(*name) => FileName::parse(name).map(Self::File),
+            [name] if split(path).next_back() == Some(*name) => {
+                FileName::parse(name).map(Self::File)
+            }
             _ => None,
         }
     }
@@ -82,10 +90,29 @@ mod tests {
 
     #[test]
     fn the_root_and_its_files() {
-        for root in ["/", ".", "", "./", "//", "/upgrade", "/upgrade/", "upgrade", "./upgrade", "//upgrade//"] {
+        for root in [
+            "/",
+            ".",
+            "",
+            "./",
+            "//",
+            "/upgrade",
+            "/upgrade/",
+            "upgrade",
+            "./upgrade",
+            "//upgrade//",
+        ] {
             assert_eq!(parse(root), Some(RemotePath::Root), "{root}");
         }
-        for path in ["a.bin", "/a.bin", "/upgrade/a.bin", "./a.bin", "//a.bin", "/upgrade//a.bin", "upgrade/./a.bin"] {
+        for path in [
+            "a.bin",
+            "/a.bin",
+            "/upgrade/a.bin",
+            "./a.bin",
+            "//a.bin",
+            "/upgrade//a.bin",
+            "upgrade/./a.bin",
+        ] {
             assert_eq!(parse(path), file("a.bin"), "{path}");
         }
         assert_eq!(parse("/upgrades"), file("upgrades"));

@@ -1,4 +1,5 @@
-//! A reply on the control connection: three digits and text (RFC 959, section 4.2). It knows no command.
+//! A reply on the control connection: three digits and text (RFC 959, section 4.2). It knows no
+//! command.
 
 use std::borrow::Cow;
 
@@ -7,12 +8,14 @@ use std::borrow::Cow;
 pub struct Reply {
     code: u16,
     text: Cow<'static, str>,
-    /// Lines between the first and the last; each is sent with a leading space (RFC 2389, section 3.2).
+    /// Lines between the first and the last; each is sent with a leading space (RFC 2389, section
+    /// 3.2).
     body: Vec<Vec<u8>>,
 }
 
 impl Reply {
-    /// A reply of one line. The text must not hold a line end; one that does is sent with spaces instead.
+    /// A reply of one line. The text must not hold a line end; one that does is sent with spaces
+    /// instead.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self { code, text: text.into(), body: Vec::new() }
     }

@@ -46,7 +46,8 @@ pub(super) struct Session {
     /// Who has not logged in makes room for a newcomer, and after that who asks for nothing.
     place: Place<Who>,
     who: Who,
-    /// The control connection's address on this side: data ports are opened there, and nowhere else.
+    /// The control connection's address on this side: data ports are opened there, and nowhere
+    /// else.
     local: SocketAddr,
     peer: SocketAddr,
     login: Login,
@@ -54,7 +55,8 @@ pub(super) struct Session {
     login_deadline: Instant,
     /// What the client asked for. Without a word the bytes are left alone, as vsftpd does.
     representation: Option<Representation>,
-    /// Offset that `REST` gave for the next transfer; clients ask for its data port before or after.
+    /// Offset that `REST` gave for the next transfer; clients ask for its data port before or
+    /// after.
     restart: u64,
     /// Size that `ALLO` announced for the next upload.
     announced: Option<u64>,
@@ -68,7 +70,12 @@ pub(super) struct Session {
 
 impl Session {
     /// A session on a new connection.
-    pub(super) fn new(shared: Arc<Shared>, control: Control, ends: Ends, place: Place<Who>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        control: Control,
+        ends: Ends,
+        place: Place<Who>,
+    ) -> Self {
         Self {
             shared,
             control,
@@ -91,10 +98,14 @@ impl Session {
 
     /// Says that somebody else needs the place, where that needs no waiting.
     pub(super) fn send_away(&self) {
-        self.control.reply_at_once(&Reply::new(421, "Somebody else needs the place; log in at once, and again when you need it"));
+        self.control.reply_at_once(&Reply::new(
+            421,
+            "Somebody else needs the place; log in at once, and again when you need it",
+        ));
     }
 
-    /// Serves the client until it leaves. Dropping the future ends everything that the session began.
+    /// Serves the client until it leaves. Dropping the future ends everything that the session
+    /// began.
     pub(super) async fn run(&mut self) -> Result<(), Gone> {
         if let Some(wait) = self.locked_out() {
             return self.control.reply(&locked_out(wait)).await;
@@ -103,7 +114,10 @@ impl Session {
         loop {
             let deadline = self.deadline();
             let Ok(received) = timeout_at(deadline, self.next()).await else {
-                return self.control.reply(&Reply::new(421, "No command came in time; goodbye")).await;
+                return self
+                    .control
+                    .reply(&Reply::new(421, "No command came in time; goodbye"))
+                    .await;
             };
             let flow = match received? {
                 Ok(command) => self.obey(command).await?,
@@ -123,7 +137,8 @@ impl Session {
         if matches!(self.login, Login::LoggedIn) { idle } else { idle.min(self.login_deadline) }
     }
 
-    /// The next command. Meanwhile a data port is given back when another needs it, or nobody has connected for long enough.
+    /// The next command. Meanwhile a data port is given back when another needs it, or nobody has
+    /// connected for long enough.
     async fn next(&mut self) -> Result<Received, Gone> {
         while let Some(Way::Passive(passive)) = &self.way {
             tokio::select! {
@@ -138,7 +153,11 @@ impl Session {
         self.control.next().await
     }
 
-    async fn say(&mut self, code: u16, text: impl Into<std::borrow::Cow<'static, str>>) -> Result<(), Gone> {
+    async fn say(
+        &mut self,
+        code: u16,
+        text: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> Result<(), Gone> {
         self.control.reply(&Reply::new(code, text)).await
     }
 
@@ -157,7 +176,9 @@ impl Session {
             Command::Opts(Opts::Mlst) => self.say(200, "MLST OPTS type;size;modify;").await?,
             Command::Noop => self.say(200, "Here").await?,
             Command::Acct => self.say(202, "No accounting here").await?,
-            _ if !matches!(self.login, Login::LoggedIn) => self.say(530, "Log in first, with USER and PASS").await?,
+            _ if !matches!(self.login, Login::LoggedIn) => {
+                self.say(530, "Log in first, with USER and PASS").await?;
+            }
             command => self.obey_logged_in(command).await?,
         }
         GO_ON
@@ -181,12 +202,20 @@ impl Session {
                 self.say(350, format!("The next download starts at byte {offset}")).await
             }
             Command::Size(path) => {
-                self.answer_from_area(move |area, who| Ok(Reply::new(213, area.entry(&path, who)?.size.to_string()))).await
+                self.answer_from_area(move |area, who| {
+                    Ok(Reply::new(213, area.entry(&path, who)?.size.to_string()))
+                })
+                .await
             }
             Command::Mdtm(path) => {
-                self.answer_from_area(move |area, who| Ok(Reply::new(213, area.entry(&path, who)?.modified.exact()))).await
+                self.answer_from_area(move |area, who| {
+                    Ok(Reply::new(213, area.entry(&path, who)?.modified.exact()))
+                })
+                .await
             }
-            Command::Mlst(path) => self.answer_from_area(move |area, who| facts(area, path.as_ref(), who)).await,
+            Command::Mlst(path) => {
+                self.answer_from_area(move |area, who| facts(area, path.as_ref(), who)).await
+            }
             Command::Dele(path) => self.delete(path).await,
             Command::Rnfr(path) => self.rename_from(path).await,
             Command::Rnto(path) => self.rename_to(path).await,
@@ -208,7 +237,9 @@ impl Session {
     }
 
     async fn features(&mut self) -> Result<(), Gone> {
-        let features = ["EPRT", "EPSV", "MDTM", FACTS, "PASV", "REST STREAM", "SIZE", "UTF8"].map(|name| name.into()).into();
+        let features = ["EPRT", "EPSV", "MDTM", FACTS, "PASV", "REST STREAM", "SIZE", "UTF8"]
+            .map(|name| name.into())
+            .into();
         self.control.reply(&Reply::new(211, "Features:").with_body(features)).await
     }
 
@@ -219,7 +250,8 @@ impl Session {
     }
 
     async fn password(&mut self, password: &str) -> Flow {
-        // Who is logged in stays so: the answer is a refusal, and no client takes that for the end of its login.
+        // Who is logged in stays so: the answer is a refusal, and no client takes that for the end
+        // of its login.
         let Login::Named(name) = &mut self.login else {
             self.say(503, "USER comes first").await?;
             return GO_ON;
@@ -255,7 +287,8 @@ impl Session {
         END
     }
 
-    /// This machine itself is never locked out: any of its processes could keep out the daemon that pulls.
+    /// This machine itself is never locked out: any of its processes could keep out the daemon that
+    /// pulls.
     fn locked_out(&self) -> Option<Duration> {
         if is_this_machine(self.local.ip(), self.peer.ip()) {
             return None;
@@ -266,14 +299,18 @@ impl Session {
     async fn change_directory(&mut self, path: &PathText) -> Result<(), Gone> {
         match self.shared.area.resolve(path) {
             Ok(RemotePath::Root) => self.say(250, "\"/\" is the current directory").await,
-            Ok(RemotePath::File(_)) | Err(_) => self.say(550, "There is one directory here, \"/\"").await,
+            Ok(RemotePath::File(_)) | Err(_) => {
+                self.say(550, "There is one directory here, \"/\"").await
+            }
         }
     }
 
     async fn make_directory(&mut self, path: &PathText) -> Result<(), Gone> {
         match self.shared.area.resolve(path) {
             Ok(RemotePath::Root) => self.say(521, "\"/\" exists already").await,
-            Ok(RemotePath::File(_)) | Err(_) => self.say(550, "There is one directory here, \"/\"").await,
+            Ok(RemotePath::File(_)) | Err(_) => {
+                self.say(550, "There is one directory here, \"/\"").await
+            }
         }
     }
 
@@ -319,7 +356,10 @@ impl Session {
 
     async fn allocate(&mut self, bytes: u64) -> Result<(), Gone> {
         self.announced = Some(bytes);
-        self.answer_from_area(move |area, _| area.fits(bytes).map(|()| Reply::new(200, "There is room"))).await
+        self.answer_from_area(move |area, _| {
+            area.fits(bytes).map(|()| Reply::new(200, "There is room"))
+        })
+        .await
     }
 
     async fn passive(&mut self) -> Result<(), Gone> {
@@ -333,7 +373,8 @@ impl Session {
             Ok(port) => {
                 let [a, b, c, d] = local.ip().octets();
                 let [high, low] = port.to_be_bytes();
-                self.say(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low}).")).await
+                self.say(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low})."))
+                    .await
             }
             Err(refusal) => self.control.reply(&refusal).await,
         }
@@ -345,8 +386,12 @@ impl Session {
                 self.epsv_only = true;
                 return self.say(200, "Nothing but EPSV from now on").await;
             }
-            (Epsv::Ipv4, SocketAddr::V6(_)) => return self.say(522, "Network protocol not supported, use (2)").await,
-            (Epsv::Ipv6, SocketAddr::V4(_)) => return self.say(522, "Network protocol not supported, use (1)").await,
+            (Epsv::Ipv4, SocketAddr::V6(_)) => {
+                return self.say(522, "Network protocol not supported, use (2)").await;
+            }
+            (Epsv::Ipv6, SocketAddr::V4(_)) => {
+                return self.say(522, "Network protocol not supported, use (1)").await;
+            }
             _ => {}
         }
         match self.open_data_port().await {
@@ -362,7 +407,9 @@ impl Session {
         self.way = Active::new(self.local, self.peer, address).map(Way::Active);
         match self.way {
             Some(_) => self.say(200, "Connecting when there is something to transfer").await,
-            None => self.say(501, "Only your own address is connected to, and no port below 1024").await,
+            None => {
+                self.say(501, "Only your own address is connected to, and no port below 1024").await
+            }
         }
     }
 
@@ -370,7 +417,9 @@ impl Session {
         // The old port goes first, or a range of one port would never do for a second request.
         self.way = None;
         let Shared { passive_ports, waiting, .. } = &*self.shared;
-        let opened = Passive::listen(self.local, self.peer.ip(), passive_ports, waiting, self.who.clone()).await;
+        let opened =
+            Passive::listen(self.local, self.peer.ip(), passive_ports, waiting, self.who.clone())
+                .await;
         let port = opened.and_then(|passive| {
             let port = passive.port();
             self.way = Some(Way::Passive(passive));
@@ -397,7 +446,8 @@ impl Session {
         T: Send + 'static,
         F: FnOnce(&Arc<Area>, &Who) -> Result<T, AreaError> + Send + 'static,
     {
-        let (area, place, who) = (Arc::clone(&self.shared.area), self.place.clone(), self.who.clone());
+        let (area, place, who) =
+            (Arc::clone(&self.shared.area), self.place.clone(), self.who.clone());
         let answer = move || {
             // A thread that hangs at the disk holds the place, too.
             let _place = place;
@@ -413,8 +463,8 @@ impl Session {
     }
 }
 
-/// A socket of IPv6 serves IPv4 as well, under mapped addresses; IPv4 is what such a client speaks. An address of IPv6 keeps
-/// its scope, without which a link-local one is none.
+/// A socket of IPv6 serves IPv4 as well, under mapped addresses; IPv4 is what such a client speaks.
+/// An address of IPv6 keeps its scope, without which a link-local one is none.
 fn unmapped(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),

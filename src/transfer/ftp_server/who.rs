@@ -1,7 +1,7 @@
 //! Whose a session is: what places, uploads and data ports are counted by.
 //!
-//! An address proves little: one machine may have many, and a router hides many machines behind one. For users of this machine the
-//! kernel is asked, so that none of them passes for the daemon.
+//! An address proves little: one machine may have many, and a router hides many machines behind
+//! one. For users of this machine the kernel is asked, so that none of them passes for the daemon.
 
 use std::fmt;
 use std::fs::File;
@@ -10,9 +10,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::login::network;
 
-/// The kernel's sockets, for each family. This process' own view: `/proc/net` is hidden by a unit's `ProcSubset=pid`.
+/// The kernel's sockets, for each family. This process' own view: `/proc/net` is hidden by a unit's
+/// `ProcSubset=pid`.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-/// The state of a connection of which neither end is closed. In all others the user in the table may be nobody's.
+/// The state of a connection of which neither end is closed. In all others the user in the table
+/// may be nobody's.
 const ESTABLISHED: &str = "01";
 
 /// Whose a session is.
@@ -40,16 +42,24 @@ impl fmt::Display for Who {
 impl Who {
     /// Whose a new connection from `peer` to `local` is, as far as the addresses tell.
     pub(crate) fn by_address(local: IpAddr, peer: IpAddr) -> Self {
-        if is_this_machine(local, peer) { Self::User(None) } else { Self::Address(network(peer.to_canonical())) }
+        if is_this_machine(local, peer) {
+            Self::User(None)
+        } else {
+            Self::Address(network(peer.to_canonical()))
+        }
     }
 
-    /// Whose a new connection is, by the kernel's word for users of this machine. Reads a table that may be long: for blocking threads.
+    /// Whose a new connection is, by the kernel's word for users of this machine. Reads a table
+    /// that may be long: for blocking threads.
     pub(crate) fn of(local: SocketAddr, peer: SocketAddr) -> Self {
         let who = Self::by_address(local.ip(), peer.ip());
         if who != Self::User(None) {
             return who;
         }
-        match TABLES.iter().try_fold(None, |found, table| Ok(found.or(owner(File::open(table)?, peer, local)?))) {
+        match TABLES
+            .iter()
+            .try_fold(None, |found, table| Ok(found.or(owner(File::open(table)?, peer, local)?)))
+        {
             Ok(Some(uid)) if uid == 0 || uid == nix::unistd::geteuid().as_raw() => Self::Machine,
             Ok(uid) => Self::User(uid),
             Err::<_, io::Error>(error) => {
@@ -66,8 +76,8 @@ impl Who {
     }
 }
 
-/// Whether `peer` is this machine: a connection from outside has neither a loopback address nor the one that it goes to, because
-/// the kernel drops such packets.
+/// Whether `peer` is this machine: a connection from outside has neither a loopback address nor the
+/// one that it goes to, because the kernel drops such packets.
 pub(crate) fn is_this_machine(local: IpAddr, peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback() || peer.to_canonical() == local.to_canonical()
 }
@@ -78,17 +88,25 @@ fn owner(table: impl io::Read, here: SocketAddr, there: SocketAddr) -> io::Resul
     for line in BufReader::new(table).lines() {
         let line = line?;
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let (Some(local), Some(remote), Some(state)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(local), Some(remote), Some(state)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
         let (Some(uid), Some(inode)) = (fields.nth(3), fields.nth(1)) else { continue };
         // A socket that no process has any more is root's in the table.
-        if state == ESTABLISHED && inode != "0" && ends.iter().any(|(here, there)| local == here && remote == there) {
+        if state == ESTABLISHED
+            && inode != "0"
+            && ends.iter().any(|(here, there)| local == here && remote == there)
+        {
             return Ok(uid.parse().ok());
         }
     }
     Ok(None)
 }
 
-/// An address as the table has it: each word of it as a number of this machine. A socket of IPv6 may hold one of IPv4, mapped.
+/// An address as the table has it: each word of it as a number of this machine. A socket of IPv6
+/// may hold one of IPv4, mapped.
 fn written(address: SocketAddr, mapped: bool) -> String {
     let words = |bytes: &[u8]| -> String {
         let words = bytes.chunks_exact(4).filter_map(|word| word.try_into().ok());
@@ -119,13 +137,18 @@ mod tests {
             ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
             ("fe80::1", "fe80::2", false),
         ] {
-            assert_eq!(is_this_machine(local.parse().unwrap(), peer.parse().unwrap()), expected, "{peer} to {local}");
+            assert_eq!(
+                is_this_machine(local.parse().unwrap(), peer.parse().unwrap()),
+                expected,
+                "{peer} to {local}"
+            );
         }
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_and_a_mapped_address_is_of_ipv4() {
-        let who = |peer: &str| Who::by_address("2001:db8:9::1".parse().unwrap(), peer.parse().unwrap());
+        let who =
+            |peer: &str| Who::by_address("2001:db8:9::1".parse().unwrap(), peer.parse().unwrap());
         assert_eq!(who("2001:db8::1"), who("2001:db8::2"));
         assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
         assert_eq!(who("::ffff:192.0.2.7"), Who::Address("192.0.2.7".parse().unwrap()));
@@ -141,7 +164,9 @@ mod tests {
             3: 0100007F:9C42 0100007F:0015 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1\n\
             4: 0000000000000000FFFF00000100007F:9C43 0000000000000000FFFF00000100007F:0015 01 00000000:00000000 00:00000000 00000000 7 0 13\n";
         let server = "127.0.0.1:21".parse().unwrap();
-        for (port, uid) in [(40000, Some(1000)), (40001, None), (40002, None), (40003, Some(7)), (40004, None)] {
+        for (port, uid) in
+            [(40000, Some(1000)), (40001, None), (40002, None), (40003, Some(7)), (40004, None)]
+        {
             let client = SocketAddr::new([127, 0, 0, 1].into(), port);
             assert_eq!(owner(TABLE.as_bytes(), client, server).unwrap(), uid, "{port}");
         }

@@ -1,5 +1,6 @@
-//! A line's bytes as they come, and the frames in them. What waits for its rest longer than a frame can take is given up, so that a
-//! false header holds nothing back: after silence all that waits, and on a busy line the header alone.
+//! A line's bytes as they come, and the frames in them. What waits for its rest longer than a frame
+//! can take is given up, so that a false header holds nothing back: after silence all that waits,
+//! and on a busy line the header alone.
 //!
 //! Time comes from outside; the search itself is the codec's.
 
@@ -11,11 +12,13 @@ use tokio_util::codec::Decoder as _;
 
 use super::{Frame, FrameCodec, IDLE_LIMIT};
 
-/// What a frame may take beyond its time on the line: adapters and loaded machines hand bytes over in lumps.
+/// What a frame may take beyond its time on the line: adapters and loaded machines hand bytes over
+/// in lumps.
 const SLACK: Duration = Duration::from_millis(100);
 /// Bits of a byte on the line, with start and stop.
 const BITS: u64 = 10;
-/// Bytes that came so soon after the last ones count as come with them, which bounds what must be remembered.
+/// Bytes that came so soon after the last ones count as come with them, which bounds what must be
+/// remembered.
 const LUMP: Duration = Duration::from_millis(2);
 /// Usual room: a read and what is left of the one before.
 const CAPACITY: usize = 4096;
@@ -25,7 +28,8 @@ const CAPACITY: usize = 4096;
 pub struct Reader {
     codec: FrameCodec,
     buffer: BytesMut,
-    /// Which bytes came when: for each lump the number of bytes up to its end since the reader was made.
+    /// Which bytes came when: for each lump the number of bytes up to its end since the reader was
+    /// made.
     lumps: VecDeque<(u64, Instant)>,
     /// Bytes that have come.
     count: u64,
@@ -37,7 +41,14 @@ pub struct Reader {
 impl Reader {
     /// For a line at so many bits a second.
     pub fn new(rate: u32) -> Self {
-        Self { codec: FrameCodec::new(), buffer: BytesMut::with_capacity(CAPACITY), lumps: VecDeque::new(), count: 0, given_up: None, rate }
+        Self {
+            codec: FrameCodec::new(),
+            buffer: BytesMut::with_capacity(CAPACITY),
+            lumps: VecDeque::new(),
+            count: 0,
+            given_up: None,
+            rate,
+        }
     }
 
     /// Bytes thrown away so far because they belonged to no frame.
@@ -80,7 +91,9 @@ impl Reader {
             }
             self.forget_lumps();
             match (self.due(), self.given_up) {
-                (Some(due), Some(given_up)) if due <= given_up => self.codec.skip(&mut self.buffer, 1),
+                (Some(due), Some(given_up)) if due <= given_up => {
+                    self.codec.skip(&mut self.buffer, 1);
+                }
                 _ => return None,
             }
         }
@@ -91,12 +104,13 @@ impl Reader {
         let (_, first) = self.lumps.front().filter(|_| !self.buffer.is_empty())?;
         let (_, last) = self.lumps.back()?;
         let silent = *last + IDLE_LIMIT;
-        let promised = FrameCodec::promised(&self.buffer).map(|length| *first + self.patience(length));
+        let promised =
+            FrameCodec::promised(&self.buffer).map(|length| *first + self.patience(length));
         Some(promised.map_or(silent, |promised| promised.min(silent)))
     }
 
-    /// All bytes that have come up to now are here, and what is due by now was no frame. The caller makes sure of the first: a frame
-    /// is not late because nobody has read it.
+    /// All bytes that have come up to now are here, and what is due by now was no frame. The caller
+    /// makes sure of the first: a frame is not late because nobody has read it.
     pub const fn give_up(&mut self, now: Instant) {
         self.given_up = Some(now);
     }
@@ -127,7 +141,8 @@ mod tests {
     const RATE: u32 = 921_600;
 
     fn encoded(payload: usize) -> (Frame, BytesMut) {
-        let frame = Frame::push(Address(0x2A), Address(0x13), 1, CommandId::new(0, 0x4F), vec![4; payload]);
+        let frame =
+            Frame::push(Address(0x2A), Address(0x13), 1, CommandId::new(0, 0x4F), vec![4; payload]);
         let mut bytes = BytesMut::new();
         FrameCodec::new().encode(&frame, &mut bytes).unwrap();
         (frame, bytes)
@@ -207,7 +222,8 @@ mod tests {
         for rate in [115_200, 921_600] {
             let (_, inner) = encoded(1);
             let payload = inner.repeat(LONGEST_FRAME / inner.len() - 1);
-            let outer = Frame::push(Address(0x2A), Address(0x13), 2, CommandId::new(0, 0x2A), payload);
+            let outer =
+                Frame::push(Address(0x2A), Address(0x13), 2, CommandId::new(0, 0x2A), payload);
             let mut bytes = BytesMut::new();
             FrameCodec::new().encode(&outer, &mut bytes).unwrap();
             let (mut reader, mut now, mut found) = (Reader::new(rate), Instant::now(), Vec::new());

@@ -5,8 +5,15 @@ use super::*;
 
 /// The examples of docs/payload-link.md section 1, with what they are.
 fn examples() -> Vec<(Frame, Vec<u8>)> {
-    let probe = Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(0x03, 0xFD), Bytes::new());
-    let ongoing = Frame::push(Address(0x13), Address(0xED), 0xC80D, CommandId::new(0x00, 0x42), vec![3, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let probe =
+        Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(0x03, 0xFD), Bytes::new());
+    let ongoing = Frame::push(
+        Address(0x13),
+        Address(0xED),
+        0xC80D,
+        CommandId::new(0x00, 0x42),
+        vec![3, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
     vec![
         (probe.clone(), hex("55 0d 04 33 e5 65 00 00 40 03 fd 9b 85")),
         (probe.response(&[0x3C][..]), hex("55 0e 04 66 65 e5 00 00 80 03 fd 3c 4a 32")),
@@ -47,21 +54,25 @@ fn false_header(length: u16) -> Vec<u8> {
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
-    (any::<[u8; 5]>(), any::<u16>(), vec(any::<u8>(), 0..=LONGEST_PAYLOAD)).prop_map(|([from, to, flags, set, id], sequence, payload)| {
-        Frame {
+    (any::<[u8; 5]>(), any::<u16>(), vec(any::<u8>(), 0..=LONGEST_PAYLOAD)).prop_map(
+        |([from, to, flags, set, id], sequence, payload)| Frame {
             sender: Address(from),
             receiver: Address(to),
             sequence,
             kind: Kind::from_flags(flags),
             command: CommandId { set, id },
             payload: payload.into(),
-        }
-    })
+        },
+    )
 }
 
 /// Noise in which start bytes and whole false headers are frequent.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop_oneof![vec(any::<u8>(), 0..40), Just(vec![START]), (13_u16..=1023).prop_map(false_header)];
+    let piece = prop_oneof![
+        vec(any::<u8>(), 0..40),
+        Just(vec![START]),
+        (13_u16..=1023).prop_map(false_header)
+    ];
     vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
@@ -75,10 +86,14 @@ fn the_documented_examples_are_read_and_written() {
 
 #[test]
 fn a_response_swaps_addresses_and_echoes_the_rest() {
-    let request = Frame::request(Address(0x2A), Address(0x13), 0xBEEF, CommandId::new(0, 0x83), &[1][..]);
+    let request =
+        Frame::request(Address(0x2A), Address(0x13), 0xBEEF, CommandId::new(0, 0x83), &[1][..]);
     let response = request.response(&[0xC7][..]);
     assert_eq!((response.sender, response.receiver), (request.receiver, request.sender));
-    assert_eq!((response.sequence, response.command, response.kind), (request.sequence, request.command, Kind::Response));
+    assert_eq!(
+        (response.sequence, response.command, response.kind),
+        (request.sequence, request.command, Kind::Response)
+    );
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The serial port: raw, exclusive, 8N1, and never drained.
 //!
-//! A type of its own because the crate's flush drains the port, which stands the whole runtime still, and because a read
-//! of 0 bytes means that the device is gone. There is no flush here at all.
+//! A type of its own because the crate's flush drains the port, which stands the whole runtime
+//! still, and because a read of 0 bytes means that the device is gone. There is no flush here at
+//! all.
 //!
-//! The crate sets the port; the bytes go through a second descriptor, which the runtime watches for reading only: a driver
-//! tells of room for writing after each frame that went out, and an idle daemon would wake up for it once a push.
+//! The crate sets the port; the bytes go through a second descriptor, which the runtime watches for
+//! reading only: a driver tells of room for writing after each frame that went out, and an idle
+//! daemon would wake up for it once a push.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
@@ -16,13 +18,17 @@ use bytes::{Buf as _, BytesMut};
 use nix::fcntl::OFlag;
 use tokio::net::unix::pipe;
 use tokio::time::sleep;
-use tokio_serial::{ClearBuffer, DataBits, FlowControl, Parity, SerialPort, SerialPortBuilder, StopBits};
+use tokio_serial::{
+    ClearBuffer, DataBits, FlowControl, Parity, SerialPort, SerialPortBuilder, StopBits,
+};
 
-/// Bytes that may wait for a line that does not take them; more than a second at the slowest rate would be of no use.
+/// Bytes that may wait for a line that does not take them; more than a second at the slowest rate
+/// would be of no use.
 const OUTGOING_LIMIT: usize = 16 * 1024;
 const READ_SIZE: usize = 4096;
 
-/// Until a full line is offered again what it did not take: far less than what a driver has buffered takes to go out.
+/// Until a full line is offered again what it did not take: far less than what a driver has
+/// buffered takes to go out.
 const FULL_LINE_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open serial port.
@@ -31,7 +37,8 @@ pub(super) struct Port {
     settings: Box<dyn SerialPort>,
     /// Does not block.
     writer: File,
-    /// The same. The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that is done with it.
+    /// The same. The runtime's only door for a plain descriptor that needs no `unsafe`; reading is
+    /// all that is done with it.
     reader: pipe::Receiver,
     device: PathBuf,
     outgoing: BytesMut,
@@ -55,16 +62,20 @@ impl Port {
         // First: the settings close the port to others.
         let (writer, reader) = open_for_bytes(device).map_err(|error| failed(error.to_string()))?;
         let settings = settings(device, rate).open().map_err(|error| failed(error.to_string()))?;
-        let mut port = Self { settings, writer, reader, device: device.to_owned(), outgoing: BytesMut::new() };
+        let mut port =
+            Self { settings, writer, reader, device: device.to_owned(), outgoing: BytesMut::new() };
         port.verify(rate)?;
-        // What lay in the driver's buffer was received at another rate, by somebody else, or long ago.
+        // What lay in the driver's buffer was received at another rate, by somebody else, or long
+        // ago.
         port.discard_input();
         Ok(port)
     }
 
     /// Sets another rate.
     pub(super) fn set_rate(&mut self, rate: u32) -> Result<(), PortError> {
-        self.settings.set_baud_rate(rate).map_err(|error| self.rate_error(rate, error.to_string()))?;
+        self.settings
+            .set_baud_rate(rate)
+            .map_err(|error| self.rate_error(rate, error.to_string()))?;
         self.verify(rate)?;
         self.discard_input();
         Ok(())
@@ -72,7 +83,8 @@ impl Port {
 
     /// Drivers may round a rate, or ignore it without a word; up to 2 % off still carries bytes.
     fn verify(&self, rate: u32) -> Result<(), PortError> {
-        let actual = self.settings.baud_rate().map_err(|error| self.rate_error(rate, error.to_string()))?;
+        let actual =
+            self.settings.baud_rate().map_err(|error| self.rate_error(rate, error.to_string()))?;
         if actual.abs_diff(rate) > rate / 50 {
             return Err(self.rate_error(rate, format!("it says {actual}")));
         }
@@ -88,8 +100,8 @@ impl Port {
         let _ = self.settings.clear(ClearBuffer::Input);
     }
 
-    /// Lets `encode` append bytes and hands them to the driver at once, as far as it takes them; false when too much waits
-    /// already, or `encode` said so.
+    /// Lets `encode` append bytes and hands them to the driver at once, as far as it takes them;
+    /// false when too much waits already, or `encode` said so.
     pub(super) fn send(&mut self, encode: impl FnOnce(&mut BytesMut) -> bool) -> bool {
         if self.outgoing.len() >= OUTGOING_LIMIT || !encode(&mut self.outgoing) {
             return false;
@@ -136,7 +148,8 @@ fn settings(device: &Path, rate: u32) -> SerialPortBuilder {
 
 fn open_for_bytes(device: &Path) -> io::Result<(File, pipe::Receiver)> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    let writer = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(device)?;
+    let writer =
+        OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(device)?;
     if !writer.is_terminal() {
         return Err(io::Error::other("it is not a serial port"));
     }
@@ -159,17 +172,25 @@ async fn read_available(reader: &pipe::Receiver, incoming: &mut BytesMut) -> io:
     }
 }
 
-/// Asks a USB adapter not to hold bytes back (an FTDI one does for 16 ms otherwise); `sysfs` is the root of the kernel's
-/// attributes. A sentence when that was not possible; nothing when the device has no such timer, or holds nothing back.
+/// Asks a USB adapter not to hold bytes back (an FTDI one does for 16 ms otherwise); `sysfs` is the
+/// root of the kernel's attributes. A sentence when that was not possible; nothing when the device
+/// has no such timer, or holds nothing back.
 pub(super) fn request_low_latency(sysfs: &Path, device: &Path) -> Option<String> {
     let timer = latency_timer(sysfs, device)?;
     let milliseconds = std::fs::read_to_string(&timer).ok()?;
     if matches!(milliseconds.trim(), "0" | "1") {
         return None;
     }
-    let written = std::fs::OpenOptions::new().write(true).open(&timer).and_then(|mut file| file.write_all(b"1"));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&timer)
+        .and_then(|mut file| file.write_all(b"1"));
     written.err().map(|error| {
-        format!("the adapter holds bytes back for {} ms, and {} can't be set to 1: {error}", milliseconds.trim(), timer.display())
+        format!(
+            "the adapter holds bytes back for {} ms, and {} can't be set to 1: {error}",
+            milliseconds.trim(),
+            timer.display()
+        )
     })
 }
 

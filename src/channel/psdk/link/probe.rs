@@ -1,7 +1,9 @@
-//! The search for the aircraft: which route is probed when, at which rate (docs/payload-link.md section 2). Knows no port.
+//! The search for the aircraft: which route is probed when, at which rate (docs/payload-link.md
+//! section 2). Knows no port.
 //!
-//! The order is that of the vendor's library. Two of its steps are left out, because nobody has seen what their frames hold: the V3 frame
-//! before the last route, and the frame that begins with `AA` at the end.
+//! The order is that of the vendor's library. Two of its steps are left out, because nobody has
+//! seen what their frames hold: the V3 frame before the last route, and the frame that begins with
+//! `AA` at the end.
 
 use std::time::Duration;
 

@@ -26,7 +26,8 @@ fn an_adapter_that_holds_bytes_back_is_asked_not_to() {
         use std::io::Write as _;
         fs::File::create(&timer).unwrap().write_all(before.as_bytes()).unwrap();
         assert_eq!(request_low_latency(sysfs.path(), &device), None);
-        // A file keeps what lies behind the one byte that is written; the kernel's attribute does not.
+        // A file keeps what lies behind the one byte that is written; the kernel's attribute does
+        // not.
         assert_eq!(fs::read_to_string(&timer).unwrap().as_bytes()[0], b'1', "{before:?} {after:?}");
     }
 }
@@ -59,7 +60,8 @@ fn a_device_without_a_timer_has_nothing_to_say() {
 /// The steps of one cycle: route, rate, and how many probes.
 fn cycle(baud: Baud, first: u32) -> (Vec<(Route, u32, usize)>, Duration) {
     let began = Instant::now();
-    let (mut search, mut now, mut rate, mut steps) = (Search::new(baud, first, began), began, 0, Vec::<(Route, u32, usize)>::new());
+    let (mut search, mut now, mut rate, mut steps) =
+        (Search::new(baud, first, began), began, 0, Vec::<(Route, u32, usize)>::new());
     let mut begun = 0;
     loop {
         now = search.due().max(now);
@@ -86,11 +88,14 @@ fn steps_is(step: &(Route, u32, usize), route: Route, rate: u32) -> bool {
 #[test]
 fn all_routes_are_probed_in_the_vendors_order() {
     use Route::{FromCa, FromE5, FromEa};
-    let at_all = |route| [115_200, 230_400, 460_800, 921_600, 1_000_000].map(|rate| (route, rate, 5));
-    let expected = [&[(FromCa, 921_600, 5)][..], &at_all(FromE5), &at_all(FromCa), &at_all(FromEa)].concat();
+    let at_all =
+        |route| [115_200, 230_400, 460_800, 921_600, 1_000_000].map(|rate| (route, rate, 5));
+    let expected =
+        [&[(FromCa, 921_600, 5)][..], &at_all(FromE5), &at_all(FromCa), &at_all(FromEa)].concat();
     // 16 steps of five probes, 20 ms apart.
     assert_eq!(cycle(Baud::Auto, 921_600), (expected, Duration::from_millis(1600)));
-    let fixed = vec![(FromCa, 57_600, 5), (FromE5, 57_600, 5), (FromCa, 57_600, 5), (FromEa, 57_600, 5)];
+    let fixed =
+        vec![(FromCa, 57_600, 5), (FromE5, 57_600, 5), (FromCa, 57_600, 5), (FromEa, 57_600, 5)];
     assert_eq!(cycle(Baud::Fixed(57_600), 57_600), (fixed, Duration::from_millis(400)));
 }
 
@@ -117,7 +122,9 @@ fn answer(route: Route, kind: u8) -> Frame {
 fn hear(aircraft: &mut Aircraft, frame: &Frame) -> bool {
     match aircraft.meaning(frame) {
         Meaning::Answer(place) => aircraft.found(place, Instant::now()),
-        Meaning::Command(address) => aircraft.found(Place { address, answer: None }, Instant::now()),
+        Meaning::Command(address) => {
+            aircraft.found(Place { address, answer: None }, Instant::now())
+        }
         Meaning::Nothing | Meaning::Echo => false,
     }
 }
@@ -148,7 +155,10 @@ fn a_command_tells_the_address_until_the_probe_is_answered() {
     assert!(hear(&mut aircraft, &command(0x13)));
     assert!(hear(&mut aircraft, &answer(Route::FromCa, 89)));
     assert_eq!(address(&aircraft), Some(Address(0xCA)));
-    assert!(matches!(aircraft.meaning(&command(0x13)), Meaning::Nothing), "requests to other addresses are not answered");
+    assert!(
+        matches!(aircraft.meaning(&command(0x13)), Meaning::Nothing),
+        "requests to other addresses are not answered"
+    );
     assert!(matches!(aircraft.meaning(&command(0xCA)), Meaning::Command(Address(0xCA))));
 }
 
@@ -163,7 +173,12 @@ fn what_the_line_echoes_shows_nothing() {
 
 #[test]
 fn a_silent_aircraft_is_probed_and_then_looked_for_unless_an_upgrade_goes_on() {
-    let cases = [(0, false, Silence::Usual), (9, true, Silence::Usual), (10, false, Silence::Suspicious), (59, false, Silence::Suspicious)];
+    let cases = [
+        (0, false, Silence::Usual),
+        (9, true, Silence::Usual),
+        (10, false, Silence::Suspicious),
+        (59, false, Silence::Suspicious),
+    ];
     for (seconds, in_use, expected) in cases {
         assert_eq!(Silence::of(Duration::from_secs(seconds), in_use), expected, "{seconds} s");
     }
@@ -181,14 +196,25 @@ fn a_presence_that_is_late_once_is_not_late_for_ever_nor_made_up_for() {
 
 #[test]
 fn any_good_frame_keeps_the_rate_whoever_it_is_for() {
-    let stranger = Frame::push(Address(0x03), Address(0x0A), 1, super::super::frame::CommandId::new(0x03, 0x43), vec![1]);
+    let stranger = Frame::push(
+        Address(0x03),
+        Address(0x0A),
+        1,
+        super::super::frame::CommandId::new(0x03, 0x43),
+        vec![1],
+    );
     let mut aircraft = sought();
     let now = Instant::now();
     assert!(matches!(aircraft.meaning(&stranger), Meaning::Nothing));
     aircraft.noticed(now);
-    assert!(matches!(aircraft, Aircraft::Sought { heard: Some(at), .. } if at == now), "the search stays at this rate");
+    assert!(
+        matches!(aircraft, Aircraft::Sought { heard: Some(at), .. } if at == now),
+        "the search stays at this rate"
+    );
     hear(&mut aircraft, &answer(Route::FromE5, 60));
     let later = now + guess::LINK_LOST_AFTER;
     aircraft.noticed(later);
-    assert!(matches!(aircraft, Aircraft::Found { heard, .. } if Silence::of(later - heard, false) == Silence::Usual));
+    assert!(
+        matches!(aircraft, Aircraft::Found { heard, .. } if Silence::of(later - heard, false) == Silence::Usual)
+    );
 }

@@ -1,5 +1,5 @@
-//! Waiting for a serial device that is not there, or can't be opened: tried again when its directory changes, and
-//! otherwise with growing pauses.
+//! Waiting for a serial device that is not there, or can't be opened: tried again when its
+//! directory changes, and otherwise with growing pauses.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -86,17 +86,24 @@ fn watch(device: &Path) -> Option<Directory> {
 /// The watched directory of a device.
 #[derive(Debug)]
 struct Directory {
-    /// The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that is done with it.
+    /// The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that
+    /// is done with it.
     events: pipe::Receiver,
     device: OsString,
 }
 
 impl Directory {
     fn of(device: &Path) -> io::Result<Self> {
-        let directory = device.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = device
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         // A node is made, moved here, or given the rights that were missing.
-        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_ONLYDIR;
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_ONLYDIR;
         inotify.add_watch(directory, flags)?;
         let events = pipe::Receiver::from_owned_fd_unchecked(inotify.into())?;
         Ok(Self { events, device: device.file_name().unwrap_or(OsStr::new("")).to_owned() })
@@ -109,7 +116,11 @@ impl Directory {
             self.events.readable().await?;
             match self.events.try_read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length) if names(&buffer[..length]).any(|name| name == self.device.as_bytes()) => return Ok(()),
+                Ok(length)
+                    if names(&buffer[..length]).any(|name| name == self.device.as_bytes()) =>
+                {
+                    return Ok(());
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -118,12 +129,14 @@ impl Directory {
     }
 }
 
-/// The names in a buffer of inotify events: watch, mask and cookie, the length of the name, the name and zeros.
+/// The names in a buffer of inotify events: watch, mask and cookie, the length of the name, the
+/// name and zeros.
 fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (_, rest) = events.split_at_checked(12)?;
         let (length, rest) = rest.split_first_chunk()?;
-        let (name, rest) = rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+        let (name, rest) =
+            rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
         events = rest;
         name.split(|&byte| byte == 0).next()
     })

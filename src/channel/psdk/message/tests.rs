@@ -27,7 +27,10 @@ fn every_command_of_section_3_is_read() {
     assert_eq!(dcftp(&[2, 1, 0, 0, 0, 9, 8]), Ok(data));
     let mut finish = vec![3];
     finish.extend(1..=16);
-    assert_eq!(dcftp(&finish), Ok(Command::DcftpFinish(Md5Digest(std::array::from_fn(|i| i as u8 + 1)))));
+    assert_eq!(
+        dcftp(&finish),
+        Ok(Command::DcftpFinish(Md5Digest(std::array::from_fn(|i| i as u8 + 1))))
+    );
     assert_eq!(parse((0, 0x84), &[]), Ok(Command::Transfer));
     assert_eq!(parse((0, 0x85), &[7]), Ok(Command::Check));
     assert_eq!(parse((0, 0x41), &[4]), Ok(Command::Finish));
@@ -48,7 +51,11 @@ fn what_gets_no_answer_is_unknown() {
         ((1, 0x83), &[0]),
         ((0x3C, 0x46), &[]),
     ] {
-        assert_eq!(parse(command, payload), Err(ParseError::Unknown), "{command:02x?} {payload:02x?}");
+        assert_eq!(
+            parse(command, payload),
+            Err(ParseError::Unknown),
+            "{command:02x?} {payload:02x?}"
+        );
     }
 }
 
@@ -62,7 +69,12 @@ fn every_cut_of_a_known_command_is_malformed() {
     for (payload, malformed) in whole {
         assert!(dcftp(payload).is_ok());
         for end in 1..payload.len() {
-            assert_eq!(dcftp(&payload[..end]), Err(ParseError::Malformed(malformed)), "{:02x?}", &payload[..end]);
+            assert_eq!(
+                dcftp(&payload[..end]),
+                Err(ParseError::Malformed(malformed)),
+                "{:02x?}",
+                &payload[..end]
+            );
         }
     }
     assert_eq!(parse(id::ENTER, &[]), Err(ParseError::Malformed(Malformed::Enter)));
@@ -82,13 +94,17 @@ fn a_name_whose_length_counts_its_nuls_is_taken_without_them() {
 
 #[test]
 fn a_name_is_data_whatever_it_says() {
-    let Ok(Command::DcftpStart(offer)) = dcftp(b"\x01\x00\x00\x00\x00\x09../../x\xff\xfe") else { panic!("not read") };
+    let Ok(Command::DcftpStart(offer)) = dcftp(b"\x01\x00\x00\x00\x00\x09../../x\xff\xfe") else {
+        panic!("not read")
+    };
     assert_eq!(offer.name, "../../x\u{fffd}\u{fffd}");
 }
 
 #[test]
 fn answers_are_those_of_section_3() {
-    let hex = |answer: Answer| answer.encode().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |answer: Answer| {
+        answer.encode().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
     let version = Version::new([1, 2, 3, 4]);
     assert_eq!(hex(Answer::Version(version)), "00040000000000000004030201");
     assert_eq!(hex(Answer::Version(None)), "00040000000000000000000000");
@@ -103,7 +119,10 @@ fn answers_are_those_of_section_3() {
     assert_eq!(hex(acknowledge(DataResult::NotTaken, 0)), "00ffffffff00000000");
     assert_eq!(hex(acknowledge(DataResult::Failed, 2)), "010100000002000000");
     assert_eq!(hex(Answer::NothingReceived), "010000000000000000");
-    assert_eq!(hex(Answer::FtpPort(21)), format!("0000000000{}", "15000000".to_owned() + &"00".repeat(62)));
+    assert_eq!(
+        hex(Answer::FtpPort(21)),
+        format!("0000000000{}", "15000000".to_owned() + &"00".repeat(62))
+    );
     assert_eq!(hex(Answer::Check(CheckAnswer::Started)), "06");
     assert_eq!(hex(Answer::Check(CheckAnswer::CheckFailed)), "f2");
     assert_eq!(hex(Answer::Check(CheckAnswer::StartFailed)), "ff");
@@ -115,8 +134,14 @@ fn pushes_are_those_of_section_4() {
     assert_eq!(StatusPush::Ongoing(42).encode()[..], [3, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(StatusPush::Rebooting(60).encode()[..], [6, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(StatusPush::Succeeded.encode()[..], [4, 1, 0]);
-    assert_eq!((&StatusPush::Ongoing(1).encode()[..], &StatusPush::Rebooting(1).encode()[..]), (&[3, 1, 0][..], &[6, 1, 0][..]));
-    assert_eq!(StatusPush::Failed(Reason::Failure).encode()[..], [4, 2, 1, 0x13, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        (&StatusPush::Ongoing(1).encode()[..], &StatusPush::Rebooting(1).encode()[..]),
+        (&[3, 1, 0][..], &[6, 1, 0][..])
+    );
+    assert_eq!(
+        StatusPush::Failed(Reason::Failure).encode()[..],
+        [4, 2, 1, 0x13, 0, 0, 0, 0, 0, 0, 0]
+    );
     assert_eq!(PRESENCE[..5], [0x70, 0x73, 0x64, 0x6B, 0]);
 }
 

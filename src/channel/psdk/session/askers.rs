@@ -1,4 +1,5 @@
-//! Who waits for an answer: those who asked for the same piece of work, and those whose turn has not come.
+//! Who waits for an answer: those who asked for the same piece of work, and those whose turn has
+//! not come.
 
 use std::collections::VecDeque;
 
@@ -6,7 +7,8 @@ use super::super::frame::Address;
 use super::super::message::{Answer, Command};
 use super::{Effect, Question};
 
-/// Requests that wait for one piece of work; a host that repeats for ever is answered for its last ones.
+/// Requests that wait for one piece of work; a host that repeats for ever is answered for its last
+/// ones.
 const MOST_ASKERS: usize = 16;
 /// Requests that wait for their turn; what comes beyond is not taken, and its host repeats it.
 const MOST_WAITING: usize = 16;
@@ -28,9 +30,12 @@ impl Askers {
         self.first.asker()
     }
 
-    /// Another request for the same. The same frame once more is a repetition, and one answer is enough.
+    /// Another request for the same. The same frame once more is a repetition, and one answer is
+    /// enough.
     pub(super) fn join(&mut self, question: Question) {
-        if self.first.is_repeated_by(&question) || self.joined.iter().any(|joined| joined.is_repeated_by(&question)) {
+        if self.first.is_repeated_by(&question)
+            || self.joined.iter().any(|joined| joined.is_repeated_by(&question))
+        {
             return;
         }
         if self.joined.len() == MOST_ASKERS {
@@ -41,7 +46,10 @@ impl Askers {
 
     /// The answer to each, with its own sequence number.
     pub(super) fn answer(&self, answer: Answer) -> Vec<Effect> {
-        std::iter::once(&self.first).chain(&self.joined).flat_map(|question| question.answer(answer)).collect()
+        std::iter::once(&self.first)
+            .chain(&self.joined)
+            .flat_map(|question| question.answer(answer))
+            .collect()
     }
 }
 
@@ -51,7 +59,10 @@ pub(super) struct Queue(VecDeque<(Question, Command)>);
 
 impl Queue {
     pub(super) fn push(&mut self, question: Question, command: Command) {
-        let is_repetition = self.0.iter().any(|(waiting, wanted)| waiting.is_repeated_by(&question) && *wanted == command);
+        let is_repetition = self
+            .0
+            .iter()
+            .any(|(waiting, wanted)| waiting.is_repeated_by(&question) && *wanted == command);
         if !is_repetition && self.0.len() < MOST_WAITING {
             self.0.push_back((question, command));
         }

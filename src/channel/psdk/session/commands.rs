@@ -1,4 +1,5 @@
-//! The cells of the table of docs/payload-link.md section 5b: one function a row, one match arm a column.
+//! The cells of the table of docs/payload-link.md section 5b: one function a row, one match arm a
+//! column.
 
 use std::time::Instant;
 
@@ -6,7 +7,9 @@ use bytes::Bytes;
 
 use super::super::frame::Address;
 use super::super::guess;
-use super::super::message::{Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered};
+use super::super::message::{
+    Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered,
+};
 use super::askers::Askers;
 use super::reporting::Started;
 use super::{Effect, Entered, Question, Receiving, Session, State, Step};
@@ -45,10 +48,15 @@ impl Session {
         self.carry_out(question, command, now)
     }
 
-    /// The entered host whose upgrade a stranger's command would disturb, if this is such a command: it is refused.
+    /// The entered host whose upgrade a stranger's command would disturb, if this is such a
+    /// command: it is refused.
     pub fn is_disturbed_by(&self, asker: Address, command: &Command) -> Option<Address> {
         let disturbs = match command {
-            Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) | Command::Transfer | Command::Check => true,
+            Command::DcftpStart(_)
+            | Command::DcftpData { .. }
+            | Command::DcftpFinish(_)
+            | Command::Transfer
+            | Command::Check => true,
             Command::Version | Command::ServiceInfo | Command::Enter | Command::Finish => false,
         };
         self.owner().filter(|owner| guess::ONLY_WHO_ENTERED && disturbs && *owner != asker)
@@ -58,26 +66,36 @@ impl Session {
     fn owner(&self) -> Option<Address> {
         match &self.state {
             State::Entering { askers, .. } => Some(askers.asker()),
-            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
-                Some(upgrade.asker)
-            }
+            State::Entered(Entered { upgrade, .. })
+            | State::Receiving(Receiving { upgrade, .. })
+            | State::Received { upgrade, .. } => Some(upgrade.asker),
             State::Started(started) => started.asker(),
             State::Idle | State::Concluded(_) => None,
         }
     }
 
-    /// Whether work is under way on whose result this command depends. What asks for that same work does not wait: it joins.
+    /// Whether work is under way on whose result this command depends. What asks for that same work
+    /// does not wait: it joins.
     fn waits_its_turn(&self, question: &Question, command: &Command) -> bool {
-        if *command == Command::Finish || self.is_disturbed_by(question.asker(), command).is_some() {
+        if *command == Command::Finish || self.is_disturbed_by(question.asker(), command).is_some()
+        {
             return false;
         }
         match &self.state {
             State::Entering { .. } => *command != Command::Enter,
-            State::Receiving(Receiving { upgrade, .. }) if upgrade.asker != question.asker() && *command == Command::Enter => false,
+            State::Receiving(Receiving { upgrade, .. })
+                if upgrade.asker != question.asker() && *command == Command::Enter =>
+            {
+                false
+            }
             State::Receiving(receiving) => match &receiving.step {
                 Step::Open => false,
-                Step::Opening(_) => !matches!(command, Command::DcftpStart(offer) if *offer == receiving.offer),
-                Step::Storing { .. } => !matches!(command, Command::DcftpData { sequence, .. } if *sequence == receiving.sequence.next()),
+                Step::Opening(_) => {
+                    !matches!(command, Command::DcftpStart(offer) if *offer == receiving.offer)
+                }
+                Step::Storing { .. } => {
+                    !matches!(command, Command::DcftpData { sequence, .. } if *sequence == receiving.sequence.next())
+                }
                 Step::Finishing { md5, .. } => *command != Command::DcftpFinish(*md5),
             },
             _ => false,
@@ -109,12 +127,18 @@ impl Session {
             Command::Enter => self.enter(question, now),
             Command::Finish => self.finish_reporting(),
             // In FTP mode DCFTP gets no answer (section 3).
-            Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_) if self.offered() == Some(Offered::Ftp) => {
+            Command::DcftpStart(_) | Command::DcftpData { .. } | Command::DcftpFinish(_)
+                if self.offered() == Some(Offered::Ftp) =>
+            {
                 Vec::new()
             }
             Command::DcftpData { .. } if is_stranger => question.answer(Answer::NothingReceived),
-            Command::DcftpStart(_) | Command::DcftpFinish(_) | Command::Transfer if is_stranger => question.answer(Answer::Refused),
-            Command::Check if is_stranger => question.answer(Answer::Check(CheckAnswer::CheckFailed)),
+            Command::DcftpStart(_) | Command::DcftpFinish(_) | Command::Transfer if is_stranger => {
+                question.answer(Answer::Refused)
+            }
+            Command::Check if is_stranger => {
+                question.answer(Answer::Check(CheckAnswer::CheckFailed))
+            }
             Command::DcftpStart(offer) => self.dcftp_start(question, offer),
             Command::DcftpData { sequence, data } => self.dcftp_data(question, sequence, data, now),
             Command::DcftpFinish(md5) => self.dcftp_finish(question, md5),
@@ -123,8 +147,14 @@ impl Session {
         }
     }
 
-    /// Takes a command whose fields do not fit its payload: nothing changes, and the answer is the failure code.
-    pub fn malformed(&mut self, question: &Question, malformed: Malformed, now: Instant) -> Vec<Effect> {
+    /// Takes a command whose fields do not fit its payload: nothing changes, and the answer is the
+    /// failure code.
+    pub fn malformed(
+        &mut self,
+        question: &Question,
+        malformed: Malformed,
+        now: Instant,
+    ) -> Vec<Effect> {
         self.hear(question.asker(), now);
         match malformed {
             Malformed::Enter => question.answer(Answer::EnterRefused),
@@ -139,8 +169,9 @@ impl Session {
 
     /// A host that speaks is not silent, whatever the answer is.
     fn hear(&mut self, asker: Address, now: Instant) {
-        let (State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. }) =
-            &mut self.state
+        let (State::Entered(Entered { upgrade, .. })
+        | State::Receiving(Receiving { upgrade, .. })
+        | State::Received { upgrade, .. }) = &mut self.state
         else {
             return;
         };
@@ -161,7 +192,9 @@ impl Session {
 
     fn sequence(&self) -> Option<&Sequence> {
         match &self.state {
-            State::Receiving(Receiving { sequence, .. }) | State::Received { sequence, .. } => Some(sequence),
+            State::Receiving(Receiving { sequence, .. }) | State::Received { sequence, .. } => {
+                Some(sequence)
+            }
             _ => None,
         }
     }
@@ -177,7 +210,9 @@ impl Session {
                 askers.join(question);
                 return Vec::new();
             }
-            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. }
+            State::Entered(Entered { upgrade, .. })
+            | State::Receiving(Receiving { upgrade, .. })
+            | State::Received { upgrade, .. }
                 if upgrade.asker == question.asker() =>
             {
                 Some(upgrade.id.clone())
@@ -197,9 +232,9 @@ impl Session {
                 self.state = State::Receiving(receiving);
                 return answer;
             }
-            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
-                upgrade
-            }
+            State::Entered(Entered { upgrade, .. })
+            | State::Receiving(Receiving { upgrade, .. })
+            | State::Received { upgrade, .. } => upgrade,
             other => {
                 self.state = other;
                 return question.answer(Answer::Refused);
@@ -207,16 +242,28 @@ impl Session {
         };
         let effect = Effect::Receive(upgrade.id.clone(), offer.clone());
         let sequence = Sequence::new(u64::from(offer.size));
-        self.state = State::Receiving(Receiving { upgrade, offer, sequence, step: Step::Opening(Askers::new(question)) });
+        self.state = State::Receiving(Receiving {
+            upgrade,
+            offer,
+            sequence,
+            step: Step::Opening(Askers::new(question)),
+        });
         vec![effect]
     }
 
     /// `2A 02`
-    fn dcftp_data(&mut self, question: Question, number: u32, data: Bytes, now: Instant) -> Vec<Effect> {
+    fn dcftp_data(
+        &mut self,
+        question: Question,
+        number: u32,
+        data: Bytes,
+        now: Instant,
+    ) -> Vec<Effect> {
         match &mut self.state {
             State::Receiving(receiving) => match receiving.offer(&question, number, data.len()) {
                 Chunk::Store => {
-                    receiving.step = Step::Storing { askers: Askers::new(question), length: data.len() };
+                    receiving.step =
+                        Step::Storing { askers: Askers::new(question), length: data.len() };
                     vec![Effect::Store(data)]
                 }
                 Chunk::Joined => Vec::new(),
@@ -230,7 +277,10 @@ impl Session {
 
     fn refuse_excess(&mut self, question: &Question, now: Instant) -> Vec<Effect> {
         let answer = question.answer(failed(self.sequence().map_or(0, Sequence::next)));
-        let excess = Failure::new(FailureKind::TransferFailed, "the host sent more bytes than it had announced");
+        let excess = Failure::new(
+            FailureKind::TransferFailed,
+            "the host sent more bytes than it had announced",
+        );
         self.fail_reception(excess, answer, now)
     }
 
@@ -241,11 +291,16 @@ impl Session {
                 *step = Step::Finishing { askers: Askers::new(question), md5 };
                 vec![Effect::FinishReception(md5)]
             }
-            State::Receiving(Receiving { step: Step::Finishing { askers, md5: announced }, .. }) if *announced == md5 => {
+            State::Receiving(Receiving {
+                step: Step::Finishing { askers, md5: announced },
+                ..
+            }) if *announced == md5 => {
                 askers.join(question);
                 Vec::new()
             }
-            State::Received { md5: received, .. } if *received == md5 => question.answer(Answer::Done),
+            State::Received { md5: received, .. } if *received == md5 => {
+                question.answer(Answer::Done)
+            }
             _ => question.answer(Answer::Refused),
         }
     }
@@ -261,7 +316,11 @@ impl Session {
             State::Received { .. } => Answer::Done,
             State::Started(started) if started.offered() == Offered::Ftp => port,
             State::Started(_) => Answer::Done,
-            State::Idle | State::Entering { .. } | State::Entered(_) | State::Receiving(_) | State::Concluded(_) => Answer::Refused,
+            State::Idle
+            | State::Entering { .. }
+            | State::Entered(_)
+            | State::Receiving(_)
+            | State::Concluded(_) => Answer::Refused,
         })
     }
 
@@ -281,7 +340,13 @@ impl Session {
             }
         };
         let effects = vec![Effect::CheckAndStart(upgrade.id.clone())];
-        self.state = State::Started(Started::at_check(upgrade.id, upgrade.offered, question, &self.view, now));
+        self.state = State::Started(Started::at_check(
+            upgrade.id,
+            upgrade.offered,
+            question,
+            &self.view,
+            now,
+        ));
         effects
     }
 
@@ -314,7 +379,9 @@ enum Chunk {
 impl Receiving {
     /// Whether this is the file of `offer`, with no byte of it there yet.
     fn is_fresh(&self, offer: &FileOffer) -> bool {
-        self.offer == *offer && self.sequence.is_untouched() && matches!(self.step, Step::Opening(_) | Step::Open)
+        self.offer == *offer
+            && self.sequence.is_untouched()
+            && matches!(self.step, Step::Opening(_) | Step::Open)
     }
 
     fn restart(&mut self, question: Question) -> Vec<Effect> {
@@ -336,12 +403,15 @@ impl Receiving {
                 Chunk::Joined
             }
             (Step::Finishing { .. }, _) => Chunk::Answer(late(&self.sequence, number)),
-            (Step::Open | Step::Opening(_) | Step::Storing { .. }, _) => Chunk::Answer(not_taken(&self.sequence)),
+            (Step::Open | Step::Opening(_) | Step::Storing { .. }, _) => {
+                Chunk::Answer(not_taken(&self.sequence))
+            }
         }
     }
 }
 
-/// The answer to a chunk after the end: a repeated one has its last acknowledgement again, a new one is refused.
+/// The answer to a chunk after the end: a repeated one has its last acknowledgement again, a new
+/// one is refused.
 fn late(sequence: &Sequence, number: u32) -> Answer {
     if number < sequence.next() { not_taken(sequence) } else { failed(sequence.next()) }
 }

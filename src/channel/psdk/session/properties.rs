@@ -17,22 +17,54 @@ enum Input {
 
 fn command() -> impl Strategy<Value = Command> {
     let md5 = (0..2u8).prop_map(|n| Command::DcftpFinish(Md5Digest([n; 16])));
-    let data = (0..4u32, 1..6usize).prop_map(|(sequence, length)| Command::DcftpData { sequence, data: vec![0; length].into() });
+    let data = (0..4u32, 1..6usize).prop_map(|(sequence, length)| Command::DcftpData {
+        sequence,
+        data: vec![0; length].into(),
+    });
     let start = (0..2u32).prop_map(|n| Command::DcftpStart(FileOffer { size: 8 + n, ..offer() }));
-    let plain = prop::sample::select(vec![Command::Version, Command::Enter, Command::Transfer, Command::Check, Command::Finish]);
+    let plain = prop::sample::select(vec![
+        Command::Version,
+        Command::Enter,
+        Command::Transfer,
+        Command::Check,
+        Command::Finish,
+    ]);
     prop_oneof![2 => plain, 1 => start, 3 => data, 1 => md5]
 }
 
 fn result() -> impl Strategy<Value = Event> {
     let failure = || Failure::new(FailureKind::Internal, "it failed");
-    let phases = [Phase::Preparing, Phase::Receiving, Phase::Checking, Phase::Installing, Phase::Restarting, Phase::Trial];
-    let news = (prop::option::of(prop::sample::select(phases.to_vec())), prop::option::of(any::<bool>())).prop_map(|(phase, ended)| {
-        let end = |good| report(if good { StatusPush::Succeeded } else { StatusPush::Failed(Reason::Failure) });
-        Event::Status(viewing(phase.map(work), ended.map(end)))
-    });
-    let entered = prop::sample::select(vec![Ok((upgrade("a"), Offered::Ftp)), Ok((upgrade("a"), Offered::Dcftp)), Err(failure())]);
+    let phases = [
+        Phase::Preparing,
+        Phase::Receiving,
+        Phase::Checking,
+        Phase::Installing,
+        Phase::Restarting,
+        Phase::Trial,
+    ];
+    let news =
+        (prop::option::of(prop::sample::select(phases.to_vec())), prop::option::of(any::<bool>()))
+            .prop_map(|(phase, ended)| {
+                let end = |good| {
+                    report(if good {
+                        StatusPush::Succeeded
+                    } else {
+                        StatusPush::Failed(Reason::Failure)
+                    })
+                };
+                Event::Status(viewing(phase.map(work), ended.map(end)))
+            });
+    let entered = prop::sample::select(vec![
+        Ok((upgrade("a"), Offered::Ftp)),
+        Ok((upgrade("a"), Offered::Dcftp)),
+        Err(failure()),
+    ]);
     let done = prop::sample::select(vec![Ok(()), Ok(()), Err(failure())]);
-    let decided = vec![Ok(()), Err(Rejection::CheckFailed(failure())), Err(Rejection::StartFailed(failure()))];
+    let decided = vec![
+        Ok(()),
+        Err(Rejection::CheckFailed(failure())),
+        Err(Rejection::StartFailed(failure())),
+    ];
     prop_oneof![
         entered.prop_map(Event::Entered),
         done.clone().prop_map(Event::Opened),
@@ -55,7 +87,8 @@ fn input() -> impl Strategy<Value = Input> {
 /// What the test remembers of the past, to judge the present.
 #[derive(Default)]
 struct Past {
-    /// Bytes handed over since the last reception was opened, and how many were announced; none while nothing is received.
+    /// Bytes handed over since the last reception was opened, and how many were announced; none
+    /// while nothing is received.
     open: Option<(u64, u64)>,
     check_asked: Option<Instant>,
     check_passed: bool,
@@ -66,12 +99,17 @@ impl Past {
         for effect in effects {
             match effect {
                 Effect::Store(data) => {
-                    let (stored, announced) = self.open.as_mut().expect("data is taken only in receiving");
+                    let (stored, announced) =
+                        self.open.as_mut().expect("data is taken only in receiving");
                     *stored += data.len() as u64;
                     assert!(*stored <= *announced, "never more than announced");
                 }
                 Effect::Receive(_, offer) => self.open = Some((0, u64::from(offer.size))),
-                Effect::Enter { .. } | Effect::Discard | Effect::ReceptionFailed(..) | Effect::GiveUp(..) | Effect::FinishReception(_) => {
+                Effect::Enter { .. }
+                | Effect::Discard
+                | Effect::ReceptionFailed(..)
+                | Effect::GiveUp(..)
+                | Effect::FinishReception(_) => {
                     self.open = None;
                 }
                 Effect::CheckAndStart(_) => {
@@ -88,7 +126,10 @@ impl Past {
         assert_eq!(frame.sender, PAYLOAD);
         if frame.command == id::CHECK && frame.payload[..] == [guess::CHECK_PASSED_AND_STARTED] {
             let waited = self.check_asked.map_or(Duration::ZERO, |asked| now - asked);
-            assert!(self.check_passed || waited >= guess::HOST_WAIT_FOR_CHECK, "06 only if the check passed or the host's time did");
+            assert!(
+                self.check_passed || waited >= guess::HOST_WAIT_FOR_CHECK,
+                "06 only if the check passed or the host's time did"
+            );
         }
     }
 }
@@ -103,7 +144,8 @@ proptest! {
             let effects = match input {
                 Input::Command(asker, command) => session.command(question(asker, command_id(&command)), command, now),
                 Input::Result(event) => {
-                    // An upgrade that the engine shows as running or ended was decided without this session.
+                    // An upgrade that the engine shows as running or ended was decided without this
+                    // session.
                     past.check_passed |= matches!(&event, Event::Decided(Ok(()))) || matches!(&event, Event::Status(view) if view.work.is_some());
                     session.event(event, now)
                 }

@@ -1,5 +1,5 @@
-//! From "check and start" to the end: the decision, the progress that is pushed, and the report until somebody has
-//! acknowledged it (docs/payload-link.md sections 4 and 5).
+//! From "check and start" to the end: the decision, the progress that is pushed, and the report
+//! until somebody has acknowledged it (docs/payload-link.md sections 4 and 5).
 
 use std::time::{Duration, Instant};
 
@@ -31,16 +31,26 @@ pub(super) struct Started {
 enum Decision {
     /// The check runs and the host waits, for so long.
     Awaited { askers: Askers, answer_by: Instant },
-    /// The check runs longer than a host waits; it was told that all is well, and `end` will say if it is not.
+    /// The check runs longer than a host waits; it was told that all is well, and `end` will say if
+    /// it is not.
     Anticipated,
     /// The upgrade started.
     Made,
 }
 
 impl Started {
-    pub(super) fn at_check(id: UpgradeId, offered: Offered, question: Question, view: &View, now: Instant) -> Self {
+    pub(super) fn at_check(
+        id: UpgradeId,
+        offered: Offered,
+        question: Question,
+        view: &View,
+        now: Instant,
+    ) -> Self {
         let asker = Some(question.asker());
-        let decision = Decision::Awaited { askers: Askers::new(question), answer_by: now + guess::HOST_WAIT_FOR_CHECK };
+        let decision = Decision::Awaited {
+            askers: Askers::new(question),
+            answer_by: now + guess::HOST_WAIT_FOR_CHECK,
+        };
         let meter = Meter::starting_at(view.work.as_ref());
         let pushed = StatusPush::Ongoing(0);
         let countdown = Countdown::default();
@@ -49,11 +59,22 @@ impl Started {
 
     /// An upgrade that was started before the daemon was.
     fn found(work: &Work, now: Instant) -> Self {
-        let offered = if work.transfer == TransferKind::Ftp { Offered::Ftp } else { Offered::Dcftp };
+        let offered =
+            if work.transfer == TransferKind::Ftp { Offered::Ftp } else { Offered::Dcftp };
         let mut meter = Meter::default();
         let mut countdown = Countdown::default();
-        let pushed = status_push(work, &mut meter, &mut countdown, now).unwrap_or(StatusPush::Ongoing(0));
-        Self { id: work.id.clone(), asker: None, offered, decision: Decision::Made, meter, countdown, pushed, push_at: now }
+        let pushed =
+            status_push(work, &mut meter, &mut countdown, now).unwrap_or(StatusPush::Ongoing(0));
+        Self {
+            id: work.id.clone(),
+            asker: None,
+            offered,
+            decision: Decision::Made,
+            meter,
+            countdown,
+            pushed,
+            push_at: now,
+        }
     }
 
     pub(super) const fn asker(&self) -> Option<Address> {
@@ -78,7 +99,9 @@ impl Started {
                 askers.join(question);
                 Vec::new()
             }
-            Decision::Anticipated | Decision::Made => question.answer(Answer::Check(CheckAnswer::Started)),
+            Decision::Anticipated | Decision::Made => {
+                question.answer(Answer::Check(CheckAnswer::Started))
+            }
         }
     }
 
@@ -94,8 +117,8 @@ impl Started {
         effects
     }
 
-    /// How far the upgrade is when the host hears that it started. The rest may be over in an instant; no host is led from
-    /// the start to the restart without a word between.
+    /// How far the upgrade is when the host hears that it started. The rest may be over in an
+    /// instant; no host is led from the start to the restart without a word between.
     fn first_push(&mut self, view: &View, now: Instant) -> Effect {
         let work = view.work.as_ref().filter(|work| work.id == self.id);
         self.pushed = StatusPush::Ongoing(work.map_or(0, |work| self.meter.read(work)));
@@ -103,13 +126,16 @@ impl Started {
         Effect::Push(self.pushed)
     }
 
-    /// The push that is due, or that news make due. None before the answer to "check and start": nothing has started yet.
+    /// The push that is due, or that news make due. None before the answer to "check and start":
+    /// nothing has started yet.
     fn push(&mut self, view: &View, now: Instant) -> Option<Effect> {
         if matches!(self.decision, Decision::Awaited { .. }) {
             return None;
         }
         let work = view.work.as_ref().filter(|work| work.id == self.id);
-        let push = work.and_then(|work| status_push(work, &mut self.meter, &mut self.countdown, now)).unwrap_or(self.pushed);
+        let push = work
+            .and_then(|work| status_push(work, &mut self.meter, &mut self.countdown, now))
+            .unwrap_or(self.pushed);
         let is_news = match (self.pushed, push) {
             // Seconds pass; that is no news.
             (StatusPush::Rebooting(_), StatusPush::Rebooting(_)) => false,
@@ -124,19 +150,28 @@ impl Started {
     }
 }
 
-/// One second after the one that is due, so that being late once does not make all the others late; one second from now
-/// if something new was said in between, or if a whole push was missed.
+/// One second after the one that is due, so that being late once does not make all the others late;
+/// one second from now if something new was said in between, or if a whole push was missed.
 fn next_push(due: Instant, is_news: bool, now: Instant) -> Instant {
     let next = due + PUSH_INTERVAL;
     if is_news || next <= now { now + PUSH_INTERVAL } else { next }
 }
 
-fn status_push(work: &Work, meter: &mut Meter, countdown: &mut Countdown, now: Instant) -> Option<StatusPush> {
+fn status_push(
+    work: &Work,
+    meter: &mut Meter,
+    countdown: &mut Countdown,
+    now: Instant,
+) -> Option<StatusPush> {
     match work.phase {
-        Phase::Preparing | Phase::Receiving | Phase::Checking | Phase::Ready | Phase::Installing => {
-            Some(StatusPush::Ongoing(meter.read(work)))
+        Phase::Preparing
+        | Phase::Receiving
+        | Phase::Checking
+        | Phase::Ready
+        | Phase::Installing => Some(StatusPush::Ongoing(meter.read(work))),
+        Phase::Restarting | Phase::Trial | Phase::Reverting => {
+            Some(StatusPush::Rebooting(countdown.read(work, now)))
         }
-        Phase::Restarting | Phase::Trial | Phase::Reverting => Some(StatusPush::Rebooting(countdown.read(work, now))),
         Phase::Idle | Phase::Concluded => None,
     }
 }
@@ -161,13 +196,16 @@ impl Meter {
         self.shown
     }
 
-    /// Percent of the whole upgrade up to the restart. Receiving is measured in bytes; checking and installing are
-    /// short, and each is entered at its own mark.
+    /// Percent of the whole upgrade up to the restart. Receiving is measured in bytes; checking and
+    /// installing are short, and each is entered at its own mark.
     fn overall(work: &Work) -> u8 {
         const RECEIVED: u8 = 70;
         match work.phase {
             Phase::Idle | Phase::Preparing => 0,
-            Phase::Receiving => u8::try_from(u16::from(RECEIVED) * u16::from(work.received.min(100)) / 100).unwrap_or(RECEIVED),
+            Phase::Receiving => {
+                u8::try_from(u16::from(RECEIVED) * u16::from(work.received.min(100)) / 100)
+                    .unwrap_or(RECEIVED)
+            }
             Phase::Checking => RECEIVED,
             Phase::Ready => 85,
             Phase::Installing => 90,
@@ -176,7 +214,8 @@ impl Meter {
     }
 }
 
-/// Seconds until the deadline of a phase. The status says them at least when the phase begins; between, time passes here.
+/// Seconds until the deadline of a phase. The status says them at least when the phase begins;
+/// between, time passes here.
 #[derive(Debug, Default)]
 struct Countdown {
     said: Option<(Phase, u64)>,
@@ -203,7 +242,8 @@ impl Countdown {
 pub(super) struct Concluded {
     id: UpgradeId,
     result: StatusPush,
-    /// The engine's status has shown the report; when it shows it no longer, somebody else has acknowledged it.
+    /// The engine's status has shown the report; when it shows it no longer, somebody else has
+    /// acknowledged it.
     seen: bool,
     push_at: Instant,
 }
@@ -240,7 +280,8 @@ impl Session {
             Decision::Made => return Vec::new(),
         };
         if let Err(rejection) = result {
-            let (id, result) = (started.id.clone(), StatusPush::Failed(rejection.failure().kind.into()));
+            let (id, result) =
+                (started.id.clone(), StatusPush::Failed(rejection.failure().kind.into()));
             self.state = State::Concluded(Concluded { id, result, seen: false, push_at: now });
             effects.extend(self.tick(now));
         }
@@ -252,10 +293,16 @@ impl Session {
         self.adopt(view, now)
     }
 
-    /// Brings the session in line with the engine, which knows the truth about what is started and how it ended.
+    /// Brings the session in line with the engine, which knows the truth about what is started and
+    /// how it ended.
     pub(super) fn adopt(&mut self, view: View, now: Instant) -> Vec<Effect> {
         self.view = view;
-        let report = self.view.report.as_ref().filter(|report| self.acknowledged.as_ref() != Some(&report.id)).cloned();
+        let report = self
+            .view
+            .report
+            .as_ref()
+            .filter(|report| self.acknowledged.as_ref() != Some(&report.id))
+            .cloned();
         match &mut self.state {
             State::Idle => match (report, &self.view.work) {
                 (Some(report), _) => self.conclude(report.id, report.result, now),
@@ -267,9 +314,14 @@ impl Session {
             },
             State::Entering { .. } => Vec::new(),
             // The answer that a host waits for comes first.
-            State::Receiving(Receiving { step: Step::Opening(_) | Step::Storing { .. } | Step::Finishing { .. }, .. }) => Vec::new(),
+            State::Receiving(Receiving {
+                step: Step::Opening(_) | Step::Storing { .. } | Step::Finishing { .. },
+                ..
+            }) => Vec::new(),
             // Somebody else has ended it.
-            State::Entered(Entered { upgrade, .. }) | State::Receiving(Receiving { upgrade, .. }) | State::Received { upgrade, .. } => {
+            State::Entered(Entered { upgrade, .. })
+            | State::Receiving(Receiving { upgrade, .. })
+            | State::Received { upgrade, .. } => {
                 match report.filter(|report| report.id == upgrade.id) {
                     Some(report) => {
                         let mut effects = vec![Effect::Discard];
@@ -281,7 +333,9 @@ impl Session {
             }
             State::Started(started) => match report.filter(|report| report.id == started.id) {
                 // The answer to "check and start" comes first.
-                _ if !matches!(started.decision, Decision::Made) => started.push(&self.view, now).into_iter().collect(),
+                _ if !matches!(started.decision, Decision::Made) => {
+                    started.push(&self.view, now).into_iter().collect()
+                }
                 Some(report) => self.conclude(report.id, report.result, now),
                 None if self.view.work.as_ref().is_none_or(|work| work.id != started.id) => {
                     self.state = State::Idle;

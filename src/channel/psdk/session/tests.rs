@@ -1,5 +1,6 @@
 //! The table of docs/payload-link.md section 5b, cell by cell, and what goes on between the cells.
 
+mod reporting;
 mod together;
 
 use super::super::frame::{Ack, CommandId};
@@ -40,7 +41,13 @@ pub(super) fn offer() -> FileOffer {
 }
 
 pub(super) fn work(phase: Phase) -> Work {
-    Work { id: upgrade("a"), transfer: TransferKind::Dcftp, phase, received: 100, seconds_left: None }
+    Work {
+        id: upgrade("a"),
+        transfer: TransferKind::Dcftp,
+        phase,
+        received: 100,
+        seconds_left: None,
+    }
 }
 
 pub(super) fn report(result: StatusPush) -> PendingReport {
@@ -93,7 +100,10 @@ impl Bench {
 
     fn receiving() -> Self {
         let mut bench = Self::entered(Offered::Dcftp);
-        assert_eq!(bench.ask(Command::DcftpStart(offer())), [Effect::Receive(upgrade("a"), offer())]);
+        assert_eq!(
+            bench.ask(Command::DcftpStart(offer())),
+            [Effect::Receive(upgrade("a"), offer())]
+        );
         let effects = bench.tell(Event::Opened(Ok(())));
         assert_eq!(answers(&effects), [Answer::DcftpStarted.encode()]);
         bench
@@ -143,7 +153,10 @@ impl Bench {
 
     fn concluded() -> Self {
         let now = Instant::now();
-        Self { session: Session::new(viewing(None, Some(report(StatusPush::Succeeded))), PORT, now), now }
+        Self {
+            session: Session::new(viewing(None, Some(report(StatusPush::Succeeded))), PORT, now),
+            now,
+        }
     }
 
     /// Lets time pass to the next deadline.
@@ -190,7 +203,11 @@ fn row(command: &Command, expected: [(&[Bytes], usize); 7]) {
         let mut bench = bench();
         let effects = bench.ask(command.clone());
         assert_eq!(answers(&effects), expected_answers, "{command:?} in {name}");
-        assert_eq!(effects.len() - expected_answers.len(), others, "{command:?} in {name}: {effects:?}");
+        assert_eq!(
+            effects.len() - expected_answers.len(),
+            others,
+            "{command:?} in {name}: {effects:?}"
+        );
     }
 }
 
@@ -207,9 +224,13 @@ fn row_4f_is_answered_everywhere() {
 #[test]
 fn row_83_enters_again_until_the_upgrade_started() {
     let refused = [Answer::EnterRefused.encode()];
-    let (ftp, dcftp) = ([Answer::Entered(Offered::Ftp).encode()], [Answer::Entered(Offered::Dcftp).encode()]);
+    let (ftp, dcftp) =
+        ([Answer::Entered(Offered::Ftp).encode()], [Answer::Entered(Offered::Dcftp).encode()]);
     // At once it repeats a question whose answer was lost.
-    row(&Command::Enter, [OPERATION, (&ftp, 0), (&dcftp, 0), OPERATION, OPERATION, (&refused, 0), OPERATION]);
+    row(
+        &Command::Enter,
+        [OPERATION, (&ftp, 0), (&dcftp, 0), OPERATION, OPERATION, (&refused, 0), OPERATION],
+    );
 }
 
 #[test]
@@ -230,10 +251,16 @@ fn row_2a_01_starts_and_starts_over() {
     let refused = [Answer::Refused.encode()];
     let again = [Answer::DcftpStarted.encode()];
     let command = Command::DcftpStart(offer());
-    row(&command, [(&refused, 0), NONE, OPERATION, (&again, 0), OPERATION, (&refused, 0), (&refused, 0)]);
+    row(
+        &command,
+        [(&refused, 0), NONE, OPERATION, (&again, 0), OPERATION, (&refused, 0), (&refused, 0)],
+    );
     // Another file, or the same one after its first chunk: from the beginning.
     let other = FileOffer { size: 9, ..offer() };
-    assert_eq!(Bench::receiving().ask(Command::DcftpStart(other.clone())), [Effect::Receive(upgrade("a"), other)]);
+    assert_eq!(
+        Bench::receiving().ask(Command::DcftpStart(other.clone())),
+        [Effect::Receive(upgrade("a"), other)]
+    );
     let mut bench = Bench::receiving();
     bench.store(0);
     assert_eq!(bench.ask(command), [Effect::Receive(upgrade("a"), offer())]);
@@ -246,7 +273,18 @@ fn row_2a_02_takes_data_only_while_receiving() {
     let refused = [data_answer(1, 0, 0)];
     let complete = [data_answer(1, 1, 2)];
     let command = |sequence| Command::DcftpData { sequence, data: Bytes::from_static(CHUNK) };
-    row(&command(0), [(&refused, 0), NONE, (&refused, 0), OPERATION, (&[data_answer(0, 1, 2)], 0), (&refused, 0), (&refused, 0)]);
+    row(
+        &command(0),
+        [
+            (&refused, 0),
+            NONE,
+            (&refused, 0),
+            OPERATION,
+            (&[data_answer(0, 1, 2)], 0),
+            (&refused, 0),
+            (&refused, 0),
+        ],
+    );
     // Received: the last one again is acknowledged again, a new one is refused.
     assert_eq!(answers(&Bench::received().chunk(1)), [data_answer(0, 1, 2)]);
     assert_eq!(answers(&Bench::received().chunk(2)), complete);
@@ -281,7 +319,9 @@ fn more_than_announced_is_never_taken() {
     bench.store(0);
     let effects = bench.ask(Command::DcftpData { sequence: 1, data: Bytes::from_static(&[0; 5]) });
     assert_eq!(answers(&effects), [data_answer(1, 0, 1)]);
-    assert!(matches!(&effects[1..], [Effect::ReceptionFailed(id, why)] if *id == upgrade("a") && why.kind == FailureKind::TransferFailed));
+    assert!(
+        matches!(&effects[1..], [Effect::ReceptionFailed(id, why)] if *id == upgrade("a") && why.kind == FailureKind::TransferFailed)
+    );
     assert_eq!(answers(&bench.ask(Command::DcftpFinish(MD5))), [Answer::Refused.encode()]);
     // The host may start again.
     assert_eq!(bench.ask(Command::DcftpStart(offer())), [Effect::Receive(upgrade("a"), offer())]);
@@ -293,12 +333,16 @@ fn a_full_disk_is_told_with_the_chunk_and_named_when_the_host_gives_up() {
     bench.chunk(0);
     let effects = bench.tell(Event::Stored(Err(failure(FailureKind::NoSpace))));
     assert_eq!(answers(&effects), [data_answer(1, u32::MAX, 0)]);
-    assert_eq!(effects[1..], [Effect::ReceptionFailed(upgrade("a"), failure(FailureKind::NoSpace))]);
+    assert_eq!(
+        effects[1..],
+        [Effect::ReceptionFailed(upgrade("a"), failure(FailureKind::NoSpace))]
+    );
     assert_eq!(answers(&bench.chunk(0)), [data_answer(1, 0, 0)]);
     assert_eq!(bench.tick(), [Effect::GiveUp(upgrade("a"), failure(FailureKind::NoSpace))]);
     let mut bench = Bench::entered(Offered::Dcftp);
     bench.ask(Command::DcftpStart(offer()));
-    // The engine has ended the upgrade by then; the answer goes first, the report is pushed behind it.
+    // The engine has ended the upgrade by then; the answer goes first, the report is pushed behind
+    // it.
     let result = StatusPush::Failed(Reason::Failure);
     assert_eq!(bench.tell(Event::Status(viewing(None, Some(report(result))))), []);
     let effects = bench.tell(Event::Opened(Err(failure(FailureKind::NoSpace))));
@@ -311,7 +355,10 @@ fn row_2a_03_compares_and_repeats_its_answer() {
     let refused = [Answer::Refused.encode()];
     let done = [Answer::Done.encode()];
     let command = Command::DcftpFinish(MD5);
-    row(&command, [(&refused, 0), NONE, (&refused, 0), OPERATION, (&done, 0), (&refused, 0), (&refused, 0)]);
+    row(
+        &command,
+        [(&refused, 0), NONE, (&refused, 0), OPERATION, (&done, 0), (&refused, 0), (&refused, 0)],
+    );
     assert_eq!(answers(&Bench::received().ask(Command::DcftpFinish(Md5Digest([8; 16])))), refused);
     let mut bench = Bench::receiving();
     bench.ask(command.clone());
@@ -322,7 +369,11 @@ fn row_2a_03_compares_and_repeats_its_answer() {
     assert_eq!(effects[1..], [told], "the engine hears of it at once");
     assert_eq!(answers(&bench.ask(command)), refused);
     assert_eq!(answers(&bench.ask(Command::Check)), [check_answer(CheckAnswer::CheckFailed)]);
-    assert_eq!(bench.ask(Command::DcftpStart(offer())), [Effect::Receive(upgrade("a"), offer())], "the host may begin again");
+    assert_eq!(
+        bench.ask(Command::DcftpStart(offer())),
+        [Effect::Receive(upgrade("a"), offer())],
+        "the host may begin again"
+    );
 }
 
 #[test]
@@ -330,14 +381,36 @@ fn row_84_tells_the_port_or_that_the_file_is_there() {
     let refused = [Answer::Refused.encode()];
     let port = [Answer::FtpPort(PORT).encode()];
     let done = [Answer::Done.encode()];
-    row(&Command::Transfer, [(&refused, 0), (&port, 0), (&refused, 0), (&refused, 0), (&done, 0), (&done, 0), (&refused, 0)]);
+    row(
+        &Command::Transfer,
+        [
+            (&refused, 0),
+            (&port, 0),
+            (&refused, 0),
+            (&refused, 0),
+            (&done, 0),
+            (&done, 0),
+            (&refused, 0),
+        ],
+    );
 }
 
 #[test]
 fn row_85_checks_only_what_was_received() {
     let failed = [check_answer(CheckAnswer::CheckFailed)];
     let started = [check_answer(CheckAnswer::Started)];
-    row(&Command::Check, [(&failed, 0), OPERATION, (&failed, 0), (&failed, 0), OPERATION, (&started, 0), (&failed, 0)]);
+    row(
+        &Command::Check,
+        [
+            (&failed, 0),
+            OPERATION,
+            (&failed, 0),
+            (&failed, 0),
+            OPERATION,
+            (&started, 0),
+            (&failed, 0),
+        ],
+    );
 }
 
 #[test]
@@ -355,7 +428,9 @@ fn row_41_04_acknowledges_only_a_report() {
 fn malformed_commands_are_answered_with_the_failure_code_and_change_nothing() {
     for (name, bench) in columns() {
         let mut bench = bench();
-        let mut ask = |malformed, id| answers(&bench.session.malformed(&question(PC, id), malformed, bench.now));
+        let mut ask = |malformed, id| {
+            answers(&bench.session.malformed(&question(PC, id), malformed, bench.now))
+        };
         assert_eq!(ask(Malformed::Enter, id::ENTER), [Answer::EnterRefused.encode()], "{name}");
         let no_answer = name == "entered, FTP";
         assert_eq!(ask(Malformed::DcftpStart, id::DCFTP).is_empty(), no_answer, "{name}");
@@ -446,151 +521,4 @@ fn an_upload_over_ftp_is_silent_on_the_link_whether_the_port_was_asked_for_or_no
         assert_eq!(bench.session.tick(bench.now), []);
         assert!(matches!(bench.tick()[..], [Effect::GiveUp(..)]));
     }
-}
-
-#[test]
-fn nothing_is_pushed_before_the_check() {
-    for (name, bench) in columns().into_iter().take(5) {
-        let mut bench = bench();
-        for phase in [Phase::Preparing, Phase::Receiving] {
-            assert_eq!(bench.tell(Event::Status(viewing(Some(work(phase)), None))), [], "{name}");
-        }
-        bench.now += SILENCE_LIMIT / 2;
-        assert_eq!(bench.session.tick(bench.now), [], "{name}");
-    }
-}
-
-#[test]
-fn progress_is_pushed_at_change_and_every_second() {
-    let mut bench = Bench::checking();
-    let status = |phase| Event::Status(viewing(Some(work(phase)), None));
-    assert_eq!(bench.tick()[1..], [Effect::Push(StatusPush::Ongoing(0))], "from the answer on");
-    assert_eq!(bench.tell(status(Phase::Checking)), []);
-    assert_eq!(bench.tell(status(Phase::Ready)), [Effect::Push(StatusPush::Ongoing(50))]);
-    assert_eq!(bench.tell(status(Phase::Installing)), [Effect::Push(StatusPush::Ongoing(66))]);
-    let before = bench.now;
-    assert_eq!(bench.tick(), [Effect::Push(StatusPush::Ongoing(66))]);
-    assert_eq!(bench.now - before, Duration::from_secs(1));
-    assert_eq!(bench.tell(status(Phase::Checking)), [], "never back");
-}
-
-#[test]
-fn a_file_that_is_still_being_fetched_counts_by_its_bytes() {
-    let mut bench = Bench::entered(Offered::Ftp);
-    let fetching = |received| {
-        let work = Work { received, transfer: TransferKind::Ftp, ..work(Phase::Receiving) };
-        Event::Status(viewing(Some(work), None))
-    };
-    bench.tell(fetching(50));
-    bench.ask(Command::Check);
-    assert_eq!(bench.tell(fetching(60)), [], "the host still waits for the answer");
-    assert_eq!(bench.tick()[1..], [Effect::Push(StatusPush::Ongoing(10))]);
-    assert_eq!(bench.tell(fetching(75)), [Effect::Push(StatusPush::Ongoing(26))]);
-    assert_eq!(bench.tell(fetching(100)), [Effect::Push(StatusPush::Ongoing(53))]);
-}
-
-#[test]
-fn a_restart_is_pushed_at_once_and_counted_down() {
-    let mut bench = Bench::started();
-    let status = |phase, seconds_left| Event::Status(viewing(Some(Work { seconds_left, ..work(phase) }), None));
-    assert_eq!(bench.tell(status(Phase::Restarting, Some(60))), [Effect::Push(StatusPush::Rebooting(60))]);
-    assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(59))]);
-    assert_eq!(bench.tell(status(Phase::Restarting, Some(59))), []);
-    assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(58))]);
-    bench.tell(status(Phase::Trial, Some(1000)));
-    assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(255))]);
-    bench.tell(status(Phase::Trial, Some(0)));
-    assert_eq!(bench.tick(), [Effect::Push(StatusPush::Rebooting(0))]);
-}
-
-#[test]
-fn the_answer_to_the_check_goes_before_the_restart() {
-    let mut bench = Bench::checking();
-    let restarting = Work { seconds_left: Some(60), ..work(Phase::Restarting) };
-    assert_eq!(bench.tell(Event::Status(viewing(Some(restarting), None))), []);
-    let effects = bench.tell(Event::Decided(Ok(())));
-    assert_eq!(answers(&effects), [check_answer(CheckAnswer::Started)]);
-    assert_eq!(effects[1..], [Effect::Push(StatusPush::Ongoing(96)), Effect::Push(StatusPush::Rebooting(60))]);
-}
-
-#[test]
-fn after_a_restart_of_the_daemon_the_upgrade_goes_on_being_reported() {
-    let now = Instant::now();
-    let trial = Work { seconds_left: Some(20), ..work(Phase::Trial) };
-    let mut session = Session::new(viewing(Some(trial), None), PORT, now);
-    assert_eq!(session.deadline(), Some(now + PUSHED));
-    assert_eq!(session.command(question(PC, id::CHECK), Command::Check, now).len(), 1);
-    assert_eq!(session.tick(now + PUSHED), [Effect::Push(StatusPush::Rebooting(19))]);
-    let effects = session.event(Event::Status(viewing(None, Some(report(StatusPush::Succeeded)))), now);
-    assert_eq!(effects, [Effect::Push(StatusPush::Succeeded)]);
-}
-
-const PUSHED: Duration = Duration::from_secs(1);
-
-#[test]
-fn the_end_is_pushed_every_second_until_it_is_acknowledged() {
-    let mut bench = Bench::concluded();
-    for _ in 0..5 {
-        let before = bench.now;
-        assert_eq!(bench.tick(), [Effect::Push(StatusPush::Succeeded)]);
-        assert_eq!(bench.now - before, PUSHED);
-    }
-    bench.ask(Command::Finish);
-    assert_eq!(bench.session.deadline(), None);
-    // Entering acknowledges too.
-    let mut bench = Bench::concluded();
-    bench.ask(Command::Enter);
-    assert_eq!(bench.session.deadline(), None);
-    // And so does somebody at the shell.
-    let mut bench = Bench::concluded();
-    bench.tell(Event::Status(viewing(None, None)));
-    assert!(bench.is_idle());
-}
-
-#[test]
-fn a_failed_check_is_answered_and_then_pushed_with_its_reason() {
-    let mut bench = Bench::checking();
-    let result = StatusPush::Failed(Reason::Downgrade);
-    // The report is in the status before the decision; the answer goes first.
-    assert_eq!(bench.tell(Event::Status(viewing(None, Some(report(result))))), []);
-    let effects = bench.tell(Event::Decided(Err(Rejection::CheckFailed(failure(FailureKind::Downgrade)))));
-    assert_eq!(answers(&effects), [check_answer(CheckAnswer::CheckFailed)]);
-    assert_eq!(effects[1..], [Effect::Push(result)]);
-    assert_eq!(bench.tick(), [Effect::Push(result)]);
-    assert_eq!(bench.ask(Command::Finish), [Effect::Acknowledge]);
-}
-
-#[test]
-fn a_start_that_fails_is_answered_ff() {
-    let mut bench = Bench::checking();
-    let effects = bench.tell(Event::Decided(Err(Rejection::StartFailed(failure(FailureKind::InstallFailed)))));
-    assert_eq!(answers(&effects), [check_answer(CheckAnswer::StartFailed)]);
-    assert_eq!(effects[1..], [Effect::Push(StatusPush::Failed(Reason::Failure))]);
-}
-
-#[test]
-fn a_check_that_takes_longer_than_a_host_waits_is_answered_06_and_reported_by_end() {
-    let mut bench = Bench::checking();
-    assert_eq!(bench.ask(Command::Check), [], "the host repeats: it joins");
-    let mut waited = Duration::ZERO;
-    let answered = loop {
-        let before = bench.now;
-        let effects = bench.tick();
-        waited += bench.now - before;
-        if let [answer] = &answers(&effects)[..] {
-            break answer.clone();
-        }
-    };
-    assert_eq!((answered, waited), (check_answer(CheckAnswer::Started), guess::HOST_WAIT_FOR_CHECK));
-    assert_eq!(answers(&bench.ask(Command::Check)), [check_answer(CheckAnswer::Started)]);
-    let effects = bench.tell(Event::Decided(Err(Rejection::CheckFailed(failure(FailureKind::SameVersion)))));
-    assert_eq!(effects, [Effect::Push(StatusPush::Failed(Reason::SameVersion))]);
-}
-
-#[test]
-fn an_upgrade_that_somebody_else_ended_is_reported() {
-    let mut bench = Bench::receiving();
-    let result = StatusPush::Failed(Reason::Cancelled);
-    let effects = bench.tell(Event::Status(viewing(None, Some(report(result)))));
-    assert_eq!(effects, [Effect::Discard, Effect::Push(result)]);
 }

@@ -1,7 +1,10 @@
-//! What the session sees of the engine's status: the upgrade of its own channel, and that channel's report.
+//! What the session sees of the engine's status: the upgrade of its own channel, and that channel's
+//! report.
 
 use super::super::message::{Reason, StatusPush};
-use crate::model::{Channel, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId};
+use crate::model::{
+    Channel, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId,
+};
 use crate::package::version::Version;
 
 /// The engine's status as far as it concerns the payload link.
@@ -44,8 +47,16 @@ impl From<&Status> for View {
         let ours = |upgrade: &&CurrentUpgrade| upgrade.request.channel == Channel::Psdk;
         Self {
             version: status.installed.version,
-            work: status.upgrade.as_ref().filter(ours).map(|upgrade| Work::new(upgrade, status.phase)),
-            report: status.unacknowledged.iter().rfind(|report| report.request.channel == Channel::Psdk).map(PendingReport::from),
+            work: status
+                .upgrade
+                .as_ref()
+                .filter(ours)
+                .map(|upgrade| Work::new(upgrade, status.phase)),
+            report: status
+                .unacknowledged
+                .iter()
+                .rfind(|report| report.request.channel == Channel::Psdk)
+                .map(PendingReport::from),
         }
     }
 }
@@ -61,18 +72,25 @@ impl Work {
         }
     }
 
-    /// Whether the point of no return to the host is passed: it has asked for the check, and waits for the end.
+    /// Whether the point of no return to the host is passed: it has asked for the check, and waits
+    /// for the end.
     pub(super) fn is_started(&self) -> bool {
         match self.phase {
             Phase::Idle | Phase::Preparing | Phase::Receiving | Phase::Concluded => false,
-            Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting | Phase::Trial | Phase::Reverting => true,
+            Phase::Checking
+            | Phase::Ready
+            | Phase::Installing
+            | Phase::Restarting
+            | Phase::Trial
+            | Phase::Reverting => true,
         }
     }
 }
 
 impl From<&Report> for PendingReport {
     fn from(report: &Report) -> Self {
-        let reason = || report.failure.as_ref().map_or(Reason::Failure, |failure| failure.kind.into());
+        let reason =
+            || report.failure.as_ref().map_or(Reason::Failure, |failure| failure.kind.into());
         let result = match report.outcome {
             Outcome::Succeeded => StatusPush::Succeeded,
             Outcome::Failed | Outcome::RolledBack => StatusPush::Failed(reason()),

@@ -27,7 +27,11 @@ impl Findings {
         let device = link.device.display();
         match fs::metadata(&link.device) {
             Ok(metadata) if metadata.file_type().is_char_device() => {}
-            Ok(_) => self.error("link.device", format!("{device} is not a device"), "name the serial port"),
+            Ok(_) => self.error(
+                "link.device",
+                format!("{device} is not a device"),
+                "name the serial port",
+            ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.warning(
                     "link.device",
@@ -35,12 +39,18 @@ impl Findings {
                     "the daemon waits for it; plug the adapter in, or correct the name",
                 );
             }
-            Err(error) => self.error("link.device", format!("{device} can't be looked at: {error}"), "correct the name"),
+            Err(error) => self.error(
+                "link.device",
+                format!("{device} can't be looked at: {error}"),
+                "correct the name",
+            ),
         }
     }
 
     pub(super) fn ftp(&mut self, systemd: &Systemd, config: &Config, transfer: TransferChoice) {
-        if transfer == TransferChoice::Dcftp || unreadable(config.ftp.password_file.as_deref()).is_some() {
+        if transfer == TransferChoice::Dcftp
+            || unreadable(config.ftp.password_file.as_deref()).is_some()
+        {
             return; // not used, or told already
         }
         let Err(failure) = FtpClient::new(config.ftp.clone()).examine() else { return };
@@ -57,22 +67,36 @@ impl Findings {
         }
         if config.ftp.address.ip().is_loopback() && !config.ftp_server.home.is_dir() {
             let sentence = format!("{} is no directory", config.ftp_server.home.display());
-            self.warning("ftp_server.home", sentence, "make it for the user of `uplift ftp-server`; another FTP server does not need it");
+            self.warning(
+                "ftp_server.home",
+                sentence,
+                "make it for the user of `uplift ftp-server`; another FTP server does not need it",
+            );
         }
     }
 
     /// A port that is open, though no host is told of it.
     pub(super) fn needless_port(&mut self, systemd: &Systemd, config: &Config) {
-        let is_told = config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp);
-        if !is_told && systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active") {
+        let is_told =
+            config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp);
+        if !is_told
+            && systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active")
+        {
             let sentence = "uplift-ftp.socket takes connections, and nobody needs it: no [link] section offers FTP. The vendor's documents \
                             publish its default password";
-            self.warning("ftp_server", sentence, "`systemctl disable --now uplift-ftp.socket uplift-ftp.service` closes the port");
+            self.warning(
+                "ftp_server",
+                sentence,
+                "`systemctl disable --now uplift-ftp.socket uplift-ftp.service` closes the port",
+            );
         }
     }
 
     pub(super) fn password_files(&mut self, config: &Config) {
-        let files = [("ftp.password_file", &config.ftp.password_file), ("ftp_server.password_file", &config.ftp_server.password_file)];
+        let files = [
+            ("ftp.password_file", &config.ftp.password_file),
+            ("ftp_server.password_file", &config.ftp_server.password_file),
+        ];
         for (field, file) in files {
             let Some((file, error)) = unreadable(file.as_deref()) else { continue };
             let sentence = format!("{} can't be read: {error}", file.display());
@@ -91,33 +115,55 @@ impl Findings {
             && password.reveal().is_empty()
         {
             let sentence = format!("the first line of {} is empty", file.display());
-            self.error("ftp_server.password_file", sentence, "write the password into its first line");
+            self.error(
+                "ftp_server.password_file",
+                sentence,
+                "write the password into its first line",
+            );
         }
     }
 
     /// What an adapter on USB needs of udev.
     pub(super) fn adapter(&mut self, systemd: &Systemd, link: &Link) {
         let hint = "install packaging/udev/70-uplift.rules, then plug the adapter in again";
-        if let Some(milliseconds) = held_back(Path::new("/sys"), &link.device).filter(|&milliseconds| milliseconds > 1) {
-            self.warning("link.device", format!("the adapter holds bytes back for {milliseconds} ms"), hint);
+        if let Some(milliseconds) =
+            held_back(Path::new("/sys"), &link.device).filter(|&milliseconds| milliseconds > 1)
+        {
+            self.warning(
+                "link.device",
+                format!("the adapter holds bytes back for {milliseconds} ms"),
+                hint,
+            );
         }
         let manager = "ModemManager.service";
-        if systemd.unit(manager).is_ok_and(|unit| unit.active_state == "active") && !is_left_alone(Path::new(UDEV), &link.device) {
+        if systemd.unit(manager).is_ok_and(|unit| unit.active_state == "active")
+            && !is_left_alone(Path::new(UDEV), &link.device)
+        {
             self.warning("link.device", "ModemManager runs, and may talk to the adapter", hint);
         }
     }
 
     /// Whether something else answers at the address of uplift's own server.
-    fn taken(&mut self, systemd: &Systemd, address: SocketAddr, sentence: &str, transfer: TransferChoice) -> bool {
+    fn taken(
+        &mut self,
+        systemd: &Systemd,
+        address: SocketAddr,
+        sentence: &str,
+        transfer: TransferChoice,
+    ) -> bool {
         let own = systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active");
-        if own || !address.ip().is_loopback() || TcpStream::connect_timeout(&address, KNOCK).is_err() {
+        if own
+            || !address.ip().is_loopback()
+            || TcpStream::connect_timeout(&address, KNOCK).is_err()
+        {
             return false;
         }
         let port = address.port();
         let level = if transfer == TransferChoice::Auto { Level::Warning } else { Level::Error };
         let sentence = format!("{sentence}; a server that is not uplift's has the port");
-        let hint =
-            format!("`ss -ltnp sport = :{port}` names it: stop it and start uplift-ftp.socket, or give its account in the [ftp] section");
+        let hint = format!(
+            "`ss -ltnp sport = :{port}` names it: stop it and start uplift-ftp.socket, or give its account in the [ftp] section"
+        );
         self.add(level, "ftp.address", sentence, hint);
         true
     }
@@ -127,7 +173,8 @@ impl Findings {
 fn is_left_alone(udev: &Path, device: &Path) -> bool {
     let Ok(metadata) = device.metadata() else { return true }; // a device that is missing is another finding
     let number = metadata.rdev();
-    let known = fs::read_to_string(udev.join(format!("c{}:{}", major(number), minor(number)))).unwrap_or_default();
+    let known = fs::read_to_string(udev.join(format!("c{}:{}", major(number), minor(number))))
+        .unwrap_or_default();
     known.lines().any(|line| line == "E:ID_MM_DEVICE_IGNORE=1" || line == "E:ID_MM_PORT_IGNORE=1")
 }
 

@@ -22,14 +22,26 @@ impl Findings {
         let path = &program.path;
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() {
-            return self.error("program.path", format!("{} is no directory", directory.display()), "make it, or correct `path`");
+            return self.error(
+                "program.path",
+                format!("{} is no directory", directory.display()),
+                "make it, or correct `path`",
+            );
         }
         self.writable("program.path", directory);
         match target::program::Program::new(path).examine() {
-            Err(failure) => self.error("program.path", failure.to_string(), "the program's path must be a regular file, or free"),
+            Err(failure) => self.error(
+                "program.path",
+                failure.to_string(),
+                "the program's path must be a regular file, or free",
+            ),
             Ok(()) if !path.exists() => {
                 let sentence = format!("no program is at {} yet", path.display());
-                self.warning("program.path", sentence, "the first upgrade installs it, whatever its version is");
+                self.warning(
+                    "program.path",
+                    sentence,
+                    "the first upgrade installs it, whatever its version is",
+                );
             }
             Ok(()) => {}
         }
@@ -56,7 +68,8 @@ impl Findings {
 
     /// A program that was not proved yet runs for its version.
     pub(super) fn isolation(&mut self, config: &Config) {
-        let runs_commands = config.program.version_command.is_some() || config.trial.health_command.is_some();
+        let runs_commands =
+            config.program.version_command.is_some() || config.trial.health_command.is_some();
         if !runs_commands || !command::lacks_bus() {
             return;
         }
@@ -66,11 +79,16 @@ impl Findings {
         match config.program.isolate_commands {
             Isolation::Never => {}
             Isolation::Auto => {
-                let sentence =
-                    format!("{cause}, so `version_command` and `health_command` run with the rights of the daemon, inside its sandbox");
+                let sentence = format!(
+                    "{cause}, so `version_command` and `health_command` run with the rights of the daemon, inside its sandbox"
+                );
                 self.warning(FIELD, sentence, HINT);
             }
-            Isolation::Always => self.error(FIELD, format!("{cause}, so `version_command` and `health_command` fail"), HINT),
+            Isolation::Always => self.error(
+                FIELD,
+                format!("{cause}, so `version_command` and `health_command` fail"),
+                HINT,
+            ),
         }
     }
 
@@ -85,14 +103,26 @@ impl Findings {
         };
         match systemd.unit(name) {
             Err(error) => {
-                self.warning("program.unit", format!("systemd can't be asked about {name}: {error}"), "run this check where systemd runs");
+                self.warning(
+                    "program.unit",
+                    format!("systemd can't be asked about {name}: {error}"),
+                    "run this check where systemd runs",
+                );
             }
             Ok(unit) if unit.load_state == "not-found" => {
-                self.error("program.unit", format!("systemd knows no unit {name}"), "correct the name, or install the unit");
+                self.error(
+                    "program.unit",
+                    format!("systemd knows no unit {name}"),
+                    "correct the name, or install the unit",
+                );
             }
             Ok(unit) if unit.load_state != "loaded" => {
                 let sentence = format!("the unit {name} is {}", unit.load_state);
-                self.error("program.unit", sentence, format!("`systemctl status {name}` says more"));
+                self.error(
+                    "program.unit",
+                    sentence,
+                    format!("`systemctl status {name}` says more"),
+                );
             }
             Ok(unit) => {
                 self.process(name, &unit, program);
@@ -101,36 +131,56 @@ impl Findings {
         }
     }
 
-    /// systemd kills a program that does not end when it is told to, after its unit's time. A restart that has less is given up.
+    /// systemd kills a program that does not end when it is told to, after its unit's time. A
+    /// restart that has less is given up.
     fn restart_deadline(&mut self, name: &str, unit: &Unit, config: &Config) {
         let Some(stop) = unit.stop_timeout else { return };
         let deadline = config.restart_deadline(stop, unit.start_timeout.unwrap_or_default());
         if deadline >= stop.saturating_add(RESTART_ROOM) {
             return;
         }
-        let takes = if stop == Duration::MAX { "for ever".to_owned() } else { humantime::format_duration(stop).to_string() };
+        let takes = if stop == Duration::MAX {
+            "for ever".to_owned()
+        } else {
+            humantime::format_duration(stop).to_string()
+        };
         let sentence = format!(
             "{name} may take {takes} to stop, and a restart must begin within {}: where the old program hangs, an upgrade would end as \
              restart-failed",
             humantime::format_duration(deadline)
         );
         let hint = match config.program.restart_deadline {
-            Some(_) => "leave `restart_deadline` out, or raise it, or shorten `TimeoutStopSec=` of the unit",
-            None => "shorten `TimeoutStopSec=` of the unit, or `deadline` of [trial], which the payload link announces together with it",
+            Some(_) => {
+                "leave `restart_deadline` out, or raise it, or shorten `TimeoutStopSec=` of the unit"
+            }
+            None => {
+                "shorten `TimeoutStopSec=` of the unit, or `deadline` of [trial], which the payload link announces together with it"
+            }
         };
         self.warning("program.restart_deadline", sentence, hint);
     }
 
-    /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the staging area.
+    /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the
+    /// staging area.
     fn process(&mut self, name: &str, unit: &Unit, program: &Program) {
         let path = program.path.as_path();
         let runs = match program.runs {
-            Runs::Itself => unit.main_pid.and_then(|process| fs::read_link(host::executable(process)).ok()),
-            Runs::Another => unit.started.as_ref().map(|started| started.path.canonicalize().unwrap_or_else(|_| started.path.clone())),
+            Runs::Itself => {
+                unit.main_pid.and_then(|process| fs::read_link(host::executable(process)).ok())
+            }
+            Runs::Another => unit.started.as_ref().map(|started| {
+                started.path.canonicalize().unwrap_or_else(|_| started.path.clone())
+            }),
         };
         let Some(executable) = runs else { return };
-        let is = |path: &Path| executable.starts_with(path) || executable.to_string_lossy() == format!("{} (deleted)", path.display());
-        if is(path) || is(&directory_beside(path)) || path.canonicalize().is_ok_and(|path| is(&path)) {
+        let is = |path: &Path| {
+            executable.starts_with(path)
+                || executable.to_string_lossy() == format!("{} (deleted)", path.display())
+        };
+        if is(path)
+            || is(&directory_beside(path))
+            || path.canonicalize().is_ok_and(|path| is(&path))
+        {
             return;
         }
         let (executable, path) = (executable.display(), path.display());

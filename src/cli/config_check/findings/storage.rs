@@ -1,4 +1,5 @@
-//! Whether what an upgrade writes stays: file systems that lose it, lie in memory, or know no modes.
+//! Whether what an upgrade writes stays: file systems that lose it, lie in memory, or know no
+//! modes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,20 +39,27 @@ impl Findings {
         }
     }
 
-    /// Where the restart of the machine is what brings the new program, nothing that is lost with it can end well.
+    /// Where the restart of the machine is what brings the new program, nothing that is lost with
+    /// it can end well.
     fn lasting(&mut self, place: &Place, reboots: bool) {
         let directory = place.directory.display();
         match &place.lasting {
             Lasting::Yes => {}
             Lasting::No(reason) => {
                 let level = if reboots { Level::Error } else { Level::Warning };
-                let sentence = format!("what is written to {directory} does not outlive a restart of the machine: {reason}");
-                let hint = format!("leave the read-only mode of the machine, or set {} to a directory on a disk", place.remedy);
+                let sentence = format!(
+                    "what is written to {directory} does not outlive a restart of the machine: {reason}"
+                );
+                let hint = format!(
+                    "leave the read-only mode of the machine, or set {} to a directory on a disk",
+                    place.remedy
+                );
                 self.add(level, place.field, sentence, hint);
             }
             Lasting::Unclear(reason) => {
-                let sentence =
-                    format!("this check can't tell whether what is written to {directory} outlives a restart of the machine: {reason}");
+                let sentence = format!(
+                    "this check can't tell whether what is written to {directory} outlives a restart of the machine: {reason}"
+                );
                 self.warning(place.field, sentence, "write a file there, restart the machine, and see whether the file is there still");
             }
         }
@@ -63,7 +71,10 @@ impl Findings {
         if let Ok(mount) = mounts.of(&place.directory)
             && let Some(option) = mount.careless_option()
         {
-            let sentence = format!("{} is mounted with `{option}`, so that a power cut can undo a finished upgrade", mount.point.display());
+            let sentence = format!(
+                "{} is mounted with `{option}`, so that a power cut can undo a finished upgrade",
+                mount.point.display()
+            );
             self.warning(place.field, sentence, "mount it without this option");
         }
     }
@@ -71,23 +82,29 @@ impl Findings {
     /// Nobody but root can judge for the daemon.
     fn modes(&mut self, program: &Place) {
         if geteuid().is_root() && keeps_modes(&program.directory) == Some(false) {
-            let sentence =
-                format!("files in {} can't be given a mode, so that no program can be made executable there", program.directory.display());
+            let sentence = format!(
+                "files in {} can't be given a mode, so that no program can be made executable there",
+                program.directory.display()
+            );
             self.error(
                 "program.path",
                 sentence,
-                format!("set {} to a directory on ext4, or on another file system of Linux", program.remedy),
+                format!(
+                    "set {} to a directory on ext4, or on another file system of Linux",
+                    program.remedy
+                ),
             );
         }
     }
 }
 
-/// Whether a file in this directory gets the mode that it is given, tried with one that is removed at once; nothing where no
-/// file can be made.
+/// Whether a file in this directory gets the mode that it is given, tried with one that is removed
+/// at once; nothing where no file can be made.
 fn keeps_modes(directory: &Path) -> Option<bool> {
     let path = directory.join(format!(".uplift-check-{}", std::process::id()));
     let file = LocalDisk.create(&path, PRIVATE_MODE).ok()?;
-    let set = file.set_permissions(Permissions::from_mode(UNUSUAL_MODE)).and_then(|()| path.metadata());
+    let set =
+        file.set_permissions(Permissions::from_mode(UNUSUAL_MODE)).and_then(|()| path.metadata());
     let kept = set.is_ok_and(|metadata| metadata.permissions().mode() & 0o7777 == UNUSUAL_MODE);
     let _ = fs::remove_file(&path); // an empty file that stays harms nobody
     Some(kept)

@@ -1,4 +1,5 @@
-//! Who else has the payload link's device: the kernel's console, a virtual terminal, a program for braille displays.
+//! Who else has the payload link's device: the kernel's console, a virtual terminal, a program for
+//! braille displays.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,8 @@ use crate::config::Link;
 /// The serial ports and terminals that the kernel writes its messages to.
 const CONSOLES: &str = "/proc/consoles";
 /// Where rules of udev lie; a file in an earlier one replaces those of its name in later ones.
-const RULES: [&str; 4] = ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
+const RULES: [&str; 4] =
+    ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
 /// Vendor and product of the adapters that `brltty` takes for braille displays: CH340 and CP210x.
 const TAKEN: [(&str, &str); 2] = [("1a86", "7523"), ("10c4", "ea60")];
 
@@ -24,13 +26,22 @@ impl Findings {
         if !metadata.file_type().is_char_device() {
             return;
         }
-        let (device, number) = (link.device.display(), (major(metadata.rdev()), minor(metadata.rdev())));
+        let (device, number) =
+            (link.device.display(), (major(metadata.rdev()), minor(metadata.rdev())));
         if is_virtual(number) {
-            let sentence = format!("{device} is a terminal of this machine's screen or session, no serial port");
-            return self.error("link.device", sentence, "name the serial port that the aircraft is at, such as /dev/ttyUSB0");
+            let sentence = format!(
+                "{device} is a terminal of this machine's screen or session, no serial port"
+            );
+            return self.error(
+                "link.device",
+                sentence,
+                "name the serial port that the aircraft is at, such as /dev/ttyUSB0",
+            );
         }
         if is_console(&fs::read_to_string(CONSOLES).unwrap_or_default(), number) {
-            let sentence = format!("{device} is a console of the kernel, whose messages go out between the frames");
+            let sentence = format!(
+                "{device} is a console of the kernel, whose messages go out between the frames"
+            );
             let hint = "take its `console=` out of the kernel's command line (`cat /proc/cmdline`), and disable the login on it (`systemctl disable serial-getty@…`)";
             self.warning("link.device", sentence, hint);
         }
@@ -38,8 +49,10 @@ impl Findings {
 
     /// An adapter that was taken has no device any more.
     pub(super) fn braille(&mut self, systemd: &Systemd, link: &Link) {
-        let (identity, by) = (usb_identity(Path::new("/sys"), &link.device), rules_of_braille(&RULES));
-        let is_endangered = if link.device.exists() { identity.is_some_and(is_taken) } else { true };
+        let (identity, by) =
+            (usb_identity(Path::new("/sys"), &link.device), rules_of_braille(&RULES));
+        let is_endangered =
+            if link.device.exists() { identity.is_some_and(is_taken) } else { true };
         if !is_endangered {
             return;
         }
@@ -59,7 +72,9 @@ impl Findings {
             ),
             None => return,
         };
-        let sentence = format!("`brltty` takes adapters with CH340 and CP210x for braille displays, and their device away ({by})");
+        let sentence = format!(
+            "`brltty` takes adapters with CH340 and CP210x for braille displays, and their device away ({by})"
+        );
         self.warning("link.device", sentence, hint);
     }
 }
@@ -78,9 +93,14 @@ fn is_console(consoles: &str, (major, minor): (u64, u64)) -> bool {
 /// Vendor and product of the adapter on USB that a port is on.
 fn usb_identity(sysfs: &Path, device: &Path) -> Option<(String, String)> {
     let node = device.canonicalize().ok()?;
-    let port = sysfs.join("class/tty").join(node.file_name()?).join("device").canonicalize().ok()?;
+    let port =
+        sysfs.join("class/tty").join(node.file_name()?).join("device").canonicalize().ok()?;
     port.ancestors().find_map(|directory| {
-        let read = |name: &str| fs::read_to_string(directory.join(name)).ok().map(|text| text.trim().to_ascii_lowercase());
+        let read = |name: &str| {
+            fs::read_to_string(directory.join(name))
+                .ok()
+                .map(|text| text.trim().to_ascii_lowercase())
+        };
         Some((read("idVendor")?, read("idProduct")?))
     })
 }
@@ -94,17 +114,25 @@ fn rules_of_braille<P: AsRef<Path>>(directories: &[P]) -> Option<PathBuf> {
     let mut in_force: BTreeMap<_, PathBuf> = BTreeMap::new();
     for entry in directories.iter().flat_map(fs::read_dir).flatten().flatten() {
         let name = entry.file_name();
-        let is_of_braille = name.to_str().is_some_and(|name| name.contains("brltty") && name.ends_with(".rules"));
+        let is_of_braille =
+            name.to_str().is_some_and(|name| name.contains("brltty") && name.ends_with(".rules"));
         if is_of_braille {
             in_force.entry(name).or_insert_with(|| entry.path());
         }
     }
-    in_force.into_values().find(|file| fs::read_to_string(file).is_ok_and(|rules| names_adapter(&rules)))
+    in_force
+        .into_values()
+        .find(|file| fs::read_to_string(file).is_ok_and(|rules| names_adapter(&rules)))
 }
 
 fn names_adapter(rules: &str) -> bool {
-    let active = rules.lines().map(|line| line.trim().to_ascii_lowercase()).filter(|line| !line.starts_with('#'));
-    active.into_iter().any(|line| TAKEN.iter().any(|(vendor, product)| line.contains(vendor) && line.contains(product)))
+    let active = rules
+        .lines()
+        .map(|line| line.trim().to_ascii_lowercase())
+        .filter(|line| !line.starts_with('#'));
+    active.into_iter().any(|line| {
+        TAKEN.iter().any(|(vendor, product)| line.contains(vendor) && line.contains(product))
+    })
 }
 
 #[cfg(test)]
@@ -114,14 +142,27 @@ mod tests {
     #[test]
     fn a_console_and_a_virtual_terminal_are_known_by_their_numbers() {
         let consoles = "tty0                 -WU (E   p  )    4:7\nttyS0                -W- (EC  p a)    4:64\n";
-        assert!(is_console(consoles, (4, 64)) && !is_console(consoles, (4, 65)) && !is_console(consoles, (188, 0)));
-        assert!(is_virtual((4, 1)) && is_virtual((5, 0)) && is_virtual((5, 1)) && !is_virtual((4, 64)) && !is_virtual((188, 0)));
+        assert!(
+            is_console(consoles, (4, 64))
+                && !is_console(consoles, (4, 65))
+                && !is_console(consoles, (188, 0))
+        );
+        assert!(
+            is_virtual((4, 1))
+                && is_virtual((5, 0))
+                && is_virtual((5, 1))
+                && !is_virtual((4, 64))
+                && !is_virtual((188, 0))
+        );
     }
 
     #[test]
     fn rules_that_are_switched_off_or_commented_out_take_nothing() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let write = |path: &Path, text: &str| fs::File::create(path).and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+        let write = |path: &Path, text: &str| {
+            fs::File::create(path)
+                .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
+        };
         use std::io;
         let rules = second.path().join("85-brltty.rules");
         let found = || rules_of_braille(&[first.path(), second.path()]);
@@ -142,7 +183,8 @@ mod tests {
         std::os::unix::fs::symlink(&port, sysfs.path().join("class/tty/null/device")).unwrap();
         for (name, text) in [("idVendor", "1A86\n"), ("idProduct", "7523\n")] {
             let file = fs::File::create(sysfs.path().join("devices/usb1/1-1").join(name));
-            file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes())).unwrap();
+            file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+                .unwrap();
         }
         let identity = usb_identity(sysfs.path(), Path::new("/dev/null"));
         assert_eq!(identity, Some(("1a86".into(), "7523".into())));

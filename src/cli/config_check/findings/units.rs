@@ -1,4 +1,5 @@
-//! What systemd says of uplift's own units: the second deadline, and whether the sandbox lets in what is configured.
+//! What systemd says of uplift's own units: the second deadline, and whether the sandbox lets in
+//! what is configured.
 
 use std::collections::HashMap;
 use std::io;
@@ -54,17 +55,26 @@ impl Findings {
 
     fn rescue_at_boot(&mut self, systemd: &Systemd) {
         const UNIT: &str = "uplift-rescue.service";
-        let state = systemd.properties(UNIT, &["UnitFileState"]).ok().and_then(|mut known| known.remove("UnitFileState"));
+        let state = systemd
+            .properties(UNIT, &["UnitFileState"])
+            .ok()
+            .and_then(|mut known| known.remove("UnitFileState"));
         if let Some(state) = state.filter(|state| state.trim() != "enabled") {
-            let sentence = format!("nobody counts the boots of a trial before the program starts: {UNIT} is {}", state.trim());
+            let sentence = format!(
+                "nobody counts the boots of a trial before the program starts: {UNIT} is {}",
+                state.trim()
+            );
             self.warning("paths.rescue_timer", sentence, format!("systemctl enable {UNIT}"));
         }
     }
 
-    /// Each unit that is there and forbids what the configuration needs. Without systemd there is no sandbox.
+    /// Each unit that is there and forbids what the configuration needs. Without systemd there is
+    /// no sandbox.
     pub(super) fn sandbox(&mut self, systemd: &Systemd, config: &Config) {
         for drop_in in drop_in::all(config).iter().filter(|drop_in| !drop_in.is_empty()) {
-            for Directive { field, name, value, .. } in missing(systemd, drop_in).unwrap_or_default() {
+            for Directive { field, name, value, .. } in
+                missing(systemd, drop_in).unwrap_or_default()
+            {
                 let sentence = format!("{} has no {name}={value}, which this needs", drop_in.unit);
                 self.error(field, sentence, "`uplift config sandbox --write` makes the drop-in, and prints the command that applies it");
             }
@@ -73,15 +83,18 @@ impl Findings {
 }
 
 fn missing(systemd: &Systemd, drop_in: &DropIn) -> io::Result<Vec<Directive>> {
-    let mut names: Vec<&str> = drop_in.directives.iter().map(|directive| property(directive.name)).collect();
+    let mut names: Vec<&str> =
+        drop_in.directives.iter().map(|directive| property(directive.name)).collect();
     names.extend(["LoadState", "ProtectSystem"]);
     let properties = systemd.properties(drop_in.unit, &names)?;
     let known = |name: &str| properties.get(name).map_or("", |value| value.trim());
     if known("LoadState") != "loaded" {
         return Ok(Vec::new());
     }
-    let is_missing =
-        |directive: &&Directive| !directive.value.is_empty() && !holds(directive, known(property(directive.name)), known("ProtectSystem"));
+    let is_missing = |directive: &&Directive| {
+        !directive.value.is_empty()
+            && !holds(directive, known(property(directive.name)), known("ProtectSystem"))
+    };
     Ok(drop_in.directives.iter().filter(is_missing).cloned().collect())
 }
 
@@ -95,20 +108,26 @@ fn holds(directive: &Directive, known: &str, protect_system: &str) -> bool {
     let meaning = directive.meaning.as_str();
     match directive.name {
         "ReadWritePaths" => {
-            let above = |found: String| Path::new(meaning).starts_with(found.trim_start_matches(['-', '+']));
+            let above = |found: String| {
+                Path::new(meaning).starts_with(found.trim_start_matches(['-', '+']))
+            };
             protect_system == "no" || words(known).into_iter().any(above)
         }
         // systemd 252 does not show it.
         "LoadCredential" if known == "[unprintable]" => true,
         "ProtectHome" => known == "no" || known == meaning,
-        "IPAddressAllow" => known.split_whitespace().any(|found| found.split('/').next() == Some(meaning)) || known.contains("::/0"),
+        "IPAddressAllow" => {
+            known.split_whitespace().any(|found| found.split('/').next() == Some(meaning))
+                || known.contains("::/0")
+        }
         "ExecStart" => known.contains(&format!("argv[]={meaning} ;")),
         "DeviceAllow" => known.lines().any(|line| line.trim_end_matches('m') == meaning),
         _ => known == meaning || words(known).iter().any(|found| found == meaning),
     }
 }
 
-/// The words of a property of several: in quotation marks where one holds more than plain characters.
+/// The words of a property of several: in quotation marks where one holds more than plain
+/// characters.
 fn words(known: &str) -> Vec<String> {
     let (mut words, mut characters) = (Vec::new(), known.chars().peekable());
     while let Some(&first) = characters.peek() {
@@ -139,7 +158,11 @@ mod tests {
     #[test]
     fn a_directive_holds_by_what_systemd_shows() {
         let holds = |name, meaning: &str, known: &str| {
-            holds(&Directive { field: "f", name, value: String::new(), meaning: meaning.into() }, known, "strict")
+            holds(
+                &Directive { field: "f", name, value: String::new(), meaning: meaning.into() },
+                known,
+                "strict",
+            )
         };
         for (name, value, known) in [
             ("ReadWritePaths", "/opt/a/bin", "-/usr/local/bin /opt/a"),
@@ -159,7 +182,14 @@ mod tests {
             ("ListenStream", "0.0.0.0:2121", "0.0.0.0:2121 (Stream)"),
         ] {
             assert!(holds(name, value, known), "{name}={value}");
-            assert!(!holds(name, value, "yes /opt/ab char-1 192.0.2.70/32 /usr/bin/uplift-rescue [::]:21"), "{name}={value}");
+            assert!(
+                !holds(
+                    name,
+                    value,
+                    "yes /opt/ab char-1 192.0.2.70/32 /usr/bin/uplift-rescue [::]:21"
+                ),
+                "{name}={value}"
+            );
         }
     }
 }

@@ -21,24 +21,35 @@ fn trusting(signer: &Signer, package: &str) -> Payload {
 fn a_sealed_program_is_let_in_and_its_identity_is_the_program() {
     let (signer, program) = (Signer::new().unwrap(), program("V02.00.00.00"));
     let file = sealed(&signer, &program, |_| {});
-    for payload in [trusting(&signer, "seal = \"required\""), trusting(&signer, ""), Payload::new("")] {
+    for payload in
+        [trusting(&signer, "seal = \"required\""), trusting(&signer, ""), Payload::new("")]
+    {
         let checked = payload.check(RIGHT, &file).unwrap();
         assert_eq!(checked.summary().program_digest, program_digest(&program[..]).unwrap());
         assert_ne!(checked.summary().file_digest.0, checked.summary().program_digest.0);
         let trusted_key = (!payload.policy.keys.is_empty()).then(|| signer.public().id());
-        assert_eq!(checked.summary().trusted_key, trusted_key, "who signed counts where it is checked");
+        assert_eq!(
+            checked.summary().trusted_key,
+            trusted_key,
+            "who signed counts where it is checked"
+        );
     }
 }
 
 #[test]
 fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
-    let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
+    let (signer, other, program) =
+        (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
     let right = sealed(&signer, &program, |_| {});
     for (package, file, trusted) in [
         (trusting(&signer, ""), right.clone(), true),
         (trusting(&signer, "seal = \"optional\""), right.clone(), true),
         (Payload::new(""), right, false),
-        (trusting(&signer, ""), sealed(&signer, &program, |manifest| manifest.product = "OTHER".into()), false),
+        (
+            trusting(&signer, ""),
+            sealed(&signer, &program, |manifest| manifest.product = "OTHER".into()),
+            false,
+        ),
         (trusting(&signer, ""), sealed(&other, &program, |_| {}), false),
         (trusting(&signer, ""), program.clone(), false),
         (trusting(&signer, ""), Vec::new(), false),
@@ -49,7 +60,8 @@ fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
 
 #[test]
 fn each_wrong_seal_has_its_kind() {
-    let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
+    let (signer, other, program) =
+        (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
     let right = sealed(&signer, &program, |_| {});
     let mut damaged = right.clone();
     damaged[program.len() + 20] ^= 1;
@@ -71,20 +83,41 @@ fn each_wrong_seal_has_its_kind() {
         (right[..right.len() - 1].to_vec(), FailureKind::Truncated, "behind the program's end"),
         (damaged, FailureKind::SealInvalid, "the checksum differs"),
         (sealed(&other, &program, |_| {}), FailureKind::SealInvalid, "(the simulation)"),
-        (sealed(&signer, &program, |manifest| manifest.product = "DEMO_2".into()), FailureKind::WrongProduct, "sealed for \"DEMO_2\""),
-        (sealed(&signer, &program, |manifest| manifest.version = version("V03.00.00.00")), FailureKind::WrongVersion, "V03.00.00.00"),
-        (sealed(&signer, &program, |manifest| manifest.machine = "Z80".into()), FailureKind::WrongMachine, "sealed for \"Z80\""),
-        (sealed(&signer, &program, |manifest| manifest.size += 1), FailureKind::Truncated, "when it was sealed"),
+        (
+            sealed(&signer, &program, |manifest| manifest.product = "DEMO_2".into()),
+            FailureKind::WrongProduct,
+            "sealed for \"DEMO_2\"",
+        ),
+        (
+            sealed(&signer, &program, |manifest| manifest.version = version("V03.00.00.00")),
+            FailureKind::WrongVersion,
+            "V03.00.00.00",
+        ),
+        (
+            sealed(&signer, &program, |manifest| manifest.machine = "Z80".into()),
+            FailureKind::WrongMachine,
+            "sealed for \"Z80\"",
+        ),
+        (
+            sealed(&signer, &program, |manifest| manifest.size += 1),
+            FailureKind::Truncated,
+            "when it was sealed",
+        ),
         (other_program, FailureKind::DigestMismatch, "when it was sealed"),
         (shorter, FailureKind::Truncated, "bytes are missing"),
         (
-            sealed(&signer, &program, |manifest| manifest.replaces_from = Some(version("V01.50.00.00"))),
+            sealed(&signer, &program, |manifest| {
+                manifest.replaces_from = Some(version("V01.50.00.00"));
+            }),
             FailureKind::WrongVersion,
             "V01.00.00.00 runs; install one in between first",
         ),
     ] {
         let failure = payload.check(RIGHT, &bytes).unwrap_err();
-        assert!(failure.kind == kind && failure.to_string().contains(reason), "{kind}: {failure:?}");
+        assert!(
+            failure.kind == kind && failure.to_string().contains(reason),
+            "{kind}: {failure:?}"
+        );
     }
     let trusted_alone = format!("this payload trusts only {}", signer.public().id());
     let failure = payload.check(RIGHT, &sealed(&other, &program, |_| {})).unwrap_err();
@@ -97,7 +130,9 @@ fn a_signature_over_something_else_does_not_hold() {
     let (signer, program) = (Signer::new().unwrap(), program("V02.00.00.00"));
     let of = |bytes: &[u8]| Seal::read(std::io::Cursor::new(bytes)).unwrap().unwrap();
     let signed = of(&sealed(&signer, &program, |_| {}));
-    let wanted = of(&sealed(&signer, &program, |manifest| manifest.replaces_from = Some(version("V00.00.00.00"))));
+    let wanted = of(&sealed(&signer, &program, |manifest| {
+        manifest.replaces_from = Some(version("V00.00.00.00"));
+    }));
     let seal = Seal::to_bytes(&wanted.manifest_text, signed.signature.text()).unwrap();
     let failure = trusting(&signer, "").check(RIGHT, &[program, seal].concat()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::SealInvalid);
@@ -106,8 +141,13 @@ fn a_signature_over_something_else_does_not_hold() {
 
 #[test]
 fn a_seal_that_is_there_must_be_right_even_where_none_is_required() {
-    let (signer, other, program) = (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
-    assert_eq!(trusting(&signer, "").kind(RIGHT, &program), FailureKind::SealMissing, "where nothing is said, a key is enough");
+    let (signer, other, program) =
+        (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
+    assert_eq!(
+        trusting(&signer, "").kind(RIGHT, &program),
+        FailureKind::SealMissing,
+        "where nothing is said, a key is enough"
+    );
     let payload = trusting(&signer, "seal = \"optional\"");
     assert!(payload.check(RIGHT, &program).is_ok());
     assert_eq!(payload.kind(RIGHT, &sealed(&other, &program, |_| {})), FailureKind::SealInvalid);
@@ -121,11 +161,23 @@ fn a_seal_that_is_there_must_be_right_even_where_none_is_required() {
 fn without_keys_the_finding_says_that_the_signer_is_not_checked() {
     let (signer, payload) = (Signer::new().unwrap(), Payload::new(""));
     let staged = payload.stage(RIGHT, &sealed(&signer, &program("V02.00.00.00"), |_| {}));
-    let subject = Subject { file_name: RIGHT, path: staged.path(), size: staged.size, digests: Some(staged.digests), owned: true };
+    let subject = Subject {
+        file_name: RIGHT,
+        path: staged.path(),
+        size: staged.size,
+        digests: Some(staged.digests),
+        owned: true,
+    };
     let examination = examine(subject, &payload.policy);
     let finding = examination.findings.iter().find(|finding| finding.check == Check::Seal).unwrap();
     let Verdict::Passed(text) = &finding.verdict else { panic!("{finding:?}") };
-    assert_eq!(*text, format!("signed by key {}, which is not checked: no keys are configured", signer.public().id()));
+    assert_eq!(
+        *text,
+        format!(
+            "signed by key {}, which is not checked: no keys are configured",
+            signer.public().id()
+        )
+    );
     assert_eq!(examination.seal.unwrap().manifest.product, "DEMO");
 }
 
@@ -146,7 +198,9 @@ fn a_seal_proves_a_program_complete_that_can_not_prove_it_by_itself() {
 #[test]
 fn what_a_file_may_replace_is_not_guessed_at() {
     let signer = Signer::new().unwrap();
-    let file = sealed(&signer, &program("V02.00.00.00"), |manifest| manifest.replaces_from = Some(version("V00.00.00.01")));
+    let file = sealed(&signer, &program("V02.00.00.00"), |manifest| {
+        manifest.replaces_from = Some(version("V00.00.00.01"));
+    });
     let mut payload = trusting(&signer, "");
     payload.policy = payload.policy.running(None);
     assert!(payload.check(RIGHT, &file).is_ok(), "where nothing is installed nothing is replaced");
@@ -154,7 +208,11 @@ fn what_a_file_may_replace_is_not_guessed_at() {
     for forced in [false, true] {
         payload.policy = payload.policy.forced(forced);
         let failure = payload.check(RIGHT, &file).unwrap_err();
-        assert!(failure.kind == FailureKind::WrongVersion && failure.sentence.ends_with("the version that runs is not known"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::WrongVersion
+                && failure.sentence.ends_with("the version that runs is not known"),
+            "{failure}"
+        );
         assert!(failure.hint().contains("version_command"), "{failure:?}");
     }
     let of_any = sealed(&signer, &program("V02.00.00.00"), |_| {});
@@ -178,9 +236,14 @@ fn an_old_version_does_not_come_back_however_it_is_sealed() {
     let file = sealed(&signer, &program, |_| {});
     let mut payload = trusting(&signer, "seal = \"required\"");
     for (running, minimum) in [(Some("V01.00.00.00"), "V02.00.00.01"), (None, "V03.00.00.00")] {
-        payload.policy = payload.policy.running(running.map(version)).minimum(Some(version(minimum)));
+        payload.policy =
+            payload.policy.running(running.map(version)).minimum(Some(version(minimum)));
         let failure = payload.check(RIGHT, &file).unwrap_err();
-        assert!(failure.kind == FailureKind::Downgrade && failure.sentence.contains("succeeded here before"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Downgrade
+                && failure.sentence.contains("succeeded here before"),
+            "{failure}"
+        );
     }
     payload.policy = payload.policy.minimum(Some(version("V02.00.00.00")));
     assert!(payload.check(RIGHT, &file).is_ok(), "the very version that succeeded is not lower");

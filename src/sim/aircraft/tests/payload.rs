@@ -1,4 +1,5 @@
-//! A payload by script, for tests of the aircraft alone: it does what it is told, and remembers what it was given.
+//! A payload by script, for tests of the aircraft alone: it does what it is told, and remembers
+//! what it was given.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -20,7 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(super) struct Script {
     /// Its address.
     pub(super) address: u8,
-    /// The routes on which it looks for the aircraft, in order. It is there only once it was answered.
+    /// The routes on which it looks for the aircraft, in order. It is there only once it was
+    /// answered.
     pub(super) routes: Vec<(u8, u8)>,
     /// It looks for the aircraft, and never says that it is there.
     pub(super) silent: bool,
@@ -55,7 +57,10 @@ impl Default for Script {
             routes: vec![(0xE5, 0x65)],
             silent: false,
             wait: 0,
-            statuses: [vec![3, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0], vec![6, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
+            statuses: [
+                vec![3, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                vec![6, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            ],
             ftp_port: None,
             lost_answers: HashMap::new(),
             not_ready: 0,
@@ -91,7 +96,8 @@ pub(super) struct Payload<P> {
     script: Script,
     given: Given,
     next: u32,
-    /// Since the word to start, counted in pushes: on a busy machine each of them is made all the same.
+    /// Since the word to start, counted in pushes: on a busy machine each of them is made all the
+    /// same.
     began: Option<Duration>,
     pushed: Instant,
     entered: Option<Instant>,
@@ -101,7 +107,16 @@ pub(super) struct Payload<P> {
 impl<P: Read + Write + AsFd> Payload<P> {
     /// A payload on a port that does not block.
     pub(super) fn new(port: P, script: Script) -> Self {
-        Self { port, script, given: Given::default(), next: 0, began: None, pushed: Instant::now(), entered: None, probes: 0 }
+        Self {
+            port,
+            script,
+            given: Given::default(),
+            next: 0,
+            began: None,
+            pushed: Instant::now(),
+            entered: None,
+            probes: 0,
+        }
     }
 
     /// The payload after its restart: it has a report to make.
@@ -111,7 +126,8 @@ impl<P: Read + Write + AsFd> Payload<P> {
 
     /// Plays until the aircraft hangs up.
     pub(super) fn play(mut self) -> Given {
-        let (mut codec, mut buffer, mut bytes, begun) = (FrameCodec::new(), BytesMut::new(), [0; 4096], Instant::now());
+        let (mut codec, mut buffer, mut bytes, begun) =
+            (FrameCodec::new(), BytesMut::new(), [0; 4096], Instant::now());
         while begun.elapsed() < DEADLINE {
             let left = Timespec::try_from(PUSH.saturating_sub(self.pushed.elapsed())).unwrap();
             poll(&mut [PollFd::new(&self.port, PollFlags::IN)], Some(&left)).unwrap();
@@ -135,7 +151,10 @@ impl<P: Read + Write + AsFd> Payload<P> {
     fn hear(&mut self, frame: &Frame) {
         let id = frame.command.id;
         if (frame.kind, frame.command) == (Kind::Response, CommandId::new(3, 0xFD)) {
-            self.given.answered = self.given.answered.or(Some(((frame.receiver.0, frame.sender.0), frame.payload[0])));
+            self.given.answered = self
+                .given
+                .answered
+                .or(Some(((frame.receiver.0, frame.sender.0), frame.payload[0])));
             return;
         }
         if frame.receiver.0 != self.script.address {
@@ -174,11 +193,23 @@ impl<P: Read + Write + AsFd> Payload<P> {
             if self.given.answered.is_none() || self.script.silent {
                 let (from, to) = self.script.routes[self.probes % self.script.routes.len()];
                 self.probes += 1;
-                return self.send(&Frame::request(Address(from), Address(to), 0, CommandId::new(3, 0xFD), Vec::new()));
+                return self.send(&Frame::request(
+                    Address(from),
+                    Address(to),
+                    0,
+                    CommandId::new(3, 0xFD),
+                    Vec::new(),
+                ));
             }
             let mut presence = [0; 64];
             presence[..4].copy_from_slice(b"psdk");
-            return self.send(&Frame::push(Address(self.script.address), aircraft, 0, CommandId::new(0, 0x82), presence.to_vec()));
+            return self.send(&Frame::push(
+                Address(self.script.address),
+                aircraft,
+                0,
+                CommandId::new(0, 0x82),
+                presence.to_vec(),
+            ));
         };
         self.began = Some(since + PUSH);
         let status = match since {
@@ -190,7 +221,13 @@ impl<P: Read + Write + AsFd> Payload<P> {
             _ => self.script.end.clone(),
         };
         for to in [pc, aircraft] {
-            self.send(&Frame::push(Address(self.script.address), to, 0, CommandId::new(0, 0x42), status.clone()));
+            self.send(&Frame::push(
+                Address(self.script.address),
+                to,
+                0,
+                CommandId::new(0, 0x42),
+                status.clone(),
+            ));
         }
     }
 
@@ -203,14 +240,29 @@ impl<P: Read + Write + AsFd> Payload<P> {
     fn enter(&mut self) -> Vec<u8> {
         self.entered = Some(Instant::now());
         let [low, high] = self.script.wait.to_le_bytes();
-        vec![self.script.enter, if self.script.ftp_port.is_some() { 1 } else { 2 }, 0, low, high, 0, 0, 0, 0, 0, 0]
+        vec![
+            self.script.enter,
+            if self.script.ftp_port.is_some() { 1 } else { 2 },
+            0,
+            low,
+            high,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]
     }
 
     fn dcftp(&mut self, payload: &[u8]) -> Vec<u8> {
         match payload {
             [1, ..] if self.refuses() => vec![1],
             [1, a, b, c, d, _, name @ ..] => {
-                (self.given.size, self.given.name) = (u32::from_le_bytes([*a, *b, *c, *d]), String::from_utf8(name.to_vec()).unwrap());
+                (self.given.size, self.given.name) = (
+                    u32::from_le_bytes([*a, *b, *c, *d]),
+                    String::from_utf8(name.to_vec()).unwrap(),
+                );
                 vec![0, 0, 1, 1, 0, 1, 0]
             }
             [2, a, b, c, d, data @ ..] => {
@@ -218,7 +270,8 @@ impl<P: Read + Write + AsFd> Payload<P> {
                     self.given.data.extend_from_slice(data);
                     self.next += 1;
                 }
-                [&[0][..], &self.next.wrapping_sub(1).to_le_bytes(), &self.next.to_le_bytes()].concat()
+                [&[0][..], &self.next.wrapping_sub(1).to_le_bytes(), &self.next.to_le_bytes()]
+                    .concat()
             }
             [3, md5 @ ..] => {
                 self.given.md5 = md5.to_vec();

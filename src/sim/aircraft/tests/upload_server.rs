@@ -11,7 +11,8 @@ pub(super) struct Uploaded {
     pub(super) data: Vec<u8>,
 }
 
-/// Serves connections one after another until an upload is complete; hangs up on the first `broken` ones in the middle.
+/// Serves connections one after another until an upload is complete; hangs up on the first `broken`
+/// ones in the middle.
 pub(super) fn serve(broken: u32) -> (u16, JoinHandle<Uploaded>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

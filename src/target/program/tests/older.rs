@@ -1,4 +1,5 @@
-//! The program before the last success, which an upgrade that comes to nothing must not cost its place.
+//! The program before the last success, which an upgrade that comes to nothing must not cost its
+//! place.
 
 use nix::errno::Errno;
 
@@ -32,8 +33,14 @@ fn package() -> PackageSummary {
 /// What was there before the last success is there still, and nothing else that a swap leaves.
 fn is_as_before(payload: &Payload, failed: bool, case: &str) {
     assert_eq!(payload.content().unwrap(), OLD, "{case}");
-    assert_eq!(payload.beside(".previous").as_deref(), Some(OLDEST), "{case}: {:?}", payload.area());
-    let expected: &[&str] = if failed { &["demo.failed", "demo.previous", "lock"] } else { &["demo.previous", "lock"] };
+    assert_eq!(
+        payload.beside(".previous").as_deref(),
+        Some(OLDEST),
+        "{case}: {:?}",
+        payload.area()
+    );
+    let expected: &[&str] =
+        if failed { &["demo.failed", "demo.previous", "lock"] } else { &["demo.previous", "lock"] };
     assert_eq!(payload.area(), expected, "{case}");
 }
 
@@ -42,7 +49,10 @@ fn a_success_drops_it_and_a_rollback_brings_it_back() {
     for file_system in FileSystem::ALL {
         let (payload, _) = upgraded_on(file_system.disk());
         payload.install(NEW).unwrap();
-        assert_eq!((payload.beside(".older").unwrap(), payload.beside(".previous").unwrap()), (OLDEST.into(), OLD.into()));
+        assert_eq!(
+            (payload.beside(".older").unwrap(), payload.beside(".previous").unwrap()),
+            (OLDEST.into(), OLD.into())
+        );
         payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap();
         is_as_before(&payload, true, &format!("{file_system:?}"));
         payload.install(NEW).unwrap();
@@ -59,7 +69,8 @@ fn an_upgrade_that_fails_at_any_step_of_its_swap_leaves_it_where_it_was() {
         payload.install(NEW).unwrap();
         for (name, occurrence) in single_faults(&disk.log()) {
             let case = format!("{file_system:?} {name} {occurrence}");
-            let (payload, _) = upgraded_on(file_system.disk().and_failing_once(name, occurrence, Errno::EIO));
+            let (payload, _) =
+                upgraded_on(file_system.disk().and_failing_once(name, occurrence, Errno::EIO));
             payload.install(NEW).expect_err(&case);
             let again = again(&payload, file_system);
             again.program.finish(&package(), false).unwrap();
@@ -95,20 +106,28 @@ fn whoever_dies_in_a_rollback_leaves_a_way_back_to_it() {
             let (payload, _) = upgraded_on(file_system.disk());
             payload.install(NEW).unwrap();
             let disk = Arc::new(disk);
-            let payload = Payload { _temporary: payload._temporary, ..Payload::at(payload.directory, disk.clone()) };
+            let payload = Payload {
+                _temporary: payload._temporary,
+                ..Payload::at(payload.directory, disk.clone())
+            };
             let _ = payload.program.revert(digest(NEW), Some(digest(OLD)));
             (payload, disk.log().len())
         };
         let (_, operations) = rollback(file_system.disk());
         for death in 0..=operations {
             let (payload, _) = rollback(file_system.disk().and_dying_at(death));
-            // The rescue does it again, or the daemon, which finds the old program at the path, only ends it.
+            // The rescue does it again, or the daemon, which finds the old program at the path,
+            // only ends it.
             let by_rescue = again(&payload, file_system);
             if death % 2 == 0 || by_rescue.content().unwrap() == NEW {
                 by_rescue.program.revert(digest(NEW), Some(digest(OLD))).unwrap();
             }
             by_rescue.program.finish(&package(), true).unwrap();
-            is_as_before(&by_rescue, true, &format!("{file_system:?} dies at {death} of {operations}"));
+            is_as_before(
+                &by_rescue,
+                true,
+                &format!("{file_system:?} dies at {death} of {operations}"),
+            );
         }
     }
 }
@@ -124,7 +143,10 @@ fn where_nothing_is_under_way_it_is_put_in_order() {
             }
         }
         payload.program.settle().unwrap();
-        assert_eq!((payload.beside(".previous").as_deref(), payload.beside(".older")), (Some(expected), None));
+        assert_eq!(
+            (payload.beside(".previous").as_deref(), payload.beside(".older")),
+            (Some(expected), None)
+        );
         payload.program.settle().unwrap();
         assert_eq!(payload.area(), ["demo.previous"]);
     }
@@ -150,7 +172,10 @@ fn a_rollback_by_copy_needs_no_room() {
     let (payload, _) = upgraded_on(FileSystem::OnlyRenames.disk());
     payload.install(NEW).unwrap();
     let full = FileSystem::OnlyRenames.disk().and_failing("Write", Errno::ENOSPC);
-    let payload = Payload { _temporary: payload._temporary, ..Payload::at(payload.directory, Arc::new(full)) };
+    let payload = Payload {
+        _temporary: payload._temporary,
+        ..Payload::at(payload.directory, Arc::new(full))
+    };
     assert_eq!(payload.program.revert(digest(NEW), Some(digest(OLD))).unwrap(), Reverted::PutBack);
     is_as_before(&payload, false, "full");
 }

@@ -1,8 +1,9 @@
 //! Whose the files of the area are. Pure; the time is handed in.
 //!
-//! A file belongs to who uploads it from its first byte on: what waits for its upgrade must be what its host sent. It does so for a
-//! while, and as long as this machine looks at it. What nobody owns any more, or never did, may be replaced and deleted by anybody, but
-//! it is read by this machine alone.
+//! A file belongs to who uploads it from its first byte on: what waits for its upgrade must be what
+//! its host sent. It does so for a while, and as long as this machine looks at it. What nobody owns
+//! any more, or never did, may be replaced and deleted by anybody, but it is read by this machine
+//! alone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::super::name::FileName;
 use super::super::who::Who;
 
-/// How long a file belongs to its owner after it arrived, and after this machine last looked at it: as long as the daemon may take for
-/// one download.
+/// How long a file belongs to its owner after it arrived, and after this machine last looked at it:
+/// as long as the daemon may take for one download.
 const BELONGS_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// The owners.
@@ -32,7 +33,9 @@ impl Owners {
     /// Whether `who` may replace, delete or rename what has this name, or is to have it.
     pub(super) fn may_change(&self, name: &FileName, who: &Who, now: Instant) -> bool {
         let arriving = self.arriving.get(name).is_none_or(|(owner, _)| owner == who);
-        who.is_machine() || (arriving && self.files.get(name).is_none_or(|owner| owner.who == *who || owner.until <= now))
+        who.is_machine()
+            || (arriving
+                && self.files.get(name).is_none_or(|owner| owner.who == *who || owner.until <= now))
     }
 
     /// Whether `who` may read what has this name.
@@ -88,12 +91,17 @@ impl Owners {
 
     /// Whether nobody owns a file.
     pub(super) fn is_nobodys(&self, name: &FileName, now: Instant) -> bool {
-        self.files.get(name).is_none_or(|owner| owner.until <= now) && !self.arriving.contains_key(name)
+        self.files.get(name).is_none_or(|owner| owner.until <= now)
+            && !self.arriving.contains_key(name)
     }
 
     /// How many files are and will be `who`'s.
     pub(super) fn number_of(&self, who: &Who) -> usize {
-        let arriving = self.arriving.iter().filter(|(name, (owner, _))| owner == who && !self.files.contains_key(name)).count();
+        let arriving = self
+            .arriving
+            .iter()
+            .filter(|(name, (owner, _))| owner == who && !self.files.contains_key(name))
+            .count();
         self.files.values().filter(|owner| owner.who == *who).count() + arriving
     }
 }
@@ -115,18 +123,31 @@ mod tests {
         let (mut owners, now, a) = (Owners::default(), Instant::now(), name("a"));
         let (one, other) = (host(1), host(2));
         owners.begin(&a, &one);
-        assert!(owners.may_change(&a, &one, now) && !owners.may_change(&a, &other, now) && owners.may_change(&a, &Who::Machine, now));
+        assert!(
+            owners.may_change(&a, &one, now)
+                && !owners.may_change(&a, &other, now)
+                && owners.may_change(&a, &Who::Machine, now)
+        );
         owners.arrived(&a, &one, now);
         owners.end(&a);
-        for (who, may_read) in [(&one, true), (&other, false), (&Who::Machine, true), (&Who::User(Some(7)), false)] {
+        for (who, may_read) in
+            [(&one, true), (&other, false), (&Who::Machine, true), (&Who::User(Some(7)), false)]
+        {
             assert_eq!(owners.may_read(&a, who), may_read, "{who}");
             assert_eq!(owners.may_change(&a, who, now), may_read, "{who}");
         }
         let later = now + BELONGS_FOR - Duration::from_secs(1);
         owners.looked_at(&a, later);
-        assert!(!owners.may_change(&a, &other, now + BELONGS_FOR) && !owners.is_nobodys(&a, now + BELONGS_FOR));
+        assert!(
+            !owners.may_change(&a, &other, now + BELONGS_FOR)
+                && !owners.is_nobodys(&a, now + BELONGS_FOR)
+        );
         let end = later + BELONGS_FOR;
-        assert!(owners.may_change(&a, &other, end) && owners.is_nobodys(&a, end) && !owners.may_read(&a, &other));
+        assert!(
+            owners.may_change(&a, &other, end)
+                && owners.is_nobodys(&a, end)
+                && !owners.may_read(&a, &other)
+        );
         // A look brings nothing back.
         owners.looked_at(&a, end);
         assert!(owners.may_change(&a, &other, end));
@@ -136,7 +157,9 @@ mod tests {
     fn what_was_found_is_nobody_s_and_read_by_this_machine_alone() {
         let (owners, now) = (Owners::default(), Instant::now());
         assert!(owners.is_nobodys(&name("a"), now) && owners.may_change(&name("a"), &host(1), now));
-        assert!(!owners.may_read(&name("a"), &host(1)) && owners.may_read(&name("a"), &Who::Machine));
+        assert!(
+            !owners.may_read(&name("a"), &host(1)) && owners.may_read(&name("a"), &Who::Machine)
+        );
     }
 
     #[test]
@@ -156,7 +179,10 @@ mod tests {
         let (mut owners, now) = (Owners::default(), Instant::now());
         owners.arrived(&name("part"), &host(1), now);
         owners.renamed(&name("part"), &name("whole"), &host(1), now);
-        assert!(!owners.may_change(&name("whole"), &host(2), now) && owners.may_change(&name("part"), &host(2), now));
+        assert!(
+            !owners.may_change(&name("whole"), &host(2), now)
+                && owners.may_change(&name("part"), &host(2), now)
+        );
         owners.keep(|_| false);
         assert!(owners.may_change(&name("whole"), &host(2), now));
     }

@@ -1,4 +1,5 @@
-//! Free space that uploads side by side have taken for themselves but not filled yet. Pure; the free space is handed in.
+//! Free space that uploads side by side have taken for themselves but not filled yet. Pure; the
+//! free space is handed in.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +10,8 @@ const LARGEST_SHARE: u64 = 8 << 20;
 
 /// What all uploads together may still write before they look again.
 ///
-/// A lock and no atomic number: another upload that wrote and took between a look at the free space and what is taken on its
-/// strength would leave the number as it was, and the space smaller.
+/// A lock and no atomic number: another upload that wrote and took between a look at the free space
+/// and what is taken on its strength would leave the number as it was, and the space smaller.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Taken(Arc<Mutex<u64>>);
 
@@ -21,7 +22,11 @@ impl Taken {
     }
 
     /// Whether `bytes` fit beside what is taken into the `space` that may be filled now.
-    pub(super) fn leaves(&self, bytes: u64, space: impl FnOnce() -> Result<u64, AreaError>) -> Result<(), AreaError> {
+    pub(super) fn leaves(
+        &self,
+        bytes: u64,
+        space: impl FnOnce() -> Result<u64, AreaError>,
+    ) -> Result<(), AreaError> {
         let taken = self.lock();
         if space()?.saturating_sub(*taken) < bytes { Err(AreaError::NoSpace) } else { Ok(()) }
     }
@@ -40,8 +45,14 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Makes sure that `bytes` may be written, out of the `space` that may be filled now; `most` is what the upload can still want.
-    pub(super) fn provide(&mut self, bytes: u64, most: u64, space: impl FnOnce() -> Result<u64, AreaError>) -> Result<(), AreaError> {
+    /// Makes sure that `bytes` may be written, out of the `space` that may be filled now; `most` is
+    /// what the upload can still want.
+    pub(super) fn provide(
+        &mut self,
+        bytes: u64,
+        most: u64,
+        space: impl FnOnce() -> Result<u64, AreaError>,
+    ) -> Result<(), AreaError> {
         if bytes <= self.left {
             return Ok(());
         }
@@ -87,8 +98,14 @@ mod tests {
         let (mut one, mut other) = (taken.share(), taken.share());
         one.provide(1, 100 * MIB, space(20 * MIB)).unwrap();
         assert_eq!(one.left, LARGEST_SHARE);
-        assert!(taken.leaves(12 * MIB, space(20 * MIB)).is_ok() && taken.leaves(12 * MIB + 1, space(20 * MIB)).is_err());
-        assert!(matches!(other.provide(13 * MIB, 100 * MIB, space(20 * MIB)), Err(AreaError::NoSpace)));
+        assert!(
+            taken.leaves(12 * MIB, space(20 * MIB)).is_ok()
+                && taken.leaves(12 * MIB + 1, space(20 * MIB)).is_err()
+        );
+        assert!(matches!(
+            other.provide(13 * MIB, 100 * MIB, space(20 * MIB)),
+            Err(AreaError::NoSpace)
+        ));
         drop(one);
         other.provide(13 * MIB, 100 * MIB, space(20 * MIB)).unwrap();
         drop(other);

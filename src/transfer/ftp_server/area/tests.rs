@@ -10,7 +10,10 @@ fn path(text: &str) -> PathText {
 }
 
 fn names(home: &Path) -> Vec<String> {
-    std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    std::fs::read_dir(home)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[test]
@@ -47,15 +50,22 @@ fn names_that_clients_can_t_say_are_not_listed() {
         File::create(home.path().join(std::ffi::OsStr::from_bytes(name))).unwrap();
     }
     let listed = area(home.path(), 10).list(None).unwrap();
-    assert_eq!(listed.iter().map(|entry| entry.name.as_bytes()).collect::<Vec<_>>(), [&b"plain"[..], b"\xFF\xFE"]);
+    assert_eq!(
+        listed.iter().map(|entry| entry.name.as_bytes()).collect::<Vec<_>>(),
+        [&b"plain"[..], b"\xFF\xFE"]
+    );
 }
 
 #[test]
 fn uploads_side_by_side_leave_what_has_to_stay_free() {
     const KEEP_FREE: u64 = 32 << 20;
     let Some(disk) = Mounted::memory(64 << 10) else { return };
-    let area = Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: KEEP_FREE }).unwrap());
-    let mut uploads: Vec<Upload> = (0..8).map(|number| area.upload(&path(&number.to_string()), None, &Who::Machine).unwrap()).collect();
+    let area = Arc::new(
+        Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: KEEP_FREE }).unwrap(),
+    );
+    let mut uploads: Vec<Upload> = (0..8)
+        .map(|number| area.upload(&path(&number.to_string()), None, &Who::Machine).unwrap())
+        .collect();
     let chunk = vec![7; 64 << 10];
     let writes = |upload: &mut Upload| match upload.write(&chunk) {
         Ok(()) => true,
@@ -69,7 +79,8 @@ fn uploads_side_by_side_leave_what_has_to_stay_free() {
     assert!((KEEP_FREE..KEEP_FREE + (1 << 20)).contains(&free), "{free}");
     // What they held is there for the next one, as is what they wrote.
     drop(uploads);
-    // A process that another test starts holds copies of their descriptors until it becomes another program.
+    // A process that another test starts holds copies of their descriptors until it becomes another
+    // program.
     let until = Instant::now() + Duration::from_secs(30);
     while area.fits(30 << 20).is_err() && Instant::now() < until {
         std::thread::yield_now();
@@ -159,9 +170,12 @@ fn no_one_peer_takes_all_files() {
 #[test]
 fn what_nobody_owns_makes_room_and_what_somebody_owns_does_not() {
     let Some(disk) = Mounted::memory(8 << 10) else { return };
-    let fill = |name: &str| File::create(disk.path().join(name)).unwrap().write_all(&vec![7; 3 << 20]).unwrap();
+    let fill = |name: &str| {
+        File::create(disk.path().join(name)).unwrap().write_all(&vec![7; 3 << 20]).unwrap();
+    };
     fill("old");
-    let area = Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: 0 }).unwrap());
+    let area =
+        Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: 0 }).unwrap());
     let upload = |name: &str, who: &Who| {
         let mut upload = area.upload(&path(name), None, who)?;
         (0..48).try_for_each(|_| upload.write(&[7; 64 << 10]))?;

@@ -4,7 +4,9 @@ use super::*;
 
 /// The canonical line of a command.
 fn line(command: &Command) -> String {
-    let with = |verb: &str, path: &Option<PathText>| path.as_ref().map_or(verb.to_owned(), |path| format!("{verb} {path}"));
+    let with = |verb: &str, path: &Option<PathText>| {
+        path.as_ref().map_or(verb.to_owned(), |path| format!("{verb} {path}"))
+    };
     match command {
         Command::User(name) => format!("USER {name}"),
         Command::Pass(secret) => format!("PASS {}", secret.reveal()),
@@ -39,8 +41,12 @@ fn line(command: &Command) -> String {
         Command::Rnfr(path) => format!("RNFR {path}"),
         Command::Rnto(path) => format!("RNTO {path}"),
         Command::Mkd(path) => format!("MKD {path}"),
-        Command::Port(SocketAddr::V4(address)) => format!("EPRT |1|{}|{}|", address.ip(), address.port()),
-        Command::Port(SocketAddr::V6(address)) => format!("EPRT |2|{}|{}|", address.ip(), address.port()),
+        Command::Port(SocketAddr::V4(address)) => {
+            format!("EPRT |1|{}|{}|", address.ip(), address.port())
+        }
+        Command::Port(SocketAddr::V6(address)) => {
+            format!("EPRT |2|{}|{}|", address.ip(), address.port())
+        }
         Command::Noop => "NOOP".into(),
         Command::Abor => "ABOR".into(),
         Command::Quit => "QUIT".into(),
@@ -87,7 +93,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         path().prop_map(Command::Rnto),
         path().prop_map(Command::Mkd),
         any::<std::net::SocketAddrV4>().prop_map(|address| Command::Port(address.into())),
-        (any::<std::net::Ipv6Addr>(), any::<u16>()).prop_map(|address| Command::Port(address.into())),
+        (any::<std::net::Ipv6Addr>(), any::<u16>())
+            .prop_map(|address| Command::Port(address.into())),
         prop::option::of(path()).prop_map(Command::List),
         prop::option::of(path()).prop_map(Command::Nlst),
         prop::option::of(path()).prop_map(Command::Mlsd),
@@ -160,7 +167,18 @@ fn where_a_client_waits_is_an_address_and_a_port() {
 
 #[test]
 fn what_is_missing_or_malformed_is_said() {
-    for line in ["STOR", "STOR ", "USER", "REST", "REST -1", "REST +1", "REST 18446744073709551616", "ALLO x", "ALLO 1 R", "OPTS X"] {
+    for line in [
+        "STOR",
+        "STOR ",
+        "USER",
+        "REST",
+        "REST -1",
+        "REST +1",
+        "REST 18446744073709551616",
+        "ALLO x",
+        "ALLO 1 R",
+        "OPTS X",
+    ] {
         assert_eq!(code(line.as_bytes()), 501, "{line}");
     }
     for line in ["TYPE E", "MODE B", "STRU R", "TYPE L 7"] {

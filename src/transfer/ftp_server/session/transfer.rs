@@ -1,4 +1,5 @@
-//! The transfers of a session: what is said before and after, and the right order when a client breaks one off.
+//! The transfers of a session: what is said before and after, and the right order when a client
+//! breaks one off.
 
 use std::io;
 use std::net::TcpStream;
@@ -15,8 +16,9 @@ use super::super::reply::Reply;
 use super::Session;
 use crate::places::Standing;
 
-/// How long a finished upload waits for news that its client did not mean it. The two ends of a killed client's connections are
-/// microseconds apart when they are sent; what comes later than this is left to the daemon's proofs.
+/// How long a finished upload waits for news that its client did not mean it. The two ends of a
+/// killed client's connections are microseconds apart when they are sent; what comes later than
+/// this is left to the daemon's proofs.
 const LAST_WORD: Duration = Duration::from_millis(5);
 
 /// How waiting for something ended.
@@ -31,7 +33,13 @@ impl Session {
     pub(super) async fn list(&mut self, path: Option<PathText>, style: Style) -> Result<(), Gone> {
         self.restart = 0;
         match self.ask_area(move |area, _| area.list(path.as_ref())).await {
-            Ok(entries) => self.transfer(Work::SendText(listing(&entries, style)), "Here comes the listing".into()).await,
+            Ok(entries) => {
+                self.transfer(
+                    Work::SendText(listing(&entries, style)),
+                    "Here comes the listing".into(),
+                )
+                .await
+            }
             Err(refusal) => self.control.reply(&refusal).await,
         }
     }
@@ -45,7 +53,8 @@ impl Session {
         match self.ask_area(move |area, who| area.read(&path, offset, who)).await {
             Ok((file, bytes)) => {
                 tracing::info!(peer = %self.peer, file = ?name, "{} downloads {name:?}", self.peer);
-                self.transfer(Work::SendFile(file), format!("Here comes the file ({bytes} bytes)")).await
+                self.transfer(Work::SendFile(file), format!("Here comes the file ({bytes} bytes)"))
+                    .await
             }
             Err(refusal) => self.refuse("download a file", &refusal).await,
         }
@@ -58,7 +67,9 @@ impl Session {
         }
         if offset != 0 {
             // Nothing is kept of a broken upload, so there is nothing that could be continued.
-            return self.say(554, "An upload starts at its beginning: send REST 0, or nothing, before STOR").await;
+            return self
+                .say(554, "An upload starts at its beginning: send REST 0, or nothing, before STOR")
+                .await;
         }
         match self.ask_area(move |area, who| area.upload(&path, announced, who)).await {
             Ok(upload) => {
@@ -69,7 +80,8 @@ impl Session {
         }
     }
 
-    /// Firmware is bytes: line ends that change on the way would destroy it, so this is refused before it happens.
+    /// Firmware is bytes: line ends that change on the way would destroy it, so this is refused
+    /// before it happens.
     async fn refuse_text(&mut self) -> Result<(), Gone> {
         self.say(550, "Files go as bytes only: send TYPE I first").await
     }
@@ -94,10 +106,13 @@ impl Session {
             }
             Waited::Aborted => return self.acknowledge_abort().await,
         };
-        let mut transfer = match Transfer::start(stream, self.shared.stall_timeout, work, self.place.clone()) {
-            Ok(transfer) => transfer,
-            Err(error) => return self.say(425, format!("The data connection broke: {error}")).await,
-        };
+        let mut transfer =
+            match Transfer::start(stream, self.shared.stall_timeout, work, self.place.clone()) {
+                Ok(transfer) => transfer,
+                Err(error) => {
+                    return self.say(425, format!("The data connection broke: {error}")).await;
+                }
+            };
         self.say(150, greeting).await?;
         let finished = tokio::select! {
             finished = transfer.finished() => Waited::For(finished),
@@ -168,10 +183,12 @@ impl Session {
         }
     }
 
-    /// Looks for an `ABOR` or the end of the control connection that belongs to the end of the data.
+    /// Looks for an `ABOR` or the end of the control connection that belongs to the end of the
+    /// data.
     ///
-    /// A client that is killed, or aborts by closing the data connection, ends the data in the same way as one that is done;
-    /// only the control connection tells, and the kernel of a killed client closes it last.
+    /// A client that is killed, or aborts by closing the data connection, ends the data in the same
+    /// way as one that is done; only the control connection tells, and the kernel of a killed
+    /// client closes it last.
     async fn word_that_came(&mut self) -> Result<Waited<()>, Gone> {
         match timeout(LAST_WORD, self.control.aborted()).await {
             Ok(aborted) => aborted.map(|()| Waited::Aborted),

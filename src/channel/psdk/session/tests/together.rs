@@ -1,4 +1,5 @@
-//! Requests that meet: those that join work under way, those that wait for their turn, and those of a host that did not enter.
+//! Requests that meet: those that join work under way, those that wait for their turn, and those of
+//! a host that did not enter.
 
 use super::*;
 
@@ -34,10 +35,18 @@ fn everybody_who_joined_gets_an_answer_of_his_own() {
         let mut bench = bench();
         assert_eq!(answers(&bench.ask(command.clone())), [] as [Bytes; 0], "{command:?} is work");
         for sequence in [6, 7, 6] {
-            assert_eq!(bench.session.command(again(PC, sequence, &command), command.clone(), bench.now), [], "{command:?} joins");
+            assert_eq!(
+                bench.session.command(again(PC, sequence, &command), command.clone(), bench.now),
+                [],
+                "{command:?} joins"
+            );
         }
         let effects = bench.tell(done);
-        assert_eq!(receivers(&effects), [(PC, 5), (PC, 6), (PC, 7)], "{command:?}: one answer for the same frame twice");
+        assert_eq!(
+            receivers(&effects),
+            [(PC, 5), (PC, 6), (PC, 7)],
+            "{command:?}: one answer for the same frame twice"
+        );
         assert!(answers(&effects).windows(2).all(|pair| pair[0] == pair[1]), "{command:?}");
     }
 }
@@ -55,7 +64,11 @@ fn a_host_that_repeats_for_ever_takes_no_memory() {
     let mut bench = Bench::complete();
     bench.ask(Command::DcftpFinish(MD5));
     for sequence in 6..1000 {
-        bench.session.command(again(PC, sequence, &Command::Transfer), Command::Transfer, bench.now);
+        bench.session.command(
+            again(PC, sequence, &Command::Transfer),
+            Command::Transfer,
+            bench.now,
+        );
     }
     assert_eq!(answers(&bench.tell(Event::Finished(Ok(())))).len(), 17);
 }
@@ -76,7 +89,14 @@ fn what_comes_in_one_write_is_carried_out_one_after_the_other() {
     bench.ask(Command::Transfer);
     bench.ask(Command::Check);
     let effects = bench.tell(Event::Finished(Err(failure(FailureKind::DigestMismatch))));
-    assert_eq!(answers(&effects), [Answer::Refused.encode(), Answer::Refused.encode(), check_answer(CheckAnswer::CheckFailed)]);
+    assert_eq!(
+        answers(&effects),
+        [
+            Answer::Refused.encode(),
+            Answer::Refused.encode(),
+            check_answer(CheckAnswer::CheckFailed)
+        ]
+    );
     // Enter, the start of the file, and its chunks.
     let mut bench = Bench::idle();
     bench.ask(Command::Enter);
@@ -93,7 +113,8 @@ fn what_comes_in_one_write_is_carried_out_one_after_the_other() {
     assert_eq!(bench.tell(Event::Finished(Ok(())))[1..], [Effect::Enter { asker: PC }]);
 }
 
-/// Of each command what a sender that has not entered is answered while another's upgrade is under way, and the owner's goes on.
+/// Of each command what a sender that has not entered is answered while another's upgrade is under
+/// way, and the owner's goes on.
 #[test]
 fn a_stranger_disturbs_nothing() {
     let data = Command::DcftpData { sequence: 0, data: Bytes::from_static(CHUNK) };
@@ -108,12 +129,20 @@ fn a_stranger_disturbs_nothing() {
         for (command, refusal) in &commands {
             let mut bench = bench();
             let is_under_way = bench.session.is_under_way();
-            assert_eq!(bench.session.is_disturbed_by(OTHER, command), is_under_way.then_some(PC), "{command:?} in {name}");
+            assert_eq!(
+                bench.session.is_disturbed_by(OTHER, command),
+                is_under_way.then_some(PC),
+                "{command:?} in {name}"
+            );
             assert_eq!(bench.session.is_disturbed_by(PC, command), None);
             let is_silent = name == "entered, FTP" && command_id(command) == id::DCFTP;
             let effects = bench.ask_as(OTHER, command.clone());
             let expected = if is_silent { vec![] } else { vec![refusal.clone()] };
-            assert_eq!((answers(&effects), effects.len()), (expected.clone(), expected.len()), "{command:?} in {name}");
+            assert_eq!(
+                (answers(&effects), effects.len()),
+                (expected.clone(), expected.len()),
+                "{command:?} in {name}"
+            );
             if name == "receiving" {
                 bench.store(0);
                 bench.store(1);
@@ -124,11 +153,23 @@ fn a_stranger_disturbs_nothing() {
     for (command, refusal) in commands {
         let mut bench = Bench::idle();
         bench.ask(Command::Enter);
-        assert_eq!(answers(&bench.ask_as(OTHER, command.clone())), std::slice::from_ref(&refusal), "{command:?} while entering");
+        assert_eq!(
+            answers(&bench.ask_as(OTHER, command.clone())),
+            std::slice::from_ref(&refusal),
+            "{command:?} while entering"
+        );
         let mut bench = Bench::complete();
         bench.ask(Command::DcftpFinish(MD5));
-        assert_eq!(answers(&bench.ask_as(OTHER, command.clone())), [refusal], "{command:?} while finishing");
-        assert_eq!(answers(&bench.tell(Event::Finished(Ok(())))), [Answer::Done.encode()], "{command:?}");
+        assert_eq!(
+            answers(&bench.ask_as(OTHER, command.clone())),
+            [refusal],
+            "{command:?} while finishing"
+        );
+        assert_eq!(
+            answers(&bench.tell(Event::Finished(Ok(())))),
+            [Answer::Done.encode()],
+            "{command:?}"
+        );
     }
 }
 
@@ -154,7 +195,8 @@ fn row_83_from_another_sender_is_refused_while_one_is_served() {
 
 #[test]
 fn a_report_that_waits_is_no_upgrade_that_holds_a_dead_rate() {
-    let under_way: Vec<_> = columns().iter().map(|(name, bench)| (*name, bench().session.is_under_way())).collect();
+    let under_way: Vec<_> =
+        columns().iter().map(|(name, bench)| (*name, bench().session.is_under_way())).collect();
     for (name, under_way) in under_way {
         assert_eq!(under_way, !matches!(name, "idle" | "concluded"), "{name}");
     }

@@ -1,7 +1,10 @@
-//! `uplift config check`: what is wrong on this machine is told before the daemon starts, in one list, each with a hint.
+//! `uplift config check`: what is wrong on this machine is told before the daemon starts, in one
+//! list, each with a hint.
 
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+mod storage;
 
 use std::fs;
 use std::io::Write as _;
@@ -15,6 +18,8 @@ use tokio::net::TcpSocket;
 use uplift::sim::executable;
 use uplift::sim::sandbox::{Sandbox, free_address};
 use uplift::sim::untested;
+
+use storage::check_as_it_is_after;
 
 /// Exit code, standard output and standard error.
 type Said = (Option<i32>, String, String);
@@ -43,13 +48,21 @@ fn output(command: &mut Command) -> Said {
 #[track_caller]
 fn assert_error(said: &Said, finding: &str) {
     assert_eq!(said.0, Some(1), "{said:?}");
-    assert!(said.1.lines().any(|line| line.starts_with("error: ") && line.contains(finding)), "{}", said.1);
+    assert!(
+        said.1.lines().any(|line| line.starts_with("error: ") && line.contains(finding)),
+        "{}",
+        said.1
+    );
 }
 
 #[track_caller]
 fn assert_warning(said: &Said, finding: &str) {
     assert_eq!(said.0, Some(0), "{said:?}");
-    assert!(said.1.lines().any(|line| line.starts_with("warning: ") && line.contains(finding)), "{}", said.1);
+    assert!(
+        said.1.lines().any(|line| line.starts_with("warning: ") && line.contains(finding)),
+        "{}",
+        said.1
+    );
 }
 
 #[test]
@@ -58,11 +71,16 @@ fn warnings_alone_are_no_failure_and_each_has_a_hint() {
     let said = check(&sandbox, &sandbox.restart_line(), "");
     assert_warning(&said, "program.unit: no unit is named");
     assert!(said.1.contains("0 errors, "), "{}", said.1);
-    assert_eq!(said.1.matches("\nwarning: ").count(), said.1.matches("\n  hint: ").count(), "{}", said.1);
+    assert_eq!(
+        said.1.matches("\nwarning: ").count(),
+        said.1.matches("\n  hint: ").count(),
+        "{}",
+        said.1
+    );
 }
 
-/// An address at which nobody answers as long as the socket is kept: it is bound and does not listen, so that no other test's
-/// server gets it.
+/// An address at which nobody answers as long as the socket is kept: it is bound and does not
+/// listen, so that no other test's server gets it.
 fn silent_address() -> (SocketAddr, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -89,7 +107,11 @@ fn all_that_is_wrong_comes_in_one_list() {
 fn an_ftp_server_that_does_not_answer_only_costs_time_where_dcftp_may_be_used() {
     let sandbox = sandbox();
     let (server, _nobody) = silent_address();
-    let said = check(&sandbox, &sandbox.restart_line(), &format!("[link]\n[ftp]\naddress = \"{server}\"\n"));
+    let said = check(
+        &sandbox,
+        &sandbox.restart_line(),
+        &format!("[link]\n[ftp]\naddress = \"{server}\"\n"),
+    );
     assert_warning(&said, &format!("ftp: {server}"));
 }
 
@@ -98,7 +120,9 @@ fn an_ftp_server_that_answers_is_no_finding_and_keeps_its_files() {
     let mut sandbox = sandbox();
     let server = free_address().unwrap();
     let home = sandbox.upload_area();
-    let sections = format!("[link]\n[ftp]\naddress = \"{server}\"\n[ftp_server]\nlisten = \"{server}\"\nhome = {home:?}\n");
+    let sections = format!(
+        "[link]\n[ftp]\naddress = \"{server}\"\n[ftp_server]\nlisten = \"{server}\"\nhome = {home:?}\n"
+    );
     sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
     sandbox.start_ftp_server().unwrap();
     fs::File::create(home.join("kept.bin")).unwrap();
@@ -117,7 +141,8 @@ fn a_directory_that_is_missing() {
 #[test]
 fn a_password_file_that_can_not_be_read() {
     let sandbox = sandbox();
-    let said = check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/no/such/file\"\n");
+    let said =
+        check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/no/such/file\"\n");
     assert_error(&said, "ftp.password_file: /no/such/file can't be read");
 }
 
@@ -126,7 +151,11 @@ fn a_password_file_that_is_empty_or_has_no_end() {
     let sandbox = sandbox();
     let file = sandbox.root().join("password");
     fs::File::create(&file).unwrap().write_all(b"\nsecond line\n").unwrap();
-    let said = check(&sandbox, &sandbox.restart_line(), &format!("[ftp_server]\npassword_file = {file:?}\n"));
+    let said = check(
+        &sandbox,
+        &sandbox.restart_line(),
+        &format!("[ftp_server]\npassword_file = {file:?}\n"),
+    );
     assert_error(&said, "ftp_server.password_file: the first line of ");
     let said = check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/dev/zero\"\n");
     assert_error(&said, "ftp.password_file: /dev/zero can't be read: the file is too large");
@@ -136,14 +165,19 @@ fn a_password_file_that_is_empty_or_has_no_end() {
 #[test]
 fn no_password_comes_to_the_journal() {
     let sandbox = sandbox();
-    for (section, wrong) in
-        [("ftp", "password = \"s3cret\\q\""), ("ftp_server", "password = \"\"\"\ns3cret\\q\"\"\""), ("ftp", "password = 53")]
-    {
+    for (section, wrong) in [
+        ("ftp", "password = \"s3cret\\q\""),
+        ("ftp_server", "password = \"\"\"\ns3cret\\q\"\"\""),
+        ("ftp", "password = 53"),
+    ] {
         sandbox.configure(&sandbox.restart_line(), &format!("[{section}]\n{wrong}\n")).unwrap();
         for arguments in [&["daemon"][..], &["ftp-server"], &["config", "check"]] {
             let (code, out, error) = said(&sandbox, arguments);
             assert!(code == Some(2) && error.contains(", line 1"), "{error}");
-            assert!(!out.contains("53") && !error.contains("53") && !error.contains("s3cret"), "{error}");
+            assert!(
+                !out.contains("53") && !error.contains("53") && !error.contains("s3cret"),
+                "{error}"
+            );
         }
     }
 }
@@ -151,12 +185,23 @@ fn no_password_comes_to_the_journal() {
 #[test]
 fn a_configuration_without_an_end_or_in_one_long_line() {
     let sandbox = sandbox();
-    let (code, _, error) = output(Command::new(env!("CARGO_BIN_EXE_uplift")).args(["config", "check", "--config", "/dev/zero"]));
+    let (code, _, error) = output(Command::new(env!("CARGO_BIN_EXE_uplift")).args([
+        "config",
+        "check",
+        "--config",
+        "/dev/zero",
+    ]));
     assert!(code == Some(2) && error.contains("too large"), "{error}");
     let text = format!("program = {{ name = \"{}\", product = 5 }}", "x".repeat(1_000_000));
     fs::File::create(sandbox.config()).unwrap().write_all(text.as_bytes()).unwrap();
     let (code, _, error) = said(&sandbox, &["config", "check"]);
-    assert!(code == Some(2) && error.contains("field program.product") && error.contains("product = 5") && error.len() < 1_000, "{error}");
+    assert!(
+        code == Some(2)
+            && error.contains("field program.product")
+            && error.contains("product = 5")
+            && error.len() < 1_000,
+        "{error}"
+    );
 }
 
 #[test]
@@ -170,7 +215,10 @@ fn a_program_that_does_not_tell_its_version() {
 fn a_second_deadline_that_nobody_keeps() {
     let mut sandbox = sandbox();
     sandbox.set_rescue_timer("uplift-no-such.timer");
-    assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "paths.rescue_timer: no trial has a second deadline");
+    assert_warning(
+        &check(&sandbox, &sandbox.restart_line(), ""),
+        "paths.rescue_timer: no trial has a second deadline",
+    );
     sandbox.set_rescue_timer("");
     assert!(!check(&sandbox, &sandbox.restart_line(), "").1.contains("rescue_timer"));
 }
@@ -191,9 +239,15 @@ fn a_symbolic_link_at_the_path() {
 fn a_configuration_that_is_missing_or_misspelt_is_a_usage_error_with_the_place() {
     let sandbox = sandbox();
     let (code, _, error) = said(&sandbox, &["config", "check"]);
-    assert!(code == Some(2) && error.contains("can't be read") && error.contains("hint: "), "{error}");
+    assert!(
+        code == Some(2) && error.contains("can't be read") && error.contains("hint: "),
+        "{error}"
+    );
     let (code, _, error) = check(&sandbox, "unti = \"x.service\"", "");
-    assert!(code == Some(2) && error.contains("line 6, field program") && error.contains("`unit`"), "{error}");
+    assert!(
+        code == Some(2) && error.contains("line 6, field program") && error.contains("`unit`"),
+        "{error}"
+    );
 }
 
 /// A systemd that shows its units as files say.
@@ -203,10 +257,15 @@ fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
     for (unit, properties) in units {
         fs::File::create(directory.join(unit)).unwrap().write_all(properties.as_bytes()).unwrap();
     }
-    let script =
-        format!("#!/bin/sh\nfor unit; do :; done\ncat \"{}/$unit\" 2>/dev/null || echo LoadState=not-found\n", directory.display());
+    let script = format!(
+        "#!/bin/sh\nfor unit; do :; done\ncat \"{}/$unit\" 2>/dev/null || echo LoadState=not-found\n",
+        directory.display()
+    );
     executable::write(&directory.join("systemctl"), script.as_bytes()).unwrap();
-    sandbox.set_environment("PATH", &format!("{}:{}", directory.display(), std::env::var("PATH").unwrap()));
+    sandbox.set_environment(
+        "PATH",
+        &format!("{}:{}", directory.display(), std::env::var("PATH").unwrap()),
+    );
 }
 
 #[test]
@@ -214,7 +273,9 @@ fn a_unit_that_is_unknown_or_runs_another_program() {
     let mut sandbox = sandbox();
     let other = format!("LoadState=loaded\nActiveState=active\nMainPID={}\n", std::process::id());
     systemd(&mut sandbox, &[("other.service", &other), ("masked.service", "LoadState=masked\n")]);
-    let with = |unit: &str| check(&sandbox, &format!("{}\nunit = \"{unit}.service\"", sandbox.restart_line()), "");
+    let with = |unit: &str| {
+        check(&sandbox, &format!("{}\nunit = \"{unit}.service\"", sandbox.restart_line()), "")
+    };
     assert_error(&with("unknown"), "program.unit: systemd knows no unit unknown.service");
     assert_error(&with("masked"), "program.unit: the unit masked.service is masked");
     assert_error(&with("other"), "program.unit: the main process of other.service runs ");
@@ -224,29 +285,53 @@ fn a_unit_that_is_unknown_or_runs_another_program() {
 fn a_restart_that_has_less_time_than_its_unit_may_take() {
     let mut sandbox = sandbox();
     let slow = "LoadState=loaded\nTimeoutStopUSec=1min 30s\nTimeoutStartUSec=1min 30s\n";
-    systemd(&mut sandbox, &[("slow.service", slow), ("endless.service", "LoadState=loaded\nTimeoutStopUSec=infinity\n")]);
-    let with = |fields: &str, sections: &str| check(&sandbox, &format!("{}\n{fields}", sandbox.restart_line()), sections);
-    let warning = |unit, takes| format!("warning: program.restart_deadline: {unit}.service may take {takes} to stop");
+    systemd(
+        &mut sandbox,
+        &[
+            ("slow.service", slow),
+            ("endless.service", "LoadState=loaded\nTimeoutStopUSec=infinity\n"),
+        ],
+    );
+    let with = |fields: &str, sections: &str| {
+        check(&sandbox, &format!("{}\n{fields}", sandbox.restart_line()), sections)
+    };
+    let warning = |unit, takes| {
+        format!("warning: program.restart_deadline: {unit}.service may take {takes} to stop")
+    };
     let (_, said, _) = with("unit = \"slow.service\"\nrestart_deadline = \"60s\"", "");
-    assert!(said.contains(&warning("slow", "1m 30s")) && said.contains("must begin within 1m"), "{said}");
+    assert!(
+        said.contains(&warning("slow", "1m 30s")) && said.contains("must begin within 1m"),
+        "{said}"
+    );
     let (_, said, _) = with("unit = \"slow.service\"", "");
-    assert!(!said.contains("restart_deadline") && said.contains("must begin within 3m 10s"), "{said}");
+    assert!(
+        !said.contains("restart_deadline") && said.contains("must begin within 3m 10s"),
+        "{said}"
+    );
     let (_, said, _) = with("unit = \"endless.service\"", "");
-    assert!(said.contains(&warning("endless", "for ever")) && said.contains("must begin within 10m"), "{said}");
+    assert!(
+        said.contains(&warning("endless", "for ever")) && said.contains("must begin within 10m"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
     let mut sandbox = sandbox();
-    let hidden = "LoadState=loaded\nProtectSystem=strict\nReadWritePaths=-/usr/local/bin\nPrivateTmp=yes\n";
+    let hidden =
+        "LoadState=loaded\nProtectSystem=strict\nReadWritePaths=-/usr/local/bin\nPrivateTmp=yes\n";
     systemd(&mut sandbox, &[("uplift.service", hidden)]);
     let directory = sandbox.root().join("bin").display().to_string();
     let said = check(&sandbox, &sandbox.restart_line(), "");
     assert_error(&said, &format!("program.path: uplift.service has no ReadWritePaths={directory}"));
     assert!(said.1.contains("`uplift config sandbox --write` makes the drop-in"), "{}", said.1);
     let root = sandbox.root().display();
-    let open = format!("LoadState=loaded\nProtectSystem=strict\nReadWritePaths={root}\nPrivateTmp=no\n");
-    fs::File::create(sandbox.root().join("systemd/uplift.service")).unwrap().write_all(open.as_bytes()).unwrap();
+    let open =
+        format!("LoadState=loaded\nProtectSystem=strict\nReadWritePaths={root}\nPrivateTmp=no\n");
+    fs::File::create(sandbox.root().join("systemd/uplift.service"))
+        .unwrap()
+        .write_all(open.as_bytes())
+        .unwrap();
     let said = check(&sandbox, &sandbox.restart_line(), "");
     assert!(said.0 == Some(0) && !said.1.contains("uplift.service has no"), "{}", said.1);
 }
@@ -255,10 +340,14 @@ fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
 fn a_rescue_that_is_not_called_at_the_boot() {
     let mut sandbox = sandbox();
     let disabled = "LoadState=loaded\nUnitFileState=disabled\n";
-    systemd(&mut sandbox, &[("uplift-rescue.timer", "LoadState=loaded\n"), ("uplift-rescue.service", disabled)]);
+    systemd(
+        &mut sandbox,
+        &[("uplift-rescue.timer", "LoadState=loaded\n"), ("uplift-rescue.service", disabled)],
+    );
     sandbox.set_rescue_timer("uplift-rescue.timer");
     let said = check(&sandbox, &sandbox.restart_line(), "");
-    let warning = "warning: paths.rescue_timer: nobody counts the boots of a trial before the program starts";
+    let warning =
+        "warning: paths.rescue_timer: nobody counts the boots of a trial before the program starts";
     assert!(said.1.contains(warning), "{}", said.1);
 }
 
@@ -267,13 +356,17 @@ fn an_upload_port_that_nobody_needs() {
     let mut sandbox = sandbox();
     systemd(&mut sandbox, &[("uplift-ftp.socket", "LoadState=loaded\nActiveState=active\n")]);
     for sections in ["", "[link]\ntransfer = \"dcftp\""] {
-        assert_warning(&check(&sandbox, &sandbox.restart_line(), sections), "ftp_server: uplift-ftp.socket takes connections");
+        assert_warning(
+            &check(&sandbox, &sandbox.restart_line(), sections),
+            "ftp_server: uplift-ftp.socket takes connections",
+        );
     }
     let said = check(&sandbox, &sandbox.restart_line(), "[link]");
     assert!(!said.1.contains("uplift-ftp.socket takes connections"), "{}", said.1);
 }
 
-/// systemd's word on the daemon that asks, and on a socket whose port another server has; it writes down what it is asked to start.
+/// systemd's word on the daemon that asks, and on a socket whose port another server has; it writes
+/// down what it is asked to start.
 const TAKEN: &str = "#!/bin/sh
 case \"$*\" in
     *show*uplift.service) echo MainPID=$PPID ;;
@@ -284,7 +377,8 @@ esac
 ";
 
 #[test]
-fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_link_it_does_not_try() {
+fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_link_it_does_not_try()
+{
     let mut sandbox = sandbox();
     systemd(&mut sandbox, &[]);
     let systemctl = sandbox.root().join("systemd/systemctl");
@@ -293,7 +387,10 @@ fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_li
         sandbox.configure(&sandbox.restart_line(), sections).unwrap();
         sandbox.start_daemon().unwrap();
         if tries {
-            let told = |notice: &String| notice.contains("uplift-ftp.socket can't be started") && notice.contains("Address already in use");
+            let told = |notice: &String| {
+                notice.contains("uplift-ftp.socket can't be started")
+                    && notice.contains("Address already in use")
+            };
             sandbox.wait_for_status(|status| status.notices.iter().any(told)).unwrap();
         }
         assert!(said(&sandbox, &["status"]).1.contains("uplift-ftp.socket") == tries);
@@ -308,7 +405,9 @@ fn a_port_that_another_server_has() {
     let sandbox = sandbox();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
-    let sections = format!("[link]\ntransfer = \"ftp\"\n[ftp]\naddress = \"{address}\"\ntimeout = \"200ms\"\n");
+    let sections = format!(
+        "[link]\ntransfer = \"ftp\"\n[ftp]\naddress = \"{address}\"\ntimeout = \"200ms\"\n"
+    );
     let said = check(&sandbox, &sandbox.restart_line(), &sections);
     assert_error(&said, "a server that is not uplift's has the port");
     assert!(said.1.contains(&format!("`ss -ltnp sport = :{}`", address.port())), "{}", said.1);
@@ -317,9 +416,17 @@ fn a_port_that_another_server_has() {
 #[test]
 fn a_seal_that_nobody_could_check_is_a_usage_error() {
     let sandbox = sandbox();
-    let (code, _, error) = check(&sandbox, &sandbox.restart_line(), "[package]\nseal = \"required\"\n");
-    assert!(code == Some(2) && error.contains("package.seal") && error.contains("needs a key"), "{error}");
-    let (code, _, error) = check(&sandbox, &sandbox.restart_line(), "[package]\nkeys = [{ public = \"/etc/uplift/release.pub\" }]\n");
+    let (code, _, error) =
+        check(&sandbox, &sandbox.restart_line(), "[package]\nseal = \"required\"\n");
+    assert!(
+        code == Some(2) && error.contains("package.seal") && error.contains("needs a key"),
+        "{error}"
+    );
+    let (code, _, error) = check(
+        &sandbox,
+        &sandbox.restart_line(),
+        "[package]\nkeys = [{ public = \"/etc/uplift/release.pub\" }]\n",
+    );
     assert!(code == Some(2) && error.contains("package.keys[0].public"), "{error}");
 }
 
@@ -327,154 +434,36 @@ fn a_seal_that_nobody_could_check_is_a_usage_error() {
 fn a_previous_program_that_is_gone() {
     let sandbox = sandbox();
     let record = format!("{{\"version\":\"V01.00.00.00\",\"digest\":\"{}\"}}", "0".repeat(64));
-    let state =
-        format!("{{\"format\":1,\"upgrade\":null,\"unacknowledged\":[],\"installed\":{record},\"previous\":{record},\"known_bad\":[]}}");
-    fs::File::create(sandbox.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
-    assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "the program before the last upgrade is missing");
+    let state = format!(
+        "{{\"format\":1,\"upgrade\":null,\"unacknowledged\":[],\"installed\":{record},\"previous\":{record},\"known_bad\":[]}}"
+    );
+    fs::File::create(sandbox.state().join("state.json"))
+        .unwrap()
+        .write_all(state.as_bytes())
+        .unwrap();
+    assert_warning(
+        &check(&sandbox, &sandbox.restart_line(), ""),
+        "the program before the last upgrade is missing",
+    );
     let stage = sandbox.root().join("bin/.uplift");
     fs::create_dir(&stage).unwrap();
     fs::hard_link(sandbox.program(), stage.join("payload.previous")).unwrap();
-    assert!(!check(&sandbox, &sandbox.restart_line(), "").1.contains("is missing from the staging area"));
-}
-
-/// `uplift`, in a mount namespace in which a command was run before.
-fn check_after(sandbox: &Sandbox, command: &str) -> Said {
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    check_as_it_is_after(sandbox, command)
-}
-
-/// The same, by the configuration that is there.
-fn check_as_it_is_after(sandbox: &Sandbox, command: &str) -> Said {
-    assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
-    let uplift = sandbox.command(&["config", "check"]);
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "--propagation", "private", "sh", "-c", &format!("{command} && exec \"$@\"")]).arg("sh");
-    output(unshare.arg(uplift.get_program()).args(uplift.get_args()))
-}
-
-#[test]
-fn a_staging_area_on_another_mount_and_a_program_that_is_one() {
-    let sandbox = sandbox();
-    let bin = sandbox.root().join("bin");
-    let bin = bin.display();
-    fs::create_dir(sandbox.root().join("bin/.uplift")).unwrap();
-    let said = check_after(&sandbox, &format!("mount --bind {bin}/.uplift {bin}/.uplift"));
-    assert_error(&said, "program.path: ");
-    assert!(said.1.contains("bin/.uplift is a mount of its own"), "{}", said.1);
-    assert!(check_after(&sandbox, &format!("mount --bind {bin}/payload {bin}/payload")).1.contains("bin/payload is a mount of its own"));
-}
-
-#[test]
-fn a_file_system_that_is_read_only_full_or_in_memory() {
-    let sandbox = sandbox();
-    let bin = sandbox.root().join("bin");
-    let bin = bin.display();
-    assert_error(&check_after(&sandbox, &format!("mount --bind -o ro {bin} {bin}")), "can't be written: Read-only file system");
-    let keep = format!("cp {bin}/payload {bin}.kept && mount -t tmpfs -o size=16k tmpfs {bin} && cp {bin}.kept {bin}/payload");
-    assert_warning(&check_after(&sandbox, &keep), "is in memory (tmpfs)");
-    let said = check_after(&sandbox, &format!("{keep} && {{ cat /dev/zero >{bin}/filler 2>/dev/null; true; }}"));
-    assert_warning(&said, "has 0 bytes free, less than the program's");
-}
-
-/// The sandbox, but what restarts is this machine.
-fn configure_for_reboot(sandbox: &Sandbox) {
-    sandbox.configure("restart = \"reboot\"", "").unwrap();
-    let text = fs::read_to_string(sandbox.config()).unwrap();
-    let kernels: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect();
-    fs::File::create(sandbox.config()).unwrap().write_all(kernels.join("\n").as_bytes()).unwrap();
-}
-
-/// Puts a copy of what is in a directory into one in memory that is mounted over it.
-fn into_memory(directory: &str) -> String {
-    format!("cp -a {directory} {directory}.kept && mount -t tmpfs tmpfs {directory} && cp -a {directory}.kept/. {directory}")
-}
-
-#[test]
-fn a_state_in_memory_and_all_that_is_lost_at_a_restart() {
-    let sandbox = sandbox();
-    if statfs(sandbox.root()).unwrap().filesystem_type() == TMPFS_MAGIC {
-        return untested::say("the temporary directory is in memory; `tests/run` chooses another one");
-    }
-    let (bin, state) = (sandbox.root().join("bin").display().to_string(), sandbox.state().display().to_string());
-    fs::create_dir_all(&state).unwrap();
-    configure_for_reboot(&sandbox);
-    let said = check_as_it_is_after(&sandbox, &into_memory(&state));
-    assert_error(&said, "paths.state: what is written to");
-    assert!(said.1.contains("state is in memory (tmpfs)") && !said.1.contains("neither the program"), "{}", said.1);
-    let both = format!("{} && {}", into_memory(&state), into_memory(&bin));
-    assert_error(
-        &check_as_it_is_after(&sandbox, &both),
-        "program.path: neither the program nor the state outlives the restart of the machine",
-    );
-    // A restart of the unit loses nothing.
-    assert_warning(&check_after(&sandbox, &both), "program.path: what is written to");
-}
-
-#[test]
-fn an_overlay_whose_upper_layer_is_in_memory_or_can_not_be_seen() {
-    let sandbox = sandbox();
-    let (root, bin) = (sandbox.root().display().to_string(), sandbox.root().join("bin").display().to_string());
-    let overlay = |memory: &str| {
-        let mount = format!("mount -t overlay overlay -o lowerdir={bin},upperdir={memory}/upper,workdir={memory}/work {bin}");
-        format!("mkdir -p {memory} && mount -t tmpfs tmpfs {memory} && mkdir {memory}/upper {memory}/work && {mount}")
-    };
-    let said = check_after(&sandbox, &overlay(&format!("{root}/memory")));
-    assert_warning(&said, "program.path: what is written to");
     assert!(
-        said.1.contains(&format!("the upper layer of the overlay at {bin} is {root}/memory/upper, and {root}/memory is in memory (tmpfs)")),
-        "{}",
-        said.1
+        !check(&sandbox, &sandbox.restart_line(), "")
+            .1
+            .contains("is missing from the staging area")
     );
-    // As the initial system of a boot leaves it.
-    let hidden = format!("{} && umount --lazy {root}/hidden", overlay(&format!("{root}/hidden")));
-    let said = check_after(&sandbox, &hidden);
-    assert_warning(&said, "program.path: this check can't tell whether what is written to");
-    assert!(said.1.contains("hidden/upper, which can't be seen from here"), "{}", said.1);
-}
-
-#[test]
-fn an_option_by_which_a_sync_means_nothing() {
-    let sandbox = sandbox();
-    let (memory, bin) = (sandbox.root().join("memory"), sandbox.root().join("bin"));
-    let (memory, bin) = (memory.display(), bin.display());
-    let layers = format!("mkdir {memory} && mount -t tmpfs tmpfs {memory} && mkdir {memory}/upper {memory}/work");
-    let overlay =
-        format!("{layers} && mount -t overlay overlay -o volatile,lowerdir={bin},upperdir={memory}/upper,workdir={memory}/work {bin}");
-    let said = check_after(&sandbox, &overlay);
-    assert_warning(&said, "is mounted with `");
-    assert!(said.1.contains("volatile`, so that a power cut can undo a finished upgrade"), "{}", said.1);
-}
-
-#[test]
-fn a_program_that_is_immutable() {
-    let sandbox = sandbox();
-    let flag = |flag: &str| Command::new("chattr").arg(flag).arg(sandbox.program()).status().is_ok_and(|status| status.success());
-    assert!(flag("+i"), "the file system of temporary files must have the flag; set TMPDIR to a directory on one that has");
-    let said = check(&sandbox, &sandbox.restart_line(), "");
-    assert!(flag("-i"));
-    assert_error(&said, "bin/payload is immutable, so that nobody can replace it");
-    assert!(said.1.contains("`chattr -i -a "), "{}", said.1);
-}
-
-#[test]
-fn a_file_system_on_which_files_have_no_mode() {
-    if !Path::new("/dev/fuse").exists() {
-        return untested::say("this machine has no /dev/fuse");
-    }
-    let sandbox = sandbox();
-    let bin = sandbox.root().join("bin").display().to_string();
-    for policy in ["--chmod-deny", "--chmod-ignore"] {
-        let said = check_after(&sandbox, &format!("bindfs {policy} {bin} {bin}"));
-        assert_error(&said, "can't be given a mode");
-    }
-    assert_eq!(fs::read_dir(&bin).unwrap().count(), 1, "the check leaves nothing behind");
 }
 
 /// Makes a device of this number.
 fn device(sandbox: &Sandbox, major: u64, minor: u64) -> String {
     let path = sandbox.root().join(format!("device-{major}-{minor}"));
-    let made =
-        nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRUSR, nix::sys::stat::makedev(major, minor));
+    let made = nix::sys::stat::mknod(
+        &path,
+        nix::sys::stat::SFlag::S_IFCHR,
+        nix::sys::stat::Mode::S_IRUSR,
+        nix::sys::stat::makedev(major, minor),
+    );
     made.expect("this test makes a device: run it as root");
     path.display().to_string()
 }
@@ -483,13 +472,28 @@ fn device(sandbox: &Sandbox, major: u64, minor: u64) -> String {
 fn a_link_that_is_a_console_or_a_virtual_terminal() {
     let sandbox = sandbox();
     let terminal = device(&sandbox, 4, 1);
-    let said = check(&sandbox, &sandbox.restart_line(), &format!("[link]\ndevice = \"{terminal}\"\ntransfer = \"dcftp\"\n"));
+    let said = check(
+        &sandbox,
+        &sandbox.restart_line(),
+        &format!("[link]\ndevice = \"{terminal}\"\ntransfer = \"dcftp\"\n"),
+    );
     assert_error(&said, "device-4-1 is a terminal of this machine's screen");
     let port = device(&sandbox, 4, 77);
-    sandbox.configure(&sandbox.restart_line(), &format!("[link]\ndevice = \"{port}\"\ntransfer = \"dcftp\"\n")).unwrap();
+    sandbox
+        .configure(
+            &sandbox.restart_line(),
+            &format!("[link]\ndevice = \"{port}\"\ntransfer = \"dcftp\"\n"),
+        )
+        .unwrap();
     let consoles = sandbox.root().join("consoles");
-    fs::File::create(&consoles).unwrap().write_all(b"ttyS13               -W- (EC  p a)    4:77\n").unwrap();
-    let said = check_as_it_is_after(&sandbox, &format!("mount --bind {} /proc/consoles", consoles.display()));
+    fs::File::create(&consoles)
+        .unwrap()
+        .write_all(b"ttyS13               -W- (EC  p a)    4:77\n")
+        .unwrap();
+    let said = check_as_it_is_after(
+        &sandbox,
+        &format!("mount --bind {} /proc/consoles", consoles.display()),
+    );
     assert_warning(&said, "device-4-77 is a console of the kernel");
     assert!(!check_as_it_is_after(&sandbox, "true").1.contains("is a console"));
 }
@@ -497,7 +501,12 @@ fn a_link_that_is_a_console_or_a_virtual_terminal() {
 #[test]
 fn a_program_for_braille_displays_that_takes_adapters() {
     let sandbox = sandbox();
-    sandbox.configure(&sandbox.restart_line(), "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"dcftp\"\n").unwrap();
+    sandbox
+        .configure(
+            &sandbox.restart_line(),
+            "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"dcftp\"\n",
+        )
+        .unwrap();
     let rules = r#"ENV{PRODUCT}==\"1a86/7523/*\", ENV{BRLTTY_BRAILLE_DRIVER}=\"bm\", GOTO=\"brltty_usb_run\""#;
     let install = format!(
         "mkdir -p /etc/udev/rules.d && mount -t tmpfs tmpfs /etc/udev/rules.d && echo \"{rules}\" >/etc/udev/rules.d/85-brltty.rules"
