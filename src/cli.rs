@@ -28,9 +28,9 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
+use crate::ftp_server::StartError;
 use crate::model::{Failure, FailureKind, without_number};
 use crate::package::pack::PackError;
-use crate::transfer::ftp_server::StartError;
 use check::Known;
 use output::Mistake;
 

@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::model::Terms;
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{MachineRule, Package, SealRule, TrustedKey};
+pub use program::Program;
 use program::ProgramFields;
-pub use program::{Isolation, Program, Restart, Runs};
-pub use trial::{Confirm, Trial};
+pub use trial::Trial;
 pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
@@ -190,6 +191,25 @@ impl Default for Paths {
 }
 
 impl Config {
+    /// What an upgrade is agreed to be by this configuration, as far as it does not follow from the
+    /// program's unit.
+    pub fn terms(&self) -> Terms {
+        let (program, trial) = (&self.program, &self.trial);
+        Terms {
+            program: program.path.clone(),
+            unit: program.unit.clone(),
+            restart: program.restart.clone(),
+            restart_deadline: program.restart_deadline.unwrap_or(SHORTEST_DEFAULT),
+            window: trial.window,
+            deadline: trial.deadline,
+            boots: trial.boots,
+            confirm: trial.confirm,
+            health_command: trial.health_command.clone(),
+            runs: program.runs,
+            start_before: None,
+        }
+    }
+
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path, LARGEST_FILE)
@@ -260,6 +280,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Restart;
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text, Path::new("uplift.toml")).map_err(|error| error.to_string())

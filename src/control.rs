@@ -12,8 +12,8 @@ pub use server::serve;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::version::Version;
 use crate::model::{Failure, Report, Status};
-use crate::package::version::Version;
 
 /// Longest answer: a whole history, with the last words of each program that failed. A longer one
 /// ends the connection.

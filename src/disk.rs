@@ -1,6 +1,6 @@
 //! The few file-system operations that durability hangs on, behind one narrow door.
 //!
-//! The stage, the target and the journal change files only through a [`Disk`], so that a test can
+//! The stage, the component and the journal change files only through a [`Disk`], so that a test can
 //! make any single operation fail, or write them all down and ask what a power cut between two of
 //! them leaves. An [`Operation`] is data for the same reason. Reading needs no door, only a limit.
 //! The room must not know what the files are for.

@@ -3,14 +3,15 @@
 //! Channels hold an [`Engine`], a handle: each method is one question and its answer. The engine
 //! knows no channel's words and no wire.
 
-mod actions;
 mod actor;
 mod blocking;
-mod by_hand;
-mod news;
+mod hands;
+mod herald;
+mod installed;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
+mod way_back;
 
 pub use actor::Actor;
 
@@ -20,11 +21,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::model::version::Version;
 use crate::model::{
     Channel, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request, Status,
     UpgradeId,
 };
-use crate::package::version::Version;
 use crate::stage::{Announced, Receiving, Staged};
 
 /// A handle to the engine; cheap to clone.

@@ -2,8 +2,12 @@
 //! the kernel shows of processes.
 //!
 //! Spawned directly, as the daemon's own user; what a user names for a check runs unprivileged, by
-//! [`crate::command`]. Knows nothing of what is asked. In tests a model can stand in the machine's
+//! [`crate::host::command`]. Knows nothing of what is asked. In tests a model can stand in the machine's
 //! place.
+
+pub(crate) mod alarm;
+pub mod command;
+pub mod unit;
 
 use std::io;
 use std::path::PathBuf;

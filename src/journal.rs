@@ -22,10 +22,7 @@
 //! | `history.json` | `format`, `crc32` | the same |
 //! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
-pub(crate) mod checksum;
 mod lost;
-mod salvage;
-mod state_file;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,21 +33,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::log::{self, About, message};
 use crate::machine::State;
-use crate::model::{Channel, Failure, FailureKind, Report};
-use crate::package::digest::ProgramDigest;
-use crate::package::version::Version;
+use crate::model::version::Version;
+use crate::model::{Channel, Failure, FailureKind, ProgramDigest, Report};
 
-use checksum::{FIRST_FORMAT, FORMAT, Wrong};
-use salvage::Salvaged;
-use state_file::{Forgotten, Recorded, StateFile};
-
-pub use state_file::InstalledRecord;
+use crate::record::checksum::{self, FIRST_FORMAT, FORMAT, Wrong};
+use crate::record::salvage::{self, Salvaged};
+use crate::record::state::{Forgotten, Recorded, StateFile};
+use crate::record::{InstalledRecord, STATE_FILE};
 
 /// How many reports the history keeps.
 pub const HISTORY_LENGTH: usize = 100;
 /// Largest file that is read: both are far smaller, and a damaged one must not fill the memory.
 const LARGEST_FILE: u64 = 4 << 20;
-pub(crate) const STATE_FILE: &str = "state.json";
 const HISTORY_FILE: &str = "history.json";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

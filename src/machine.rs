@@ -6,22 +6,17 @@
 //! combination has an answer.
 
 mod resume;
-mod swap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Confirm;
 use crate::model::{
-    Evidence, Failure, FailureKind, Outcome, PackageSummary, Phase, PhaseDuration, Request,
-    UpgradeId, Verdict,
+    Attempt, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome, PackageSummary,
+    Phase, PhaseDuration, ProgramDigest, Swap, Terms, Upgrade, Verdict,
 };
-use crate::package::digest::ProgramDigest;
-use crate::package::version::Version;
 
+pub(crate) use resume::boots_used_up;
 pub(crate) use resume::replaced_by_hand;
 pub use resume::{Found, Ruled};
-pub use swap::{Attempt, Origin, Swap, Terms};
-pub(crate) use swap::{CONTAINER_START, boots_used_up};
 
 /// How often a restart is asked for, by one daemon after the other, before it counts as one that
 /// never comes: where the boot id never changes (a container has its host's), the evidence of the
@@ -30,39 +25,6 @@ const MOST_RESTART_REQUESTS: u32 = 3;
 
 /// What is said where the old program came back to its path and its restart did not come.
 const NOT_RESTARTED: &str = "the old program is at its path, but was not restarted, so that the new one may run until the next restart";
-
-/// What is known of an upgrade from its first moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgrade {
-    /// Its name.
-    pub id: UpgradeId,
-    /// Who asked, over what.
-    pub request: Request,
-    /// The version that ran when it began, where known.
-    pub from: Option<Version>,
-    /// The file's name as the peer gave it, once it did.
-    #[serde(default)]
-    pub file_name: Option<String>,
-    /// When it began, RFC 3339. For people only.
-    pub began: String,
-    /// How long the phases that are over took.
-    pub phases: Vec<PhaseDuration>,
-}
-
-/// How an upgrade ended, before it becomes a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conclusion {
-    /// What was to be installed, where that was known.
-    pub package: Option<PackageSummary>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// What was seen after the restart.
-    pub evidence: Option<Evidence>,
-    /// The last lines that the failed program logged.
-    pub program_log: Vec<String>,
-}
 
 /// Where an upgrade is, with all that must be known there. From `Checking` on the journal holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,8 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::engine::Engine;
-use crate::local_socket;
-use crate::places::{Place, Places};
+use crate::wire::local_socket;
+use crate::wire::places::{Place, Places};
 
 use text::Tally;
 

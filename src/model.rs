@@ -4,18 +4,31 @@
 //! output, so a change here is a change of a documented format (docs/control-protocol.md). The
 //! module must not know how anything is done: no I/O, no clock.
 
+mod digest;
 mod failure;
+pub mod file_name;
+mod key_id;
+mod origin;
+mod report;
+mod terms;
+mod upgrade;
+pub mod version;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::digest::{FileDigest, ProgramDigest};
-use crate::package::seal::KeyId;
-use crate::package::version::Version;
+use version::Version;
 
+pub use digest::{FileDigest, Md5Digest, ProgramDigest};
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
+pub use key_id::{KeyId, NotAKeyId};
+pub(crate) use origin::CONTAINER_START;
+pub use origin::Origin;
+pub use report::Report;
+pub use terms::{Confirm, Restart, Runs, Terms};
+pub use upgrade::{Attempt, Conclusion, Swap, Upgrade};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control
 /// protocol.
@@ -276,57 +289,6 @@ impl Request {
         self.channel != Channel::Shell
             && self.channel == other.channel
             && self.requester == other.requester
-    }
-}
-
-/// The end of an upgrade.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// The upgrade.
-    pub id: UpgradeId,
-    /// Who asked.
-    pub request: Request,
-    /// The version that ran before, where known.
-    pub from: Option<Version>,
-    /// The file's name as the peer gave it; absent when the upgrade ended before that, or had no
-    /// file.
-    #[serde(default)]
-    pub file_name: Option<String>,
-    /// What was to be installed; absent when the upgrade failed before that was known.
-    pub package: Option<PackageSummary>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it failed; absent on success.
-    pub failure: Option<Failure>,
-    /// What was seen after the restart; absent when there was none.
-    pub evidence: Option<Evidence>,
-    /// The last lines that a program logged which was rolled back, oldest first, where it has a
-    /// unit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub program_log: Vec<String>,
-    /// When the request was accepted, RFC 3339. For people only: nothing depends on the wall clock.
-    pub began: String,
-    /// When the report was made, RFC 3339. For people only.
-    pub ended: String,
-    /// How long each phase took.
-    pub phases: Vec<PhaseDuration>,
-}
-
-impl Report {
-    /// Whether a person took the program back.
-    pub fn is_taken_back(&self) -> bool {
-        self.outcome == Outcome::RolledBack
-            && self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Cancelled)
-    }
-
-    /// Whether the program is not let in again until somebody forces it: it failed on trial, or a
-    /// person took it back.
-    pub fn blames_program(&self) -> bool {
-        match self.failure.as_ref().map(|failure| failure.kind) {
-            Some(FailureKind::Unhealthy) => true,
-            Some(FailureKind::Cancelled) => self.is_taken_back(),
-            _ => false,
-        }
     }
 }
 

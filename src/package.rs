@@ -4,12 +4,7 @@
 //! Nothing here knows where a file came from or where it goes.
 
 pub mod check;
-pub mod digest;
 pub mod elf;
 pub mod foreign;
-pub mod hashing;
-pub mod name;
 pub mod pack;
 pub mod preflight;
-pub mod seal;
-pub mod version;

@@ -11,37 +11,33 @@
 
 pub mod command;
 mod copy;
-mod file;
 mod fuzz;
 mod judge;
 mod timer;
-mod trial;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::component::program::{Lock, Program};
 use crate::disk::{Disk, LocalDisk};
-use crate::journal::STATE_FILE;
+use crate::host::unit;
 use crate::log::{self, About, message};
 use crate::machine::Ruled;
-use crate::model::{Failure, FailureKind, Phase, UpgradeId};
-use crate::package::digest::ProgramDigest;
-use crate::restart::Restarter;
-use crate::target::program::{Lock, Program};
-use crate::unit;
+use crate::model::{Failure, FailureKind, Phase, ProgramDigest, UpgradeId};
+use crate::record::STATE_FILE;
+use crate::record::rescue::{RESCUE_FILE, RescueFile, Ruling};
+use crate::record::trial::{self, Known, Trial};
+use crate::trial::restart::Restarter;
 
 use judge::{Decision, Now, judge, trial_of};
-use trial::Known;
 
 pub(crate) use copy::SecondCopy;
-pub(crate) use file::{RescueFile, Ruling};
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use judge::Call;
 pub(crate) use timer::arm;
-pub(crate) use trial::Trial;
 
 use timer::disarm;
 
@@ -156,7 +152,7 @@ impl Rescue {
 
     fn look(&self) -> Seen {
         let file = RescueFile::read(&self.state).unwrap_or_else(|error| {
-            let file = self.state.join(file::NAME);
+            let file = self.state.join(RESCUE_FILE);
             tracing::warn!(
                 MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal,
                 "{} is damaged and is started again: {error}", file.display()
@@ -351,7 +347,7 @@ fn not_written(error: io::Error) -> Failure {
 }
 
 /// What can't be read passes for the program on trial: no error of the disk must keep it from its
-/// deadline. Whether the old one is there to be put back, the target proves.
+/// deadline. Whether the old one is there to be put back, the component proves.
 fn at_path(program: &Program, trial: &Trial) -> Option<ProgramDigest> {
     program.known_digest().unwrap_or_else(|error| {
         let failure =

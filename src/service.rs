@@ -25,9 +25,9 @@ use crate::config::Config;
 use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
-use crate::local_socket;
 use crate::log;
 use crate::metrics;
+use crate::wire::local_socket;
 
 pub(crate) use systemd::status_line;
 

@@ -3,4 +3,3 @@
 
 pub mod dcftp;
 pub mod ftp_client;
-pub mod ftp_server;

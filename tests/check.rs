@@ -137,7 +137,7 @@ fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
     payload.configure("", "").unwrap();
     let bad = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let good = payload.firmware("V03.00.00.00".parse().unwrap(), None).unwrap();
-    let digest = uplift::package::digest::program_digest(File::open(&bad).unwrap()).unwrap();
+    let digest = uplift::digest::program_digest(File::open(&bad).unwrap()).unwrap();
     let state = format!(
         r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#
     );

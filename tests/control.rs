@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use uplift::model::version::Version;
 use uplift::model::{
     Channel, Failure, FailureKind, Outcome, Phase, Report, Request, TransferKind, UpgradeId,
 };
-use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use uplift::model::version::Version;
 use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
-use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 fn version(text: &str) -> Version {

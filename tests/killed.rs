@@ -16,8 +16,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use uplift::model::version::Version;
 use uplift::model::{Outcome, Report};
-use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 const CHANGES: [&str; 12] = [

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use uplift::channel::psdk::frame::{Address, Frame};
 use uplift::channel::psdk::message::id;
 use uplift::config::{Baud, TransferChoice};
+use uplift::digest::Hasher;
 use uplift::model::{FailureKind, LinkState, Outcome};
-use uplift::package::digest::Hasher;
 
 use crate::aircraft::{Aircraft, HOST, PAYLOAD, PC, Probes};
 use crate::payload::{Payload, Script, eventually, place};

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::thread;
 
-use uplift::package::version::Version;
+use uplift::model::version::Version;
 use uplift::sim::aircraft::{self, Options, Patience, Step, Transfer, Verdict};
 use uplift::sim::line::{Damage, Line, LineOptions, Port, PtyLine};
 use uplift::sim::sandbox::{Sandbox, free_address};

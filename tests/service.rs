@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use uplift::package::version::Version;
+use uplift::model::version::Version;
 use uplift::sim::line::PtyLine;
 use uplift::sim::sandbox::Sandbox;
 

@@ -8,8 +8,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use uplift::model::version::Version;
 use uplift::model::{FailureKind, Outcome, Report};
-use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 fn version(text: &str) -> Version {

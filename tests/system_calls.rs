@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift::package::version::Version;
+use uplift::model::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 /// Calls that only look at what they name, whatever their arguments.

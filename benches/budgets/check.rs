@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sha2::Digest as _;
-use uplift::package::digest::BUFFER_SIZE;
-use uplift::package::version::Version;
+use uplift::digest::BUFFER_SIZE;
+use uplift::model::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 use super::payload::{MIB, shipped};

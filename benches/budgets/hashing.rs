@@ -5,7 +5,7 @@ use std::io::{Seek as _, Write as _};
 
 use anyhow::Result;
 use sha2::Digest as _;
-use uplift::package::digest::{BUFFER_SIZE, Hasher, program_digest};
+use uplift::digest::{BUFFER_SIZE, Hasher, program_digest};
 
 use super::payload::MIB;
 use super::statistics::timed;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use uplift::package::version::Version;
+use uplift::model::version::Version;
 use uplift::sim::aircraft::{self, Options, Step, Verdict, Via};
 use uplift::sim::line::{Line, LineOptions, Port, PtyLine};
 use uplift::sim::sandbox::{Sandbox, free_address};

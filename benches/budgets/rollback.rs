@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use uplift::package::version::Version;
+use uplift::model::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 use super::payload::{MIB, shipped};

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tempfile::TempDir;
+use uplift::component::program::Program;
 use uplift::config::Config;
+use uplift::digest::BUFFER_SIZE;
+use uplift::model::version::Version;
 use uplift::package::check::{Checked, Policy, check};
-use uplift::package::digest::BUFFER_SIZE;
-use uplift::package::version::Version;
 use uplift::sim::elf::{Architecture, Program as TinyProgram};
 use uplift::stage::{Announced, Stage};
-use uplift::target::program::Program;
 
 use super::payload::MIB;
 use super::statistics::{median_time, timed};

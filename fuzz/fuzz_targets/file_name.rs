@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uplift::package::name::FileName;
+use uplift::model::file_name::FileName;
 use uplift::package::preflight::find_version;
 
 fuzz_target!(|bytes: &[u8]| {

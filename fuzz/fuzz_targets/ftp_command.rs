@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uplift::transfer::ftp_server;
+use uplift::ftp_server;
 
 fuzz_target!(|bytes: &[u8]| {
     if let [piece, lines @ ..] = bytes {

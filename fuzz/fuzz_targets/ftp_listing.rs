@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uplift::package::name::FileName;
+use uplift::model::file_name::FileName;
 use uplift::transfer::ftp_client::Listing;
 
 fuzz_target!(|answer: &[u8]| {

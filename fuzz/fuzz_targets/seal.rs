@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uplift::package::digest::{Hasher, program_digest};
-use uplift::package::seal::{LARGEST_SEAL, Seal};
+use uplift::digest::{Hasher, program_digest};
+use uplift::seal::{LARGEST_SEAL, Seal};
 
 const FOOTER: usize = 32;
 

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use uplift::channel::psdk::frame::{Address, CommandId};
-use uplift::channel::psdk::frame::{Frame, Kind};
+use uplift::channel::psdk::frame::{Address, CommandId, Frame, Kind};
 use uplift::channel::psdk::guess;
 use uplift::channel::psdk::message::{Command, HOST, Offered, PC, ParseError, Reason, StatusPush, id};
 use uplift::channel::psdk::route::PAYLOAD_PORT as PAYLOAD;

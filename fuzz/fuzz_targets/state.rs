@@ -11,8 +11,8 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 use uplift::journal::{HISTORY_LENGTH, Journal};
-use uplift::machine::{Found, Origin, State};
-use uplift::model::Channel;
+use uplift::machine::{Found, State};
+use uplift::model::{Origin, Channel};
 
 fuzz_target!(|bytes: &[u8]| {
     let directory = TempDir::new().expect("a directory can be made");

@@ -14,12 +14,12 @@ use super::output::hashing_bar;
 use super::view;
 use crate::config::{Config, Package};
 use crate::control::{Client, ControlAnswer, ControlRequest};
-use crate::model::{Failure, SCHEMA, Status};
+use crate::digest::Digests;
+use crate::digest::hashing::hash_file;
+use crate::model::version::Version;
+use crate::model::{Failure, FileDigest, ProgramDigest, SCHEMA, Status};
 use crate::package::check::{self, Examination, Finding, Policy, Subject, Verdict};
-use crate::package::digest::{Digests, FileDigest, ProgramDigest};
-use crate::package::hashing::hash_file;
 use crate::package::preflight;
-use crate::package::version::Version;
 
 use explain::{SealDocument, explain};
 

@@ -6,7 +6,7 @@ use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest, Forgettable};
 use crate::model::SCHEMA;
-use crate::package::version::Version;
+use crate::model::version::Version;
 
 /// What `--json` prints.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
+use crate::ftp_server::{PLACES_FOR_THIS_MACHINE, Server};
 use crate::log;
-use crate::transfer::ftp_server::{PLACES_FOR_THIS_MACHINE, Server};
 
 /// How long transfers may take to end after a signal; they are only waiting for the disk by then.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

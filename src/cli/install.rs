@@ -10,8 +10,8 @@ use anyhow::{Context as _, ensure};
 use crate::cli::follow::{self, View, follow};
 use crate::config::Config;
 use crate::control::{Client, ClientError, ControlAnswer, ControlRequest};
+use crate::digest::BUFFER_SIZE;
 use crate::model::Outcome;
-use crate::package::digest::BUFFER_SIZE;
 
 /// Sends the file to the daemon and follows the upgrade to its end.
 pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::output::{Mistake, NewFile, ask_password, read_password};
 use crate::cli::view;
-use crate::package::seal::signing::NewKeys;
+use crate::seal::signing::NewKeys;
 
 /// Mode of a file that only its owner reads.
 const SECRET_MODE: u32 = 0o600;

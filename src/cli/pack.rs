@@ -14,11 +14,12 @@ use clap::Args;
 use super::output::{Mistake, NewFile, ask_password, hashing_bar, read_password, read_small};
 use crate::cli::view;
 use crate::journal;
-use crate::package::name::FileName;
+use crate::model::KeyId;
+use crate::model::file_name::FileName;
+use crate::model::version::Version;
 use crate::package::pack::{Label, Unsealed};
-use crate::package::seal::signing::{SecretKey, SigningError};
-use crate::package::seal::{KeyId, LARGEST_SEAL, Manifest, PublicKey, Seal, Signature};
-use crate::package::version::Version;
+use crate::seal::signing::{SecretKey, SigningError};
+use crate::seal::{LARGEST_SEAL, Manifest, PublicKey, Seal, Signature};
 use tried::Tried;
 
 /// Longest key file that is read; they have two lines.

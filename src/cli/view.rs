@@ -7,11 +7,11 @@ use std::io::{self, Write as _};
 use console::Term;
 
 use crate::cli::fold::{fold, text_indent};
+use crate::model::version::Version;
 use crate::model::{
     CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status,
     TransferKind,
 };
-use crate::package::version::Version;
 
 /// Width of the bar of the live view, in characters.
 const BAR_WIDTH: usize = 30;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Size;
 use super::error::Mistake;
 use super::values::largest;
-use crate::package::seal::PublicKey;
+use crate::seal::PublicKey;
 
 /// Section `[package]`: what a firmware file may be.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,17 +1,18 @@
 //! Section `[program]`: what is upgraded, and how it is restarted.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::error::Mistake;
 use super::unit_name::ServiceName;
 use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
-use crate::package::name::FileName;
-use crate::package::version::Version;
+use crate::host::command::Isolation;
+use crate::model::file_name::FileName;
+use crate::model::version::Version;
+use crate::model::{Restart, Runs};
 use crate::stage;
 
 /// What is upgraded, and how it is restarted.
@@ -41,61 +42,6 @@ pub struct Program {
     pub isolate_commands: Isolation,
     /// How long a program may take to print its version.
     pub preflight_deadline: Duration,
-}
-
-/// Whether a program that is run for a check runs as a user without rights, in a unit of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Isolation {
-    /// Where systemd runs and can be asked for it.
-    #[default]
-    Auto,
-    /// Or not at all.
-    Always,
-    /// Directly, with the rights of whoever asks.
-    Never,
-}
-
-/// What the process runs that is started from the program's path.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Runs {
-    /// The program at the path.
-    #[default]
-    Itself,
-    /// Something that the program becomes: what it unpacks, or an interpreter.
-    Another,
-}
-
-impl Runs {
-    /// The rule, which needs no word.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it in so")]
-    pub(crate) fn is_itself(&self) -> bool {
-        *self == Self::Itself
-    }
-}
-
-/// How the new program comes to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Restart {
-    /// `systemctl --no-block reboot`.
-    Reboot,
-    /// `systemctl restart` of the program's unit.
-    Unit(String),
-    /// A program and its arguments, spawned directly.
-    Command(Vec<String>),
-}
-
-/// What will happen, as in "it must begin within …".
-impl fmt::Display for Restart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reboot => f.write_str("reboot"),
-            Self::Unit(unit) => write!(f, "restart of {unit}"),
-            Self::Command(command) => write!(f, "the command {}", command.join(" ")),
-        }
-    }
 }
 
 #[derive(Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::error::Mistake;
 use super::values::{command, duration, some_time};
+use crate::model::Confirm;
 
 /// What a new program must show after the restart.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -25,16 +26,6 @@ pub struct Trial {
     /// A program and its arguments that must succeed.
     #[serde(deserialize_with = "command")]
     pub health_command: Option<Vec<String>>,
-}
-
-/// Whether a person must say that the new program works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confirm {
-    /// What the trial sees is enough.
-    Auto,
-    /// `uplift confirm` is waited for until the deadline.
-    Explicit,
 }
 
 impl Default for Trial {

@@ -11,12 +11,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::{ControlAnswer, ControlRequest, Forgettable};
+use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
-use crate::local_socket;
 use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
-use crate::package::digest::BUFFER_SIZE;
-use crate::places::{Place, Places, Standing};
 use crate::stage::{Announced, Receiving, Staged};
+use crate::wire::local_socket;
+use crate::wire::places::{Place, Places, Standing};
 
 /// Connections at a time. Beyond that the user who has most of them makes room, with the one that
 /// has been waiting or watching for longest.

@@ -11,18 +11,18 @@ use tokio::time::timeout;
 
 use super::host::ModelHost;
 use super::tree::{Content, Entry, Tree};
+use crate::component::program::Program;
 use crate::config::{self, Config};
 use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
-use crate::journal::checksum;
-use crate::journal::checksum::tests::{changed, sealed};
 use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
+use crate::record::checksum;
+use crate::record::checksum::tests::{changed, sealed};
 use crate::rescue::{Call, Rescue};
 use crate::sim::elf::{self, Architecture};
 use crate::stage::Announced;
-use crate::target::program::Program;
 
 /// Where things lie in every tree.
 pub(crate) const PROGRAMS: &str = "bin";

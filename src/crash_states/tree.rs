@@ -13,7 +13,7 @@ use xattr::FileExt as _;
 
 use super::payload::STATE;
 use crate::disk::DIRECTORY_MODE;
-use crate::journal::checksum::CRC_32;
+use crate::record::checksum::CRC_32;
 
 /// What a file is, but for its names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

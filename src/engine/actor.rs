@@ -1,30 +1,28 @@
-//! The actor behind the handle: owns the machine, answers questions, and takes each step. What a
-//! step entails is in [`super::actions`], what everybody is told in [`super::news`].
+//! The actor behind the handle: owns the machine and the journal, answers questions, and takes each
+//! step. What a step entails is done by [`super::hands`], and told by [`super::herald`].
 
+mod by_hand;
 mod opening;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
-use super::blocking::{blocking, off_thread};
-use super::news::installed;
-use super::{Answer, Command, Deadline, Ended, Measures, storage};
+use super::blocking::off_thread;
+use super::hands::{Finished, Hands, TaskResult};
+use super::herald::{Herald, log, speak_of};
+use super::installed::installed;
+use super::{Answer, Command};
 use crate::config::Config;
 use crate::journal::{self, Journal};
 use crate::log::message;
-use crate::machine::{Action, Event, Refused, State, Upgrade};
+use crate::machine::{Action, Event, Refused, State};
 use crate::model::{
-    Channel, Evidence, Failure, FailureKind, LinkState, PackageSummary, Phase, PhaseDuration,
-    Report, Request, Status, UpgradeId,
+    Channel, Failure, FailureKind, Installed, Outcome, PackageSummary, Phase, Report, Request,
+    Upgrade, UpgradeId,
 };
-use crate::package::check::{Checked, check_announced};
-use crate::rescue::SecondCopy;
-use crate::stage::{Announced, Receiving, Stage, Staged};
-use crate::target::program::{Lock, Program};
+use crate::package::check::Policy;
+use crate::stage::{Announced, Receiving, Staged};
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
@@ -34,62 +32,14 @@ const LONGEST_FILE_NAME: usize = 255;
 
 /// The engine itself. [`Actor::run`] is its life.
 pub struct Actor {
-    pub(super) config: Arc<Config>,
-    pub(super) state: State,
-    pub(super) journal: Journal,
-    pub(super) stage: Stage,
-    pub(super) program: Program,
-    pub(super) second_copy: SecondCopy,
+    config: Arc<Config>,
+    state: State,
+    journal: Journal,
+    herald: Herald,
+    hands: Hands,
     commands: mpsc::Receiver<Command>,
-    pub(super) events: mpsc::Sender<Finished>,
     finished: mpsc::Receiver<Finished>,
-    pub(super) status: Arc<watch::Sender<Status>>,
-    pub(super) phase_began: Instant,
-    pub(super) deadline: Deadline,
-    /// Number of the reception whose progress counts; an older one's news are dropped.
-    pub(super) reception: Arc<AtomicU64>,
-    pub(super) received_bytes: Arc<AtomicU64>,
-    link_errors: u64,
-    pub(super) staged: Option<Staged>,
-    pub(super) checked: Option<Checked>,
-    pub(super) trial: Option<OnTrial>,
-    /// Held until the success of a trial is written down: what a peer was told, the rescue must not
-    /// undo.
-    pub(super) held: Option<Lock>,
     check_answer: Option<Answer<PackageSummary>>,
-    /// Somebody waits for the report of the upgrade at hand.
-    pub(super) is_awaited: bool,
-}
-
-/// What a task brings back, and for which upgrade: the result of one that was given up meanwhile
-/// must not become another's.
-pub(super) struct Finished {
-    pub(super) upgrade: UpgradeId,
-    pub(super) result: TaskResult,
-}
-
-pub(super) enum TaskResult {
-    Checked(Result<Checked, Failure>),
-    /// The trial ended well, and nobody can replace the program before that is written down.
-    Healthy(Evidence, Lock),
-    /// What was found before the way back, and who waits for it.
-    WayBack(Result<Event, Failure>, Answer<UpgradeId>),
-    /// What was found before the swap, and who waits for the start.
-    Found(Result<Event, Failure>, Answer<()>),
-    Event(Event),
-}
-
-/// The trial that runs.
-pub(super) struct OnTrial {
-    /// Becomes true when a person confirms.
-    pub(super) confirmed: watch::Sender<bool>,
-    pub(super) task: AbortHandle,
-}
-
-impl Drop for OnTrial {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl std::fmt::Debug for Actor {
@@ -117,7 +67,7 @@ impl Actor {
             Command::Begin(request, answer) => {
                 let result = self.begin(request.clone()).await;
                 if let Err(failure) = &result {
-                    self.tell_refused(&request, failure);
+                    self.herald.refused(&self.state, &request, failure);
                 }
                 let _ = answer.send(result);
             }
@@ -131,7 +81,7 @@ impl Actor {
             }
             Command::Check(id, staged, answer) => self.check(&id, staged, answer).await,
             Command::Start(id, answer) => match self.owned(&id) {
-                Ok(()) => self.spawn_start(answer),
+                Ok(()) => self.hands.find_old(&id, answer),
                 Err(failure) => {
                     let _ = answer.send(Err(failure));
                 }
@@ -141,9 +91,9 @@ impl Actor {
                 let _ = answer.send(result);
             }
             Command::GiveUp(id, failure, answer) => {
-                self.is_awaited = false;
+                self.herald.set_awaited(false);
                 let result = self.abandon(&id, failure).await;
-                self.is_awaited = true;
+                self.herald.set_awaited(true);
                 let channel = self.state.upgrade().map(|upgrade| upgrade.request.channel);
                 let result = match channel.filter(|_| result.is_ok()) {
                     Some(channel) => self.acknowledge(channel).await,
@@ -180,22 +130,10 @@ impl Actor {
                     .cloned()));
             }
             Command::Measure(answer) => {
-                let _ = answer.send(Ok(Measures {
-                    in_phase: self.phase_began.elapsed(),
-                    received_bytes: self.received_bytes.load(Ordering::Relaxed),
-                    link_errors: self.link_errors,
-                    ended: self.journal.history().iter().map(Ended::from).collect(),
-                }));
+                let _ = answer.send(Ok(self.herald.measures(&self.journal)));
             }
-            Command::Tell(failure) => self.notice(&failure),
-            Command::UpdateLink(link) => {
-                self.link_errors += u64::from(is_lost(self.status.borrow().link.state, link.state));
-                self.status.send_if_modified(|status| {
-                    let changed = status.link != link;
-                    status.link = link;
-                    changed
-                });
-            }
+            Command::Tell(failure) => self.herald.notice(&failure),
+            Command::UpdateLink(link) => self.herald.update_link(link),
         }
     }
 
@@ -231,18 +169,21 @@ impl Actor {
         if !matches!(self.state, State::Idle | State::Concluded { .. }) {
             return;
         }
-        let (program, seen) = (self.program.clone(), self.status.borrow().installed.digest);
+        let (program, (_, seen)) = (self.hands.program().clone(), self.herald.installed());
         if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen))
             .await
             .is_ok_and(|changed| changed)
         {
-            let installed = installed(&self.config.program, &self.program, &self.journal).await;
-            self.status.send_modify(|status| status.installed = installed);
+            self.herald.update_installed(self.installed().await);
         }
     }
 
-    pub(super) fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
-        let from = self.status.borrow().installed.version;
+    async fn installed(&self) -> Installed {
+        installed(&self.config.program, self.hands.program(), &self.journal).await
+    }
+
+    fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
+        let (from, _) = self.herald.installed();
         Ok(Upgrade {
             id: new_id()?,
             request,
@@ -261,17 +202,8 @@ impl Actor {
         self.owned(id)?;
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
         self.apply(Event::Receive { file_name }).await?;
-        let number = self.reception.fetch_add(1, Ordering::Relaxed) + 1;
-        let observer = self.progress_of(number, announced.size);
-        let stage = self.stage.clone();
-        let policy = self.policy();
-        let config = Arc::clone(&self.config);
-        let received = blocking(move || {
-            check_announced(&announced.file_name, announced.size, &policy)?;
-            storage::examine(&config)?;
-            stage.receive(announced, observer)
-        })
-        .await;
+        let observer = self.herald.progress_of_next(announced.size);
+        let received = self.hands.receive(announced, observer, self.policy()).await;
         if let Err(failure) = &received {
             self.apply(Event::Fail(failure.clone())).await?;
         }
@@ -281,12 +213,7 @@ impl Actor {
     async fn reception_failed(&mut self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.owned(id)?;
         self.apply(Event::ReceptionFailed).await?;
-        tracing::warn!(UPLIFT_KIND = %failure.kind, "the file was not received: {failure}; the peer may begin again");
-        self.status.send_modify(|status| {
-            if let Some(upgrade) = &mut status.upgrade {
-                upgrade.failure = Some(failure);
-            }
-        });
+        self.herald.reception_failed(failure);
         Ok(())
     }
 
@@ -300,12 +227,12 @@ impl Actor {
             let _ = answer.send(Err(failure));
             return;
         }
-        self.staged = Some(staged);
+        self.hands.take_staged(Some(staged));
         // Before the step: one that can't be written down ends the upgrade, and with it the wait,
         // at once.
         let earlier = self.check_answer.replace(answer);
         if let Err(failure) = self.apply(Event::Received).await {
-            self.staged = None;
+            self.hands.take_staged(None);
             if let Some(answer) = std::mem::replace(&mut self.check_answer, earlier) {
                 let _ = answer.send(Err(failure));
             }
@@ -321,10 +248,9 @@ impl Actor {
             }
         }
         // The intent to install that can't be written down ends the upgrade.
-        let ended = || self.status.borrow().last.as_ref().and_then(|report| report.failure.clone());
         match self.state.swap() {
             Some(_) => Ok(()),
-            None => Err(ended().unwrap_or_else(over)),
+            None => Err(self.herald.last_failure().unwrap_or_else(over)),
         }
     }
 
@@ -346,8 +272,7 @@ impl Actor {
         let _ = self
             .write_journal("the acknowledgement", move |journal| journal.acknowledge(channel))
             .await;
-        let unacknowledged = self.journal.unacknowledged().to_vec();
-        self.status.send_modify(|status| status.unacknowledged = unacknowledged);
+        self.herald.update_unacknowledged(&self.journal);
     }
 
     async fn finish(&mut self, finished: Finished) {
@@ -364,7 +289,7 @@ impl Actor {
         let event = match finished.result {
             TaskResult::Checked(Ok(checked)) => {
                 let summary = checked.summary().clone();
-                self.checked = Some(checked);
+                self.hands.take_checked(checked);
                 Event::CheckPassed(summary)
             }
             TaskResult::Checked(Err(failure)) => Event::Fail(failure),
@@ -374,10 +299,10 @@ impl Actor {
                 return;
             }
             TaskResult::Healthy(evidence, held) => {
-                self.held = Some(held);
+                self.hands.hold(held);
                 let concluded = self.apply(Event::Healthy(evidence)).await;
                 if concluded.is_err() {
-                    self.held = None;
+                    self.hands.release();
                 }
                 return told(concluded);
             }
@@ -388,7 +313,7 @@ impl Actor {
     }
 
     /// One step of the machine, and all that follows from it.
-    pub(super) async fn apply(&mut self, event: Event) -> Result<(), Failure> {
+    async fn apply(&mut self, event: Event) -> Result<(), Failure> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         match state.step(event) {
             Ok((state, actions)) => {
@@ -404,17 +329,12 @@ impl Actor {
     }
 
     async fn enter(&mut self, mut state: State, actions: Vec<Action>) {
-        let over = self.status.borrow().phase;
-        let began = std::mem::replace(&mut self.phase_began, Instant::now());
-        if over != Phase::Idle && over != Phase::Concluded && over != state.phase() {
-            let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            state.add_duration(PhaseDuration { phase: over, milliseconds });
-        }
+        self.herald.begin_phase(&mut state);
         if !matches!(state, State::Trial { .. }) {
-            self.trial = None;
+            self.hands.end_trial();
         }
         self.state = state;
-        self.speak_of_upgrade();
+        speak_of(&self.state);
         for action in actions {
             if let Err(failure) = self.perform(action).await {
                 // The intent could not be written down, so it is not carried out.
@@ -430,14 +350,135 @@ impl Actor {
                 }
             }
         }
-        self.publish();
+        self.herald.publish(&self.state);
         self.answer_check();
         if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges())
         {
             self.state = State::Idle;
-            self.speak_of_upgrade();
-            self.publish();
+            speak_of(&self.state);
+            self.herald.publish(&self.state);
         }
+    }
+
+    /// An error only where going on would break a promise: an intent that is not in the journal.
+    async fn perform(&mut self, action: Action) -> Result<(), Failure> {
+        match action {
+            Action::EmptyStage => {
+                self.herald.drop_progress();
+                self.hands.empty_stage().await;
+            }
+            Action::Record => return self.record().await,
+            Action::Report => self.report().await,
+            Action::Forget => {}
+            Action::Check | Action::Swap | Action::Restart | Action::Try | Action::SwapBack => {
+                self.begin_work(action);
+            }
+        }
+        Ok(())
+    }
+
+    /// Work that takes time and sends its result back.
+    fn begin_work(&mut self, action: Action) {
+        let policy = (action == Action::Check).then(|| self.policy());
+        let Self { state, hands, herald, .. } = self;
+        let Some(id) = state.upgrade().map(|upgrade| &upgrade.id) else { return };
+        if let Some(policy) = policy {
+            return hands.check(id, policy);
+        }
+        match (action, &*state) {
+            (Action::Swap, State::Installing { swap, .. }) => hands.swap(id, swap),
+            (Action::Restart, State::Restarting { swap, .. }) => {
+                // The peer hears that the payload restarts before it does.
+                herald.publish(state);
+                hands.restart(id, swap, false);
+            }
+            (Action::Restart, State::RestartingBack { swap, .. }) => {
+                herald.publish(state);
+                hands.restart(id, swap, true);
+            }
+            (Action::Try, State::Trial { swap, confirmed_by, .. }) => {
+                hands.try_program(id, swap, confirmed_by.is_some(), herald.trial_observer());
+            }
+            (Action::SwapBack, State::Reverting { swap, verdict, .. }) => {
+                hands.swap_back(id, swap, verdict);
+            }
+            _ => {} // the machine asks for none of these in another state
+        }
+    }
+
+    async fn record(&mut self) -> Result<(), Failure> {
+        let state = self.state.clone();
+        let written =
+            self.write_journal("the upgrade's state", move |journal| journal.record(&state)).await;
+        match written {
+            // Nobody would know after the restart that it took place, and would ask for it again,
+            // for ever.
+            Err(failure) if matches!(self.state, State::RestartingBack { .. }) => Err(failure),
+            Err(failure)
+                if matches!(self.state, State::Checking { .. } | State::Installing { .. }) =>
+            {
+                Err(failure)
+            }
+            // After the swap the journal's older entry and the program at the path tell the same
+            // story.
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_journal(
+        &mut self,
+        what: &str,
+        write: impl FnOnce(&mut Journal) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let mut journal = self.journal.clone();
+        let (journal, written) = off_thread(move || {
+            let written = write(&mut journal);
+            (journal, written)
+        })
+        .await?;
+        self.journal = journal;
+        if written.is_ok() {
+            self.hands.release();
+        }
+        written.map_err(|error| {
+            let failure = Failure::from_io(
+                FailureKind::InstallFailed,
+                format!("{what} can't be written to the journal"),
+                error,
+            );
+            self.herald.notice(&failure);
+            failure
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        let (running, _) = self.herald.installed();
+        Policy::new(&self.config.program, &self.config.package)
+            .running(running)
+            .minimum(self.journal.minimum_version())
+            .known_bad(self.journal.known_bad().iter().copied().collect())
+            .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced))
+    }
+
+    async fn report(&mut self) {
+        let State::Concluded { upgrade, conclusion } = self.state.clone() else { return };
+        self.hands.finish_swap(&conclusion).await;
+        let report = Report::of(upgrade, conclusion, journal::stamp());
+        log(&report);
+        let acknowledged = !report.request.channel.acknowledges();
+        let written = report.clone();
+        let kept = self
+            .write_journal("the report", move |journal| journal.conclude(&written, acknowledged))
+            .await;
+        if let Err(failure) = kept {
+            tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
+        } else {
+            self.hands.forget_second_copy().await;
+            if report.outcome == Outcome::Succeeded {
+                self.hands.forget_older().await;
+            }
+        }
+        self.herald.ended(report, self.installed().await, &self.journal);
     }
 
     /// The sender of the file hears the verdict once the status shows it.
@@ -464,15 +505,6 @@ fn report_after<'a>(history: &'a [Report], before: Option<&UpgradeId>) -> Option
     history.get(position.map_or(0, |position| position + 1))
 }
 
-/// Whether the payload link lost its device or its aircraft.
-const fn is_lost(before: LinkState, now: LinkState) -> bool {
-    matches!(
-        (before, now),
-        (LinkState::Linked, LinkState::Probing)
-            | (LinkState::Linked | LinkState::Probing, LinkState::Waiting)
-    )
-}
-
 fn told(result: Result<(), Failure>) {
     if let Err(failure) = result {
         tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
@@ -480,22 +512,8 @@ fn told(result: Result<(), Failure>) {
 }
 
 /// The state of a report that still waits for its receiver.
-fn concluded(report: &Report) -> State {
-    let upgrade = Upgrade {
-        id: report.id.clone(),
-        request: report.request.clone(),
-        from: report.from,
-        file_name: report.file_name.clone(),
-        began: report.began.clone(),
-        phases: report.phases.clone(),
-    };
-    let conclusion = crate::machine::Conclusion {
-        package: report.package.clone(),
-        outcome: report.outcome,
-        failure: report.failure.clone(),
-        evidence: report.evidence.clone(),
-        program_log: report.program_log.clone(),
-    };
+fn concluded(report: Report) -> State {
+    let (upgrade, conclusion) = report.into_parts();
     State::Concluded { upgrade, conclusion }
 }
 

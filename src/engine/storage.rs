@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Paths, Restart};
+use crate::config::{Config, Paths};
 use crate::disk::file_system::{self, FileSystem, Standing};
 use crate::disk::mounts::{Lasting, Mounts, existing};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Restart};
 use crate::stage::directory_beside;
 
 /// One of the places.

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::{Recorded, stamp};
-use crate::machine::{State, Swap, Upgrade};
+use super::stamp;
+use crate::machine::State;
 use crate::model::{
-    Channel, Failure, FailureKind, Outcome, Report, Request, TransferKind, Verdict,
+    Channel, Conclusion, Failure, FailureKind, Outcome, ProgramDigest, Report, Request, Swap,
+    TransferKind, Upgrade, Verdict,
 };
-use crate::package::digest::ProgramDigest;
-use crate::rescue::{RescueFile, Trial};
+use crate::record::rescue::RescueFile;
+use crate::record::state::Recorded;
+use crate::record::trial::Trial;
 
 /// The trial that was under way, by the rescue's copy, and the format of that: nobody can say any
 /// more that the new program works, so the old one comes back. Where the copy does not tell enough,
@@ -38,21 +40,20 @@ fn state_was_lost() -> Failure {
 
 fn reverting(trial: &Trial, verdict: Verdict) -> Option<Box<State>> {
     let package = trial.package.clone()?;
-    let upgrade = Upgrade {
+    let (old, origin) = (trial.old, trial.origin.clone());
+    let swap = Swap { package, old, origin, terms: trial.terms.to_put_back() };
+    Some(Box::new(State::Reverting { upgrade: upgrade(trial), swap, verdict }))
+}
+
+fn upgrade(trial: &Trial) -> Upgrade {
+    Upgrade {
         id: trial.upgrade.clone(),
         request: trial.request.clone().unwrap_or_else(nobody_known),
         from: trial.from,
-        file_name: Some(package.file_name.clone()),
+        file_name: trial.package.as_ref().map(|package| package.file_name.clone()),
         began: trial.began.clone().unwrap_or_else(stamp),
         phases: Vec::new(),
-    };
-    let swap = Swap {
-        package,
-        old: trial.old,
-        origin: trial.origin.clone(),
-        terms: trial.terms.to_put_back(),
-    };
-    Some(Box::new(State::Reverting { upgrade, swap, verdict }))
+    }
 }
 
 fn nobody_known() -> Request {
@@ -69,19 +70,14 @@ fn nobody_known() -> Request {
 pub(super) fn report(directory: &Path) -> Option<(Report, ProgramDigest)> {
     let RescueFile { trial, ruling, .. } = RescueFile::read(directory).ok()??;
     let ruling = ruling.filter(|ruling| ruling.rolled_back)?;
-    let report = Report {
-        id: trial.upgrade,
-        request: trial.request.unwrap_or_else(nobody_known),
-        from: trial.from,
-        file_name: trial.package.as_ref().map(|package| package.file_name.clone()),
+    let Verdict { failure, program_log } = ruling.verdict;
+    let upgrade = upgrade(&trial);
+    let conclusion = Conclusion {
         package: trial.package,
         outcome: Outcome::RolledBack,
-        failure: Some(ruling.verdict.failure),
+        failure: Some(failure),
         evidence: None,
-        program_log: ruling.verdict.program_log,
-        began: trial.began.unwrap_or_else(stamp),
-        ended: stamp(),
-        phases: Vec::new(),
+        program_log,
     };
-    Some((report, trial.on_trial))
+    Some((Report::of(upgrade, conclusion, stamp()), trial.on_trial))
 }

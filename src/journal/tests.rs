@@ -9,12 +9,10 @@ use super::checksum::tests::sealed;
 use super::*;
 use crate::disk::faulty::FaultyDisk;
 use crate::log::said::Said;
-use crate::machine::Upgrade;
 use crate::model::{
-    Failure, FailureKind, Outcome, PackageSummary, Request, TransferKind, UpgradeId,
+    Failure, FailureKind, FileDigest, KeyId, Outcome, PackageSummary, Request, TransferKind,
+    Upgrade, UpgradeId,
 };
-use crate::package::digest::FileDigest;
-use crate::package::seal::KeyId;
 
 fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
     Report {
@@ -429,7 +427,7 @@ fn the_largest_history_is_not_taken_for_a_damaged_one() {
 fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    let most = u8::try_from(state_file::KNOWN_BAD_LENGTH).unwrap();
+    let most = u8::try_from(crate::record::state::KNOWN_BAD_LENGTH).unwrap();
     for number in 0..=most {
         journal
             .conclude(

@@ -9,8 +9,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::model::version::Version;
 use crate::model::{Channel, Phase, Report, UpgradeId};
-use crate::package::version::Version;
 
 static UPGRADE: Mutex<Span> = Mutex::new(Span::none());
 

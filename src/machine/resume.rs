@@ -1,11 +1,7 @@
 //! What a freshly started daemon does with what it finds; every combination has an answer.
 
-use super::swap::{Attempt, Origin, Side, Swap, boots_used_up};
-use super::{
-    Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, Upgrade, also, failed, rolled_back,
-};
-use crate::model::{Failure, FailureKind, Verdict};
-use crate::package::digest::ProgramDigest;
+use super::{Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, also, failed, rolled_back};
+use crate::model::{Attempt, Failure, FailureKind, Origin, ProgramDigest, Swap, Upgrade, Verdict};
 
 /// What a freshly started daemon finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +63,7 @@ impl State {
     /// | any after the swap began | another one | any | failed: `install-failed` |
     pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack};
-        let side = self.swap().map_or(Side::Foreign, |swap| swap.side(found.at_path));
+        let side = self.swap().map_or(Side::Foreign, |swap| Side::of(swap, found.at_path));
         let restarted = self.swap().is_some_and(|swap| found.origin.restarted_since(&swap.origin));
         let side = match (&self, side) {
             // It was put back already; nothing at the path can tell.
@@ -259,4 +255,32 @@ fn restart_never_came() -> Failure {
         FailureKind::RestartFailed,
         format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"),
     )
+}
+
+/// Whose program is at the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Old,
+    New,
+    /// A program was installed over itself.
+    Both,
+    Foreign,
+}
+
+impl Side {
+    fn of(swap: &Swap, at_path: Option<ProgramDigest>) -> Self {
+        if at_path == Some(swap.package.program_digest) {
+            if swap.is_over_itself() { Self::Both } else { Self::New }
+        } else if at_path == swap.old {
+            Self::Old
+        } else {
+            Self::Foreign
+        }
+    }
+}
+
+/// Why a trial ends that used up its boots.
+pub(crate) fn boots_used_up(boots: u32) -> Failure {
+    let boots = if boots == 1 { "1 boot was".to_owned() } else { format!("{boots} boots were") };
+    Failure::new(FailureKind::Unhealthy, format!("{boots} used up without a verdict"))
 }

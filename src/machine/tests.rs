@@ -3,9 +3,10 @@ mod resume;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Restart, Runs};
-use crate::model::{Channel, RunningEvidence, TransferKind};
-use crate::package::digest::FileDigest;
+use crate::model::version::Version;
+use crate::model::{
+    Channel, FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId,
+};
 
 fn upgrade(requester: &str, id: &str) -> Upgrade {
     Upgrade {

@@ -10,11 +10,16 @@ mod policy;
 mod sealed;
 mod text_mode;
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+
+use crate::digest::Digests;
+use crate::model::file_name::{FileName, NameError};
 use crate::model::{Failure, PackageSummary};
-use crate::package::digest::Digests;
-use crate::package::name::{FileName, NameError};
 use crate::stage::Staged;
 
 use examiner::{Examiner, read_elf};
@@ -127,6 +132,11 @@ pub fn examine(subject: Subject<'_>, policy: &Policy) -> Examination {
         examination.findings.push(Finding { check, verdict });
     }
     examination
+}
+
+/// Whatever else lies there than a file, such as a FIFO, is not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 #[cfg(test)]

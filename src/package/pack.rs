@@ -5,12 +5,13 @@
 use std::fs::File;
 use std::io;
 
-use super::digest::{Digests, ProgramDigest};
 use super::elf::{self, Elf, ElfError, End, Machine};
-use super::hashing::hash_file;
-use super::name::FileName;
-use super::seal::{KeyId, Manifest, Seal, SealError};
-use super::version::Version;
+use crate::digest::Digests;
+use crate::digest::hashing::hash_file;
+use crate::model::file_name::FileName;
+use crate::model::version::Version;
+use crate::model::{KeyId, ProgramDigest};
+use crate::seal::{Manifest, Seal, SealError};
 
 /// A whole program without a seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

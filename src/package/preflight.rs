@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::command::{self, CommandError, Reach};
-use crate::config::{self, Isolation};
+use crate::config::{self};
+use crate::host::command::{self, CommandError, Isolation, Reach};
+use crate::model::version::Version;
 use crate::model::{Failure, FailureKind};
-use crate::package::version::Version;
 
 /// Why a program did not tell its version.
 #[derive(Debug, thiserror::Error)]

@@ -8,13 +8,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::RescueFile;
 use super::judge::is_concluded;
-use super::trial::{self, Known};
-use super::{file, not_written};
+use super::not_written;
+use crate::component::program::Program;
 use crate::disk::Disk;
 use crate::model::{Failure, FailureKind};
-use crate::target::program::Program;
+use crate::record::rescue::{RescueFile, UNFINISHED};
+use crate::record::trial::{self, Known};
 
 /// The second copy of a trial, beside its state.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl SecondCopy {
     /// What a daemon does that starts and finds no trial: it removes what one that was killed left,
     /// of this program.
     pub(crate) fn settle(&self, program: &Program) -> Result<(), Failure> {
-        if self.state.join(file::UNFINISHED).exists() {
+        if self.state.join(UNFINISHED).exists() {
             let _lock = program.keep_others_out()?;
             RescueFile::remove_unfinished(&*self.disk, &self.state).map_err(not_written)?;
         }

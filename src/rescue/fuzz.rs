@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::file::RescueFile;
 use super::judge::{Call, Decision, Now, judge, trial_of};
-use super::trial::{self, Known};
 use crate::disk::LocalDisk;
 use crate::journal::Journal;
-use crate::machine::Origin;
-use crate::package::digest::ProgramDigest;
+use crate::model::{Origin, ProgramDigest};
+use crate::record::rescue::RescueFile;
+use crate::record::trial::{self, Known};
 
 /// For the fuzzer: reads state file and rescue's file in `directory`, and judges at every moment
 /// that differs. Panics where a promise is broken. The state file may be set aside.

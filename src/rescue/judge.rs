@@ -1,12 +1,10 @@
 //! What the rescue does about a trial: a pure function of what is known. docs/rescue.md has its
 //! table for people.
 
-use super::file::{RescueFile, Ruling};
-use super::trial::{Known, Trial, WayBack};
-use crate::config::Restart;
-use crate::machine::{Origin, Ruled, boots_used_up};
-use crate::model::{Failure, FailureKind, Verdict};
-use crate::package::digest::ProgramDigest;
+use crate::machine::{Ruled, boots_used_up};
+use crate::model::{Failure, FailureKind, Origin, ProgramDigest, Restart, Verdict};
+use crate::record::rescue::{RescueFile, Ruling};
+use crate::record::trial::{Known, Trial, WayBack};
 
 /// Seconds beyond the daemon's own deadlines: it shall have the first word, because it knows more.
 pub(super) const GRACE: u64 = 30;

@@ -1,7 +1,7 @@
 //! The timer that calls the rescue while a trial is under way.
 
+use crate::host::unit;
 use crate::model::{Failure, FailureKind};
-use crate::unit;
 
 /// Starts the timer; one that runs already runs on.
 pub(crate) async fn arm(timer: &str) -> Result<(), Failure> {

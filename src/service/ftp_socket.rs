@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::{Config, TransferChoice};
 use crate::engine::Engine;
+use crate::host::unit;
 use crate::model::{Failure, FailureKind};
-use crate::unit;
 
 /// Holds the port, and starts the server at the first connection.
 const SOCKET: &str = "uplift-ftp.socket";

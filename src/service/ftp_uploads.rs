@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::{Failure, FailureKind, UpgradeId};
 use crate::package::check::Policy;
-use crate::package::seal::LARGEST_SEAL;
+use crate::seal::LARGEST_SEAL;
 use crate::stage::Staged;
 use crate::transfer::ftp_client::{self, FtpClient};
 

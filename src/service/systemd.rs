@@ -6,8 +6,8 @@ use sd_notify::NotifyState;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::alarm::Alarm;
 use crate::engine::Engine;
+use crate::host::alarm::Alarm;
 use crate::model::{CurrentUpgrade, LinkState, Phase, Status};
 
 /// Shortest time between two status lines: systemd tells each to everybody on the bus who listens.

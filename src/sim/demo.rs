@@ -17,7 +17,7 @@ use super::interrupt::Interrupt;
 use super::line::{Line, LineOptions, Port, PtyLine};
 use super::sandbox::{Sandbox, free_address, wait_for_file};
 use super::seal::Signer;
-use crate::package::version::Version;
+use crate::model::version::Version;
 
 /// Speed of the simulated serial line in bits a second; the fastest that is usual.
 const BAUD: u32 = 921_600;

@@ -9,7 +9,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use crate::package::version::Version;
+use crate::model::version::Version;
 
 /// The machines that there is code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use super::elf::{Architecture, Program};
 use super::executable;
 use crate::control::{Client, ControlAnswer, ControlRequest};
+use crate::model::version::Version;
 use crate::model::{Phase, Status};
-use crate::package::version::Version;
 
 /// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine
 /// is no failure.

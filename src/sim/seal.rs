@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::package::name::FileName;
+use crate::model::file_name::FileName;
 use crate::package::pack::{Label, Unsealed};
-use crate::package::seal::signing::{NewKeys, SecretKey};
-use crate::package::seal::{Manifest, PublicKey, Seal};
+use crate::seal::signing::{NewKeys, SecretKey};
+use crate::seal::{Manifest, PublicKey, Seal};
 
 /// Somebody who seals firmware.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
+use crate::digest::hashing::Hashing;
+use crate::digest::{BUFFER_SIZE, Digests};
 use crate::disk::Operation;
-use crate::model::{Failure, FailureKind};
-use crate::package::digest::{BUFFER_SIZE, Digests, Md5Digest};
-use crate::package::hashing::Hashing;
+use crate::model::{Failure, FailureKind, Md5Digest};
 
 /// Called with the number of bytes received so far.
 pub type Observer = Box<dyn FnMut(u64) + Send>;

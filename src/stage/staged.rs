@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
+use crate::digest::Digests;
 use crate::disk::{self, Disk};
-use crate::package::digest::Digests;
 
 /// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing
 /// behind.

@@ -7,9 +7,10 @@ use nix::errno::Errno;
 use tempfile::TempDir;
 
 use super::*;
+use crate::digest::Hasher;
 use crate::disk::faulty::FaultyDisk;
 use crate::disk::mounted::Mounted;
-use crate::package::digest::{FileDigest, Hasher, Md5Digest};
+use crate::model::{FileDigest, Md5Digest};
 
 const MIB: u64 = 1024 * 1024;
 

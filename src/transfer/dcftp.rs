@@ -9,8 +9,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Failure, FailureKind};
-use crate::package::digest::Md5Digest;
+use crate::model::{Failure, FailureKind, Md5Digest};
 use crate::stage::{Receiving, Staged};
 
 /// Which chunk of a file comes next, and how much of the file is there.

@@ -15,9 +15,8 @@ use std::process::Command;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tokio::net::TcpSocket;
-use uplift::sim::executable;
 use uplift::sim::sandbox::{Sandbox, free_address};
-use uplift::sim::untested;
+use uplift::sim::{executable, untested};
 
 use storage::check_as_it_is_after;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use uplift::model::version::Version;
 use uplift::model::{Report, Status};
-use uplift::package::version::Version;
 use uplift::sim::sandbox::{Sandbox, free_address};
 
 pub(crate) fn version(text: &str) -> Version {

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use uplift::digest::program_digest;
 use uplift::model::{FailureKind, Outcome};
-use uplift::package::digest::program_digest;
 use uplift::sim::seal::Signer;
 
 use crate::payload::{OLD, Payload, Transfer, version};

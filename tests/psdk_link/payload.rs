@@ -13,9 +13,9 @@ use uplift::channel::psdk::driver::Driver;
 use uplift::channel::psdk::uploads::{Pull, Uploads};
 use uplift::config::{Baud, Link, TransferChoice};
 use uplift::engine::{Command, Engine};
+use uplift::model::version::Version;
 use uplift::model::*;
-use uplift::package::digest::{FileDigest, ProgramDigest};
-use uplift::package::version::Version;
+use uplift::model::{FileDigest, ProgramDigest};
 use uplift::stage::{Announced, Stage, Staged};
 
 use crate::aircraft::PATIENCE;

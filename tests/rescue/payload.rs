@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use uplift::package::digest::{ProgramDigest, program_digest};
+use uplift::digest::program_digest;
+use uplift::model::ProgramDigest;
 use uplift::sim::executable;
 use uplift::sim::sandbox::Sandbox;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use uplift::model::version::Version;
 use uplift::model::{Failure, FailureKind, Report, Status, TrialWait};
-use uplift::package::version::Version;
 use uplift::sim::sandbox::Sandbox;
 
 /// What runs before the upgrade.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fastrand::Rng;
 use uplift::config::Config;
+use uplift::digest::Hasher;
 use uplift::package::check::{Policy, Subject, examine};
-use uplift::package::digest::Hasher;
 use uplift::sim::elf::{Architecture, Program};
 use uplift::sim::seal::Signer;
 

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use uplift::model::version::Version;
 use uplift::model::{Report, Status};
-use uplift::package::version::Version;
 use uplift::sim::aircraft::{self, Options, Patience, Step, Verdict};
 use uplift::sim::line::{Line, LineOptions, Port, PtyLine};
 use uplift::sim::sandbox::{PRODUCT, Sandbox, free_address};

@@ -19,8 +19,9 @@ use super::uploads::{Pull, Uploads, choose, clear};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
 use crate::log::message as message_id;
-use crate::model::{Channel, Failure, FailureKind, LinkState, Request, Status, UpgradeId};
-use crate::package::digest::Md5Digest;
+use crate::model::{
+    Channel, Failure, FailureKind, LinkState, Md5Digest, Request, Status, UpgradeId,
+};
 use crate::stage::{Announced, Staged};
 use crate::transfer::dcftp::{Handover, Reception};
 

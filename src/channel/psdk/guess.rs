@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use super::frame::Address;
-use super::route;
 
 /// The payload's address where an aircraft of a type that nobody has tried answers from `CA` to
 /// `03` (section 2): that of the newer ones.
-pub const ADDRESS_ON_UNKNOWN_E_PORT: Address = route::E_PORT_OF_SMALL;
+pub const ADDRESS_ON_UNKNOWN_E_PORT: Address = Address(0x73);
 
 /// First byte of the answer to "enter": accepted (section 3, `83`; the meaning is a guess).
 pub const ENTER_ACCEPTED: u8 = 0xC7;

@@ -23,8 +23,8 @@ use super::frame::{Address, Frame, FrameCodec, Kind, Reader};
 use super::guess;
 use super::message::{HOST, PRESENCE, aircraft_type, id};
 use super::route::{self, Route};
-use crate::alarm::Alarm;
 use crate::config::{self, Baud};
+use crate::host::alarm::Alarm;
 use crate::log::message as message_id;
 use crate::model::{LinkState, LinkStatus};
 

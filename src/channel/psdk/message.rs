@@ -8,9 +8,8 @@ use bytes::Bytes;
 
 use super::frame::{Address, CommandId};
 use super::guess;
-use crate::model::{FailureKind, TransferKind};
-use crate::package::digest::Md5Digest;
-use crate::package::version::Version;
+use crate::model::version::Version;
+use crate::model::{FailureKind, Md5Digest, TransferKind};
 
 /// Who is told the status and the presence.
 pub const HOST: Address = Address(0xED);

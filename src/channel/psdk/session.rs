@@ -22,8 +22,7 @@ pub use self::view::{PendingReport, View, Work};
 use super::frame::{Address, Frame, Kind};
 use super::guess;
 use super::message::{Answer, CheckAnswer, FileOffer, Offered, StatusPush};
-use crate::model::{Failure, FailureKind, UpgradeId};
-use crate::package::digest::Md5Digest;
+use crate::model::{Failure, FailureKind, Md5Digest, UpgradeId};
 use crate::transfer::dcftp::Sequence;
 
 /// Silence of the host after which an upgrade that is not yet started is given up (section 5b).

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::model::KeyId;
 use crate::package::check::{Examination, Finding, Policy, Signer, Verdict};
-use crate::package::seal::{KeyId, Manifest, Seal};
+use crate::seal::{Manifest, Seal};
 
 /// A seal, as `--json` prints it.
 #[derive(Serialize)]

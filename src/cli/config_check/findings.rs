@@ -17,7 +17,7 @@ use nix::unistd::{AccessFlags, Group, access, geteuid};
 
 use crate::config::Config;
 use crate::disk::mounts::existing;
-use crate::restart;
+use crate::trial::restart;
 use units::Systemd;
 
 /// How much a finding matters.

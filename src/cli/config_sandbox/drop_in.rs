@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::sys::stat::major;
 
 use crate::config::{CREDENTIALS, Config, FtpServer, Link, Paths, TransferChoice};
-use crate::unit;
+use crate::host::unit;
 
 /// The daemon's unit.
 pub(in crate::cli) const DAEMON: &str = "uplift.service";

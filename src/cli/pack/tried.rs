@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::command;
+use crate::host::command;
 use crate::model::without_number;
 
 /// The question that most programs have an answer to.

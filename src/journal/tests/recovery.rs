@@ -41,6 +41,33 @@ fn a_version_that_a_person_took_back_does_not_count() {
     assert_eq!(minimum(), Version::new([2, 0, 0, 0]), "only a person takes back");
 }
 
+#[test]
+fn a_version_that_succeeded_twice_does_not_count_either_once_it_is_taken_back() {
+    let directory = TempDir::new().unwrap();
+    for _ in 0..2 {
+        open(&directory).0.conclude(&of_version(9, Outcome::Succeeded), true).unwrap();
+    }
+    open(&directory).0.conclude(&taken_back(9), true).unwrap();
+    assert_eq!(open(&directory).0.minimum_version(), None);
+}
+
+#[test]
+fn what_did_not_raise_the_lowest_version_does_not_lower_it() {
+    for is_written_down in [true, false] {
+        let directory = TempDir::new().unwrap();
+        let (mut journal, _) = open(&directory);
+        for number in [9, 5] {
+            journal.conclude(&of_version(number, Outcome::Succeeded), true).unwrap();
+        }
+        if !is_written_down {
+            journal.state.minimum_raised = None;
+            journal.history.reports.clear();
+        }
+        journal.conclude(&taken_back(5), true).unwrap();
+        assert_eq!(open(&directory).0.minimum_version(), Version::new([9, 0, 0, 0]));
+    }
+}
+
 /// As the versions before 0.2 have left it: by whatever succeeded, and not written down by what.
 #[test]
 fn nor_does_it_where_an_earlier_version_of_the_daemon_let_it_raise_the_lowest() {

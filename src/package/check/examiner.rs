@@ -1,27 +1,18 @@
 //! How each check is done.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use nix::fcntl::OFlag;
-
-use crate::command::{CommandError, Reach};
 use crate::config::MachineRule;
+use crate::digest::Digests;
+use crate::host::command::{CommandError, Reach};
+use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::policy::Payload;
-use crate::package::check::{Check, Policy, Subject, Verdict, text_mode};
-use crate::package::digest::Digests;
+use crate::package::check::{Check, Policy, Subject, Verdict, open, text_mode};
 use crate::package::elf::{self, Elf, ElfError, End, Machine};
-use crate::package::name::FileName;
 use crate::package::preflight::{self, Executable, PreflightError};
-use crate::package::seal::Seal;
-
-/// Whatever else lies there than a file, such as a FIFO, is not waited for.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
-}
+use crate::seal::Seal;
 
 /// What the headers of a program say, which is the first `size` bytes of a file, or all of it.
 pub(super) fn read_elf(path: &Path, size: Option<u64>) -> Result<Elf, Failure> {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::model::Failure;
-use crate::package::seal::Seal;
+use crate::seal::Seal;
 
 /// The checks, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{self, MachineRule, SealRule, TrustedKey};
-use crate::package::digest::ProgramDigest;
-use crate::package::seal::Seal;
-use crate::package::version::Version;
+use crate::host::command::Isolation;
+use crate::model::ProgramDigest;
+use crate::model::version::Version;
+use crate::seal::Seal;
 
 /// The payload that a file is for: what its configuration says of it.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub(super) struct Payload {
     pub(super) aliases: BTreeSet<String>,
     pub(super) program: PathBuf,
     pub(super) version_command: Option<Vec<String>>,
-    pub(super) isolation: config::Isolation,
+    pub(super) isolation: Isolation,
     pub(super) preflight_deadline: Duration,
 }
 

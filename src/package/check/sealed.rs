@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use super::Signer;
-use super::examiner::{Examined, Examiner, open, passed, skipped};
+use super::examiner::{Examined, Examiner, passed, skipped};
+use super::{Signer, open};
 use crate::config::SealRule;
 use crate::model::{Failure, FailureKind};
-use crate::package::seal::{Manifest, Seal, SealError};
+use crate::seal::{Manifest, Seal, SealError};
 
 /// The seal of the file at `path`; `None` for a file without one. A claim to be sealed that is not
 /// true is `seal-invalid`.

@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::Config;
+use crate::digest::program_digest;
 use crate::model::FailureKind;
-use crate::package::digest::program_digest;
-use crate::package::version::Version;
+use crate::model::version::Version;
 use crate::sim::elf::{Architecture, Program};
 use crate::stage::{Announced, Stage};
 

@@ -4,7 +4,7 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::examiner::open;
+use super::open;
 use crate::model::Failure;
 
 /// What begins an ELF file; it has no line end, so text mode leaves it alone.

@@ -1,7 +1,7 @@
 //! Every combination of what the rescue can find, and what it does.
 
-use super::super::trial::tests::{NEW, OLD, digest, trial};
 use super::*;
+use crate::record::trial::tests::{NEW, OLD, digest, trial};
 
 const PATIENCE: u64 = 180 + GRACE;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::digest::Hasher;
+use crate::digest::Hasher;
 use crate::stage::{Announced, Stage};
 
 const SIZE: u64 = 300_000;

@@ -8,8 +8,8 @@ use suppaftp::FtpError;
 use tracing::debug;
 
 use crate::config;
+use crate::digest::BUFFER_SIZE;
 use crate::model::{Failure, FailureKind};
-use crate::package::digest::BUFFER_SIZE;
 use crate::stage::{Announced, Receiving, Staged};
 use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::listing::RemoteFile;

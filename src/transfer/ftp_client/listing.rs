@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
-use crate::package::name::FileName;
 
 /// Largest answer to NLST that is looked at, in bytes: some hundred names.
 pub(super) const LARGEST_LISTING: usize = 64 * 1024;

@@ -13,8 +13,7 @@ use super::super::message::{
 use super::askers::Askers;
 use super::reporting::Started;
 use super::{Effect, Entered, Question, Receiving, Session, State, Step};
-use crate::model::{Failure, FailureKind};
-use crate::package::digest::Md5Digest;
+use crate::model::{Failure, FailureKind, Md5Digest};
 use crate::transfer::dcftp::{Offer, Sequence};
 
 /// The answer to the chunk that was just taken.

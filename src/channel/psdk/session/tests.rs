@@ -7,8 +7,8 @@ use super::super::frame::{Ack, CommandId};
 use super::super::message::{Command, Malformed, Reason, id};
 use super::super::route::PAYLOAD_PORT as PAYLOAD;
 use super::*;
+use crate::model::version::Version;
 use crate::model::{Phase, TransferKind};
-use crate::package::version::Version;
 
 pub(super) const PC: Address = Address(0x2A);
 pub(super) const OTHER: Address = Address(0xED);

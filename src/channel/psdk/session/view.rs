@@ -2,10 +2,10 @@
 //! report.
 
 use super::super::message::{Reason, StatusPush};
+use crate::model::version::Version;
 use crate::model::{
     Channel, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId,
 };
-use crate::package::version::Version;
 
 /// The engine's status as far as it concerns the payload link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

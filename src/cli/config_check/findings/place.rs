@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Findings;
+use crate::component::program::Program;
 use crate::config::Config;
 use crate::disk::{self, mounts::Mounts};
-use crate::journal::STATE_FILE;
+use crate::record::STATE_FILE;
 use crate::stage::directory_beside;
-use crate::target::program::Program;
 
 impl Findings {
     pub(super) fn place(&mut self, config: &Config) {

@@ -9,13 +9,15 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Findings;
 use super::units::Systemd;
-use crate::command;
-use crate::config::{Config, Isolation, Program, RESTART_ROOM, Restart, Runs};
+use crate::component;
+use crate::config::{Config, Program, RESTART_ROOM};
 use crate::host;
+use crate::host::command;
+use crate::host::command::Isolation;
+use crate::host::unit::Unit;
+use crate::model::{Restart, Runs};
 use crate::package::preflight;
 use crate::stage::directory_beside;
-use crate::target;
-use crate::unit::Unit;
 
 impl Findings {
     pub(super) fn program(&mut self, program: &Program) {
@@ -29,7 +31,7 @@ impl Findings {
             );
         }
         self.writable("program.path", directory);
-        match target::program::Program::new(path).examine() {
+        match component::program::Program::new(path).examine() {
             Err(failure) => self.error(
                 "program.path",
                 failure.to_string(),

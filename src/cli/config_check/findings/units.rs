@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::Findings;
 use crate::cli::config_sandbox::drop_in::{self, Directive, DropIn};
 use crate::config::{Config, RESCUE_TIMER};
-use crate::unit::{self, Unit};
+use crate::host::unit::{self, Unit};
 
 /// Whoever answers `systemctl`.
 pub(super) struct Systemd(tokio::runtime::Runtime);

@@ -1,7 +1,7 @@
 //! Sealed files: each way in which a seal can be wrong, and what a right one proves.
 
 use super::*;
-use crate::package::seal::{Manifest, Seal};
+use crate::seal::{Manifest, Seal};
 use crate::sim::seal::Signer;
 
 /// The program's manifest, changed, and sealed.

@@ -1,0 +1,110 @@
+//! The hashing of bytes while they pass. Knows where a seal ends a file, and nothing of what the
+//! digests are for.
+
+pub mod hashing;
+
+use std::io::{self, Read};
+
+use sha2::Digest as _;
+
+use crate::model::{FileDigest, Md5Digest, ProgramDigest};
+use crate::seal::{LARGEST_SEAL, Seal};
+
+/// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
+///
+/// One pass gives both the digest of the file and that of the program: only the end of a file tells
+/// whether it has a seal, so SHA-256 lags behind by the largest seal that there is.
+#[derive(Debug, Clone)]
+pub struct Hasher {
+    /// Of all bytes but those in `tail`.
+    sha256: sha2::Sha256,
+    /// The last bytes, at most [`LARGEST_SEAL`].
+    tail: Vec<u8>,
+    size: u64,
+    md5: Option<md5::Md5>,
+}
+
+/// What a [`Hasher`] has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// SHA-256 of all bytes.
+    pub file: FileDigest,
+    /// SHA-256 of the bytes before the seal; of all bytes where there is no well-formed seal.
+    pub program: ProgramDigest,
+    /// MD5, where it was asked for.
+    pub md5: Option<Md5Digest>,
+}
+
+impl Hasher {
+    /// A hasher that has seen nothing; `with_md5` computes MD5 too, at about four times the cost.
+    pub fn new(with_md5: bool) -> Self {
+        let md5 = with_md5.then(md5::Md5::new);
+        Self { sha256: sha2::Sha256::new(), tail: Vec::with_capacity(LARGEST_SEAL), size: 0, md5 }
+    }
+
+    /// Takes the next bytes. Large pieces cost least: up to the largest seal of them is copied.
+    pub fn update(&mut self, bytes: &[u8]) {
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+        let (before, last) = bytes.split_at(bytes.len().saturating_sub(LARGEST_SEAL));
+        let surplus = (self.tail.len() + last.len()).saturating_sub(LARGEST_SEAL);
+        self.sha256.update(&self.tail[..surplus]);
+        self.sha256.update(before);
+        self.tail.drain(..surplus);
+        self.tail.extend_from_slice(last);
+    }
+
+    /// The digests of all bytes taken.
+    pub fn finish(mut self) -> Digests {
+        let sealed = match Seal::find(&self.tail, self.size) {
+            Ok(Some(seal)) => usize::try_from(self.size - seal.program_size).unwrap_or_default(),
+            Ok(None) | Err(_) => 0, // what is no seal belongs to the program; the check will not let it in
+        };
+        let (of_program, of_seal) = self.tail.split_at(self.tail.len().saturating_sub(sealed));
+        self.sha256.update(of_program);
+        let program = ProgramDigest(self.sha256.clone().finalize().into());
+        self.sha256.update(of_seal);
+        let file = FileDigest(self.sha256.finalize().into());
+        Digests { file, program, md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())) }
+    }
+}
+
+/// Size of the one buffer of a transfer or of a hashing pass: large enough that system calls do not
+/// count.
+pub const BUFFER_SIZE: usize = 256 * 1024;
+
+/// Reads to the end and returns the digest of the program, without its seal if it has one.
+pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
+    let mut hasher = Hasher::new(false);
+    let mut buffer = vec![0; BUFFER_SIZE];
+    loop {
+        match program.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish().program),
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes 00..FF sixteen times; digests by md5sum and sha256sum.
+    #[test]
+    fn digests_of_a_known_file() {
+        let bytes: Vec<u8> = (0..4096).map(|i| (i % 256) as u8).collect();
+        let mut hasher = Hasher::new(true);
+        bytes.chunks(100).for_each(|chunk| hasher.update(chunk));
+        let digests = hasher.finish();
+        assert_eq!(digests.md5.unwrap().to_string(), "2bcd3c4de20c918e19fab5c36249c70d");
+        assert_eq!(
+            digests.file.to_string(),
+            "c8f5d0341d54d951a71b136e6e2afcb14d11ed8489a7ae126a8fee0df6ecf193"
+        );
+        assert_eq!(program_digest(&bytes[..]).unwrap().0, digests.file.0);
+    }
+}

@@ -1,0 +1,119 @@
+//! What a person decides by hand: that the program on trial works, or that it goes; that the program
+//! before the last upgrade comes back; that the lowest version is forgotten.
+
+use super::Actor;
+use crate::engine::Answer;
+use crate::engine::way_back::by_hand;
+use crate::machine::{Event, State};
+use crate::model::version::Version;
+use crate::model::{
+    Confirm, Failure, FailureKind, Outcome, Phase, Report, Request, Upgrade, UpgradeId,
+};
+use crate::record::InstalledRecord;
+
+impl Actor {
+    /// Written down before it counts, so that a daemon that starts again knows it.
+    pub(super) async fn confirm(&mut self, by: String) -> Result<(), Failure> {
+        let State::Trial { swap, confirmed_by, .. } = &self.state else {
+            return Err(nothing_on_trial());
+        };
+        if swap.terms.confirm == Confirm::Auto {
+            return Err(no_confirmation_needed());
+        }
+        if confirmed_by.is_some() {
+            return Ok(());
+        }
+        let (confirmed, _) =
+            self.state.clone().step(Event::Confirm(by)).map_err(|refused| refused.failure)?;
+        let written = confirmed.clone();
+        self.write_journal("the confirmation", move |journal| journal.record(&written)).await?;
+        self.state = confirmed;
+        self.hands.confirm_trial();
+        Ok(())
+    }
+
+    /// Written down before it counts.
+    pub(super) async fn forget_minimum(&mut self, by: String) -> Result<Option<Version>, Failure> {
+        let Some(version) = self.journal.minimum_version() else { return Ok(None) };
+        let who = by.clone();
+        self.write_journal("that the lowest version is forgotten", move |journal| {
+            journal.forget_minimum(by).map(drop)
+        })
+        .await?;
+        self.herald.minimum_forgotten(version, &who);
+        Ok(Some(version))
+    }
+
+    pub(super) async fn roll_back(&mut self, request: Request, answer: Answer<UpgradeId>) {
+        match &self.state {
+            State::Trial { upgrade, .. } => {
+                let id = upgrade.id.clone();
+                let ended = self.apply(Event::RollBack(by_hand(&request))).await;
+                let _ = answer.send(ended.map(|()| id));
+            }
+            State::Idle | State::Concluded { .. } => self.find_way_back(request, answer),
+            state => {
+                let _ = answer.send(Err(not_now(state.phase())));
+            }
+        }
+    }
+
+    fn find_way_back(&self, request: Request, answer: Answer<UpgradeId>) {
+        let upgrade = match self.new_upgrade(request) {
+            Ok(upgrade) => upgrade,
+            Err(failure) => return drop(answer.send(Err(failure))),
+        };
+        let installed = self.journal.installed();
+        // As when a trial fails: the upgrade from the one to the other is what is taken back.
+        let from = installed.and_then(|installed| self.replaced_by(installed));
+        self.hands.find_way_back(Upgrade { from, ..upgrade }, installed, answer);
+    }
+
+    /// The version that this program replaced, by the history.
+    fn replaced_by(&self, installed: InstalledRecord) -> Option<Version> {
+        let installs = |report: &&Report| {
+            report.outcome == Outcome::Succeeded
+                && report
+                    .package
+                    .as_ref()
+                    .is_some_and(|package| package.program_digest == installed.digest)
+        };
+        self.journal.history().iter().rev().find(installs)?.from
+    }
+
+    pub(super) async fn go_back(
+        &mut self,
+        found: Result<Event, Failure>,
+        answer: Answer<UpgradeId>,
+    ) {
+        let begun = match found {
+            Ok(event) => self.apply(event).await,
+            Err(failure) => Err(failure),
+        };
+        let id =
+            || self.state.upgrade().map(|upgrade| upgrade.id.clone()).ok_or_else(nothing_on_trial);
+        let _ = answer.send(begun.and_then(|()| id()));
+    }
+}
+
+fn nothing_on_trial() -> Failure {
+    Failure::new(FailureKind::Cancelled, "nothing is on trial, so there is nothing to confirm")
+        .with_hint(
+            "`uplift status` shows what the daemon does, `uplift history` how upgrades ended",
+        )
+}
+
+fn no_confirmation_needed() -> Failure {
+    Failure::new(
+        FailureKind::Cancelled,
+        "this trial needs no confirmation: `confirm` was \"auto\" when the upgrade began",
+    )
+    .with_hint("`uplift status --watch` shows what it waits for; `uplift rollback` ends it")
+}
+
+fn not_now(phase: Phase) -> Failure {
+    Failure::new(FailureKind::Busy, format!("an upgrade is {phase} and can't be rolled back now"))
+        .with_hint(
+            "wait until its trial begins, or until it is over; `uplift status --watch` shows it",
+        )
+}

@@ -1,0 +1,544 @@
+//! The hands of the engine: program, staging area and restart, one method a piece of work. Short
+//! work is awaited; long work runs as a task that sends its result back, tagged with the upgrade
+//! that it is for.
+//!
+//! They are handed the machine's state, and decide nothing; what is told is the herald's.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::blocking::{blocking, off_thread};
+use super::herald::Notices;
+use super::way_back::{by_hand, find_way_back};
+use super::{Answer, storage};
+use crate::component::program::{Lock, Program, Reverted};
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::log::message;
+use crate::machine::{Event, Found, State, replaced_by_hand};
+use crate::model::{
+    Conclusion, Evidence, Failure, FailureKind, Origin, Outcome, ProgramDigest, Swap, Terms,
+    Upgrade, UpgradeId, Verdict,
+};
+use crate::package::check::{Checked, Policy, check, check_announced};
+use crate::record::InstalledRecord;
+use crate::rescue::{self, SecondCopy};
+use crate::stage::{Announced, Observer, Receiving, Stage, Staged};
+use crate::trial::health;
+use crate::trial::restart::{self, Restarter};
+
+/// What a task brings back, and for which upgrade: the result of one that was given up meanwhile
+/// must not become another's.
+pub(super) struct Finished {
+    pub(super) upgrade: UpgradeId,
+    pub(super) result: TaskResult,
+}
+
+pub(super) enum TaskResult {
+    Checked(Result<Checked, Failure>),
+    /// The trial ended well, and nobody can replace the program before that is written down.
+    Healthy(Evidence, Lock),
+    /// What was found before the way back, and who waits for it.
+    WayBack(Result<Event, Failure>, Answer<UpgradeId>),
+    /// What was found before the swap, and who waits for the start.
+    Found(Result<Event, Failure>, Answer<()>),
+    Event(Event),
+}
+
+/// What the engine has in its hands.
+pub(super) struct Hands {
+    config: Arc<Config>,
+    program: Program,
+    stage: Stage,
+    second_copy: SecondCopy,
+    finished: mpsc::Sender<Finished>,
+    notices: Notices,
+    staged: Option<Staged>,
+    checked: Option<Checked>,
+    trial: Option<OnTrial>,
+    /// Held until the success of a trial is written down: what a peer was told, the rescue must not
+    /// undo.
+    held: Option<Lock>,
+}
+
+/// The trial that runs.
+struct OnTrial {
+    /// Becomes true when a person confirms.
+    confirmed: watch::Sender<bool>,
+    task: AbortHandle,
+}
+
+impl Drop for OnTrial {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Hands {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        config: Arc<Config>,
+        notices: Notices,
+        finished: mpsc::Sender<Finished>,
+    ) -> Self {
+        let second_copy = SecondCopy::new(Arc::clone(&disk), config.paths.state.clone());
+        let program = Program::on(Arc::clone(&disk), &config.program.path);
+        let stage = Stage::on(disk, &config.program.path, config.package.max_size.0);
+        let (staged, checked, trial, held) = (None, None, None, None);
+        Self {
+            config,
+            program,
+            stage,
+            second_copy,
+            finished,
+            notices,
+            staged,
+            checked,
+            trial,
+            held,
+        }
+    }
+
+    /// What the configuration names.
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Fails where an upgrade could not be installed, or would not stay.
+    pub(super) async fn examine(&self) -> Result<(), Failure> {
+        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
+        blocking(move || program.examine().and_then(|()| storage::examine(&config))).await
+    }
+
+    /// What a daemon does that starts and finds no upgrade under way.
+    pub(super) async fn settle(&self) {
+        let program = self.program.clone();
+        if let Err(error) = blocking(move || program.settle()).await {
+            self.notices.tell(&Failure::from_io(
+                FailureKind::InstallFailed,
+                "the staging area can't be put in order",
+                error,
+            ));
+        }
+        let (second_copy, program) = (self.second_copy.clone(), self.program.clone());
+        if let Err(failure) = blocking(move || second_copy.settle(&program)).await {
+            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// What is found by the terms of the upgrade that was left, or else by the configuration.
+    pub(super) async fn find(&self, left: &State) -> Result<Found, Failure> {
+        let terms = left.swap().map_or_else(|| self.config.terms(), |swap| swap.terms.clone());
+        let origin = self.restarter_of(&terms).found().await?;
+        let program = self.program_of(&terms);
+        let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
+        let at_path = match is_no_file {
+            true => None,
+            false => blocking(move || program.known_digest()).await.unwrap_or_else(|error| {
+                self.notices.tell(&Failure::from_io(
+                    FailureKind::InstallFailed,
+                    "the program can't be read",
+                    error,
+                ));
+                // It is not missing, nor is it the old one, which lies elsewhere: so the trial
+                // decides, and it ends badly.
+                left.swap().map(|swap| swap.package.program_digest)
+            }),
+        };
+        let ruling = match left.upgrade() {
+            Some(upgrade) => {
+                let (state, id) = (self.config.paths.state.clone(), upgrade.id.clone());
+                off_thread(move || rescue::read_ruling(&state, &id)).await?
+            }
+            None => None,
+        };
+        Ok(Found { origin, at_path, ruling })
+    }
+
+    pub(super) async fn empty_stage(&mut self) {
+        self.staged = None;
+        self.checked = None;
+        let stage = self.stage.clone();
+        if let Err(failure) = blocking(move || stage.clean()).await {
+            // What could not be removed now will be in the way later, and is reported then.
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// A place for the file, once what is announced of it passes.
+    pub(super) async fn receive(
+        &self,
+        announced: Announced,
+        observer: Observer,
+        policy: Policy,
+    ) -> Result<Receiving, Failure> {
+        let (stage, config) = (self.stage.clone(), Arc::clone(&self.config));
+        blocking(move || {
+            check_announced(&announced.file_name, announced.size, &policy)?;
+            storage::examine(&config)?;
+            stage.receive(announced, observer)
+        })
+        .await
+    }
+
+    /// Takes the file that is to be checked next, or puts it away.
+    pub(super) fn take_staged(&mut self, staged: Option<Staged>) {
+        self.staged = staged;
+    }
+
+    pub(super) fn check(&mut self, upgrade: &UpgradeId, policy: Policy) {
+        let Some(staged) = self.staged.take() else { return };
+        self.spawn(upgrade.clone(), async move {
+            TaskResult::Checked(blocking(move || check(staged, &policy)).await)
+        });
+    }
+
+    /// Takes the file that may be installed.
+    pub(super) fn take_checked(&mut self, checked: Checked) {
+        self.checked = Some(checked);
+    }
+
+    /// Looks at what is to be swapped and restarted: a large program takes seconds to read, and
+    /// systemd may take its time.
+    pub(super) fn find_old(&self, upgrade: &UpgradeId, answer: Answer<()>) {
+        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
+        self.spawn(upgrade.clone(), async move {
+            TaskResult::Found(find_old(program, &config).await, answer)
+        });
+    }
+
+    pub(super) fn swap(&mut self, upgrade: &UpgradeId, swap: &Swap) {
+        let Some(checked) = self.checked.take() else { return };
+        let (program, old, second_copy) =
+            (self.program.clone(), swap.old, self.second_copy.clone());
+        self.spawn_event(upgrade, async move {
+            match off_thread(move || install(&program, old, checked, &second_copy)).await {
+                Ok(event) => event,
+                Err(died) => Event::SwapFailed(died.into()),
+            }
+        });
+    }
+
+    pub(super) fn restart(&self, upgrade: &UpgradeId, swap: &Swap, is_back: bool) {
+        let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
+        let (copied, armed) = (self.copy_trial(), self.arm_rescue());
+        self.spawn_event(upgrade, async move {
+            copied.await;
+            armed.await;
+            let restarted = if is_back {
+                restarter.restart_back(&origin).await
+            } else {
+                restarter.restart(&origin).await
+            };
+            match restarted {
+                Ok(now) => Event::Restarted(now),
+                Err(failure) => Event::RestartFailed(failure),
+            }
+        });
+    }
+
+    /// Gathers the evidence; a trial of before is ended.
+    pub(super) fn try_program(
+        &mut self,
+        upgrade: &UpgradeId,
+        swap: &Swap,
+        is_confirmed: bool,
+        observer: health::Observer,
+    ) {
+        let (id, expected) = (upgrade.clone(), swap.package.program_digest);
+        let (program, state) = (self.program_of(&swap.terms), self.config.paths.state.clone());
+        let (confirmed, confirmation) = watch::channel(is_confirmed);
+        let trial = health::Trial::new(
+            expected,
+            program.clone(),
+            swap.terms.clone(),
+            confirmation,
+            observer,
+        );
+        let trial = trial.with_isolation(self.config.program.isolate_commands);
+        // Again, for the daemon of another boot, where the timer may not be enabled.
+        let (copied, armed) = (self.copy_trial(), self.arm_rescue());
+        let task = self.spawn(upgrade.clone(), async move {
+            copied.await;
+            armed.await;
+            let evidence = match trial.run().await {
+                Ok(evidence) => evidence,
+                Err(verdict) => {
+                    // Where the rescue has rolled back meanwhile, that is what this trial has seen.
+                    let ruled =
+                        off_thread(move || rescue::read_ruling(&state, &id)).await.ok().flatten();
+                    return TaskResult::Event(Event::Unhealthy(
+                        ruled.map_or(verdict, |ruled| ruled.verdict),
+                    ));
+                }
+            };
+            match off_thread(move || hold(&program, expected, &state, &id)).await {
+                Ok(Ok(held)) => TaskResult::Healthy(evidence, held),
+                Ok(Err(verdict)) => TaskResult::Event(Event::Unhealthy(verdict)),
+                Err(died) => TaskResult::Event(Event::Unhealthy(Failure::from(died).into())),
+            }
+        });
+        self.trial = Some(OnTrial { confirmed, task });
+    }
+
+    /// A person says that the program on trial works.
+    pub(super) fn confirm_trial(&self) {
+        if let Some(trial) = &self.trial {
+            trial.confirmed.send_replace(true);
+        }
+    }
+
+    pub(super) fn end_trial(&mut self) {
+        self.trial = None;
+    }
+
+    /// Keeps the rescue from the program until [`Hands::release`].
+    pub(super) fn hold(&mut self, lock: Lock) {
+        self.held = Some(lock);
+    }
+
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
+    pub(super) fn swap_back(&self, upgrade: &UpgradeId, swap: &Swap, verdict: &Verdict) {
+        let (program, on_trial, over_itself) =
+            (self.program_of(&swap.terms), swap.package.program_digest, swap.is_over_itself());
+        let (restart_failed, origin) =
+            (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
+        let (restarter, restart, old) =
+            (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
+        // A way back by hand comes long after the trial, for which the timer ran.
+        let (copied, armed) = (self.copy_trial(), self.arm_rescue());
+        self.spawn_event(upgrade, async move {
+            copied.await;
+            let reverted =
+                blocking(
+                    move || {
+                        if over_itself { Ok(()) } else { put_back(&program, on_trial, old) }
+                    },
+                );
+            if let (Err(failure), ()) = tokio::join!(reverted, armed) {
+                return Event::RevertFailed(failure);
+            }
+            match restarter.origin().await {
+                // It may have been started by somebody else meanwhile, which is no restart that was
+                // agreed, but one all the same.
+                Ok(now)
+                    if restart_failed
+                        && Origin::was_never_restarted(&origin, &now, &restart)
+                        && (over_itself || !restarter.runs(on_trial).await) =>
+                {
+                    Event::Reverted { restart_from: None }
+                }
+                Ok(now) => Event::Reverted { restart_from: Some(now) },
+                Err(failure) => Event::RestartFailed(failure),
+            }
+        });
+    }
+
+    /// Looks at what would go and what would come back, which takes seconds for a large program.
+    pub(super) fn find_way_back(
+        &self,
+        upgrade: Upgrade,
+        installed: Option<InstalledRecord>,
+        answer: Answer<UpgradeId>,
+    ) {
+        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
+        let product = self.config.program.product.clone();
+        self.spawn(upgrade.id.clone(), async move {
+            let found = async {
+                let (package, old) =
+                    blocking(move || find_way_back(&program, installed, product)).await?;
+                let terms = restart::agree(&config).await?;
+                let origin = Restarter::new(&terms, &config.paths).origin().await?;
+                let swap = Box::new(Swap { package, old: Some(old), origin, terms });
+                let failure = by_hand(&upgrade.request);
+                Ok(Event::GoBack { upgrade, swap, failure })
+            };
+            TaskResult::WayBack(found.await, answer)
+        });
+    }
+
+    /// Puts the staging area in order behind an upgrade that came to nothing or was rolled back, as
+    /// long as the journal holds it: a power cut, or whoever rolled it back, may have left that
+    /// undone.
+    pub(super) async fn finish_swap(&self, conclusion: &Conclusion) {
+        let ran = match conclusion.outcome {
+            Outcome::Succeeded => return,
+            Outcome::Failed => false,
+            Outcome::RolledBack => true,
+        };
+        let Some(package) = conclusion.package.clone() else { return };
+        let program = self.program.clone();
+        if let Err(failure) = blocking(move || program.finish(&package, ran)).await {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// What nothing leads back to any more, now that the success is written down.
+    pub(super) async fn forget_older(&self) {
+        let program = self.program.clone();
+        if let Err(error) = blocking(move || program.forget_older()).await {
+            let failure = Failure::from_io(
+                FailureKind::Internal,
+                "the program of two upgrades ago can't be removed",
+                error,
+            );
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// The second copy of the trial, which is over now. Where that fails, the rescue's next call
+    /// does it, or the next daemon.
+    pub(super) async fn forget_second_copy(&self) {
+        let second_copy = self.second_copy.clone();
+        if let Err(failure) = blocking(move || second_copy.forget()).await {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
+    /// Where there is no second copy of the trial yet it is made: a way back by hand had no swap,
+    /// and the daemon that swapped may have been of an earlier version. Without it things go on:
+    /// the state file tells of the trial.
+    fn copy_trial(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (second_copy, notices) = (self.second_copy.clone(), self.notices.clone());
+        async move {
+            if let Err(failure) = blocking(move || second_copy.make()).await {
+                notices.tell(&failure);
+            }
+        }
+    }
+
+    /// Starts the timer of the second deadline, which watches the way back too; one that runs
+    /// already runs on. Without it the upgrade goes on: a payload without systemd has the first
+    /// deadline still.
+    fn arm_rescue(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (timer, notices) = (self.config.paths.rescue_timer.clone(), self.notices.clone());
+        async move {
+            let Some(timer) = timer else { return };
+            if let Err(failure) = rescue::arm(&timer).await {
+                let sentence = "the second deadline of the trial is not armed";
+                notices.tell(&Failure::new(failure.kind, sentence).because(failure));
+            }
+        }
+    }
+
+    /// The restart of an upgrade under way is the one that was agreed, whatever the configuration
+    /// says by now.
+    fn restarter_of(&self, terms: &Terms) -> Restarter {
+        Restarter::new(terms, &self.config.paths)
+    }
+
+    /// So is its program.
+    fn program_of(&self, terms: &Terms) -> Program {
+        if terms.program == self.program.path() {
+            self.program.clone()
+        } else {
+            Program::new(&terms.program)
+        }
+    }
+
+    fn spawn_event(&self, upgrade: &UpgradeId, work: impl Future<Output = Event> + Send + 'static) {
+        self.spawn(upgrade.clone(), async move { TaskResult::Event(work.await) });
+    }
+
+    fn spawn(
+        &self,
+        upgrade: UpgradeId,
+        work: impl Future<Output = TaskResult> + Send + 'static,
+    ) -> AbortHandle {
+        self.spawn_work(upgrade, Box::pin(work))
+    }
+
+    /// In one kind of task for all work: the runtime's code for a kind, and the stack on which one
+    /// is made, are kilobytes of an idle daemon's memory.
+    fn spawn_work(
+        &self,
+        upgrade: UpgradeId,
+        work: Pin<Box<dyn Future<Output = TaskResult> + Send>>,
+    ) -> AbortHandle {
+        let finished = self.finished.clone();
+        let task = tokio::spawn(async move {
+            // The engine is gone only when the daemon stops.
+            let _ = finished.send(Finished { upgrade, result: work.await }).await;
+        });
+        task.abort_handle()
+    }
+}
+
+/// Holds the program that a trial found healthy, so that `uplift-rescue` can't roll it back before
+/// its success is written down. It may have done so a moment ago, or have decided to.
+fn hold(
+    program: &Program,
+    expected: ProgramDigest,
+    state: &Path,
+    id: &UpgradeId,
+) -> Result<Lock, Verdict> {
+    let held = program.hold(expected);
+    match rescue::read_ruling(state, id) {
+        Some(ruled) => Err(ruled.verdict),
+        None => held.map_err(Verdict::from),
+    }
+}
+
+/// Puts the old program back. That the new one is gone is not enough: what is there instead must be
+/// the old one.
+fn put_back(
+    program: &Program,
+    on_trial: ProgramDigest,
+    old: Option<ProgramDigest>,
+) -> Result<(), Failure> {
+    if program.revert(on_trial, old)? != Reverted::NotOnTrial {
+        return Ok(());
+    }
+    let at_path = program.digest().map_err(|error| {
+        Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error)
+    })?;
+    if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
+}
+
+async fn find_old(program: Program, config: &Config) -> Result<Event, Failure> {
+    let unreadable = |error| {
+        Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error)
+    };
+    let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
+    let terms = restart::agree(config).await?;
+    Ok(Event::Start { old, origin: Restarter::new(&terms, &config.paths).origin().await?, terms })
+}
+
+/// Installs, and tells by what lies at the path afterwards. An error can leave the new program
+/// there, where the disk refused to sync and to undo alike; then it is put back, and where even
+/// that fails, it is what the next start will run.
+fn install(
+    program: &Program,
+    old: Option<ProgramDigest>,
+    checked: Checked,
+    second_copy: &SecondCopy,
+) -> Event {
+    let new = checked.summary().program_digest;
+    // Before the new program is anywhere near the path: a damaged state would leave it there
+    // without a trial.
+    if let Err(failure) = second_copy.make() {
+        return Event::SwapFailed(failure);
+    }
+    let is_at_path = || matches!(program.digest(), Ok(at_path) if at_path == Some(new));
+    if old == Some(new) && is_at_path() {
+        return Event::Swapped; // an exchange would cost the program before it its place
+    }
+    let Err(failure) = program.install(checked) else { return Event::Swapped };
+    if old == Some(new) || !is_at_path() {
+        return Event::SwapFailed(failure);
+    }
+    match program.revert(new, old) {
+        Ok(_) => Event::SwapFailed(failure),
+        Err(second) => {
+            tracing::error!(UPLIFT_KIND = %failure.kind, "the swap failed ({failure}) and can't be undone ({second}); the trial decides");
+            Event::Swapped
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The way back by hand: what would go, and what would come back.
+
+use std::fs::File;
+use std::io;
+
+use crate::component::program::Program;
+use crate::digest::Digests;
+use crate::digest::hashing::hash_file;
+use crate::model::{Failure, FailureKind, PackageSummary, ProgramDigest, Request};
+use crate::record::InstalledRecord;
+
+/// What goes, and the digest of what comes back.
+pub(super) fn find_way_back(
+    program: &Program,
+    installed: Option<InstalledRecord>,
+    product: String,
+) -> Result<(PackageSummary, ProgramDigest), Failure> {
+    let unreadable = |error| {
+        Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error)
+    };
+    let at_path = measure(program).map_err(unreadable)?;
+    let Some((installed, (size, digests))) =
+        installed.zip(at_path).filter(|(installed, (_, found))| installed.digest == found.program)
+    else {
+        return Err(nothing_to_go_back_to(
+            "the program at the path is not one that uplift installed",
+        ));
+    };
+    let previous =
+        program.previous().map_err(unreadable)?.filter(|previous| *previous != installed.digest);
+    let previous = previous.ok_or_else(|| {
+        nothing_to_go_back_to("the program from before the last upgrade was not kept")
+    })?;
+    let file_name = format!("{product}_{}.bin", installed.version);
+    let (version, file_digest, program_digest) = (installed.version, digests.file, digests.program);
+    Ok((
+        PackageSummary {
+            file_name,
+            product,
+            version,
+            size,
+            file_digest,
+            program_digest,
+            trusted_key: None,
+        },
+        previous,
+    ))
+}
+
+/// Size and digests of the file at the path, as it was received; `None` if there is none.
+fn measure(program: &Program) -> io::Result<Option<(u64, Digests)>> {
+    let file = match File::open(program.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let size = file.metadata()?.len();
+    Ok(Some((size, hash_file(&file, size, |_| ())?)))
+}
+
+pub(super) fn by_hand(request: &Request) -> Failure {
+    Failure::new(FailureKind::Cancelled, format!("rolled back by {}", request.requester))
+        .with_hint("this program is refused from now on; `uplift install --force` accepts it again")
+}
+
+fn nothing_to_go_back_to(why: &str) -> Failure {
+    Failure::new(FailureKind::InstallFailed, format!("there is nothing to go back to: {why}"))
+        .with_hint(
+            "install the version that is wanted; `uplift install --force` accepts a lower one",
+        )
+}

@@ -1,0 +1,17 @@
+//! The form of the files below `/var/lib/uplift`: what stands in them, how they are read, and what
+//! outlives a version that does not know it. Who writes them is the journal (state and history) and
+//! the rescue (its file).
+//!
+//! All are JSON that a person can read. A reader takes what it knows and passes over the rest, so
+//! that a daemon and the one before it can follow each other in either order.
+
+pub(crate) mod checksum;
+pub(crate) mod rescue;
+pub(crate) mod salvage;
+pub(crate) mod state;
+pub(crate) mod trial;
+
+pub use state::InstalledRecord;
+
+/// The state, in the daemon's directory.
+pub(crate) const STATE_FILE: &str = "state.json";

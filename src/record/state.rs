@@ -1,0 +1,169 @@
+//! The content of `state.json`, and what the end of an upgrade changes in it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::machine::State;
+use crate::model::version::Version;
+use crate::model::{Outcome, PackageSummary, ProgramDigest, Report};
+
+/// How many known-bad digests are kept; the oldest is forgotten first.
+pub(crate) const KNOWN_BAD_LENGTH: usize = 100;
+
+/// A program and its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledRecord {
+    /// Version by the package's name.
+    pub version: Version,
+    /// Digest of the program.
+    pub digest: ProgramDigest,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateFile {
+    pub(crate) format: u32,
+    pub(crate) upgrade: Recorded,
+    pub(crate) unacknowledged: Vec<Report>,
+    pub(crate) installed: Option<InstalledRecord>,
+    #[serde(default)]
+    pub(crate) previous: Option<InstalledRecord>,
+    pub(crate) known_bad: Vec<ProgramDigest>,
+    #[serde(default)]
+    pub(crate) minimum_version: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_raised: Option<Raised>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) minimum_forgotten: Option<Forgotten>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) incomplete: bool,
+}
+
+/// What raised the lowest version last: where a person takes that program back, it does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Raised {
+    /// The program whose success did.
+    by: ProgramDigest,
+    /// The lowest version before.
+    before: Option<Version>,
+}
+
+/// That a person has lowered the lowest version, for a repair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forgotten {
+    /// What it was.
+    pub(crate) version: Version,
+    /// Who, such as "uid 0".
+    pub(crate) by: String,
+    /// When, RFC 3339. For people only.
+    pub(crate) at: String,
+}
+
+/// The upgrade that a restart must find again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, try_from = "Value")]
+pub(crate) enum Recorded {
+    Known(Option<Box<State>>),
+    /// A trial in the form of another version: its words stay for `uplift-rescue`, which can read
+    /// enough of them.
+    Foreign(Value),
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self::Known(None)
+    }
+}
+
+impl TryFrom<Value> for Recorded {
+    type Error = serde_json::Error;
+
+    fn try_from(upgrade: Value) -> Result<Self, Self::Error> {
+        match Option::deserialize(&upgrade) {
+            Ok(state) => Ok(Self::Known(state)),
+            Err(_) if upgrade.get("swap").is_some() => Ok(Self::Foreign(upgrade)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl StateFile {
+    /// What these reports, oldest first, leave behind.
+    pub(crate) fn remembered(reports: &[Report]) -> Self {
+        let mut file = Self::default();
+        reports.iter().enumerate().for_each(|(at, report)| file.take_in(report, &reports[..at]));
+        file
+    }
+
+    /// Whether a new program may be at the path, or about to be, and nothing is decided about it.
+    pub(crate) fn has_trial(&self) -> bool {
+        match &self.upgrade {
+            Recorded::Known(state) => state.as_ref().is_some_and(|state| state.swap().is_some()),
+            Recorded::Foreign(_) => true,
+        }
+    }
+
+    /// What the end of an upgrade changes for the programs that are known here; what was reported
+    /// before.
+    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Report]) {
+        let Some(package) = &report.package else { return };
+        let digest = package.program_digest;
+        if report.outcome == Outcome::Succeeded {
+            let installed =
+                self.installed.replace(InstalledRecord { version: package.version, digest });
+            self.previous =
+                installed.filter(|installed| installed.digest != digest).or(self.previous);
+            self.raise_minimum(package);
+            self.known_bad.retain(|bad| *bad != digest);
+            self.incomplete &= self.previous.is_none();
+        } else if report.blames_program() {
+            self.remember_bad(digest);
+        }
+        if report.is_taken_back() {
+            self.lower_minimum(package, earlier);
+        }
+        if report.outcome == Outcome::RolledBack
+            && self.installed.is_some_and(|installed| installed.digest == digest)
+        {
+            self.installed = self.previous.take();
+        }
+    }
+
+    /// Nobody but the holder of a trusted key decides which versions don't come back.
+    fn raise_minimum(&mut self, package: &PackageSummary) {
+        if package.trusted_key.is_some() && self.minimum_version < Some(package.version) {
+            self.minimum_raised =
+                Some(Raised { by: package.program_digest, before: self.minimum_version });
+            self.minimum_version = Some(package.version);
+        }
+    }
+
+    /// A version that a person has taken back does not count.
+    fn lower_minimum(&mut self, package: &PackageSummary, earlier: &[Report]) {
+        match self.minimum_raised {
+            Some(Raised { by, before }) if by == package.program_digest => {
+                self.minimum_version = before;
+                self.minimum_raised = None;
+            }
+            // As an earlier version of the daemon has left it, which did not write down what had
+            // raised it.
+            None if self.minimum_version == Some(package.version) => {
+                let stands =
+                    |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
+                let succeeded =
+                    earlier.iter().filter(|report| report.outcome == Outcome::Succeeded);
+                let packages =
+                    succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
+                self.minimum_version = packages.map(|package| package.version).max();
+            }
+            _ => {}
+        }
+    }
+
+    /// A program that failed on trial; the newest is last.
+    pub(crate) fn remember_bad(&mut self, program: ProgramDigest) {
+        self.known_bad.retain(|digest| *digest != program);
+        self.known_bad.push(program);
+        let excess = self.known_bad.len().saturating_sub(KNOWN_BAD_LENGTH);
+        self.known_bad.drain(..excess);
+    }
+}

@@ -1,0 +1,71 @@
+//! The manifest: what a seal says of its program.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::version::Version;
+use crate::model::{KeyId, ProgramDigest};
+
+/// What a seal says of its program. Stored as JSON text, an object with these fields, each once and
+/// no other:
+///
+/// | field | JSON | what |
+/// |---|---|---|
+/// | `product` | string | product that the program is for |
+/// | `version` | string | `Vaa.bb.cc.dd`; the file's name must say the same |
+/// | `machine` | string | as `uplift check` names it, such as `AArch64, 64 bit, little endian` |
+/// | `size` | number | size of the program in bytes, without the seal |
+/// | `sha256` | string | SHA-256 of the program without the seal, in hexadecimal |
+/// | `created` | string | when it was packed, RFC 3339. For people: nothing is ordered by it, nothing expires |
+/// | `replaces_from` | string, may be absent | lowest version that it may replace |
+/// | `key_id` | string | id of the key that signs, 16 hexadecimal digits as minisign prints them |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Product that the program is for.
+    pub product: String,
+    /// Version of the program.
+    pub version: Version,
+    /// Machine of the program, as [`crate::package::elf::Machine`] displays itself.
+    pub machine: String,
+    /// Size of the program in bytes.
+    pub size: u64,
+    /// Digest of the program.
+    pub sha256: ProgramDigest,
+    /// When it was packed, RFC 3339. For people only.
+    pub created: String,
+    /// Lowest version that it may replace; any, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces_from: Option<Version>,
+    /// The key that signs.
+    pub key_id: KeyId,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the text of each is its documentation")]
+pub enum ManifestError {
+    #[error("it is not a JSON object")]
+    NoObject,
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Manifest {
+    /// Parses the stored text. Unknown, missing and repeated fields are errors, and so is anything
+    /// behind the object.
+    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
+        // A list of the values in order would be taken for the object too.
+        if !text.starts_with(b"{") {
+            return Err(ManifestError::NoObject);
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+
+    /// The text to store and to sign: indented, so that a person who signs elsewhere can read what
+    /// it is.
+    pub fn to_text(&self) -> Result<Vec<u8>, ManifestError> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}

@@ -1,0 +1,265 @@
+use proptest::prelude::*;
+
+use super::signing::{NewKeys, SecretKey};
+use super::*;
+use crate::digest::{Hasher, program_digest};
+use crate::model::{NotAKeyId, ProgramDigest};
+
+const PROGRAM: &[u8] = b"any bytes will do for a program here";
+
+fn secret_key() -> SecretKey {
+    SecretKey::read(&NewKeys::generate(None).unwrap().secret_text, None).unwrap()
+}
+
+fn manifest(key: &SecretKey) -> Manifest {
+    Manifest {
+        product: "DEMO".into(),
+        version: "V02.00.00.00".parse().unwrap(),
+        machine: "x86-64, 64 bit, little endian".into(),
+        size: PROGRAM.len() as u64,
+        sha256: program_digest(PROGRAM).unwrap(),
+        created: "1970-01-01T00:00:00Z".into(),
+        replaces_from: None,
+        key_id: key.public().id(),
+    }
+}
+
+fn seal_of(manifest_text: &[u8], key: &SecretKey) -> Result<Vec<u8>, SealError> {
+    Seal::to_bytes(manifest_text, &key.sign(manifest_text, "a test").unwrap())
+}
+
+fn sealed() -> Vec<u8> {
+    let key = secret_key();
+    [PROGRAM, &seal_of(&manifest(&key).to_text().unwrap(), &key).unwrap()].concat()
+}
+
+fn find(file: &[u8]) -> Result<Option<Seal>, SealError> {
+    Seal::find(&file[file.len().saturating_sub(LARGEST_SEAL)..], file.len() as u64)
+}
+
+/// Writes the checksum anew, as whoever changes a seal on purpose would.
+fn mend(file: &mut [u8]) {
+    let footer_at = file.len() - FOOTER_SIZE;
+    let mut footer = [0; FOOTER_SIZE];
+    footer.copy_from_slice(&file[footer_at..]);
+    let length = |at: usize| u32::from_le_bytes(footer[at..at + 4].try_into().unwrap()) as usize;
+    let (manifest, signature) = (length(4), length(8));
+    let start = footer_at - manifest - signature;
+    let checksum =
+        checksum(&file[start..start + manifest], &file[start + manifest..footer_at], &footer);
+    file[footer_at + 12..footer_at + 16].copy_from_slice(&checksum.to_le_bytes());
+}
+
+fn changed(at_from_end: usize, value: &[u8]) -> SealError {
+    let mut file = sealed();
+    let at = file.len() - at_from_end;
+    file[at..at + value.len()].copy_from_slice(value);
+    mend(&mut file);
+    find(&file).unwrap_err()
+}
+
+#[test]
+fn what_was_sealed_is_found_again() {
+    let key = secret_key();
+    let manifest =
+        Manifest { replaces_from: Some("V01.00.00.00".parse().unwrap()), ..manifest(&key) };
+    let text = manifest.to_text().unwrap();
+    let file = [PROGRAM, &seal_of(&text, &key).unwrap()].concat();
+    let seal = find(&file).unwrap().unwrap();
+    assert_eq!(
+        (&seal.manifest, &seal.manifest_text, seal.program_size),
+        (&manifest, &text, PROGRAM.len() as u64)
+    );
+    assert_eq!(
+        (seal.signature.key_id(), seal.signature.trusted_comment()),
+        (key.public().id(), "a test")
+    );
+    assert!(key.public().verifies(&seal.signature, &seal.manifest_text));
+    assert!(!key.public().verifies(&seal.signature, b"other bytes"));
+    assert!(!secret_key().public().verifies(&seal.signature, &seal.manifest_text));
+}
+
+#[test]
+fn a_hasher_tells_the_program_from_its_seal_in_one_pass_however_the_bytes_come() {
+    let seal = sealed().split_off(PROGRAM.len());
+    let long = vec![7; 3 * LARGEST_SEAL + 5];
+    for program in [PROGRAM, &long, b""] {
+        let file = [program, &seal].concat();
+        for piece in [1, 63, LARGEST_SEAL - 1, LARGEST_SEAL, LARGEST_SEAL + 1, 1 << 20] {
+            let mut hasher = Hasher::new(false);
+            file.chunks(piece).for_each(|bytes| hasher.update(bytes));
+            let digests = hasher.finish();
+            assert_eq!(
+                digests.program,
+                program_digest(program).unwrap(),
+                "{} bytes by {piece}",
+                file.len()
+            );
+            assert_eq!(digests.file.0, plain_sha256(&file));
+        }
+        assert_eq!(
+            Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap().program_size,
+            program.len() as u64
+        );
+        assert_eq!(program_digest(&file[..]).unwrap(), program_digest(program).unwrap());
+    }
+}
+
+fn plain_sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
+
+#[test]
+fn a_seal_that_is_none_belongs_to_the_program() {
+    let mut file = sealed();
+    file[PROGRAM.len() + 1] ^= 1;
+    assert!(find(&file).is_err());
+    assert_eq!(program_digest(&file[..]).unwrap(), ProgramDigest(plain_sha256(&file)));
+}
+
+#[test]
+fn any_other_file_has_no_seal() {
+    let file = sealed();
+    for file in
+        [b"".as_slice(), PROGRAM, &MAGIC, &file[..file.len() - 1], &[&file[..], b"x"].concat()]
+    {
+        assert!(find(file).unwrap().is_none());
+    }
+}
+
+#[test]
+fn each_wrong_seal_has_its_reason() {
+    assert!(matches!(changed(32, &[2, 0, 0, 0]), SealError::UnknownFormat(2)));
+    assert!(matches!(changed(16, &[0, 0, 0, 0, 0, 0, 0, 1]), SealError::Reserved));
+    let mut file = sealed();
+    let length = file.len();
+    file[length - 28..length - 24].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(find(&file), Err(SealError::Lengths)));
+    let mut file = sealed();
+    file[PROGRAM.len()] ^= 1;
+    assert!(matches!(find(&file), Err(SealError::Checksum)));
+    let footer_alone = footer(b"", b"").unwrap();
+    assert!(matches!(
+        find(&footer_alone),
+        Err(SealError::Manifest(ManifestError::Json(_) | ManifestError::NoObject))
+    ));
+    let key = secret_key();
+    let other = Manifest { key_id: secret_key().public().id(), ..manifest(&key) };
+    assert!(matches!(seal_of(&other.to_text().unwrap(), &key), Err(SealError::KeyIds { .. })));
+}
+
+#[test]
+fn a_seal_has_a_limit_that_holds_to_the_byte() {
+    let key = secret_key();
+    let with_product = |length: usize| {
+        let text = Manifest { product: "x".repeat(length), ..manifest(&key) }.to_text().unwrap();
+        seal_of(&text, &key)
+    };
+    let spare = LARGEST_SEAL - with_product(0).unwrap().len();
+    assert_eq!(with_product(spare).unwrap().len(), LARGEST_SEAL);
+    assert!(matches!(with_product(spare + 1), Err(SealError::Lengths)));
+    let largest = [PROGRAM, &with_product(spare).unwrap()].concat();
+    assert_eq!(find(&largest).unwrap().unwrap().program_size, PROGRAM.len() as u64);
+}
+
+#[test]
+fn a_manifest_is_strict() {
+    let key = secret_key();
+    let right = String::from_utf8(manifest(&key).to_text().unwrap()).unwrap();
+    for (from, to, reason) in [
+        ("{", "{\"extra\": 1,", "unknown field `extra`"),
+        ("{", "{\"product\": \"OTHER\",", "duplicate field `product`"),
+        ("\"product\": \"DEMO\",", "", "missing field `product`"),
+        ("}\n", "} x", "trailing characters"),
+        ("V02.00.00.00", "V2", "is not a version"),
+        ("{", "[", "not a JSON object"),
+        ("{", " {", "not a JSON object"),
+        (&key.public().id().to_string(), "12", "16 hexadecimal digits"),
+    ] {
+        let error = Manifest::parse(right.replacen(from, to, 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let list = format!(
+        "[\"DEMO\",\"V02.00.00.00\",\"m\",1,\"{}\",\"\",null,\"{}\"]",
+        "00".repeat(32),
+        key.public().id()
+    );
+    assert!(matches!(Manifest::parse(list.as_bytes()), Err(ManifestError::NoObject)));
+}
+
+/// The signature that the documentation of minisign-verify verifies, and the same with the old
+/// algorithm's letters.
+const KNOWN: &str = "untrusted comment: signature from minisign secret key
+RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=
+trusted comment: timestamp:1633700835\tfile:test\tprehashed
+wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==
+";
+const KNOWN_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+#[test]
+fn a_known_signature_verifies_and_is_strict() {
+    let key: PublicKey = KNOWN_KEY.parse().unwrap();
+    let signature = Signature::parse(KNOWN.as_bytes()).unwrap();
+    assert_eq!((key.id().to_string().as_str(), signature.key_id()), ("E7620F1842B4E81F", key.id()));
+    assert!(key.verifies(&signature, b"test"));
+    assert!(!key.verifies(&signature, b"Test"));
+    let refused = |text: &str| Signature::parse(text.as_bytes()).unwrap_err();
+    assert_eq!(refused(&KNOWN.replace("RUQ", "RWQ")), SignatureError::Legacy);
+    assert_eq!(refused(&format!("{KNOWN}more")), SignatureError::Malformed);
+    assert_eq!(refused(&format!("{KNOWN}\n")), SignatureError::Malformed);
+    assert_eq!(refused(&KNOWN.replace("untrusted comment", "comment")), SignatureError::Malformed);
+    assert_eq!(refused(""), SignatureError::Malformed);
+    assert_eq!(Signature::parse(b"\xff").unwrap_err(), SignatureError::NotText);
+}
+
+#[test]
+fn what_is_no_key_is_refused_and_secrets_do_not_show() {
+    for text in ["", "RW", "hello", &KNOWN_KEY[..55], &format!("{KNOWN_KEY}\n")] {
+        assert_eq!(text.parse::<PublicKey>(), Err(KeyError::NotPublic), "{text:?}");
+    }
+    for text in ["", "+762F1842B4E81F0", "E7620F1842B4E81", "E7620F1842B4E81FF"] {
+        assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text:?}");
+    }
+    let keys = NewKeys::generate(None).unwrap();
+    let secret = keys.secret_text.lines().nth(1).unwrap();
+    let key = SecretKey::read(&keys.secret_text, None).unwrap();
+    assert!(!format!("{keys:?}{key:?}").contains(secret) && format!("{key:?}").len() < 60);
+}
+
+#[test]
+fn an_encrypted_key_needs_its_password() {
+    let keys = NewKeys::generate(Some("right".into())).unwrap();
+    let read =
+        |password: Option<&str>| SecretKey::read(&keys.secret_text, password.map(String::from));
+    assert!(matches!(read(None), Err(signing::SigningError::PasswordNeeded)));
+    assert!(matches!(read(Some("wrong")), Err(signing::SigningError::WrongPassword)));
+    assert!(matches!(
+        SecretKey::read(&keys.public_text, None),
+        Err(signing::SigningError::PublicHalf)
+    ));
+    let mut lines = keys.secret_text.lines();
+    let (comment, key) = (lines.next().unwrap(), lines.next().unwrap());
+    for other in ["", &key[..100], &key.replace("RWRTY0Iy", "RWRTZEIy"), "not base64!"] {
+        assert!(
+            matches!(
+                SecretKey::read(&format!("{comment}\n{other}\n"), None),
+                Err(signing::SigningError::NotSecret)
+            ),
+            "{other}"
+        );
+    }
+    assert_eq!(read(Some("right")).unwrap().public(), &keys.public);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_before_a_magic_are_read_to_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..200), lengths in any::<[u8; 3]>()) {
+        let mut file = [&bytes[..], &[1, 0, 0, 0, lengths[0], 0, 0, 0, lengths[1], lengths[2] & 1, 0, 0], &[0; 12], &MAGIC].concat();
+        let _ = find(&file);
+        if usize::from(lengths[0]) + usize::from(lengths[1]) + 256 * usize::from(lengths[2] & 1) <= bytes.len() {
+            mend(&mut file);
+        }
+        let _ = find(&file);
+    }
+}

@@ -1,0 +1,142 @@
+//! Trials without a unit, on a paused clock: what the health command and a person have to do with
+//! the verdict.
+
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Restart, Runs};
+
+/// A trial of a program that is at its path, and what it said it waits for.
+struct Story {
+    directory: TempDir,
+    terms: Terms,
+    waits: Arc<Mutex<Vec<TrialWait>>>,
+    confirmed: watch::Sender<bool>,
+}
+
+impl Story {
+    fn new(confirm: Confirm, script: Option<&str>) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("program");
+        std::os::unix::fs::symlink("/bin/true", &path).unwrap();
+        let script =
+            script.map(|script| script.replace("HERE", directory.path().to_str().unwrap()));
+        let terms = Terms {
+            program: path,
+            unit: None,
+            restart: Restart::Reboot,
+            restart_deadline: Duration::from_secs(60),
+            window: Duration::from_secs(20),
+            deadline: Duration::from_secs(120),
+            boots: 3,
+            confirm,
+            health_command: script.map(|script| vec!["/bin/sh".into(), "-c".into(), script]),
+            runs: Runs::Itself,
+            start_before: None,
+        };
+        Self { directory, terms, waits: Arc::default(), confirmed: watch::channel(false).0 }
+    }
+
+    async fn run(&self) -> Result<Evidence, Verdict> {
+        let program = Program::new(&self.terms.program);
+        let expected = program.digest().unwrap().unwrap();
+        let waits = Arc::clone(&self.waits);
+        let observer = Box::new(move |wait| waits.lock().unwrap().push(wait));
+        let trial =
+            Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer);
+        // A user without rights would not find what belongs to this test.
+        trial.with_isolation(Isolation::Never).run().await
+    }
+
+    fn last_wait(&self) -> Option<String> {
+        self.waits.lock().unwrap().last().map(ToString::to_string)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_unit_the_window_does_not_apply() {
+    let story = Story::new(Confirm::Auto, None);
+    let began = Instant::now();
+    let evidence = story.run().await.unwrap();
+    assert_eq!((evidence.running, evidence.restarts), (RunningEvidence::NoUnit, 0));
+    assert!(began.elapsed() < story.terms.window);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_at_the_path_is_not_the_one_on_trial() {
+    let story = Story::new(Confirm::Auto, None);
+    let other = ProgramDigest([9; 32]);
+    let program = Program::new(&story.terms.program);
+    let trial = Trial::new(
+        other,
+        program,
+        story.terms.clone(),
+        story.confirmed.subscribe(),
+        Box::new(|_| {}),
+    );
+    let verdict = trial.run().await.unwrap_err();
+    assert!(
+        verdict.failure.sentence.contains("not the one that was installed"),
+        "{}",
+        verdict.failure
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_health_command_that_fails_is_tried_again() {
+    let story = Story::new(Confirm::Auto, Some("echo x >>HERE/runs; [ $(wc -l <HERE/runs) = 4 ]"));
+    let evidence = story.run().await.unwrap();
+    assert_eq!(evidence.health_command, story.terms.health_command);
+    let runs = std::fs::read_to_string(story.directory.path().join("runs")).unwrap();
+    assert_eq!(runs.lines().count(), 4, "once it succeeded it is not run again");
+    assert_eq!(
+        story.last_wait().unwrap(),
+        "waits for the health command: it ended with exit code 1"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_health_command_that_never_succeeds_is_a_verdict_at_the_deadline() {
+    let story = Story::new(Confirm::Auto, Some("echo the sensor is missing; exit 7"));
+    let began = Instant::now();
+    let verdict = story.run().await.unwrap_err();
+    assert!(began.elapsed() >= story.terms.deadline);
+    assert_eq!(verdict.failure.kind, FailureKind::Unhealthy);
+    let text = verdict.failure.to_string();
+    assert_eq!(
+        text,
+        "the health command did not succeed within 2m: it ended with exit code 7 (it printed \"the sensor is missing\")"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_waits_until_a_person_confirms() {
+    let story = Story::new(Confirm::Explicit, Some("true"));
+    let confirm = async {
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(story.last_wait().unwrap(), "waits for `uplift confirm`");
+        story.confirmed.send_replace(true);
+    };
+    let (ended, ()) = tokio::join!(story.run(), confirm);
+    assert!(ended.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_confirms() {
+    let story = Story::new(Confirm::Explicit, None);
+    let verdict = story.run().await.unwrap_err();
+    assert_eq!(
+        verdict.failure.to_string(),
+        "nobody confirmed within 2m that the new program works"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_does_not_replace_what_the_trial_sees() {
+    let story = Story::new(Confirm::Explicit, Some("false"));
+    story.confirmed.send_replace(true);
+    let verdict = story.run().await.unwrap_err();
+    assert!(verdict.failure.sentence.contains("the health command"), "{}", verdict.failure);
+}

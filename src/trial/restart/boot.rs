@@ -1,0 +1,64 @@
+//! Which boot this is. In a container the kernel's boot id is that of the host, whatever a
+//! container's manager shows elsewhere: the units' sandbox mounts `/proc/sys` anew. There the start
+//! of the container's first process tells one boot from the next.
+
+use std::io;
+use std::path::Path;
+
+use crate::config::Paths;
+use crate::model::CONTAINER_START;
+
+/// Files by which a container is known: systemd's, podman's, docker's.
+const MARKS: [&str; 3] = ["/run/systemd/container", "/run/.containerenv", "/.dockerenv"];
+/// The first process of the container. In one that shares the numbers of processes with its host it
+/// is the host's, and tells nothing.
+const FIRST_PROCESS: &str = "/proc/1/stat";
+/// Place of the start among the fields behind the process's name: ticks of the clock since the
+/// host's boot.
+const START: usize = 19;
+
+/// The name of this boot: what the kernel says in this file; in a container, where it is the
+/// kernel's own file, with the container's start.
+pub fn boot_id(file: &Path) -> io::Result<String> {
+    let id = std::fs::read_to_string(file)?.trim().to_owned();
+    let is_kernels = file == Paths::default().boot_id;
+    if !is_kernels || !MARKS.iter().any(|mark| Path::new(mark).exists()) {
+        return Ok(id);
+    }
+    // Where it can't be read, there is what there was without it.
+    Ok(in_container(id, &std::fs::read_to_string(FIRST_PROCESS).unwrap_or_default()))
+}
+
+fn in_container(id: String, first_process: &str) -> String {
+    // Its name is in brackets, and may hold some itself.
+    let fields = first_process.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace());
+    match fields.and_then(|mut fields| fields.nth(START)) {
+        Some(start) => format!("{id}{CONTAINER_START}{start}"),
+        None => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_container_the_start_of_its_first_process_is_part_of_the_name() {
+        let stat = |start| {
+            format!(
+                "1 (sys) temd (x) S 0 1 1 0 -1 4194560 1 2 0 2 3 1 4 4 20 0 13 0 {start} 57778176 5954\n"
+            )
+        };
+        assert_eq!(in_container("id".into(), &stat(4711)), "id+4711");
+        assert_eq!(in_container("id".into(), "nonsense"), "id");
+        assert_eq!(in_container("id".into(), "1 (x) S 0"), "id");
+    }
+
+    #[test]
+    fn a_file_that_a_person_names_is_taken_by_its_word() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        #[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+        std::fs::write(file.path(), "boot-1\n").unwrap();
+        assert_eq!(boot_id(file.path()).unwrap(), "boot-1");
+    }
+}
