@@ -13,7 +13,7 @@ pub use server::serve;
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
-use crate::model::{Failure, Report, Status};
+use crate::model::{Entry, Failure, Report, Status};
 
 /// Longest answer: a whole history, with the last words of each program that failed. A longer one
 /// ends the connection.
@@ -83,7 +83,7 @@ pub enum ControlAnswer {
     /// The last reports, oldest first.
     History {
         /// As in `uplift history --json`.
-        reports: Vec<Report>,
+        reports: Vec<Entry>,
     },
     /// The request to install was accepted; send the bytes now.
     Send,

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use crate::model::version::Version;
 use crate::model::{
-    Channel, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request, Status,
-    UpgradeId,
+    ChannelName, Entry, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request,
+    Status, UpgradeId,
 };
 use crate::stage::{Announced, Receiving, Staged};
 
@@ -64,11 +64,11 @@ pub enum Command {
     /// [`Engine::forget_minimum`]
     ForgetMinimum(String, Answer<Option<Version>>),
     /// [`Engine::acknowledge`]
-    Acknowledge(Channel, Answer<()>),
+    Acknowledge(ChannelName, Answer<()>),
     /// [`Engine::ping`]
     Ping(Answer<()>),
-    /// [`Engine::report_after`]
-    ReportAfter(Option<UpgradeId>, Answer<Option<Report>>),
+    /// [`Engine::entry_after`]
+    EntryAfter(Option<String>, Answer<Option<Entry>>),
     /// [`Engine::report`]
     Report(UpgradeId, Answer<Option<Report>>),
     /// [`Engine::measure`]
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.
-    pub async fn acknowledge(&self, channel: Channel) -> Result<(), Failure> {
+    pub async fn acknowledge(&self, channel: ChannelName) -> Result<(), Failure> {
         self.ask(|answer| Command::Acknowledge(channel, answer)).await
     }
 
@@ -237,13 +237,10 @@ impl Engine {
         self.ask(Command::Ping).await
     }
 
-    /// The report that follows the one of `before` in the history, or the oldest one. One at a
-    /// time: whoever asks for many and takes them slowly must not hold all of them.
-    pub async fn report_after(
-        &self,
-        before: Option<&UpgradeId>,
-    ) -> Result<Option<Report>, Failure> {
-        self.ask(|answer| Command::ReportAfter(before.cloned(), answer)).await
+    /// The entry of the history that follows the one with this [key](Entry::key), or the oldest one.
+    /// One at a time: whoever asks for many and takes them slowly must not hold all of them.
+    pub async fn entry_after(&self, before: Option<String>) -> Result<Option<Entry>, Failure> {
+        self.ask(|answer| Command::EntryAfter(before, answer)).await
     }
 
     /// The report of one upgrade, as long as the history has it.

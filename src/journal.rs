@@ -5,22 +5,6 @@
 //! never stops the daemon. Of a state file in the form of another version all is kept that can be
 //! read (`salvage`): a daemon that was rolled back must not let in again what it refused before.
 //! What became of an upgrade whose state is lost, the rescue may know.
-//!
-//! | file | field | meaning |
-//! |---|---|---|
-//! | `state.json` | `format` | 1; from 2 on there is a checksum (`checksum.rs`). Where a field of a later version can't be read the others are taken over one by one; unknown ones are passed over |
-//! | | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
-//! | | `unacknowledged` | reports that their receivers have not acknowledged, one a channel |
-//! | | `installed` | version and digest of the program that `uplift` installed last |
-//! | | `previous` | the same of the program that this one replaced, if `uplift` had installed that too |
-//! | | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
-//! | | `minimum_version` | highest version that succeeded with a trusted seal, or `null`; lowered by a person alone. May be absent |
-//! | | `minimum_raised` | digest of the program that raised it last (`by`), and what it was `before`. Absent: none, or an earlier version of the daemon did |
-//! | | `minimum_forgotten` | `version`, `by` and `at`: a person has forgotten the lowest version, the last time. Absent: never |
-//! | | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
-//! | | `crc32` | the checksum |
-//! | `history.json` | `format`, `crc32` | the same |
-//! | | `reports` | the last [`HISTORY_LENGTH`] reports, oldest first |
 
 mod lost;
 
@@ -28,30 +12,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
-use crate::model::{Channel, Failure, FailureKind, ProgramDigest, Report};
+use crate::model::{ChannelName, Entry, Failure, FailureKind, ProgramDigest, Report};
 
 use crate::record::checksum::{self, FIRST_FORMAT, FORMAT, Wrong};
+use crate::record::history::{HISTORY_LENGTH, HistoryFile};
 use crate::record::salvage::{self, Salvaged};
 use crate::record::state::{Forgotten, Recorded, StateFile};
-use crate::record::{InstalledRecord, STATE_FILE};
+use crate::record::{HISTORY_FILE, InstalledRecord, STATE_FILE};
 
-/// How many reports the history keeps.
-pub const HISTORY_LENGTH: usize = 100;
 /// Largest file that is read: both are far smaller, and a damaged one must not fill the memory.
 const LARGEST_FILE: u64 = 4 << 20;
-const HISTORY_FILE: &str = "history.json";
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct HistoryFile {
-    format: u32,
-    reports: Vec<Report>,
-}
 
 /// The journal of one daemon.
 #[derive(Debug, Clone)]
@@ -121,15 +97,13 @@ impl Journal {
                 }
                 None => {
                     // What is not as it was written is believed where the history says the same.
-                    let told = unusable
-                        .text
-                        .as_deref()
-                        .and_then(salvage::state)
-                        .map(|salvaged| salvaged.state.unacknowledged);
-                    let known = |report: &Report| {
-                        history.as_ref().is_some_and(|history| history.reports.contains(report))
+                    let told = unusable.text.as_deref().and_then(salvage::state);
+                    let told = told.map(|salvaged| Vec::from(salvaged.state.unacknowledged));
+                    let known = |entry: &Entry| {
+                        history.as_ref().is_some_and(|history| history.reports.contains(entry))
                     };
-                    let unacknowledged = told.into_iter().flatten().filter(known).collect();
+                    let told: Vec<Entry> = told.into_iter().flatten().filter(known).collect();
+                    let unacknowledged = told.into();
                     damaged.push(unusable.set_aside(&*disk, directory, STATE_FILE));
                     (
                         StateFile { format: FORMAT, unacknowledged, ..StateFile::default() },
@@ -207,8 +181,7 @@ impl Journal {
     /// Every program whose version is known, the surest first.
     pub fn known_programs(&self) -> Vec<InstalledRecord> {
         let on_trial = self.upgrade().and_then(State::swap).map(|swap| &swap.package);
-        let reported =
-            self.history.reports.iter().rev().filter_map(|report| report.package.as_ref());
+        let reported = self.history.known().rev().filter_map(|report| report.package.as_ref());
         let packages = on_trial.into_iter().chain(reported);
         let by_package = packages.map(|package| InstalledRecord {
             version: package.version,
@@ -231,7 +204,7 @@ impl Journal {
     /// format of a newer daemon that was rolled back.
     fn absorb_rescue(&mut self) {
         let Some((report, on_trial)) = lost::report(&self.directory) else { return };
-        let is_it = |known: &Report| known.id == report.id;
+        let is_it = |known: &Entry| known.report().is_some_and(|known| known.id == report.id);
         if self.history.reports.split_last().is_some_and(|(_, earlier)| earlier.iter().any(is_it)) {
             return; // told long ago; only the newest one may lack its other half
         }
@@ -247,7 +220,7 @@ impl Journal {
         if report.blames_program() {
             self.state.remember_bad(on_trial); // the report may not know its package
         }
-        let concluded = self.conclude(&report, !report.request.channel.acknowledges());
+        let concluded = self.conclude(&report, !report.request.is_acknowledged());
         // Even where nothing has changed: the state is not lost any more.
         let kept = concluded.and_then(|()| {
             write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format)
@@ -263,6 +236,7 @@ impl Journal {
         let missing: Vec<Report> = self
             .state
             .unacknowledged
+            .reports
             .iter()
             .filter(|report| !self.knows(report))
             .cloned()
@@ -271,7 +245,7 @@ impl Journal {
     }
 
     fn knows(&self, report: &Report) -> bool {
-        self.history.reports.iter().any(|known| known.id == report.id)
+        self.history.known().any(|known| known.id == report.id)
     }
 
     /// The upgrade that the last daemon left.
@@ -290,12 +264,17 @@ impl Journal {
 
     /// Reports that their receivers have not acknowledged.
     pub fn unacknowledged(&self) -> &[Report] {
-        &self.state.unacknowledged
+        &self.state.unacknowledged.reports
     }
 
-    /// The last reports, oldest first.
-    pub fn history(&self) -> &[Report] {
+    /// The last entries of the history, oldest first.
+    pub fn history(&self) -> &[Entry] {
         &self.history.reports
+    }
+
+    /// Those of them that this version can read.
+    pub fn reports(&self) -> impl DoubleEndedIterator<Item = &Report> {
+        self.history.known()
     }
 
     /// What `uplift` installed last.
@@ -346,9 +325,11 @@ impl Journal {
         let earlier = known.split_last().map_or(&known[..], |(_, earlier)| earlier);
         let kept = self.change_state(|file| {
             file.upgrade = Recorded::Known(None);
-            file.unacknowledged.retain(|other| other.request.channel != report.request.channel);
+            file.unacknowledged
+                .reports
+                .retain(|other| other.request.channel != report.request.channel);
             if !acknowledged {
-                file.unacknowledged.push(report.clone());
+                file.unacknowledged.reports.push(report.clone());
             }
             file.take_in(report, earlier);
         });
@@ -357,16 +338,17 @@ impl Journal {
     }
 
     /// Forgets the unacknowledged report of a channel.
-    pub fn acknowledge(&mut self, channel: Channel) -> io::Result<()> {
+    pub fn acknowledge(&mut self, channel: ChannelName) -> io::Result<()> {
         self.change_state(|file| {
-            file.unacknowledged.retain(|report| report.request.channel != channel);
+            file.unacknowledged.reports.retain(|report| report.request.channel != channel);
         })
     }
 
     fn append_history(&mut self, reports: Vec<Report>) -> io::Result<()> {
         // An upgrade whose end was written here only is concluded again by the next daemon.
-        self.history.reports.retain(|known| reports.iter().all(|report| report.id != known.id));
-        self.history.reports.extend(reports);
+        let is_new = |known: &Entry| reports.iter().all(|report| report.id.0 != known.key());
+        self.history.reports.retain(is_new);
+        self.history.reports.extend(reports.into_iter().map(Entry::Known));
         let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);
         self.history.reports.drain(..excess);
         if !self.state.has_trial() {

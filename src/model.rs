@@ -5,11 +5,13 @@
 //! module must not know how anything is done: no I/O, no clock.
 
 mod digest;
+mod entry;
 mod failure;
 pub mod file_name;
 mod key_id;
 mod origin;
 mod report;
+mod request;
 mod terms;
 mod upgrade;
 pub mod version;
@@ -21,12 +23,14 @@ use serde::{Deserialize, Serialize};
 use version::Version;
 
 pub use digest::{FileDigest, Md5Digest, ProgramDigest};
+pub use entry::Entry;
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
 pub use key_id::{KeyId, NotAKeyId};
 pub(crate) use origin::CONTAINER_START;
 pub use origin::Origin;
 pub use report::Report;
+pub use request::{ChannelName, Receipt, Request};
 pub use terms::{Confirm, Restart, Runs, Terms};
 pub use upgrade::{Attempt, Conclusion, Swap, Upgrade};
 
@@ -39,32 +43,6 @@ pub struct UpgradeId(pub String);
 impl fmt::Display for UpgradeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Who may ask for an upgrade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Channel {
-    /// The payload link: DJI Assistant 2 through the aircraft.
-    Psdk,
-    /// A person or a program on this machine, through the control socket.
-    Shell,
-}
-
-impl Channel {
-    /// Whether somebody there says that a report was seen. A person at the shell reads the history.
-    pub const fn acknowledges(self) -> bool {
-        !matches!(self, Self::Shell)
-    }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Psdk => "psdk",
-            Self::Shell => "shell",
-        })
     }
 }
 
@@ -265,31 +243,6 @@ pub struct PackageSummary {
     /// configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_key: Option<KeyId>,
-}
-
-/// Who asked, over what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// The channel.
-    pub channel: Channel,
-    /// Who on that channel, such as "0xed" or "uid 1000".
-    pub requester: String,
-    /// How the bytes come.
-    pub transfer: TransferKind,
-    /// A person insists: a lower version, the same one, or a program that failed here before is let
-    /// in.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub forced: bool,
-}
-
-impl Request {
-    /// Whether the same peer asks again, perhaps for another transfer. At the shell each request is
-    /// another one's: two people may share a uid, and neither comes back to an upgrade.
-    pub fn is_by_requester_of(&self, other: &Self) -> bool {
-        self.channel != Channel::Shell
-            && self.channel == other.channel
-            && self.requester == other.requester
-    }
 }
 
 /// What is installed now.

@@ -6,12 +6,16 @@
 //! that a daemon and the one before it can follow each other in either order.
 
 pub(crate) mod checksum;
+pub(crate) mod history;
 pub(crate) mod rescue;
 pub(crate) mod salvage;
 pub(crate) mod state;
 pub(crate) mod trial;
 
+pub use history::HISTORY_LENGTH;
 pub use state::InstalledRecord;
 
 /// The state, in the daemon's directory.
 pub(crate) const STATE_FILE: &str = "state.json";
+/// The history, beside it.
+pub(crate) const HISTORY_FILE: &str = "history.json";

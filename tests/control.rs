@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uplift::model::version::Version;
-use uplift::model::{
-    Channel, Failure, FailureKind, Outcome, Phase, Report, Request, TransferKind, UpgradeId,
-};
+use uplift::model::{Failure, FailureKind, Outcome, Phase, Report, Request, UpgradeId};
 use uplift::sim::sandbox::Sandbox;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -234,12 +232,7 @@ fn the_failure_of_a_hopeless_name_stays_small() {
 fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
     let report = |number: usize| Report {
         id: UpgradeId(format!("{number}")),
-        request: Request {
-            channel: Channel::Shell,
-            requester: "uid 0".into(),
-            transfer: TransferKind::Local,
-            forced: false,
-        },
+        request: Request::of_shell("uid 0".into()),
         from: None,
         file_name: None,
         package: None,

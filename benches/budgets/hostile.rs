@@ -14,9 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use uplift::control::{Client, ControlAnswer, ControlRequest};
-use uplift::model::{
-    Channel, Failure, FailureKind, Outcome, Report, Request, TransferKind, UpgradeId,
-};
+use uplift::model::{Failure, FailureKind, Outcome, Report, Request, UpgradeId};
 
 use super::payload::Payload;
 use super::process::{peak_resident_kib, resident_kib};
@@ -62,12 +60,7 @@ fn fill_history(path: &Path) -> Result<()> {
 fn report(number: usize) -> Report {
     Report {
         id: UpgradeId(number.to_string()),
-        request: Request {
-            channel: Channel::Shell,
-            requester: "uid 0".into(),
-            transfer: TransferKind::Local,
-            forced: false,
-        },
+        request: Request::of_shell("uid 0".into()),
         from: None,
         file_name: None,
         package: None,

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 use uplift::journal::{HISTORY_LENGTH, Journal};
 use uplift::machine::{Found, State};
-use uplift::model::{Origin, Channel};
+use uplift::model::{Origin, ChannelName};
 
 fuzz_target!(|bytes: &[u8]| {
     let directory = TempDir::new().expect("a directory can be made");
@@ -38,11 +38,11 @@ fuzz_target!(|bytes: &[u8]| {
     let before = journal.history().to_vec();
     let upgrade = journal.upgrade().cloned().unwrap_or(State::Idle);
     journal.record(&upgrade).expect("the disk is sound");
-    journal.acknowledge(Channel::Psdk).expect("the disk is sound");
+    journal.acknowledge(ChannelName::PSDK).expect("the disk is sound");
     let (again, damaged) = open(directory.path());
     assert_eq!((damaged, told(&again)), (0, told(&journal)));
     assert_eq!(again.history(), before);
-    assert!(again.unacknowledged().iter().all(|report| report.request.channel != Channel::Psdk));
+    assert!(again.unacknowledged().iter().all(|report| report.request.channel != ChannelName::PSDK));
     assert!(!again.unacknowledged().iter().any(|report| !again.history().contains(report)) || again.history().len() >= HISTORY_LENGTH);
 });
 

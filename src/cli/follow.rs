@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ClientError, ControlAnswer, ControlRequest};
-use crate::model::{Phase, Report, Status, TrialWait, UpgradeId};
+use crate::model::{Entry, Phase, Report, Status, TrialWait, UpgradeId};
 
 /// How long the daemon may be away while it restarts with the payload.
 const RESTART_DEADLINE: Duration = Duration::from_secs(300);
@@ -88,6 +88,7 @@ fn look_for(config: &Config, id: &UpgradeId) -> Result<Found, ClientError> {
     let ControlAnswer::Status { status } = client.answer()? else { return Ok(Found::UnderWay) };
     client.ask(&ControlRequest::History {})?;
     let ControlAnswer::History { reports } = client.answer()? else { return Ok(Found::UnderWay) };
+    let reports = reports.into_iter().filter_map(Entry::into_report);
     let report = reports.into_iter().find(|report| report.id == *id).map(Box::new);
     let under_way = status.upgrade.is_some_and(|upgrade| upgrade.id == *id);
     Ok(report.map_or(if under_way { Found::UnderWay } else { Found::Nothing }, Found::Report))

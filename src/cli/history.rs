@@ -18,9 +18,7 @@ pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
     } else if reports.is_empty() {
         view::say("no upgrade yet")?;
     } else {
-        let entry =
-            |report| format!("{}\n{}", view::report_line(report), view::program_log(report));
-        reports.iter().try_for_each(|report| view::say(entry(report).trim_end()))?;
+        reports.iter().try_for_each(|entry| view::say(view::entry(entry).trim_end()))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use console::Term;
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
 use crate::model::{
-    CurrentUpgrade, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status,
+    CurrentUpgrade, Entry, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status,
     TransferKind,
 };
 
@@ -182,6 +182,32 @@ pub(super) fn seconds(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3600)),
     }
+}
+
+/// One entry of the history, in a line and the program's last words.
+pub(super) fn entry(entry: &Entry) -> String {
+    match entry {
+        Entry::Known(report) => format!("{}\n{}", report_line(report), program_log(report)),
+        Entry::Foreign(value) => foreign_line(value),
+    }
+}
+
+/// What can be told of a report in the form of another version: the fields that it may have.
+fn foreign_line(entry: &serde_json::Value) -> String {
+    let word = |name| entry.get(name).and_then(serde_json::Value::as_str);
+    let ended = word("ended").unwrap_or("at an unknown time");
+    let what = word("file_name").or(word("id")).unwrap_or("an upgrade");
+    let outcome = word("outcome").unwrap_or("ended");
+    format!(
+        "{} {what:?}: {}, in a report of another version of uplift",
+        plain(ended),
+        plain(outcome)
+    )
+}
+
+/// Without what would move a terminal's cursor.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// One upgrade in one line.

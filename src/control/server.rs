@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{ControlAnswer, ControlRequest, Forgettable};
 use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
-use crate::model::{Channel, Failure, FailureKind, Report, Request, TransferKind, UpgradeId};
+use crate::model::{Failure, FailureKind, Report, Request, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
 use crate::wire::local_socket;
 use crate::wire::places::{Place, Places, Standing};
@@ -208,27 +208,22 @@ impl Connection {
     /// read slowly, or never.
     async fn send_history(&mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut piece = br#"{"answer":"history","reports":["#.to_vec();
-        let mut last = None;
-        while let Some(report) = engine.report_after(last.as_ref()).await? {
-            if last.is_some() {
+        let mut before = None;
+        while let Some(entry) = engine.entry_after(before.clone()).await? {
+            if before.is_some() {
                 piece.push(b',');
             }
-            serde_json::to_writer(&mut piece, &report)?;
+            serde_json::to_writer(&mut piece, &entry)?;
             self.write(&piece).await?;
             piece.clear();
-            last = Some(report.id);
+            before = Some(entry.key());
         }
         piece.extend_from_slice(b"]}\n");
         self.write(&piece).await
     }
 
     fn request(&self) -> anyhow::Result<Request> {
-        Ok(Request {
-            channel: Channel::Shell,
-            requester: self.requester()?,
-            transfer: TransferKind::Local,
-            forced: false,
-        })
+        Ok(Request::of_shell(self.requester()?))
     }
 
     fn requester(&self) -> anyhow::Result<String> {

@@ -17,7 +17,9 @@ use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
-use crate::model::{Channel, Failure, FailureKind, Phase, Report, Request, Status, TransferKind};
+use crate::model::{
+    ChannelName, Failure, FailureKind, Phase, Report, Request, Status, TransferKind,
+};
 use crate::record::checksum;
 use crate::record::checksum::tests::{changed, sealed};
 use crate::rescue::{Call, Rescue};
@@ -73,7 +75,7 @@ impl Firmware {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
     /// Who asks for the upgrade.
-    pub(crate) channel: Channel,
+    pub(crate) channel: ChannelName,
     /// Operations that the file system does not have.
     pub(crate) lacks: &'static [&'static str],
     /// Whether the program lies on a file system of the vfat kind.
@@ -418,9 +420,11 @@ impl Payload {
     async fn ask(&self, engine: &Engine, wish: Wish<'_>) -> Result<(), Failure> {
         let request = Request {
             channel: self.setting.channel,
-            requester: "the peer".into(),
-            transfer: TransferKind::Local,
-            forced: false,
+            ..if self.setting.channel == ChannelName::SHELL {
+                Request::of_shell("the peer".into())
+            } else {
+                Request::of_link("the peer".into(), TransferKind::Local)
+            }
         };
         match wish {
             Wish::Report => Ok(()),
@@ -463,13 +467,11 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
         Ok(Err(_)) => return Err("the daemon died".into()),
         Err(_) => return Err(format!("the daemon is {} for ever", engine.status().borrow().phase)),
     };
-    let mut history = Vec::new();
-    while let Some(report) = engine
-        .report_after(history.last().map(|last: &Report| &last.id))
-        .await
-        .map_err(|failure| failure.to_string())?
-    {
-        history.push(report);
+    let (mut history, mut before) = (Vec::new(), None);
+    let failed = |failure: Failure| failure.to_string();
+    while let Some(entry) = engine.entry_after(before).await.map_err(failed)? {
+        before = Some(entry.key());
+        history.push(entry.into_report().ok_or("an entry of the history can't be read")?);
     }
     Ok(Settled { status, history })
 }

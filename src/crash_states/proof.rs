@@ -7,7 +7,7 @@ use super::payload::{
 };
 use super::recording::{Case, Promise, Recording};
 use super::tree::Content;
-use crate::model::{Channel, Outcome, Report, RunningEvidence};
+use crate::model::{ChannelName, Outcome, Report, RunningEvidence};
 
 /// The programs of a story.
 #[derive(Debug)]
@@ -233,7 +233,7 @@ fn promise_is_kept(setting: Setting, settled: &Settled, promise: Promise) -> Res
             Err(format!("the peer was told {told}, and the history says {outcome:?}"))
         }
         Promise::Report | Promise::Reported(_)
-            if setting.channel != Channel::Shell && repeated != outcome =>
+            if setting.channel != ChannelName::SHELL && repeated != outcome =>
         {
             Err("the report is not repeated, and the peer has not acknowledged it".into())
         }

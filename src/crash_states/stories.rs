@@ -12,7 +12,7 @@ use super::payload::{
 use super::proof::{Programs, prove, recover};
 use super::recording::{Case, Promise, Recording};
 use crate::disk::recording::Moment;
-use crate::model::{Channel, FailureKind};
+use crate::model::{ChannelName, FailureKind};
 
 /// A user and a group that are not ours.
 const SOMEBODY: u32 = 65_534;
@@ -50,7 +50,7 @@ pub(crate) fn stories() -> Vec<Story> {
         Story::new("exchange").thorough(),
         Story::new("exchange, three boots").with(|setting| setting.boots = 3),
         Story::new("exchange, asked for at the shell")
-            .with(|setting| setting.channel = Channel::Shell),
+            .with(|setting| setting.channel = ChannelName::SHELL),
         Story::new("hard link").with(|setting| setting.lacks = &["Exchange"]),
         Story::new("copy").with(|setting| setting.lacks = &["Exchange", "Link"]),
         Story::new("first installation").first(),
@@ -110,7 +110,7 @@ impl Story {
         Self {
             name,
             setting: Setting {
-                channel: Channel::Psdk,
+                channel: ChannelName::PSDK,
                 lacks: &[],
                 fat: false,
                 restarts: true,
@@ -171,7 +171,7 @@ impl Story {
         self.kind = Kind::ByHand;
         let verdict = Some(FailureKind::Cancelled);
         self.with(|setting| {
-            *setting = Setting { verdict, reports: 1, channel: Channel::Shell, ..*setting }
+            *setting = Setting { verdict, reports: 1, channel: ChannelName::SHELL, ..*setting }
         })
     }
 

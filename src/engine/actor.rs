@@ -18,8 +18,8 @@ use crate::journal::{self, Journal};
 use crate::log::message;
 use crate::machine::{Action, Event, Refused, State};
 use crate::model::{
-    Channel, Failure, FailureKind, Installed, Outcome, PackageSummary, Phase, Report, Request,
-    Upgrade, UpgradeId,
+    ChannelName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary, Phase, Report,
+    Request, Upgrade, UpgradeId,
 };
 use crate::package::check::Policy;
 use crate::stage::{Announced, Receiving, Staged};
@@ -117,17 +117,13 @@ impl Actor {
             Command::Ping(answer) => {
                 let _ = answer.send(Ok(()));
             }
-            Command::ReportAfter(before, answer) => {
-                let _ =
-                    answer.send(Ok(report_after(self.journal.history(), before.as_ref()).cloned()));
+            Command::EntryAfter(before, answer) => {
+                let _ = answer
+                    .send(Ok(entry_after(self.journal.history(), before.as_deref()).cloned()));
             }
             Command::Report(id, answer) => {
-                let _ = answer.send(Ok(self
-                    .journal
-                    .history()
-                    .iter()
-                    .find(|report| report.id == id)
-                    .cloned()));
+                let _ =
+                    answer.send(Ok(self.journal.reports().find(|report| report.id == id).cloned()));
             }
             Command::Measure(answer) => {
                 let _ = answer.send(Ok(self.herald.measures(&self.journal)));
@@ -254,7 +250,7 @@ impl Actor {
         }
     }
 
-    async fn acknowledge(&mut self, channel: Channel) -> Result<(), Failure> {
+    async fn acknowledge(&mut self, channel: ChannelName) -> Result<(), Failure> {
         let awaited = matches!(&self.state, State::Concluded { upgrade, .. } if upgrade.request.channel == channel);
         if awaited {
             self.apply(Event::Acknowledge).await?;
@@ -263,7 +259,7 @@ impl Actor {
         Ok(())
     }
 
-    async fn forget_report_of(&mut self, channel: Channel) {
+    async fn forget_report_of(&mut self, channel: ChannelName) {
         if !self.journal.unacknowledged().iter().any(|report| report.request.channel == channel) {
             return;
         }
@@ -352,7 +348,7 @@ impl Actor {
         }
         self.herald.publish(&self.state);
         self.answer_check();
-        if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.channel.acknowledges())
+        if matches!(&self.state, State::Concluded { upgrade, .. } if !upgrade.request.is_acknowledged())
         {
             self.state = State::Idle;
             speak_of(&self.state);
@@ -465,7 +461,7 @@ impl Actor {
         self.hands.finish_swap(&conclusion).await;
         let report = Report::of(upgrade, conclusion, journal::stamp());
         log(&report);
-        let acknowledged = !report.request.channel.acknowledges();
+        let acknowledged = !report.request.is_acknowledged();
         let written = report.clone();
         let kept = self
             .write_journal("the report", move |journal| journal.conclude(&written, acknowledged))
@@ -499,9 +495,9 @@ impl Actor {
 }
 
 /// What follows `before`. One that the history has forgotten was older than all that it still has.
-fn report_after<'a>(history: &'a [Report], before: Option<&UpgradeId>) -> Option<&'a Report> {
+fn entry_after<'a>(history: &'a [Entry], before: Option<&str>) -> Option<&'a Entry> {
     let position =
-        before.and_then(|before| history.iter().rposition(|report| report.id == *before));
+        before.and_then(|before| history.iter().rposition(|entry| entry.key() == before));
     history.get(position.map_or(0, |position| position + 1))
 }
 

@@ -53,7 +53,7 @@ impl Herald {
             installed,
             upgrade: None,
             unacknowledged: journal.unacknowledged().to_vec(),
-            last: journal.history().last().cloned(),
+            last: journal.reports().next_back().cloned(),
             link: link_before_it_speaks(config),
             notices,
             known_bad: journal.known_bad().to_vec(),
@@ -210,7 +210,7 @@ impl Herald {
             in_phase: self.phase_began.elapsed(),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             link_errors: self.link_errors,
-            ended: journal.history().iter().map(Ended::from).collect(),
+            ended: journal.reports().map(Ended::from).collect(),
         }
     }
 
@@ -344,9 +344,7 @@ fn tell(state: &State, is_awaited: bool) {
             tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} to the old program: {failure}");
             return;
         }
-        State::Concluded { upgrade, .. }
-            if is_awaited && upgrade.request.channel.acknowledges() =>
-        {
+        State::Concluded { upgrade, .. } if is_awaited && upgrade.request.is_acknowledged() => {
             (Some(message::REPORT_WAITS), ": the report waits for its receiver")
         }
         _ => (None, ""),

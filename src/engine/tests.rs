@@ -27,12 +27,7 @@ async fn engine(directory: &Path) -> Engine {
 }
 
 async fn receiving(engine: &Engine) -> UpgradeId {
-    let request = Request {
-        channel: Channel::Psdk,
-        requester: "0x2a".into(),
-        transfer: TransferKind::Dcftp,
-        forced: false,
-    };
+    let request = Request::of_link("0x2a".into(), TransferKind::Dcftp);
     let id = engine.begin(request).await.unwrap();
     let announced =
         || Announced { file_name: "P_V02.00.00.00.bin".into(), size: 4, with_md5: true };

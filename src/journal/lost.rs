@@ -5,8 +5,8 @@ use std::path::Path;
 use super::stamp;
 use crate::machine::State;
 use crate::model::{
-    Channel, Conclusion, Failure, FailureKind, Outcome, ProgramDigest, Report, Request, Swap,
-    TransferKind, Upgrade, Verdict,
+    Conclusion, Entry, Failure, FailureKind, Outcome, ProgramDigest, Report, Request, Swap,
+    Upgrade, Verdict,
 };
 use crate::record::rescue::RescueFile;
 use crate::record::state::Recorded;
@@ -15,10 +15,10 @@ use crate::record::trial::Trial;
 /// The trial that was under way, by the rescue's copy, and the format of that: nobody can say any
 /// more that the new program works, so the old one comes back. Where the copy does not tell enough,
 /// the rescue sees to it. Nothing where a report of it is known, or the rescue has ended it.
-pub(super) fn trial(directory: &Path, known: &[Report]) -> Option<(Recorded, u32)> {
+pub(super) fn trial(directory: &Path, known: &[Entry]) -> Option<(Recorded, u32)> {
     let RescueFile { trial, ruling, format, .. } = RescueFile::read(directory).ok()??;
     let is_over = ruling.as_ref().is_some_and(|ruling| ruling.rolled_back)
-        || known.iter().any(|report| report.id == trial.upgrade);
+        || known.iter().any(|entry| entry.key() == trial.upgrade.0);
     if is_over {
         return None;
     }
@@ -57,12 +57,7 @@ fn upgrade(trial: &Trial) -> Upgrade {
 }
 
 fn nobody_known() -> Request {
-    Request {
-        channel: Channel::Shell,
-        requester: "unknown".into(),
-        transfer: TransferKind::Local,
-        forced: false,
-    }
+    Request::of_shell("unknown".into())
 }
 
 /// The report of an upgrade that the rescue has rolled back, and the digest of its program. Nothing

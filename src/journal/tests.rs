@@ -1,3 +1,4 @@
+mod foreign;
 mod recovery;
 mod rescued;
 
@@ -14,15 +15,10 @@ use crate::model::{
     Upgrade, UpgradeId,
 };
 
-fn report(id: &str, channel: Channel, outcome: Outcome, digest: u8) -> Report {
+fn report(id: &str, channel: ChannelName, outcome: Outcome, digest: u8) -> Report {
     Report {
         id: UpgradeId(id.into()),
-        request: Request {
-            channel,
-            requester: "0xed".into(),
-            transfer: TransferKind::Ftp,
-            forced: false,
-        },
+        request: Request { channel, ..Request::of_link("0xed".into(), TransferKind::Ftp) },
         from: None,
         file_name: Some("P_V02.00.00.00.bin".into()),
         package: Some(PackageSummary {
@@ -51,7 +47,7 @@ fn trusted() -> Option<KeyId> {
 
 /// The report of a sealed package of this version.
 fn of_version(number: u8, outcome: Outcome) -> Report {
-    let mut report = report(&number.to_string(), Channel::Shell, outcome, number);
+    let mut report = report(&number.to_string(), ChannelName::SHELL, outcome, number);
     let package = report.package.as_mut().unwrap();
     (package.version, package.trusted_key) = (Version::new([number, 0, 0, 0]).unwrap(), trusted());
     report
@@ -66,12 +62,12 @@ fn what_was_concluded_is_found_again() {
     let directory = TempDir::new().unwrap();
     let (mut journal, damaged) = open(&directory);
     assert!(damaged.is_empty());
-    journal.conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false).unwrap();
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::Succeeded, 1), false).unwrap();
     let (mut journal, damaged) = open(&directory);
     assert!(damaged.is_empty());
     assert_eq!(journal.unacknowledged().len(), 1);
     assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
-    journal.acknowledge(Channel::Psdk).unwrap();
+    journal.acknowledge(ChannelName::PSDK).unwrap();
     assert!(open(&directory).0.unacknowledged().is_empty());
     assert_eq!(open(&directory).0.history().len(), 1);
 }
@@ -80,10 +76,10 @@ fn what_was_concluded_is_found_again() {
 fn one_unacknowledged_report_a_channel() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
-    journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 1), true).unwrap();
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 1), false).unwrap();
+    journal.conclude(&report("two", ChannelName::SHELL, Outcome::Failed, 1), true).unwrap();
     assert_eq!(journal.unacknowledged().len(), 1);
-    journal.conclude(&report("three", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
+    journal.conclude(&report("three", ChannelName::PSDK, Outcome::Failed, 1), false).unwrap();
     assert_eq!(journal.unacknowledged()[0].id, UpgradeId("three".into()));
     assert_eq!(journal.history().len(), 3);
 }
@@ -92,9 +88,9 @@ fn one_unacknowledged_report_a_channel() {
 fn a_program_that_was_rolled_back_is_known_bad_until_it_succeeds() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Psdk, Outcome::RolledBack, 7), false).unwrap();
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::RolledBack, 7), false).unwrap();
     assert_eq!(open(&directory).0.known_bad(), [ProgramDigest([7; 32])]);
-    journal.conclude(&report("two", Channel::Psdk, Outcome::Succeeded, 7), false).unwrap();
+    journal.conclude(&report("two", ChannelName::PSDK, Outcome::Succeeded, 7), false).unwrap();
     assert!(journal.known_bad().is_empty());
 }
 
@@ -102,9 +98,9 @@ fn a_program_that_was_rolled_back_is_known_bad_until_it_succeeds() {
 fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_away() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 7), false).unwrap();
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 7), false).unwrap();
     assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])]);
-    let mut refused = report("two", Channel::Psdk, Outcome::RolledBack, 8);
+    let mut refused = report("two", ChannelName::PSDK, Outcome::RolledBack, 8);
     refused.failure = Some(Failure::new(FailureKind::RestartFailed, "the restart was refused"));
     journal.conclude(&refused, false).unwrap();
     assert_eq!(
@@ -157,11 +153,11 @@ fn the_history_has_a_length() {
     let (mut journal, _) = open(&directory);
     for number in 0..=HISTORY_LENGTH {
         journal
-            .conclude(&report(&number.to_string(), Channel::Shell, Outcome::Failed, 1), true)
+            .conclude(&report(&number.to_string(), ChannelName::SHELL, Outcome::Failed, 1), true)
             .unwrap();
     }
     assert_eq!(journal.history().len(), HISTORY_LENGTH);
-    assert_eq!(journal.history()[0].id, UpgradeId("1".into()));
+    assert_eq!(journal.history()[0].key(), "1");
 }
 
 #[test]
@@ -188,8 +184,8 @@ fn damage_is_set_aside_and_told() {
 #[test]
 fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
     let digest = |byte| serde_json::to_value(ProgramDigest([byte; 32])).unwrap();
-    let told = report("one", Channel::Psdk, Outcome::RolledBack, 7);
-    let checking = checking(&report("two", Channel::Psdk, Outcome::Failed, 7));
+    let told = report("one", ChannelName::PSDK, Outcome::RolledBack, 7);
+    let checking = checking(&report("two", ChannelName::PSDK, Outcome::Failed, 7));
     for (upgrade, kept, foreign) in [
         (serde_json::Value::Null, None, false),
         (serde_json::to_value(&checking).unwrap(), Some(checking), false),
@@ -361,7 +357,7 @@ fn damage_again_and_again_does_not_fill_the_disk() {
 fn a_history_that_could_not_be_written_gets_its_entry_later() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 1), false).unwrap();
     std::fs::remove_file(directory.path().join(HISTORY_FILE)).unwrap();
     assert_eq!(open(&directory).0.history().len(), 1);
 }
@@ -370,12 +366,12 @@ fn a_history_that_could_not_be_written_gets_its_entry_later() {
 fn whoever_dies_while_concluding_has_the_upgrade_in_the_journal_or_its_report_in_the_history() {
     for death in 0.. {
         let directory = TempDir::new().unwrap();
-        let report = report("one", Channel::Shell, Outcome::Succeeded, 1);
+        let report = report("one", ChannelName::SHELL, Outcome::Succeeded, 1);
         open(&directory).0.record(&checking(&report)).unwrap();
         let disk = Arc::new(FaultyDisk::sound().and_dying_at(death));
         let concluded = Journal::open_on(disk, directory.path()).unwrap().0.conclude(&report, true);
         let (journal, _) = open(&directory);
-        assert!(journal.upgrade().is_some() || journal.history() == [report], "dies at {death}");
+        assert!(journal.upgrade().is_some() || journal.reports().eq([&report]), "dies at {death}");
         if concluded.is_ok() {
             return;
         }
@@ -413,9 +409,9 @@ fn write_file(directory: &TempDir, name: &str, text: &str) {
 fn the_largest_history_is_not_taken_for_a_damaged_one() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    let mut worst = report("one", Channel::Shell, Outcome::RolledBack, 1);
+    let mut worst = report("one", ChannelName::SHELL, Outcome::RolledBack, 1);
     worst.program_log = vec!["\\".repeat(243); 50];
-    journal.history.reports = vec![worst.clone(); HISTORY_LENGTH];
+    journal.history.reports = vec![worst.clone().into(); HISTORY_LENGTH];
     journal.conclude(&Report { id: UpgradeId("two".into()), ..worst }, true).unwrap();
     let (journal, damaged) = open(&directory);
     assert!(damaged.is_empty(), "{damaged:?}");
@@ -431,7 +427,7 @@ fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     for number in 0..=most {
         journal
             .conclude(
-                &report(&number.to_string(), Channel::Shell, Outcome::RolledBack, number),
+                &report(&number.to_string(), ChannelName::SHELL, Outcome::RolledBack, number),
                 true,
             )
             .unwrap();
@@ -466,8 +462,8 @@ fn a_journal_is_new_until_anything_is_written_down() {
     assert!(journal.is_new());
     journal.note_gap().unwrap();
     assert!(!journal.is_new() && !open(&directory).0.is_new());
-    journal.conclude(&report("one", Channel::Shell, Outcome::Succeeded, 1), true).unwrap();
-    journal.conclude(&report("two", Channel::Shell, Outcome::Succeeded, 2), true).unwrap();
+    journal.conclude(&report("one", ChannelName::SHELL, Outcome::Succeeded, 1), true).unwrap();
+    journal.conclude(&report("two", ChannelName::SHELL, Outcome::Succeeded, 2), true).unwrap();
     assert!(!open(&directory).0.is_new(), "its state is whole");
 }
 
@@ -493,11 +489,9 @@ fn programs_are_known_by_what_is_installed_first_and_then_by_the_newest_report()
 fn a_report_that_waits_is_added_to_the_history_only_where_it_is_missing() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
-    journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
-    let ids = |directory| {
-        open(directory).0.history().iter().map(|report| report.id.0.clone()).collect::<Vec<_>>()
-    };
+    journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 1), false).unwrap();
+    journal.conclude(&report("two", ChannelName::SHELL, Outcome::Failed, 2), true).unwrap();
+    let ids = |directory| open(directory).0.history().iter().map(Entry::key).collect::<Vec<_>>();
     assert_eq!(ids(&directory), ["one", "two"], "it keeps its place");
     journal.history.reports.remove(0);
     journal.append_history(Vec::new()).unwrap();
@@ -513,7 +507,10 @@ fn the_time_of_a_report_is_told_as_people_write_it() {
 #[test]
 fn a_history_that_can_not_be_completed_is_told() {
     let directory = TempDir::new().unwrap();
-    open(&directory).0.conclude(&report("one", Channel::Psdk, Outcome::Failed, 1), false).unwrap();
+    open(&directory)
+        .0
+        .conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 1), false)
+        .unwrap();
     std::fs::remove_file(directory.path().join(HISTORY_FILE)).unwrap();
     let (said, _guard) = Said::listen();
     Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(0)), directory.path()).unwrap();

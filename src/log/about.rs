@@ -10,7 +10,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::model::version::Version;
-use crate::model::{Channel, Phase, Report, UpgradeId};
+use crate::model::{ChannelName, Phase, Report, UpgradeId};
 
 static UPGRADE: Mutex<Span> = Mutex::new(Span::none());
 
@@ -18,7 +18,7 @@ static UPGRADE: Mutex<Span> = Mutex::new(Span::none());
 #[derive(Debug)]
 pub(crate) struct About<'a> {
     pub(crate) id: &'a UpgradeId,
-    pub(crate) channel: Option<Channel>,
+    pub(crate) channel: Option<ChannelName>,
     pub(crate) phase: Phase,
     pub(crate) version: Option<Version>,
 }

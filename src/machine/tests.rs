@@ -4,19 +4,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::version::Version;
-use crate::model::{
-    Channel, FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId,
-};
+use crate::model::{FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId};
 
 fn upgrade(requester: &str, id: &str) -> Upgrade {
     Upgrade {
         id: UpgradeId(id.into()),
-        request: Request {
-            channel: Channel::Psdk,
-            requester: requester.into(),
-            transfer: TransferKind::Ftp,
-            forced: false,
-        },
+        request: Request::of_link(requester.into(), TransferKind::Ftp),
         from: Version::new([1, 0, 0, 0]),
         file_name: None,
         began: "2026-01-01T00:00:00Z".into(),

@@ -23,7 +23,7 @@ pub(crate) fn state(text: &[u8]) -> Option<Salvaged> {
     let mut take = |name| fields.remove(name).unwrap_or_default();
     let state = StateFile {
         format: one(take("format")).unwrap_or(FIRST_FORMAT).max(FIRST_FORMAT),
-        unacknowledged: each(take("unacknowledged")),
+        unacknowledged: one(take("unacknowledged")).unwrap_or_default(),
         installed: one(take("installed")),
         previous: one(take("previous")),
         known_bad: each(take("known_bad")),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::machine::State;
 use crate::model::version::Version;
-use crate::model::{Outcome, PackageSummary, ProgramDigest, Report};
+use crate::model::{Entry, Outcome, PackageSummary, ProgramDigest, Report};
 
 /// How many known-bad digests are kept; the oldest is forgotten first.
 pub(crate) const KNOWN_BAD_LENGTH: usize = 100;
@@ -19,11 +19,26 @@ pub struct InstalledRecord {
     pub digest: ProgramDigest,
 }
 
+/// The state.
+///
+/// | field | meaning |
+/// |---|---|
+/// | `format` | 1; from 2 on there is a checksum (`checksum.rs`). Where a field of a later version can't be read the others are taken over one by one; unknown ones are passed over |
+/// | `upgrade` | the [`State`] of an upgrade that a restart must find again, or `null`; a trial of another version's form stays as it is |
+/// | `unacknowledged` | reports that their receivers have not acknowledged, one a channel; one in the form of another version stays as it is |
+/// | `installed` | version and digest of the program that `uplift` installed last |
+/// | `previous` | the same of the program that this one replaced, if `uplift` had installed that too |
+/// | `known_bad` | digests of programs that failed on trial, or were rolled back by hand |
+/// | `minimum_version` | highest version that succeeded with a trusted seal, or `null`; lowered by a person alone. May be absent |
+/// | `minimum_raised` | digest of the program that raised it last (`by`), and what it was `before`. Absent: none, or an earlier version of the daemon did |
+/// | `minimum_forgotten` | `version`, `by` and `at`: a person has forgotten the lowest version, the last time. Absent: never |
+/// | `incomplete` | `true` where an earlier state was lost, until an upgrade succeeds: what runs may have come by an upgrade that nobody remembers. Absent: `false` |
+/// | `crc32` | the checksum |
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
     pub(crate) format: u32,
     pub(crate) upgrade: Recorded,
-    pub(crate) unacknowledged: Vec<Report>,
+    pub(crate) unacknowledged: Waiting,
     pub(crate) installed: Option<InstalledRecord>,
     #[serde(default)]
     pub(crate) previous: Option<InstalledRecord>,
@@ -58,6 +73,36 @@ pub(crate) struct Forgotten {
     pub(crate) at: String,
 }
 
+/// Reports that wait for their receivers: one list on the disk, in which those of another version
+/// come first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
+pub(crate) struct Waiting {
+    /// In the form of another version, for whom they wait too.
+    foreign: Vec<Value>,
+    pub(crate) reports: Vec<Report>,
+}
+
+impl From<Vec<Entry>> for Waiting {
+    fn from(entries: Vec<Entry>) -> Self {
+        let mut waiting = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Known(report) => waiting.reports.push(report),
+                Entry::Foreign(value) => waiting.foreign.push(value),
+            }
+        }
+        waiting
+    }
+}
+
+impl From<Waiting> for Vec<Entry> {
+    fn from(Waiting { foreign, reports }: Waiting) -> Self {
+        let foreign = foreign.into_iter().map(Entry::Foreign);
+        foreign.chain(reports.into_iter().map(Entry::Known)).collect()
+    }
+}
+
 /// The upgrade that a restart must find again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Value")]
@@ -87,10 +132,14 @@ impl TryFrom<Value> for Recorded {
 }
 
 impl StateFile {
-    /// What these reports, oldest first, leave behind.
-    pub(crate) fn remembered(reports: &[Report]) -> Self {
+    /// What these entries, oldest first, leave behind.
+    pub(crate) fn remembered(entries: &[Entry]) -> Self {
         let mut file = Self::default();
-        reports.iter().enumerate().for_each(|(at, report)| file.take_in(report, &reports[..at]));
+        for (at, entry) in entries.iter().enumerate() {
+            if let Entry::Known(report) = entry {
+                file.take_in(report, &entries[..at]);
+            }
+        }
         file
     }
 
@@ -104,7 +153,7 @@ impl StateFile {
 
     /// What the end of an upgrade changes for the programs that are known here; what was reported
     /// before.
-    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Report]) {
+    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Entry]) {
         let Some(package) = &report.package else { return };
         let digest = package.program_digest;
         if report.outcome == Outcome::Succeeded {
@@ -138,7 +187,7 @@ impl StateFile {
     }
 
     /// A version that a person has taken back does not count.
-    fn lower_minimum(&mut self, package: &PackageSummary, earlier: &[Report]) {
+    fn lower_minimum(&mut self, package: &PackageSummary, earlier: &[Entry]) {
         match self.minimum_raised {
             Some(Raised { by, before }) if by == package.program_digest => {
                 self.minimum_version = before;
@@ -149,8 +198,10 @@ impl StateFile {
             None if self.minimum_version == Some(package.version) => {
                 let stands =
                     |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
-                let succeeded =
-                    earlier.iter().filter(|report| report.outcome == Outcome::Succeeded);
+                let succeeded = earlier
+                    .iter()
+                    .filter_map(Entry::report)
+                    .filter(|report| report.outcome == Outcome::Succeeded);
                 let packages =
                     succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
                 self.minimum_version = packages.map(|package| package.version).max();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use uplift::model::{Channel, FailureKind, Outcome, Phase, TransferKind};
+use uplift::model::{ChannelName, FailureKind, Outcome, Phase, TransferKind};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, finish, verdict, version};
 use crate::stock;
@@ -28,7 +28,7 @@ fn over_ftp() {
     let report = payload.last_report();
     assert_eq!(
         (report.outcome, report.request.channel, report.request.transfer),
-        (Outcome::Succeeded, Channel::Psdk, TransferKind::Ftp)
+        (Outcome::Succeeded, ChannelName::PSDK, TransferKind::Ftp)
     );
     assert_eq!((report.from, report.package.unwrap().version), (Some(version(OLD)), version(NEW)));
     let status = payload.status();

@@ -345,12 +345,7 @@ fn upgrade() -> UpgradeId {
 }
 
 fn report(outcome: Outcome, failure: Option<Failure>) -> Report {
-    let request = Request {
-        channel: Channel::Psdk,
-        requester: "2A".into(),
-        transfer: TransferKind::Dcftp,
-        forced: false,
-    };
+    let request = Request::of_link("2A".into(), TransferKind::Dcftp);
     let (began, ended) = (String::new(), String::new());
     Report {
         id: upgrade(),

@@ -341,6 +341,26 @@ fn a_state_that_the_new_daemon_lost_ends_no_trial() {
     }
 }
 
+/// Of another component, of which this rescue knows nothing, and for which it promises nothing.
+#[test]
+fn an_upgrade_of_something_else_than_a_program_is_passed_over() {
+    let payload = Payload::on_trial(&unit());
+    payload.clock(9999);
+    let state = payload.sandbox.state().join("state.json");
+    let change = json!({ "component": "modem", "package": { "of_its_own": [1] }, "terms": null });
+    let upgrade = json!({ "phase": "changing", "upgrade": { "id": "1" }, "change": change });
+    let text = json!({ "format": 1, "upgrade": upgrade, "unacknowledged": [], "known_bad": [] });
+    fs::write(&state, text.to_string()).unwrap();
+    for call in ["boot", "deadline"] {
+        payload.call(call);
+    }
+    assert_eq!(fs::read_to_string(&state).unwrap(), text.to_string());
+    assert_eq!(
+        (payload.at_path().as_str(), payload.file(), payload.asked("restart")),
+        (NEW, None, 0)
+    );
+}
+
 #[test]
 fn what_is_absent_or_damaged_is_not_touched() {
     let payload = Payload::on_trial(&unit());

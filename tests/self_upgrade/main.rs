@@ -121,6 +121,56 @@ fn a_state_file_of_another_daemon_hides_nothing_from_the_old_one() {
     }
 }
 
+/// A newer daemon tells of a channel that the old one does not have, in a form that it can't read, and
+/// fails its trial; later it comes again and works. Nothing that it wrote was lost in between.
+#[test]
+fn what_a_newer_daemon_reported_outlives_its_rollback() {
+    let payload = Payload::new();
+    let foreign = payload.sandbox.root().join("OTHER_V02.00.00.00.bin");
+    fs::write(&foreign, "for another payload").unwrap();
+    let (first, _) = payload.report(payload.install(&foreign));
+    let client = payload.swap_in(&payload.crashing_daemon());
+    let path = |name| payload.sandbox.state().join(name);
+    let read = |name| -> Value { serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap() };
+    let mut newer = read("history.json")["reports"][0].clone();
+    newer["request"]["channel"] = "hawkbit".into();
+    newer["id"] = "of a new channel".into();
+    let mut newest = newer.clone();
+    newest["id"] = "in a new form".into();
+    newest["request"]["transfer"] = serde_json::json!({ "http": "resumed" });
+    for (name, list) in [("history.json", "reports"), ("state.json", "unacknowledged")] {
+        let mut file = read(name);
+        file.as_object_mut().unwrap().remove("crc32");
+        file["format"] = 1.into();
+        file[list].as_array_mut().unwrap().extend([newer.clone(), newest.clone()]);
+        fs::write(path(name), file.to_string()).unwrap();
+    }
+    payload.rescue("deadline");
+    payload.clock(LATE);
+    payload.rescue("deadline");
+    assert!(payload.old_is_at_path());
+    let is_kept = |reports: usize| {
+        let history = payload.history();
+        assert_eq!(history.len(), reports, "{history:?}");
+        assert_eq!(history[0]["id"], first.id.0.as_str());
+        assert_eq!((&history[1], &history[2]["id"]), (&newer, &newest["id"]));
+        assert_eq!(history[2], newest, "word by word");
+        let waiting = read("state.json")["unacknowledged"].clone();
+        assert!(
+            [&newer, &newest].iter().all(|report| waiting.as_array().unwrap().contains(report))
+        );
+    };
+    let (report, said) = payload.report(client);
+    assert_eq!(report.outcome, Outcome::RolledBack, "{said}");
+    is_kept(4);
+    let said = payload.sandbox.command(&["history"]).output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("in a report of another version of uplift"), "{said}");
+    let (report, said) = payload.report(payload.install(&payload.good_daemon()));
+    assert_eq!(report.outcome, Outcome::Succeeded, "{said}");
+    is_kept(5);
+}
+
 /// The old daemon is of a version that has no checksums: neither the new one, while it is on trial,
 /// nor the rescue may write any.
 #[test]

@@ -2,10 +2,14 @@
 //! of a scripted systemd.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 use uplift::model::Report;
 use uplift::sim::elf::{Architecture, Program};
 use uplift::sim::executable;
@@ -164,13 +168,14 @@ impl Payload {
     pub(crate) fn report(&self, client: Child) -> (Report, String) {
         let output = client.wait_with_output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        let output = self.sandbox.command(&["history", "--json"]).output().unwrap();
-        let reports: Vec<Report> = serde_json::from_slice(&output.stdout).unwrap();
-        let report = reports
-            .into_iter()
-            .next_back()
-            .unwrap_or_else(|| panic!("no report: {said}\n{}", self.log()));
+        let last = self.history().pop().map(serde_json::from_value);
+        let report = last.unwrap_or_else(|| panic!("no report: {said}\n{}", self.log())).unwrap();
         (report, said)
+    }
+
+    pub(crate) fn history(&self) -> Vec<Value> {
+        let output = self.sandbox.command(&["history", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     pub(crate) fn old_is_at_path(&self) -> bool {
@@ -181,19 +186,29 @@ impl Payload {
         fs::read_to_string(self.systemd().join("log")).unwrap_or_default()
     }
 
-    /// Ends all processes of the payload, whatever program they run.
+    /// Ends all processes of the payload, whatever program they run, and the scripts that may start
+    /// another.
     pub(crate) fn power_off(&self) {
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
-            let is_ours = fs::read_link(process.path().join("exe"))
-                .is_ok_and(|exe| exe.starts_with(self.sandbox.root()));
-            if let Some(pid) = pid.filter(|_| is_ours) {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
+        self.wait_for("the end of all processes", || {
+            let processes: Vec<Pid> = self.processes().collect();
+            for process in &processes {
+                // It may have ended by itself.
+                let _ = kill(*process, Signal::SIGKILL);
             }
-        }
+            processes.is_empty()
+        });
+    }
+
+    fn processes(&self) -> impl Iterator<Item = Pid> {
+        let script = self.systemd().join("systemctl");
+        let is_ours = move |process: &PathBuf| {
+            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+            fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(self.sandbox.root()))
+                || words.split(|byte| *byte == 0).any(|word| word == script.as_os_str().as_bytes())
+        };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        let ours = all.filter(is_ours);
+        ours.filter_map(|process| process.file_name()?.to_str()?.parse().ok().map(Pid::from_raw))
     }
 }
 

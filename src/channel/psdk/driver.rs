@@ -20,7 +20,7 @@ use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
 use crate::log::message as message_id;
 use crate::model::{
-    Channel, Failure, FailureKind, LinkState, Md5Digest, Request, Status, UpgradeId,
+    ChannelName, Failure, FailureKind, LinkState, Md5Digest, Request, Status, UpgradeId,
 };
 use crate::stage::{Announced, Staged};
 use crate::transfer::dcftp::{Handover, Reception};
@@ -180,7 +180,7 @@ impl Driver {
             return;
         }
         tracing::warn!(
-            MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %FailureKind::Busy, UPLIFT_CHANNEL = %Channel::Psdk,
+            MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %FailureKind::Busy, UPLIFT_CHANNEL = %ChannelName::PSDK,
             "{} from {asker} was refused: {owner} has entered the upgrade mode, and only its requests count; hint: where both are one host, \
              set ONLY_WHO_ENTERED in src/channel/psdk/guess.rs to false",
             frame.command
@@ -287,12 +287,11 @@ async fn enter(
         let offered = choose(choice, &*uploads).await.inspect_err(|failure| {
             // What the engine refuses, it tells itself.
             tracing::warn!(
-                MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %failure.kind, UPLIFT_CHANNEL = %Channel::Psdk,
+                MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %failure.kind, UPLIFT_CHANNEL = %ChannelName::PSDK,
                 "the request of {requester} was refused: {failure}"
             );
         })?;
-        let request =
-            Request { channel: Channel::Psdk, requester, transfer: offered.into(), forced: false };
+        let request = Request::of_link(requester, offered.into());
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };
@@ -395,7 +394,7 @@ async fn reception_failed(engine: Engine, id: UpgradeId, failure: Failure) -> Do
 }
 
 async fn acknowledge(engine: Engine) -> Done {
-    if let Err(failure) = engine.acknowledge(Channel::Psdk).await {
+    if let Err(failure) = engine.acknowledge(ChannelName::PSDK).await {
         tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
     }
     Done { event: None, file: None }

@@ -211,17 +211,10 @@ fn without_link(status: &Status) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Channel, CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId,
-    };
+    use crate::model::{CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId};
 
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
-        let request = Request {
-            channel: Channel::Psdk,
-            requester: "0x2a".into(),
-            transfer: TransferKind::Dcftp,
-            forced: false,
-        };
+        let request = Request::of_link("0x2a".into(), TransferKind::Dcftp);
         let progress = Progress { done, total: 1000 << 10 };
         let upgrade = CurrentUpgrade {
             id: UpgradeId("1".into()),

@@ -78,7 +78,7 @@ impl Actor {
                     .as_ref()
                     .is_some_and(|package| package.program_digest == installed.digest)
         };
-        self.journal.history().iter().rev().find(installs)?.from
+        self.journal.reports().rev().find(installs)?.from
     }
 
     pub(super) async fn go_back(

@@ -145,7 +145,7 @@ fn what_the_history_remembers_comes_back_when_the_state_is_lost() {
 #[test]
 fn where_nothing_was_ever_swapped_nothing_is_missing() {
     let directory = TempDir::new().unwrap();
-    let mut refused = report("one", Channel::Shell, Outcome::Failed, 1);
+    let mut refused = report("one", ChannelName::SHELL, Outcome::Failed, 1);
     refused.failure = Some(Failure::new(FailureKind::Interrupted, "it was interrupted"));
     open(&directory).0.conclude(&refused, true).unwrap();
     let _ = std::fs::remove_file(directory.path().join(STATE_FILE));
@@ -162,7 +162,7 @@ fn where_nothing_was_ever_swapped_nothing_is_missing() {
 #[test]
 fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue() {
     let package =
-        serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package)
+        serde_json::to_value(report("lost", ChannelName::PSDK, Outcome::RolledBack, 7).package)
             .unwrap();
     for damage in [None, Some("{"), Some("{\"format\": 2, \"upgrade\": null}")] {
         for (package, told) in [(package.clone(), true), (serde_json::Value::Null, false)] {
@@ -201,7 +201,7 @@ fn a_trial_that_was_reported_is_not_put_back_however_long_the_rescue_keeps_its_c
     let directory = TempDir::new().unwrap();
     open(&directory)
         .0
-        .conclude(&report("lost", Channel::Shell, Outcome::Succeeded, 7), true)
+        .conclude(&report("lost", ChannelName::SHELL, Outcome::Succeeded, 7), true)
         .unwrap();
     rescued(&directory, &serde_json::Value::Null, false);
     std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
@@ -215,7 +215,7 @@ fn a_flipped_bit_in_the_state_of_a_trial_ends_it() {
     let directory = TempDir::new().unwrap();
     rescued(
         &directory,
-        &serde_json::to_value(report("lost", Channel::Psdk, Outcome::RolledBack, 7).package)
+        &serde_json::to_value(report("lost", ChannelName::PSDK, Outcome::RolledBack, 7).package)
             .unwrap(),
         false,
     );
@@ -246,7 +246,7 @@ fn of_a_damaged_state_a_report_that_the_history_knows_still_waits_for_its_receiv
     let directory = TempDir::new().unwrap();
     open(&directory)
         .0
-        .conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false)
+        .conclude(&report("one", ChannelName::PSDK, Outcome::Succeeded, 1), false)
         .unwrap();
     let whole = std::fs::read_to_string(directory.path().join(STATE_FILE)).unwrap();
     for (from, to, kept) in [("\"known_bad\"", "\"known_bat\"", 1), ("P_V02", "P_V03", 0)] {
@@ -273,12 +273,12 @@ fn a_new_format_is_written_once_nothing_is_on_trial() {
         .record(&State::Trial { upgrade, swap, attempt, confirmed_by: Some("uid 0".into()) })
         .unwrap();
     assert!(!has_checksum(STATE_FILE));
-    journal.conclude(&report("one", Channel::Shell, Outcome::Succeeded, 1), true).unwrap();
+    journal.conclude(&report("one", ChannelName::SHELL, Outcome::Succeeded, 1), true).unwrap();
     assert!(
         has_checksum(STATE_FILE) && !has_checksum(HISTORY_FILE),
         "the history is written before the trial is over"
     );
-    journal.conclude(&report("two", Channel::Shell, Outcome::Failed, 2), true).unwrap();
+    journal.conclude(&report("two", ChannelName::SHELL, Outcome::Failed, 2), true).unwrap();
     assert!(has_checksum(HISTORY_FILE));
     assert!(open(&directory).1.is_empty());
 }
@@ -290,7 +290,7 @@ fn an_older_reader_reads_the_new_format() {
     let directory = TempDir::new().unwrap();
     open(&directory)
         .0
-        .conclude(&report("one", Channel::Psdk, Outcome::Succeeded, 1), false)
+        .conclude(&report("one", ChannelName::PSDK, Outcome::Succeeded, 1), false)
         .unwrap();
     let text = |name| std::fs::read(directory.path().join(name)).unwrap();
     let (state, history): (StateFile, HistoryFile) = (
@@ -309,7 +309,7 @@ fn the_configuration_is_believed_again_once_both_programs_are_known() {
         let (mut journal, _) = open(&directory);
         journal
             .conclude(
-                &report(&number.to_string(), Channel::Shell, Outcome::Succeeded, number),
+                &report(&number.to_string(), ChannelName::SHELL, Outcome::Succeeded, number),
                 true,
             )
             .unwrap();
@@ -321,7 +321,7 @@ fn the_configuration_is_believed_again_once_both_programs_are_known() {
 fn a_program_that_failed_is_not_the_one_that_was_installed_by_hand() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("one", Channel::Shell, Outcome::RolledBack, 7), true).unwrap();
+    journal.conclude(&report("one", ChannelName::SHELL, Outcome::RolledBack, 7), true).unwrap();
     assert!(
         !journal.may_be_by_hand(ProgramDigest([7; 32]))
             && journal.may_be_by_hand(ProgramDigest([8; 32]))

@@ -31,7 +31,8 @@ fn write_text(directory: &TempDir, name: &str, text: &str) {
 #[test]
 fn what_the_rescue_rolled_back_is_reported_though_the_state_is_lost_or_that_of_a_newer_daemon() {
     let package =
-        serde_json::to_value(report("one", Channel::Psdk, Outcome::RolledBack, 7).package).unwrap();
+        serde_json::to_value(report("one", ChannelName::PSDK, Outcome::RolledBack, 7).package)
+            .unwrap();
     let newer = sealed(&serde_json::json!({ "format": 2, "upgrade": {} }));
     for state in [None, Some("{"), Some(newer.as_str())] {
         for (package, known) in
@@ -77,7 +78,7 @@ fn what_was_cut_off_between_history_and_state_is_told_again_and_what_is_long_tol
         (journal.unacknowledged().len(), journal.history().len(), journal.known_bad().len()),
         (1, 1, 1)
     );
-    journal.conclude(&report("later", Channel::Psdk, Outcome::Succeeded, 1), true).unwrap();
+    journal.conclude(&report("later", ChannelName::PSDK, Outcome::Succeeded, 1), true).unwrap();
     std::fs::remove_file(directory.path().join("state.json")).unwrap();
     let (journal, _) = open(&directory);
     assert_eq!((journal.unacknowledged().len(), journal.history().len()), (0, 2));
@@ -90,7 +91,7 @@ fn what_the_rescue_has_not_carried_out_or_the_daemon_knows_better_is_not_reporte
     assert!(open(&directory).0.history().is_empty());
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    journal.conclude(&report("other", Channel::Shell, Outcome::Failed, 1), true).unwrap();
+    journal.conclude(&report("other", ChannelName::SHELL, Outcome::Failed, 1), true).unwrap();
     rescued(&directory, &serde_json::Value::Null, true);
     assert_eq!(
         open(&directory).0.history().len(),

@@ -4,7 +4,7 @@
 use super::super::message::{Reason, StatusPush};
 use crate::model::version::Version;
 use crate::model::{
-    Channel, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId,
+    ChannelName, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId,
 };
 
 /// The engine's status as far as it concerns the payload link.
@@ -44,7 +44,7 @@ pub struct PendingReport {
 
 impl From<&Status> for View {
     fn from(status: &Status) -> Self {
-        let ours = |upgrade: &&CurrentUpgrade| upgrade.request.channel == Channel::Psdk;
+        let ours = |upgrade: &&CurrentUpgrade| upgrade.request.channel == ChannelName::PSDK;
         Self {
             version: status.installed.version,
             work: status
@@ -55,7 +55,7 @@ impl From<&Status> for View {
             report: status
                 .unacknowledged
                 .iter()
-                .rfind(|report| report.request.channel == Channel::Psdk)
+                .rfind(|report| report.request.channel == ChannelName::PSDK)
                 .map(PendingReport::from),
         }
     }

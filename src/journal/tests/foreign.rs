@@ -1,0 +1,97 @@
+//! What another version has written: of a channel that this one does not have, or in a form that it
+//! can't read.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Reports of a channel that this version does not have, and in a form that it can't read.
+fn newer_reports() -> [Value; 2] {
+    let report = report("new channel", ChannelName::PSDK, Outcome::Failed, 5);
+    let mut channel = serde_json::to_value(&report).unwrap();
+    channel["request"]["channel"] = "hawkbit".into();
+    let mut form = serde_json::to_value(&report).unwrap();
+    form["id"] = "new form".into();
+    form["request"]["transfer"] = json!({ "http": "resumed" });
+    [channel, form]
+}
+
+fn file(directory: &TempDir, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(directory.path().join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_history_keeps_the_entries_of_another_version() {
+    let (directory, [channel, form]) = (TempDir::new().unwrap(), newer_reports());
+    for number in 1..=3 {
+        let report = report(&number.to_string(), ChannelName::SHELL, Outcome::Failed, 1);
+        open(&directory).0.conclude(&report, true).unwrap();
+        if number == 1 {
+            let mut history = file(&directory, HISTORY_FILE);
+            let reports = history["reports"].as_array_mut().unwrap();
+            reports.extend([channel.clone(), form.clone(), json!("of no form at all")]);
+            write_file(&directory, HISTORY_FILE, &sealed(&history));
+        }
+    }
+    let (journal, damaged) = open(&directory);
+    assert!(damaged.is_empty(), "{damaged:?}");
+    let keys: Vec<_> = journal.history().iter().map(Entry::key).collect();
+    assert_eq!(keys, ["1", "new channel", "new form", "\"of no form at all\"", "2", "3"]);
+    let known: Vec<_> =
+        journal.reports().map(|report| report.request.channel.to_string()).collect();
+    assert_eq!(known, ["shell", "hawkbit", "shell", "shell"]);
+    let reports = &file(&directory, HISTORY_FILE)["reports"];
+    assert_eq!((&reports[1], &reports[2]), (&channel, &form), "word by word");
+}
+
+#[test]
+fn the_history_has_a_length_whoever_wrote_it() {
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    let foreign = |number| Entry::Foreign(json!({ "id": format!("foreign {number}") }));
+    journal.history.reports = (0..HISTORY_LENGTH).map(foreign).collect();
+    journal.conclude(&report("one", ChannelName::SHELL, Outcome::Failed, 1), true).unwrap();
+    let (journal, _) = open(&directory);
+    assert_eq!(
+        (journal.history().len(), journal.history()[0].key()),
+        (HISTORY_LENGTH, "foreign 1".into())
+    );
+}
+
+#[test]
+fn reports_for_another_version_wait_for_it() {
+    let (directory, [channel, form]) = (TempDir::new().unwrap(), newer_reports());
+    open(&directory)
+        .0
+        .conclude(&report("ours", ChannelName::PSDK, Outcome::Failed, 1), false)
+        .unwrap();
+    let mut state = file(&directory, STATE_FILE);
+    let waiting = state["unacknowledged"].as_array_mut().unwrap();
+    waiting.extend([channel.clone(), form.clone()]);
+    write_file(&directory, STATE_FILE, &sealed(&state));
+    let (mut journal, damaged) = open(&directory);
+    assert!(damaged.is_empty(), "{damaged:?}");
+    journal.acknowledge(ChannelName::PSDK).unwrap();
+    journal.conclude(&report("later", ChannelName::SHELL, Outcome::Succeeded, 2), true).unwrap();
+    let (mut journal, _) = open(&directory);
+    assert_eq!(file(&directory, STATE_FILE)["unacknowledged"], json!([form, channel]));
+    journal.acknowledge("hawkbit".to_owned().try_into().unwrap()).unwrap();
+    assert_eq!(file(&directory, STATE_FILE)["unacknowledged"], json!([form]));
+}
+
+/// The state is lost: what a report of another version's form says of programs is passed over.
+#[test]
+fn what_can_not_be_read_is_not_remembered() {
+    let (directory, [_, form]) = (TempDir::new().unwrap(), newer_reports());
+    open(&directory)
+        .0
+        .conclude(&report("one", ChannelName::SHELL, Outcome::Succeeded, 1), true)
+        .unwrap();
+    let mut history = file(&directory, HISTORY_FILE);
+    history["reports"].as_array_mut().unwrap().push(form);
+    write_file(&directory, HISTORY_FILE, &sealed(&history));
+    std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
+    let (journal, _) = open(&directory);
+    assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
+    assert!(journal.known_bad().is_empty());
+}

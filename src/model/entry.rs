@@ -1,0 +1,62 @@
+//! A report as it stands in a list on the disk, whoever wrote it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Report;
+
+/// An entry of the history, or of the reports that wait. One that another version wrote in a form
+/// that this one can't read stays as it is, word by word, for a version that can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, from = "Value")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are reports")]
+pub enum Entry {
+    /// A report of this version's form.
+    Known(Report),
+    /// One of another version's.
+    Foreign(Value),
+}
+
+impl Entry {
+    /// The report, where it can be read.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Known(report) => Some(report),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// The report, where it can be read.
+    pub fn into_report(self) -> Option<Report> {
+        match self {
+            Self::Known(report) => Some(report),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// What tells it from others: the id of its upgrade, or all of it where none can be read.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Known(report) => report.id.0.clone(),
+            Self::Foreign(value) => match value.get("id") {
+                Some(Value::String(id)) => id.clone(),
+                _ => value.to_string(),
+            },
+        }
+    }
+}
+
+impl From<Value> for Entry {
+    fn from(value: Value) -> Self {
+        match Report::deserialize(&value) {
+            Ok(report) => Self::Known(report),
+            Err(_) => Self::Foreign(value),
+        }
+    }
+}
+
+impl From<Report> for Entry {
+    fn from(report: Report) -> Self {
+        Self::Known(report)
+    }
+}

@@ -1,0 +1,197 @@
+//! Who asked for an upgrade, over what, and what the engine must know of that to serve any channel.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::TransferKind;
+
+/// Longest name of a channel in bytes.
+const LONGEST_NAME: usize = 32;
+
+/// The name of a channel: small letters, digits and hyphens. Open text, so that a report of a
+/// channel that this version does not have can still be read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChannelName {
+    /// Filled up with zeros.
+    text: [u8; LONGEST_NAME],
+    length: usize,
+}
+
+impl ChannelName {
+    /// The payload link: DJI Assistant 2 through the aircraft.
+    pub const PSDK: Self = Self::of(b"psdk");
+    /// A person or a program on this machine, through the control socket.
+    pub const SHELL: Self = Self::of(b"shell");
+
+    const fn of(name: &[u8]) -> Self {
+        let mut text = [0; LONGEST_NAME];
+        text.split_at_mut(name.len()).0.copy_from_slice(name);
+        Self { text, length: name.len() }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        // It is made of plain letters.
+        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl TryFrom<String> for ChannelName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let is_plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_plain) {
+            Ok(Self::of(name.as_bytes()))
+        } else {
+            let right = "expected small letters, such as \"psdk\"";
+            Err(format!("{name:?} is not the name of a channel: {right}"))
+        }
+    }
+}
+
+impl From<ChannelName> for String {
+    fn from(name: ChannelName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+/// Who asked, over what.
+///
+/// | field | meaning |
+/// |---|---|
+/// | `channel` | its name |
+/// | `requester` | who on that channel, such as "0xed" or "uid 1000" |
+/// | `transfer` | how the bytes come |
+/// | `receipt` | `"acknowledged"`: the report is repeated until somebody says that it was seen; `"history"`: whoever wants it reads the history. Absent, in files of version 0.1.0: what follows from the channel |
+/// | `rejoins` | whether who asks again under the same name comes back to its upgrade. Absent: the same |
+/// | `forced` | a person insists: a lower version, the same one, or a program that failed here before is let in. Absent: `false` |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+#[allow(missing_docs, reason = "the table above")]
+pub struct Request {
+    pub channel: ChannelName,
+    pub requester: String,
+    pub transfer: TransferKind,
+    pub receipt: Receipt,
+    pub rejoins: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
+}
+
+/// How a report reaches whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Receipt {
+    /// It is repeated until somebody says that it was seen.
+    Acknowledged,
+    /// Whoever wants it reads the history.
+    History,
+}
+
+impl Request {
+    /// Of a host on the payload link.
+    pub fn of_link(requester: String, transfer: TransferKind) -> Self {
+        let (receipt, rejoins) = (Receipt::Acknowledged, true);
+        Self { channel: ChannelName::PSDK, requester, transfer, receipt, rejoins, forced: false }
+    }
+
+    /// Of somebody on this machine. Two people may share a uid, and neither comes back to an
+    /// upgrade.
+    pub fn of_shell(requester: String) -> Self {
+        Self {
+            channel: ChannelName::SHELL,
+            requester,
+            transfer: TransferKind::Local,
+            receipt: Receipt::History,
+            rejoins: false,
+            forced: false,
+        }
+    }
+
+    /// Whether somebody says that the report was seen.
+    pub fn is_acknowledged(&self) -> bool {
+        self.receipt == Receipt::Acknowledged
+    }
+
+    /// Whether the same peer asks again, perhaps for another transfer.
+    pub fn is_by_requester_of(&self, other: &Self) -> bool {
+        self.rejoins && self.channel == other.channel && self.requester == other.requester
+    }
+}
+
+/// A request in a file, which may be version 0.1.0's.
+#[derive(Deserialize)]
+struct Written {
+    channel: ChannelName,
+    requester: String,
+    transfer: TransferKind,
+    receipt: Option<Receipt>,
+    rejoins: Option<bool>,
+    #[serde(default)]
+    forced: bool,
+}
+
+impl From<Written> for Request {
+    fn from(written: Written) -> Self {
+        let Written { channel, requester, transfer, receipt, rejoins, forced } = written;
+        let is_link = channel == ChannelName::PSDK;
+        let by_channel = if is_link { Receipt::Acknowledged } else { Receipt::History };
+        Self {
+            channel,
+            requester,
+            transfer,
+            receipt: receipt.unwrap_or(by_channel),
+            rejoins: rejoins.unwrap_or(is_link),
+            forced,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Request {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_request_of_the_first_version_tells_by_its_channel() {
+        let link = read(r#"{"channel":"psdk","requester":"0xed","transfer":"ftp"}"#);
+        assert_eq!(link, Request::of_link("0xed".into(), TransferKind::Ftp));
+        let shell = read(r#"{"channel":"shell","requester":"uid 0","transfer":"local"}"#);
+        assert_eq!(shell, Request::of_shell("uid 0".into()));
+    }
+
+    #[test]
+    fn a_request_of_a_channel_of_another_version_is_read_and_written_again() {
+        let text = r#"{"channel":"hawkbit-2","requester":"device","transfer":"ftp","receipt":"acknowledged","rejoins":true}"#;
+        let request = read(text);
+        assert!(request.is_acknowledged() && request.is_by_requester_of(&request));
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+    }
+
+    #[test]
+    fn a_channel_has_a_plain_name() {
+        for name in ["", "Psdk", "a b", "ä", "a\n", &"a".repeat(33)] {
+            assert!(ChannelName::try_from(name.to_owned()).is_err(), "{name:?}");
+        }
+        assert!(ChannelName::try_from("a".repeat(32)).is_ok());
+    }
+}
