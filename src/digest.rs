@@ -107,4 +107,24 @@ mod tests {
         );
         assert_eq!(program_digest(&bytes[..]).unwrap().0, digests.file.0);
     }
+
+    /// Says something else than bytes first.
+    struct Disturbed<'a>(Option<io::ErrorKind>, &'a [u8]);
+
+    impl Read for Disturbed<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.take() {
+                Some(kind) => Err(kind.into()),
+                None => self.1.read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_interrupts_no_hashing_and_an_error_does() {
+        let digest = program_digest(Disturbed(Some(io::ErrorKind::Interrupted), b"bytes"));
+        assert_eq!(digest.unwrap(), program_digest(&b"bytes"[..]).unwrap());
+        let error = program_digest(Disturbed(Some(io::ErrorKind::Other), b"bytes")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+    }
 }

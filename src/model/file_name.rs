@@ -97,6 +97,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_may_be_as_long_as_a_file_s() {
+        let name = |length: usize| format!("{}_V01.02.03.04.bin", "P".repeat(length - 17));
+        assert!(name(LONGEST_NAME).parse::<FileName>().is_ok());
+        assert_eq!(name(256).parse::<FileName>(), Err(NameError::TooLong(256)));
+    }
+
+    #[test]
     fn a_name_is_product_and_version() {
         for (text, product, version) in [
             ("PSDK_APPALIAS_V02.01.00.03.bin", "PSDK_APPALIAS", "V02.01.00.03"),

@@ -162,6 +162,24 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn each_kind_has_a_hint_of_its_own() {
+        let name = || String::from("/bin/sh");
+        let hints = [
+            Foreign::Script(name()),
+            Foreign::ScriptWithZip(name()),
+            Foreign::Archive("tar archive"),
+            Foreign::Package("RPM package"),
+            Foreign::OtherProgram("Java class"),
+            Foreign::Text("text"),
+            Foreign::Zeros,
+            Foreign::Unknown,
+        ]
+        .map(|foreign| foreign.hint());
+        let different: std::collections::BTreeSet<_> = hints.iter().collect();
+        assert!(different.len() == hints.len() && hints.iter().all(|hint| hint.len() > 20));
+    }
+
     /// Those that the test of `uplift check` has no tool for.
     #[test]
     fn what_no_tool_here_makes_is_recognised_by_its_first_bytes() {
@@ -171,7 +189,10 @@ mod tests {
             (b"MZ\x90\0\x03\0", "a program for Windows, not an ELF program"),
             (b"\xcf\xfa\xed\xfe\x0c\0\0\x01", "a program for macOS, not an ELF program"),
             (b"\xca\xfe\xba\xbe\0\0\0\x02", "a program for macOS, not an ELF program"),
+            (b"\xca\xfe\xba\xbe\0\0\0\x13", "a program for macOS, not an ELF program"),
+            (b"\xca\xfe\xba\xbe\0\0\0\x14", "a Java class, not an ELF program"),
             (b"\xca\xfe\xba\xbe\0\0\0\x41", "a Java class, not an ELF program"),
+            (b"words, and \xff in between", "not an ELF program"),
             (b"\0asm\x01\0\0\0", "a WebAssembly module, not an ELF program"),
             (b"#!/bin/sh", "a script for \"/bin/sh\", not an ELF program"),
             (b"\0\0\0\0", "not an ELF program: it begins with nothing but zeros"),

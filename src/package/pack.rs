@@ -121,3 +121,52 @@ impl Unsealed {
             && manifest.sha256 == self.digest
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")] // the tiny programs come from there
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::sim::elf::{Architecture, Program};
+
+    fn measured(behind: &[u8]) -> Result<Unsealed, PackError> {
+        let program = Program::new(Architecture::X86_64, "V01.02.03.04".parse().unwrap());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[&program.bytes(), behind].concat()).unwrap();
+        Unsealed::measure(&file, |_| ())
+    }
+
+    #[test]
+    fn what_stands_behind_a_program_is_counted_and_proves_no_end() {
+        let whole = measured(b"").unwrap();
+        assert_eq!((whole.bytes_behind(), whole.proves_its_end()), (0, true));
+        let more = measured(b"more").unwrap();
+        assert_eq!((more.bytes_behind(), more.proves_its_end()), (4, false));
+    }
+
+    #[test]
+    fn a_manifest_is_of_this_program_in_all_that_it_says_of_it() {
+        let unsealed = measured(b"").unwrap();
+        let name = "P_V01.02.03.04.bin".parse().unwrap();
+        let (created, key_id) = (String::new(), "0123456789ABCDEF".parse().unwrap());
+        let manifest = unsealed.manifest(Label { name, created, replaces_from: None, key_id });
+        assert!(unsealed.is_described_by(&manifest));
+        for other in [
+            Manifest { machine: "another".into(), ..manifest.clone() },
+            Manifest { size: manifest.size + 1, ..manifest.clone() },
+            Manifest { sha256: ProgramDigest([0; 32]), ..manifest.clone() },
+        ] {
+            assert!(!unsealed.is_described_by(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn who_packs_a_script_hears_what_to_do() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"#!/bin/sh\n").unwrap();
+        let error = Unsealed::measure(&file, |_| ()).unwrap_err();
+        assert!(error.hint().unwrap().contains("only an ELF program"));
+        assert_eq!(PackError::CutOff(1).hint(), None);
+    }
+}

@@ -126,6 +126,14 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_nobody_else_can_reach_has_a_hint() {
+        let failure = |error: CommandError| Failure::from(PreflightError::from(error));
+        let hint = |failure: Failure| failure.hint.is_some_and(|hint| hint.contains("chmod o+x"));
+        assert!(hint(failure(CommandError::NotStarted)));
+        assert!(!hint(failure(CommandError::NotIsolated)));
+    }
+
+    #[test]
     fn a_version_is_found_in_what_people_print() {
         for (text, version) in [
             ("V01.02.03.04", "V01.02.03.04"),
@@ -142,6 +150,7 @@ mod tests {
             "1.2.3",
             "127.0.0.1 is no version",
             "1.2.3.4.5",
+            "001.2.3.4",
             "V01.02.03",
             "01.02.03.0a",
             "١.٢.٣.٤",

@@ -263,3 +263,9 @@ proptest! {
         let _ = find(&file);
     }
 }
+
+/// As docs/seal.md says, and as files that were sealed before count on.
+#[test]
+fn a_seal_has_at_most_16_kib() {
+    assert_eq!(LARGEST_SEAL, 16_384);
+}

@@ -321,3 +321,91 @@ fn a_read_only_directory_is_install_failed_and_says_which() {
         "{failure}"
     );
 }
+
+/// Whole buffers go to the disk as they come, and each part of 8 MiB is synced.
+#[test]
+fn a_large_file_is_written_as_it_comes_and_synced_in_parts() {
+    for (mib, parts) in [(1, 0), (8, 1), (17, 2), (24, 3)] {
+        let disk = Arc::new(FaultyDisk::sound());
+        let (_directory, stage) = stage_on(Arc::clone(&disk) as Arc<dyn Disk>);
+        let count = |name| disk.log().iter().filter(|operation| *operation == name).count();
+        let mut receiving = stage.receive(announced(mib * MIB), silent()).unwrap();
+        bytes(mib * MIB).chunks(100_000).for_each(|piece| receiving.write(piece).unwrap());
+        assert_eq!(count("Write") as u64, mib * 4, "{mib} MiB");
+        receiving.finish(None).unwrap();
+        assert_eq!(count("SyncData"), parts, "{mib} MiB");
+    }
+}
+
+/// A disk on which nothing of a part is durable before it is let.
+#[derive(Debug)]
+struct Gated(Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Disk for Gated {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
+        LocalDisk.create(path, mode)
+    }
+
+    fn apply(&self, operation: Operation<'_>) -> io::Result<()> {
+        if matches!(operation, Operation::SyncData { .. }) {
+            self.0.lock().unwrap().recv().map_err(io::Error::other)?;
+        }
+        LocalDisk.apply(operation)
+    }
+}
+
+#[test]
+fn bytes_arrive_while_a_part_is_synced() {
+    let (open, gate) = std::sync::mpsc::channel();
+    let (_directory, stage) = stage_on(Arc::new(Gated(Mutex::new(gate))));
+    let mut receiving = stage.receive(announced(10 * MIB), silent()).unwrap();
+    receiving.write(&bytes(9 * MIB)).unwrap();
+    assert_eq!(receiving.received(), 9 * MIB);
+    open.send(()).unwrap();
+    receiving.write(&bytes(MIB)).unwrap();
+    receiving.finish(None).unwrap();
+}
+
+#[test]
+fn a_staging_area_that_can_not_be_looked_into_is_an_error_and_none_at_all_is_clean() {
+    let (directory, stage) = stage();
+    stage.clean().unwrap();
+    fs::write(directory.path().join(".uplift"), "no directory").unwrap();
+    assert_eq!(stage.clean().unwrap_err().kind, FailureKind::InstallFailed);
+}
+
+#[test]
+fn a_staging_area_that_became_something_else_is_no_interruption() {
+    let (directory, stage) = stage();
+    let receiving = stage.receive(announced(0), silent()).unwrap();
+    let area = directory.path().join(".uplift");
+    fs::remove_dir_all(&area).unwrap();
+    fs::write(&area, "no directory").unwrap();
+    assert_eq!(receiving.finish(None).unwrap_err().kind, FailureKind::InstallFailed);
+}
+
+#[test]
+fn a_staged_file_knows_its_own_name() {
+    let (directory, stage) = stage();
+    let receiving = stage.receive(announced(0), silent()).unwrap();
+    assert!(format!("{receiving:?}").contains("PSDK_APPALIAS_V01.00.00.00.bin"));
+    let staged = receiving.finish(None).unwrap();
+    assert!(staged.is_at(staged.path()) && !staged.is_at(directory.path()));
+    assert!(!staged.is_at(&directory.path().join("missing")));
+}
+
+#[test]
+fn an_area_that_others_may_write_to_is_closed_to_them() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(".uplift");
+    fs::create_dir(&area).unwrap();
+    for mode in [0o1777, 0o0777, 0o0000] {
+        fs::set_permissions(&area, fs::Permissions::from_mode(mode)).unwrap();
+        stage.receive(announced(0), silent()).unwrap();
+        assert_eq!(fs::metadata(&area).unwrap().permissions().mode() & 0o7777, DIRECTORY_MODE);
+    }
+    let disk = Arc::new(FaultyDisk::sound());
+    let stage = Stage::on(Arc::clone(&disk) as Arc<dyn Disk>, &directory.path().join("demo"), MIB);
+    stage.receive(announced(0), silent()).unwrap();
+    assert!(!disk.log().contains(&"SetMode".to_owned()), "what is right stays: {:?}", disk.log());
+}

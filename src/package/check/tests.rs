@@ -279,3 +279,34 @@ fn an_examination_has_every_check_in_order_and_skips_what_builds_on_a_failed_one
         .collect();
     assert_eq!(results, "-..+-......");
 }
+
+#[test]
+fn what_is_empty_or_too_large_is_not_read() {
+    let payload = Payload::new("[package]\nmax_size = \"1KiB\"");
+    let path = payload.directory.path().join("file");
+    for size in [0, 1025] {
+        File::create(&path).unwrap().write_all(&vec![b'x'; size]).unwrap();
+        let size = size as u64;
+        let subject = Subject { file_name: RIGHT, path: &path, size, digests: None, owned: false };
+        let examination = examine(subject, &payload.policy);
+        let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
+        assert!(matches!(finding.unwrap().verdict, Verdict::Skipped(_)), "{examination:?}");
+    }
+}
+
+/// A file that was refused is not run.
+#[test]
+fn a_program_is_asked_only_when_all_else_is_right() {
+    let payload = Payload::new("version_command = []\n");
+    let path = payload.directory.path().join("file");
+    let bytes = program("V02.00.00.00");
+    File::create(&path).unwrap().write_all(&bytes).unwrap();
+    let size = bytes.len() as u64;
+    for (file_name, is_asked) in [("OTHER_V02.00.00.00.bin", false), (RIGHT, true)] {
+        let subject = Subject { file_name, path: &path, size, digests: None, owned: true };
+        let examination = examine(subject, &payload.policy);
+        let last = &examination.findings.last().unwrap().verdict;
+        let others_failed = matches!(last, Verdict::Skipped(why) if why == "other checks failed");
+        assert_eq!(others_failed, !is_asked, "{last:?}");
+    }
+}

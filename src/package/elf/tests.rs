@@ -236,6 +236,54 @@ fn an_interpreter_without_a_name_or_with_an_endless_one_is_refused() {
     assert!(matches!(end_of_bytes(&bytes), End::Contradictory(_)));
 }
 
+/// The largest numbers that are believed are read, and found not to be there.
+#[test]
+fn as_much_as_a_program_may_have_is_looked_for() {
+    let most = |at: usize, most: u64| patched(at, &u16::try_from(most).unwrap().to_le_bytes());
+    let missing = |bytes: &[u8]| matches!(end_of_bytes(bytes), End::Missing(_));
+    assert!(missing(&most(E_PHNUM, MOST_SEGMENTS)) && missing(&most(E_SHNUM, MOST_SECTIONS)));
+    let mut bytes = patched(P_TYPE, &[3]);
+    bytes[P_FILESZ..P_FILESZ + 8].copy_from_slice(&LONGEST_INTERPRETER.to_le_bytes());
+    assert!(read_bytes(&bytes).unwrap().interpreter.is_some());
+}
+
+#[test]
+fn a_section_that_reaches_beyond_the_end_is_missing() {
+    const SH_SIZE: usize = 32;
+    let mut bytes = tiny(Architecture::X86_64);
+    let table = u64::from_le_bytes(bytes[E_SHOFF..E_SHOFF + 8].try_into().unwrap());
+    let second = usize::try_from(table).unwrap() + 64;
+    bytes[second + SH_SIZE..second + SH_SIZE + 8].copy_from_slice(&9000_u64.to_le_bytes());
+    assert!(matches!(end_of_bytes(&bytes), End::Missing(_)), "{:?}", end_of_bytes(&bytes));
+}
+
+#[test]
+fn what_is_no_program_says_what_it_is_and_what_to_do() {
+    let of_kind = |kind| read_bytes(&patched(E_TYPE, &[kind, 0])).unwrap_err();
+    for (kind, is, hint) in [
+        (1, "an object file", "link the object file"),
+        (4, "a core dump", "send the program itself"),
+        (9, "ELF of type 9", "send the program itself"),
+    ] {
+        let error = of_kind(kind);
+        assert_eq!(error.to_string(), format!("the file is {is}, not a program"));
+        assert!(error.hint().unwrap().starts_with(hint), "{error:?}");
+    }
+    let script = read_bytes(b"#!/bin/sh\n").unwrap_err();
+    assert!(script.hint().unwrap().contains("only an ELF program"), "{script:?}");
+    assert_eq!(read_bytes(b"\x7fELF").unwrap_err().hint(), None);
+}
+
+/// Read in its own order of bytes, the type of a little-endian file is another number.
+#[test]
+fn a_big_endian_file_is_read_as_one() {
+    let error = read_bytes(&patched(5, &[2])).unwrap_err();
+    assert!(
+        matches!(error, ElfError::NotExecutable(kind) if kind.swap_bytes() == 2 || kind.swap_bytes() == 3),
+        "{error:?}"
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_to_an_answer(mut bytes in prop::collection::vec(any::<u8>(), 0..400), class in 1u8..3, data in 1u8..3) {
