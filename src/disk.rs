@@ -15,7 +15,6 @@ mod locking;
 pub(crate) mod mounted;
 pub(crate) mod mounts;
 #[cfg(test)]
-#[cfg(feature = "sim")]
 pub(crate) mod recording;
 
 use std::ffi::OsStr;

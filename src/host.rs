@@ -19,7 +19,7 @@ use tokio::process::Command;
 /// Runs a program to its end and collects what it says. Dropped before that, it ends the program.
 /// No deadline: that is the asker's.
 pub(crate) async fn output(program: &str, arguments: &[&str]) -> io::Result<Output> {
-    #[cfg(all(test, feature = "sim"))]
+    #[cfg(test)]
     if let Some(host) = modelled::host() {
         return match host.output(program, arguments) {
             Some(output) => Ok(output),
@@ -36,7 +36,7 @@ pub(crate) async fn first_bytes(
     arguments: &[&str],
     most: u64,
 ) -> io::Result<Vec<u8>> {
-    #[cfg(all(test, feature = "sim"))]
+    #[cfg(test)]
     if modelled::host().is_some() {
         return Ok(output(program, arguments).await?.stdout);
     }
@@ -53,7 +53,7 @@ pub(crate) async fn first_bytes(
 
 /// Where the kernel shows the file that a process runs, whatever became of its name.
 pub(crate) fn executable(pid: u32) -> PathBuf {
-    #[cfg(all(test, feature = "sim"))]
+    #[cfg(test)]
     if let Some(host) = modelled::host() {
         return host.executable(pid);
     }
@@ -61,7 +61,7 @@ pub(crate) fn executable(pid: u32) -> PathBuf {
 }
 
 /// Machines that are models, one a thread: a test runs its daemon on its own.
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 pub(crate) mod modelled {
     use std::cell::RefCell;
     use std::path::PathBuf;

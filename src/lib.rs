@@ -41,7 +41,6 @@ pub mod component;
 pub mod config;
 pub mod control;
 #[cfg(test)]
-#[cfg(feature = "sim")] // the tiny programs come from there
 mod crash_states;
 pub mod digest;
 mod disk;

@@ -5,10 +5,7 @@
 pub mod aircraft;
 pub mod command;
 pub mod demo;
-pub mod elf;
-pub mod executable;
 mod interrupt;
 pub mod line;
 pub mod sandbox;
 pub mod seal;
-pub mod untested;

@@ -19,12 +19,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use uplift::sim::elf::{Architecture, Program};
+use uplift::model::version::Version;
+use uplift_fixtures::elf::{Architecture, Program};
 
 const RIGHT: &str = "DEMO_V02.00.00.00.bin";
 
 fn program(version: &str) -> Vec<u8> {
-    Program::new(Architecture::host().unwrap(), version.parse().unwrap()).filled_to(4000).bytes()
+    Program::new(Architecture::host().unwrap(), version.parse::<Version>().unwrap().numbers())
+        .filled_to(4000)
+        .bytes()
 }
 
 /// A directory with a configuration, an installed program of V01.00.00.00 and the file to check.

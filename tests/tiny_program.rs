@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use uplift::sim::elf::{Architecture, Program};
-use uplift::sim::executable;
+use uplift_fixtures::elf::{Architecture, Program};
+use uplift_fixtures::executable;
 
 fn write(directory: &Path, architecture: Architecture) -> PathBuf {
     let path = directory.join("program");
-    let program = Program::new(architecture, "V12.34.56.78".parse().unwrap()).filled_to(10_000);
+    let program = Program::new(architecture, [12, 34, 56, 78]).filled_to(10_000);
     executable::write(&path, &program.bytes()).unwrap();
     path
 }

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use uplift::config::Config;
 use uplift::digest::BUFFER_SIZE;
 use uplift::package::check::{Policy, check};
-use uplift::sim::elf::{Architecture, Program};
 use uplift::sim::seal::Signer;
 use uplift::stage::{Announced, Stage};
+use uplift_fixtures::elf::{Architecture, Program};
 
 use super::payload::MIB;
 use super::statistics::{median, timed};
@@ -27,8 +27,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     let directory = TempDir::with_prefix("uplift-sealed-")?;
     let (path, firmware, signer) =
         (directory.path().join("program"), directory.path().join(NAME), Signer::new()?);
-    let unsealed =
-        Program::new(Architecture::host()?, "V01.00.00.00".parse()?).filled_to(SIZE).bytes();
+    let unsealed = Program::new(Architecture::host()?, [1, 0, 0, 0]).filled_to(SIZE).bytes();
     std::fs::File::create(&firmware)?.write_all(&unsealed)?;
     signer.seal_file(&firmware)?;
     let sealed = std::fs::read(&firmware)?;

@@ -11,8 +11,8 @@ use uplift::config::Config;
 use uplift::digest::BUFFER_SIZE;
 use uplift::model::version::Version;
 use uplift::package::check::{Checked, Policy, check};
-use uplift::sim::elf::{Architecture, Program as TinyProgram};
 use uplift::stage::{Announced, Stage};
+use uplift_fixtures::elf::{Architecture, Program as TinyProgram};
 
 use super::payload::MIB;
 use super::statistics::{median_time, timed};
@@ -78,7 +78,7 @@ impl Bench {
     fn swap(&self, size: u64) -> Result<f64> {
         let version =
             Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
-        let content = TinyProgram::new(Architecture::host()?, version).filled_to(size).bytes();
+        let content = TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
         let program = Program::new(&self.config.program.path);
         program.install(self.checked(&content)?)?;
         let seconds = median_time(RUNS, || {

@@ -17,14 +17,15 @@ use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
+use crate::model::version::Version;
 use crate::model::{
     ChannelName, Failure, FailureKind, Phase, Report, Request, Status, TransferKind,
 };
 use crate::record::checksum;
 use crate::record::checksum::tests::{changed, sealed};
 use crate::rescue::{Call, Rescue};
-use crate::sim::elf::{self, Architecture};
 use crate::stage::Announced;
+use uplift_fixtures::elf::{self, Architecture};
 
 /// Where things lie in every tree.
 pub(crate) const PROGRAMS: &str = "bin";
@@ -61,7 +62,10 @@ pub(crate) struct Firmware {
 
 impl Firmware {
     pub(crate) fn new(version: &'static str) -> Self {
-        let program = elf::Program::new(Architecture::host().unwrap(), version.parse().unwrap());
+        let program = elf::Program::new(
+            Architecture::host().unwrap(),
+            version.parse::<Version>().unwrap().numbers(),
+        );
         Self { version, bytes: program.filled_to(SIZE).bytes() }
     }
 

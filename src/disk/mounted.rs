@@ -37,7 +37,7 @@ impl Mounted {
 
     fn bindfs(options: &[&str], original: &Path) -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
-            crate::sim::untested::say(
+            uplift_fixtures::untested::say(
                 "this machine has no /dev/fuse: tested by injected errors only",
             );
             return None;
@@ -51,7 +51,9 @@ impl Mounted {
 
     fn mount(command: &[&str]) -> Option<Self> {
         if !may_mount() {
-            crate::sim::untested::say("this process may not mount: tested by injected errors only");
+            uplift_fixtures::untested::say(
+                "this process may not mount: tested by injected errors only",
+            );
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

@@ -140,5 +140,4 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-#[cfg(feature = "sim")] // the tiny programs come from there
 mod tests;

@@ -323,5 +323,4 @@ impl<'data, H: FileHeader<Endian = Endianness>, F: Read + Seek> Headers<'data, H
 }
 
 #[cfg(test)]
-#[cfg(feature = "sim")] // the tiny programs come from there
 mod tests;

@@ -123,15 +123,14 @@ impl Unsealed {
 }
 
 #[cfg(test)]
-#[cfg(feature = "sim")] // the tiny programs come from there
 mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::sim::elf::{Architecture, Program};
+    use uplift_fixtures::elf::{Architecture, Program};
 
     fn measured(behind: &[u8]) -> Result<Unsealed, PackError> {
-        let program = Program::new(Architecture::X86_64, "V01.02.03.04".parse().unwrap());
+        let program = Program::new(Architecture::X86_64, [1, 2, 3, 4]);
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[&program.bytes(), behind].concat()).unwrap();
         Unsealed::measure(&file, |_| ())

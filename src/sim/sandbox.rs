@@ -16,11 +16,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
 
-use super::elf::{Architecture, Program};
-use super::executable;
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::version::Version;
 use crate::model::{Phase, Status};
+use uplift_fixtures::elf::{Architecture, Program};
+use uplift_fixtures::executable;
 
 /// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine
 /// is no failure.
@@ -102,13 +102,16 @@ impl Sandbox {
 
     /// Installs a tiny program of this version by hand.
     pub fn install_by_hand(&self, version: Version) -> anyhow::Result<()> {
-        executable::write(&self.program(), &Program::new(Architecture::host()?, version).bytes())
+        executable::write(
+            &self.program(),
+            &Program::new(Architecture::host()?, version.numbers()).bytes(),
+        )
     }
 
     /// Makes a firmware file of this version, `size` bytes long or as small as it can be.
     pub fn firmware(&self, version: Version, size: Option<u64>) -> anyhow::Result<PathBuf> {
         let path = self.root().join(format!("{PRODUCT}_{version}.bin"));
-        let program = Program::new(Architecture::host()?, version);
+        let program = Program::new(Architecture::host()?, version.numbers());
         let program = match size {
             Some(size) => program.filled_to(size),
             None => program,

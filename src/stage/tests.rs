@@ -202,7 +202,7 @@ fn an_area_that_others_could_change_is_put_right_or_refused() {
 #[test]
 fn an_area_of_another_user_is_refused() {
     if !nix::unistd::geteuid().is_root() {
-        crate::sim::untested::say("only root may give a directory away");
+        uplift_fixtures::untested::say("only root may give a directory away");
         return;
     }
     let (directory, stage) = stage();

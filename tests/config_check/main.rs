@@ -16,7 +16,7 @@ use std::process::Command;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tokio::net::TcpSocket;
 use uplift::sim::sandbox::{Sandbox, free_address};
-use uplift::sim::{executable, untested};
+use uplift_fixtures::{executable, untested};
 
 use storage::check_as_it_is_after;
 

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use uplift::sim::elf::{Architecture, Program};
+use uplift_fixtures::elf::{Architecture, Program};
 
 use super::shop::{Shop, assert_done, refused};
 
@@ -33,7 +33,7 @@ fn shop(program: &[u8]) -> Shop {
 }
 
 fn tiny() -> Program {
-    Program::new(Architecture::host().unwrap(), "V02.00.00.00".parse().unwrap())
+    Program::new(Architecture::host().unwrap(), [2, 0, 0, 0])
 }
 
 fn followed(program: &Program) -> Vec<u8> {

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use uplift::config::Config;
 use uplift::digest::Hasher;
 use uplift::package::check::{Policy, Subject, examine};
-use uplift::sim::elf::{Architecture, Program};
 use uplift::sim::seal::Signer;
+use uplift_fixtures::elf::{Architecture, Program};
 
 const CHANGES: usize = 100_000;
 /// Any will do; each run makes the same changes.
@@ -49,8 +49,7 @@ fn no_changed_file_is_let_in() {
     println!("seed {SEED:#x}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("DEMO_V02.00.00.00.bin");
-    let program =
-        Program::new(Architecture::host().unwrap(), "V02.00.00.00".parse().unwrap()).bytes();
+    let program = Program::new(Architecture::host().unwrap(), [2, 0, 0, 0]).bytes();
     fs::File::create(&path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, &program))
         .unwrap();

@@ -6,8 +6,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use uplift::sim::elf::{Architecture, Program};
-use uplift::sim::executable;
+use uplift::model::version::Version;
+use uplift_fixtures::elf::{Architecture, Program};
+use uplift_fixtures::executable;
 
 pub(crate) struct Shop(tempfile::TempDir);
 
@@ -16,8 +17,11 @@ impl Shop {
     pub(crate) fn new() -> Self {
         let shop = Self(tempfile::tempdir().unwrap());
         for (name, version) in [("program", "V02.00.00.00"), ("installed", "V01.00.00.00")] {
-            let program = Program::new(Architecture::host().unwrap(), version.parse().unwrap())
-                .filled_to(4000);
+            let program = Program::new(
+                Architecture::host().unwrap(),
+                version.parse::<Version>().unwrap().numbers(),
+            )
+            .filled_to(4000);
             executable::write(&shop.path(name), &program.bytes()).unwrap();
         }
         shop

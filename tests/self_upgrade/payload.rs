@@ -11,9 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use uplift::model::Report;
-use uplift::sim::elf::{Architecture, Program};
-use uplift::sim::executable;
+use uplift::model::version::Version;
 use uplift::sim::sandbox::{PRODUCT, Sandbox};
+use uplift_fixtures::elf::{Architecture, Program};
+use uplift_fixtures::executable;
 
 pub(crate) const NEW: &str = "V02.00.00.00";
 /// Generous: a loaded machine is no failure.
@@ -122,13 +123,17 @@ impl Payload {
 
     /// A daemon that ends as soon as it is started.
     pub(crate) fn crashing_daemon(&self) -> PathBuf {
-        self.tiny_daemon(Program::new(Architecture::host().unwrap(), NEW.parse().unwrap()))
+        self.tiny_daemon(Program::new(
+            Architecture::host().unwrap(),
+            NEW.parse::<Version>().unwrap().numbers(),
+        ))
     }
 
     /// A daemon that is there and says nothing.
     pub(crate) fn hanging_daemon(&self) -> PathBuf {
         self.tiny_daemon(
-            Program::new(Architecture::host().unwrap(), NEW.parse().unwrap()).hanging(),
+            Program::new(Architecture::host().unwrap(), NEW.parse::<Version>().unwrap().numbers())
+                .hanging(),
         )
     }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 use uplift::model::Report;
-use uplift::sim::elf::{Architecture, Program};
-use uplift::sim::executable;
+use uplift::model::version::Version;
+use uplift_fixtures::elf::{Architecture, Program};
+use uplift_fixtures::executable;
 
 /// Generous: a loaded computer is no failure.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -275,5 +276,5 @@ fn inside(init: u32, path: &str) -> PathBuf {
 
 /// A program of this version for this computer.
 pub(crate) fn program(version: &str) -> Program {
-    Program::new(Architecture::host().unwrap(), version.parse().unwrap())
+    Program::new(Architecture::host().unwrap(), version.parse::<Version>().unwrap().numbers())
 }

@@ -12,7 +12,7 @@
 mod machine;
 
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
-use uplift::sim::untested;
+use uplift_fixtures::untested;
 
 use machine::{Machine, NEW, OLD, PRODUCT, program};
 

@@ -180,7 +180,7 @@ fn owner_mode_and_attributes_survive() {
 #[test]
 fn file_capabilities_survive_although_the_owner_is_set() {
     if !nix::unistd::geteuid().is_root() {
-        crate::sim::untested::say("only root may set file capabilities");
+        uplift_fixtures::untested::say("only root may set file capabilities");
         return;
     }
     let payload = Payload::with_program(OLD);

@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::digest::program_digest;
 use crate::model::FailureKind;
 use crate::model::version::Version;
-use crate::sim::elf::{Architecture, Program};
 use crate::stage::{Announced, Stage};
+use uplift_fixtures::elf::{Architecture, Program};
 
 mod seals;
 
@@ -23,7 +23,7 @@ fn version(text: &str) -> Version {
 }
 
 fn program(version_told: &str) -> Vec<u8> {
-    Program::new(Architecture::host().unwrap(), version(version_told)).bytes()
+    Program::new(Architecture::host().unwrap(), version(version_told).numbers()).bytes()
 }
 
 impl Payload {
@@ -193,7 +193,7 @@ fn an_unknown_running_version_lets_any_in_and_says_so() {
 fn the_installed_program_decides_the_machine() {
     let foreign =
         Architecture::ALL.into_iter().find(|&one| one != Architecture::host().unwrap()).unwrap();
-    let foreign = Program::new(foreign, version("V02.00.00.00")).bytes();
+    let foreign = Program::new(foreign, version("V02.00.00.00").numbers()).bytes();
     let payload = Payload::new("");
     assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine);
     File::create(payload.directory.path().join("program")).unwrap().write_all(&foreign).unwrap();
@@ -204,7 +204,7 @@ fn the_installed_program_decides_the_machine() {
 
 /// A program for the 32 bit machine that this kernel may run too; it need not run here.
 fn of_32_bits() -> Vec<u8> {
-    let mut bytes = Program::new(Architecture::Arm, version("V02.00.00.00")).bytes();
+    let mut bytes = Program::new(Architecture::Arm, version("V02.00.00.00").numbers()).bytes();
     if Architecture::host() == Ok(Architecture::X86_64) {
         bytes[18] = 3; // EM_386
     }
@@ -231,8 +231,9 @@ fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
         .into_iter()
         .find(|one| *one != Architecture::host().unwrap() && *one != Architecture::Arm)
         .unwrap();
-    let failure =
-        payload.check(RIGHT, &Program::new(other, version("V02.00.00.00")).bytes()).unwrap_err();
+    let failure = payload
+        .check(RIGHT, &Program::new(other, version("V02.00.00.00").numbers()).bytes())
+        .unwrap_err();
     assert!(
         failure.kind == FailureKind::WrongMachine && !failure.hint().contains("any-runnable"),
         "{failure:?}"

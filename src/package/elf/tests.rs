@@ -4,10 +4,10 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::elf::{Architecture, Program};
+use uplift_fixtures::elf::{Architecture, Program};
 
 fn tiny(architecture: Architecture) -> Vec<u8> {
-    Program::new(architecture, "V01.02.03.04".parse().unwrap()).filled_to(5000).bytes()
+    Program::new(architecture, [1, 2, 3, 4]).filled_to(5000).bytes()
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<Elf, ElfError> {
