@@ -78,7 +78,8 @@ impl Bench {
     fn swap(&self, size: u64) -> Result<f64> {
         let version =
             Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
-        let content = TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
+        let content =
+            TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
         let program = Program::new(&self.config.program.path);
         program.install(self.checked(&content)?)?;
         let seconds = median_time(RUNS, || {

@@ -154,7 +154,7 @@ mod tests {
         for other in [
             Manifest { machine: "another".into(), ..manifest.clone() },
             Manifest { size: manifest.size + 1, ..manifest.clone() },
-            Manifest { sha256: ProgramDigest([0; 32]), ..manifest.clone() },
+            Manifest { sha256: ProgramDigest([0; 32]), ..manifest },
         ] {
             assert!(!unsealed.is_described_by(&other), "{other:?}");
         }

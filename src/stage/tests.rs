@@ -370,7 +370,7 @@ fn bytes_arrive_while_a_part_is_synced() {
 fn a_staging_area_that_can_not_be_looked_into_is_an_error_and_none_at_all_is_clean() {
     let (directory, stage) = stage();
     stage.clean().unwrap();
-    fs::write(directory.path().join(".uplift"), "no directory").unwrap();
+    File::create(directory.path().join(".uplift")).unwrap();
     assert_eq!(stage.clean().unwrap_err().kind, FailureKind::InstallFailed);
 }
 
@@ -380,7 +380,7 @@ fn a_staging_area_that_became_something_else_is_no_interruption() {
     let receiving = stage.receive(announced(0), silent()).unwrap();
     let area = directory.path().join(".uplift");
     fs::remove_dir_all(&area).unwrap();
-    fs::write(&area, "no directory").unwrap();
+    File::create(&area).unwrap();
     assert_eq!(receiving.finish(None).unwrap_err().kind, FailureKind::InstallFailed);
 }
 
