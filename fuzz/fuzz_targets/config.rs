@@ -12,7 +12,9 @@ fuzz_target!(|text: &str| {
             assert!(config.program.path.is_absolute() && !config.program.product.is_empty());
             assert!(config.trial.window < config.trial.deadline && config.trial.boots > 0);
         }
-        Err(ConfigError::Invalid { line, .. }) => assert!(line >= 1 && line <= 1 + text.matches('\n').count()),
+        Err(ConfigError::Invalid { line, .. }) => {
+            assert!(line >= 1 && line <= 1 + text.matches('\n').count())
+        }
         Err(other) => panic!("a text that is there can be read: {other}"),
     }
 });

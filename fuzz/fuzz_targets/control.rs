@@ -8,12 +8,18 @@ use uplift::control::{ControlAnswer, ControlRequest};
 fuzz_target!(|line: &[u8]| {
     if let Ok(request) = serde_json::from_slice::<ControlRequest>(line) {
         let written = serde_json::to_string(&request).expect("a request can be written");
-        assert_eq!(serde_json::from_str::<ControlRequest>(&written).expect("what was written is read"), request);
+        assert_eq!(
+            serde_json::from_str::<ControlRequest>(&written).expect("what was written is read"),
+            request
+        );
         assert!(!written.contains('\n'));
     }
     if let Ok(answer) = serde_json::from_slice::<ControlAnswer>(line) {
         let written = serde_json::to_string(&answer).expect("an answer can be written");
-        assert_eq!(serde_json::from_str::<ControlAnswer>(&written).expect("what was written is read"), answer);
+        assert_eq!(
+            serde_json::from_str::<ControlAnswer>(&written).expect("what was written is read"),
+            answer
+        );
         assert!(!written.contains('\n'));
     }
 });

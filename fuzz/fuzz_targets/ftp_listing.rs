@@ -12,7 +12,10 @@ fuzz_target!(|answer: &[u8]| {
         let parsed: FileName = name.parse().expect("ours have a right name");
         assert!(parsed.to_string() == *name && !name.contains(['/', '\0', '\r', '\n']));
     }
-    assert!(listing.ours.len() + listing.others.len() <= 1 + answer.iter().filter(|&&byte| byte == b'\n').count());
+    assert!(
+        listing.ours.len() + listing.others.len()
+            <= 1 + answer.iter().filter(|&&byte| byte == b'\n').count()
+    );
     match listing.only_one() {
         Ok(name) => assert_eq!(listing.ours, [name]),
         Err(failure) => assert!(!failure.to_string().chars().any(char::is_control)),

@@ -11,7 +11,9 @@ use uplift::channel::psdk::message::{Command, aircraft_type};
 
 fuzz_target!(|input: &[u8]| {
     let [set, id, payload @ ..] = input else { return };
-    let parse = |payload: &[u8]| Command::parse(CommandId::new(*set, *id), &Bytes::copy_from_slice(payload));
+    let parse = |payload: &[u8]| {
+        Command::parse(CommandId::new(*set, *id), &Bytes::copy_from_slice(payload))
+    };
     let _ = aircraft_type(payload);
     let Ok(command) = parse(payload) else { return };
     match &command {

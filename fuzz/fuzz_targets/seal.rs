@@ -32,6 +32,9 @@ fuzz_target!(|file: &[u8]| {
     let program = usize::try_from(seal.program_size).expect("it is in memory");
     assert_eq!(digests.program, program_digest(&file[..program]).expect("memory can be read"));
     assert!(file.len() - program <= LARGEST_SEAL);
-    assert_eq!(Seal::to_bytes(&seal.manifest_text, seal.signature.text()).expect("it is a seal"), file[program..]);
+    assert_eq!(
+        Seal::to_bytes(&seal.manifest_text, seal.signature.text()).expect("it is a seal"),
+        file[program..]
+    );
     assert!(find(&file[..file.len() - 1]).is_none() && find(&[file, b"x"].concat()).is_none());
 });

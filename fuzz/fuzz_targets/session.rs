@@ -13,9 +13,13 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use uplift::channel::psdk::frame::{Address, CommandId, Frame, Kind};
 use uplift::channel::psdk::guess;
-use uplift::channel::psdk::message::{Command, HOST, Offered, PC, ParseError, Reason, StatusPush, id};
+use uplift::channel::psdk::message::{
+    Command, HOST, Offered, PC, ParseError, Reason, StatusPush, id,
+};
 use uplift::channel::psdk::route::PAYLOAD_PORT as PAYLOAD;
-use uplift::channel::psdk::session::{Effect, Event, PendingReport, Question, Rejection, Session, View, Work};
+use uplift::channel::psdk::session::{
+    Effect, Event, PendingReport, Question, Rejection, Session, View, Work,
+};
 use uplift::model::{Failure, FailureKind, Phase, TransferKind, UpgradeId};
 
 const PORT: u16 = 2121;
@@ -42,8 +46,12 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let ([ways, seconds, set, id, low, high], rest) = bytes.split_first_chunk::<6>()?;
-        let (payload, rest) = rest.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(rest.len()));
-        Some((Self { ways: *ways, seconds: *seconds, command: CommandId::new(*set, *id), payload }, rest))
+        let (payload, rest) =
+            rest.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(rest.len()));
+        Some((
+            Self { ways: *ways, seconds: *seconds, command: CommandId::new(*set, *id), payload },
+            rest,
+        ))
     }
 
     fn has(&self, bit: u8) -> bool {
@@ -130,7 +138,10 @@ impl Play {
             }
             Err(ParseError::Malformed(malformed)) => {
                 let effects = self.session.malformed(&question, malformed, self.now);
-                assert!(effects.iter().all(|effect| matches!(effect, Effect::Answer(_))), "what is malformed changes nothing");
+                assert!(
+                    effects.iter().all(|effect| matches!(effect, Effect::Answer(_))),
+                    "what is malformed changes nothing"
+                );
                 effects
             }
             Err(ParseError::Unknown) => Vec::new(),
@@ -150,7 +161,8 @@ impl Play {
         };
         work.seconds_left = (work.phase == Phase::Restarting).then_some(180);
         if fails || work.phase == Phase::Concluded {
-            let result = if fails { StatusPush::Failed(Reason::Failure) } else { StatusPush::Succeeded };
+            let result =
+                if fails { StatusPush::Failed(Reason::Failure) } else { StatusPush::Succeeded };
             self.view.report = Some(PendingReport { id: work.id.clone(), result });
             self.view.work = None;
         }
@@ -165,7 +177,13 @@ impl Play {
 
     /// Does what the session asked for, well or badly.
     fn finish(&mut self, effect: Effect, record: &Record<'_>) -> Event {
-        let result = || if record.has(1) { Err(Failure::new(FailureKind::Internal, "it failed")) } else { Ok(()) };
+        let result = || {
+            if record.has(1) {
+                Err(Failure::new(FailureKind::Internal, "it failed"))
+            } else {
+                Ok(())
+            }
+        };
         match effect {
             Effect::Enter { .. } => Event::Entered(result().map(|()| self.enter(record.has(3)))),
             Effect::Receive(..) => Event::Opened(result()),
@@ -176,7 +194,11 @@ impl Play {
                 if let Some(work) = self.view.work.as_mut().filter(|_| !record.has(1)) {
                     work.phase = Phase::Installing;
                 }
-                Event::Decided(result().map_err(if record.has(5) { Rejection::StartFailed } else { Rejection::CheckFailed }))
+                Event::Decided(result().map_err(if record.has(5) {
+                    Rejection::StartFailed
+                } else {
+                    Rejection::CheckFailed
+                }))
             }
             other => unreachable!("{other:?} is not waited for"),
         }
@@ -185,8 +207,18 @@ impl Play {
     fn enter(&mut self, ftp: bool) -> (UpgradeId, Offered) {
         self.upgrades += 1;
         let id = UpgradeId(self.upgrades.to_string());
-        let (offered, transfer) = if ftp { (Offered::Ftp, TransferKind::Ftp) } else { (Offered::Dcftp, TransferKind::Dcftp) };
-        let work = Work { id: id.clone(), transfer, phase: Phase::Preparing, received: 0, seconds_left: None };
+        let (offered, transfer) = if ftp {
+            (Offered::Ftp, TransferKind::Ftp)
+        } else {
+            (Offered::Dcftp, TransferKind::Dcftp)
+        };
+        let work = Work {
+            id: id.clone(),
+            transfer,
+            phase: Phase::Preparing,
+            received: 0,
+            seconds_left: None,
+        };
         (self.view.work, self.view.report) = (Some(work), None);
         (id, offered)
     }
@@ -200,7 +232,12 @@ impl Play {
                 Effect::Discard => self.open = None,
                 Effect::ReceptionFailed(id, _) => {
                     self.open = None;
-                    if let Some(work) = self.view.work.as_mut().filter(|work| work.id == *id && work.phase == Phase::Receiving) {
+                    if let Some(work) = self
+                        .view
+                        .work
+                        .as_mut()
+                        .filter(|work| work.id == *id && work.phase == Phase::Receiving)
+                    {
                         work.phase = Phase::Preparing;
                     }
                 }
@@ -212,7 +249,8 @@ impl Play {
                 Effect::Receive(_, offer) => self.open = Some((offer.size.into(), 0, 0)),
                 Effect::Store(data) => self.judge_chunk(data),
                 Effect::CheckAndStart(_) => {
-                    (self.check_asked, self.check_passed, self.open) = (Some(self.now), false, None);
+                    (self.check_asked, self.check_passed, self.open) =
+                        (Some(self.now), false, None);
                 }
             }
             let is_work = !matches!(
@@ -233,18 +271,27 @@ impl Play {
     }
 
     fn judge_chunk(&mut self, data: &Bytes) {
-        let (announced, taken, chunks) = self.open.as_mut().expect("data is taken only while a file is received");
-        assert!(self.offered.contains(&(*chunks, data.clone())), "the chunk in its turn, as it was sent");
+        let (announced, taken, chunks) =
+            self.open.as_mut().expect("data is taken only while a file is received");
+        assert!(
+            self.offered.contains(&(*chunks, data.clone())),
+            "the chunk in its turn, as it was sent"
+        );
         *taken += data.len() as u64;
         *chunks += 1;
         assert!(*taken <= *announced, "never more than announced");
     }
 
     fn judge_answer(&self, frame: &Frame) {
-        assert!(frame.kind == Kind::Response && frame.sender == PAYLOAD && frame.payload.len() <= 71);
+        assert!(
+            frame.kind == Kind::Response && frame.sender == PAYLOAD && frame.payload.len() <= 71
+        );
         if frame.command == id::CHECK && frame.payload[..] == [guess::CHECK_PASSED_AND_STARTED] {
             let waited = self.check_asked.map_or(Duration::ZERO, |asked| self.now - asked);
-            assert!(self.check_passed || waited >= guess::HOST_WAIT_FOR_CHECK, "started only if the check passed or the host's time did");
+            assert!(
+                self.check_passed || waited >= guess::HOST_WAIT_FOR_CHECK,
+                "started only if the check passed or the host's time did"
+            );
         }
     }
 }

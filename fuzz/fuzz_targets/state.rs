@@ -10,9 +10,10 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use uplift::journal::{HISTORY_LENGTH, Journal};
+use uplift::journal::Journal;
 use uplift::machine::{Found, State};
-use uplift::model::{Origin, ChannelName};
+use uplift::model::{ChannelName, Origin};
+use uplift::record::HISTORY_LENGTH;
 
 fuzz_target!(|bytes: &[u8]| {
     let directory = TempDir::new().expect("a directory can be made");
@@ -29,7 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
         .map(|entry| fs::read(entry.path()).expect("it is there"))
         .collect();
     assert_eq!(set_aside.len(), damaged);
-    assert!(set_aside.iter().all(|text| bytes.split(|&byte| byte == 0).any(|part| part == text) || bytes.ends_with(text)));
+    assert!(set_aside.iter().all(
+        |text| bytes.split(|&byte| byte == 0).any(|part| part == text) || bytes.ends_with(text)
+    ));
     // Read again, nothing is damaged, and nothing was lost.
     assert_eq!(told(&journal), told(&open(directory.path()).0));
     assert_eq!(open(directory.path()).1, 0);
@@ -42,8 +45,13 @@ fuzz_target!(|bytes: &[u8]| {
     let (again, damaged) = open(directory.path());
     assert_eq!((damaged, told(&again)), (0, told(&journal)));
     assert_eq!(again.history(), before);
-    assert!(again.unacknowledged().iter().all(|report| report.request.channel != ChannelName::PSDK));
-    assert!(!again.unacknowledged().iter().any(|report| !again.history().contains(report)) || again.history().len() >= HISTORY_LENGTH);
+    assert!(
+        again.unacknowledged().iter().all(|report| report.request.channel != ChannelName::PSDK)
+    );
+    assert!(
+        again.unacknowledged().iter().all(|report| again.reports().any(|other| other == report))
+            || again.history().len() >= HISTORY_LENGTH
+    );
 });
 
 fn open(directory: &Path) -> (Journal, usize) {
@@ -77,12 +85,15 @@ fn resume(state: Option<&State>) {
         | State::RestartingBack { swap, .. } => Some(swap),
         _ => None,
     };
-    let programs = swap.map_or(vec![None], |swap| vec![None, swap.old, Some(swap.package.program_digest)]);
-    let boots = swap.map_or(vec!["other".to_owned()], |swap| vec![swap.origin.boot_id.clone(), "other".into()]);
+    let programs =
+        swap.map_or(vec![None], |swap| vec![None, swap.old, Some(swap.package.program_digest)]);
+    let boots = swap
+        .map_or(vec!["other".to_owned()], |swap| vec![swap.origin.boot_id.clone(), "other".into()]);
     for at_path in &programs {
         for boot_id in &boots {
             let origin = Origin { boot_id: boot_id.clone(), invocation: None };
-            let (next, actions) = state.clone().resume(&Found { origin, at_path: *at_path, ruling: None });
+            let (next, actions) =
+                state.clone().resume(&Found { origin, at_path: *at_path, ruling: None });
             assert!(!actions.is_empty(), "{next:?} and nothing to do");
         }
     }
