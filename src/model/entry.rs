@@ -60,3 +60,19 @@ impl From<Report> for Entry {
         Self::Known(report)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_read_is_the_same_however_often_it_is_written_again() {
+        let text = r#"{"id":"1","of_its_own":[4.9666666666666674e86,"x",null]}"#;
+        let entry: Entry = serde_json::from_str(text).unwrap();
+        let again = serde_json::to_string(&entry).unwrap();
+        assert_eq!(
+            (serde_json::from_str::<Entry>(&again).unwrap(), entry.key()),
+            (entry, "1".into())
+        );
+    }
+}
