@@ -83,8 +83,13 @@ mod tests {
     #[test]
     fn text_and_back() {
         for text in ["V00.00.00.00", "V01.02.03.04", "V99.99.99.99"] {
-            assert_eq!(text.parse::<Version>().unwrap().to_string(), text);
+            let version: Version = text.parse().unwrap();
+            assert_eq!(
+                (version.to_string().as_str(), format!("{version:?}").as_str()),
+                (text, text)
+            );
         }
+        assert_eq!("V01.02.03.99".parse::<Version>().unwrap().numbers(), [1, 2, 3, 99]);
     }
 
     #[test]

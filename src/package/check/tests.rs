@@ -240,6 +240,24 @@ fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
     );
 }
 
+/// Who reads the verdict knows whether anybody has tried.
+#[test]
+fn a_step_between_32_and_64_bits_says_whether_a_preflight_proves_it() {
+    for (more, said) in [("", "; forced"), ("version_command = []", "the preflight shows whether")]
+    {
+        let payload = Payload::new(more);
+        let staged = payload.stage(RIGHT, &of_32_bits());
+        let (path, size) = (staged.path(), staged.size);
+        let subject = Subject { file_name: RIGHT, path, size, digests: None, owned: true };
+        let examination = examine(subject, &payload.policy.clone().forced(true));
+        let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
+        let Verdict::Passed(sentence) = &finding.unwrap().verdict else {
+            panic!("{examination:?}")
+        };
+        assert!(sentence.contains(said), "{sentence}");
+    }
+}
+
 #[test]
 fn a_missing_interpreter_is_told() {
     let mut bytes = std::fs::read("/bin/true").unwrap();
