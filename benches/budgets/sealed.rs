@@ -8,7 +8,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 use uplift::config::Config;
 use uplift::digest::BUFFER_SIZE;
-use uplift::package::check::{Policy, check};
+use uplift::package::check::{Rules, check};
 use uplift::sim::seal::Signer;
 use uplift::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program};
@@ -61,13 +61,13 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 /// Seconds.
 fn receive(config: &Config, content: &[u8]) -> Result<f64> {
     let stage = Stage::beside(&config.program.path, config.package.max_size.0);
-    let policy = Policy::new(&config.program, &config.package);
+    let rules = Rules::new(&config.program, &config.package);
     let time = timed(|| {
         let announced =
             Announced { file_name: NAME.into(), size: content.len() as u64, with_md5: false };
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
-        check(receiving.finish(None)?, &policy)?;
+        check(receiving.finish(None)?, &rules)?;
         Ok(())
     })?;
     Ok(time.as_secs_f64())

@@ -10,7 +10,7 @@ use uplift::component::program::Program;
 use uplift::config::Config;
 use uplift::digest::BUFFER_SIZE;
 use uplift::model::version::Version;
-use uplift::package::check::{Checked, Policy, check};
+use uplift::package::check::{Checked, Rules, check};
 use uplift::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program as TinyProgram};
 
@@ -68,10 +68,7 @@ impl Bench {
         let stage = Stage::beside(&self.config.program.path, self.config.package.max_size.0);
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
-        Ok(check(
-            receiving.finish(None)?,
-            &Policy::new(&self.config.program, &self.config.package),
-        )?)
+        Ok(check(receiving.finish(None)?, &Rules::new(&self.config.program, &self.config.package))?)
     }
 
     /// Milliseconds.

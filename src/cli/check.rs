@@ -18,7 +18,7 @@ use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
 use crate::model::version::Version;
 use crate::model::{Failure, FileDigest, ProgramDigest, SCHEMA, Status};
-use crate::package::check::{self, Examination, Finding, Policy, Subject, Verdict};
+use crate::package::check::{self, Examination, Finding, Rules, Subject, Verdict};
 use crate::package::preflight;
 
 use explain::{SealDocument, explain};
@@ -48,14 +48,14 @@ struct Document<'a> {
 /// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be
 /// refused is an error.
 pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<()> {
-    let (policy, source) = policy(known);
+    let (rules, source) = rules(known);
     // The program is asked for its version from another directory, and a bare name would be looked
     // for in PATH.
     let file =
         &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let (examination, digests) = examine(&policy, file, &name, json)?;
-    let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &policy));
+    let (examination, digests) = examine(&rules, file, &name, json)?;
+    let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &rules));
     if json {
         let document = Document {
             schema: SCHEMA,
@@ -105,26 +105,26 @@ impl Source<'_> {
     }
 }
 
-fn policy(known: Known<'_>) -> (Policy, Source<'_>) {
+fn rules(known: Known<'_>) -> (Rules, Source<'_>) {
     let config = match known {
         Known::Configuration(config) => config,
         Known::Nothing(missing) => {
-            return (Policy::without_payload(&Package::default()), Source::File { missing });
+            return (Rules::without_payload(&Package::default()), Source::File { missing });
         }
     };
-    let policy = Policy::new(&config.program, &config.package);
+    let rules = Rules::new(&config.program, &config.package);
     match ask_daemon(config) {
         Ok(status) => {
             let running = status.installed.version;
-            let policy = policy.running(running).minimum(status.minimum_version);
+            let rules = rules.running(running).minimum(status.minimum_version);
             (
-                policy.known_bad(status.known_bad.iter().copied().collect()),
+                rules.known_bad(status.known_bad.iter().copied().collect()),
                 Source::Daemon { config, running },
             )
         }
         Err(why) => {
             let running = running_version(config);
-            (policy.running(running), Source::Configuration { config, running, why })
+            (rules.running(running), Source::Configuration { config, running, why })
         }
     }
 }
@@ -179,7 +179,7 @@ fn refused(failure: &Failure) -> anyhow::Error {
 }
 
 fn examine(
-    policy: &Policy,
+    rules: &Rules,
     path: &Path,
     name: &str,
     quiet: bool,
@@ -187,22 +187,22 @@ fn examine(
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let digests = digests(policy, path, &metadata, quiet)
+    let digests = digests(rules, path, &metadata, quiet)
         .with_context(|| format!("{} can't be read", path.display()))?;
     let subject = Subject { file_name: name, path, size: metadata.len(), digests, owned: false };
-    Ok((check::examine(subject, policy), digests))
+    Ok((check::examine(subject, rules), digests))
 }
 
 /// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth
 /// waiting for.
 fn digests(
-    policy: &Policy,
+    rules: &Rules,
     path: &Path,
     metadata: &Metadata,
     quiet: bool,
 ) -> io::Result<Option<Digests>> {
     let size = metadata.len();
-    if size > policy.largest() {
+    if size > rules.largest() {
         return Ok(None);
     }
     let bar = hashing_bar(size, quiet);

@@ -21,7 +21,7 @@ use crate::model::{
     ChannelName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary, Phase, Report,
     Request, Upgrade, UpgradeId,
 };
-use crate::package::check::Policy;
+use crate::package::check::Rules;
 use crate::stage::{Announced, Receiving, Staged};
 
 /// Commands that wait while the engine performs a short action.
@@ -199,7 +199,7 @@ impl Actor {
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
         self.apply(Event::Receive { file_name }).await?;
         let observer = self.herald.progress_of_next(announced.size);
-        let received = self.hands.receive(announced, observer, self.policy()).await;
+        let received = self.hands.receive(announced, observer, self.rules()).await;
         if let Err(failure) = &received {
             self.apply(Event::Fail(failure.clone())).await?;
         }
@@ -375,11 +375,11 @@ impl Actor {
 
     /// Work that takes time and sends its result back.
     fn begin_work(&mut self, action: Action) {
-        let policy = (action == Action::Check).then(|| self.policy());
+        let rules = (action == Action::Check).then(|| self.rules());
         let Self { state, hands, herald, .. } = self;
         let Some(id) = state.upgrade().map(|upgrade| &upgrade.id) else { return };
-        if let Some(policy) = policy {
-            return hands.check(id, policy);
+        if let Some(rules) = rules {
+            return hands.check(id, rules);
         }
         match (action, &*state) {
             (Action::Swap, State::Installing { swap, .. }) => hands.swap(id, swap),
@@ -447,9 +447,9 @@ impl Actor {
         })
     }
 
-    fn policy(&self) -> Policy {
+    fn rules(&self) -> Rules {
         let (running, _) = self.herald.installed();
-        Policy::new(&self.config.program, &self.config.package)
+        Rules::new(&self.config.program, &self.config.package)
             .running(running)
             .minimum(self.journal.minimum_version())
             .known_bad(self.journal.known_bad().iter().copied().collect())

@@ -24,7 +24,7 @@ use crate::model::{
     Conclusion, Evidence, Failure, FailureKind, Origin, Outcome, ProgramDigest, Swap, Terms,
     Upgrade, UpgradeId, Verdict,
 };
-use crate::package::check::{Checked, Policy, check, check_announced};
+use crate::package::check::{Checked, Rules, check, check_announced};
 use crate::record::InstalledRecord;
 use crate::rescue::{self, SecondCopy};
 use crate::stage::{Announced, Observer, Receiving, Stage, Staged};
@@ -174,11 +174,11 @@ impl Hands {
         &self,
         announced: Announced,
         observer: Observer,
-        policy: Policy,
+        rules: Rules,
     ) -> Result<Receiving, Failure> {
         let (stage, config) = (self.stage.clone(), Arc::clone(&self.config));
         blocking(move || {
-            check_announced(&announced.file_name, announced.size, &policy)?;
+            check_announced(&announced.file_name, announced.size, &rules)?;
             storage::examine(&config)?;
             stage.receive(announced, observer)
         })
@@ -190,10 +190,10 @@ impl Hands {
         self.staged = staged;
     }
 
-    pub(super) fn check(&mut self, upgrade: &UpgradeId, policy: Policy) {
+    pub(super) fn check(&mut self, upgrade: &UpgradeId, rules: Rules) {
         let Some(staged) = self.staged.take() else { return };
         self.spawn(upgrade.clone(), async move {
-            TaskResult::Checked(blocking(move || check(staged, &policy)).await)
+            TaskResult::Checked(blocking(move || check(staged, &rules)).await)
         });
     }
 

@@ -6,7 +6,7 @@
 
 mod examiner;
 mod findings;
-mod policy;
+mod rules;
 mod sealed;
 mod text_mode;
 
@@ -24,7 +24,7 @@ use crate::stage::Staged;
 
 use examiner::{Examiner, read_elf};
 pub use findings::{Check, Examination, Finding, Verdict};
-pub use policy::{Policy, Signer};
+pub use rules::{Rules, Signer};
 use sealed::read_seal;
 
 /// A file to be examined: what is known of it before.
@@ -68,7 +68,7 @@ impl Checked {
 }
 
 /// Proves a staged file. One that fails is removed from the staging area.
-pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
+pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
     let subject = Subject {
         file_name: &staged.file_name,
         path: staged.path(),
@@ -77,11 +77,11 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
         owned: true,
     };
     let name = name_of(subject)?;
-    let examination = examine(subject, policy);
+    let examination = examine(subject, rules);
     if let Some(failure) = examination.failure() {
         return Err(failure.clone());
     }
-    let trusted_key = examination.seal.as_ref().and_then(|seal| match policy.signer(seal) {
+    let trusted_key = examination.seal.as_ref().and_then(|seal| match rules.signer(seal) {
         Signer::Trusted(key) => Some(key.public.id()),
         Signer::Forged(_) | Signer::Unknown | Signer::NotChecked => None,
     });
@@ -99,9 +99,9 @@ pub fn check(staged: Staged, policy: &Policy) -> Result<Checked, Failure> {
 
 /// What can be said of a file before its first byte: name, product, version, size. A transfer that
 /// would be refused at its end, perhaps hours later, is refused at its beginning.
-pub fn check_announced(file_name: &str, size: u64, policy: &Policy) -> Result<(), Failure> {
+pub fn check_announced(file_name: &str, size: u64, rules: &Rules) -> Result<(), Failure> {
     let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
-    let examiner = Examiner { subject, policy, name: name_of(subject), elf: None, seal: None };
+    let examiner = Examiner { subject, rules, name: name_of(subject), elf: None, seal: None };
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
     checks.into_iter().try_for_each(|check| examiner.run(check).map(drop))
 }
@@ -112,14 +112,14 @@ fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
 
 /// Runs every check that can be run. One that builds on a failed one is skipped, and the program is
 /// started only when all else is right.
-pub fn examine(subject: Subject<'_>, policy: &Policy) -> Examination {
+pub fn examine(subject: Subject<'_>, rules: &Rules) -> Examination {
     let name = name_of(subject);
-    let readable = subject.size > 0 && subject.size <= policy.max_size;
+    let readable = subject.size > 0 && subject.size <= rules.max_size;
     let seal = readable.then(|| read_seal(subject.path));
     let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
     let elf =
         readable.then(|| read_elf(subject.path, found.as_ref().map(|seal| seal.program_size)));
-    let examiner = Examiner { subject, policy, name, elf, seal };
+    let examiner = Examiner { subject, rules, name, elf, seal };
     let mut examination =
         Examination { findings: Vec::with_capacity(Check::ALL.len()), seal: found };
     for check in Check::ALL {

@@ -1,7 +1,7 @@
 //! What the headers of a program say: machine, interpreter, and where the file must end.
 //!
 //! Reads the headers and tables only, never the whole file, and does a bounded amount of work
-//! whatever they claim. Knows no policy: whether a machine is the right one is for
+//! whatever they claim. Knows no rules: whether a machine is the right one is for
 //! [`super::check`].
 
 use std::ffi::OsStr;

@@ -9,7 +9,7 @@ use crate::channel::psdk::uploads::{Pull, Uploads};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::{Failure, FailureKind, UpgradeId};
-use crate::package::check::Policy;
+use crate::package::check::Rules;
 use crate::seal::LARGEST_SEAL;
 use crate::stage::Staged;
 use crate::transfer::ftp_client::{self, FtpClient};
@@ -24,9 +24,9 @@ pub(super) struct FtpUploads {
 
 impl FtpUploads {
     pub(super) fn new(config: Arc<Config>, engine: Engine) -> Self {
-        let policy = Policy::new(&config.program, &config.package);
+        let rules = Rules::new(&config.program, &config.package);
         let client = FtpClient::new(config.ftp.clone())
-            .trusting(LARGEST_SEAL as u64, move |end, size| policy.trusts_end(end, size));
+            .trusting(LARGEST_SEAL as u64, move |end, size| rules.trusts_end(end, size));
         Self { client, engine, config }
     }
 }

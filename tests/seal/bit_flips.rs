@@ -6,7 +6,7 @@ use std::path::Path;
 use fastrand::Rng;
 use uplift::config::Config;
 use uplift::digest::Hasher;
-use uplift::package::check::{Policy, Subject, examine};
+use uplift::package::check::{Rules, Subject, examine};
 use uplift::sim::seal::Signer;
 use uplift_fixtures::elf::{Architecture, Program};
 
@@ -61,7 +61,7 @@ fn no_changed_file_is_let_in() {
         signer.trusted_section()
     );
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    let policy = Policy::new(&config.program, &config.package);
+    let rules = Rules::new(&config.program, &config.package);
     // In memory, where the file system has one; 100,000 files are written.
     let path = Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm").unwrap());
     let path = path
@@ -83,7 +83,7 @@ fn no_changed_file_is_let_in() {
             digests: Some(hasher.finish()),
             owned: false,
         };
-        examine(subject, &policy).failure().is_none()
+        examine(subject, &rules).failure().is_none()
     };
     assert!(is_let_in(&right), "the file as it was sealed");
     let mut random = Rng::with_seed(SEED);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::KeyId;
-use crate::package::check::{Examination, Finding, Policy, Signer, Verdict};
+use crate::package::check::{Examination, Finding, Rules, Signer, Verdict};
 use crate::seal::{Manifest, Seal};
 
 /// A seal, as `--json` prints it.
@@ -28,8 +28,8 @@ enum SignerWord {
 }
 
 impl<'a> SealDocument<'a> {
-    pub(super) fn new(seal: &'a Seal, policy: &'a Policy) -> Self {
-        let (signer, key) = match policy.signer(seal) {
+    pub(super) fn new(seal: &'a Seal, rules: &'a Rules) -> Self {
+        let (signer, key) = match rules.signer(seal) {
             Signer::Trusted(key) => (SignerWord::Trusted, Some(key)),
             Signer::Forged(key) => (SignerWord::Forged, Some(key)),
             Signer::Unknown => (SignerWord::Unknown, None),

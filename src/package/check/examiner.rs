@@ -8,8 +8,8 @@ use crate::digest::Digests;
 use crate::host::command::{CommandError, Reach};
 use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
-use crate::package::check::policy::Payload;
-use crate::package::check::{Check, Policy, Subject, Verdict, open, text_mode};
+use crate::package::check::rules::Payload;
+use crate::package::check::{Check, Rules, Subject, Verdict, open, text_mode};
 use crate::package::elf::{self, Elf, ElfError, End, Machine};
 use crate::package::preflight::{self, Executable, PreflightError};
 use crate::seal::Seal;
@@ -45,10 +45,10 @@ pub(super) fn skipped(text: impl Into<String>) -> Examined {
     Ok(Verdict::Skipped(text.into()))
 }
 
-/// One file under one policy, with what several checks look at.
+/// One file under one set of rules, with what several checks look at.
 pub(super) struct Examiner<'a> {
     pub(super) subject: Subject<'a>,
-    pub(super) policy: &'a Policy,
+    pub(super) rules: &'a Rules,
     pub(super) name: Result<FileName, Failure>,
     /// `None` when the size alone is wrong.
     pub(super) elf: Option<Result<Elf, Failure>>,
@@ -86,7 +86,7 @@ impl Examiner<'_> {
 
     fn product(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not give it") };
-        let Some(payload) = &self.policy.payload else {
+        let Some(payload) = &self.rules.payload else {
             return skipped("no configuration names the product of a payload");
         };
         if payload.accepts_product(name.product()) {
@@ -102,11 +102,11 @@ impl Examiner<'_> {
 
     fn version(&self) -> Examined {
         let Ok(name) = &self.name else { return skipped("the name does not give it") };
-        if self.policy.payload.is_none() {
+        if self.rules.payload.is_none() {
             return skipped("no payload says which version runs");
         }
-        let (version, forced) = (name.version(), self.policy.forced);
-        let text = match self.policy.running {
+        let (version, forced) = (name.version(), self.rules.forced);
+        let text = match self.rules.running {
             None => format!("{version}; the version that runs is not known"),
             Some(running) if version > running => format!("{version}, {running} runs"),
             Some(running) if forced => format!("{version}, {running} runs, forced"),
@@ -116,7 +116,7 @@ impl Examiner<'_> {
                     format!("version {version} is lower than {running}, which runs"),
                 ));
             }
-            Some(running) if self.policy.allow_same_version => {
+            Some(running) if self.rules.allow_same_version => {
                 format!("{version}, {running} runs, allowed by the configuration")
             }
             Some(_) => {
@@ -126,7 +126,7 @@ impl Examiner<'_> {
                 ));
             }
         };
-        match self.policy.minimum {
+        match self.rules.minimum {
             Some(minimum) if version < minimum && !forced => {
                 let sentence = format!(
                     "version {version} is lower than {minimum}, which succeeded here before; older ones don't come back"
@@ -140,7 +140,7 @@ impl Examiner<'_> {
     }
 
     fn size(&self) -> Examined {
-        let (size, limit) = (self.subject.size, self.policy.max_size);
+        let (size, limit) = (self.subject.size, self.rules.max_size);
         match size {
             0 => Err(Failure::new(FailureKind::Truncated, "the file is empty")),
             size if size > limit => Err(Failure::new(
@@ -154,7 +154,7 @@ impl Examiner<'_> {
     fn machine(&self) -> Examined {
         let Some(elf) = &self.elf else { return skipped("the size is wrong") };
         let machine = elf.as_ref().map_err(Failure::clone)?.machine;
-        let Some(payload) = &self.policy.payload else {
+        let Some(payload) = &self.rules.payload else {
             return skipped(format!("{machine}; no payload says what it needs"));
         };
         let (wanted, whose) = wanted_machine(payload)?;
@@ -165,7 +165,7 @@ impl Examiner<'_> {
         let kernel = nix::sys::utsname::uname()
             .map(|names| names.machine().to_string_lossy().into_owned())
             .unwrap_or_default();
-        let accepted = self.policy.forced || self.policy.machine == MachineRule::AnyRunnable;
+        let accepted = self.rules.forced || self.rules.machine == MachineRule::AnyRunnable;
         match machine.may_run_on(&kernel) {
             true if accepted && payload.version_command.is_some() => passed(format!(
                 "{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"
@@ -191,7 +191,7 @@ impl Examiner<'_> {
         let Some(elf) = self.elf() else { return skipped("not a program") };
         match &elf.interpreter {
             None => passed("none needed"),
-            Some(path) if self.policy.payload.is_none() => {
+            Some(path) if self.rules.payload.is_none() => {
                 skipped(format!("{:?}; no payload says whether it has it", path.as_os_str()))
             }
             Some(path) if path.is_file() => passed(path.display().to_string()),
@@ -212,7 +212,7 @@ impl Examiner<'_> {
         let unproven = |what: String| match &self.seal {
             Some(Ok(Some(_))) => passed("the seal gives size and digest"),
             Some(Err(_)) => skipped("the seal is damaged, so it proves nothing"),
-            _ if self.policy.allow_unproven_end => passed(what + "; allowed by the configuration"),
+            _ if self.rules.allow_unproven_end => passed(what + "; allowed by the configuration"),
             _ => truncated(what),
         };
         match elf.end {
@@ -248,20 +248,20 @@ impl Examiner<'_> {
 
     fn known_bad(&self) -> Examined {
         let Some(digests) = self.subject.digests else { return skipped("the size is wrong") };
-        let Some(known_bad) = &self.policy.known_bad else {
+        let Some(known_bad) = &self.rules.known_bad else {
             return skipped("only the daemon knows which programs failed here");
         };
         if !known_bad.contains(&digests.program) {
             return passed("it did not fail here before");
         }
-        if self.policy.forced {
+        if self.rules.forced {
             return passed("it failed here before; forced");
         }
         Err(Failure::new(FailureKind::KnownBad, "this program was rolled back here before"))
     }
 
     fn preflight(&self) -> Examined {
-        let payload = self.policy.payload.as_ref();
+        let payload = self.rules.payload.as_ref();
         let command = payload.and_then(|payload| {
             Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline))
         });

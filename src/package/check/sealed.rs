@@ -33,12 +33,12 @@ pub(super) fn read_seal(path: &Path) -> Result<Option<Seal>, Failure> {
 impl Examiner<'_> {
     pub(super) fn seal(&self) -> Examined {
         let Some(seal) = &self.seal else { return skipped("the size is wrong") };
-        match (seal.as_ref().map_err(Failure::clone)?, self.policy.seal) {
+        match (seal.as_ref().map_err(Failure::clone)?, self.rules.seal) {
             (None, SealRule::Required) => Err(Failure::new(
                 FailureKind::SealMissing,
                 "the file has no seal, and this payload accepts sealed files only",
             )),
-            (None, _) if self.policy.payload.is_none() => {
+            (None, _) if self.rules.payload.is_none() => {
                 skipped("the file has no seal; a payload may want one")
             }
             (None, SealRule::Optional) => skipped("the file has no seal, and needs none"),
@@ -54,9 +54,9 @@ impl Examiner<'_> {
     fn signer(&self, seal: &Seal) -> Result<String, Failure> {
         let id = seal.signature.key_id();
         let invalid = |sentence: String| Err(Failure::new(FailureKind::SealInvalid, sentence));
-        match self.policy.signer(seal) {
+        match self.rules.signer(seal) {
             Signer::Trusted(key) => Ok(format!("signed by key {key}")),
-            Signer::NotChecked if self.policy.payload.is_none() => {
+            Signer::NotChecked if self.rules.payload.is_none() => {
                 Ok(format!("signed by key {id}; no payload says whether it trusts that"))
             }
             Signer::NotChecked => {
@@ -67,7 +67,7 @@ impl Examiner<'_> {
             )),
             Signer::Unknown => {
                 let trusted: Vec<String> =
-                    self.policy.keys.iter().map(ToString::to_string).collect();
+                    self.rules.keys.iter().map(ToString::to_string).collect();
                 invalid(format!(
                     "the seal is signed by key {id}, and this payload trusts only {}",
                     trusted.join(", ")
@@ -115,7 +115,7 @@ impl Examiner<'_> {
             );
             return Err(Failure::new(FailureKind::DigestMismatch, sentence));
         }
-        match (self.policy.running, replaces_from) {
+        match (self.rules.running, replaces_from) {
             (Some(running), Some(lowest)) if running < *lowest => {
                 let sentence = format!(
                     "the file replaces {lowest} or higher, and {running} runs; install one in between first"
@@ -135,7 +135,7 @@ impl Examiner<'_> {
         }
     }
     fn something_is_installed(&self) -> bool {
-        self.policy
+        self.rules
             .payload
             .as_ref()
             .is_some_and(|payload| payload.program.symlink_metadata().is_ok())

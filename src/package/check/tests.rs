@@ -15,7 +15,7 @@ mod seals;
 /// A payload whose program is this test's own, with a staging area.
 struct Payload {
     directory: tempfile::TempDir,
-    policy: Policy,
+    rules: Rules,
 }
 
 fn version(text: &str) -> Version {
@@ -36,7 +36,7 @@ impl Payload {
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         Self {
             directory,
-            policy: Policy::new(&config.program, &config.package)
+            rules: Rules::new(&config.program, &config.package)
                 .running(Some(version("V01.00.00.00"))),
         }
     }
@@ -51,7 +51,7 @@ impl Payload {
     }
 
     fn check(&self, name: &str, bytes: &[u8]) -> Result<Checked, Failure> {
-        check(self.stage(name, bytes), &self.policy)
+        check(self.stage(name, bytes), &self.rules)
     }
 
     fn kind(&self, name: &str, bytes: &[u8]) -> FailureKind {
@@ -145,9 +145,9 @@ fn a_program_path_that_never_answers_is_not_waited_for() {
 
 #[test]
 fn what_is_announced_is_checked_before_a_byte_is_there() {
-    let policy = Payload::new("[package]\nmax_size = 1000").policy;
+    let rules = Payload::new("[package]\nmax_size = 1000").rules;
     let announced =
-        |name, size| check_announced(name, size, &policy).map_err(|failure| failure.kind);
+        |name, size| check_announced(name, size, &rules).map_err(|failure| failure.kind);
     assert_eq!(announced(RIGHT, 1000), Ok(()));
     assert_eq!(announced(RIGHT, 1001), Err(FailureKind::TooLarge));
     assert_eq!(announced(RIGHT, 0), Err(FailureKind::Truncated));
@@ -164,9 +164,9 @@ fn the_configuration_and_a_person_can_let_in_what_they_may() {
     assert!(Payload::new("[package]\nallow_same_version = true").check(same, &bytes).is_ok());
 
     let mut payload = Payload::new("");
-    payload.policy = payload.policy.known_bad([digest].into());
+    payload.rules = payload.rules.known_bad([digest].into());
     assert_eq!(payload.kind(RIGHT, &bytes), FailureKind::KnownBad);
-    payload.policy = payload.policy.forced(true);
+    payload.rules = payload.rules.forced(true);
     for name in [same, RIGHT, "DEMO_V00.00.00.01.bin"] {
         assert!(payload.check(name, &bytes).is_ok(), "{name}");
     }
@@ -184,9 +184,9 @@ fn the_configuration_and_a_person_can_let_in_what_they_may() {
 #[test]
 fn an_unknown_running_version_lets_any_in_and_says_so() {
     let payload = Payload::new("");
-    let policy = payload.policy.clone().running(None);
+    let rules = payload.rules.clone().running(None);
     let staged = payload.stage("DEMO_V00.00.00.00.bin", &program("V00.00.00.00"));
-    assert!(check(staged, &policy).is_ok());
+    assert!(check(staged, &rules).is_ok());
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
     let failure = payload.check(RIGHT, &bytes).unwrap_err();
     assert_eq!(failure.kind, FailureKind::WrongMachine);
     assert!(failure.hint().contains("`machine = \"any-runnable\"`"), "{}", failure.hint());
-    payload.policy = payload.policy.forced(true);
+    payload.rules = payload.rules.forced(true);
     assert!(payload.check(RIGHT, &bytes).is_ok());
 
     let mut foreign = bytes;
@@ -226,7 +226,7 @@ fn a_person_can_force_the_step_between_32_and_64_bits_and_no_other() {
     assert_eq!(payload.kind(RIGHT, &foreign), FailureKind::WrongMachine, "no kernel here runs it");
     let mut payload =
         Payload::new("version_command = [\"--version\"]\n[package]\nmachine = \"any-runnable\"");
-    payload.policy = payload.policy.forced(true);
+    payload.rules = payload.rules.forced(true);
     let other = Architecture::ALL
         .into_iter()
         .find(|one| *one != Architecture::host().unwrap() && *one != Architecture::Arm)
@@ -249,7 +249,7 @@ fn a_step_between_32_and_64_bits_says_whether_a_preflight_proves_it() {
         let staged = payload.stage(RIGHT, &of_32_bits());
         let (path, size) = (staged.path(), staged.size);
         let subject = Subject { file_name: RIGHT, path, size, digests: None, owned: true };
-        let examination = examine(subject, &payload.policy.clone().forced(true));
+        let examination = examine(subject, &payload.rules.clone().forced(true));
         let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
         let Verdict::Passed(sentence) = &finding.unwrap().verdict else {
             panic!("{examination:?}")
@@ -275,7 +275,7 @@ fn the_preflight_leaves_the_mode_of_a_staged_file_as_it_was() {
     let path = staged.path().to_owned();
     let mode = || path.metadata().unwrap().permissions().mode();
     let before = mode();
-    let checked = check(staged, &payload.policy).unwrap();
+    let checked = check(staged, &payload.rules).unwrap();
     assert_eq!(mode(), before);
     drop(checked);
 }
@@ -286,7 +286,7 @@ fn an_examination_has_every_check_in_order_and_skips_what_builds_on_a_failed_one
     let path = payload.directory.path().join("file");
     File::create(&path).unwrap().write_all(b"text").unwrap();
     let subject = Subject { file_name: "file", path: &path, size: 4, digests: None, owned: false };
-    let findings = examine(subject, &payload.policy).findings;
+    let findings = examine(subject, &payload.rules).findings;
     assert_eq!(findings.iter().map(|finding| finding.check).collect::<Vec<_>>(), Check::ALL);
     let results: String = findings
         .iter()
@@ -307,7 +307,7 @@ fn what_is_empty_or_too_large_is_not_read() {
         File::create(&path).unwrap().write_all(&vec![b'x'; size]).unwrap();
         let size = size as u64;
         let subject = Subject { file_name: RIGHT, path: &path, size, digests: None, owned: false };
-        let examination = examine(subject, &payload.policy);
+        let examination = examine(subject, &payload.rules);
         let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
         assert!(matches!(finding.unwrap().verdict, Verdict::Skipped(_)), "{examination:?}");
     }
@@ -323,7 +323,7 @@ fn a_program_is_asked_only_when_all_else_is_right() {
     let size = bytes.len() as u64;
     for (file_name, is_asked) in [("OTHER_V02.00.00.00.bin", false), (RIGHT, true)] {
         let subject = Subject { file_name, path: &path, size, digests: None, owned: true };
-        let examination = examine(subject, &payload.policy);
+        let examination = examine(subject, &payload.rules);
         let last = &examination.findings.last().unwrap().verdict;
         let others_failed = matches!(last, Verdict::Skipped(why) if why == "other checks failed");
         assert_eq!(others_failed, !is_asked, "{last:?}");

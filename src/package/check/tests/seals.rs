@@ -27,7 +27,7 @@ fn a_sealed_program_is_let_in_and_its_identity_is_the_program() {
         let checked = payload.check(RIGHT, &file).unwrap();
         assert_eq!(checked.summary().program_digest, program_digest(&program[..]).unwrap());
         assert_ne!(checked.summary().file_digest.0, checked.summary().program_digest.0);
-        let trusted_key = (!payload.policy.keys.is_empty()).then(|| signer.public().id());
+        let trusted_key = (!payload.rules.keys.is_empty()).then(|| signer.public().id());
         assert_eq!(
             checked.summary().trusted_key,
             trusted_key,
@@ -54,7 +54,7 @@ fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
         (trusting(&signer, ""), program.clone(), false),
         (trusting(&signer, ""), Vec::new(), false),
     ] {
-        assert_eq!(package.policy.trusts_end(&file, file.len() as u64), trusted);
+        assert_eq!(package.rules.trusts_end(&file, file.len() as u64), trusted);
     }
 }
 
@@ -168,7 +168,7 @@ fn without_keys_the_finding_says_that_the_signer_is_not_checked() {
         digests: Some(staged.digests),
         owned: true,
     };
-    let examination = examine(subject, &payload.policy);
+    let examination = examine(subject, &payload.rules);
     let finding = examination.findings.iter().find(|finding| finding.check == Check::Seal).unwrap();
     let Verdict::Passed(text) = &finding.verdict else { panic!("{finding:?}") };
     assert_eq!(
@@ -202,11 +202,11 @@ fn what_a_file_may_replace_is_not_guessed_at() {
         manifest.replaces_from = Some(version("V00.00.00.01"));
     });
     let mut payload = trusting(&signer, "");
-    payload.policy = payload.policy.running(None);
+    payload.rules = payload.rules.running(None);
     assert!(payload.check(RIGHT, &file).is_ok(), "where nothing is installed nothing is replaced");
     File::create(payload.directory.path().join("program")).unwrap().write_all(b"a script").unwrap();
     for forced in [false, true] {
-        payload.policy = payload.policy.forced(forced);
+        payload.rules = payload.rules.forced(forced);
         let failure = payload.check(RIGHT, &file).unwrap_err();
         assert!(
             failure.kind == FailureKind::WrongVersion
@@ -223,7 +223,7 @@ fn what_a_file_may_replace_is_not_guessed_at() {
 fn sealing_a_known_bad_program_again_does_not_make_it_new() {
     let (signer, program) = (Signer::new().unwrap(), program("V02.00.00.00"));
     let mut payload = trusting(&signer, "");
-    payload.policy = payload.policy.known_bad([program_digest(&program[..]).unwrap()].into());
+    payload.rules = payload.rules.known_bad([program_digest(&program[..]).unwrap()].into());
     for again in 0..2 {
         let file = sealed(&signer, &program, |manifest| manifest.created = again.to_string());
         assert_eq!(payload.kind(RIGHT, &file), FailureKind::KnownBad);
@@ -236,8 +236,7 @@ fn an_old_version_does_not_come_back_however_it_is_sealed() {
     let file = sealed(&signer, &program, |_| {});
     let mut payload = trusting(&signer, "seal = \"required\"");
     for (running, minimum) in [(Some("V01.00.00.00"), "V02.00.00.01"), (None, "V03.00.00.00")] {
-        payload.policy =
-            payload.policy.running(running.map(version)).minimum(Some(version(minimum)));
+        payload.rules = payload.rules.running(running.map(version)).minimum(Some(version(minimum)));
         let failure = payload.check(RIGHT, &file).unwrap_err();
         assert!(
             failure.kind == FailureKind::Downgrade
@@ -245,9 +244,9 @@ fn an_old_version_does_not_come_back_however_it_is_sealed() {
             "{failure}"
         );
     }
-    payload.policy = payload.policy.minimum(Some(version("V02.00.00.00")));
+    payload.rules = payload.rules.minimum(Some(version("V02.00.00.00")));
     assert!(payload.check(RIGHT, &file).is_ok(), "the very version that succeeded is not lower");
-    payload.policy = payload.policy.minimum(Some(version("V09.00.00.00"))).forced(true);
+    payload.rules = payload.rules.minimum(Some(version("V09.00.00.00"))).forced(true);
     assert!(payload.check(RIGHT, &file).is_ok(), "a person may");
     assert_eq!(payload.kind(RIGHT, &program), FailureKind::SealMissing, "but not without a seal");
 }

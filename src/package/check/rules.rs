@@ -24,7 +24,7 @@ pub(super) struct Payload {
 
 /// What a firmware file must satisfy on this payload, now.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub struct Rules {
     /// `None` where no payload is known: a file is judged by what is in it alone.
     pub(super) payload: Option<Payload>,
     pub(super) max_size: u64,
@@ -53,8 +53,8 @@ pub enum Signer<'a> {
     NotChecked,
 }
 
-impl Policy {
-    /// The policy of a configuration: nothing known to be running, no word of which programs are
+impl Rules {
+    /// The rules of a configuration: nothing known to be running, no word of which programs are
     /// bad, nothing forced.
     pub fn new(program: &config::Program, package: &config::Package) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Policy {
         }
     }
 
-    /// The policy where no payload is known, as on the machine that makes releases: what is in the
+    /// The rules where no payload is known, as on the machine that makes releases: what is in the
     /// file must be right.
     pub fn without_payload(package: &config::Package) -> Self {
         Self {
