@@ -14,8 +14,15 @@ use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 /// A payload whose state lies on a small disk of its own, which is unmounted after the payload
 /// ended.
 struct OnSmallDisk {
-    payload: Payload,
+    // Before the payload, whose directory can't be removed with the disk in it.
     _mounted: Mounted,
+    payload: Payload,
+}
+
+impl Drop for OnSmallDisk {
+    fn drop(&mut self) {
+        self.payload.sandbox.kill_daemon();
+    }
 }
 
 impl OnSmallDisk {
@@ -25,7 +32,7 @@ impl OnSmallDisk {
         let mounted =
             Mounted::on(&payload.sandbox.state(), &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
         payload.sandbox.start_daemon().unwrap();
-        Self { payload, _mounted: mounted }
+        Self { _mounted: mounted, payload }
     }
 
     fn ballast(&self) -> PathBuf {
