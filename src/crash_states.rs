@@ -19,6 +19,7 @@
 
 mod enumerate;
 mod fat;
+mod files;
 mod host;
 mod labels;
 mod model;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::payload::{is_of, write_file};
+use super::files::{is_of, write_file};
 use crate::disk::recording::{Moment, Start};
 use crate::host::modelled::Host;
 

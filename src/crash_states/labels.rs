@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::files::STATE;
 use super::model::Model;
-use super::payload::STATE;
 use crate::disk::recording::{Change, Created, Recorded, first_word};
 
 /// The labels of these changes: operation, names, for the journal the entry that is being written,

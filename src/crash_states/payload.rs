@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use super::files::{PREVIOUS, PROGRAM, STAGE, STATE, is_of, write_file};
 use super::host::ModelHost;
 use super::tree::{Content, Entry, Tree};
 use crate::component::program::Program;
@@ -27,12 +28,6 @@ use crate::rescue::{Call, Rescue};
 use crate::stage::Announced;
 use uplift_fixtures::elf::{self, Architecture};
 
-/// Where things lie in every tree.
-pub(crate) const PROGRAMS: &str = "bin";
-pub(crate) const PROGRAM: &str = "bin/payload";
-pub(crate) const STAGE: &str = "bin/.uplift";
-pub(crate) const PREVIOUS: &str = "bin/.uplift/payload.previous";
-pub(crate) const STATE: &str = "state";
 /// The boot in which a story begins.
 pub(crate) const FIRST_BOOT: &str = "first";
 /// Version of the program that an upgrade brings.
@@ -158,11 +153,6 @@ fn running_in(tree: &Tree, is_new: bool) -> Vec<u8> {
         tree.0.keys().filter(|path| path.starts_with("bin")).filter_map(|path| tree.file(path));
     let mut programs = programs.map(|file| &file.bytes).filter(|bytes| !bytes.is_empty());
     programs.find(|bytes| is_of(bytes, NEW_VERSION) == is_new).cloned().unwrap_or_default()
-}
-
-/// Whether these words stand in it.
-pub(crate) fn is_of(program: &[u8], words: &str) -> bool {
-    program.windows(words.len()).any(|bytes| bytes == words.as_bytes())
 }
 
 /// A tree with nothing but this program, if any, and the one that was there before it, if that is
@@ -528,9 +518,4 @@ fn replace(bytes: &[u8], from: &Path, to: &Path) -> Vec<u8> {
         Ok(text) => text.replace(from.to_str().unwrap(), to.to_str().unwrap()).into_bytes(),
         Err(_) => bytes.to_vec(),
     }
-}
-
-pub(crate) fn write_file(path: &Path, content: impl AsRef<[u8]>) {
-    use std::io::Write as _;
-    fs::File::create(path).unwrap().write_all(content.as_ref()).unwrap();
 }

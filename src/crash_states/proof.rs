@@ -1,10 +1,9 @@
 //! What must hold in every state: the program is whole, there is a way back, the report is true, no
 //! promise is broken, and the next upgrade works.
 
+use super::files::{PREVIOUS, PROGRAM};
 use super::host::LAST_WORDS;
-use super::payload::{
-    FIRST_BOOT, Firmware, NewDaemon, PREVIOUS, PROGRAM, Payload, Setting, Settled, Wish, ourselves,
-};
+use super::payload::{FIRST_BOOT, Firmware, NewDaemon, Payload, Setting, Settled, Wish, ourselves};
 use super::recording::{Case, Promise, Recording};
 use super::tree::Content;
 use crate::model::{ChannelName, Outcome, Report, RunningEvidence};

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::enumerate::{crash_states, nothing_lost};
+use super::files::{PROGRAMS, STATE};
 use super::labels::labels;
 use super::model::{Impossible, Model};
-use super::payload::{PROGRAMS, STATE};
 use super::tree::Tree;
 use crate::disk::recording::{Change, Moment, Recorded};
 use crate::model::{Outcome, Report};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use xattr::FileExt as _;
 
-use super::payload::STATE;
+use super::files::STATE;
 use crate::disk::DIRECTORY_MODE;
 use crate::record::checksum::CRC_32;
 

@@ -7,6 +7,7 @@ pub mod narrator;
 
 mod dcftp;
 mod error;
+mod firmware;
 mod ftp;
 mod host;
 mod model;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use md5::{Digest, Md5};
 
+use super::firmware::{Firmware, accept, when_ready};
 use super::host::Host;
-use super::upgrade::{Firmware, accept, when_ready};
 use super::verdict::Step;
 use super::{Options, Stage, Trouble, words};
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use suppaftp::types::FileType;
 use suppaftp::{FtpError, FtpStream};
 
+use super::firmware::{Firmware, when_ready};
 use super::host::Host;
-use super::upgrade::{Firmware, when_ready};
 use super::verdict::Step;
 use super::{Options, Stage, Trouble, words};
 

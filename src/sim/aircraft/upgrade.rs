@@ -1,35 +1,24 @@
 //! The order of a local upgrade as a host goes through it (docs/payload-link.md section 5).
 
-use std::fs::File;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::firmware;
 use super::host::{Host, Reply};
 use super::verdict::{Step, Transfer};
 use super::words::{self, Entered, Reason, Started, Status, Version};
 use super::{Options, Stage, Trouble, Via, dcftp, ftp};
-use crate::channel::psdk::frame::CommandId;
 
 /// Beyond the time that the payload announced: how long a transfer that is not accepted yet is
 /// tried again.
 const READY_MARGIN: Duration = Duration::from_secs(3);
-/// Between two such tries.
-const READY_AGAIN: Duration = Duration::from_millis(100);
 /// How long a payload that refused to start is listened to for its reason.
 const REASON_WAIT: Duration = Duration::from_millis(2500);
 /// How often a report is acknowledged that does not stop.
 const MOST_ACKNOWLEDGEMENTS: u32 = 60;
 
-/// The file on its way.
-pub(super) struct Firmware {
-    pub(super) file: File,
-    pub(super) name: String,
-    pub(super) size: u64,
-}
-
 /// The whole upgrade; `Ok` is success, seen from outside.
 pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble> {
-    let firmware = open(options)?;
+    let firmware = firmware::open(options)?;
     host.tell(&Step::Waiting);
     host.wait_for_payload()?;
     host.reach(Stage::Probe)?;
@@ -61,19 +50,6 @@ pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble>
     judge(ended, Version::of_file(&firmware.name), runs)
 }
 
-fn open(options: &Options) -> Result<Firmware, Trouble> {
-    let path = options.firmware.as_path();
-    let trouble = |cause| Trouble::File { path: path.to_owned(), cause };
-    let file = File::open(path).map_err(trouble)?;
-    let size = file.metadata().map_err(trouble)?.len();
-    let name = options.claims.name.clone().unwrap_or_else(|| file_name(path));
-    Ok(Firmware { file, name, size })
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 fn version(host: &mut Host<'_>) -> Result<Version, Trouble> {
     let answer = host.request(words::VERSION, &words::FIRMWARE_VERSION[..])?;
     Version::read(&answer)
@@ -101,38 +77,6 @@ fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> 
         host.idle(ready);
     }
     Ok((transfer, ready + READY_MARGIN))
-}
-
-/// Asks for the first thing of a transfer until the payload has its store ready; returns the answer
-/// behind the return code.
-pub(super) fn when_ready(
-    host: &mut Host<'_>,
-    command: CommandId,
-    payload: &[u8],
-    deadline: Instant,
-) -> Result<Vec<u8>, Trouble> {
-    loop {
-        match accept(host, command, payload.to_vec()) {
-            Err(Trouble::Refused { .. }) if Instant::now() < deadline => {
-                host.idle(Instant::now() + READY_AGAIN);
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Asks, and returns the answer behind a return code of success.
-pub(super) fn accept(
-    host: &mut Host<'_>,
-    command: CommandId,
-    payload: Vec<u8>,
-) -> Result<Vec<u8>, Trouble> {
-    let answer = host.request(command, payload)?;
-    match words::accepted(&answer) {
-        Ok(rest) => Ok(rest.to_vec()),
-        Err(Some(code)) => Err(Trouble::Refused { command, code, reason: None }),
-        Err(None) => Err(Trouble::Malformed { command, answer: answer.to_vec() }),
-    }
 }
 
 /// Has the payload check and start; returns the status push that came in place of an answer, if one
