@@ -356,3 +356,23 @@ fn at_path(program: &Program, trial: &Trial) -> Option<ProgramDigest> {
         Some(trial.on_trial)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Restart;
+    use crate::record::trial::tests::trial;
+
+    #[test]
+    fn a_ruling_is_that_of_its_upgrade() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |id: &str| read_ruling(directory.path(), &UpgradeId(id.into()));
+        let file = RescueFile::begin(trial(Restart::Reboot), "boot".into(), 1, 1);
+        file.write(&LocalDisk, directory.path()).unwrap();
+        assert_eq!(read("one"), None);
+        let failure = Failure::new(FailureKind::Unhealthy, "it failed");
+        file.concluded(failure.clone(), None).write(&LocalDisk, directory.path()).unwrap();
+        assert_eq!(read("one").unwrap().verdict.failure, failure);
+        assert_eq!(read("another"), None);
+    }
+}

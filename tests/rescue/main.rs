@@ -524,6 +524,23 @@ fn a_daemon_that_holds_the_lock_comes_first() {
 }
 
 #[test]
+fn a_program_that_is_replaced_by_hand_while_the_rescue_waits_is_not_touched_either() {
+    let payload = Payload::on_trial(&unit());
+    payload.call("deadline");
+    payload.clock(100 + DEADLINE);
+    let lock = fs::File::open(payload.sandbox.root().join("bin/.uplift/lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let mut rescue = payload.command(&[], "deadline").spawn().unwrap();
+    payload.wait_until_log_is_asked_for();
+    payload.sandbox.install_by_hand("V03.00.00.00".parse().unwrap()).unwrap();
+    drop(lock);
+    assert!(rescue.wait().unwrap().success());
+    assert_eq!((payload.at_path().as_str(), payload.asked("restart")), ("V03.00.00.00", 0));
+    let ruled = payload.file().is_some_and(|file| file["ruling"]["rolled_back"] == true);
+    assert!(!ruled, "nothing was put back");
+}
+
+#[test]
 fn every_help_has_an_example_and_fits_80_columns_and_a_wrong_command_line_is_2() {
     let payload = Payload::on_trial(&unit());
     for arguments in [vec!["--help"], vec!["boot", "--help"], vec!["deadline", "--help"]] {

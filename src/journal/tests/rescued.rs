@@ -99,3 +99,25 @@ fn what_the_rescue_has_not_carried_out_or_the_daemon_knows_better_is_not_reporte
         "the state is there, and knows of no such upgrade"
     );
 }
+
+/// The history has a form of its own from its first entry on, which may be that of a lost trial.
+#[test]
+fn the_report_of_a_lost_trial_may_be_the_first_that_is_ever_written_down() {
+    let package =
+        serde_json::to_value(report("lost", ChannelName::PSDK, Outcome::RolledBack, 7).package);
+    for damage in [None, Some("{")] {
+        let directory = TempDir::new().unwrap();
+        rescued(&directory, package.as_ref().unwrap(), false);
+        if let Some(text) = damage {
+            write_text(&directory, STATE_FILE, text);
+        }
+        let (mut journal, _) = open(&directory);
+        assert!(matches!(journal.upgrade(), Some(State::Reverting { .. })));
+        journal
+            .conclude(&report("lost", ChannelName::PSDK, Outcome::RolledBack, 7), false)
+            .unwrap();
+        let (journal, damaged) = open(&directory);
+        assert!(damaged.is_empty(), "{damaged:?}");
+        assert_eq!(journal.history().len(), 1);
+    }
+}
