@@ -40,7 +40,10 @@ fn a_trial_without_a_verdict_is_rolled_back_and_the_old_program_restarted() {
     assert_eq!(verdict["failure"]["kind"], "unhealthy");
     assert_eq!(verdict["failure"]["sentence"], "no verdict on the new program came within 150 s");
     assert_eq!(verdict["program_log"], json!(["about to fail", "failed"]));
-    assert_eq!(file["ruling"]["rolled_back"], true);
+    assert_eq!(
+        (&file["ruling"]["rolled_back"], &file["ruling"]["requests"]),
+        (&json!(true), &json!(1))
+    );
     payload.call("deadline");
     assert_eq!(
         (payload.asked("restart"), payload.asked("stop")),
@@ -319,6 +322,7 @@ fn a_trial_that_the_daemon_concluded_is_over() {
     payload.clock(100 + DEADLINE);
     payload.call("deadline");
     assert_eq!((payload.at_path().as_str(), payload.file(), payload.asked("stop")), (NEW, None, 1));
+    assert_eq!(payload.asked("start"), 0, "no timer is armed for a trial that is over");
     fs::remove_file(payload.sandbox.state().join("state.json")).unwrap();
     payload.call("deadline");
     assert_eq!(payload.at_path(), NEW, "a state that is lost later does not bring the trial back");
@@ -374,6 +378,7 @@ fn what_is_absent_or_damaged_is_not_touched() {
             String::from_utf8_lossy(&output.stderr).contains("nothing was touched"),
             "{output:?}"
         );
+        assert!(String::from_utf8_lossy(&output.stderr).contains("EOF while parsing"), "and why");
         assert_eq!(fs::read_to_string(&state).unwrap(), "{", "the daemon sets it aside");
         fs::remove_file(&state).unwrap();
         payload.call(call);
