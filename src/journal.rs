@@ -24,10 +24,7 @@ use crate::record::checksum::{self, FIRST_FORMAT, FORMAT, Wrong};
 use crate::record::history::{HISTORY_LENGTH, HistoryFile};
 use crate::record::salvage::{self, Salvaged};
 use crate::record::state::{Forgotten, Recorded, StateFile};
-use crate::record::{HISTORY_FILE, InstalledRecord, STATE_FILE};
-
-/// Largest file that is read: both are far smaller, and a damaged one must not fill the memory.
-const LARGEST_FILE: u64 = 4 << 20;
+use crate::record::{HISTORY_FILE, InstalledRecord, LARGEST_FILE, STATE_FILE};
 
 /// The journal of one daemon.
 #[derive(Debug, Clone)]
@@ -204,7 +201,7 @@ impl Journal {
     /// format of a newer daemon that was rolled back.
     fn absorb_rescue(&mut self) {
         let Some((report, on_trial)) = lost::report(&self.directory) else { return };
-        let is_it = |known: &Entry| known.report().is_some_and(|known| known.id == report.id);
+        let is_it = |known: &Entry| known.is_of(&report.id);
         if self.history.reports.split_last().is_some_and(|(_, earlier)| earlier.iter().any(is_it)) {
             return; // told long ago; only the newest one may lack its other half
         }
@@ -245,7 +242,7 @@ impl Journal {
     }
 
     fn knows(&self, report: &Report) -> bool {
-        self.history.known().any(|known| known.id == report.id)
+        self.history.reports.iter().any(|known| known.is_of(&report.id))
     }
 
     /// The upgrade that the last daemon left.
@@ -346,7 +343,7 @@ impl Journal {
 
     fn append_history(&mut self, reports: Vec<Report>) -> io::Result<()> {
         // An upgrade whose end was written here only is concluded again by the next daemon.
-        let is_new = |known: &Entry| reports.iter().all(|report| report.id.0 != known.key());
+        let is_new = |known: &Entry| !reports.iter().any(|report| known.is_of(&report.id));
         self.history.reports.retain(is_new);
         self.history.reports.extend(reports.into_iter().map(Entry::Known));
         let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);

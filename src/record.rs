@@ -19,3 +19,6 @@ pub use state::InstalledRecord;
 pub(crate) const STATE_FILE: &str = "state.json";
 /// The history, beside it.
 pub(crate) const HISTORY_FILE: &str = "history.json";
+/// Largest state or history that is read: both are far smaller, and a damaged one must not fill the
+/// memory.
+pub(crate) const LARGEST_FILE: u64 = 4 << 20;

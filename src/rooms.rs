@@ -135,18 +135,18 @@ fn imports() -> Vec<Import> {
 
 /// What is named from here on: `a::b`, or for `a::{b::C, d}` each `a::b` and `a::d`.
 fn names(text: &str) -> Vec<Vec<String>> {
-    let word = |text: &str| -> Vec<String> {
-        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-        let parts = text[..end.unwrap_or(text.len())].split("::");
-        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
-    };
-    let first = word(text);
-    let length = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-    let Some(list) = text[length.unwrap_or(text.len())..].strip_prefix('{') else {
-        return vec![first];
-    };
+    let (first, rest) = word(text);
+    let Some(list) = rest.strip_prefix('{') else { return vec![first] };
     let list = list.split('}').next().unwrap_or_default();
-    list.split(',').map(|name| [first.clone(), word(name.trim())].concat()).collect()
+    list.split(',').map(|name| [first.clone(), word(name.trim()).0].concat()).collect()
+}
+
+/// The parts of a path, and what follows it.
+fn word(text: &str) -> (Vec<String>, &str) {
+    let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let end = text.find(|c| !is_of_path(c)).unwrap_or(text.len());
+    let parts = text[..end].split("::").filter(|part| !part.is_empty());
+    (parts.map(str::to_owned).collect(), &text[end..])
 }
 
 /// The module that `super` is in this file.

@@ -216,7 +216,7 @@ impl Connection {
             serde_json::to_writer(&mut piece, &entry)?;
             self.write(&piece).await?;
             piece.clear();
-            before = Some(entry.key());
+            before = Some(entry.key().into_owned());
         }
         piece.extend_from_slice(b"]}\n");
         self.write(&piece).await

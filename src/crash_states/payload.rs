@@ -412,13 +412,10 @@ impl Payload {
     }
 
     async fn ask(&self, engine: &Engine, wish: Wish<'_>) -> Result<(), Failure> {
-        let request = Request {
-            channel: self.setting.channel,
-            ..if self.setting.channel == ChannelName::SHELL {
-                Request::of_shell("the peer".into())
-            } else {
-                Request::of_link("the peer".into(), TransferKind::Local)
-            }
+        let request = if self.setting.channel == ChannelName::SHELL {
+            Request::of_shell("the peer".into())
+        } else {
+            Request::of_link("the peer".into(), TransferKind::Local)
         };
         match wish {
             Wish::Report => Ok(()),
@@ -464,7 +461,7 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
     let (mut history, mut before) = (Vec::new(), None);
     let failed = |failure: Failure| failure.to_string();
     while let Some(entry) = engine.entry_after(before).await.map_err(failed)? {
-        before = Some(entry.key());
+        before = Some(entry.key().into_owned());
         history.push(entry.into_report().ok_or("an entry of the history can't be read")?);
     }
     Ok(Settled { status, history })

@@ -366,7 +366,13 @@ impl Actor {
             Action::Record => return self.record().await,
             Action::Report => self.report().await,
             Action::Forget => {}
-            Action::Check | Action::Swap | Action::Restart | Action::Try | Action::SwapBack => {
+            Action::Check => {
+                let rules = self.rules();
+                if let Some(upgrade) = self.state.upgrade() {
+                    self.hands.check(&upgrade.id, rules);
+                }
+            }
+            Action::Swap | Action::Restart | Action::Try | Action::SwapBack => {
                 self.begin_work(action);
             }
         }
@@ -375,12 +381,8 @@ impl Actor {
 
     /// Work that takes time and sends its result back.
     fn begin_work(&mut self, action: Action) {
-        let rules = (action == Action::Check).then(|| self.rules());
         let Self { state, hands, herald, .. } = self;
         let Some(id) = state.upgrade().map(|upgrade| &upgrade.id) else { return };
-        if let Some(rules) = rules {
-            return hands.check(id, rules);
-        }
         match (action, &*state) {
             (Action::Swap, State::Installing { swap, .. }) => hands.swap(id, swap),
             (Action::Restart, State::Restarting { swap, .. }) => {

@@ -82,11 +82,11 @@ impl Hands {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         config: Arc<Config>,
+        program: Program,
         notices: Notices,
         finished: mpsc::Sender<Finished>,
     ) -> Self {
         let second_copy = SecondCopy::new(Arc::clone(&disk), config.paths.state.clone());
-        let program = Program::on(Arc::clone(&disk), &config.program.path);
         let stage = Stage::on(disk, &config.program.path, config.package.max_size.0);
         let (staged, checked, trial, held) = (None, None, None, None);
         Self {

@@ -18,7 +18,7 @@ use crate::record::trial::Trial;
 pub(super) fn trial(directory: &Path, known: &[Entry]) -> Option<(Recorded, u32)> {
     let RescueFile { trial, ruling, format, .. } = RescueFile::read(directory).ok()??;
     let is_over = ruling.as_ref().is_some_and(|ruling| ruling.rolled_back)
-        || known.iter().any(|entry| entry.key() == trial.upgrade.0);
+        || known.iter().any(|entry| entry.is_of(&trial.upgrade));
     if is_over {
         return None;
     }

@@ -491,7 +491,9 @@ fn a_report_that_waits_is_added_to_the_history_only_where_it_is_missing() {
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 1), false).unwrap();
     journal.conclude(&report("two", ChannelName::SHELL, Outcome::Failed, 2), true).unwrap();
-    let ids = |directory| open(directory).0.history().iter().map(Entry::key).collect::<Vec<_>>();
+    let ids = |directory| {
+        open(directory).0.history().iter().map(|entry| entry.key().into_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(ids(&directory), ["one", "two"], "it keeps its place");
     journal.history.reports.remove(0);
     journal.append_history(Vec::new()).unwrap();

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{self};
+use crate::config;
 use crate::host::command::{self, CommandError, Isolation, Reach};
 use crate::model::version::Version;
 use crate::model::{Failure, FailureKind};

@@ -14,10 +14,7 @@ use crate::model::{
     self, Confirm, Failure, FailureKind, Origin, PackageSummary, ProgramDigest, Request, Restart,
     Runs, UpgradeId, Verdict,
 };
-use crate::record::{STATE_FILE, checksum};
-
-/// Largest state file that is read. The daemon's own limit.
-const LARGEST_FILE: u64 = 4 << 20;
+use crate::record::{LARGEST_FILE, STATE_FILE, checksum};
 
 /// What `state.json` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -508,19 +508,25 @@ fn a_previous_program_that_is_missing_leaves_the_new_one_there() {
     assert_eq!(payload.file().unwrap()["ruling"]["rolled_back"], false);
 }
 
-#[test]
-fn a_daemon_that_holds_the_lock_comes_first() {
+/// At the deadline the rescue judges, and asks for the log of the program; then it waits for the lock,
+/// and finds what somebody does meanwhile.
+fn while_the_rescue_waits_for_the_lock(meanwhile: impl FnOnce(&Payload)) -> Payload {
     let payload = Payload::on_trial(&unit());
     payload.call("deadline");
     payload.clock(100 + DEADLINE);
     let lock = fs::File::open(payload.sandbox.root().join("bin/.uplift/lock")).unwrap();
     let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
     let mut rescue = payload.command(&[], "deadline").spawn().unwrap();
-    // It has judged, and asks for the log of the program, before it waits for the lock.
     payload.wait_until_log_is_asked_for();
-    payload.conclude();
+    meanwhile(&payload);
     drop(lock);
     assert!(rescue.wait().unwrap().success());
+    payload
+}
+
+#[test]
+fn a_daemon_that_holds_the_lock_comes_first() {
+    let payload = while_the_rescue_waits_for_the_lock(Payload::conclude);
     assert_eq!(
         (payload.at_path().as_str(), payload.asked("restart")),
         (NEW, 0),
@@ -530,16 +536,9 @@ fn a_daemon_that_holds_the_lock_comes_first() {
 
 #[test]
 fn a_program_that_is_replaced_by_hand_while_the_rescue_waits_is_not_touched_either() {
-    let payload = Payload::on_trial(&unit());
-    payload.call("deadline");
-    payload.clock(100 + DEADLINE);
-    let lock = fs::File::open(payload.sandbox.root().join("bin/.uplift/lock")).unwrap();
-    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    let mut rescue = payload.command(&[], "deadline").spawn().unwrap();
-    payload.wait_until_log_is_asked_for();
-    payload.sandbox.install_by_hand("V03.00.00.00".parse().unwrap()).unwrap();
-    drop(lock);
-    assert!(rescue.wait().unwrap().success());
+    let payload = while_the_rescue_waits_for_the_lock(|payload| {
+        payload.sandbox.install_by_hand("V03.00.00.00".parse().unwrap()).unwrap();
+    });
     assert_eq!((payload.at_path().as_str(), payload.asked("restart")), ("V03.00.00.00", 0));
     let ruled = payload.file().is_some_and(|file| file["ruling"]["rolled_back"] == true);
     assert!(!ruled, "nothing was put back");

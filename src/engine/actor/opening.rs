@@ -61,7 +61,7 @@ impl Actor {
         let (status, deadline) = herald.watch();
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (finish, finished) = mpsc::channel(COMMAND_QUEUE);
-        let hands = Hands::new(disk, Arc::clone(&config), herald.notices(), finish);
+        let hands = Hands::new(disk, Arc::clone(&config), program, herald.notices(), finish);
         let (state, check_answer) = (State::Idle, None);
         let mut actor =
             Self { config, state, journal, herald, hands, commands, finished, check_answer };

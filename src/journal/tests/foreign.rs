@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::rescued::rescued;
 use super::*;
 
 /// Reports of a channel that this version does not have, and in a form that it can't read.
@@ -53,7 +54,7 @@ fn the_history_has_a_length_whoever_wrote_it() {
     journal.conclude(&report("one", ChannelName::SHELL, Outcome::Failed, 1), true).unwrap();
     let (journal, _) = open(&directory);
     assert_eq!(
-        (journal.history().len(), journal.history()[0].key()),
+        (journal.history().len(), journal.history()[0].key().into_owned()),
         (HISTORY_LENGTH, "foreign 1".into())
     );
 }
@@ -94,4 +95,19 @@ fn what_can_not_be_read_is_not_remembered() {
     let (journal, _) = open(&directory);
     assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
     assert!(journal.known_bad().is_empty());
+}
+
+/// The newer daemon told, in a form of its own, what the rescue's file still says.
+#[test]
+fn what_another_version_has_told_of_a_roll_back_is_not_told_again() {
+    let (directory, [_, mut form]) = (TempDir::new().unwrap(), newer_reports());
+    form["id"] = "lost".into();
+    let later = report("later", ChannelName::SHELL, Outcome::Failed, 1);
+    let history = json!({ "format": 2, "reports": [form, later] });
+    write_file(&directory, HISTORY_FILE, &sealed(&history));
+    rescued(&directory, &Value::Null, true);
+    let (journal, _) = open(&directory);
+    assert!(journal.unacknowledged().is_empty(), "{:?}", journal.unacknowledged());
+    assert_eq!(journal.history()[0], Entry::Foreign(form));
+    assert_eq!(journal.history().len(), 2);
 }
