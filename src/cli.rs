@@ -29,7 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
 use crate::ftp_server::StartError;
-use crate::model::{Failure, FailureKind, without_number};
+use crate::model::{ComponentName, Failure, FailureKind, without_number};
 use crate::package::pack::PackError;
 use check::Known;
 use output::Mistake;
@@ -105,8 +105,13 @@ pub enum Command {
     /// While a new program is on trial, that ends the trial. Otherwise the program from before the
     /// last upgrade comes back, with a restart. The program that is replaced is refused from then
     /// on, unless it is forced.
-    #[command(after_help = "Examples:\n  uplift rollback\n  uplift rollback --yes --json")]
+    #[command(
+        after_help = "Examples:\n  uplift rollback\n  uplift rollback --yes --json\n  uplift rollback --component camera"
+    )]
     Rollback {
+        /// Which component, where there are several.
+        #[arg(long, value_name = "NAME")]
+        component: Option<ComponentName>,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -126,6 +131,9 @@ pub enum Command {
         /// Forget the lowest version that is accepted.
         #[arg(long, required = true)]
         minimum_version: bool,
+        /// Of which component, where there are several.
+        #[arg(long, value_name = "NAME")]
+        component: Option<ComponentName>,
         /// Print what was forgotten as JSON.
         #[arg(long)]
         json: bool,
@@ -308,8 +316,10 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::History { json } => history::run(&load()?, *json),
         Command::Install { file, force, json } => install::run(&load()?, file, *force, *json),
         Command::Confirm => confirm::run(&load()?),
-        Command::Rollback { yes, json } => rollback::run(&load()?, *yes, *json),
-        Command::Forget { json, .. } => forget::run(&load()?, *json),
+        Command::Rollback { component, yes, json } => {
+            rollback::run(&load()?, *component, *yes, *json)
+        }
+        Command::Forget { component, json, .. } => forget::run(&load()?, *component, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         Command::Config(ConfigCommand::Sandbox { write }) => {
             config_sandbox::run(&load()?, write.as_deref())

@@ -4,7 +4,9 @@
 //! Unknown fields are errors, so that a misspelt one is never silently a default. Nothing here
 //! looks at the machine: whether a device exists or a unit is known is for whoever uses the value.
 
+mod component;
 mod error;
+mod fields;
 mod ftp;
 mod package;
 mod program;
@@ -12,19 +14,23 @@ mod trial;
 mod unit_name;
 mod values;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::model::Terms;
+use crate::model::{ChannelName, ComponentName};
+pub use component::Components;
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use package::{MachineRule, Package, SealRule, TrustedKey};
 pub use program::Program;
-use program::ProgramFields;
+pub(crate) use program::RESTART_ROOM;
+use program::SHORTEST_RESTART;
 pub use trial::Trial;
+use trial::{TrialFields, fields_of_trial};
 pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
@@ -38,18 +44,18 @@ pub const RESCUE_TIMER: &str = "uplift-rescue.timer";
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is upgraded, and how it is restarted.
-    pub program: Program,
+    /// What is upgraded, by name.
+    pub components: Components,
     /// What a firmware file may be.
     pub package: Package,
     /// The payload link on the serial port. Without this section there is none.
     pub link: Option<Link>,
+    /// People and programs on this machine.
+    pub shell: Shell,
     /// The FTP server that the daemon pulls from.
     pub ftp: Ftp,
     /// The upload server `uplift ftp-server`.
     pub ftp_server: FtpServer,
-    /// Deadlines of the evidence after a restart.
-    pub trial: Trial,
     /// What monitoring may read.
     pub metrics: Metrics,
     /// Where the daemon keeps its own files.
@@ -60,20 +66,44 @@ pub struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sections {
-    program: ProgramFields,
+    component: BTreeMap<ComponentName, fields::Fields>,
+    #[serde(default)]
+    channel: Channels,
+    #[serde(default)]
+    transfer: Transfers,
     #[serde(default)]
     package: Package,
-    link: Option<Link>,
-    #[serde(default)]
-    ftp: Ftp,
     #[serde(default)]
     ftp_server: FtpServer,
     #[serde(default)]
-    trial: Trial,
+    trial: TrialFields,
     #[serde(default)]
     metrics: Metrics,
     #[serde(default)]
     paths: Paths,
+}
+
+/// Sections `[channel.NAME]`: who asks.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Channels {
+    psdk: Option<Link>,
+    shell: Shell,
+}
+
+/// Section `[channel.shell]`: people and programs on this machine.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shell {
+    /// The components that they may replace; all where nothing is said.
+    pub components: Option<BTreeSet<ComponentName>>,
+}
+
+/// Sections `[transfer.NAME]`: how files come.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Transfers {
+    ftp: Ftp,
 }
 
 /// Largest configuration file in bytes; the shipped one, with every field explained, has some six
@@ -84,14 +114,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// byte of seconds (docs/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 
-/// A restart has at least this long to begin, unless the configuration says otherwise.
-pub(crate) const SHORTEST_DEFAULT: Duration = Duration::from_secs(60);
-/// And at most this long, where a unit may take for ever and no link announces anything.
-const LONGEST_DEFAULT: Duration = Duration::from_secs(10 * 60);
-/// Beyond what the unit may take: for systemd itself, and for the next look.
-pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
-
-/// Section `[link]`: the payload link.
+/// Section `[channel.psdk]`: the payload link.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
@@ -102,11 +125,40 @@ pub struct Link {
     pub baud: Baud,
     /// Which transfer the host is offered.
     pub transfer: TransferChoice,
+    /// The components that hosts may replace.
+    pub components: BTreeSet<ComponentName>,
+    /// Whose version the aircraft is told.
+    pub version_of: VersionOf,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { device: "/dev/ttyUSB0".into(), baud: Baud::Auto, transfer: TransferChoice::Auto }
+        Self {
+            device: "/dev/ttyUSB0".into(),
+            baud: Baud::Auto,
+            transfer: TransferChoice::Auto,
+            components: [ComponentName::PROGRAM].into(),
+            version_of: VersionOf::Lowest,
+        }
+    }
+}
+
+/// Whose version the payload link tells, which has one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum VersionOf {
+    /// The lowest of those that its hosts may replace: the host refuses a file whose version is not
+    /// higher.
+    Lowest,
+    /// That of this component.
+    Component(ComponentName),
+}
+
+impl TryFrom<String> for VersionOf {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "lowest" { Ok(Self::Lowest) } else { text.parse().map(Self::Component) }
     }
 }
 
@@ -191,25 +243,6 @@ impl Default for Paths {
 }
 
 impl Config {
-    /// What an upgrade is agreed to be by this configuration, as far as it does not follow from the
-    /// program's unit.
-    pub fn terms(&self) -> Terms {
-        let (program, trial) = (&self.program, &self.trial);
-        Terms {
-            program: program.path.clone(),
-            unit: program.unit.clone(),
-            restart: program.restart.clone(),
-            restart_deadline: program.restart_deadline.unwrap_or(SHORTEST_DEFAULT),
-            window: trial.window,
-            deadline: trial.deadline,
-            boots: trial.boots,
-            confirm: trial.confirm,
-            health_command: trial.health_command.clone(),
-            runs: program.runs,
-            start_before: None,
-        }
-    }
-
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read_text(path, LARGEST_FILE)
@@ -225,46 +258,43 @@ impl Config {
     }
 
     fn of(sections: Sections) -> Result<Self, Mistake> {
-        let Sections { program, package, link, ftp, ftp_server, trial, metrics, paths } = sections;
-        let program = program.try_into()?;
-        let config = Self { program, package, link, ftp, ftp_server, trial, metrics, paths };
-        config.trial.check_window()?;
-        config.check_deadlines()?;
+        let Sections { component, channel, transfer, package, ftp_server, trial, metrics, paths } =
+            sections;
+        let mut components = Components::of(component, &trial)?;
+        let (Channels { psdk: link, shell }, Transfers { ftp }) = (channel, transfer);
+        if let Some(link) = &link {
+            check_names("psdk", &link.components, &components)?;
+            if let VersionOf::Component(name) = link.version_of
+                && !link.components.contains(&name)
+            {
+                let explanation = format!("{name} is none of the `components` of this section");
+                return Err(Mistake::new(&["channel.psdk.version_of"], explanation));
+            }
+            announce(&mut components, link)?;
+        }
+        if let Some(names) = &shell.components {
+            check_names("shell", names, &components)?;
+        }
+        let config = Self { components, package, link, shell, ftp, ftp_server, metrics, paths };
         config.check_sockets()?;
         config.ftp_server.check_password()?;
         config.package.check_keys()?;
-        config.package.check_machine(config.program.version_command.as_ref())?;
+        config.package.check_machine(&config.components)?;
         Ok(config)
     }
 
-    /// How long a restart may take to begin, where the program's unit may take so long to stop and
-    /// to start.
-    pub fn restart_deadline(&self, stop: Duration, start: Duration) -> Duration {
-        self.program.restart_deadline.unwrap_or_else(|| {
-            let most = if self.link.is_some() {
-                LONGEST_ANNOUNCED.saturating_sub(self.trial.deadline)
-            } else {
-                LONGEST_DEFAULT
-            };
-            stop.saturating_add(start).saturating_add(RESTART_ROOM).max(SHORTEST_DEFAULT).min(most)
+    /// The components that a channel may replace.
+    pub fn replaceable_by(&self, channel: ChannelName) -> impl Iterator<Item = &Program> {
+        self.components.iter().filter(move |component| match channel {
+            ChannelName::PSDK => {
+                self.link.as_ref().is_some_and(|link| link.components.contains(&component.name))
+            }
+            ChannelName::SHELL => {
+                let named = self.shell.components.as_ref();
+                named.is_none_or(|named| named.contains(&component.name))
+            }
+            _ => false,
         })
-    }
-
-    fn check_deadlines(&self) -> Result<(), Mistake> {
-        let together = self
-            .program
-            .restart_deadline
-            .unwrap_or(SHORTEST_DEFAULT)
-            .saturating_add(self.trial.deadline);
-        if self.link.is_none() || together <= LONGEST_ANNOUNCED {
-            return Ok(());
-        }
-        let explanation = format!(
-            "`restart_deadline` of [program] and `deadline` of [trial] are {} s together, and may be {} s: the payload link announces them in one byte",
-            together.as_secs(),
-            LONGEST_ANNOUNCED.as_secs()
-        );
-        Err(Mistake::new(&["trial.deadline", "program.restart_deadline"], explanation))
     }
 
     fn check_sockets(&self) -> Result<(), Mistake> {
@@ -275,6 +305,46 @@ impl Config {
             "this is the control socket, `control` of [paths]; metrics need one of their own";
         Err(Mistake::new(&["metrics.socket"], explanation))
     }
+}
+
+/// What a channel may replace is there.
+fn check_names(
+    channel: &str,
+    names: &BTreeSet<ComponentName>,
+    components: &Components,
+) -> Result<(), Mistake> {
+    let Some(name) = names.iter().find(|name| components.get(**name).is_none()) else {
+        return Ok(());
+    };
+    let known: Vec<String> = components.iter().map(|one| format!("\"{}\"", one.name)).collect();
+    let explanation = format!(
+        "there is no section [component.{name}]: say in `components` of [channel.{channel}] what may be replaced, such as [{}]",
+        known.join(", ")
+    );
+    Err(Mistake::new(&[format!("channel.{channel}.components")], explanation))
+}
+
+/// The payload link announces restart and trial together.
+fn announce(components: &mut Components, link: &Link) -> Result<(), Mistake> {
+    for component in components.iter_mut() {
+        if !link.components.contains(&component.name) {
+            continue;
+        }
+        let (name, trial) = (component.name, component.trial.deadline);
+        let together = component.restart_deadline.unwrap_or(SHORTEST_RESTART).saturating_add(trial);
+        if together > LONGEST_ANNOUNCED {
+            let explanation = format!(
+                "`restart_deadline` of [component.{name}] and `deadline` of its trial are {} s together, and may be {} s: the payload link announces them in one byte",
+                together.as_secs(),
+                LONGEST_ANNOUNCED.as_secs()
+            );
+            let mut fields = fields_of_trial(name, &["deadline"]);
+            fields.push(format!("component.{name}.restart_deadline"));
+            return Err(Mistake::new(&fields, explanation));
+        }
+        component.longest_restart = LONGEST_ANNOUNCED.saturating_sub(trial);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -288,9 +358,10 @@ mod tests {
 
     #[test]
     fn the_smallest_configuration_has_the_documented_defaults() {
-        let config = parse("[program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
-        assert_eq!(config.program.path, Path::new("/usr/local/bin/demo"));
-        assert_eq!(config.program.restart, Restart::Reboot);
+        let config =
+            parse("[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
+        assert_eq!(config.components.iter().next().unwrap().path, Path::new("/usr/local/bin/demo"));
+        assert_eq!(config.components.iter().next().unwrap().restart, Restart::Reboot);
         assert!(config.link.is_none());
         assert_eq!(config.ftp.address.port(), 21);
         assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
@@ -316,6 +387,7 @@ mod tests {
             "health_command",
             "socket",
             "restart_deadline",
+            "components",
         ];
         let all: String = shipped
             .lines()
@@ -328,9 +400,17 @@ mod tests {
             .collect();
         assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
         // The parser itself tells which fields a section has.
-        for section in
-            ["program", "package", "link", "ftp", "ftp_server", "trial", "metrics", "paths"]
-        {
+        for section in [
+            "component.program",
+            "package",
+            "channel.psdk",
+            "channel.shell",
+            "transfer.ftp",
+            "ftp_server",
+            "trial",
+            "metrics",
+            "paths",
+        ] {
             let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
             let known = error
                 .rsplit("expected ")
@@ -355,18 +435,27 @@ mod tests {
 
     #[test]
     fn an_error_names_file_line_field_and_what_would_be_right() {
-        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbuad = 9600\n")
-            .unwrap_err();
+        let error = parse(
+            "[component.program]\nname = \"demo\"\nproduct = \"P\"\n[channel.psdk]\nbuad = 9600\n",
+        )
+        .unwrap_err();
         assert!(
-            error.contains("uplift.toml, line 5, field link") && error.contains("`baud`"),
+            error.contains("uplift.toml, line 5, field channel.psdk") && error.contains("`baud`"),
             "{error}"
         );
-        let error = parse("[program]\nname = \"demo\"\nproduct = \"P\"\n[link]\nbaud = \"fast\"\n")
+        let error = parse("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[channel.psdk]\nbaud = \"fast\"\n")
             .unwrap_err();
-        assert!(error.contains("line 5, field link.baud") && error.contains("921600"), "{error}");
+        assert!(
+            error.contains("line 5, field channel.psdk.baud") && error.contains("921600"),
+            "{error}"
+        );
         let error =
-            parse("[program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n").unwrap_err();
-        assert!(error.contains("field program") && error.contains("needs `unit`"), "{error}");
+            parse("[component.program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n")
+                .unwrap_err();
+        assert!(
+            error.contains("field component.program") && error.contains("needs `unit`"),
+            "{error}"
+        );
         let error = parse("[program\n").unwrap_err();
         assert!(error.contains("line 1"), "{error}");
     }
@@ -375,11 +464,11 @@ mod tests {
     fn a_restart_and_its_trial_must_be_announceable() {
         let text = |link: &str| {
             format!(
-                "[program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\""
+                "[component.program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\""
             )
         };
         assert!(parse(&text("")).is_ok(), "without a link nothing is announced");
-        let error = parse(&text("[link]")).unwrap_err();
+        let error = parse(&text("[channel.psdk]")).unwrap_err();
         assert!(
             error.contains("line 7, field trial.deadline") && error.contains("256 s together"),
             "{error}"
@@ -389,7 +478,8 @@ mod tests {
     #[test]
     fn a_restart_has_the_time_that_its_unit_may_take() {
         let config = |text: &str| {
-            parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}")).unwrap()
+            parse(&format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n{text}"))
+                .unwrap()
         };
         let seconds = Duration::from_secs;
         for (text, stop, start, deadline) in [
@@ -397,23 +487,33 @@ mod tests {
             ("", seconds(2), seconds(3), 60),
             ("", Duration::MAX, seconds(90), 600),
             ("restart_deadline = \"5s\"", seconds(90), seconds(90), 5),
-            ("[link]", seconds(90), seconds(90), 135),
-            ("[link]\n[trial]\ndeadline = \"30s\"", seconds(90), Duration::MAX, 225),
+            ("[channel.psdk]", seconds(90), seconds(90), 135),
+            ("[channel.psdk]\n[trial]\ndeadline = \"30s\"", seconds(90), Duration::MAX, 225),
         ] {
-            assert_eq!(config(text).restart_deadline(stop, start), seconds(deadline), "{text}");
+            assert_eq!(
+                config(text).components.iter().next().unwrap().restart_within(stop, start),
+                seconds(deadline),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn sizes_and_durations_have_units() {
-        let config = parse("[program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
+        let config = parse("[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
         assert_eq!(config.package.max_size, Size(65536));
-        assert_eq!(config.program.restart_deadline, Some(Duration::from_secs(120)));
-        assert_eq!(config.program.restart, Restart::Command(vec!["/bin/true".into()]));
+        assert_eq!(
+            config.components.iter().next().unwrap().restart_deadline,
+            Some(Duration::from_secs(120))
+        );
+        assert_eq!(
+            config.components.iter().next().unwrap().restart,
+            Restart::Command(vec!["/bin/true".into()])
+        );
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
             assert!(
                 parse(&format!(
-                    "[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}"
+                    "[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}"
                 ))
                 .is_err(),
                 "{bad}"
@@ -424,14 +524,14 @@ mod tests {
     #[test]
     fn a_path_is_the_same_for_everybody() {
         for (section, field) in [
-            ("link", "device"),
+            ("channel.psdk", "device"),
             ("metrics", "socket"),
             ("paths", "state"),
             ("paths", "control"),
             ("paths", "boot_id"),
         ] {
             let error = parse(&format!(
-                "[program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\""
+                "[component.program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\""
             ))
             .unwrap_err();
             assert!(
@@ -455,7 +555,8 @@ mod tests {
     #[test]
     fn a_timer_is_named_as_one_or_there_is_none() {
         let timer = |text: &str| {
-            let config = parse(&format!("[program]\nname = \"demo\"\nproduct = \"P\"\n{text}"));
+            let config =
+                parse(&format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n{text}"));
             config.map(|config| config.paths.rescue_timer)
         };
         assert_eq!(timer("").unwrap().as_deref(), Some(RESCUE_TIMER));
@@ -469,8 +570,9 @@ mod tests {
 
     #[test]
     fn metrics_have_a_socket_of_their_own_or_none() {
-        let text =
-            |socket| format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}");
+        let text = |socket| {
+            format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}")
+        };
         assert_eq!(parse(&text("")).unwrap().metrics.socket, None);
         let error = parse(&text("socket = \"/run/uplift/control.sock\"")).unwrap_err();
         assert!(

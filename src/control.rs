@@ -13,7 +13,7 @@ pub use server::serve;
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
-use crate::model::{Entry, Failure, Report, Status};
+use crate::model::{ComponentName, Entry, Failure, Report, Status};
 
 /// Longest answer: a whole history, with the last words of each program that failed. A longer one
 /// ends the connection.
@@ -28,8 +28,8 @@ pub const LONGEST_LINE: usize = 4 << 20;
 /// | `history` | – | one `history` |
 /// | `install` | `file_name`, `size`, `force` (optional) | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
 /// | `confirm` | – | `confirmed` |
-/// | `forget` | `what`: `minimum-version` | `forgotten` |
-/// | `rollback` | – | a `status` now and at each change, and `report` |
+/// | `forget` | `what`: `minimum-version`; `component` (optional) | `forgotten` |
+/// | `rollback` | `component` (optional) | a `status` now and at each change, and `report` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 // Braces without fields: serde lets any field pass for a unit variant.
@@ -56,10 +56,17 @@ pub enum ControlRequest {
     Forget {
         /// What.
         what: Forgettable,
+        /// Of which component; absent: of the only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<ComponentName>,
     },
     /// Ends the trial that runs, or else puts the program back that was there before the last
     /// upgrade.
-    Rollback {},
+    Rollback {
+        /// Of which component; absent: of the only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<ComponentName>,
+    },
 }
 
 /// What a person may have forgotten.

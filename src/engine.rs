@@ -5,6 +5,7 @@
 
 mod actor;
 mod blocking;
+pub(crate) mod choice;
 mod hands;
 mod herald;
 mod installed;
@@ -23,8 +24,8 @@ use tokio::time::Instant;
 
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, Entry, Failure, FailureKind, LinkStatus, Outcome, PackageSummary, Report, Request,
-    Status, UpgradeId,
+    ChannelName, ComponentName, Entry, Failure, FailureKind, LinkStatus, Outcome, PackageSummary,
+    Report, Request, Status, UpgradeId,
 };
 use crate::stage::{Announced, Receiving, Staged};
 
@@ -60,9 +61,9 @@ pub enum Command {
     /// [`Engine::confirm`]
     Confirm(String, Answer<()>),
     /// [`Engine::roll_back`]
-    RollBack(Request, Answer<UpgradeId>),
+    RollBack(Request, Option<ComponentName>, Answer<UpgradeId>),
     /// [`Engine::forget_minimum`]
-    ForgetMinimum(String, Answer<Option<Version>>),
+    ForgetMinimum(String, Option<ComponentName>, Answer<Option<Version>>),
     /// [`Engine::acknowledge`]
     Acknowledge(ChannelName, Answer<()>),
     /// [`Engine::ping`]
@@ -98,6 +99,8 @@ pub struct Measures {
 pub struct Ended {
     /// Which one.
     pub id: UpgradeId,
+    /// Of what.
+    pub component: ComponentName,
     /// How.
     pub outcome: Outcome,
     /// Why, where it did not succeed.
@@ -108,6 +111,7 @@ impl From<&Report> for Ended {
     fn from(report: &Report) -> Self {
         Self {
             id: report.id.clone(),
+            component: report.component(),
             outcome: report.outcome,
             kind: report.failure.as_ref().map(|failure| failure.kind),
         }
@@ -215,16 +219,24 @@ impl Engine {
     }
 
     /// Ends the trial that runs, or else puts the program back that was there before the last
-    /// upgrade. The answer is the upgrade that is rolled back, or the way back's own name; how it
+    /// upgrade of this component, or of the only one. The answer is the upgrade that is rolled back, or the way back's own name; how it
     /// goes on is in the status.
-    pub async fn roll_back(&self, request: Request) -> Result<UpgradeId, Failure> {
-        self.ask(|answer| Command::RollBack(request, answer)).await
+    pub async fn roll_back(
+        &self,
+        request: Request,
+        component: Option<ComponentName>,
+    ) -> Result<UpgradeId, Failure> {
+        self.ask(|answer| Command::RollBack(request, component, answer)).await
     }
 
-    /// A person forgets the lowest version, for a repair; written down before the answer, which is
+    /// A person forgets the lowest version of this component, or of the only one, for a repair; written down before the answer, which is
     /// what it was.
-    pub async fn forget_minimum(&self, by: String) -> Result<Option<Version>, Failure> {
-        self.ask(|answer| Command::ForgetMinimum(by, answer)).await
+    pub async fn forget_minimum(
+        &self,
+        by: String,
+        component: Option<ComponentName>,
+    ) -> Result<Option<Version>, Failure> {
+        self.ask(|answer| Command::ForgetMinimum(by, component, answer)).await
     }
 
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.

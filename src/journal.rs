@@ -18,12 +18,15 @@ use crate::disk::{self, Disk, LocalDisk, Operation};
 use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
-use crate::model::{ChannelName, Entry, Failure, FailureKind, ProgramDigest, Report};
+use crate::model::{
+    ChannelName, ComponentName, Entry, Failure, FailureKind, ProgramDigest, Report, Upgrade,
+};
 
 use crate::record::checksum::{self, FIRST_FORMAT, FORMAT, Wrong};
 use crate::record::history::{HISTORY_LENGTH, HistoryFile};
+use crate::record::memory::Forgotten;
 use crate::record::salvage::{self, Salvaged};
-use crate::record::state::{Forgotten, Recorded, StateFile};
+use crate::record::state::{Recorded, StateFile};
 use crate::record::{HISTORY_FILE, InstalledRecord, LARGEST_FILE, STATE_FILE};
 
 /// The journal of one daemon.
@@ -146,13 +149,9 @@ impl Journal {
         // With a trial in it the file keeps the format in which the rescue has written: an older
         // daemon may have to read it.
         let (upgrade, format) = trial.unwrap_or((Recorded::default(), FORMAT));
-        self.state = StateFile {
-            format: format.min(FORMAT),
-            upgrade,
-            unacknowledged,
-            incomplete: true,
-            ..remembered
-        };
+        self.state =
+            StateFile { format: format.min(FORMAT), upgrade, unacknowledged, ..remembered };
+        self.state.note_gap();
         if let Err(error) =
             write(&*self.disk, &self.directory, STATE_FILE, &self.state, self.state.format)
         {
@@ -167,34 +166,38 @@ impl Journal {
 
     /// Whether there is no state, and nothing says that there ever was.
     pub fn is_new(&self) -> bool {
-        self.left == Left::Nothing && !self.state.incomplete
+        self.left == Left::Nothing && !self.state.program.incomplete
     }
 
     /// Programs were replaced here, and a journal that [is new](Self::is_new) knows nothing of it.
     pub fn note_gap(&mut self) -> io::Result<()> {
-        self.change_state(|file| file.incomplete = true)
+        self.change_state(StateFile::note_gap)
     }
 
-    /// Every program whose version is known, the surest first.
-    pub fn known_programs(&self) -> Vec<InstalledRecord> {
-        let on_trial = self.upgrade().and_then(State::swap).map(|swap| &swap.package);
-        let reported = self.history.known().rev().filter_map(|report| report.package.as_ref());
+    /// Every program of this component whose version is known, the surest first.
+    pub fn known_programs(&self, component: ComponentName) -> Vec<InstalledRecord> {
+        let of_it = |upgrade: &Upgrade| upgrade.component() == component;
+        let on_trial = self
+            .upgrade()
+            .filter(|state| state.upgrade().is_some_and(of_it))
+            .and_then(State::swap)
+            .map(|swap| &swap.package);
+        let reports = self.history.known().rev().filter(|report| report.component() == component);
+        let reported = reports.filter_map(|report| report.package.as_ref());
         let packages = on_trial.into_iter().chain(reported);
         let by_package = packages.map(|package| InstalledRecord {
             version: package.version,
             digest: package.program_digest,
         });
-        [self.state.installed, self.state.previous]
-            .into_iter()
-            .flatten()
-            .chain(by_package)
-            .collect()
+        let memory = self.state.of(component);
+        [memory.installed, memory.previous].into_iter().flatten().chain(by_package).collect()
     }
 
     /// Whether a program of which it knows no version may be the one that was installed by hand,
     /// whose version the configuration tells.
-    pub fn may_be_by_hand(&self, program: ProgramDigest) -> bool {
-        !self.state.incomplete && !self.state.known_bad.contains(&program)
+    pub fn may_be_by_hand(&self, component: ComponentName, program: ProgramDigest) -> bool {
+        let memory = self.state.of(component);
+        !memory.incomplete && !memory.known_bad.contains(&program)
     }
 
     /// The report that the rescue has to make up for: the state of its trial is lost, or in the
@@ -215,7 +218,7 @@ impl Journal {
             report.outcome
         );
         if report.blames_program() {
-            self.state.remember_bad(on_trial); // the report may not know its package
+            self.state.of_mut(report.component()).remember_bad(on_trial); // the report may not know its package
         }
         let concluded = self.conclude(&report, !report.request.is_acknowledged());
         // Even where nothing has changed: the state is not lost any more.
@@ -275,34 +278,39 @@ impl Journal {
     }
 
     /// What `uplift` installed last.
-    pub fn installed(&self) -> Option<InstalledRecord> {
-        self.state.installed
+    pub fn installed(&self, component: ComponentName) -> Option<InstalledRecord> {
+        self.state.of(component).installed
     }
 
     /// What it installed before that.
-    pub fn previous(&self) -> Option<InstalledRecord> {
-        self.state.previous
+    pub fn previous(&self, component: ComponentName) -> Option<InstalledRecord> {
+        self.state.of(component).previous
     }
 
     /// Programs that failed on trial, or were rolled back by hand.
-    pub fn known_bad(&self) -> &[ProgramDigest] {
-        &self.state.known_bad
+    pub fn known_bad(&self, component: ComponentName) -> &[ProgramDigest] {
+        &self.state.of(component).known_bad
     }
 
     /// The highest version that succeeded here with a trusted seal, and that no person took back.
     /// An older file does not come back, were it signed ten times.
-    pub fn minimum_version(&self) -> Option<Version> {
-        self.state.minimum_version
+    pub fn minimum_version(&self, component: ComponentName) -> Option<Version> {
+        self.state.of(component).minimum_version
     }
 
     /// Forgets the lowest version, for a repair; who did is written down. What it was; nothing
     /// where there was none.
-    pub fn forget_minimum(&mut self, by: String) -> io::Result<Option<Version>> {
-        let Some(version) = self.state.minimum_version else { return Ok(None) };
+    pub fn forget_minimum(
+        &mut self,
+        component: ComponentName,
+        by: String,
+    ) -> io::Result<Option<Version>> {
+        let Some(version) = self.minimum_version(component) else { return Ok(None) };
         self.change_state(|file| {
-            file.minimum_version = None;
-            file.minimum_raised = None;
-            file.minimum_forgotten = Some(Forgotten { version, by, at: stamp() });
+            let memory = file.of_mut(component);
+            memory.minimum_version = None;
+            memory.minimum_raised = None;
+            memory.minimum_forgotten = Some(Forgotten { version, by, at: stamp() });
         })?;
         Ok(Some(version))
     }

@@ -9,9 +9,10 @@ mod resume;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::version::Version;
 use crate::model::{
-    Attempt, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome, PackageSummary,
-    Phase, PhaseDuration, ProgramDigest, Swap, Terms, Upgrade, Verdict,
+    Attempt, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome,
+    PackageSummary, Phase, PhaseDuration, ProgramDigest, Swap, Terms, Upgrade, Verdict,
 };
 
 pub(crate) use resume::boots_used_up;
@@ -91,6 +92,10 @@ pub enum Event {
     Receive {
         /// The file's name as the peer gave it.
         file_name: String,
+        /// What it is for, where that can be told.
+        component: Option<ComponentName>,
+        /// The version of that which runs.
+        from: Option<Version>,
     },
     /// What was to be received did not arrive as announced. The peer may begin again.
     ReceptionFailed,
@@ -288,11 +293,12 @@ impl State {
                 Self::Preparing { upgrade }
                 | Self::Receiving { upgrade }
                 | Self::Ready { upgrade, .. },
-                Event::Receive { file_name },
-            ) => (
-                Self::Receiving { upgrade: Upgrade { file_name: Some(file_name), ..upgrade } },
-                vec![EmptyStage],
-            ),
+                Event::Receive { file_name, component, from },
+            ) => {
+                let file_name = Some(file_name);
+                let upgrade = Upgrade { file_name, component, from, ..upgrade };
+                (Self::Receiving { upgrade }, vec![EmptyStage])
+            }
             (Self::Preparing { upgrade } | Self::Receiving { upgrade }, Event::ReceptionFailed) => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }

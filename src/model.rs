@@ -9,6 +9,7 @@ mod entry;
 mod failure;
 pub mod file_name;
 mod key_id;
+mod name;
 mod origin;
 mod report;
 mod request;
@@ -27,10 +28,11 @@ pub use entry::Entry;
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
 pub use key_id::{KeyId, NotAKeyId};
+pub use name::{ChannelName, ComponentName};
 pub(crate) use origin::CONTAINER_START;
 pub use origin::Origin;
 pub use report::Report;
-pub use request::{ChannelName, Receipt, Request};
+pub use request::{Receipt, Request};
 pub use terms::{Confirm, Restart, Runs, Terms};
 pub use upgrade::{Attempt, Conclusion, Swap, Upgrade};
 
@@ -245,9 +247,11 @@ pub struct PackageSummary {
     pub trusted_key: Option<KeyId>,
 }
 
-/// What is installed now.
+/// A component as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
+    /// Its name.
+    pub component: ComponentName,
     /// Product name of the configuration.
     pub product: String,
     /// Where the program lies.
@@ -256,6 +260,13 @@ pub struct Installed {
     pub version: Option<Version>,
     /// Digest of the program at the path; absent when there is none.
     pub digest: Option<ProgramDigest>,
+    /// Programs that were rolled back here, and are refused.
+    #[serde(default)]
+    pub known_bad: Vec<ProgramDigest>,
+    /// The highest version that succeeded here with a trusted seal, and that no person took back;
+    /// lower ones are refused.
+    #[serde(default)]
+    pub minimum_version: Option<Version>,
 }
 
 /// The upgrade that runs.
@@ -265,6 +276,9 @@ pub struct CurrentUpgrade {
     pub id: UpgradeId,
     /// Who asked.
     pub request: Request,
+    /// What it replaces, once that is known.
+    #[serde(default)]
+    pub component: Option<ComponentName>,
     /// The file's name as the peer gave it, once it did.
     #[serde(default)]
     pub file_name: Option<String>,
@@ -375,8 +389,8 @@ pub struct Status {
     pub schema: u32,
     /// Where the upgrade is.
     pub phase: Phase,
-    /// What is installed.
-    pub installed: Installed,
+    /// What is installed, by the components' names.
+    pub components: Vec<Installed>,
     /// The upgrade that runs.
     pub upgrade: Option<CurrentUpgrade>,
     /// Reports that their receivers have not acknowledged.
@@ -387,13 +401,13 @@ pub struct Status {
     pub link: LinkStatus,
     /// What a person should know: a damaged state file that was set aside, a wrong configuration.
     pub notices: Vec<String>,
-    /// Programs that were rolled back here, and are refused.
-    #[serde(default)]
-    pub known_bad: Vec<ProgramDigest>,
-    /// The highest version that succeeded here with a trusted seal, and that no person took back;
-    /// lower ones are refused.
-    #[serde(default)]
-    pub minimum_version: Option<Version>,
+}
+
+impl Status {
+    /// The component of this name.
+    pub fn component(&self, name: ComponentName) -> Option<&Installed> {
+        self.components.iter().find(|installed| installed.component == name)
+    }
 }
 
 #[cfg(test)]

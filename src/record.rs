@@ -7,13 +7,14 @@
 
 pub(crate) mod checksum;
 pub(crate) mod history;
+pub(crate) mod memory;
 pub(crate) mod rescue;
 pub(crate) mod salvage;
 pub(crate) mod state;
 pub(crate) mod trial;
 
 pub use history::HISTORY_LENGTH;
-pub use state::InstalledRecord;
+pub use memory::InstalledRecord;
 
 /// The state, in the daemon's directory.
 pub(crate) const STATE_FILE: &str = "state.json";

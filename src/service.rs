@@ -83,16 +83,16 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 
 /// What runs here and where it can be reached, for a person who started it on a terminal.
 fn introduction(config: &Config) -> String {
-    let Config { program, paths, link, .. } = config;
+    let Config { components, paths, link, .. } = config;
+    let each = components.iter().map(|one| format!("{}, {}", one.product, one.path.display()));
+    let components = each.collect::<Vec<_>>().join("; ");
     let link = link.as_ref().map_or_else(
         || "no payload link".to_owned(),
         |link| format!("payload link {}", link.device.display()),
     );
     format!(
-        "uplift {} is ready for {}, {}; control socket {}, {link}",
+        "uplift {} is ready for {components}; control socket {}, {link}",
         env!("CARGO_PKG_VERSION"),
-        program.product,
-        program.path.display(),
         paths.control.display(),
     )
 }

@@ -39,7 +39,7 @@ impl Sandbox {
         let sandbox = Self(directory);
         let installed = sandbox.file("program", &program("V01.00.00.00"));
         let text = format!(
-            "[program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n{more}"
+            "[component.program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n{more}"
         );
         sandbox.file("uplift.toml", text.as_bytes());
         sandbox

@@ -22,7 +22,7 @@ impl Payload {
 
     fn configure(&self, program: &str) {
         let text = format!(
-            "[program]\nproduct = \"P\"\n{program}\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n"
+            "[component.program]\nproduct = \"P\"\n{program}\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n"
         );
         fs::File::create(self.config()).unwrap().write_all(text.as_bytes()).unwrap();
     }
@@ -53,7 +53,7 @@ const SOCKET: &str = "# Made by `uplift config sandbox`.\n[Socket]\n# ftp_server
 #[test]
 fn each_drop_in_is_printed_with_the_name_that_it_should_have() {
     let payload = Payload::configured("path = \"/opt/payload/sensor\"");
-    let daemon = "# /etc/systemd/system/uplift.service.d/uplift-sandbox.conf\n# Made by `uplift config sandbox`.\n[Service]\n# program.path\n\
+    let daemon = "# /etc/systemd/system/uplift.service.d/uplift-sandbox.conf\n# Made by `uplift config sandbox`.\n[Service]\n# component.program.path\n\
                   ReadWritePaths=\nReadWritePaths=/opt/payload\n\n";
     let socket =
         format!("# /etc/systemd/system/uplift-ftp.socket.d/uplift-sandbox.conf\n{SOCKET}\n");

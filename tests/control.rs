@@ -233,6 +233,7 @@ fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
     let report = |number: usize| Report {
         id: UpgradeId(format!("{number}")),
         request: Request::of_shell("uid 0".into()),
+        component: None,
         from: None,
         file_name: None,
         package: None,

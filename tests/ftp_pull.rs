@@ -49,7 +49,7 @@ trait Server {
     fn client(&self, more: &str) -> FtpClient {
         let address = self.address();
         let text = format!(
-            "[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp]\naddress = \"{address}\"\n{more}"
+            "[component.program]\nname = \"demo\"\nproduct = \"DEMO\"\n[transfer.ftp]\naddress = \"{address}\"\n{more}"
         );
         FtpClient::new(Config::parse(&text, Path::new("test.toml")).unwrap().ftp)
     }

@@ -77,7 +77,7 @@ fn a_file_that_gets_shorter_while_it_is_sent_fails_at_once() {
 fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     let mut sandbox = sandbox();
     sandbox.start_daemon().unwrap();
-    assert_eq!(status(&sandbox).installed.version, Some(version("V01.00.00.00")));
+    assert_eq!(status(&sandbox).components[0].version, Some(version("V01.00.00.00")));
     let firmware = sandbox.firmware(version("V02.00.00.00"), Some(3_000_000)).unwrap();
     let client = sandbox
         .command(&["install", firmware.to_str().unwrap()])
@@ -104,7 +104,7 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
     let status = status(&sandbox);
     assert_eq!(
-        (status.phase, status.installed.version),
+        (status.phase, status.components[0].version),
         (Phase::Idle, Some(version("V02.00.00.00")))
     );
     let report = history(&sandbox).pop().unwrap();

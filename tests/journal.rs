@@ -182,7 +182,8 @@ impl Drop for Journald {
 fn sandbox(journald: &Journald) -> Sandbox {
     let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
     sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    let link = format!("[link]\ndevice = \"{}/run/no-such-port\"\n", sandbox.root().display());
+    let link =
+        format!("[channel.psdk]\ndevice = \"{}/run/no-such-port\"\n", sandbox.root().display());
     sandbox.configure(&sandbox.restart_line(), &link).unwrap();
     let stderr = fs::File::create(sandbox.log("daemon")).unwrap().metadata().unwrap();
     sandbox.set_environment("JOURNAL_STREAM", &format!("{}:{}", stderr.dev(), stderr.ino()));

@@ -37,7 +37,7 @@ impl Payload {
         sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
         let root = sandbox.root().display().to_string();
         let sections = format!(
-            "[link]\ndevice = \"{root}/run/ttyPayload\"\n[metrics]\nsocket = \"{root}/run/metrics.sock\"\n"
+            "[channel.psdk]\ndevice = \"{root}/run/ttyPayload\"\n[metrics]\nsocket = \"{root}/run/metrics.sock\"\n"
         );
         sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
         let mut payload = Self(sandbox);

@@ -173,7 +173,7 @@ fn an_engine_that_hangs_is_not_spoken_for() {
 
 #[test]
 fn it_is_ready_when_the_link_runs_and_the_socket_is_there() {
-    let service = Service::start_with(&[], "[link]\ndevice = \"ROOT/run/ttyPayload\"\n");
+    let service = Service::start_with(&[], "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n");
     service.wait_for("READY=1");
     let link = service.sandbox.status().unwrap().link;
     assert!(link.notice.is_some(), "the link has said nothing yet: {link:?}");

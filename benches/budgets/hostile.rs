@@ -61,6 +61,7 @@ fn report(number: usize) -> Report {
     Report {
         id: UpgradeId(number.to_string()),
         request: Request::of_shell("uid 0".into()),
+        component: None,
         from: None,
         file_name: None,
         package: None,

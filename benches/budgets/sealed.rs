@@ -32,7 +32,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     signer.seal_file(&firmware)?;
     let sealed = std::fs::read(&firmware)?;
     let text = format!(
-        "[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nseal = \"optional\"\n{}",
+        "[component.program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nseal = \"optional\"\n{}",
         signer.trusted_section()
     );
     let config = Config::parse(&text, Path::new("bench.toml"))?;
@@ -60,8 +60,9 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
 /// Seconds.
 fn receive(config: &Config, content: &[u8]) -> Result<f64> {
-    let stage = Stage::beside(&config.program.path, config.package.max_size.0);
-    let rules = Rules::new(&config.program, &config.package);
+    let stage =
+        Stage::beside(&config.components.iter().next().unwrap().path, config.package.max_size.0);
+    let rules = Rules::new(config.components.iter().next().unwrap(), &config.package);
     let time = timed(|| {
         let announced =
             Announced { file_name: NAME.into(), size: content.len() as u64, with_md5: false };

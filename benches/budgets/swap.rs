@@ -51,7 +51,7 @@ impl Bench {
         let file = directory.path().join("uplift.toml");
         let path = directory.path().join("program");
         File::create(&file)?
-            .write_all(format!("[program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nallow_same_version = true\n").as_bytes())?;
+            .write_all(format!("[component.program]\npath = {path:?}\nproduct = \"BENCH\"\n[package]\nallow_same_version = true\n").as_bytes())?;
         Ok(Self { config: Config::load(&file)?, directory })
     }
 
@@ -65,10 +65,16 @@ impl Bench {
             size: content.len() as u64,
             with_md5: false,
         };
-        let stage = Stage::beside(&self.config.program.path, self.config.package.max_size.0);
+        let stage = Stage::beside(
+            &self.config.components.iter().next().unwrap().path,
+            self.config.package.max_size.0,
+        );
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
-        Ok(check(receiving.finish(None)?, &Rules::new(&self.config.program, &self.config.package))?)
+        Ok(check(
+            receiving.finish(None)?,
+            &Rules::new(&self.config.components.iter().next().unwrap(), &self.config.package),
+        )?)
     }
 
     /// Milliseconds.
@@ -77,7 +83,7 @@ impl Bench {
             Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
         let content =
             TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
-        let program = Program::new(&self.config.program.path);
+        let program = Program::new(&self.config.components.iter().next().unwrap().path);
         program.install(self.checked(&content)?)?;
         let seconds = median_time(RUNS, || {
             let checked = self.checked(&content)?;

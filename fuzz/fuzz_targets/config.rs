@@ -9,7 +9,7 @@ use uplift::config::{Config, ConfigError};
 fuzz_target!(|text: &str| {
     match Config::parse(text, Path::new("fuzz.toml")) {
         Ok(config) => {
-            assert!(config.program.path.is_absolute() && !config.program.product.is_empty());
+            assert!(config.components.iter().next().unwrap().path.is_absolute() && !config.components.iter().next().unwrap().product.is_empty());
             assert!(config.trial.window < config.trial.deadline && config.trial.boots > 0);
         }
         Err(ConfigError::Invalid { line, .. }) => {

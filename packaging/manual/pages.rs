@@ -17,7 +17,7 @@ const PROTOCOL: &str = include_str!("../../docs/control-protocol.md");
 const RESCUE: &str = include_str!("../../docs/rescue.md");
 
 /// A configuration of no more fields than a payload needs.
-const LEAST: &str = "[program]\nname = \"psdk_demo\"\nproduct = \"PSDK_APPALIAS\"\nunit = \"psdk-demo.service\"\n\n[link]\ndevice = \"/dev/ttyUSB0\"";
+const LEAST: &str = "[component.program]\nname = \"psdk_demo\"\nproduct = \"PSDK_APPALIAS\"\nunit = \"psdk-demo.service\"\n\n[channel.psdk]\ndevice = \"/dev/ttyUSB0\"";
 
 /// Name and text of a file.
 type File = (String, Vec<u8>);

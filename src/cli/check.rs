@@ -12,12 +12,15 @@ use serde::Serialize;
 
 use super::output::hashing_bar;
 use super::view;
-use crate::config::{Config, Package};
+use crate::config::{Config, Package, Program};
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
+use crate::engine::choice;
 use crate::model::version::Version;
-use crate::model::{Failure, FileDigest, ProgramDigest, SCHEMA, Status};
+use crate::model::{
+    ChannelName, ComponentName, Failure, FileDigest, Installed, ProgramDigest, SCHEMA,
+};
 use crate::package::check::{self, Examination, Finding, Rules, Subject, Verdict};
 use crate::package::preflight;
 
@@ -32,6 +35,8 @@ struct Document<'a> {
     schema: u32,
     file: &'a str,
     accepted: bool,
+    /// Which component it is for; absent without a configuration.
+    component: Option<ComponentName>,
     running: Option<Version>,
     /// Whether the daemon told what runs and which programs are bad.
     daemon: bool,
@@ -48,12 +53,12 @@ struct Document<'a> {
 /// Checks `file` as the daemon would; `json` prints the findings as JSON. A file that would be
 /// refused is an error.
 pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<()> {
-    let (rules, source) = rules(known);
     // The program is asked for its version from another directory, and a bare name would be looked
     // for in PATH.
     let file =
         &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let (rules, source) = rules(known, &name)?;
     let (examination, digests) = examine(&rules, file, &name, json)?;
     let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &rules));
     if json {
@@ -61,6 +66,7 @@ pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<(
             schema: SCHEMA,
             file: &name,
             accepted: examination.failure().is_none(),
+            component: source.component(),
             running: source.running(),
             daemon: matches!(source, Source::Daemon { .. }),
             configuration: !matches!(source, Source::File { .. }),
@@ -89,14 +95,23 @@ pub(super) enum Known<'a> {
 /// What a file was judged by.
 enum Source<'a> {
     /// The configuration, and what the daemon knows.
-    Daemon { config: &'a Config, running: Option<Version> },
+    Daemon { component: &'a Program, running: Option<Version> },
     /// The configuration alone; why.
-    Configuration { config: &'a Config, running: Option<Version>, why: String },
+    Configuration { component: &'a Program, running: Option<Version>, why: String },
     /// What is in the file; there is no configuration at this path.
     File { missing: &'a Path },
 }
 
 impl Source<'_> {
+    const fn component(&self) -> Option<ComponentName> {
+        match self {
+            Self::Daemon { component, .. } | Self::Configuration { component, .. } => {
+                Some(component.name)
+            }
+            Self::File { .. } => None,
+        }
+    }
+
     const fn running(&self) -> Option<Version> {
         match self {
             Self::Daemon { running, .. } | Self::Configuration { running, .. } => *running,
@@ -105,28 +120,29 @@ impl Source<'_> {
     }
 }
 
-fn rules(known: Known<'_>) -> (Rules, Source<'_>) {
+fn rules<'a>(known: Known<'a>, name: &str) -> Result<(Rules, Source<'a>), Failure> {
     let config = match known {
         Known::Configuration(config) => config,
         Known::Nothing(missing) => {
-            return (Rules::without_payload(&Package::default()), Source::File { missing });
+            return Ok((Rules::without_payload(&Package::default()), Source::File { missing }));
         }
     };
-    let rules = Rules::new(&config.program, &config.package);
-    match ask_daemon(config) {
-        Ok(status) => {
-            let running = status.installed.version;
-            let rules = rules.running(running).minimum(status.minimum_version);
+    let component = choice::of_file(config, ChannelName::SHELL, name)?;
+    let rules = Rules::new(component, &config.package);
+    Ok(match ask_daemon(config, component) {
+        Ok(installed) => {
+            let running = installed.version;
+            let rules = rules.running(running).minimum(installed.minimum_version);
             (
-                rules.known_bad(status.known_bad.iter().copied().collect()),
-                Source::Daemon { config, running },
+                rules.known_bad(installed.known_bad.into_iter().collect()),
+                Source::Daemon { component, running },
             )
         }
         Err(why) => {
-            let running = running_version(config);
-            (rules.running(running), Source::Configuration { config, running, why })
+            let running = running_version(component);
+            (rules.running(running), Source::Configuration { component, running, why })
         }
-    }
+    })
 }
 
 /// What a person wants to know first.
@@ -137,8 +153,11 @@ fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String
         (None, Source::File { .. }) => {
             format!("{name:?} is right as far as it can be judged here.\n")
         }
-        (None, Source::Daemon { config, .. } | Source::Configuration { config, .. }) => {
-            let program = &config.program;
+        (
+            None,
+            Source::Daemon { component: program, .. }
+            | Source::Configuration { component: program, .. },
+        ) => {
             let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
             let then = format!(
                 "It would replace {}{replaced}, then: {}.",
@@ -212,25 +231,26 @@ fn digests(
 }
 
 /// The daemon's knowledge of this very program, or a clause that says why there is none.
-fn ask_daemon(config: &Config) -> Result<Status, String> {
+fn ask_daemon(config: &Config, component: &Program) -> Result<Installed, String> {
     let mut client = Client::connect(&config.paths.control).map_err(|error| error.to_string())?;
     let answer =
         client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
     match answer.map_err(|error| error.to_string())? {
-        ControlAnswer::Status { status } if status.installed.path == config.program.path => {
-            Ok(status)
+        ControlAnswer::Status { status } => {
+            let is_it = |installed: &&Installed| installed.path == component.path;
+            let found = status.components.iter().find(is_it);
+            found.cloned().ok_or_else(|| {
+                let others = status.components.iter().map(|one| one.path.display().to_string());
+                let others = others.collect::<Vec<_>>().join(", ");
+                format!("the daemon that runs is for another program, {others}")
+            })
         }
-        ControlAnswer::Status { status } => Err(format!(
-            "the daemon that runs is for another program, {}",
-            status.installed.path.display()
-        )),
         _ => Err("the daemon did not give its status".into()),
     }
 }
 
 /// What is known without the daemon: what the installed program tells, or else what the
 /// configuration says.
-fn running_version(config: &Config) -> Option<Version> {
-    let program = &config.program;
+fn running_version(program: &Program) -> Option<Version> {
     preflight::installed_version(program).and_then(Result::ok).or(program.version)
 }

@@ -34,10 +34,12 @@ pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
 
 fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result<()> {
     writeln!(out, "{} can be read, and says:", file.display())?;
-    let program = &config.program;
-    writeln!(out, "  program  {} of product {}", program.path.display(), program.product)?;
-    let deadline = humantime::format_duration(findings::restart_deadline(config));
-    writeln!(out, "  restart  {}; it must begin within {deadline}", program.restart)?;
+    for program in &config.components {
+        let (path, name) = (program.path.display(), program.name);
+        writeln!(out, "  {name:<8} {path} of product {}", program.product)?;
+        let deadline = humantime::format_duration(findings::restart_deadline(program));
+        writeln!(out, "  restart  {}; it must begin within {deadline}", program.restart)?;
+    }
     seals(out, &config.package)?;
     let Some(link) = &config.link else {
         return writeln!(out, "  link     none: upgrades come through `uplift install` only");

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest, Forgettable};
-use crate::model::SCHEMA;
 use crate::model::version::Version;
+use crate::model::{ComponentName, SCHEMA};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -17,9 +17,13 @@ struct Document {
 }
 
 /// Forgets the lowest version.
-pub(super) fn run(config: &Config, json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    config: &Config,
+    component: Option<ComponentName>,
+    json: bool,
+) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
-    client.ask(&ControlRequest::Forget { what: Forgettable::MinimumVersion })?;
+    client.ask(&ControlRequest::Forget { what: Forgettable::MinimumVersion, component })?;
     let minimum_version = match client.answer()? {
         ControlAnswer::Forgotten { minimum_version } => minimum_version,
         ControlAnswer::Failure { failure } => return Err(failure.into()),

@@ -8,15 +8,28 @@ use anyhow::bail;
 use crate::cli::follow::{self, View, follow};
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
-use crate::model::{Outcome, Status};
+use crate::engine::choice;
+use crate::model::{ChannelName, ComponentName, Installed, Outcome, Status};
 
 /// Asks on a terminal unless `yes`, rolls back, and follows that to its end.
-pub(super) fn run(config: &Config, yes: bool, json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    config: &Config,
+    component: Option<ComponentName>,
+    yes: bool,
+    json: bool,
+) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
-    if !yes && io::stdin().is_terminal() && !agreed(&status(&mut client)?)? {
-        bail!("nothing was changed");
+    if !yes && io::stdin().is_terminal() {
+        let name = choice::named(config, ChannelName::SHELL, component)?.name;
+        let status = status(&mut client)?;
+        let known = status.component(name);
+        if let Some(installed) = known
+            && !agreed(installed)?
+        {
+            bail!("nothing was changed");
+        }
     }
-    client.ask(&ControlRequest::Rollback {})?;
+    client.ask(&ControlRequest::Rollback { component })?;
     let mut view = View::waiting(json);
     let report = follow(config, client, &mut view);
     view.end();
@@ -36,8 +49,7 @@ fn status(client: &mut Client) -> anyhow::Result<Status> {
     }
 }
 
-fn agreed(status: &Status) -> io::Result<bool> {
-    let installed = &status.installed;
+fn agreed(installed: &Installed) -> io::Result<bool> {
     let version = installed
         .version
         .map_or_else(|| "of unknown version".into(), |version| version.to_string());

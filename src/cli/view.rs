@@ -9,8 +9,8 @@ use console::Term;
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
 use crate::model::{
-    CurrentUpgrade, Entry, Evidence, Outcome, Phase, Progress, Report, RunningEvidence, Status,
-    TransferKind,
+    ComponentName, CurrentUpgrade, Entry, Evidence, Outcome, Phase, Progress, Report,
+    RunningEvidence, Status, TransferKind,
 };
 
 /// Width of the bar of the live view, in characters.
@@ -47,23 +47,23 @@ fn folded(text: &str, terminal: &Term) -> String {
 /// The status in a few aligned lines; `phase` is what is said of the phase, as by [`phase`].
 pub(super) fn status(status: &Status, phase: &str) -> String {
     let mut text = String::new();
-    let version = status
-        .installed
-        .version
-        .map_or_else(|| "version unknown".into(), |version| version.to_string());
-    line(
-        &mut text,
-        "Program",
-        &format!("{} {version}, {}", status.installed.product, status.installed.path.display()),
-    );
-    if status.installed.digest.is_none() {
-        line(&mut text, "", "no program is installed yet");
+    for installed in &status.components {
+        let version = installed
+            .version
+            .map_or_else(|| "version unknown".into(), |version| version.to_string());
+        let (product, path) = (&installed.product, installed.path.display());
+        let label = capitalized(installed.component.as_str());
+        line(&mut text, &label, &format!("{product} {version}, {path}"));
+        if installed.digest.is_none() {
+            line(&mut text, "", "no program is installed yet");
+        }
     }
     for (number, part) in phase.lines().enumerate() {
         line(&mut text, if number == 0 { "Phase" } else { "" }, part);
     }
     if let Some(upgrade) = &status.upgrade {
         let file = upgrade.file_name.as_ref().map(|name| format!("{name:?}, ")).unwrap_or_default();
+        let file = of_component(upgrade.component) + &file;
         let request = &upgrade.request;
         line(
             &mut text,
@@ -113,6 +113,11 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
 fn line(text: &mut String, label: &str, value: &str) {
     // Writing to a String can't fail.
     let _ = writeln!(text, "{label:>8}  {value}");
+}
+
+fn capitalized(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// The phase, and how far it is; in two lines while a file is received.
@@ -233,11 +238,18 @@ pub(super) fn ending(report: &Report) -> String {
         TransferKind::Local => "at the shell".to_owned(),
         transfer => format!("over {transfer}"),
     };
-    let mut text = format!("{from} -> {to} {way}: {}", report.outcome);
+    let component = of_component(report.component);
+    let mut text = format!("{component}{from} -> {to} {way}: {}", report.outcome);
     if let Some(failure) = &report.failure {
         let _ = write!(text, ", {}", failure.kind);
     }
     text
+}
+
+/// Which component is meant, where it is not the one that nobody need name.
+fn of_component(component: Option<ComponentName>) -> String {
+    let named = component.filter(|component| *component != ComponentName::PROGRAM);
+    named.map_or_else(String::new, |component| format!("{component} "))
 }
 
 /// The evidence of a program that becomes another one.

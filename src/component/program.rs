@@ -246,7 +246,7 @@ impl Program {
         match fs::canonicalize(&self.path) {
             Ok(file) if metadata.is_symlink() => {
                 format!(
-                    "{path} is a symbolic link; give `path` in the [program] section as {}",
+                    "{path} is a symbolic link; give `path` in its [component.NAME] section as {}",
                     file.display()
                 )
             }

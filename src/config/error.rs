@@ -4,6 +4,7 @@
 //! can stand in it.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Line, counted from 1.
         line: usize,
-        /// The field, such as `link.baud`; empty where the text as a whole is wrong.
+        /// The field, such as `channel.psdk.baud`; empty where the text as a whole is wrong.
         field: String,
         /// What is wrong and what would be right; then the line with a caret under the place,
         /// unless a password may stand there.
@@ -65,7 +66,7 @@ pub(super) struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(fields: &[&str], explanation: impl Into<String>) -> Self {
+    pub(super) fn new<F: ToString>(fields: &[F], explanation: impl Into<String>) -> Self {
         Self {
             fields: fields.iter().map(ToString::to_string).collect(),
             explanation: explanation.into(),
@@ -95,8 +96,11 @@ impl Source<'_> {
         let Mistake { mut fields, explanation } = mistake;
         let given = fields.iter().position(|field| self.place(field).is_some()).unwrap_or_default();
         let field = if fields.is_empty() { String::new() } else { fields.swap_remove(given) };
-        let section = field.split('.').next().unwrap_or_default();
-        let place = self.place(&field).or_else(|| self.place(section)).unwrap_or_default();
+        // Where the field itself is missing, its section, or the one around that.
+        let outward = iter::successors(Some(field.as_str()), |field| {
+            field.rsplit_once('.').map(|(section, _)| section)
+        });
+        let place = outward.filter_map(|field| self.place(field)).next().unwrap_or_default();
         self.error(place, &field, &explanation)
     }
 
@@ -200,11 +204,13 @@ fn is_secret(text: &str) -> bool {
 
 /// Whether no password can stand in a line. What comes before it must be complete by itself, or the
 /// line may be the inside of a value of several lines; and a password belongs to the sections whose
-/// names begin with `ftp`, under whatever misspelt name.
+/// names begin with `transfer` or `ftp`, under whatever misspelt name.
 fn may_be_shown(before: &str, line: &str) -> bool {
     let header = before.lines().rev().find(|line| line.trim_start().starts_with('['));
-    let belongs_to_ftp =
-        |line: &str| line.trim_start_matches(['[', ' ', '\t', '"', '\'']).starts_with("ftp");
+    let belongs_to_ftp = |line: &str| {
+        let name = line.trim_start_matches(['[', ' ', '\t', '"', '\'']);
+        name.starts_with("transfer") || name.starts_with("ftp")
+    };
     !is_secret(line)
         && !belongs_to_ftp(line)
         && !header.is_some_and(belongs_to_ftp)
@@ -220,12 +226,12 @@ mod tests {
         Config::parse(text, Path::new("uplift.toml")).unwrap_err().to_string()
     }
 
-    const PROGRAM: &str = "[program]\nname = \"demo\"\nproduct = \"P\"\n";
+    const PROGRAM: &str = "[component.program]\nname = \"demo\"\nproduct = \"P\"\n";
 
     /// Whatever is wrong about it: the error goes to the journal.
     #[test]
     fn a_password_is_in_no_error() {
-        for section in ["ftp", "ftp_server"] {
+        for section in ["transfer.ftp", "ftp_server"] {
             for wrong in [
                 "password = \"s3cret\\q\"",
                 "password = 53cret",
@@ -235,9 +241,9 @@ mod tests {
                 "password = \"s3cret",
                 "password \"s3cret\"",
                 "password = \"\"\"\ns3cret\\q\"\"\"",
-                "password = \"\"\"\n[program]\ns3cret\\q\"\"\"",
+                "password = \"\"\"\n[component.program]\ns3cret\\q\"\"\"",
                 "password = \"\"\"\ns3cret",
-                "password = '''\n[program]\n'''s3cret",
+                "password = '''\n[component.program]\n'''s3cret",
                 "pasword = \"s3cret\"",
                 "pasword = \"s3cret\\q\"",
                 "password_fiel = \"s3cret\"",
@@ -271,16 +277,16 @@ mod tests {
 
     #[test]
     fn other_lines_are_shown_with_the_place() {
-        let error = error("[program]\nname = \"demo\"\nproduct = 5\n");
+        let error = error("[component.program]\nname = \"demo\"\nproduct = 5\n");
         assert!(error.ends_with("\n  |\n3 | product = 5\n  |           ^"), "{error}");
     }
 
     #[test]
     fn a_field_is_named_by_its_path() {
         for (wrong, field) in [
-            ("version = 5", "program.version"),
-            ("[link]\nbaud = true", "link.baud"),
-            ("[link]\nbuad = 9600", "link.buad"),
+            ("version = 5", "component.program.version"),
+            ("[channel.psdk]\nbaud = true", "channel.psdk.baud"),
+            ("[channel.psdk]\nbuad = 9600", "channel.psdk.buad"),
             ("[package]\nkeys = [{ note = \"a\", public = 5 }]", "package.keys[0].public"),
             (
                 "[[package.keys]]\npublic = \"b\"\n[[package.keys]]\nother = 5",
@@ -298,8 +304,8 @@ mod tests {
     fn a_long_line_is_cut_and_commands_no_terminal() {
         for text in [
             format!("{}\u{1b}[2J = 1", "x".repeat(5_000)),
-            format!("[program]\n\"{}\" = 1", "x\\u001b".repeat(5_000)),
-            format!("[program]\nrestart_deadline = \"{}\"", "\\u001b".repeat(5_000)),
+            format!("[component.program]\n\"{}\" = 1", "x\\u001b".repeat(5_000)),
+            format!("[component.program]\nrestart_deadline = \"{}\"", "\\u001b".repeat(5_000)),
         ] {
             let error = error(&text);
             assert!(error.chars().count() < 1_200 && !error.contains('\u{1b}'), "{error}");

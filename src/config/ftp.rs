@@ -1,4 +1,4 @@
-//! Sections `[ftp]` and `[ftp_server]`: where uploads are pulled from, and uplift's own server for
+//! Sections `[transfer.ftp]` and `[ftp_server]`: where uploads are pulled from, and uplift's own server for
 //! them.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ const DEFAULT_CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 /// Each may have five descriptors and a thread: the limits of uplift-ftp.service are for so many.
 const MOST_CONNECTIONS: usize = 96;
 
-/// Section `[ftp]`: the FTP server that the daemon pulls from.
+/// Section `[transfer.ftp]`: the FTP server that the daemon pulls from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ftp {
@@ -155,24 +155,31 @@ mod tests {
     use super::*;
 
     fn parse(section: &str, field: &str) -> Result<Config, String> {
-        let text = format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field}\n");
+        let text = format!(
+            "[component.program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field}\n"
+        );
         Config::parse(&text, Path::new("uplift.toml")).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_value_with_which_nothing_can_work_is_an_error_with_what_would_be_right() {
         for (section, name, value, right) in [
-            ("ftp", "address", "\"127.0.0.1:0\"", "such as 127.0.0.1:21"),
+            ("transfer.ftp", "address", "\"127.0.0.1:0\"", "such as 127.0.0.1:21"),
             (
-                "ftp",
+                "transfer.ftp",
                 "address",
                 "\"localhost:21\"",
                 "expected an IP address and a port, such as 127.0.0.1:21",
             ),
-            ("ftp", "address", "21", "expected an IP address and a port, such as 127.0.0.1:21"),
-            ("ftp", "timeout", "\"0s\"", "such as \"20s\""),
-            ("ftp", "timeout", "10", "such as \"20s\""),
-            ("ftp", "password_file", "\"secret\"", "must be absolute, not \"secret\""),
+            (
+                "transfer.ftp",
+                "address",
+                "21",
+                "expected an IP address and a port, such as 127.0.0.1:21",
+            ),
+            ("transfer.ftp", "timeout", "\"0s\"", "such as \"20s\""),
+            ("transfer.ftp", "timeout", "10", "such as \"20s\""),
+            ("transfer.ftp", "password_file", "\"secret\"", "must be absolute, not \"secret\""),
             ("ftp_server", "listen", "21", "expected an IP address and a port"),
             ("ftp_server", "home", "\"upgrade\"", "must be absolute, not \"upgrade\""),
             ("ftp_server", "users", "[]", "expected account names"),

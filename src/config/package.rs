@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::Size;
 use super::error::Mistake;
 use super::values::largest;
+use super::{Components, Size};
 use crate::seal::PublicKey;
 
 /// Section `[package]`: what a firmware file may be.
@@ -87,15 +87,16 @@ impl fmt::Display for TrustedKey {
 
 impl Package {
     /// What can run shows itself when it is asked for its version.
-    pub(super) fn check_machine(
-        &self,
-        version_command: Option<&Vec<String>>,
-    ) -> Result<(), Mistake> {
-        if self.machine == MachineRule::Installed || version_command.is_some() {
+    pub(super) fn check_machine(&self, components: &Components) -> Result<(), Mistake> {
+        let untold = components.iter().find(|component| component.version_command.is_none());
+        let Some(untold) = untold.filter(|_| self.machine == MachineRule::AnyRunnable) else {
             return Ok(());
-        }
-        let explanation = "`machine = \"any-runnable\"` needs `version_command` in [program], such as [\"--version\"]: a program shows by \
-                           its answer that this machine runs it";
+        };
+        let explanation = format!(
+            "`machine = \"any-runnable\"` needs `version_command` in [component.{}], such as [\"--version\"]: a program shows by \
+             its answer that this machine runs it",
+            untold.name
+        );
         Err(Mistake::new(&["package.machine"], explanation))
     }
 
@@ -136,7 +137,9 @@ mod tests {
         const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let package = |text: &str| {
             Config::parse(
-                &format!("[program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\n{text}"),
+                &format!(
+                    "[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\n{text}"
+                ),
                 Path::new("uplift.toml"),
             )
             .map(|config| config.package)
@@ -161,7 +164,7 @@ mod tests {
             (
                 "machine = \"any-runnable\"",
                 "line 5, field package.machine",
-                "needs `version_command` in [program]",
+                "needs `version_command` in [component.program]",
             ),
             ("machine = \"any\"", "line 5, field package.machine", "`any-runnable`"),
             ("seal = \"always\"", "line 5, field package.seal", "`optional`"),

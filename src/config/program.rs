@@ -1,23 +1,21 @@
-//! Section `[program]`: what is upgraded, and how it is restarted.
+//! A component of the kind "program": a file at a path, and how it is restarted.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
-
 use super::error::Mistake;
-use super::unit_name::ServiceName;
-use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
+use super::fields::{Fields, PlainName, RestartField};
+use super::trial::Trial;
 use crate::host::command::Isolation;
-use crate::model::file_name::FileName;
 use crate::model::version::Version;
-use crate::model::{Restart, Runs};
-use crate::stage;
+use crate::model::{ComponentName, Restart, Runs, Terms};
 
-/// What is upgraded, and how it is restarted.
+/// A program that is upgraded, and how it is restarted.
 #[derive(Debug, Clone)]
 pub struct Program {
+    /// Its name among the components.
+    pub name: ComponentName,
     /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
     pub product: String,
     /// Other product names that are accepted.
@@ -42,154 +40,41 @@ pub struct Program {
     pub isolate_commands: Isolation,
     /// How long a program may take to print its version.
     pub preflight_deadline: Duration,
+    /// What it must show after the restart.
+    pub trial: Trial,
+    /// The longest that a restart may take to begin where the configuration does not say.
+    pub(super) longest_restart: Duration,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProgramFields {
-    name: Option<PlainName>,
-    product: ProductName,
-    #[serde(default)]
-    aliases: BTreeSet<ProductName>,
-    #[serde(default, deserialize_with = "program_path")]
-    path: Option<PathBuf>,
-    unit: Option<ServiceName>,
-    #[serde(default)]
-    restart: RestartField,
-    #[serde(default, deserialize_with = "some_time_if_any")]
-    restart_deadline: Option<Duration>,
-    #[serde(default)]
-    runs: Runs,
-    version: Option<Version>,
-    version_command: Option<Vec<String>>,
-    #[serde(default)]
-    isolate_commands: Isolation,
-    #[serde(default = "default_preflight_deadline", deserialize_with = "preflight_deadline")]
-    preflight_deadline: Duration,
-}
+/// A restart has at least this long to begin, unless the configuration says otherwise.
+pub(crate) const SHORTEST_RESTART: Duration = Duration::from_secs(60);
+/// And at most this long, where a unit may take for ever and no link announces anything.
+const LONGEST_RESTART: Duration = Duration::from_secs(10 * 60);
+/// Beyond what the unit may take: for systemd itself, and for the next look.
+pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
 
-/// A program of 96 MB that unpacks itself needs more than 5 s at a quarter of a core from a slow
-/// card.
-const fn default_preflight_deadline() -> Duration {
-    Duration::from_secs(20)
-}
-
-/// A daemon that starts may have to wait twice for a program that does not answer; the unit's
-/// `TimeoutStartSec=` is above that.
-fn preflight_deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    const LONGEST: Duration = Duration::from_secs(2 * 60);
-    let deadline = some_time(deserializer)?;
-    if deadline <= LONGEST {
-        Ok(deadline)
-    } else {
-        Err(D::Error::custom("a version is told within 2m at most"))
-    }
-}
-
-/// A file name in the directory of programs.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct PlainName(String);
-
-impl TryFrom<String> for PlainName {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
-            return Err(format!(
-                "`name` must be a file name, not {name:?}; use `path` for another directory"
-            ));
-        }
-        if name == stage::DIRECTORY_NAME { Err(name_of_stage("name")) } else { Ok(Self(name)) }
-    }
-}
-
-/// The absolute path of a file.
-fn program_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = absolute(deserializer)?;
-    match path.file_name() {
-        None => {
-            let path = path.display();
-            Err(D::Error::custom(format!(
-                "`path` must be that of a file, such as \"/opt/payload/bin/program\", not \"{path}\""
-            )))
-        }
-        Some(name) if name == stage::DIRECTORY_NAME => Err(D::Error::custom(name_of_stage("path"))),
-        Some(_) => Ok(Some(path)),
-    }
-}
-
-fn name_of_stage(field: &str) -> String {
-    format!(
-        "`{field}` must be another one: {} is the staging area beside the program",
-        stage::DIRECTORY_NAME
-    )
-}
-
-/// The part of a firmware file's name before the version.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
-struct ProductName(String);
-
-impl TryFrom<String> for ProductName {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        match format!("{name}_V00.00.00.00.bin").parse::<FileName>() {
-            Ok(_) => Ok(Self(name)),
-            Err(error) => Err(format!(
-                "no firmware file can be called {name:?}_Vaa.bb.cc.dd.bin: {error}; expected a name such as \"PSDK_APPALIAS\""
-            )),
-        }
-    }
-}
-
-#[derive(Default)]
-enum RestartField {
-    #[default]
-    Reboot,
-    Unit,
-    Command(Vec<String>),
-}
-
-impl<'de> Deserialize<'de> for RestartField {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const RIGHT: &str = "expected \"reboot\", \"unit\", or a command as a list of strings";
-        #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "expected \"reboot\", \"unit\", or a command as a list of strings"
-        )]
-        enum Field {
-            Word(String),
-            Command(Vec<String>),
-        }
-        match Field::deserialize(deserializer)? {
-            Field::Word(word) if word == "reboot" => Ok(Self::Reboot),
-            Field::Word(word) if word == "unit" => Ok(Self::Unit),
-            Field::Word(word) => Err(D::Error::custom(format!("{RIGHT}, found {word:?}"))),
-            Field::Command(command) if names_a_program(&command) => Ok(Self::Command(command)),
-            Field::Command(_) => Err(D::Error::custom(NO_PROGRAM)),
-        }
-    }
-}
-
-impl TryFrom<ProgramFields> for Program {
-    type Error = Mistake;
-
-    fn try_from(fields: ProgramFields) -> Result<Self, Mistake> {
+impl Program {
+    pub(super) fn of(fields: Fields, name: ComponentName, trial: Trial) -> Result<Self, Mistake> {
+        let mistake = |field: &str, explanation: &str| {
+            Mistake::new(&[&format!("component.{name}{field}")], explanation)
+        };
         let unit = fields.unit.map(|unit| unit.0);
         if fields.runs == Runs::Another && unit.is_none() {
-            return Err(Mistake::new(
-                &["program.runs"],
+            return Err(mistake(
+                ".runs",
                 "`runs = \"another\"` needs `unit`: its start is all that can be proved",
             ));
         }
+        let restart = restart(fields.restart, unit.as_deref())
+            .map_err(|explanation| mistake(".restart", explanation))?;
+        let path = path(fields.path, fields.name)
+            .map_err(|(field, explanation)| mistake(field, explanation))?;
         Ok(Self {
+            name,
             product: fields.product.0,
             aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
-            path: path(fields.path, fields.name)?,
-            restart: restart(fields.restart, unit.as_deref())?,
+            path,
+            restart,
             unit,
             restart_deadline: fields.restart_deadline,
             runs: fields.runs,
@@ -197,40 +82,74 @@ impl TryFrom<ProgramFields> for Program {
             version_command: fields.version_command,
             isolate_commands: fields.isolate_commands,
             preflight_deadline: fields.preflight_deadline,
+            trial,
+            longest_restart: LONGEST_RESTART,
         })
+    }
+
+    /// What an upgrade is agreed to be by this configuration, as far as it does not follow from the
+    /// program's unit.
+    pub fn terms(&self) -> Terms {
+        let trial = &self.trial;
+        Terms {
+            program: self.path.clone(),
+            unit: self.unit.clone(),
+            restart: self.restart.clone(),
+            restart_deadline: self.restart_deadline.unwrap_or(SHORTEST_RESTART),
+            window: trial.window,
+            deadline: trial.deadline,
+            boots: trial.boots,
+            confirm: trial.confirm,
+            health_command: trial.health_command.clone(),
+            runs: self.runs,
+            start_before: None,
+        }
+    }
+
+    /// How long a restart may take to begin, where the program's unit may take so long to stop and
+    /// to start.
+    pub fn restart_within(&self, stop: Duration, start: Duration) -> Duration {
+        self.restart_deadline.unwrap_or_else(|| {
+            let needed = stop.saturating_add(start).saturating_add(RESTART_ROOM);
+            needed.max(SHORTEST_RESTART).min(self.longest_restart)
+        })
+    }
+
+    /// The name of one of its fields, for a person.
+    pub(crate) fn field(&self, field: &str) -> String {
+        format!("component.{}.{field}", self.name)
+    }
+
+    /// Its product names, the first one before the others.
+    pub(super) fn products(&self) -> Vec<&str> {
+        let others = self.aliases.iter().map(String::as_str);
+        std::iter::once(self.product.as_str()).chain(others).collect()
+    }
+
+    /// Whether a file with this product name is for this component.
+    pub fn accepts_product(&self, product: &str) -> bool {
+        self.product == product || self.aliases.contains(product)
     }
 }
 
-fn path(path: Option<PathBuf>, name: Option<PlainName>) -> Result<PathBuf, Mistake> {
+fn path(
+    path: Option<PathBuf>,
+    name: Option<PlainName>,
+) -> Result<PathBuf, (&'static str, &'static str)> {
     match (path, name) {
         (Some(path), None) => Ok(path),
         (None, Some(PlainName(name))) => Ok(Path::new("/usr/local/bin").join(name)),
-        (Some(_), Some(_)) => {
-            Err(Mistake::new(&["program.path"], "give `name` or `path`, not both"))
-        }
-        (None, None) => Err(Mistake::new(
-            &["program"],
-            "give the program's `name` (in /usr/local/bin) or its `path`",
-        )),
+        (Some(_), Some(_)) => Err((".path", "give `name` or `path`, not both")),
+        (None, None) => Err(("", "give the program's `name` (in /usr/local/bin) or its `path`")),
     }
 }
 
-fn restart(restart: RestartField, unit: Option<&str>) -> Result<Restart, Mistake> {
-    match (restart, unit) {
+fn restart(restart: Option<RestartField>, unit: Option<&str>) -> Result<Restart, &'static str> {
+    match (restart.unwrap_or_default(), unit) {
         (RestartField::Reboot, _) => Ok(Restart::Reboot),
         (RestartField::Unit, Some(unit)) => Ok(Restart::Unit(unit.to_owned())),
-        (RestartField::Unit, None) => Err(Mistake::new(
-            &["program.restart"],
-            "`restart = \"unit\"` needs `unit`, the program's unit",
-        )),
+        (RestartField::Unit, None) => Err("`restart = \"unit\"` needs `unit`, the program's unit"),
         (RestartField::Command(command), _) => Ok(Restart::Command(command)),
-    }
-}
-
-impl Program {
-    /// Whether a file with this product name is for this payload.
-    pub fn accepts_product(&self, product: &str) -> bool {
-        self.product == product || self.aliases.contains(product)
     }
 }
 
@@ -239,7 +158,7 @@ mod tests {
     use super::super::Config;
 
     fn error(fields: &str) -> String {
-        let text = format!("[program]\n{fields}\n");
+        let text = format!("[component.program]\n{fields}\n");
         Config::parse(&text, std::path::Path::new("uplift.toml")).unwrap_err().to_string()
     }
 
@@ -249,99 +168,119 @@ mod tests {
         for (fields, place, right) in [
             (
                 "path = \"bin/p\"\nproduct = \"P\"",
-                "2, field program.path",
+                "2, field component.program.path",
                 "must be absolute, not \"bin/p\"",
             ),
             (
                 "product = \"P\"\npath = \"/opt/.uplift\"",
-                "3, field program.path",
+                "3, field component.program.path",
                 "the staging area",
             ),
-            ("product = \"P\"\npath = \"/opt/..\"", "3, field program.path", "that of a file"),
-            ("product = \"P\"\npath = \"/\"", "3, field program.path", "that of a file"),
+            (
+                "product = \"P\"\npath = \"/opt/..\"",
+                "3, field component.program.path",
+                "that of a file",
+            ),
+            ("product = \"P\"\npath = \"/\"", "3, field component.program.path", "that of a file"),
             (
                 "product = \"P\"\npath = \"/a\\u0000\"",
-                "3, field program.path",
+                "3, field component.program.path",
                 "no control characters",
             ),
             (
                 "product = \"P\"\nname = \"bin/p\"",
-                "3, field program.name",
+                "3, field component.program.name",
                 "must be a file name, not \"bin/p\"",
             ),
-            ("product = \"P\"\nname = \".uplift\"", "3, field program.name", "the staging area"),
-            ("name = \"p\"\nproduct = \"P\"\npath = \"/p\"", "4, field program.path", "not both"),
-            (product, "1, field program", "give the program's `name`"),
+            (
+                "product = \"P\"\nname = \".uplift\"",
+                "3, field component.program.name",
+                "the staging area",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\"\npath = \"/p\"",
+                "4, field component.program.path",
+                "not both",
+            ),
+            (product, "1, field component.program", "give the program's `name`"),
             (
                 "name = \"p\"\nproduct = \"\"",
-                "3, field program.product",
+                "3, field component.program.product",
                 "such as \"PSDK_APPALIAS\"",
             ),
-            ("name = \"p\"\nproduct = \"P/x\"", "3, field program.product", "contains '/'"),
-            ("name = \"p\"\nproduct = \"P\\n\"", "3, field program.product", "contains '\\n'"),
+            (
+                "name = \"p\"\nproduct = \"P/x\"",
+                "3, field component.program.product",
+                "contains '/'",
+            ),
+            (
+                "name = \"p\"\nproduct = \"P\\n\"",
+                "3, field component.program.product",
+                "contains '\\n'",
+            ),
             (
                 "name = \"p\"\nproduct = \"P\"\naliases = [\"\"]",
-                "4, field program.aliases",
+                "4, field component.program.aliases",
                 "there is no product before",
             ),
             (
                 "path = \"/a\\nb\"\nproduct = \"P\"",
-                "2, field program.path",
+                "2, field component.program.path",
                 "no control characters",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nunit = \"p*\"",
-                "4, field program.unit",
+                "4, field component.program.unit",
                 "no unit has '*' in its name",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nrestart = []",
-                "4, field program.restart",
+                "4, field component.program.restart",
                 "at least the program",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nrestart = \"unit\"",
-                "4, field program.restart",
+                "4, field component.program.restart",
                 "needs `unit`",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nrestart = \"now\"",
-                "4, field program.restart",
+                "4, field component.program.restart",
                 "expected \"reboot\", \"unit\"",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nruns = \"another\"",
-                "4, field program.runs",
+                "4, field component.program.runs",
                 "needs `unit`",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"0s\"",
-                "4, field program.preflight_deadline",
+                "4, field component.program.preflight_deadline",
                 "such as \"20s\"",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\npreflight_deadline = \"1h\"",
-                "4, field program.preflight_deadline",
+                "4, field component.program.preflight_deadline",
                 "within 2m at most",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nruns = \"it\"",
-                "4, field program.runs",
+                "4, field component.program.runs",
                 "expected `itself` or `another`",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nrestart = 5",
-                "4, field program.restart",
+                "4, field component.program.restart",
                 "expected \"reboot\", \"unit\"",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nisolate_commands = \"no\"",
-                "4, field program.isolate_commands",
+                "4, field component.program.isolate_commands",
                 "`auto`, `always`, `never`",
             ),
             (
                 "name = \"p\"\nproduct = \"P\"\nrestart_deadline = \"0s\"",
-                "4, field program.restart_deadline",
+                "4, field component.program.restart_deadline",
                 "such as \"20s\"",
             ),
         ] {
@@ -353,7 +292,7 @@ mod tests {
         }
         let long = error(&format!("name = \"p\"\nproduct = \"{}\"", "P".repeat(239)));
         assert!(
-            long.contains("field program.product") && long.contains("the limit is 255"),
+            long.contains("field component.program.product") && long.contains("the limit is 255"),
             "{long}"
         );
     }

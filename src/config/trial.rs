@@ -1,31 +1,41 @@
-//! Section `[trial]`: what a new program must show after the restart.
+//! Sections `[trial]` and `[component.NAME.trial]`: what a new program must show after the restart.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::error::Mistake;
-use super::values::{command, duration, some_time};
-use crate::model::Confirm;
+use super::values::{command, duration_if_any, some_time_if_any};
+use crate::model::{ComponentName, Confirm};
 
 /// What a new program must show after the restart.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
     /// How long the unit must run the new program without a restart.
-    #[serde(deserialize_with = "duration")]
     pub window: Duration,
     /// From the restart to the verdict, at most, in each boot.
-    #[serde(deserialize_with = "some_time")]
     pub deadline: Duration,
     /// Boots that the trial may take.
-    #[serde(deserialize_with = "boots")]
     pub boots: u32,
     /// Whether a person must say that the new program works.
     pub confirm: Confirm,
     /// A program and its arguments that must succeed.
-    #[serde(deserialize_with = "command")]
     pub health_command: Option<Vec<String>>,
+}
+
+/// What one of the sections says of a trial.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrialFields {
+    #[serde(default, deserialize_with = "duration_if_any")]
+    window: Option<Duration>,
+    #[serde(default, deserialize_with = "some_time_if_any")]
+    deadline: Option<Duration>,
+    #[serde(default, deserialize_with = "boots")]
+    boots: Option<u32>,
+    confirm: Option<Confirm>,
+    #[serde(default, deserialize_with = "command")]
+    health_command: Option<Vec<String>>,
 }
 
 impl Default for Trial {
@@ -41,23 +51,42 @@ impl Default for Trial {
 }
 
 impl Trial {
-    pub(super) fn check_window(&self) -> Result<(), Mistake> {
-        if self.window < self.deadline {
-            return Ok(());
+    /// What a component's own section does not say, the one for all says.
+    pub(super) fn of(
+        all: &TrialFields,
+        own: TrialFields,
+        name: ComponentName,
+    ) -> Result<Self, Mistake> {
+        let default = Self::default();
+        let trial = Self {
+            window: own.window.or(all.window).unwrap_or(default.window),
+            deadline: own.deadline.or(all.deadline).unwrap_or(default.deadline),
+            boots: own.boots.or(all.boots).unwrap_or(default.boots),
+            confirm: own.confirm.or(all.confirm).unwrap_or(default.confirm),
+            health_command: own.health_command.or_else(|| all.health_command.clone()),
+        };
+        if trial.window < trial.deadline {
+            return Ok(trial);
         }
         let (window, deadline) =
-            (humantime::format_duration(self.window), humantime::format_duration(self.deadline));
+            (humantime::format_duration(trial.window), humantime::format_duration(trial.deadline));
         let explanation = format!(
             "`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it"
         );
-        Err(Mistake::new(&["trial.window", "trial.deadline"], explanation))
+        Err(Mistake::new(&fields_of_trial(name, &["window", "deadline"]), explanation))
     }
 }
 
-fn boots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+/// Where fields of a trial stand: in the component's own section, or in the one for all.
+pub(super) fn fields_of_trial(name: ComponentName, fields: &[&str]) -> Vec<String> {
+    let own = fields.iter().map(|field| format!("component.{name}.trial.{field}"));
+    own.chain(fields.iter().map(|field| format!("trial.{field}"))).collect()
+}
+
+fn boots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     match u32::deserialize(deserializer)? {
         0 => Err(D::Error::custom("`boots` must be at least 1: the trial takes one")),
-        boots => Ok(boots),
+        boots => Ok(Some(boots)),
     }
 }
 
@@ -67,9 +96,10 @@ mod tests {
     use crate::config::Config;
 
     fn parse(trial: &str) -> Result<Trial, String> {
-        let text = format!("[program]\nname = \"demo\"\nproduct = \"P\"\n[trial]\n{trial}\n");
+        let text =
+            format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[trial]\n{trial}\n");
         Config::parse(&text, std::path::Path::new("uplift.toml"))
-            .map(|config| config.trial)
+            .map(|config| config.components.iter().next().unwrap().trial.clone())
             .map_err(|error| error.to_string())
     }
 

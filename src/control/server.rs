@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{ControlAnswer, ControlRequest, Forgettable};
 use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
-use crate::model::{Failure, FailureKind, Report, Request, UpgradeId};
+use crate::model::{ComponentName, Failure, FailureKind, Report, Request, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
 use crate::wire::local_socket;
 use crate::wire::places::{Place, Places, Standing};
@@ -100,16 +100,17 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
                 };
                 connection.send(&answer).await?;
             }
-            ControlRequest::Forget { what: Forgettable::MinimumVersion } => {
-                let answer = match engine.forget_minimum(connection.requester()?).await {
+            ControlRequest::Forget { what: Forgettable::MinimumVersion, component } => {
+                let forgotten = engine.forget_minimum(connection.requester()?, component).await;
+                let answer = match forgotten {
                     Ok(minimum_version) => ControlAnswer::Forgotten { minimum_version },
                     Err(failure) => ControlAnswer::Failure { failure },
                 };
                 connection.send(&answer).await?;
             }
-            ControlRequest::Rollback {} => {
+            ControlRequest::Rollback { component } => {
                 stay(place)?;
-                return roll_back(connection, engine).await;
+                return roll_back(connection, engine, component).await;
             }
             ControlRequest::Install { file_name, size, force } => {
                 stay(place)?;
@@ -151,8 +152,12 @@ async fn install(
 }
 
 /// Whatever happens to the client, the way back goes on.
-async fn roll_back(mut connection: Connection, engine: &Engine) -> anyhow::Result<()> {
-    let answer = match engine.roll_back(connection.request()?).await {
+async fn roll_back(
+    mut connection: Connection,
+    engine: &Engine,
+    component: Option<ComponentName>,
+) -> anyhow::Result<()> {
+    let answer = match engine.roll_back(connection.request()?, component).await {
         Ok(id) => ControlAnswer::Report { report: connection.follow(engine, &id).await? },
         Err(failure) => ControlAnswer::Failure { failure },
     };

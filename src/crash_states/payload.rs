@@ -420,7 +420,7 @@ impl Payload {
         match wish {
             Wish::Report => Ok(()),
             Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
-            Wish::RollBack => engine.roll_back(request).await.map(drop),
+            Wish::RollBack => engine.roll_back(request, None).await.map(drop),
         }
     }
 
@@ -477,7 +477,7 @@ fn config(setting: Setting, root: &Path, boot_id: &Path) -> Config {
     let health =
         if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };
     let text = format!(
-        r#"[program]
+        r#"[component.program]
 product = "P"
 path = "{root}/{PROGRAM}"
 version = "V01.00.00.00"

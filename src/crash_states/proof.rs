@@ -190,7 +190,7 @@ fn failure_is_remembered(settled: &Settled, report: &Report) -> Result<(), Strin
     match &report.package {
         Some(package)
             if report.blames_program()
-                && !settled.status.known_bad.contains(&package.program_digest) =>
+                && !settled.status.components[0].known_bad.contains(&package.program_digest) =>
         {
             Err("a program failed on trial, and it is not known to be bad".into())
         }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::blocking::off_thread;
-use super::hands::{Finished, Hands, TaskResult};
+use super::choice;
+use super::hands::{Finished, Hands, TaskResult, unknown};
 use super::herald::{Herald, log, speak_of};
 use super::installed::installed;
 use super::{Answer, Command};
@@ -18,8 +19,8 @@ use crate::journal::{self, Journal};
 use crate::log::message;
 use crate::machine::{Action, Event, Refused, State};
 use crate::model::{
-    ChannelName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary, Phase, Report,
-    Request, Upgrade, UpgradeId,
+    ChannelName, ComponentName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary,
+    Phase, Report, Request, Upgrade, UpgradeId,
 };
 use crate::package::check::Rules;
 use crate::stage::{Announced, Receiving, Staged};
@@ -80,10 +81,10 @@ impl Actor {
                 let _ = answer.send(result);
             }
             Command::Check(id, staged, answer) => self.check(&id, staged, answer).await,
-            Command::Start(id, answer) => match self.owned(&id) {
-                Ok(()) => self.hands.find_old(&id, answer),
-                Err(failure) => {
-                    let _ = answer.send(Err(failure));
+            Command::Start(id, answer) => match (self.owned(&id), self.state.upgrade()) {
+                (Ok(()), Some(upgrade)) => self.hands.find_old(upgrade, answer),
+                (owned, _) => {
+                    let _ = answer.send(Err(owned.err().unwrap_or_else(over)));
                 }
             },
             Command::Abandon(id, failure, answer) => {
@@ -105,9 +106,11 @@ impl Actor {
                 let result = self.confirm(by).await;
                 let _ = answer.send(result);
             }
-            Command::RollBack(request, answer) => self.roll_back(request, answer).await,
-            Command::ForgetMinimum(by, answer) => {
-                let result = self.forget_minimum(by).await;
+            Command::RollBack(request, component, answer) => {
+                self.roll_back(request, component, answer).await;
+            }
+            Command::ForgetMinimum(by, component, answer) => {
+                let result = self.forget_minimum(by, component).await;
                 let _ = answer.send(result);
             }
             Command::Acknowledge(channel, answer) => {
@@ -144,7 +147,8 @@ impl Actor {
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
         self.look_at_path().await;
-        let upgrade = self.new_upgrade(request)?;
+        let component = choice::only(&self.config, channel).map(|component| component.name);
+        let upgrade = self.new_upgrade(request, component)?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
         let upgrade = self
@@ -165,25 +169,35 @@ impl Actor {
         if !matches!(self.state, State::Idle | State::Concluded { .. }) {
             return;
         }
-        let (program, (_, seen)) = (self.hands.program().clone(), self.herald.installed());
-        if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen))
-            .await
-            .is_ok_and(|changed| changed)
-        {
-            self.herald.update_installed(self.installed().await);
+        for (component, program) in self.hands.programs() {
+            let (program, (_, seen)) = (program.clone(), self.herald.installed(component.name));
+            if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen))
+                .await
+                .is_ok_and(|changed| changed)
+            {
+                let installed = self.installed(component.name).await;
+                installed.into_iter().for_each(|installed| self.herald.update_installed(installed));
+            }
         }
     }
 
-    async fn installed(&self) -> Installed {
-        installed(&self.config.program, self.hands.program(), &self.journal).await
+    /// What is installed of a component that the configuration names.
+    async fn installed(&self, name: ComponentName) -> Option<Installed> {
+        let (component, program) =
+            self.hands.programs().find(|(component, _)| component.name == name)?;
+        Some(installed(component, program, &self.journal).await)
     }
 
-    fn new_upgrade(&self, request: Request) -> Result<Upgrade, Failure> {
-        let (from, _) = self.herald.installed();
+    fn new_upgrade(
+        &self,
+        request: Request,
+        component: Option<ComponentName>,
+    ) -> Result<Upgrade, Failure> {
         Ok(Upgrade {
             id: new_id()?,
             request,
-            from,
+            component,
+            from: component.and_then(|name| self.herald.installed(name).0),
             file_name: None,
             began: journal::stamp(),
             phases: Vec::new(),
@@ -197,9 +211,22 @@ impl Actor {
     ) -> Result<Receiving, Failure> {
         self.owned(id)?;
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
-        self.apply(Event::Receive { file_name }).await?;
-        let observer = self.herald.progress_of_next(announced.size);
-        let received = self.hands.receive(announced, observer, self.rules()).await;
+        let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
+        let chosen = choice::of_file(&self.config, channel, &announced.file_name);
+        let chosen = chosen.map(|component| component.name);
+        let component = chosen.as_ref().ok().copied();
+        let from = component.and_then(|name| self.herald.installed(name).0);
+        self.apply(Event::Receive { file_name, component, from }).await?;
+        let received = match chosen {
+            Ok(component) => {
+                let observer = self.herald.progress_of_next(announced.size);
+                match self.rules(component) {
+                    Ok(rules) => self.hands.receive(component, announced, observer, rules).await,
+                    Err(failure) => Err(failure),
+                }
+            }
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &received {
             self.apply(Event::Fail(failure.clone())).await?;
         }
@@ -367,8 +394,8 @@ impl Actor {
             Action::Report => self.report().await,
             Action::Forget => {}
             Action::Check => {
-                let rules = self.rules();
                 if let Some(upgrade) = self.state.upgrade() {
+                    let rules = self.rules(upgrade.component())?;
                     self.hands.check(&upgrade.id, rules);
                 }
             }
@@ -382,7 +409,8 @@ impl Actor {
     /// Work that takes time and sends its result back.
     fn begin_work(&mut self, action: Action) {
         let Self { state, hands, herald, .. } = self;
-        let Some(id) = state.upgrade().map(|upgrade| &upgrade.id) else { return };
+        let Some(upgrade) = state.upgrade() else { return };
+        let id = &upgrade.id;
         match (action, &*state) {
             (Action::Swap, State::Installing { swap, .. }) => hands.swap(id, swap),
             (Action::Restart, State::Restarting { swap, .. }) => {
@@ -395,7 +423,7 @@ impl Actor {
                 hands.restart(id, swap, true);
             }
             (Action::Try, State::Trial { swap, confirmed_by, .. }) => {
-                hands.try_program(id, swap, confirmed_by.is_some(), herald.trial_observer());
+                hands.try_program(upgrade, swap, confirmed_by.is_some(), herald.trial_observer());
             }
             (Action::SwapBack, State::Reverting { swap, verdict, .. }) => {
                 hands.swap_back(id, swap, verdict);
@@ -449,18 +477,20 @@ impl Actor {
         })
     }
 
-    fn rules(&self) -> Rules {
-        let (running, _) = self.herald.installed();
-        Rules::new(&self.config.program, &self.config.package)
+    fn rules(&self, component: ComponentName) -> Result<Rules, Failure> {
+        let (running, _) = self.herald.installed(component);
+        let config = self.config.components.get(component).ok_or_else(|| unknown(component))?;
+        Ok(Rules::new(config, &self.config.package)
             .running(running)
-            .minimum(self.journal.minimum_version())
-            .known_bad(self.journal.known_bad().iter().copied().collect())
-            .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced))
+            .minimum(self.journal.minimum_version(component))
+            .known_bad(self.journal.known_bad(component).iter().copied().collect())
+            .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced)))
     }
 
     async fn report(&mut self) {
         let State::Concluded { upgrade, conclusion } = self.state.clone() else { return };
-        self.hands.finish_swap(&conclusion).await;
+        let component = upgrade.component();
+        self.hands.finish_swap(component, &conclusion).await;
         let report = Report::of(upgrade, conclusion, journal::stamp());
         log(&report);
         let acknowledged = !report.request.is_acknowledged();
@@ -473,10 +503,10 @@ impl Actor {
         } else {
             self.hands.forget_second_copy().await;
             if report.outcome == Outcome::Succeeded {
-                self.hands.forget_older().await;
+                self.hands.forget_older(component).await;
             }
         }
-        self.herald.ended(report, self.installed().await, &self.journal);
+        self.herald.ended(report, self.installed(component).await, &self.journal);
     }
 
     /// The sender of the file hears the verdict once the status shows it.

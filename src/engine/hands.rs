@@ -4,6 +4,7 @@
 //!
 //! They are handed the machine's state, and decide nothing; what is told is the herald's.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use super::herald::Notices;
 use super::way_back::{by_hand, find_way_back};
 use super::{Answer, storage};
 use crate::component::program::{Lock, Program, Reverted};
-use crate::config::Config;
+use crate::config::{self, Config, Paths};
 use crate::disk::Disk;
 use crate::log::message;
 use crate::machine::{Event, Found, State, replaced_by_hand};
 use crate::model::{
-    Conclusion, Evidence, Failure, FailureKind, Origin, Outcome, ProgramDigest, Swap, Terms,
-    Upgrade, UpgradeId, Verdict,
+    ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome, ProgramDigest,
+    Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
 use crate::package::check::{Checked, Rules, check, check_announced};
 use crate::record::InstalledRecord;
@@ -52,8 +53,7 @@ pub(super) enum TaskResult {
 /// What the engine has in its hands.
 pub(super) struct Hands {
     config: Arc<Config>,
-    program: Program,
-    stage: Stage,
+    components: BTreeMap<ComponentName, Place>,
     second_copy: SecondCopy,
     finished: mpsc::Sender<Finished>,
     notices: Notices,
@@ -63,6 +63,12 @@ pub(super) struct Hands {
     /// Held until the success of a trial is written down: what a peer was told, the rescue must not
     /// undo.
     held: Option<Lock>,
+}
+
+/// Where a component lies, and where files for it are received.
+struct Place {
+    program: Program,
+    stage: Stage,
 }
 
 /// The trial that runs.
@@ -80,59 +86,76 @@ impl Drop for OnTrial {
 
 impl Hands {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         config: Arc<Config>,
-        program: Program,
+        programs: Vec<Program>,
         notices: Notices,
         finished: mpsc::Sender<Finished>,
     ) -> Self {
-        let second_copy = SecondCopy::new(Arc::clone(&disk), config.paths.state.clone());
-        let stage = Stage::on(disk, &config.program.path, config.package.max_size.0);
+        let second_copy = SecondCopy::new(Arc::clone(disk), config.paths.state.clone());
+        let place = |(component, program): (&config::Program, Program)| {
+            let max_size = config.package.max_size.0;
+            let stage = Stage::on(Arc::clone(disk), &component.path, max_size);
+            (component.name, Place { program, stage })
+        };
+        let components = config.components.iter().zip(programs).map(place).collect();
         let (staged, checked, trial, held) = (None, None, None, None);
-        Self {
-            config,
-            program,
-            stage,
-            second_copy,
-            finished,
-            notices,
-            staged,
-            checked,
-            trial,
-            held,
+        Self { config, components, second_copy, finished, notices, staged, checked, trial, held }
+    }
+
+    /// The components, as the configuration names them, and their programs.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&config::Program, &Program)> {
+        let config = self.config.components.iter();
+        config.filter_map(|component| {
+            Some((component, &self.components.get(&component.name)?.program))
+        })
+    }
+
+    /// The component of an upgrade. One that is in the configuration no more has no place.
+    fn component(&self, name: ComponentName) -> Result<(&config::Program, &Place), Failure> {
+        let (config, place) = (self.config.components.get(name), self.components.get(&name));
+        config.zip(place).ok_or_else(|| unknown(name))
+    }
+
+    /// Why an upgrade of a component could not be installed, or would not stay.
+    pub(super) async fn examine(&self) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for (component, program) in self.programs() {
+            let (component, program) = (component.clone(), program.clone());
+            let paths = self.config.paths.clone();
+            let examined = blocking(move || {
+                program.examine().and_then(|()| storage::examine(&component, &paths))
+            });
+            failures.extend(examined.await.err());
         }
-    }
-
-    /// What the configuration names.
-    pub(super) fn program(&self) -> &Program {
-        &self.program
-    }
-
-    /// Fails where an upgrade could not be installed, or would not stay.
-    pub(super) async fn examine(&self) -> Result<(), Failure> {
-        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
-        blocking(move || program.examine().and_then(|()| storage::examine(&config))).await
+        failures
     }
 
     /// What a daemon does that starts and finds no upgrade under way.
     pub(super) async fn settle(&self) {
-        let program = self.program.clone();
-        if let Err(error) = blocking(move || program.settle()).await {
-            self.notices.tell(&Failure::from_io(
-                FailureKind::InstallFailed,
-                "the staging area can't be put in order",
-                error,
-            ));
+        for (_, program) in self.programs() {
+            let program = program.clone();
+            if let Err(error) = blocking(move || program.settle()).await {
+                self.notices.tell(&Failure::from_io(
+                    FailureKind::InstallFailed,
+                    "the staging area can't be put in order",
+                    error,
+                ));
+            }
         }
-        let (second_copy, program) = (self.second_copy.clone(), self.program.clone());
-        if let Err(failure) = blocking(move || second_copy.settle(&program)).await {
+        let second_copy = self.second_copy.clone();
+        let programs: Vec<Program> = self.programs().map(|(_, program)| program.clone()).collect();
+        if let Err(failure) = blocking(move || second_copy.settle(&programs)).await {
             tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
 
     /// What is found by the terms of the upgrade that was left, or else by the configuration.
     pub(super) async fn find(&self, left: &State) -> Result<Found, Failure> {
-        let terms = left.swap().map_or_else(|| self.config.terms(), |swap| swap.terms.clone());
+        // Without an upgrade beyond its swap nothing hangs on what is found.
+        let terms = left.swap().map(|swap| swap.terms.clone());
+        let terms = terms.or_else(|| Some(self.config.components.iter().next()?.terms()));
+        let Some(terms) = terms else { return Err(no_components()) };
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
         let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
@@ -162,24 +185,29 @@ impl Hands {
     pub(super) async fn empty_stage(&mut self) {
         self.staged = None;
         self.checked = None;
-        let stage = self.stage.clone();
-        if let Err(failure) = blocking(move || stage.clean()).await {
-            // What could not be removed now will be in the way later, and is reported then.
-            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        for Place { stage, .. } in self.components.values() {
+            let stage = stage.clone();
+            if let Err(failure) = blocking(move || stage.clean()).await {
+                // What could not be removed now will be in the way later, and is reported then.
+                tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+            }
         }
     }
 
     /// A place for the file, once what is announced of it passes.
     pub(super) async fn receive(
         &self,
+        component: ComponentName,
         announced: Announced,
         observer: Observer,
         rules: Rules,
     ) -> Result<Receiving, Failure> {
-        let (stage, config) = (self.stage.clone(), Arc::clone(&self.config));
+        let (config, place) = self.component(component)?;
+        let (config, stage) = (config.clone(), place.stage.clone());
+        let paths = self.config.paths.clone();
         blocking(move || {
             check_announced(&announced.file_name, announced.size, &rules)?;
-            storage::examine(&config)?;
+            storage::examine(&config, &paths)?;
             stage.receive(announced, observer)
         })
         .await
@@ -204,17 +232,22 @@ impl Hands {
 
     /// Looks at what is to be swapped and restarted: a large program takes seconds to read, and
     /// systemd may take its time.
-    pub(super) fn find_old(&self, upgrade: &UpgradeId, answer: Answer<()>) {
-        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
-        self.spawn(upgrade.clone(), async move {
-            TaskResult::Found(find_old(program, &config).await, answer)
+    pub(super) fn find_old(&self, upgrade: &Upgrade, answer: Answer<()>) {
+        let (config, place) = match self.component(upgrade.component()) {
+            Ok(component) => component,
+            Err(failure) => return drop(answer.send(Err(failure))),
+        };
+        let (program, config) = (place.program.clone(), config.clone());
+        let paths = self.config.paths.clone();
+        self.spawn(upgrade.id.clone(), async move {
+            TaskResult::Found(find_old(program, &config, &paths).await, answer)
         });
     }
 
     pub(super) fn swap(&mut self, upgrade: &UpgradeId, swap: &Swap) {
         let Some(checked) = self.checked.take() else { return };
         let (program, old, second_copy) =
-            (self.program.clone(), swap.old, self.second_copy.clone());
+            (self.program_of(&swap.terms), swap.old, self.second_copy.clone());
         self.spawn_event(upgrade, async move {
             match off_thread(move || install(&program, old, checked, &second_copy)).await {
                 Ok(event) => event,
@@ -244,12 +277,12 @@ impl Hands {
     /// Gathers the evidence; a trial of before is ended.
     pub(super) fn try_program(
         &mut self,
-        upgrade: &UpgradeId,
+        upgrade: &Upgrade,
         swap: &Swap,
         is_confirmed: bool,
         observer: health::Observer,
     ) {
-        let (id, expected) = (upgrade.clone(), swap.package.program_digest);
+        let (id, expected) = (upgrade.id.clone(), swap.package.program_digest);
         let (program, state) = (self.program_of(&swap.terms), self.config.paths.state.clone());
         let (confirmed, confirmation) = watch::channel(is_confirmed);
         let trial = health::Trial::new(
@@ -259,10 +292,12 @@ impl Hands {
             confirmation,
             observer,
         );
-        let trial = trial.with_isolation(self.config.program.isolate_commands);
+        let config = self.config.components.get(upgrade.component());
+        let isolation = config.map(|config| config.isolate_commands).unwrap_or_default();
+        let trial = trial.with_isolation(isolation);
         // Again, for the daemon of another boot, where the timer may not be enabled.
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
-        let task = self.spawn(upgrade.clone(), async move {
+        let task = self.spawn(upgrade.id.clone(), async move {
             copied.await;
             armed.await;
             let evidence = match trial.run().await {
@@ -348,14 +383,18 @@ impl Hands {
         installed: Option<InstalledRecord>,
         answer: Answer<UpgradeId>,
     ) {
-        let (program, config) = (self.program.clone(), Arc::clone(&self.config));
-        let product = self.config.program.product.clone();
+        let (config, place) = match self.component(upgrade.component()) {
+            Ok(component) => component,
+            Err(failure) => return drop(answer.send(Err(failure))),
+        };
+        let (program, config) = (place.program.clone(), config.clone());
+        let (product, paths) = (config.product.clone(), self.config.paths.clone());
         self.spawn(upgrade.id.clone(), async move {
             let found = async {
                 let (package, old) =
                     blocking(move || find_way_back(&program, installed, product)).await?;
                 let terms = restart::agree(&config).await?;
-                let origin = Restarter::new(&terms, &config.paths).origin().await?;
+                let origin = Restarter::new(&terms, &paths).origin().await?;
                 let swap = Box::new(Swap { package, old: Some(old), origin, terms });
                 let failure = by_hand(&upgrade.request);
                 Ok(Event::GoBack { upgrade, swap, failure })
@@ -367,22 +406,24 @@ impl Hands {
     /// Puts the staging area in order behind an upgrade that came to nothing or was rolled back, as
     /// long as the journal holds it: a power cut, or whoever rolled it back, may have left that
     /// undone.
-    pub(super) async fn finish_swap(&self, conclusion: &Conclusion) {
+    pub(super) async fn finish_swap(&self, component: ComponentName, conclusion: &Conclusion) {
         let ran = match conclusion.outcome {
             Outcome::Succeeded => return,
             Outcome::Failed => false,
             Outcome::RolledBack => true,
         };
         let Some(package) = conclusion.package.clone() else { return };
-        let program = self.program.clone();
+        let Ok((_, place)) = self.component(component) else { return };
+        let program = place.program.clone();
         if let Err(failure) = blocking(move || program.finish(&package, ran)).await {
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
     }
 
     /// What nothing leads back to any more, now that the success is written down.
-    pub(super) async fn forget_older(&self) {
-        let program = self.program.clone();
+    pub(super) async fn forget_older(&self, component: ComponentName) {
+        let Ok((_, place)) = self.component(component) else { return };
+        let program = place.program.clone();
         if let Err(error) = blocking(move || program.forget_older()).await {
             let failure = Failure::from_io(
                 FailureKind::Internal,
@@ -436,11 +477,8 @@ impl Hands {
 
     /// So is its program.
     fn program_of(&self, terms: &Terms) -> Program {
-        if terms.program == self.program.path() {
-            self.program.clone()
-        } else {
-            Program::new(&terms.program)
-        }
+        let known = self.programs().find(|(_, program)| program.path() == terms.program);
+        known.map_or_else(|| Program::new(&terms.program), |(_, program)| program.clone())
     }
 
     fn spawn_event(&self, upgrade: &UpgradeId, work: impl Future<Output = Event> + Send + 'static) {
@@ -502,13 +540,27 @@ fn put_back(
     if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
 }
 
-async fn find_old(program: Program, config: &Config) -> Result<Event, Failure> {
+/// Of an upgrade that was left by a daemon with another configuration.
+pub(super) fn unknown(component: ComponentName) -> Failure {
+    let sentence = format!("the configuration has no component {component}");
+    Failure::new(FailureKind::InstallFailed, sentence)
+}
+
+fn no_components() -> Failure {
+    Failure::new(FailureKind::Internal, "the configuration has no components")
+}
+
+async fn find_old(
+    program: Program,
+    config: &config::Program,
+    paths: &Paths,
+) -> Result<Event, Failure> {
     let unreadable = |error| {
         Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error)
     };
     let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
     let terms = restart::agree(config).await?;
-    Ok(Event::Start { old, origin: Restarter::new(&terms, &config.paths).origin().await?, terms })
+    Ok(Event::Start { old, origin: Restarter::new(&terms, paths).origin().await?, terms })
 }
 
 /// Installs, and tells by what lies at the path afterwards. An error can leave the new program

@@ -16,8 +16,8 @@ use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
-    CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, Phase, PhaseDuration, ProgramDigest,
-    Progress, Report, Request, SCHEMA, Status,
+    ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, PackageSummary,
+    Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status,
 };
 use crate::stage::Observer;
 use crate::trial::health;
@@ -44,20 +44,18 @@ impl Herald {
     pub(super) fn new(
         config: &Config,
         journal: &Journal,
-        installed: Installed,
+        components: Vec<Installed>,
         notices: Vec<String>,
     ) -> Self {
         let status = Status {
             schema: SCHEMA,
             phase: Phase::Idle,
-            installed,
+            components,
             upgrade: None,
             unacknowledged: journal.unacknowledged().to_vec(),
             last: journal.reports().next_back().cloned(),
             link: link_before_it_speaks(config),
             notices,
-            known_bad: journal.known_bad().to_vec(),
-            minimum_version: journal.minimum_version(),
         };
         Self {
             status: Arc::new(watch::channel(status).0),
@@ -84,10 +82,14 @@ impl Herald {
         self.notices().tell(failure);
     }
 
-    /// What is installed, as everybody was told.
-    pub(super) fn installed(&self) -> (Option<Version>, Option<ProgramDigest>) {
+    /// What is installed of a component, as everybody was told.
+    pub(super) fn installed(
+        &self,
+        component: ComponentName,
+    ) -> (Option<Version>, Option<ProgramDigest>) {
         let status = self.status.borrow();
-        (status.installed.version, status.installed.digest)
+        let installed = status.component(component);
+        installed.map_or((None, None), |installed| (installed.version, installed.digest))
     }
 
     /// Why the last upgrade ended, as everybody was told.
@@ -151,7 +153,7 @@ impl Herald {
     }
 
     pub(super) fn update_installed(&self, installed: Installed) {
-        self.status.send_modify(|status| status.installed = installed);
+        self.status.send_modify(|status| replace(status, installed));
     }
 
     pub(super) fn update_unacknowledged(&self, journal: &Journal) {
@@ -159,12 +161,16 @@ impl Herald {
         self.status.send_modify(|status| status.unacknowledged = unacknowledged);
     }
 
-    pub(super) fn minimum_forgotten(&self, version: Version, by: &str) {
+    pub(super) fn minimum_forgotten(&self, component: ComponentName, version: Version, by: &str) {
         tracing::warn!(
             MESSAGE_ID = message::MINIMUM_FORGOTTEN,
-            "the lowest version, {version}, was forgotten by {by}"
+            "the lowest version of {component}, {version}, was forgotten by {by}"
         );
-        self.status.send_modify(|status| status.minimum_version = None);
+        self.status.send_modify(|status| {
+            if let Some(installed) = component_of(status, component) {
+                installed.minimum_version = None;
+            }
+        });
     }
 
     pub(super) fn update_link(&mut self, link: LinkStatus) {
@@ -177,15 +183,13 @@ impl Herald {
     }
 
     /// The end of an upgrade, once the journal has it.
-    pub(super) fn ended(&self, report: Report, installed: Installed, journal: &Journal) {
+    pub(super) fn ended(&self, report: Report, installed: Option<Installed>, journal: &Journal) {
         let unacknowledged = journal.unacknowledged().to_vec();
-        let known_bad = journal.known_bad().to_vec();
-        let minimum_version = journal.minimum_version();
         self.status.send_modify(|status| {
-            status.installed = installed;
+            if let Some(installed) = installed {
+                replace(status, installed);
+            }
             status.unacknowledged = unacknowledged;
-            status.known_bad = known_bad;
-            status.minimum_version = minimum_version;
             status.last = Some(report);
         });
     }
@@ -236,6 +240,7 @@ impl Herald {
                 _ => state.upgrade().map(|upgrade| CurrentUpgrade {
                     id: upgrade.id.clone(),
                     request: upgrade.request.clone(),
+                    component: upgrade.component,
                     file_name: upgrade.file_name.clone(),
                     progress: if keep { progress } else { Progress::default() },
                     failure: None,
@@ -246,8 +251,10 @@ impl Herald {
             };
             if status.phase != state.phase() {
                 status.phase = state.phase();
-                if let Some((version, digest)) = brought(state) {
-                    (status.installed.version, status.installed.digest) = (version, digest);
+                if let Some((component, version, digest)) = brought(state)
+                    && let Some(installed) = component_of(status, component)
+                {
+                    (installed.version, installed.digest) = (version, digest);
                 }
                 tell(state, self.is_awaited);
             }
@@ -319,14 +326,27 @@ fn link_before_it_speaks(config: &Config) -> LinkStatus {
     })
 }
 
-/// What a swap has just brought to the path.
-fn brought(state: &State) -> Option<(Option<Version>, Option<ProgramDigest>)> {
+/// What a swap has just brought to the path of which component.
+fn brought(state: &State) -> Option<(ComponentName, Option<Version>, Option<ProgramDigest>)> {
     match state {
-        State::Restarting { swap, .. } => {
-            Some((Some(swap.package.version), Some(swap.package.program_digest)))
+        State::Restarting { upgrade, swap, .. } => {
+            let PackageSummary { version, program_digest, .. } = swap.package;
+            Some((upgrade.component(), Some(version), Some(program_digest)))
         }
-        State::RestartingBack { upgrade, swap, .. } => Some((upgrade.from, swap.old)),
+        State::RestartingBack { upgrade, swap, .. } => {
+            Some((upgrade.component(), upgrade.from, swap.old))
+        }
         _ => None,
+    }
+}
+
+fn component_of(status: &mut Status, name: ComponentName) -> Option<&mut Installed> {
+    status.components.iter_mut().find(|installed| installed.component == name)
+}
+
+fn replace(status: &mut Status, installed: Installed) {
+    if let Some(known) = component_of(status, installed.component) {
+        *known = installed;
     }
 }
 

@@ -10,16 +10,17 @@ use crate::model::{Failure, FailureKind, Installed, ProgramDigest};
 use crate::package::preflight;
 use crate::record::InstalledRecord;
 
-/// What is installed. The version is the one of the digest at the path, or not known: the journal
-/// knows that of what `uplift` installed, replaced or has on trial, the program itself that of any
-/// other, and the configuration that of the program that was installed by hand, unless it may be
-/// another one.
+/// What is installed of a component. The version is the one of the digest at the path, or not
+/// known: the journal knows that of what `uplift` installed, replaced or has on trial, the program
+/// itself that of any other, and the configuration that of the program that was installed by hand,
+/// unless it may be another one.
 pub(super) async fn installed(
     config: &config::Program,
     program: &Program,
     journal: &Journal,
 ) -> Installed {
-    let (reader, known) = (program.clone(), journal.known_programs());
+    let name = config.name;
+    let (reader, known) = (program.clone(), journal.known_programs(name));
     let configured = config.clone();
     let found = off_thread(move || {
         let digest = reader.known_digest().unwrap_or_else(|error| {
@@ -37,12 +38,16 @@ pub(super) async fn installed(
     })
     .await;
     let (digest, version) = found.unwrap_or((None, None));
-    let by_hand = || digest.filter(|digest| journal.may_be_by_hand(*digest)).and(config.version);
+    let by_hand =
+        || digest.filter(|digest| journal.may_be_by_hand(name, *digest)).and(config.version);
     Installed {
+        component: name,
         product: config.product.clone(),
         path: config.path.clone(),
         version: version.or_else(by_hand),
         digest,
+        known_bad: journal.known_bad(name).to_vec(),
+        minimum_version: journal.minimum_version(name),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Paths};
+use crate::config::{self, Paths};
 use crate::disk::file_system::{self, FileSystem, Standing};
 use crate::disk::mounts::{Lasting, Mounts, existing};
 use crate::model::{Failure, FailureKind, Restart};
@@ -15,9 +15,9 @@ use crate::stage::directory_beside;
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The field of the configuration that names it.
-    pub(crate) field: &'static str,
+    pub(crate) field: String,
     /// What to change, for a hint.
-    pub(crate) remedy: &'static str,
+    pub(crate) remedy: String,
     /// The directory, or the one above it that is there.
     pub(crate) directory: PathBuf,
     pub(crate) file_system: Option<FileSystem>,
@@ -27,29 +27,29 @@ pub(crate) struct Place {
 }
 
 /// The places of the program and of the state, as they are now.
-pub(crate) fn places(config: &Config) -> [Place; 2] {
-    let (program, state) = (&config.program.path, &config.paths.state);
+pub(crate) fn places(component: &config::Program, paths: &Paths) -> [Place; 2] {
+    let (program, state) = (&component.path, &paths.state);
     let directory = program.parent().unwrap_or(Path::new("/"));
     [
         Place::new(
-            "program.path",
-            "`path` in the [program] section",
+            component.field("path"),
+            format!("`path` in the [component.{}] section", component.name),
             directory,
             &[program, directory, &directory_beside(program)],
         ),
-        Place::new("paths.state", "`state` in the [paths] section", state, &[state]),
+        Place::new("paths.state".into(), "`state` in the [paths] section".into(), state, &[state]),
     ]
 }
 
 /// Refuses an upgrade that this storage would lose, before anything is received.
-pub(crate) fn examine(config: &Config) -> Result<(), Failure> {
-    judge(&places(config), reboots(config))
+pub(crate) fn examine(component: &config::Program, paths: &Paths) -> Result<(), Failure> {
+    judge(&places(component, paths), reboots(component, paths))
 }
 
 /// Whether the restart takes with it what is in memory. Where another file stands for the kernel's
 /// boot id, another machine than this one restarts.
-pub(crate) fn reboots(config: &Config) -> bool {
-    config.program.restart == Restart::Reboot && config.paths.boot_id == Paths::default().boot_id
+pub(crate) fn reboots(component: &config::Program, paths: &Paths) -> bool {
+    component.restart == Restart::Reboot && paths.boot_id == Paths::default().boot_id
 }
 
 fn judge(places: &[Place; 2], reboots: bool) -> Result<(), Failure> {
@@ -81,7 +81,7 @@ pub(crate) fn lost([program, state]: &[Place; 2]) -> Option<(String, String)> {
 }
 
 impl Place {
-    fn new(field: &'static str, remedy: &'static str, directory: &Path, changed: &[&Path]) -> Self {
+    fn new(field: String, remedy: String, directory: &Path, changed: &[&Path]) -> Self {
         let directory = existing(directory);
         let lasting = match Mounts::read() {
             Ok(mounts) => mounts.lasting(directory),
@@ -134,8 +134,8 @@ mod tests {
     fn place(number: u32, lasting: Lasting) -> Place {
         let file_system = Some(file_system::of_number(number));
         Place {
-            field: "f",
-            remedy: "`path`",
+            field: "f".into(),
+            remedy: "`path`".into(),
             directory: "/boot".into(),
             file_system,
             lasting,

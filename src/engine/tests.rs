@@ -18,7 +18,7 @@ async fn engine(directory: &Path) -> Engine {
         .and_then(|mut file| file.write_all(b"first\n"))
         .unwrap();
     let text = format!(
-        "[program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
+        "[component.program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[channel.psdk]\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
     );
     let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
     let (actor, engine) = Actor::open(Arc::new(config)).await.unwrap();

@@ -49,6 +49,7 @@ fn upgrade(trial: &Trial) -> Upgrade {
     Upgrade {
         id: trial.upgrade.clone(),
         request: trial.request.clone().unwrap_or_else(nobody_known),
+        component: trial.component,
         from: trial.from,
         file_name: trial.package.as_ref().map(|package| package.file_name.clone()),
         began: trial.began.clone().unwrap_or_else(stamp),

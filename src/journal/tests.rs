@@ -19,6 +19,7 @@ fn report(id: &str, channel: ChannelName, outcome: Outcome, digest: u8) -> Repor
     Report {
         id: UpgradeId(id.into()),
         request: Request { channel, ..Request::of_link("0xed".into(), TransferKind::Ftp) },
+        component: None,
         from: None,
         file_name: Some("P_V02.00.00.00.bin".into()),
         package: Some(PackageSummary {
@@ -66,7 +67,7 @@ fn what_was_concluded_is_found_again() {
     let (mut journal, damaged) = open(&directory);
     assert!(damaged.is_empty());
     assert_eq!(journal.unacknowledged().len(), 1);
-    assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
+    assert_eq!(journal.installed(ComponentName::PROGRAM).unwrap().digest, ProgramDigest([1; 32]));
     journal.acknowledge(ChannelName::PSDK).unwrap();
     assert!(open(&directory).0.unacknowledged().is_empty());
     assert_eq!(open(&directory).0.history().len(), 1);
@@ -89,9 +90,9 @@ fn a_program_that_was_rolled_back_is_known_bad_until_it_succeeds() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", ChannelName::PSDK, Outcome::RolledBack, 7), false).unwrap();
-    assert_eq!(open(&directory).0.known_bad(), [ProgramDigest([7; 32])]);
+    assert_eq!(open(&directory).0.known_bad(ComponentName::PROGRAM), [ProgramDigest([7; 32])]);
     journal.conclude(&report("two", ChannelName::PSDK, Outcome::Succeeded, 7), false).unwrap();
-    assert!(journal.known_bad().is_empty());
+    assert!(journal.known_bad(ComponentName::PROGRAM).is_empty());
 }
 
 #[test]
@@ -99,12 +100,12 @@ fn a_program_that_failed_on_trial_is_known_bad_even_if_it_could_not_be_taken_awa
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", ChannelName::PSDK, Outcome::Failed, 7), false).unwrap();
-    assert_eq!(journal.known_bad(), [ProgramDigest([7; 32])]);
+    assert_eq!(journal.known_bad(ComponentName::PROGRAM), [ProgramDigest([7; 32])]);
     let mut refused = report("two", ChannelName::PSDK, Outcome::RolledBack, 8);
     refused.failure = Some(Failure::new(FailureKind::RestartFailed, "the restart was refused"));
     journal.conclude(&refused, false).unwrap();
     assert_eq!(
-        journal.known_bad(),
+        journal.known_bad(ComponentName::PROGRAM),
         [ProgramDigest([7; 32])],
         "a restart that never came is not the program's fault"
     );
@@ -128,7 +129,7 @@ fn the_minimum_version_is_raised_by_the_success_of_a_trusted_seal_alone() {
         report.package.as_mut().unwrap().trusted_key = trusted().filter(|_| is_sealed);
         journal.conclude(&report, true).unwrap();
         assert_eq!(
-            open(&directory).0.minimum_version(),
+            open(&directory).0.minimum_version(ComponentName::PROGRAM),
             minimum.and_then(version),
             "after {number}"
         );
@@ -144,7 +145,7 @@ fn a_state_file_from_before_the_minimum_version_is_read() {
         r#"{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":[]}"#,
     );
     let (journal, damaged) = open(&directory);
-    assert!(damaged.is_empty() && journal.minimum_version().is_none());
+    assert!(damaged.is_empty() && journal.minimum_version(ComponentName::PROGRAM).is_none());
 }
 
 #[test]
@@ -203,12 +204,18 @@ fn what_can_be_read_of_a_state_file_of_another_version_is_kept() {
             assert_eq!(damaged.len(), damage, "{damaged:?}");
             assert_eq!((journal.upgrade(), journal.has_foreign_trial()), (kept.as_ref(), foreign));
             assert_eq!(
-                (journal.unacknowledged(), journal.known_bad()),
+                (journal.unacknowledged(), journal.known_bad(ComponentName::PROGRAM)),
                 (&[told.clone()][..], &[ProgramDigest([7; 32])][..])
             );
-            assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
             assert_eq!(
-                (journal.previous(), journal.minimum_version()),
+                journal.installed(ComponentName::PROGRAM).unwrap().digest,
+                ProgramDigest([1; 32])
+            );
+            assert_eq!(
+                (
+                    journal.previous(ComponentName::PROGRAM),
+                    journal.minimum_version(ComponentName::PROGRAM)
+                ),
                 (None, Version::new([3, 0, 0, 0]))
             );
         }
@@ -242,7 +249,11 @@ fn a_salvage_that_is_cut_off_anywhere_forgets_nothing() {
         write_file(&directory, STATE_FILE, &text);
         let _ =
             Journal::open_on(Arc::new(FaultyDisk::sound().and_dying_at(death)), directory.path());
-        assert_eq!(open(&directory).0.known_bad(), [ProgramDigest([7; 32])], "dies at {death}");
+        assert_eq!(
+            open(&directory).0.known_bad(ComponentName::PROGRAM),
+            [ProgramDigest([7; 32])],
+            "dies at {death}"
+        );
     }
 }
 
@@ -310,12 +321,18 @@ fn fields_that_are_not_known_are_passed_over() {
                 (later.upgrade(), later.unacknowledged())
             );
             assert_eq!(
-                (known.history(), known.known_programs()),
-                (later.history(), later.known_programs())
+                (known.history(), known.known_programs(ComponentName::PROGRAM)),
+                (later.history(), later.known_programs(ComponentName::PROGRAM))
             );
             assert_eq!(
-                (known.known_bad(), known.minimum_version()),
-                (later.known_bad(), later.minimum_version())
+                (
+                    known.known_bad(ComponentName::PROGRAM),
+                    known.minimum_version(ComponentName::PROGRAM)
+                ),
+                (
+                    later.known_bad(ComponentName::PROGRAM),
+                    later.minimum_version(ComponentName::PROGRAM)
+                )
             );
         }
     }
@@ -384,6 +401,7 @@ fn checking(report: &Report) -> State {
         upgrade: Upgrade {
             id,
             request,
+            component: None,
             from: None,
             file_name: None,
             began: stamp(),
@@ -423,7 +441,7 @@ fn the_largest_history_is_not_taken_for_a_damaged_one() {
 fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);
-    let most = u8::try_from(crate::record::state::KNOWN_BAD_LENGTH).unwrap();
+    let most = u8::try_from(crate::record::memory::KNOWN_BAD_LENGTH).unwrap();
     for number in 0..=most {
         journal
             .conclude(
@@ -434,7 +452,7 @@ fn of_too_many_known_bad_programs_the_oldest_is_forgotten() {
     }
     let expected: Vec<ProgramDigest> =
         (1..=most).map(|number| ProgramDigest([number; 32])).collect();
-    assert_eq!(open(&directory).0.known_bad(), expected);
+    assert_eq!(open(&directory).0.known_bad(ComponentName::PROGRAM), expected);
 }
 
 /// An older daemon has to read what is written during a trial, so its format is that of the file; a
@@ -481,8 +499,11 @@ fn programs_are_known_by_what_is_installed_first_and_then_by_the_newest_report()
         digest: ProgramDigest([number; 32]),
     };
     let (journal, _) = open(&directory);
-    assert_eq!((journal.installed(), journal.previous()), (Some(record(2)), Some(record(1))));
-    assert_eq!(journal.known_programs(), [2, 1, 3, 2, 1].map(record));
+    assert_eq!(
+        (journal.installed(ComponentName::PROGRAM), journal.previous(ComponentName::PROGRAM)),
+        (Some(record(2)), Some(record(1)))
+    );
+    assert_eq!(journal.known_programs(ComponentName::PROGRAM), [2, 1, 3, 2, 1].map(record));
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn upgrade(requester: &str, id: &str) -> Upgrade {
     Upgrade {
         id: UpgradeId(id.into()),
         request: Request::of_link(requester.into(), TransferKind::Ftp),
+        component: None,
         from: Version::new([1, 0, 0, 0]),
         file_name: None,
         began: "2026-01-01T00:00:00Z".into(),
@@ -121,7 +122,10 @@ fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("begin", Event::Begin(upgrade("0xed", "second"))),
         ("begin (other requester)", Event::Begin(upgrade("0x2a", "second"))),
-        ("receive", Event::Receive { file_name: "P_V02.00.00.00.bin".into() }),
+        (
+            "receive",
+            Event::Receive { file_name: "P_V02.00.00.00.bin".into(), component: None, from: None },
+        ),
         ("reception failed", Event::ReceptionFailed),
         ("received", Event::Received),
         ("check passed", Event::CheckPassed(package())),
@@ -219,7 +223,7 @@ fn a_state_tells_of_its_upgrade_and_of_what_it_installs() {
 fn a_step_keeps_what_its_event_tells() {
     let (upgrade, swap, verdict) = (upgrade("0xed", "first"), swap(), verdict());
     let (received, _) = State::Preparing { upgrade: upgrade.clone() }
-        .step(Event::Receive { file_name: "name".into() })
+        .step(Event::Receive { file_name: "name".into(), component: None, from: None })
         .unwrap();
     assert_eq!(received.upgrade().unwrap().file_name.as_deref(), Some("name"));
     let reverting = State::Reverting { upgrade, swap, verdict };

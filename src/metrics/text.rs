@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use crate::engine::{Ended, Measures};
-use crate::model::{LinkState, Outcome, Phase, Status, UpgradeId};
+use crate::model::{ComponentName, LinkState, Outcome, Phase, Status, UpgradeId};
 
 /// Label of an upgrade that did not fail.
 const NO_KIND: &str = "none";
 /// Labels of one that succeeded.
 const SUCCESS: (&str, &str) = (name_of(Outcome::Succeeded), NO_KIND);
 
-/// The upgrades by outcome and kind: those of the history when somebody asks for the first time,
+/// Component, outcome and kind of an upgrade.
+type Labels = (ComponentName, &'static str, &'static str);
+
+/// The upgrades by component, outcome and kind: those of the history when somebody asks for the first time,
 /// and those that ended since.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Those of the history that are counted already. What has left the history does not come back.
     counted: BTreeSet<UpgradeId>,
-    upgrades: BTreeMap<(&'static str, &'static str), u64>,
+    upgrades: BTreeMap<Labels, u64>,
 }
 
 impl Tally {
@@ -34,7 +37,7 @@ impl Tally {
         let name = name_of(Outcome::RolledBack);
         self.upgrades
             .iter()
-            .filter(|((outcome, _), _)| *outcome == name)
+            .filter(|((_, outcome, _), _)| *outcome == name)
             .map(|(_, number)| number)
             .sum()
     }
@@ -48,8 +51,8 @@ const fn name_of(outcome: Outcome) -> &'static str {
     }
 }
 
-fn labels(ended: &Ended) -> (&'static str, &'static str) {
-    (name_of(ended.outcome), ended.kind.map_or(NO_KIND, |kind| kind.as_str()))
+fn labels(ended: &Ended) -> Labels {
+    (ended.component, name_of(ended.outcome), ended.kind.map_or(NO_KIND, |kind| kind.as_str()))
 }
 
 /// All metrics.
@@ -82,16 +85,21 @@ impl Page {
         self.gauge("uplift_build_info", "Version of the daemon; the value is 1.");
         self.sample("uplift_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.gauge(
-            "uplift_program_info",
+            "uplift_component_info",
             "What is installed; the version is empty where it is not known; the value is 1.",
         );
-        let version =
-            status.installed.version.map(|version| version.to_string()).unwrap_or_default();
-        self.sample(
-            "uplift_program_info",
-            &[("product", &status.installed.product), ("version", &version)],
-            1,
-        );
+        for installed in &status.components {
+            let version = installed.version.map(|version| version.to_string()).unwrap_or_default();
+            self.sample(
+                "uplift_component_info",
+                &[
+                    ("component", installed.component.as_str()),
+                    ("product", &installed.product),
+                    ("version", &version),
+                ],
+                1,
+            );
+        }
     }
 
     fn phase(&mut self, status: &Status, measures: &Measures) {
@@ -116,23 +124,31 @@ impl Page {
 
     fn upgrades(&mut self, status: &Status, tally: &Tally) {
         if let Some(report) = &status.last {
-            let (outcome, kind) = labels(&Ended::from(report));
+            let (component, outcome, kind) = labels(&Ended::from(report));
             self.gauge("uplift_last_upgrade_info", "How the last upgrade ended; the value is 1.");
-            self.sample("uplift_last_upgrade_info", &[("outcome", outcome), ("kind", kind)], 1);
+            let component = component.as_str();
+            self.sample(
+                "uplift_last_upgrade_info",
+                &[("component", component), ("outcome", outcome), ("kind", kind)],
+                1,
+            );
         }
         self.counter(
             "uplift_upgrades_total",
             "Upgrades that ended: those in the history, and those since the daemon started.",
         );
         // No success yet is 0 and not absent, so that the first one is seen as an increase.
-        let successes = tally.upgrades.get(&SUCCESS).copied().unwrap_or_default();
-        let others = tally
-            .upgrades
-            .iter()
-            .filter(|(labels, _)| **labels != SUCCESS)
-            .map(|(labels, number)| (*labels, *number));
-        for ((outcome, kind), number) in std::iter::once((SUCCESS, successes)).chain(others) {
-            self.sample("uplift_upgrades_total", &[("outcome", outcome), ("kind", kind)], number);
+        let (succeeded, kind) = SUCCESS;
+        let none_yet = status.components.iter().map(|one| ((one.component, succeeded, kind), 0));
+        let mut upgrades: BTreeMap<Labels, u64> = none_yet.collect();
+        upgrades.extend(tally.upgrades.iter());
+        for ((component, outcome, kind), number) in upgrades {
+            let component = component.as_str();
+            self.sample(
+                "uplift_upgrades_total",
+                &[("component", component), ("outcome", outcome), ("kind", kind)],
+                number,
+            );
         }
         self.counter("uplift_rollbacks_total", "Upgrades after which the old program was put back, counted like uplift_upgrades_total.");
         self.sample("uplift_rollbacks_total", &[], tally.rollbacks());
@@ -180,7 +196,7 @@ mod tests {
     use crate::model::FailureKind;
 
     fn report(id: u32, outcome: Outcome, kind: Option<FailureKind>) -> Ended {
-        Ended { id: UpgradeId(id.to_string()), outcome, kind }
+        Ended { id: UpgradeId(id.to_string()), component: ComponentName::PROGRAM, outcome, kind }
     }
 
     #[test]
@@ -196,9 +212,9 @@ mod tests {
         assert_eq!(
             counted,
             [
-                (("failed", "downgrade"), 1),
-                (("rolled-back", "unhealthy"), 1),
-                (("succeeded", "none"), 1)
+                ((ComponentName::PROGRAM, "failed", "downgrade"), 1),
+                ((ComponentName::PROGRAM, "rolled-back", "unhealthy"), 1),
+                ((ComponentName::PROGRAM, "succeeded", "none"), 1)
             ]
         );
     }

@@ -104,7 +104,7 @@ impl FailureKind {
             Self::NoSpace => "free space on the file system of the program's directory",
             Self::NameInvalid => "name the file Product_Vaa.bb.cc.dd.bin, each number two digits",
             Self::WrongProduct => {
-                "send the file of this payload, or add its name to `aliases` in the [program] section"
+                "send the file of this payload, or add its name to `aliases` in its [component.NAME] section"
             }
             Self::WrongVersion => {
                 "give name, seal and program the same version; a sealed file may also require another version to be installed first"

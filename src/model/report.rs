@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::version::Version;
 use super::{
-    Conclusion, Evidence, Failure, FailureKind, Outcome, PackageSummary, PhaseDuration, Request,
-    Upgrade, UpgradeId,
+    ComponentName, Conclusion, Evidence, Failure, FailureKind, Outcome, PackageSummary,
+    PhaseDuration, Request, Upgrade, UpgradeId,
 };
 
 /// The end of an upgrade.
@@ -15,6 +15,10 @@ pub struct Report {
     pub id: UpgradeId,
     /// Who asked.
     pub request: Request,
+    /// What was to be replaced, once that was known; absent in files of version 0.1.0, which has one
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentName>,
     /// The version that ran before, where known.
     pub from: Option<Version>,
     /// The file's name as the peer gave it; absent when the upgrade ended before that, or had no
@@ -58,13 +62,19 @@ impl Report {
         }
     }
 
+    /// What was to be replaced.
+    pub fn component(&self) -> ComponentName {
+        self.component.unwrap_or(ComponentName::PROGRAM)
+    }
+
     /// What is reported of an upgrade that has ended.
     pub fn of(upgrade: Upgrade, conclusion: Conclusion, ended: String) -> Self {
-        let Upgrade { id, request, from, file_name, began, phases } = upgrade;
+        let Upgrade { id, request, component, from, file_name, began, phases } = upgrade;
         let Conclusion { package, outcome, failure, evidence, program_log } = conclusion;
         Self {
             id,
             request,
+            component,
             from,
             file_name,
             package,
@@ -80,10 +90,10 @@ impl Report {
 
     /// The upgrade, and how it ended.
     pub fn into_parts(self) -> (Upgrade, Conclusion) {
-        let Self { id, request, from, file_name, began, phases, .. } = self;
+        let Self { id, request, component, from, file_name, began, phases, .. } = self;
         let Self { package, outcome, failure, evidence, program_log, .. } = self;
         (
-            Upgrade { id, request, from, file_name, began, phases },
+            Upgrade { id, request, component, from, file_name, began, phases },
             Conclusion { package, outcome, failure, evidence, program_log },
         )
     }

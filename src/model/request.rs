@@ -1,75 +1,8 @@
 //! Who asked for an upgrade, over what, and what the engine must know of that to serve any channel.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::TransferKind;
-
-/// Longest name of a channel in bytes.
-const LONGEST_NAME: usize = 32;
-
-/// The name of a channel: small letters, digits and hyphens. Open text, so that a report of a
-/// channel that this version does not have can still be read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ChannelName {
-    /// Filled up with zeros.
-    text: [u8; LONGEST_NAME],
-    length: usize,
-}
-
-impl ChannelName {
-    /// The payload link: DJI Assistant 2 through the aircraft.
-    pub const PSDK: Self = Self::of(b"psdk");
-    /// A person or a program on this machine, through the control socket.
-    pub const SHELL: Self = Self::of(b"shell");
-
-    const fn of(name: &[u8]) -> Self {
-        let mut text = [0; LONGEST_NAME];
-        text.split_at_mut(name.len()).0.copy_from_slice(name);
-        Self { text, length: name.len() }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        // It is made of plain letters.
-        std::str::from_utf8(&self.text[..self.length]).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-impl TryFrom<String> for ChannelName {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        let is_plain =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_plain) {
-            Ok(Self::of(name.as_bytes()))
-        } else {
-            let right = "expected small letters, such as \"psdk\"";
-            Err(format!("{name:?} is not the name of a channel: {right}"))
-        }
-    }
-}
-
-impl From<ChannelName> for String {
-    fn from(name: ChannelName) -> Self {
-        name.as_str().to_owned()
-    }
-}
+use super::{ChannelName, TransferKind};
 
 /// Who asked, over what.
 ///
@@ -185,13 +118,5 @@ mod tests {
         let request = read(text);
         assert!(request.is_acknowledged() && request.is_by_requester_of(&request));
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
-    }
-
-    #[test]
-    fn a_channel_has_a_plain_name() {
-        for name in ["", "Psdk", "a b", "ä", "a\n", &"a".repeat(33)] {
-            assert!(ChannelName::try_from(name.to_owned()).is_err(), "{name:?}");
-        }
-        assert!(ChannelName::try_from("a".repeat(32)).is_ok());
     }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::version::Version;
 use super::{
-    Evidence, Failure, Origin, Outcome, PackageSummary, PhaseDuration, ProgramDigest, Request,
-    Terms, UpgradeId,
+    ComponentName, Evidence, Failure, Origin, Outcome, PackageSummary, PhaseDuration,
+    ProgramDigest, Request, Terms, UpgradeId,
 };
 
 /// What is known of an upgrade from its first moment.
@@ -15,6 +15,9 @@ pub struct Upgrade {
     pub id: UpgradeId,
     /// Who asked, over what.
     pub request: Request,
+    /// What it replaces, once that is known; absent in files of version 0.1.0, which has one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentName>,
     /// The version that ran when it began, where known.
     pub from: Option<Version>,
     /// The file's name as the peer gave it, once it did.
@@ -24,6 +27,13 @@ pub struct Upgrade {
     pub began: String,
     /// How long the phases that are over took.
     pub phases: Vec<PhaseDuration>,
+}
+
+impl Upgrade {
+    /// What it replaces.
+    pub fn component(&self) -> ComponentName {
+        self.component.unwrap_or(ComponentName::PROGRAM)
+    }
 }
 
 /// How an upgrade ended, before it becomes a report.

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::disk;
 use crate::model::version::Version;
 use crate::model::{
-    self, Confirm, Failure, FailureKind, Origin, PackageSummary, ProgramDigest, Request, Restart,
-    Runs, UpgradeId, Verdict,
+    self, ComponentName, Confirm, Failure, FailureKind, Origin, PackageSummary, ProgramDigest,
+    Request, Restart, Runs, UpgradeId, Verdict,
 };
 use crate::record::{LARGEST_FILE, STATE_FILE, checksum};
 
@@ -87,8 +87,8 @@ impl WayBack {
 /// | `upgrade.swap.terms.restart_deadline`, `.deadline` | milliseconds that restart and trial may take |
 /// | `upgrade.swap.terms.boots` | boots that the trial may take |
 ///
-/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.from`,
-/// `.began`, `upgrade.swap.package`, `upgrade.swap.terms.start_before`, `upgrade.verdict`.
+/// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.component`,
+/// `.from`, `.began`, `upgrade.swap.package`, `upgrade.swap.terms.start_before`, `upgrade.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trial {
     /// Format of the state file in which it was seen.
@@ -107,6 +107,9 @@ pub(crate) struct Trial {
     /// Who asked.
     #[serde(default, deserialize_with = "if_readable")]
     pub(crate) request: Option<Request>,
+    /// What is replaced.
+    #[serde(default, deserialize_with = "if_readable", skip_serializing_if = "Option::is_none")]
+    pub(crate) component: Option<ComponentName>,
     /// The version before.
     #[serde(default, deserialize_with = "if_readable")]
     pub(crate) from: Option<Version>,
@@ -167,7 +170,7 @@ impl Trial {
     /// The fields of `state.json` that are agreed between all versions.
     pub(crate) fn contract(&self) -> Value {
         serde_json::json!({
-            "upgrade": { "id": self.upgrade, "request": self.request, "from": self.from, "began": self.began },
+            "upgrade": { "id": self.upgrade, "request": self.request, "component": self.component, "from": self.from, "began": self.began },
             "swap": {
                 "package": { "program_digest": self.on_trial },
                 "old": self.old,
@@ -198,6 +201,8 @@ struct NameFields {
     id: UpgradeId,
     #[serde(default, deserialize_with = "if_readable")]
     request: Option<Request>,
+    #[serde(default, deserialize_with = "if_readable")]
+    component: Option<ComponentName>,
     #[serde(default, deserialize_with = "if_readable")]
     from: Option<Version>,
     #[serde(default, deserialize_with = "if_readable")]
@@ -252,6 +257,7 @@ fn parse(text: &[u8]) -> Result<Known, checksum::Wrong> {
         origin: Origin { boot_id: swap.origin.boot_id, invocation: swap.origin.invocation },
         terms: swap.terms,
         request: name.request,
+        component: name.component,
         from: name.from,
         began: name.began,
         package: serde_json::from_value(swap.package).ok(),
@@ -300,6 +306,7 @@ pub(crate) mod tests {
             origin: Origin { boot_id: "boot-1".into(), invocation: Some("start-1".into()) },
             terms,
             request: None,
+            component: None,
             from: None,
             began: None,
             package: None,

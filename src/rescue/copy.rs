@@ -5,6 +5,7 @@
 //! It does both as the rescue would, by what lies on the disk and under the lock of the swap, and
 //! leaves alone what the rescue has written of the same trial. It must not know the engine.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,10 +83,16 @@ impl SecondCopy {
     }
 
     /// What a daemon does that starts and finds no trial: it removes what one that was killed left,
-    /// of this program.
-    pub(crate) fn settle(&self, program: &Program) -> Result<(), Failure> {
+    /// of any of these programs.
+    pub(crate) fn settle(&self, programs: &[Program]) -> Result<(), Failure> {
         if self.state.join(UNFINISHED).exists() {
-            let _lock = program.keep_others_out()?;
+            // Programs in one directory share a lock.
+            let by_directory: BTreeMap<_, _> =
+                programs.iter().map(|program| (program.path().parent(), program)).collect();
+            let _locks = by_directory
+                .values()
+                .map(|program| program.keep_others_out())
+                .collect::<Result<Vec<_>, _>>()?;
             RescueFile::remove_unfinished(&*self.disk, &self.state).map_err(not_written)?;
         }
         self.forget()

@@ -58,7 +58,7 @@ mod tests {
 
     fn config(sections: &str) -> Config {
         Config::parse(
-            &format!("[program]\nname = \"demo\"\nproduct = \"DEMO\"\n{sections}"),
+            &format!("[component.program]\nname = \"demo\"\nproduct = \"DEMO\"\n{sections}"),
             Path::new("uplift.toml"),
         )
         .unwrap()
@@ -69,10 +69,10 @@ mod tests {
         for (sections, needed) in [
             ("", false),
             ("[ftp_server]\nlisten = \"0.0.0.0:21\"", false),
-            ("[link]", true),
-            ("[link]\ntransfer = \"ftp\"", true),
-            ("[link]\ntransfer = \"dcftp\"", false),
-            ("[link]\n[ftp]\naddress = \"192.0.2.7:21\"", false),
+            ("[channel.psdk]", true),
+            ("[channel.psdk]\ntransfer = \"ftp\"", true),
+            ("[channel.psdk]\ntransfer = \"dcftp\"", false),
+            ("[channel.psdk]\n[transfer.ftp]\naddress = \"192.0.2.7:21\"", false),
         ] {
             assert_eq!(is_needed(&config(sections)), needed, "{sections}");
         }
@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_a_sentence_with_its_reason_and_a_hint() {
-        let failure = not_open(&config("[link]"), std::io::Error::other("Address already in use"));
+        let failure =
+            not_open(&config("[channel.psdk]"), std::io::Error::other("Address already in use"));
         let (sentence, hint) = (failure.to_string(), failure.hint.clone().unwrap_or_default());
         assert!(
             sentence.contains("port 21")

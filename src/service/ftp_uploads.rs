@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::channel::psdk::uploads::{Pull, Uploads};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::model::{Failure, FailureKind, UpgradeId};
+use crate::model::{ChannelName, Failure, FailureKind, UpgradeId};
 use crate::package::check::Rules;
 use crate::seal::LARGEST_SEAL;
 use crate::stage::Staged;
@@ -24,9 +24,13 @@ pub(super) struct FtpUploads {
 
 impl FtpUploads {
     pub(super) fn new(config: Arc<Config>, engine: Engine) -> Self {
-        let rules = Rules::new(&config.program, &config.package);
+        let components = config.replaceable_by(ChannelName::PSDK);
+        let rules: Vec<Rules> =
+            components.map(|component| Rules::new(component, &config.package)).collect();
         let client = FtpClient::new(config.ftp.clone())
-            .trusting(LARGEST_SEAL as u64, move |end, size| rules.trusts_end(end, size));
+            .trusting(LARGEST_SEAL as u64, move |end, size| {
+                rules.iter().any(|rules| rules.trusts_end(end, size))
+            });
         Self { client, engine, config }
     }
 }
@@ -56,7 +60,10 @@ impl Uploads for FtpUploads {
         let (now, told) = oneshot::channel();
         let (answer, staged) = oneshot::channel();
         let (config, engine, id) = (Arc::clone(&self.config), self.engine.clone(), id.clone());
-        let accepts = move |product: &str| config.program.accepts_product(product);
+        let accepts = move |product: &str| {
+            let mut components = config.replaceable_by(ChannelName::PSDK);
+            components.any(|component| component.accepts_product(product))
+        };
         let (receiver, receives) = (engine.clone(), id.clone());
         let receive = move |announced| receiver.blocking_receive(&receives, announced);
         match ftp_client::Pull::start(&self.client, accepts, receive) {

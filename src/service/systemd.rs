@@ -89,10 +89,6 @@ impl Watchdog {
 
 /// One line that tells a person what is going on.
 pub(crate) fn status_line(status: &Status) -> String {
-    let version = status
-        .installed
-        .version
-        .map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
     let mut line = match &status.upgrade {
         Some(upgrade) if status.phase == Phase::Receiving && upgrade.progress.total > 0 => {
             format!("{} {} %", status.phase, upgrade.progress.percent())
@@ -103,7 +99,12 @@ pub(crate) fn status_line(status: &Status) -> String {
         Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
         _ => status.phase.to_string(),
     };
-    line.push_str(&format!(", {} {version}", status.installed.product));
+    for installed in &status.components {
+        let version = installed
+            .version
+            .map_or_else(|| "version unknown".to_owned(), |version| version.to_string());
+        line.push_str(&format!(", {} {version}", installed.product));
+    }
     if !status.link.device.is_empty() {
         let device = &status.link.device;
         line.push_str(&match (status.link.state, status.link.baud) {

@@ -124,11 +124,11 @@ impl Sandbox {
 
     /// Writes the configuration, with which the daemon runs what it checks directly: a user without
     /// rights would not find it in this directory. `program` is appended to the section
-    /// `[program]`, `sections` to the file.
+    /// `[component.program]`, `sections` to the file.
     pub fn configure(&self, program: &str, sections: &str) -> anyhow::Result<()> {
         let (root, timer) = (self.root().display(), &self.rescue_timer);
         let text = format!(
-            r#"[program]
+            r#"[component.program]
 product = "{PRODUCT}"
 path = "{root}/bin/payload"
 version_command = ["--version"]
@@ -152,10 +152,10 @@ rescue_timer = "{timer}"
         let root = self.root().display();
         format!(
             r#"
-[link]
+[channel.psdk]
 device = "{root}/run/ttyPayload"
 baud = {baud}
-[ftp]
+[transfer.ftp]
 address = "{ftp}"
 [ftp_server]
 listen = "{ftp}"
@@ -165,7 +165,7 @@ keep_free = 0
         )
     }
 
-    /// The line of `[program]` that has a restart told to the sandbox instead of restarting the
+    /// The line of `[component.program]` that has a restart told to the sandbox instead of restarting the
     /// machine.
     pub fn restart_line(&self) -> String {
         format!("restart = [\"touch\", \"{}\"]", self.restart_request().display())

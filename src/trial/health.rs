@@ -273,7 +273,7 @@ impl Trial {
             format!("{name} runs {other}: systemd started {program}, and it became that program");
         Failure::new(FailureKind::Unhealthy, sentence).with_hint(
             "start the program itself; where it must become another one (an AppImage, a wrapper), give `runs = \"another\"` in the \
-             [program] section: then its start is all that is proved. `uplift install --force` lets the file in again",
+             [component.NAME] section: then its start is all that is proved. `uplift install --force` lets the file in again",
         )
     }
 

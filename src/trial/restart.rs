@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::digest::program_digest;
 use crate::host;
 use crate::host::unit;
@@ -31,14 +31,14 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The terms of a configuration at this moment: with what follows from the program's unit, as
 /// systemd has it now. A failure where systemd can't be asked of a unit whose start is the evidence
 /// of a restart.
-pub async fn agree(config: &Config) -> Result<Terms, Failure> {
-    let mut terms = config.terms();
+pub async fn agree(program: &config::Program) -> Result<Terms, Failure> {
+    let mut terms = program.terms();
     let Some(name) = &terms.unit else { return Ok(terms) };
     match unit::show(name).await {
         Ok(unit) => {
             let (stop, start) =
                 (unit.stop_timeout.unwrap_or_default(), unit.start_timeout.unwrap_or_default());
-            terms.restart_deadline = config.restart_deadline(stop, start);
+            terms.restart_deadline = program.restart_within(stop, start);
             terms.start_before = unit.invocation;
         }
         Err(error) if terms.restart != Restart::Reboot => return Err(untold(error)),
@@ -187,7 +187,7 @@ impl Restarter {
             None => failure,
             Some(unit) => failure.with_hint(format!(
                 "the old program was put back; where {unit} takes longer to end, shorten `TimeoutStopSec=` of it, or raise `restart_deadline` \
-                 in the [program] section; `uplift config check` compares them"
+                 in its [component.NAME] section; `uplift config check` compares them"
             )),
         }
     }

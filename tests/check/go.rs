@@ -73,7 +73,7 @@ fn a_stripped_program_of_go_is_whole_on_each_machine_and_so_is_its_sealed_form()
         sandbox.file(
             "uplift.toml",
             format!(
-                "[program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion = \"V01.00.00.00\"\n"
+                "[component.program]\npath = {installed:?}\nproduct = \"DEMO\"\nversion = \"V01.00.00.00\"\n"
             )
             .as_bytes(),
         );

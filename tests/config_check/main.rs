@@ -68,7 +68,7 @@ fn assert_warning(said: &Said, finding: &str) {
 fn warnings_alone_are_no_failure_and_each_has_a_hint() {
     let sandbox = sandbox();
     let said = check(&sandbox, &sandbox.restart_line(), "");
-    assert_warning(&said, "program.unit: no unit is named");
+    assert_warning(&said, "component.program.unit: no unit is named");
     assert!(said.1.contains("0 errors, "), "{}", said.1);
     assert_eq!(
         said.1.matches("\nwarning: ").count(),
@@ -91,14 +91,18 @@ fn all_that_is_wrong_comes_in_one_list() {
     let sandbox = sandbox();
     let (server, _nobody) = silent_address();
     let sections = format!(
-        "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"ftp\"\n[ftp]\naddress = \"{server}\"\n\
+        "[channel.psdk]\ndevice = \"/dev/no-such-port\"\ntransfer = \"ftp\"\n[transfer.ftp]\naddress = \"{server}\"\n\
          [trial]\nhealth_command = [\"/no/such/health\", \"--quick\"]\n"
     );
     let said = check(&sandbox, "restart = [\"/no/such/command\"]", &sections);
-    assert_error(&said, "program.restart: \"/no/such/command\" is not a program");
+    assert_error(&said, "component.program.restart: \"/no/such/command\" is not a program");
     assert_error(&said, "trial.health_command: \"/no/such/health\" is not a program");
     assert_error(&said, &format!("ftp: {server}"));
-    assert!(said.1.contains("warning: link.device: /dev/no-such-port is not there"), "{}", said.1);
+    assert!(
+        said.1.contains("warning: channel.psdk.device: /dev/no-such-port is not there"),
+        "{}",
+        said.1
+    );
     assert!(said.1.contains("3 errors, "), "{}", said.1);
 }
 
@@ -109,7 +113,7 @@ fn an_ftp_server_that_does_not_answer_only_costs_time_where_dcftp_may_be_used() 
     let said = check(
         &sandbox,
         &sandbox.restart_line(),
-        &format!("[link]\n[ftp]\naddress = \"{server}\"\n"),
+        &format!("[channel.psdk]\n[transfer.ftp]\naddress = \"{server}\"\n"),
     );
     assert_warning(&said, &format!("ftp: {server}"));
 }
@@ -120,7 +124,7 @@ fn an_ftp_server_that_answers_is_no_finding_and_keeps_its_files() {
     let server = free_address().unwrap();
     let home = sandbox.upload_area();
     let sections = format!(
-        "[link]\n[ftp]\naddress = \"{server}\"\n[ftp_server]\nlisten = \"{server}\"\nhome = {home:?}\n"
+        "[channel.psdk]\n[transfer.ftp]\naddress = \"{server}\"\n[ftp_server]\nlisten = \"{server}\"\nhome = {home:?}\n"
     );
     sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
     sandbox.start_ftp_server().unwrap();
@@ -134,15 +138,18 @@ fn an_ftp_server_that_answers_is_no_finding_and_keeps_its_files() {
 fn a_directory_that_is_missing() {
     let sandbox = sandbox();
     fs::remove_dir_all(sandbox.root().join("bin")).unwrap();
-    assert_error(&check(&sandbox, &sandbox.restart_line(), ""), "program.path: ");
+    assert_error(&check(&sandbox, &sandbox.restart_line(), ""), "component.program.path: ");
 }
 
 #[test]
 fn a_password_file_that_can_not_be_read() {
     let sandbox = sandbox();
-    let said =
-        check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/no/such/file\"\n");
-    assert_error(&said, "ftp.password_file: /no/such/file can't be read");
+    let said = check(
+        &sandbox,
+        &sandbox.restart_line(),
+        "[transfer.ftp]\npassword_file = \"/no/such/file\"\n",
+    );
+    assert_error(&said, "transfer.ftp.password_file: /no/such/file can't be read");
 }
 
 #[test]
@@ -156,8 +163,12 @@ fn a_password_file_that_is_empty_or_has_no_end() {
         &format!("[ftp_server]\npassword_file = {file:?}\n"),
     );
     assert_error(&said, "ftp_server.password_file: the first line of ");
-    let said = check(&sandbox, &sandbox.restart_line(), "[ftp]\npassword_file = \"/dev/zero\"\n");
-    assert_error(&said, "ftp.password_file: /dev/zero can't be read: the file is too large");
+    let said =
+        check(&sandbox, &sandbox.restart_line(), "[transfer.ftp]\npassword_file = \"/dev/zero\"\n");
+    assert_error(
+        &said,
+        "transfer.ftp.password_file: /dev/zero can't be read: the file is too large",
+    );
 }
 
 /// systemd sends to the journal what the daemon says.
@@ -196,7 +207,7 @@ fn a_configuration_without_an_end_or_in_one_long_line() {
     let (code, _, error) = said(&sandbox, &["config", "check"]);
     assert!(
         code == Some(2)
-            && error.contains("field program.product")
+            && error.contains("field component.program.product")
             && error.contains("product = 5")
             && error.len() < 1_000,
         "{error}"
@@ -207,7 +218,10 @@ fn a_configuration_without_an_end_or_in_one_long_line() {
 fn a_program_that_does_not_tell_its_version() {
     let sandbox = sandbox();
     fs::File::create(sandbox.program()).unwrap().write_all(b"#!/bin/sh\n").unwrap();
-    assert_warning(&check(&sandbox, &sandbox.restart_line(), ""), "program.version_command: ");
+    assert_warning(
+        &check(&sandbox, &sandbox.restart_line(), ""),
+        "component.program.version_command: ",
+    );
 }
 
 #[test]
@@ -275,9 +289,9 @@ fn a_unit_that_is_unknown_or_runs_another_program() {
     let with = |unit: &str| {
         check(&sandbox, &format!("{}\nunit = \"{unit}.service\"", sandbox.restart_line()), "")
     };
-    assert_error(&with("unknown"), "program.unit: systemd knows no unit unknown.service");
-    assert_error(&with("masked"), "program.unit: the unit masked.service is masked");
-    assert_error(&with("other"), "program.unit: the main process of other.service runs ");
+    assert_error(&with("unknown"), "component.program.unit: systemd knows no unit unknown.service");
+    assert_error(&with("masked"), "component.program.unit: the unit masked.service is masked");
+    assert_error(&with("other"), "component.program.unit: the main process of other.service runs ");
 }
 
 #[test]
@@ -295,7 +309,9 @@ fn a_restart_that_has_less_time_than_its_unit_may_take() {
         check(&sandbox, &format!("{}\n{fields}", sandbox.restart_line()), sections)
     };
     let warning = |unit, takes| {
-        format!("warning: program.restart_deadline: {unit}.service may take {takes} to stop")
+        format!(
+            "warning: component.program.restart_deadline: {unit}.service may take {takes} to stop"
+        )
     };
     let (_, said, _) = with("unit = \"slow.service\"\nrestart_deadline = \"60s\"", "");
     assert!(
@@ -322,7 +338,10 @@ fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
     systemd(&mut sandbox, &[("uplift.service", hidden)]);
     let directory = sandbox.root().join("bin").display().to_string();
     let said = check(&sandbox, &sandbox.restart_line(), "");
-    assert_error(&said, &format!("program.path: uplift.service has no ReadWritePaths={directory}"));
+    assert_error(
+        &said,
+        &format!("component.program.path: uplift.service has no ReadWritePaths={directory}"),
+    );
     assert!(said.1.contains("`uplift config sandbox --write` makes the drop-in"), "{}", said.1);
     let root = sandbox.root().display();
     let open =
@@ -354,13 +373,13 @@ fn a_rescue_that_is_not_called_at_the_boot() {
 fn an_upload_port_that_nobody_needs() {
     let mut sandbox = sandbox();
     systemd(&mut sandbox, &[("uplift-ftp.socket", "LoadState=loaded\nActiveState=active\n")]);
-    for sections in ["", "[link]\ntransfer = \"dcftp\""] {
+    for sections in ["", "[channel.psdk]\ntransfer = \"dcftp\""] {
         assert_warning(
             &check(&sandbox, &sandbox.restart_line(), sections),
             "ftp_server: uplift-ftp.socket takes connections",
         );
     }
-    let said = check(&sandbox, &sandbox.restart_line(), "[link]");
+    let said = check(&sandbox, &sandbox.restart_line(), "[channel.psdk]");
     assert!(!said.1.contains("uplift-ftp.socket takes connections"), "{}", said.1);
 }
 
@@ -382,7 +401,9 @@ fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_li
     systemd(&mut sandbox, &[]);
     let systemctl = sandbox.root().join("systemd/systemctl");
     fs::File::create(&systemctl).unwrap().write_all(TAKEN.as_bytes()).unwrap();
-    for (sections, tries) in [("", false), ("[link]\ndevice = \"/dev/no-such-device\"\n", true)] {
+    for (sections, tries) in
+        [("", false), ("[channel.psdk]\ndevice = \"/dev/no-such-device\"\n", true)]
+    {
         sandbox.configure(&sandbox.restart_line(), sections).unwrap();
         sandbox.start_daemon().unwrap();
         if tries {
@@ -405,7 +426,7 @@ fn a_port_that_another_server_has() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     let sections = format!(
-        "[link]\ntransfer = \"ftp\"\n[ftp]\naddress = \"{address}\"\ntimeout = \"200ms\"\n"
+        "[channel.psdk]\ntransfer = \"ftp\"\n[transfer.ftp]\naddress = \"{address}\"\ntimeout = \"200ms\"\n"
     );
     let said = check(&sandbox, &sandbox.restart_line(), &sections);
     assert_error(&said, "a server that is not uplift's has the port");
@@ -474,14 +495,14 @@ fn a_link_that_is_a_console_or_a_virtual_terminal() {
     let said = check(
         &sandbox,
         &sandbox.restart_line(),
-        &format!("[link]\ndevice = \"{terminal}\"\ntransfer = \"dcftp\"\n"),
+        &format!("[channel.psdk]\ndevice = \"{terminal}\"\ntransfer = \"dcftp\"\n"),
     );
     assert_error(&said, "device-4-1 is a terminal of this machine's screen");
     let port = device(&sandbox, 4, 77);
     sandbox
         .configure(
             &sandbox.restart_line(),
-            &format!("[link]\ndevice = \"{port}\"\ntransfer = \"dcftp\"\n"),
+            &format!("[channel.psdk]\ndevice = \"{port}\"\ntransfer = \"dcftp\"\n"),
         )
         .unwrap();
     let consoles = sandbox.root().join("consoles");
@@ -503,7 +524,7 @@ fn a_program_for_braille_displays_that_takes_adapters() {
     sandbox
         .configure(
             &sandbox.restart_line(),
-            "[link]\ndevice = \"/dev/no-such-port\"\ntransfer = \"dcftp\"\n",
+            "[channel.psdk]\ndevice = \"/dev/no-such-port\"\ntransfer = \"dcftp\"\n",
         )
         .unwrap();
     let rules = r#"ENV{PRODUCT}==\"1a86/7523/*\", ENV{BRLTTY_BRAILLE_DRIVER}=\"bm\", GOTO=\"brltty_usb_run\""#;
@@ -511,7 +532,7 @@ fn a_program_for_braille_displays_that_takes_adapters() {
         "mkdir -p /etc/udev/rules.d && mount -t tmpfs tmpfs /etc/udev/rules.d && echo \"{rules}\" >/etc/udev/rules.d/85-brltty.rules"
     );
     let said = check_as_it_is_after(&sandbox, &install);
-    assert_warning(&said, "link.device: `brltty` takes adapters");
+    assert_warning(&said, "channel.psdk.device: `brltty` takes adapters");
     assert!(said.1.contains("ln -s /dev/null /etc/udev/rules.d/85-brltty.rules"), "{}", said.1);
     assert!(!check_as_it_is_after(&sandbox, "true").1.contains("brltty"));
 }

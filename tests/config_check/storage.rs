@@ -33,7 +33,7 @@ fn a_staging_area_on_another_mount_and_a_program_that_is_one() {
     let bin = bin.display();
     fs::create_dir(sandbox.root().join("bin/.uplift")).unwrap();
     let said = check_after(&sandbox, &format!("mount --bind {bin}/.uplift {bin}/.uplift"));
-    assert_error(&said, "program.path: ");
+    assert_error(&said, "component.program.path: ");
     assert!(said.1.contains("bin/.uplift is a mount of its own"), "{}", said.1);
     assert!(
         check_after(&sandbox, &format!("mount --bind {bin}/payload {bin}/payload"))
@@ -99,10 +99,10 @@ fn a_state_in_memory_and_all_that_is_lost_at_a_restart() {
     let both = format!("{} && {}", into_memory(&state), into_memory(&bin));
     assert_error(
         &check_as_it_is_after(&sandbox, &both),
-        "program.path: neither the program nor the state outlives the restart of the machine",
+        "component.program.path: neither the program nor the state outlives the restart of the machine",
     );
     // A restart of the unit loses nothing.
-    assert_warning(&check_after(&sandbox, &both), "program.path: what is written to");
+    assert_warning(&check_after(&sandbox, &both), "component.program.path: what is written to");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn an_overlay_whose_upper_layer_is_in_memory_or_can_not_be_seen() {
         )
     };
     let said = check_after(&sandbox, &overlay(&format!("{root}/memory")));
-    assert_warning(&said, "program.path: what is written to");
+    assert_warning(&said, "component.program.path: what is written to");
     assert!(
         said.1.contains(&format!("the upper layer of the overlay at {bin} is {root}/memory/upper, and {root}/memory is in memory (tmpfs)")),
         "{}",
@@ -128,7 +128,10 @@ fn an_overlay_whose_upper_layer_is_in_memory_or_can_not_be_seen() {
     // As the initial system of a boot leaves it.
     let hidden = format!("{} && umount --lazy {root}/hidden", overlay(&format!("{root}/hidden")));
     let said = check_after(&sandbox, &hidden);
-    assert_warning(&said, "program.path: this check can't tell whether what is written to");
+    assert_warning(
+        &said,
+        "component.program.path: this check can't tell whether what is written to",
+    );
     assert!(said.1.contains("hidden/upper, which can't be seen from here"), "{}", said.1);
 }
 

@@ -105,7 +105,7 @@ fn the_program_is_replaced_by_hand_while_it_is_on_trial() {
     let report = payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), BY_HAND);
     assert!(report.failure.unwrap().to_string().contains("something else replaced it"));
     assert!(
-        payload.sandbox.status().unwrap().known_bad.is_empty(),
+        payload.sandbox.status().unwrap().components[0].known_bad.is_empty(),
         "nobody knows how the new program would have done"
     );
     payload.uplift(&["install", "--force", payload.firmware().to_str().unwrap()]);

@@ -239,7 +239,7 @@ fn a_history_that_is_lost_or_damaged() {
         payload.sets_aside("history.json", damaged.as_deref());
         assert!(payload.history().is_empty(), "{what}");
         assert_eq!(
-            payload.sandbox.status().unwrap().installed.version.unwrap().to_string(),
+            payload.sandbox.status().unwrap().components[0].version.unwrap().to_string(),
             NEW,
             "{what}: the state is whole"
         );
@@ -297,6 +297,6 @@ fn a_file_of_the_rescue_that_is_lost_after_it_rolled_back() {
         let expected =
             if lost { (Outcome::RolledBack, Some(FailureKind::Interrupted)) } else { ROLLED_BACK };
         assert_eq!(ending(&payload.history()[0]), expected);
-        assert_eq!(payload.sandbox.status().unwrap().known_bad.is_empty(), lost);
+        assert_eq!(payload.sandbox.status().unwrap().components[0].known_bad.is_empty(), lost);
     }
 }

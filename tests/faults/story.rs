@@ -33,7 +33,7 @@ impl Payload {
         let device = payload.sandbox.root().join("run/ttyPayload");
         payload.reconfigure(|text| {
             format!(
-                "{text}[link]\ndevice = \"{}\"\nbaud = 921600\ntransfer = \"dcftp\"\n",
+                "{text}[channel.psdk]\ndevice = \"{}\"\nbaud = 921600\ntransfer = \"dcftp\"\n",
                 device.display()
             )
         });

@@ -20,7 +20,7 @@ fn silent(trial: &str) -> Payload {
 
 impl Payload {
     fn installed(&self) -> Installed {
-        self.sandbox.status().unwrap().installed
+        self.sandbox.status().unwrap().components.remove(0)
     }
 
     fn told_version(&self) -> Option<String> {
@@ -78,17 +78,17 @@ fn what_the_history_knows_comes_back_when_the_state_is_lost() {
             "{:?}",
             status.notices
         );
-        assert_eq!(status.installed, before.installed);
+        assert_eq!(status.components[0], before.components[0]);
         assert_eq!(
-            (&status.known_bad, status.minimum_version),
-            (&before.known_bad, before.minimum_version)
+            (&status.components[0].known_bad, status.components[0].minimum_version),
+            (&before.components[0].known_bad, before.components[0].minimum_version)
         );
         assert_eq!(payload.refuses("V01.05.00.00"), Some(FailureKind::Downgrade));
         assert_eq!(payload.refuses("V03.00.00.00"), Some(FailureKind::KnownBad));
         payload.sandbox.kill_daemon();
         payload.sandbox.start_daemon().unwrap();
     }
-    assert_eq!(before.installed.version.unwrap().to_string(), NEW);
+    assert_eq!(before.components[0].version.unwrap().to_string(), NEW);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn the_highest_of_all_versions_locks_nothing_when_it_is_taken_back() {
     let payload = Payload::with_trial(UNIT, TRIAL);
     let firmware = payload.sandbox.firmware("V99.99.99.99".parse().unwrap(), Some(50_000)).unwrap();
     assert_eq!(payload.uplift(&["install", firmware.to_str().unwrap()]).0, Some(0));
-    assert_eq!(payload.sandbox.status().unwrap().minimum_version, None);
+    assert_eq!(payload.sandbox.status().unwrap().components[0].minimum_version, None);
     assert_eq!(payload.uplift(&["rollback", "--yes"]).0, Some(0));
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     let (code, said) = payload.uplift(&["forget", "--minimum-version"]);

@@ -131,7 +131,7 @@ pub(crate) fn write_config(directory: &Path, home: &Path, settings: &str) -> Pat
     let listen = if settings.contains("listen =") { "" } else { "listen = \"127.0.0.1:0\"\n" };
     let keep_free = if settings.contains("keep_free =") { "" } else { "keep_free = 0\n" };
     let text = format!(
-        "[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nhome = \"{}\"\n{listen}{keep_free}{settings}\n",
+        "[component.program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nhome = \"{}\"\n{listen}{keep_free}{settings}\n",
         home.display()
     );
     std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();

@@ -53,7 +53,7 @@ impl Payload {
         Self::configured(transfer, "", "")
     }
 
-    /// With lines of its own in the sections `[program]` and `[package]`.
+    /// With lines of its own in the sections `[component.program]` and `[package]`.
     pub(crate) fn configured(transfer: Transfer, program: &str, package: &str) -> Self {
         let mut payload = Self::stopped(program, package);
         if transfer == Transfer::Ftp {
@@ -77,10 +77,10 @@ impl Payload {
             r#"
 [package]
 {package}
-[link]
+[channel.psdk]
 device = "{root}/run/ttyPayload"
 baud = 921600
-[ftp]
+[transfer.ftp]
 address = "{ftp}"
 timeout = "3s"
 [ftp_server]

@@ -60,7 +60,7 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
             "the identity is without the seal"
         );
         assert_ne!(package.file_digest.0, program.0);
-        assert_eq!(payload.status().installed.digest, Some(program));
+        assert_eq!(payload.status().components[0].digest, Some(program));
         assert_eq!(
             fs::read(payload.sandbox.program()).unwrap(),
             fs::read(&firmware).unwrap(),
@@ -111,7 +111,7 @@ fn an_old_sealed_file_does_not_come_back() {
     payload.sandbox.start_daemon().unwrap();
     let status = payload.status();
     assert_eq!(
-        (status.installed.version, status.minimum_version),
+        (status.components[0].version, status.components[0].minimum_version),
         (Some(version(OLD)), Some(version("V02.00.00.00")))
     );
     let between = sealed(&payload, &signer, "V01.50.00.00");
@@ -131,7 +131,7 @@ fn an_old_sealed_file_does_not_come_back() {
         payload.log()
     );
     assert_eq!(payload.upgrade(transfer, &between, &[])["result"], "success", "{}", payload.log());
-    assert_eq!(payload.status().minimum_version, Some(version("V01.50.00.00")));
+    assert_eq!(payload.status().components[0].minimum_version, Some(version("V01.50.00.00")));
     let again = sealed(&payload, &signer, "V02.00.00.00");
     assert_eq!(payload.upgrade(transfer, &again, &[])["result"], "success", "{}", payload.log());
 }

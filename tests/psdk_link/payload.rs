@@ -71,7 +71,7 @@ impl Payload {
         transfer: TransferChoice,
     ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let config = Link { device: device.to_owned(), baud, transfer };
+        let config = Link { device: device.to_owned(), baud, transfer, ..Link::default() };
         let (sender, status) = watch::channel(first_status(&script));
         let (commands, received) = mpsc::channel(16);
         let engine = Engine::new(commands, status.clone());
@@ -195,6 +195,7 @@ impl Fake {
                     status.upgrade = Some(CurrentUpgrade {
                         id: upgrade(),
                         request,
+                        component: None,
                         file_name: None,
                         progress,
                         failure: None,
@@ -350,6 +351,7 @@ fn report(outcome: Outcome, failure: Option<Failure>) -> Report {
     Report {
         id: upgrade(),
         request,
+        component: None,
         from: None,
         file_name: None,
         package: None,
@@ -367,19 +369,20 @@ fn first_status(script: &Script) -> Status {
     Status {
         schema: SCHEMA,
         phase: Phase::Idle,
-        installed: Installed {
+        components: vec![Installed {
+            component: ComponentName::PROGRAM,
             product: "P".into(),
             path: "/program".into(),
             version: Version::new([1, 2, 3, 4]),
             digest: None,
-        },
+            known_bad: vec![],
+            minimum_version: None,
+        }],
         upgrade: None,
         unacknowledged: script.report.map(|outcome| report(outcome, None)).into_iter().collect(),
         last: None,
         link: LinkStatus::default(),
         notices: vec![],
-        known_bad: vec![],
-        minimum_version: None,
     }
 }
 

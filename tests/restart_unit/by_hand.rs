@@ -13,7 +13,7 @@ fn a_trial_that_a_person_ends() {
     let payload = Payload::with_trial(UNIT, "window = \"30s\"\ndeadline = \"60s\"");
     let client = payload.install();
     let status = payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
-    assert_eq!(status.installed.version.unwrap().to_string(), NEW, "what is at the path");
+    assert_eq!(status.components[0].version.unwrap().to_string(), NEW, "what is at the path");
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(0), "{said}\n{}", payload.log());
     assert!(said.contains("rolled back by uid "), "{said}");
@@ -48,7 +48,10 @@ fn the_program_before_the_last_upgrade_comes_back() {
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let status = payload.sandbox.status().unwrap();
     assert_eq!(
-        (status.installed.version.unwrap().to_string().as_str(), status.known_bad.len()),
+        (
+            status.components[0].version.unwrap().to_string().as_str(),
+            status.components[0].known_bad.len()
+        ),
         (OLD, 1)
     );
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
@@ -92,7 +95,7 @@ fn the_program_before_the_last_success_comes_back_after_a_later_upgrade_failed()
         "what came back"
     );
     assert_eq!(payload.running().as_deref(), Some(OLD));
-    assert_eq!(payload.sandbox.status().unwrap().installed.version.unwrap().to_string(), OLD);
+    assert_eq!(payload.sandbox.status().unwrap().components[0].version.unwrap().to_string(), OLD);
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn a_person_can_insist() {
     let report = payload.last_report();
     assert!(report.request.forced && report.request.requester.starts_with("uid "), "{report:?}");
     assert!(
-        payload.sandbox.status().unwrap().known_bad.is_empty(),
+        payload.sandbox.status().unwrap().components[0].known_bad.is_empty(),
         "it works, so it is not bad any more"
     );
     let lower = payload.sandbox.firmware(OLD.parse().unwrap(), Some(50_000)).unwrap();

@@ -248,8 +248,7 @@ fn the_engine_answers_while_systemd_does_not() {
 #[test]
 fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
     for (fails, expected) in [("", "success"), (NEW, "failure")] {
-        let link =
-            "[link]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
+        let link = "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
         let mut payload = Payload::new(UNIT, "");
         let config = fs::read_to_string(payload.sandbox.config()).unwrap();
         let link = link.replace("ROOT", payload.sandbox.root().to_str().unwrap());

@@ -120,7 +120,7 @@ fn while_the_new_program_is_on_trial() {
     payload.stop_in(Phase::Trial);
     end(client);
     payload.sandbox.start_daemon().unwrap();
-    let installed = payload.sandbox.status().unwrap().installed.version.unwrap();
+    let installed = payload.sandbox.status().unwrap().components[0].version.unwrap();
     assert_eq!(
         installed.to_string(),
         NEW,

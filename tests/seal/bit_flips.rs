@@ -57,11 +57,11 @@ fn no_changed_file_is_let_in() {
     signer.seal_file(&path).unwrap();
     let right = fs::read(&path).unwrap();
     let text = format!(
-        "[program]\npath = {path:?}\nproduct = \"DEMO\"\n[package]\nseal = \"required\"\n{}",
+        "[component.program]\npath = {path:?}\nproduct = \"DEMO\"\n[package]\nseal = \"required\"\n{}",
         signer.trusted_section()
     );
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    let rules = Rules::new(&config.program, &config.package);
+    let rules = Rules::new(config.components.iter().next().unwrap(), &config.package);
     // In memory, where the file system has one; 100,000 files are written.
     let path = Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm").unwrap());
     let path = path

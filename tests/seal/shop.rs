@@ -55,7 +55,7 @@ impl Shop {
 
     pub(crate) fn configure(&self, seal: &str, keys: &[&str]) {
         let mut text = format!(
-            "[program]\npath = {:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n[package]\nseal = {seal:?}\n",
+            "[component.program]\npath = {:?}\nproduct = \"DEMO\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\n[package]\nseal = {seal:?}\n",
             self.path("installed")
         );
         for key in keys {

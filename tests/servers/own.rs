@@ -23,7 +23,7 @@ impl OwnServer {
             (directory.path().join("upgrade"), directory.path().join("uplift.toml"));
         std::fs::create_dir(&home).unwrap();
         let text = format!(
-            "[program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nlisten = \"127.0.0.1:0\"\nhome = {home:?}\nkeep_free = 0\n"
+            "[component.program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nlisten = \"127.0.0.1:0\"\nhome = {home:?}\nkeep_free = 0\n"
         );
         File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_uplift"));

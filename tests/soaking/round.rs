@@ -116,7 +116,7 @@ impl Round {
             return; // the host that comes back takes the upgrade up again
         }
         let status = payload.quiet();
-        assert_eq!(status.installed.version, Some(payload.runs), "{}", context());
+        assert_eq!(status.components[0].version, Some(payload.runs), "{}", context());
         let report =
             status.last.filter(|report| before.is_none_or(|before| before.id != report.id));
         let told =

@@ -23,7 +23,7 @@ const ORDER: &str = include_str!("../../systemd/program.service.d/uplift.conf.ex
 
 fn configuration(program: &str, sections: &str) -> String {
     format!(
-        "[program]\npath = \"/usr/local/bin/payload\"\nproduct = \"{PRODUCT}\"\nunit = \"payload.service\"\nversion_command = [\"--version\"]\n{program}\n{sections}\n"
+        "[component.program]\npath = \"/usr/local/bin/payload\"\nproduct = \"{PRODUCT}\"\nunit = \"payload.service\"\nversion_command = [\"--version\"]\n{program}\n{sections}\n"
     )
 }
 
@@ -179,7 +179,9 @@ fn without_a_bus_commands_run_with_the_daemons_rights_and_the_check_says_so() {
     assert!(!findings().contains("without its bus"), "{}", findings());
     machine.done(&["systemctl", "stop", "dbus.socket", "dbus.service"]);
     assert!(
-        findings().contains("warning: program.isolate_commands: systemd runs here without its bus"),
+        findings().contains(
+            "warning: component.program.isolate_commands: systemd runs here without its bus"
+        ),
         "{}",
         findings()
     );
@@ -188,7 +190,9 @@ fn without_a_bus_commands_run_with_the_daemons_rights_and_the_check_says_so() {
     let always = configuration("restart = \"unit\"\nisolate_commands = \"always\"", trial);
     machine.write("/etc/uplift/uplift.toml", always.as_bytes());
     assert!(
-        findings().contains("error: program.isolate_commands: systemd runs here without its bus"),
+        findings().contains(
+            "error: component.program.isolate_commands: systemd runs here without its bus"
+        ),
         "{}",
         findings()
     );
@@ -343,7 +347,7 @@ fn the_machine_restarts_and_the_new_program_is_proved_after_it() {
 fn the_payload_link_under_the_drop_in_that_was_printed() {
     let machine = payload(
         "restart = \"unit\"",
-        "[link]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\n[trial]\nwindow = \"1s\"",
+        "[channel.psdk]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\n[trial]\nwindow = \"1s\"",
     );
     let firmware = machine.firmware(program(NEW).filled_to(300_000));
     let aircraft = [
@@ -390,7 +394,7 @@ fn closes_devices(machine: &Machine) -> bool {
 /// says so, not the sandbox.
 #[test]
 fn a_usb_adapter_may_come_at_any_time_and_no_other_device_may_be_opened() {
-    let machine = payload("restart = \"unit\"", "[link]\ndevice = \"/dev/ttyUSB0\"");
+    let machine = payload("restart = \"unit\"", "[channel.psdk]\ndevice = \"/dev/ttyUSB0\"");
     if !closes_devices(&machine) {
         return untested::say(
             "this container keeps systemd from closing devices to a unit, or has none to close",
@@ -421,8 +425,8 @@ fn a_usb_adapter_may_come_at_any_time_and_no_other_device_may_be_opened() {
 #[test]
 fn a_password_of_ones_own_is_a_credential_of_both_services() {
     let machine = Machine::boot();
-    let secrets = "[link]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\ntransfer = \"ftp\"\n\
-                   [ftp]\npassword_file = \"/run/credentials/uplift.service/ftp-password\"\n\
+    let secrets = "[channel.psdk]\ndevice = \"/run/ttyPayload\"\nbaud = 115200\ntransfer = \"ftp\"\n\
+                   [transfer.ftp]\npassword_file = \"/run/credentials/uplift.service/ftp-password\"\n\
                    [ftp_server]\npassword_file = \"/run/credentials/uplift-ftp.service/ftp-password\"\n[trial]\nwindow = \"1s\"";
     machine
         .write("/etc/uplift/uplift.toml", configuration("restart = \"unit\"", secrets).as_bytes());

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::frame::{Address, Frame};
 use super::link::{Link, News};
 use super::message::{self, Command, FileOffer, HOST, Offered, PC, ParseError, StatusPush};
-use super::session::{Effect, Event, Question, Rejection, Session, View};
+use super::session::{Effect, Event, Question, Rejection, Session, Told, View};
 use super::uploads::{Pull, Uploads, choose, clear};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
@@ -31,6 +31,7 @@ pub struct Driver {
     session: Session,
     engine: Engine,
     status: watch::Receiver<Status>,
+    told: Told,
     choice: TransferChoice,
     uploads: Arc<dyn Uploads>,
     /// The one operation that the session waits for; a new one takes the place of one that nobody
@@ -75,12 +76,14 @@ impl Driver {
     /// A payload link for the engine; FTP uploads come through `uploads`.
     pub fn new(config: &config::Link, engine: Engine, uploads: Arc<dyn Uploads>) -> Self {
         let mut status = engine.status();
-        let view = View::from(&*status.borrow_and_update());
+        let told = Told::new(config);
+        let view = View::of(&status.borrow_and_update(), &told);
         Self {
             link: Link::new(config),
             session: Session::new(view, uploads.port(), Instant::now().into_std()),
             engine,
             status,
+            told,
             choice: config.transfer,
             uploads,
             operation: None,
@@ -137,7 +140,7 @@ impl Driver {
     }
 
     fn look_at_status(&mut self) -> Vec<Effect> {
-        let view = View::from(&*self.status.borrow_and_update());
+        let view = View::of(&self.status.borrow_and_update(), &self.told);
         self.session.event(Event::Status(view), now())
     }
 

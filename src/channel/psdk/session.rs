@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use self::askers::{Askers, Queue};
 use self::reporting::{Concluded, Started};
-pub use self::view::{PendingReport, View, Work};
+pub use self::view::{PendingReport, Told, View, Work};
 use super::frame::{Address, Frame, Kind};
 use super::guess;
 use super::message::{Answer, CheckAnswer, FileOffer, Offered, StatusPush};

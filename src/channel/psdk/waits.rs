@@ -9,7 +9,7 @@
 //! | the answer to `83` | the login at the FTP server, and the empty upload area: [`PREPARE_DEADLINE`] | less than 5 s | DCFTP is offered, or `CD` |
 //! | | the empty stage | the disk's time | – |
 //! | the answer to `85` | the rest of the transfer, over FTP | minutes | `06` after 5 s; where it fails, `end` later |
-//! | | the version that the program tells: `preflight_deadline` of `[program]` | 20 s by default, 2 min at most | the same |
+//! | | the version that the program tells: `preflight_deadline` of `[component.program]` | 20 s by default, 2 min at most | the same |
 //! | | what systemd says of the program's unit, before the swap | 10 s, twice | the same |
 //! | the answer to `4F`, `84`, `2A 01`, `2A 03` | the engine's next step | no wait of anybody's | – |
 //! | the answer to `2A 02` | the disk | the disk's time | the host sends it again |
@@ -35,10 +35,15 @@ mod tests {
     fn there_is_room_between_a_hosts_wait_and_what_it_hangs_on() {
         const ROOM: Duration = Duration::from_millis(500);
         assert!(PREPARE_DEADLINE + ROOM <= HOST_WAIT_FOR_CHECK);
-        let config =
-            Config::parse("[program]\nname = \"p\"\nproduct = \"P\"\n", Path::new("uplift.toml"))
-                .unwrap();
+        let config = Config::parse(
+            "[component.program]\nname = \"p\"\nproduct = \"P\"\n",
+            Path::new("uplift.toml"),
+        )
+        .unwrap();
         // Equal, it would be chance which of the two a host hears.
-        assert!(config.program.preflight_deadline >= HOST_WAIT_FOR_CHECK + Duration::from_secs(10));
+        assert!(
+            config.components.iter().next().unwrap().preflight_deadline
+                >= HOST_WAIT_FOR_CHECK + Duration::from_secs(10)
+        );
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, Group, access, geteuid};
 
-use crate::config::Config;
+use crate::config::{Config, Program};
 use crate::disk::mounts::existing;
 use crate::trial::restart;
 use units::Systemd;
@@ -33,7 +33,7 @@ pub(super) enum Level {
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) level: Level,
-    pub(super) field: &'static str,
+    pub(super) field: String,
     pub(super) sentence: String,
     pub(super) hint: String,
 }
@@ -42,16 +42,18 @@ pub(super) struct Finding {
 pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Findings::default();
     let systemd = Systemd::new()?;
-    findings.program(&config.program);
-    findings.place(config);
-    findings.storage(config);
-    findings.version(config);
-    findings.isolation(config);
-    findings.unit(&systemd, config);
-    findings.restart(&config.program.restart);
-    if let Some(program) = config.trial.health_command.as_ref().and_then(|command| command.first())
-    {
-        findings.command("trial.health_command", program);
+    for program in &config.components {
+        findings.program(program);
+        findings.place(program, &config.paths);
+        findings.storage(program, &config.paths);
+        findings.version(program, &config.paths);
+        findings.isolation(program);
+        findings.unit(&systemd, program);
+        findings.restart(program);
+        let health_command = program.trial.health_command.as_ref();
+        if let Some(command) = health_command.and_then(|command| command.first()) {
+            findings.command("trial.health_command".into(), command);
+        }
     }
     if let Some(link) = &config.link {
         findings.device(link);
@@ -70,15 +72,14 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
 }
 
 /// How long a restart may take to begin, with the unit as it is now.
-pub(super) fn restart_deadline(config: &Config) -> Duration {
-    let asked = config
-        .program
+pub(super) fn restart_deadline(program: &Program) -> Duration {
+    let asked = program
         .unit
         .as_ref()
         .zip(Systemd::new().ok())
         .and_then(|(name, systemd)| systemd.unit(name).ok());
     let unit = asked.unwrap_or_default();
-    config.restart_deadline(
+    program.restart_within(
         unit.stop_timeout.unwrap_or_default(),
         unit.start_timeout.unwrap_or_default(),
     )
@@ -91,20 +92,29 @@ impl Findings {
     fn add(
         &mut self,
         level: Level,
-        field: &'static str,
+        field: impl Into<String>,
         sentence: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.0.push(Finding { level, field, sentence: sentence.into(), hint: hint.into() });
+        let (field, sentence) = (field.into(), sentence.into());
+        // What two components share is found twice.
+        if !self.0.iter().any(|known| known.field == field && known.sentence == sentence) {
+            self.0.push(Finding { level, field, sentence, hint: hint.into() });
+        }
     }
 
-    fn error(&mut self, field: &'static str, sentence: impl Into<String>, hint: impl Into<String>) {
+    fn error(
+        &mut self,
+        field: impl Into<String>,
+        sentence: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.add(Level::Error, field, sentence, hint);
     }
 
     fn warning(
         &mut self,
-        field: &'static str,
+        field: impl Into<String>,
         sentence: impl Into<String>,
         hint: impl Into<String>,
     ) {
@@ -113,7 +123,7 @@ impl Findings {
 
     /// Root writes everywhere but on a read-only file system; anybody else can't judge for the
     /// daemon.
-    fn writable(&mut self, field: &'static str, directory: &Path) {
+    fn writable(&mut self, field: impl Into<String>, directory: &Path) {
         let Err(errno) = access(directory, AccessFlags::W_OK) else { return };
         let sentence =
             format!("{} can't be written: {}", directory.display(), io::Error::from(errno));

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{CREDENTIALS, Config, FtpServer, Link, Paths, TransferChoice};
+use crate::config::{CREDENTIALS, Config, FtpServer, Link, Paths, Program, TransferChoice};
 use crate::host::unit;
 
 /// The daemon's unit.
@@ -44,7 +44,7 @@ const PSEUDO_TERMINALS: std::ops::RangeInclusive<u64> = 136..=143;
 /// One directive, and the field of the configuration that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Directive {
-    pub(in crate::cli) field: &'static str,
+    pub(in crate::cli) field: String,
     pub(in crate::cli) name: &'static str,
     /// As systemd reads it; empty takes back what the unit says.
     pub(in crate::cli) value: String,
@@ -69,19 +69,13 @@ impl DropIn {
         self.directives.is_empty()
     }
 
-    fn add(&mut self, field: &'static str, name: &'static str, value: impl Into<String>) {
+    fn add(&mut self, field: &str, name: &'static str, value: impl Into<String>) {
         let value = value.into();
         self.add_meaning(field, name, value.clone(), value);
     }
 
-    fn add_meaning(
-        &mut self,
-        field: &'static str,
-        name: &'static str,
-        value: String,
-        meaning: String,
-    ) {
-        let directive = Directive { field, name, value, meaning };
+    fn add_meaning(&mut self, field: &str, name: &'static str, value: String, meaning: String) {
+        let directive = Directive { field: field.to_owned(), name, value, meaning };
         if !self.directives.iter().any(|given| {
             given.name == name && given.value == directive.value && !directive.value.is_empty()
         }) {
@@ -90,7 +84,7 @@ impl DropIn {
     }
 
     /// Lets the service write to a directory.
-    fn writable(&mut self, field: &'static str, directory: &Path) {
+    fn writable(&mut self, field: &str, directory: &Path) {
         self.visible(field, directory);
         self.add_meaning(
             field,
@@ -102,7 +96,7 @@ impl DropIn {
 
     /// Lays a file of root's, whose name is that of the credential, where the configuration looks
     /// for it.
-    fn credential(&mut self, field: &'static str, file: Option<&Path>) {
+    fn credential(&mut self, field: &str, file: Option<&Path>) {
         let Some(name) =
             file.and_then(|file| file.strip_prefix(CREDENTIALS).ok()?.strip_prefix(self.unit).ok())
         else {
@@ -120,7 +114,7 @@ impl DropIn {
     }
 
     /// Shows the service a directory that the unit hides.
-    fn visible(&mut self, field: &'static str, path: &Path) {
+    fn visible(&mut self, field: &str, path: &Path) {
         if is_below_any(path, &HOMES) {
             self.add(field, "ProtectHome", "read-only");
         }
@@ -136,7 +130,7 @@ impl fmt::Display for DropIn {
         writeln!(f, "# Made by `uplift config sandbox`.\n[{}]", self.section)?;
         let mut last = "";
         for Directive { field, name, value, .. } in &self.directives {
-            if *field != last {
+            if field != last {
                 writeln!(f, "# {field}")?;
             }
             last = field;
@@ -148,19 +142,27 @@ impl fmt::Display for DropIn {
 
 /// A drop-in for each unit, empty where it suffices as it is.
 pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
-    let directory = config.program.path.parent().unwrap_or(Path::new("/"));
-    let mut drop_ins = vec![daemon(config, directory)];
-    drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, directory)));
+    let programs: Vec<(String, &Path)> = config.components.iter().map(place).collect();
+    let mut drop_ins = vec![daemon(config, &programs)];
+    drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, &programs)));
     drop_ins.push(ftp_server(&config.ftp_server));
     drop_ins.push(ftp_socket(config.ftp_server.listen));
     drop_ins
 }
 
-fn daemon(config: &Config, directory: &Path) -> DropIn {
+/// The directory of a program, and the field that names it.
+fn place(program: &Program) -> (String, &Path) {
+    (program.field("path"), program.path.parent().unwrap_or(Path::new("/")))
+}
+
+fn daemon(config: &Config, programs: &[(String, &Path)]) -> DropIn {
     let mut drop_in = DropIn::of(DAEMON);
-    if directory != Path::new(PROGRAMS) {
-        drop_in.add("program.path", "ReadWritePaths", "");
-        drop_in.writable("program.path", directory);
+    let elsewhere = programs.iter().find(|(_, directory)| *directory != Path::new(PROGRAMS));
+    if let Some((field, _)) = elsewhere {
+        drop_in.add(field, "ReadWritePaths", "");
+        for (field, directory) in programs {
+            drop_in.writable(field, directory);
+        }
     }
     let (paths, default) = (&config.paths, Paths::default());
     if paths.state != default.state {
@@ -177,19 +179,19 @@ fn daemon(config: &Config, directory: &Path) -> DropIn {
             drop_in.writable(field, directory);
         }
     }
-    drop_in.credential("ftp.password_file", config.ftp.password_file.as_deref());
+    drop_in.credential("transfer.ftp.password_file", config.ftp.password_file.as_deref());
     if let Some(link) = &config.link {
         device(&mut drop_in, link);
         let server = config.ftp.address.ip();
         if link.transfer != TransferChoice::Dcftp && !server.is_loopback() {
-            drop_in.add("ftp.address", "IPAddressAllow", server.to_string());
+            drop_in.add("transfer.ftp.address", "IPAddressAllow", server.to_string());
         }
     }
     drop_in
 }
 
 fn device(drop_in: &mut DropIn, link: &Link) {
-    drop_in.visible("link.device", &link.device);
+    drop_in.visible("channel.psdk.device", &link.device);
     let number = link
         .device
         .metadata()
@@ -201,14 +203,14 @@ fn device(drop_in: &mut DropIn, link: &Link) {
         Some(number) if USB_SERIAL.contains(&number) => {}
         // Their nodes come and go, whoever the link at the path points to.
         Some(number) if PSEUDO_TERMINALS.contains(&number) => {
-            drop_in.add("link.device", "DeviceAllow", "char-pts rw");
+            drop_in.add("channel.psdk.device", "DeviceAllow", "char-pts rw");
         }
         None if USB_SERIAL_NAMES.iter().any(|name| device.starts_with(name)) => {}
         None if !link.device.starts_with("/dev") => {
-            drop_in.add("link.device", "DeviceAllow", "char-pts rw");
+            drop_in.add("channel.psdk.device", "DeviceAllow", "char-pts rw");
         }
         _ => drop_in.add_meaning(
-            "link.device",
+            "channel.psdk.device",
             "DeviceAllow",
             format!("{} rw", quoted(&link.device)),
             format!("{device} rw"),
@@ -216,13 +218,15 @@ fn device(drop_in: &mut DropIn, link: &Link) {
     }
 }
 
-fn rescue(unit: &'static str, call: &str, paths: &Paths, directory: &Path) -> DropIn {
+fn rescue(unit: &'static str, call: &str, paths: &Paths, programs: &[(String, &Path)]) -> DropIn {
     let mut drop_in = DropIn::of(unit);
-    // It may write everywhere but in the system's own directories and people's homes.
-    if directory != Path::new(PROGRAMS)
-        && (is_below_any(directory, &SYSTEM) || is_below_any(directory, &HOMES))
-    {
-        drop_in.writable("program.path", directory);
+    for (field, directory) in programs {
+        // It may write everywhere but in the system's own directories and people's homes.
+        if *directory != Path::new(PROGRAMS)
+            && (is_below_any(directory, &SYSTEM) || is_below_any(directory, &HOMES))
+        {
+            drop_in.writable(field, directory);
+        }
     }
     if paths.state != Paths::default().state {
         drop_in.visible("paths.state", &paths.state);
@@ -283,7 +287,7 @@ mod tests {
     }
 
     fn by_unit(program: &str, sections: &str) -> Vec<String> {
-        let text = format!("[program]\nproduct = \"P\"\n{program}\n{sections}\n");
+        let text = format!("[component.program]\nproduct = \"P\"\n{program}\n{sections}\n");
         let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
         all(&config)
             .iter()
@@ -294,10 +298,10 @@ mod tests {
 
     #[test]
     fn the_defaults_need_nothing() {
-        assert_eq!(drop_ins("name = \"p\"", "[link]"), "");
-        assert_eq!(drop_ins("name = \"p\"", "[link]\ndevice = \"/dev/uplift-link\""), "");
+        assert_eq!(drop_ins("name = \"p\"", "[channel.psdk]"), "");
+        assert_eq!(drop_ins("name = \"p\"", "[channel.psdk]\ndevice = \"/dev/uplift-link\""), "");
         assert_eq!(
-            drop_ins("name = \"p\"", "[ftp]\naddress = \"192.0.2.7:21\""),
+            drop_ins("name = \"p\"", "[transfer.ftp]\naddress = \"192.0.2.7:21\""),
             "",
             "without a link nothing is pulled"
         );
@@ -309,7 +313,7 @@ mod tests {
         let all = drop_ins("path = \"/opt/pay load/p\"", "");
         assert_eq!(
             all,
-            "uplift.service: # Made by `uplift config sandbox`.\n[Service]\n# program.path\nReadWritePaths=\nReadWritePaths=\"/opt/pay load\"\n"
+            "uplift.service: # Made by `uplift config sandbox`.\n[Service]\n# component.program.path\nReadWritePaths=\nReadWritePaths=\"/opt/pay load\"\n"
         );
     }
 
@@ -325,7 +329,7 @@ mod tests {
 
     #[test]
     fn each_place_that_is_configured_elsewhere() {
-        let sections = "[link]\ndevice = \"/dev/null\"\n[ftp]\naddress = \"192.0.2.7:21\"\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n\
+        let sections = "[channel.psdk]\ndevice = \"/dev/null\"\n[transfer.ftp]\naddress = \"192.0.2.7:21\"\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n\
                         home = \"/srv/upgrade\"\n[paths]\nstate = \"/data/uplift\"\ncontrol = \"/run/other/control.sock\"\n\
                         [metrics]\nsocket = \"/srv/metrics/uplift.sock\"";
         let all = by_unit("path = \"/usr/bin/p\"", sections);
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_credential_is_loaded_into_the_unit_that_it_is_for() {
-        let sections = "[ftp]\npassword_file = \"/run/credentials/uplift.service/secret\"\n\
+        let sections = "[transfer.ftp]\npassword_file = \"/run/credentials/uplift.service/secret\"\n\
                         [ftp_server]\npassword_file = \"/run/credentials/uplift.service/secret\"";
         let all = drop_ins("name = \"p\"", sections);
         assert_eq!(all.matches("LoadCredential=secret:/etc/uplift/secret\n").count(), 1, "{all}");
@@ -364,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_systemd_would_read_in_its_own_way_is_escaped() {
-        let sections = "[paths]\nstate = '/data/100% $x\\\"'\n[ftp]\npassword_file = '/run/credentials/uplift.service/5% $x\\y'";
+        let sections = "[paths]\nstate = '/data/100% $x\\\"'\n[transfer.ftp]\npassword_file = '/run/credentials/uplift.service/5% $x\\y'";
         let all = drop_ins("path = '/opt/a$b\\c%/p'", sections);
         for line in [
             r#"ReadWritePaths="/opt/a$b\\c%%""#,
@@ -378,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_pseudo_terminal_is_let_in_whatever_its_number() {
-        let all = drop_ins("name = \"p\"", "[link]\ndevice = \"/tmp/ttyPayload\"");
+        let all = drop_ins("name = \"p\"", "[channel.psdk]\ndevice = \"/tmp/ttyPayload\"");
         assert!(all.contains("PrivateTmp=no\nDeviceAllow=char-pts rw\n"), "{all}");
     }
 

@@ -211,7 +211,9 @@ fn without_link(status: &Status) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId};
+    use crate::model::{
+        ComponentName, CurrentUpgrade, Installed, Request, SCHEMA, TransferKind, UpgradeId,
+    };
 
     fn status(phase: Phase, done: u64, seconds_left: Option<u64>) -> Seen {
         let request = Request::of_link("0x2a".into(), TransferKind::Dcftp);
@@ -219,6 +221,7 @@ mod tests {
         let upgrade = CurrentUpgrade {
             id: UpgradeId("1".into()),
             request,
+            component: None,
             file_name: None,
             progress,
             failure: None,
@@ -229,19 +232,20 @@ mod tests {
         Seen::Status(Box::new(Status {
             schema: SCHEMA,
             phase,
-            installed: Installed {
+            components: vec![Installed {
+                component: ComponentName::PROGRAM,
                 product: "P".into(),
                 path: "/program".into(),
                 version: None,
                 digest: None,
-            },
+                known_bad: vec![],
+                minimum_version: None,
+            }],
             upgrade: (phase != Phase::Idle).then_some(upgrade),
             unacknowledged: vec![],
             last: None,
             link: LinkStatus::default(),
             notices: vec![],
-            known_bad: vec![],
-            minimum_version: None,
         }))
     }
 

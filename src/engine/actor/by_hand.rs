@@ -2,12 +2,13 @@
 //! before the last upgrade comes back; that the lowest version is forgotten.
 
 use super::Actor;
-use crate::engine::Answer;
 use crate::engine::way_back::by_hand;
+use crate::engine::{Answer, choice};
 use crate::machine::{Event, State};
 use crate::model::version::Version;
 use crate::model::{
-    Confirm, Failure, FailureKind, Outcome, Phase, Report, Request, Upgrade, UpgradeId,
+    ChannelName, ComponentName, Confirm, Failure, FailureKind, Outcome, Phase, Report, Request,
+    Upgrade, UpgradeId,
 };
 use crate::record::InstalledRecord;
 
@@ -33,46 +34,69 @@ impl Actor {
     }
 
     /// Written down before it counts.
-    pub(super) async fn forget_minimum(&mut self, by: String) -> Result<Option<Version>, Failure> {
-        let Some(version) = self.journal.minimum_version() else { return Ok(None) };
+    pub(super) async fn forget_minimum(
+        &mut self,
+        by: String,
+        component: Option<ComponentName>,
+    ) -> Result<Option<Version>, Failure> {
+        let component = choice::named(&self.config, ChannelName::SHELL, component)?.name;
+        let Some(version) = self.journal.minimum_version(component) else { return Ok(None) };
         let who = by.clone();
         self.write_journal("that the lowest version is forgotten", move |journal| {
-            journal.forget_minimum(by).map(drop)
+            journal.forget_minimum(component, by).map(drop)
         })
         .await?;
-        self.herald.minimum_forgotten(version, &who);
+        self.herald.minimum_forgotten(component, version, &who);
         Ok(Some(version))
     }
 
-    pub(super) async fn roll_back(&mut self, request: Request, answer: Answer<UpgradeId>) {
+    pub(super) async fn roll_back(
+        &mut self,
+        request: Request,
+        component: Option<ComponentName>,
+        answer: Answer<UpgradeId>,
+    ) {
         match &self.state {
-            State::Trial { upgrade, .. } => {
+            State::Trial { upgrade, .. }
+                if component.is_none_or(|named| named == upgrade.component()) =>
+            {
                 let id = upgrade.id.clone();
                 let ended = self.apply(Event::RollBack(by_hand(&request))).await;
                 let _ = answer.send(ended.map(|()| id));
             }
-            State::Idle | State::Concluded { .. } => self.find_way_back(request, answer),
+            State::Idle | State::Concluded { .. } => {
+                self.find_way_back(request, component, answer);
+            }
             state => {
                 let _ = answer.send(Err(not_now(state.phase())));
             }
         }
     }
 
-    fn find_way_back(&self, request: Request, answer: Answer<UpgradeId>) {
-        let upgrade = match self.new_upgrade(request) {
+    fn find_way_back(
+        &self,
+        request: Request,
+        component: Option<ComponentName>,
+        answer: Answer<UpgradeId>,
+    ) {
+        let named = choice::named(&self.config, request.channel, component);
+        let named = named.map(|component| component.name);
+        let upgrade = match named.and_then(|name| self.new_upgrade(request, Some(name))) {
             Ok(upgrade) => upgrade,
             Err(failure) => return drop(answer.send(Err(failure))),
         };
-        let installed = self.journal.installed();
+        let component = upgrade.component();
+        let installed = self.journal.installed(component);
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
-        let from = installed.and_then(|installed| self.replaced_by(installed));
+        let from = installed.and_then(|installed| self.replaced_by(component, installed));
         self.hands.find_way_back(Upgrade { from, ..upgrade }, installed, answer);
     }
 
     /// The version that this program replaced, by the history.
-    fn replaced_by(&self, installed: InstalledRecord) -> Option<Version> {
+    fn replaced_by(&self, component: ComponentName, installed: InstalledRecord) -> Option<Version> {
         let installs = |report: &&Report| {
             report.outcome == Outcome::Succeeded
+                && report.component() == component
                 && report
                     .package
                     .as_ref()

@@ -40,12 +40,16 @@ impl Actor {
                 format!("the state directory {} can't be used", config.paths.state.display())
             })?
         };
-        let program = Program::on(Arc::clone(&disk), &config.program.path);
+        let programs: Vec<Program> = config
+            .components
+            .iter()
+            .map(|component| Program::on(Arc::clone(&disk), &component.path))
+            .collect();
         let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
         let recovered = journal.recovered().map(str::to_owned);
-        let forgotten =
-            (journal.is_new() && program.was_replaced()).then(|| note_gap(&mut journal));
+        let forgotten = (journal.is_new() && programs.iter().any(Program::was_replaced))
+            .then(|| note_gap(&mut journal));
         let notices: Vec<String> = damaged
             .iter()
             .map(ToString::to_string)
@@ -56,16 +60,19 @@ impl Actor {
         for notice in &notices {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
-        let installed = installed(&config.program, &program, &journal).await;
-        let herald = Herald::new(&config, &journal, installed, notices);
+        let mut components = Vec::new();
+        for (component, program) in config.components.iter().zip(&programs) {
+            components.push(installed(component, program, &journal).await);
+        }
+        let herald = Herald::new(&config, &journal, components, notices);
         let (status, deadline) = herald.watch();
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (finish, finished) = mpsc::channel(COMMAND_QUEUE);
-        let hands = Hands::new(disk, Arc::clone(&config), program, herald.notices(), finish);
+        let hands = Hands::new(&disk, Arc::clone(&config), programs, herald.notices(), finish);
         let (state, check_answer) = (State::Idle, None);
         let mut actor =
             Self { config, state, journal, herald, hands, commands, finished, check_answer };
-        if let Err(failure) = actor.hands.examine().await {
+        for failure in actor.hands.examine().await {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the
             // daemon again.
             actor.herald.notice(&failure);

@@ -93,8 +93,8 @@ fn what_can_not_be_read_is_not_remembered() {
     write_file(&directory, HISTORY_FILE, &sealed(&history));
     std::fs::remove_file(directory.path().join(STATE_FILE)).unwrap();
     let (journal, _) = open(&directory);
-    assert_eq!(journal.installed().unwrap().digest, ProgramDigest([1; 32]));
-    assert!(journal.known_bad().is_empty());
+    assert_eq!(journal.installed(ComponentName::PROGRAM).unwrap().digest, ProgramDigest([1; 32]));
+    assert!(journal.known_bad(ComponentName::PROGRAM).is_empty());
 }
 
 /// The newer daemon told, in a form of its own, what the rescue's file still says.

@@ -28,7 +28,7 @@ fn taken_back(number: u8) -> Report {
 #[test]
 fn a_version_that_a_person_took_back_does_not_count() {
     let directory = TempDir::new().unwrap();
-    let minimum = || open(&directory).0.minimum_version();
+    let minimum = || open(&directory).0.minimum_version(ComponentName::PROGRAM);
     let conclude = |report: &Report| open(&directory).0.conclude(report, true).unwrap();
     conclude(&of_version(2, Outcome::Succeeded));
     conclude(&of_version(9, Outcome::Succeeded));
@@ -48,7 +48,7 @@ fn a_version_that_succeeded_twice_does_not_count_either_once_it_is_taken_back() 
         open(&directory).0.conclude(&of_version(9, Outcome::Succeeded), true).unwrap();
     }
     open(&directory).0.conclude(&taken_back(9), true).unwrap();
-    assert_eq!(open(&directory).0.minimum_version(), None);
+    assert_eq!(open(&directory).0.minimum_version(ComponentName::PROGRAM), None);
 }
 
 #[test]
@@ -60,11 +60,14 @@ fn what_did_not_raise_the_lowest_version_does_not_lower_it() {
             journal.conclude(&of_version(number, Outcome::Succeeded), true).unwrap();
         }
         if !is_written_down {
-            journal.state.minimum_raised = None;
+            journal.state.program.minimum_raised = None;
             journal.history.reports.clear();
         }
         journal.conclude(&taken_back(5), true).unwrap();
-        assert_eq!(open(&directory).0.minimum_version(), Version::new([9, 0, 0, 0]));
+        assert_eq!(
+            open(&directory).0.minimum_version(ComponentName::PROGRAM),
+            Version::new([9, 0, 0, 0])
+        );
     }
 }
 
@@ -78,33 +81,40 @@ fn nor_does_it_where_an_earlier_version_of_the_daemon_let_it_raise_the_lowest() 
     {
         journal.conclude(&of_version(number, outcome), true).unwrap();
     }
-    journal.state.minimum_raised = None;
+    journal.state.program.minimum_raised = None;
     journal.conclude(&taken_back(99), true).unwrap();
-    assert_eq!(open(&directory).0.minimum_version(), Version::new([2, 0, 0, 0]));
+    assert_eq!(
+        open(&directory).0.minimum_version(ComponentName::PROGRAM),
+        Version::new([2, 0, 0, 0])
+    );
 }
 
 #[test]
 fn a_person_can_forget_the_lowest_version_and_that_is_written_down() {
     let directory = TempDir::new().unwrap();
-    assert_eq!(open(&directory).0.forget_minimum("uid 0".into()).unwrap(), None);
+    assert_eq!(
+        open(&directory).0.forget_minimum(ComponentName::PROGRAM, "uid 0".into()).unwrap(),
+        None
+    );
     open(&directory).0.conclude(&of_version(9, Outcome::Succeeded), true).unwrap();
     assert_eq!(
-        open(&directory).0.forget_minimum("uid 7".into()).unwrap(),
+        open(&directory).0.forget_minimum(ComponentName::PROGRAM, "uid 7".into()).unwrap(),
         Version::new([9, 0, 0, 0])
     );
     let journal = open(&directory).0;
     let forgotten = journal
         .state
+        .program
         .minimum_forgotten
         .as_ref()
         .map(|forgotten| (forgotten.version, forgotten.by.as_str()));
     assert_eq!(
-        (journal.minimum_version(), forgotten),
+        (journal.minimum_version(ComponentName::PROGRAM), forgotten),
         (None, Some((Version::new([9, 0, 0, 0]).unwrap(), "uid 7")))
     );
     open(&directory).0.conclude(&of_version(4, Outcome::Succeeded), true).unwrap();
     assert_eq!(
-        open(&directory).0.minimum_version(),
+        open(&directory).0.minimum_version(ComponentName::PROGRAM),
         Version::new([4, 0, 0, 0]),
         "a success sets it anew"
     );
@@ -125,17 +135,29 @@ fn what_the_history_remembers_comes_back_when_the_state_is_lost() {
             assert_eq!(journal.recovered().is_some(), !again, "told once");
             assert_eq!(damaged.len(), usize::from(damage.is_some() && !again));
             assert_eq!(
-                (journal.installed(), journal.previous()),
-                (before.installed(), before.previous())
+                (
+                    journal.installed(ComponentName::PROGRAM),
+                    journal.previous(ComponentName::PROGRAM)
+                ),
+                (before.installed(ComponentName::PROGRAM), before.previous(ComponentName::PROGRAM))
             );
             assert_eq!(
-                (journal.known_bad(), journal.minimum_version()),
-                (before.known_bad(), before.minimum_version())
+                (
+                    journal.known_bad(ComponentName::PROGRAM),
+                    journal.minimum_version(ComponentName::PROGRAM)
+                ),
+                (
+                    before.known_bad(ComponentName::PROGRAM),
+                    before.minimum_version(ComponentName::PROGRAM)
+                )
             );
-            assert_eq!(journal.known_programs(), before.known_programs());
+            assert_eq!(
+                journal.known_programs(ComponentName::PROGRAM),
+                before.known_programs(ComponentName::PROGRAM)
+            );
             assert!(
-                before.may_be_by_hand(ProgramDigest([1; 32]))
-                    && !journal.may_be_by_hand(ProgramDigest([1; 32])),
+                before.may_be_by_hand(ComponentName::PROGRAM, ProgramDigest([1; 32]))
+                    && !journal.may_be_by_hand(ComponentName::PROGRAM, ProgramDigest([1; 32])),
                 "who knows"
             );
         }
@@ -153,7 +175,7 @@ fn where_nothing_was_ever_swapped_nothing_is_missing() {
     assert!(
         journal.is_new()
             && journal.recovered().is_none()
-            && journal.may_be_by_hand(ProgramDigest([1; 32]))
+            && journal.may_be_by_hand(ComponentName::PROGRAM, ProgramDigest([1; 32]))
     );
 }
 
@@ -180,7 +202,7 @@ fn a_trial_whose_state_is_lost_or_damaged_is_put_back_by_the_copy_of_the_rescue(
                     (told, !told)
                 );
                 assert!(
-                    journal.minimum_version().is_some(),
+                    journal.minimum_version(ComponentName::PROGRAM).is_some(),
                     "what the history remembers is there too"
                 );
                 let Some(State::Reverting { upgrade, swap, verdict }) = journal.upgrade() else {
@@ -313,7 +335,11 @@ fn the_configuration_is_believed_again_once_both_programs_are_known() {
                 true,
             )
             .unwrap();
-        assert_eq!(open(&directory).0.may_be_by_hand(by_hand), believed, "after {number}");
+        assert_eq!(
+            open(&directory).0.may_be_by_hand(ComponentName::PROGRAM, by_hand),
+            believed,
+            "after {number}"
+        );
     }
 }
 
@@ -323,7 +349,7 @@ fn a_program_that_failed_is_not_the_one_that_was_installed_by_hand() {
     let (mut journal, _) = open(&directory);
     journal.conclude(&report("one", ChannelName::SHELL, Outcome::RolledBack, 7), true).unwrap();
     assert!(
-        !journal.may_be_by_hand(ProgramDigest([7; 32]))
-            && journal.may_be_by_hand(ProgramDigest([8; 32]))
+        !journal.may_be_by_hand(ComponentName::PROGRAM, ProgramDigest([7; 32]))
+            && journal.may_be_by_hand(ComponentName::PROGRAM, ProgramDigest([8; 32]))
     );
 }

@@ -57,7 +57,7 @@ fn what_the_rescue_rolled_back_is_reported_though_the_state_is_lost_or_that_of_a
                     ("why", &["panicked".to_owned()][..])
                 );
                 assert_eq!(
-                    journal.known_bad(),
+                    journal.known_bad(ComponentName::PROGRAM),
                     [ProgramDigest([7; 32])],
                     "its digest is remembered"
                 );
@@ -75,7 +75,11 @@ fn what_was_cut_off_between_history_and_state_is_told_again_and_what_is_long_tol
     std::fs::remove_file(directory.path().join("state.json")).unwrap();
     let (mut journal, _) = open(&directory);
     assert_eq!(
-        (journal.unacknowledged().len(), journal.history().len(), journal.known_bad().len()),
+        (
+            journal.unacknowledged().len(),
+            journal.history().len(),
+            journal.known_bad(ComponentName::PROGRAM).len()
+        ),
         (1, 1, 1)
     );
     journal.conclude(&report("later", ChannelName::PSDK, Outcome::Succeeded, 1), true).unwrap();

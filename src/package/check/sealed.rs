@@ -128,7 +128,7 @@ impl Examiner<'_> {
                 let sentence = format!(
                     "the file replaces {lowest} or higher, and the version that runs is not known"
                 );
-                let hint = "give `version_command` or `version` in the [program] section, or install a file that replaces any version first";
+                let hint = "give `version_command` or `version` in its [component.NAME] section, or install a file that replaces any version first";
                 Err(Failure::new(FailureKind::WrongVersion, sentence).with_hint(hint))
             }
             _ => Ok(()),

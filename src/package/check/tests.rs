@@ -31,12 +31,12 @@ impl Payload {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("program");
         let text = format!(
-            "[program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\nisolate_commands = \"never\"\n{more}"
+            "[component.program]\npath = {path:?}\nproduct = \"DEMO\"\naliases = [\"DEMO_2\"]\nisolate_commands = \"never\"\n{more}"
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         Self {
             directory,
-            rules: Rules::new(&config.program, &config.package)
+            rules: Rules::new(config.components.iter().next().unwrap(), &config.package)
                 .running(Some(version("V01.00.00.00"))),
         }
     }

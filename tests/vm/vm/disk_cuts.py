@@ -192,7 +192,7 @@ def outside_configuration(text):
     kept, section = [], ""
     for line in text.splitlines():
         section = line if line.startswith("[") else section
-        if section != "[link]":
+        if section != "[channel.psdk]":
             kept.append(line)
     return "\n".join(kept) + '\n[paths]\nboot_id = "/run/boot_id"\n'
 

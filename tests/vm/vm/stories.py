@@ -31,7 +31,7 @@ def ftp(payload):
 @story
 def dcftp(payload):
     """The same over DCFTP, by a payload that offers nothing else."""
-    payload.configure(payload.configuration().replace("[link]", '[link]\ntransfer = "dcftp"'))
+    payload.configure(payload.configuration().replace("[channel.psdk]", '[channel.psdk]\ntransfer = "dcftp"'))
     succeeds(payload, "dcftp", SMALL)
 
 
@@ -116,7 +116,7 @@ def vfat(payload):
     """A program or a state on vfat: `config check` names it, a notice tells it, and nothing is installed there."""
     payload.shell("truncate -s 64M /var/fat && busybox mkdosfs /var/fat && mkdir /fat && mount -o loop /var/fat /fat && mkdir /fat/state && cp /usr/local/bin/psdk_demo /fat")
     configuration, before = payload.configuration(), payload.shell("sha256sum /fat/psdk_demo")
-    for field, text in [("program.path", configuration.replace("[program]", '[program]\npath = "/fat/psdk_demo"').replace('name = "psdk_demo"\n', "")),
+    for field, text in [("component.program.path", configuration.replace("[component.program]", '[component.program]\npath = "/fat/psdk_demo"').replace('name = "psdk_demo"\n', "")),
                         ("paths.state", configuration + '\n[paths]\nstate = "/fat/state"\n')]:
         payload.shell(f"cat >{CONFIGURATION} <<'END'\n{text}\nEND\nuplift config sandbox --write && systemctl daemon-reload")
         payload.configure(text)
@@ -184,7 +184,7 @@ def become_own_program(payload):
     payload.shell("install -m 755 /usr/bin/uplift /usr/local/bin/uplift && install -D -m 644 "
                   "/usr/share/doc/uplift/examples/uplift.service.d/self-upgrade.conf /etc/systemd/system/uplift.service.d/self-upgrade.conf "
                   "&& systemctl daemon-reload")
-    payload.configure('[program]\npath = "/usr/local/bin/uplift"\nproduct = "UPLIFT"\nunit = "uplift.service"\nrestart = "unit"\n'
+    payload.configure('[component.program]\npath = "/usr/local/bin/uplift"\nproduct = "UPLIFT"\nunit = "uplift.service"\nrestart = "unit"\n'
                       'version = "V00.01.00.00"\nrestart_deadline = "30s"\n[trial]\nwindow = "5s"\ndeadline = "40s"\n')
 
 

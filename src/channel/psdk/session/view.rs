@@ -2,9 +2,11 @@
 //! report.
 
 use super::super::message::{Reason, StatusPush};
+use crate::config::{self, VersionOf};
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind, UpgradeId,
+    ChannelName, ComponentName, CurrentUpgrade, Outcome, Phase, Report, Status, TransferKind,
+    UpgradeId,
 };
 
 /// The engine's status as far as it concerns the payload link.
@@ -42,11 +44,35 @@ pub struct PendingReport {
     pub result: StatusPush,
 }
 
-impl From<&Status> for View {
-    fn from(status: &Status) -> Self {
+/// Which version the link tells, which has one alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The components whose lowest version it is. One of which none is known is lower than any.
+    components: Vec<ComponentName>,
+}
+
+impl Told {
+    /// By the configuration of the link.
+    pub fn new(config: &config::Link) -> Self {
+        let components = match config.version_of {
+            VersionOf::Lowest => config.components.iter().copied().collect(),
+            VersionOf::Component(name) => vec![name],
+        };
+        Self { components }
+    }
+
+    fn version(&self, status: &Status) -> Option<Version> {
+        let version = |name: &ComponentName| status.component(*name)?.version;
+        self.components.iter().map(version).min().flatten()
+    }
+}
+
+impl View {
+    /// What concerns the link in this status.
+    pub fn of(status: &Status, told: &Told) -> Self {
         let ours = |upgrade: &&CurrentUpgrade| upgrade.request.channel == ChannelName::PSDK;
         Self {
-            version: status.installed.version,
+            version: told.version(status),
             work: status
                 .upgrade
                 .as_ref()

@@ -28,19 +28,19 @@ impl Findings {
         match fs::metadata(&link.device) {
             Ok(metadata) if metadata.file_type().is_char_device() => {}
             Ok(_) => self.error(
-                "link.device",
+                "channel.psdk.device",
                 format!("{device} is not a device"),
                 "name the serial port",
             ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.warning(
-                    "link.device",
+                    "channel.psdk.device",
                     format!("{device} is not there"),
                     "the daemon waits for it; plug the adapter in, or correct the name",
                 );
             }
             Err(error) => self.error(
-                "link.device",
+                "channel.psdk.device",
                 format!("{device} can't be looked at: {error}"),
                 "correct the name",
             ),
@@ -63,7 +63,7 @@ impl Findings {
                 let hint = "start the FTP server (`systemctl start uplift-ftp.socket`); until it answers, DCFTP is offered, which is slow";
                 self.warning("ftp", sentence, hint);
             }
-            _ => self.error("ftp", sentence, "start the FTP server (`systemctl start uplift-ftp.socket`), or correct the [ftp] section"),
+            _ => self.error("ftp", sentence, "start the FTP server (`systemctl start uplift-ftp.socket`), or correct the [transfer.ftp] section"),
         }
         if config.ftp.address.ip().is_loopback() && !config.ftp_server.home.is_dir() {
             let sentence = format!("{} is no directory", config.ftp_server.home.display());
@@ -82,7 +82,7 @@ impl Findings {
         if !is_told
             && systemd.unit("uplift-ftp.socket").is_ok_and(|unit| unit.active_state == "active")
         {
-            let sentence = "uplift-ftp.socket takes connections, and nobody needs it: no [link] section offers FTP. The vendor's documents \
+            let sentence = "uplift-ftp.socket takes connections, and nobody needs it: no [channel.psdk] section offers FTP. The vendor's documents \
                             publish its default password";
             self.warning(
                 "ftp_server",
@@ -94,7 +94,7 @@ impl Findings {
 
     pub(super) fn password_files(&mut self, config: &Config) {
         let files = [
-            ("ftp.password_file", &config.ftp.password_file),
+            ("transfer.ftp.password_file", &config.ftp.password_file),
             ("ftp_server.password_file", &config.ftp_server.password_file),
         ];
         for (field, file) in files {
@@ -130,7 +130,7 @@ impl Findings {
             held_back(Path::new("/sys"), &link.device).filter(|&milliseconds| milliseconds > 1)
         {
             self.warning(
-                "link.device",
+                "channel.psdk.device",
                 format!("the adapter holds bytes back for {milliseconds} ms"),
                 hint,
             );
@@ -139,7 +139,11 @@ impl Findings {
         if systemd.unit(manager).is_ok_and(|unit| unit.active_state == "active")
             && !is_left_alone(Path::new(UDEV), &link.device)
         {
-            self.warning("link.device", "ModemManager runs, and may talk to the adapter", hint);
+            self.warning(
+                "channel.psdk.device",
+                "ModemManager runs, and may talk to the adapter",
+                hint,
+            );
         }
     }
 
@@ -162,9 +166,9 @@ impl Findings {
         let level = if transfer == TransferChoice::Auto { Level::Warning } else { Level::Error };
         let sentence = format!("{sentence}; a server that is not uplift's has the port");
         let hint = format!(
-            "`ss -ltnp sport = :{port}` names it: stop it and start uplift-ftp.socket, or give its account in the [ftp] section"
+            "`ss -ltnp sport = :{port}` names it: stop it and start uplift-ftp.socket, or give its account in the [transfer.ftp] section"
         );
-        self.add(level, "ftp.address", sentence, hint);
+        self.add(level, "transfer.ftp.address", sentence, hint);
         true
     }
 }

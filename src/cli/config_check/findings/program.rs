@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 use super::Findings;
 use super::units::Systemd;
 use crate::component;
-use crate::config::{Config, Program, RESTART_ROOM};
+use crate::config::{Paths, Program, RESTART_ROOM};
 use crate::host;
 use crate::host::command;
 use crate::host::command::Isolation;
@@ -25,22 +25,22 @@ impl Findings {
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() {
             return self.error(
-                "program.path",
+                program.field("path"),
                 format!("{} is no directory", directory.display()),
                 "make it, or correct `path`",
             );
         }
-        self.writable("program.path", directory);
+        self.writable(program.field("path"), directory);
         match component::program::Program::new(path).examine() {
             Err(failure) => self.error(
-                "program.path",
+                program.field("path"),
                 failure.to_string(),
                 "the program's path must be a regular file, or free",
             ),
             Ok(()) if !path.exists() => {
                 let sentence = format!("no program is at {} yet", path.display());
                 self.warning(
-                    "program.path",
+                    program.field("path"),
                     sentence,
                     "the first upgrade installs it, whatever its version is",
                 );
@@ -49,18 +49,17 @@ impl Findings {
         }
     }
 
-    pub(super) fn version(&mut self, config: &Config) {
-        let program = &config.program;
+    pub(super) fn version(&mut self, program: &Program, paths: &Paths) {
         if !program.path.is_file() {
             return;
         }
         match preflight::installed_version(program) {
             Some(Err(failure)) => {
                 let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
-                self.warning("program.version_command", failure.to_string(), hint);
+                self.warning(program.field("version_command"), failure.to_string(), hint);
             }
-            None if program.version.is_none() && !config.paths.state.join("state.json").exists() => self.warning(
-                "program.version",
+            None if program.version.is_none() && !paths.state.join("state.json").exists() => self.warning(
+                program.field("version"),
                 "the version of the installed program is not known, so the first upgrade may be to a lower one",
                 "give `version`, or `version_command` if the program can print it",
             ),
@@ -69,36 +68,35 @@ impl Findings {
     }
 
     /// A program that was not proved yet runs for its version.
-    pub(super) fn isolation(&mut self, config: &Config) {
+    pub(super) fn isolation(&mut self, program: &Program) {
         let runs_commands =
-            config.program.version_command.is_some() || config.trial.health_command.is_some();
+            program.version_command.is_some() || program.trial.health_command.is_some();
         if !runs_commands || !command::lacks_bus() {
             return;
         }
-        const FIELD: &str = "program.isolate_commands";
         const HINT: &str = "install the package `dbus` and restart the machine";
+        let field = program.field("isolate_commands");
         let cause = "systemd runs here without its bus";
-        match config.program.isolate_commands {
+        match program.isolate_commands {
             Isolation::Never => {}
             Isolation::Auto => {
                 let sentence = format!(
                     "{cause}, so `version_command` and `health_command` run with the rights of the daemon, inside its sandbox"
                 );
-                self.warning(FIELD, sentence, HINT);
+                self.warning(field, sentence, HINT);
             }
             Isolation::Always => self.error(
-                FIELD,
+                field,
                 format!("{cause}, so `version_command` and `health_command` fail"),
                 HINT,
             ),
         }
     }
 
-    pub(super) fn unit(&mut self, systemd: &Systemd, config: &Config) {
-        let program = &config.program;
+    pub(super) fn unit(&mut self, systemd: &Systemd, program: &Program) {
         let Some(name) = &program.unit else {
             return self.warning(
-                "program.unit",
+                program.field("unit"),
                 "no unit is named, so reports rest on the boot id and the file at the path, not on the process that runs",
                 "name the program's systemd unit",
             );
@@ -106,14 +104,14 @@ impl Findings {
         match systemd.unit(name) {
             Err(error) => {
                 self.warning(
-                    "program.unit",
+                    program.field("unit"),
                     format!("systemd can't be asked about {name}: {error}"),
                     "run this check where systemd runs",
                 );
             }
             Ok(unit) if unit.load_state == "not-found" => {
                 self.error(
-                    "program.unit",
+                    program.field("unit"),
                     format!("systemd knows no unit {name}"),
                     "correct the name, or install the unit",
                 );
@@ -121,23 +119,23 @@ impl Findings {
             Ok(unit) if unit.load_state != "loaded" => {
                 let sentence = format!("the unit {name} is {}", unit.load_state);
                 self.error(
-                    "program.unit",
+                    program.field("unit"),
                     sentence,
                     format!("`systemctl status {name}` says more"),
                 );
             }
             Ok(unit) => {
                 self.process(name, &unit, program);
-                self.restart_deadline(name, &unit, config);
+                self.restart_deadline(name, &unit, program);
             }
         }
     }
 
     /// systemd kills a program that does not end when it is told to, after its unit's time. A
     /// restart that has less is given up.
-    fn restart_deadline(&mut self, name: &str, unit: &Unit, config: &Config) {
+    fn restart_deadline(&mut self, name: &str, unit: &Unit, program: &Program) {
         let Some(stop) = unit.stop_timeout else { return };
-        let deadline = config.restart_deadline(stop, unit.start_timeout.unwrap_or_default());
+        let deadline = program.restart_within(stop, unit.start_timeout.unwrap_or_default());
         if deadline >= stop.saturating_add(RESTART_ROOM) {
             return;
         }
@@ -151,7 +149,7 @@ impl Findings {
              restart-failed",
             humantime::format_duration(deadline)
         );
-        let hint = match config.program.restart_deadline {
+        let hint = match program.restart_deadline {
             Some(_) => {
                 "leave `restart_deadline` out, or raise it, or shorten `TimeoutStopSec=` of the unit"
             }
@@ -159,7 +157,7 @@ impl Findings {
                 "shorten `TimeoutStopSec=` of the unit, or `deadline` of [trial], which the payload link announces together with it"
             }
         };
-        self.warning("program.restart_deadline", sentence, hint);
+        self.warning(program.field("restart_deadline"), sentence, hint);
     }
 
     /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the
@@ -197,18 +195,18 @@ impl Findings {
                 "no trial would succeed: name the program in `ExecStart=` of the unit, or correct `path`",
             ),
         };
-        self.error("program.unit", sentence, hint);
+        self.error(program.field("unit"), sentence, hint);
     }
 
-    pub(super) fn restart(&mut self, restart: &Restart) {
-        let program = match restart {
+    pub(super) fn restart(&mut self, program: &Program) {
+        let command = match &program.restart {
             Restart::Command(command) => command.first().map_or("", String::as_str),
             Restart::Reboot | Restart::Unit(_) => "systemctl",
         };
-        self.command("program.restart", program);
+        self.command(program.field("restart"), command);
     }
 
-    pub(super) fn command(&mut self, field: &'static str, program: &str) {
+    pub(super) fn command(&mut self, field: String, program: &str) {
         if find_program(program).is_none() {
             let hint = "give a command as a list: an executable file, then its arguments";
             self.error(field, format!("{program:?} is not a program that can be started"), hint);

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use super::{Findings, Level};
-use crate::config::Config;
+use crate::config::{Paths, Program};
 use crate::disk::mounts::{Lasting, Mounts};
 use crate::disk::{Disk as _, LocalDisk, PRIVATE_MODE};
 use crate::engine::storage::{self, Place};
@@ -17,13 +17,13 @@ use crate::engine::storage::{self, Place};
 const UNUSUAL_MODE: u32 = 0o641;
 
 impl Findings {
-    pub(super) fn storage(&mut self, config: &Config) {
-        let places = storage::places(config);
-        let reboots = storage::reboots(config);
+    pub(super) fn storage(&mut self, program: &Program, paths: &Paths) {
+        let places = storage::places(program, paths);
+        let reboots = storage::reboots(program, paths);
         let lost = storage::lost(&places).filter(|_| reboots);
         for place in &places {
             for (sentence, hint) in [place.refused(), place.unchangeable()].into_iter().flatten() {
-                self.error(place.field, sentence, hint);
+                self.error(&place.field, sentence, hint);
             }
             self.careless(place);
             if lost.is_none() {
@@ -31,11 +31,11 @@ impl Findings {
             }
         }
         if let Some((sentence, hint)) = lost {
-            self.error("program.path", sentence, hint);
+            self.error(program.field("path"), sentence, hint);
         }
-        let [program, _] = &places;
-        if program.refused().is_none() && program.immutable.is_none() {
-            self.modes(program);
+        let [place, _] = &places;
+        if place.refused().is_none() && place.immutable.is_none() {
+            self.modes(place);
         }
     }
 
@@ -54,13 +54,13 @@ impl Findings {
                     "leave the read-only mode of the machine, or set {} to a directory on a disk",
                     place.remedy
                 );
-                self.add(level, place.field, sentence, hint);
+                self.add(level, &place.field, sentence, hint);
             }
             Lasting::Unclear(reason) => {
                 let sentence = format!(
                     "this check can't tell whether what is written to {directory} outlives a restart of the machine: {reason}"
                 );
-                self.warning(place.field, sentence, "write a file there, restart the machine, and see whether the file is there still");
+                self.warning(&place.field, sentence, "write a file there, restart the machine, and see whether the file is there still");
             }
         }
     }
@@ -75,23 +75,23 @@ impl Findings {
                 "{} is mounted with `{option}`, so that a power cut can undo a finished upgrade",
                 mount.point.display()
             );
-            self.warning(place.field, sentence, "mount it without this option");
+            self.warning(&place.field, sentence, "mount it without this option");
         }
     }
 
     /// Nobody but root can judge for the daemon.
-    fn modes(&mut self, program: &Place) {
-        if geteuid().is_root() && keeps_modes(&program.directory) == Some(false) {
+    fn modes(&mut self, place: &Place) {
+        if geteuid().is_root() && keeps_modes(&place.directory) == Some(false) {
             let sentence = format!(
                 "files in {} can't be given a mode, so that no program can be made executable there",
-                program.directory.display()
+                place.directory.display()
             );
             self.error(
-                "program.path",
+                &place.field,
                 sentence,
                 format!(
                     "set {} to a directory on ext4, or on another file system of Linux",
-                    program.remedy
+                    place.remedy
                 ),
             );
         }

@@ -33,7 +33,7 @@ impl Findings {
                 "{device} is a terminal of this machine's screen or session, no serial port"
             );
             return self.error(
-                "link.device",
+                "channel.psdk.device",
                 sentence,
                 "name the serial port that the aircraft is at, such as /dev/ttyUSB0",
             );
@@ -43,7 +43,7 @@ impl Findings {
                 "{device} is a console of the kernel, whose messages go out between the frames"
             );
             let hint = "take its `console=` out of the kernel's command line (`cat /proc/cmdline`), and disable the login on it (`systemctl disable serial-getty@…`)";
-            self.warning("link.device", sentence, hint);
+            self.warning("channel.psdk.device", sentence, hint);
         }
     }
 
@@ -75,7 +75,7 @@ impl Findings {
         let sentence = format!(
             "`brltty` takes adapters with CH340 and CP210x for braille displays, and their device away ({by})"
         );
-        self.warning("link.device", sentence, hint);
+        self.warning("channel.psdk.device", sentence, hint);
     }
 }
 

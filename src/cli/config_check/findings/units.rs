@@ -159,7 +159,12 @@ mod tests {
     fn a_directive_holds_by_what_systemd_shows() {
         let holds = |name, meaning: &str, known: &str| {
             holds(
-                &Directive { field: "f", name, value: String::new(), meaning: meaning.into() },
+                &Directive {
+                    field: "f".into(),
+                    name,
+                    value: String::new(),
+                    meaning: meaning.into(),
+                },
                 known,
                 "strict",
             )

@@ -1,0 +1,160 @@
+//! A section `[component.NAME]` as it is written, of whatever kind, before its fields are held
+//! against each other.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::trial::TrialFields;
+use super::unit_name::ServiceName;
+use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
+use crate::host::command::Isolation;
+use crate::model::Runs;
+use crate::model::file_name::FileName;
+use crate::model::version::Version;
+use crate::stage;
+
+/// A section `[component.NAME]` as it is written, of whatever kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fields {
+    #[serde(default)]
+    pub(super) kind: Kind,
+    pub(super) name: Option<PlainName>,
+    pub(super) product: ProductName,
+    #[serde(default)]
+    pub(super) aliases: BTreeSet<ProductName>,
+    #[serde(default, deserialize_with = "program_path")]
+    pub(super) path: Option<PathBuf>,
+    pub(super) unit: Option<ServiceName>,
+    pub(super) restart: Option<RestartField>,
+    #[serde(default, deserialize_with = "some_time_if_any")]
+    pub(super) restart_deadline: Option<Duration>,
+    #[serde(default)]
+    pub(super) runs: Runs,
+    pub(super) version: Option<Version>,
+    pub(super) version_command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) isolate_commands: Isolation,
+    #[serde(default = "default_preflight_deadline", deserialize_with = "preflight_deadline")]
+    pub(super) preflight_deadline: Duration,
+    #[serde(default)]
+    pub(super) trial: TrialFields,
+}
+
+/// What kind of thing a component is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    /// A file at a path, which uplift itself swaps.
+    #[default]
+    Program,
+}
+
+/// The part of a firmware file's name before the version.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ProductName(pub(super) String);
+
+impl TryFrom<String> for ProductName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match format!("{name}_V00.00.00.00.bin").parse::<FileName>() {
+            Ok(_) => Ok(Self(name)),
+            Err(error) => Err(format!(
+                "no firmware file can be called {name:?}_Vaa.bb.cc.dd.bin: {error}; expected a name such as \"PSDK_APPALIAS\""
+            )),
+        }
+    }
+}
+
+/// A file name in the directory of programs.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct PlainName(pub(super) String);
+
+impl TryFrom<String> for PlainName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+            return Err(format!(
+                "`name` must be a file name, not {name:?}; use `path` for another directory"
+            ));
+        }
+        if name == stage::DIRECTORY_NAME { Err(name_of_stage("name")) } else { Ok(Self(name)) }
+    }
+}
+
+/// The absolute path of a file.
+fn program_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute(deserializer)?;
+    match path.file_name() {
+        None => {
+            let path = path.display();
+            Err(D::Error::custom(format!(
+                "`path` must be that of a file, such as \"/opt/payload/bin/program\", not \"{path}\""
+            )))
+        }
+        Some(name) if name == stage::DIRECTORY_NAME => Err(D::Error::custom(name_of_stage("path"))),
+        Some(_) => Ok(Some(path)),
+    }
+}
+
+fn name_of_stage(field: &str) -> String {
+    format!(
+        "`{field}` must be another one: {} is the staging area beside the program",
+        stage::DIRECTORY_NAME
+    )
+}
+
+#[derive(Default)]
+pub(super) enum RestartField {
+    #[default]
+    Reboot,
+    Unit,
+    Command(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for RestartField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const RIGHT: &str = "expected \"reboot\", \"unit\", or a command as a list of strings";
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected \"reboot\", \"unit\", or a command as a list of strings"
+        )]
+        enum Field {
+            Word(String),
+            Command(Vec<String>),
+        }
+        match Field::deserialize(deserializer)? {
+            Field::Word(word) if word == "reboot" => Ok(Self::Reboot),
+            Field::Word(word) if word == "unit" => Ok(Self::Unit),
+            Field::Word(word) => Err(D::Error::custom(format!("{RIGHT}, found {word:?}"))),
+            Field::Command(command) if names_a_program(&command) => Ok(Self::Command(command)),
+            Field::Command(_) => Err(D::Error::custom(NO_PROGRAM)),
+        }
+    }
+}
+
+/// A program of 96 MB that unpacks itself needs more than 5 s at a quarter of a core from a slow
+/// card.
+const fn default_preflight_deadline() -> Duration {
+    Duration::from_secs(20)
+}
+
+/// A daemon that starts may have to wait twice for a program that does not answer; the unit's
+/// `TimeoutStartSec=` is above that.
+fn preflight_deadline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    const LONGEST: Duration = Duration::from_secs(2 * 60);
+    let deadline = some_time(deserializer)?;
+    if deadline <= LONGEST {
+        Ok(deadline)
+    } else {
+        Err(D::Error::custom("a version is told within 2m at most"))
+    }
+}
