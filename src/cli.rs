@@ -6,6 +6,7 @@ mod config_check;
 mod config_sandbox;
 mod confirm;
 mod daemon;
+mod demo;
 mod fold;
 mod follow;
 mod forget;
@@ -22,8 +23,6 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-#[cfg(feature = "sim")]
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
@@ -180,8 +179,8 @@ pub enum Command {
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
     /// upgrades it over FTP, then over DCFTP, with sealed files. Needs no root, no hardware and no
-    /// network, and takes some ten seconds.
-    #[cfg(feature = "sim")]
+    /// network, and takes some ten seconds. It is part of uplift-sim, which must be beside this
+    /// program.
     #[command(after_help = "Example:\n  uplift demo")]
     Demo,
 }
@@ -324,10 +323,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Sandbox { write }) => {
             config_sandbox::run(&load()?, write.as_deref())
         }
-        #[cfg(feature = "sim")]
-        Command::Demo => crate::sim::demo::run(
-            &std::env::current_exe().context("this program's own path is unknown")?,
-        ),
+        Command::Demo => demo::run(),
         Command::Check { file, json } => match load() {
             Ok(config) => check::run(Known::Configuration(&config), file, *json),
             Err(error)

@@ -32,8 +32,8 @@
 //! | [`host`] | the machine: `systemctl`, units, a user's programs, deadlines while it sleeps |
 //! | `wire` | local sockets, and a limited number of peers at a time |
 //!
-//! Beside the house, for the demonstration and tests alone: `sim`, the simulated peers, and
-//! `crash_states`, every state that a power cut can leave, proved.
+//! Beside the house, for tests alone: `crash_states`, every state that a power cut can leave, proved.
+//! The simulated peers are a package of their own, `crates/sim`, which shares nothing with this one.
 
 pub mod channel;
 pub mod cli;
@@ -59,8 +59,6 @@ pub mod rescue;
 mod rooms;
 pub mod seal;
 pub mod service;
-#[cfg(feature = "sim")]
-pub mod sim;
 pub mod stage;
 pub mod transfer;
 pub mod trial;

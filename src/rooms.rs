@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Used by tests anywhere, and by nothing else.
-const BESIDE_THE_HOUSE: [&str; 2] = ["sim", "crash_states"];
+const BESIDE_THE_HOUSE: [&str; 1] = ["crash_states"];
 
 /// A place where a file names another room, or another file of its own.
 #[derive(Debug)]
@@ -36,21 +36,16 @@ fn no_import_runs_back_up() {
     assert!(wrong.is_empty(), "the list in src/lib.rs:\n{}", wrong.join("\n"));
 }
 
-/// Only tests and the demonstration use the simulated peers.
+/// Nobody uses what is there for tests alone.
 #[test]
 fn the_house_does_not_need_what_stands_beside_it() {
     let outside = |import: &Import| {
         !BESIDE_THE_HOUSE.contains(&&*room_of(&import.file))
             && BESIDE_THE_HOUSE.contains(&&*import.path[0])
     };
-    // The command line's `demo` and `sim`; a helper of tests.
-    let known = ["cli.rs", "disk/mounted.rs"].map(Path::new);
-    let other: Vec<String> = imports()
-        .iter()
-        .filter(|import| outside(import) && !known.contains(&&*import.file))
-        .map(ToString::to_string)
-        .collect();
-    assert!(other.is_empty(), "{other:?}");
+    let users: Vec<String> =
+        imports().iter().filter(|import| outside(import)).map(ToString::to_string).collect();
+    assert!(users.is_empty(), "{users:?}");
 }
 
 /// Files of one room may use each other, but not in a circle: a child its parent's words, as

@@ -1,6 +1,5 @@
 //! `uplift check FILE`: each bad file gets its name, a reason and a hint; a good one is accepted.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 #[path = "check/go.rs"]
@@ -134,7 +133,7 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
 #[test]
 fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
     let mut payload =
-        uplift::sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift")))
+        uplift_sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift")))
             .unwrap();
     payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     payload.configure("", "").unwrap();

@@ -1,7 +1,6 @@
 //! `uplift config sandbox`: prints the drop-ins, writes them, and takes away what is no longer
 //! needed.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 use std::fs;

@@ -6,6 +6,8 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+#[path = "world/watched.rs"]
+mod watched;
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,9 +17,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplift::model::version::Version;
 use uplift::model::{Failure, FailureKind, Outcome, Phase, Report, Request, UpgradeId};
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const REQUEST: &str =
@@ -51,9 +53,8 @@ fn answer(stream: &UnixStream) -> Value {
 }
 
 fn install(sandbox: &Sandbox) -> Command {
-    let version: Version = "V02.00.00.00".parse().unwrap();
-    let mut command = sandbox
-        .command(&["install", sandbox.firmware(version, Some(100_000)).unwrap().to_str().unwrap()]);
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
+    let mut command = sandbox.command(&["install", firmware.to_str().unwrap()]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

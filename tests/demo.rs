@@ -1,8 +1,11 @@
 //! The demonstration as anybody may start it: with or without rights, whole or ended in the middle,
 //! and nothing is left behind.
 
-#![cfg(feature = "sim")]
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
+#[path = "world/programs.rs"]
+mod programs;
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead as _, BufReader};
@@ -37,7 +40,8 @@ impl Place {
         // this one writes, the children of other tests may hold a descriptor for an instant.
         let copied = Command::new("install")
             .args(["-m", "755", env!("CARGO_BIN_EXE_uplift")])
-            .arg(place.uplift())
+            .arg(programs::uplift_sim())
+            .arg(place.directory.path())
             .status()
             .unwrap();
         assert!(copied.success());
@@ -84,6 +88,8 @@ impl Place {
 
     fn prepare(&self, command: &mut Command) {
         command.arg("demo").env("TMPDIR", self.temporary()).current_dir("/");
+        // As anybody starts it who has no sources.
+        command.env_remove("CARGO");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
 
@@ -155,6 +161,47 @@ fn shows_all(demo: fn(&Place) -> Command) {
             .concat();
     assert_tells(&said, &story);
     assert_eq!((place.leftovers(), place.processes()), (vec![], vec![]));
+}
+
+#[test]
+fn without_the_peers_it_says_what_is_missing() {
+    let place = Place::new();
+    let sim = place.directory.path().join("uplift-sim");
+    fs::remove_file(&sim).unwrap();
+    let output = place.demo().output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complaints}");
+    assert_eq!(
+        complaints,
+        format!(
+            "uplift: {} does not exist, and it has the demonstration\nhint: install the package uplift-sim\n",
+            sim.display()
+        )
+    );
+}
+
+/// `cargo run -- demo`, with what Cargo tells the programs that it runs.
+#[test]
+fn from_the_sources_cargo_is_asked_for_the_peers() {
+    let place = Place::new();
+    let (release, cargo) = (place.temporary().join("release"), place.temporary().join("cargo"));
+    fs::create_dir(&release).unwrap();
+    let uplift = release.join("uplift");
+    fs::rename(place.uplift(), &uplift).unwrap();
+    fs::write(&cargo, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    fs::set_permissions(&cargo, Permissions::from_mode(0o755)).unwrap();
+    let mut demo = Command::new(&uplift);
+    place.prepare(&mut demo);
+    demo.env("CARGO", &cargo);
+    demo.env("CARGO_PKG_NAME", "uplift").env("CARGO_MANIFEST_DIR", "/sources");
+    let output = demo.output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!(
+            "run --package uplift-sim --profile release --manifest-path /sources/Cargo.toml -- demo --uplift {}\n",
+            uplift.display()
+        )
+    );
 }
 
 #[test]

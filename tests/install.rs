@@ -8,6 +8,8 @@
 
 #[path = "check/small.rs"]
 mod small;
+#[path = "world/watched.rs"]
+mod watched;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -17,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use uplift::model::version::Version;
 use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 fn version(text: &str) -> Version {
     text.parse().unwrap()
@@ -25,7 +28,7 @@ fn version(text: &str) -> Version {
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     sandbox.configure(&sandbox.restart_line(), "").unwrap();
     sandbox
 }
@@ -78,7 +81,7 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
     let mut sandbox = sandbox();
     sandbox.start_daemon().unwrap();
     assert_eq!(status(&sandbox).components[0].version, Some(version("V01.00.00.00")));
-    let firmware = sandbox.firmware(version("V02.00.00.00"), Some(3_000_000)).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(3_000_000)).unwrap();
     let client = sandbox
         .command(&["install", firmware.to_str().unwrap()])
         .stdout(Stdio::piped())
@@ -118,7 +121,7 @@ fn a_restart_that_never_comes_puts_the_old_program_back() {
     let mut sandbox = sandbox();
     sandbox.configure("restart = [\"/bin/true\"]\nrestart_deadline = \"1s\"", "").unwrap();
     sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert!(text(&output.stdout).starts_with("V01.00.00.00 is back: "), "{}", text(&output.stdout));
@@ -161,7 +164,7 @@ fn run_within(command: &mut Command, deadline: Duration) -> Output {
 fn a_person_can_force_a_program_of_32_bits_where_this_machine_runs_it() {
     let mut sandbox = sandbox();
     sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let bytes = small::build(sandbox.root());
     std::fs::File::create(&firmware).unwrap().write_all(&bytes).unwrap();
     let refused = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
@@ -204,7 +207,7 @@ fn nothing_is_installed_that_can_not_be_written_down() {
     sandbox.start_daemon().unwrap();
     // The state file's temporary name is taken by a directory: it can be read, but not written.
     std::fs::create_dir(sandbox.state().join("state.json.new")).unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let output = run_within(
         &mut sandbox.command(&["install", firmware.to_str().unwrap()]),
         Duration::from_secs(20),
@@ -267,7 +270,7 @@ fn a_second_install_is_busy_even_from_the_same_person() {
     let mut first = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
     first.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
     sandbox.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert_eq!(status(&sandbox).phase, Phase::Receiving, "the first one goes on");

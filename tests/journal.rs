@@ -2,7 +2,6 @@
 //! with the real `journalctl`. And the catalogue that explains the messages knows all of them, and
 //! no others.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 
@@ -14,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
 
 const CATALOGUE: &str = include_str!("../systemd/uplift.catalog");
 const MESSAGES: &str = include_str!("../src/log/message.rs");

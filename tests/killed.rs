@@ -12,13 +12,15 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+#[path = "world/watched.rs"]
+mod watched;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use uplift::model::version::Version;
 use uplift::model::{Outcome, Report};
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 const CHANGES: [&str; 12] = [
     "fsync",
@@ -40,10 +42,6 @@ const MOST_CALLS: usize = 50;
 /// work.
 const FEWEST_DEATHS: usize = 15;
 
-fn version(text: &str) -> Version {
-    text.parse().unwrap()
-}
-
 struct Payload {
     sandbox: Sandbox,
     old: Vec<u8>,
@@ -53,9 +51,9 @@ struct Payload {
 impl Payload {
     fn new() -> Self {
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+        sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
         sandbox.configure(&sandbox.restart_line(), "").unwrap();
-        let firmware = sandbox.firmware(version("V02.00.00.00"), Some(100_000)).unwrap();
+        let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
         let (old, new) = (fs::read(sandbox.program()).unwrap(), fs::read(firmware).unwrap());
         Self { sandbox, old, new }
     }

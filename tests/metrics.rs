@@ -1,9 +1,10 @@
 //! The metrics as a scraper sees them: curl fetches them from the real daemon, and the parser of
 //! Prometheus' own Python client reads them.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "world/watched.rs"]
+mod watched;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use uplift::model::Phase;
-use uplift::sim::line::PtyLine;
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::line::PtyLine;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 /// A loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,7 +1,6 @@
 //! `uplift keygen`, `pack` and `check` with seals, against minisign's own tool; and no changed bit
 //! is ever let in.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 #[path = "seal/behind.rs"]

@@ -7,10 +7,10 @@
 use std::path::Path;
 use std::thread;
 
-use uplift::model::version::Version;
-use uplift::sim::aircraft::{self, Options, Patience, Step, Transfer, Verdict};
-use uplift::sim::line::{Damage, Line, LineOptions, Port, PtyLine};
-use uplift::sim::sandbox::{Sandbox, free_address};
+use uplift_sim::Version;
+use uplift_sim::aircraft::{self, Options, Patience, Step, Transfer, Verdict};
+use uplift_sim::line::{Damage, Line, LineOptions, Port, PtyLine};
+use uplift_sim::sandbox::{Sandbox, free_address};
 
 const BAD: Damage = Damage { bit_error_rate: 1e-4, drop: 0.05, duplicate: 0.05 };
 /// Small: each frame that does not get through costs a fifth of a second.
@@ -19,7 +19,7 @@ const SIZE: u64 = 16 << 10;
 fn sandbox(baud: &str) -> Sandbox {
     let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
     let sections = sandbox.link_sections(&baud, free_address().unwrap());
-    sandbox.install_by_hand(Version::new([1, 0, 0, 0]).unwrap()).unwrap();
+    sandbox.install_by_hand(Version([1, 0, 0, 0])).unwrap();
     sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
     sandbox.start_program().unwrap();
     sandbox
@@ -27,7 +27,7 @@ fn sandbox(baud: &str) -> Sandbox {
 
 /// One upgrade from V01 to V02 over such a line. `replug` pulls the adapter out during the restart.
 fn upgrade(sandbox: &mut Sandbox, line: &LineOptions, replug: bool) -> (Verdict, Vec<Step>) {
-    let version = Version::new([2, 0, 0, 0]).unwrap();
+    let version = Version([2, 0, 0, 0]);
     // On such a line many a frame is lost, and a host that backs off takes long.
     let options = Options {
         patience: Patience::impatient(),

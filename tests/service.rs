@@ -6,6 +6,8 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+#[path = "world/watched.rs"]
+mod watched;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -17,9 +19,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use uplift::model::version::Version;
-use uplift::sim::line::PtyLine;
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::Version;
+use uplift_sim::line::PtyLine;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 /// Longest wait for anything, far above what it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,7 +43,7 @@ impl Service {
     /// Run by another program, if one is given; with these sections in its configuration.
     fn start_with(wrapper: &[&str], sections: &str) -> Self {
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand(Version::new([1, 0, 0, 0]).unwrap()).unwrap();
+        sandbox.install_by_hand(Version([1, 0, 0, 0])).unwrap();
         sandbox
             .configure(
                 &sandbox.restart_line(),

@@ -1,8 +1,9 @@
 //! `uplift status --watch`, piped: calm lines that follow the daemon over its restart.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "world/watched.rs"]
+mod watched;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
@@ -11,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use uplift::model::{Phase, Status};
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
+use watched::Watched as _;
 
 /// A loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,13 +8,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use uplift::model::version::Version;
 use uplift::model::{FailureKind, Outcome, Report};
-use uplift::sim::sandbox::Sandbox;
-
-fn version(text: &str) -> Version {
-    text.parse().unwrap()
-}
+use uplift_sim::sandbox::Sandbox;
 
 /// A sandbox that restarts when it is told to, with nothing installed.
 fn sandbox() -> Sandbox {
@@ -25,14 +20,14 @@ fn sandbox() -> Sandbox {
 
 fn sandbox_with_program() -> Sandbox {
     let sandbox = sandbox();
-    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     sandbox
 }
 
 /// Upgrades to V02, restart included.
 fn upgrade(sandbox: &mut Sandbox) -> Report {
     sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), None).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let client = sandbox
         .command(&["install", firmware.to_str().unwrap()])
         .stdout(Stdio::null())
@@ -51,7 +46,7 @@ fn upgrade(sandbox: &mut Sandbox) -> Report {
 /// standard error.
 fn fail_to_upgrade(sandbox: &mut Sandbox, size: Option<u64>) -> (Report, String) {
     sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), size).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), size).unwrap();
     let output = sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     (last_report(sandbox), String::from_utf8(output.stderr).unwrap())
@@ -229,7 +224,7 @@ fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
     let mut sandbox = sandbox();
     let directory = sandbox.program().parent().unwrap().to_owned();
     let _mounted = Mounted::on(&directory, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
-    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     let (report, message) = fail_to_upgrade(&mut sandbox, Some(5_000_000));
     assert_eq!(report.failure.unwrap().kind, FailureKind::NoSpace);
     assert!(message.contains("the file has 5000000 bytes"), "{message}");
@@ -247,7 +242,7 @@ fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
     fs::create_dir_all(&state).unwrap();
     let _mounted =
         [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
-    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     sandbox.configure("restart = \"reboot\"", "").unwrap();
     let text = fs::read_to_string(sandbox.config()).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect(); // this machine's own is the default

@@ -2,9 +2,10 @@
 //! and rescue under `strace`, and the filters as systemd expands them. What a filter leaves out
 //! fails, and an upgrade might fail of it on a payload alone.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "world/programs.rs"]
+mod programs;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift::sim::sandbox::{Sandbox, free_address};
+use uplift_sim::sandbox::{Sandbox, free_address};
 
 const OLD: &str = "V01.00.00.00";
 const NEW: &str = "V02.00.00.00";
@@ -146,7 +147,7 @@ fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
     wait_for("the upload server", || TcpStream::connect(server).is_ok());
     sandbox.wrap_daemon(&traced(&daemon));
     sandbox.start_daemon().unwrap();
-    let mut aircraft = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
+    let mut aircraft = Command::new(programs::uplift_sim());
     aircraft.args(["aircraft", "--quiet", "--via", "ftp", "--make-pty"]);
     let aircraft = aircraft
         .arg(root.join("run/ttyPayload"))

@@ -14,8 +14,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift::model::version::Version;
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
 
 /// Calls that only look at what they name, whatever their arguments.
 const LOOKS: [&str; 27] = [
@@ -126,15 +125,11 @@ fn calls(trace: &str) -> Vec<Call> {
     calls
 }
 
-fn version(text: &str) -> Version {
-    text.parse().unwrap()
-}
-
 /// The trace of both daemons of an upgrade, the one that swaps and the one that concludes.
 fn trace_upgrade(sandbox: &mut Sandbox) -> String {
-    sandbox.install_by_hand(version("V01.00.00.00")).unwrap();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    let firmware = sandbox.firmware(version("V02.00.00.00"), Some(600_000)).unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(600_000)).unwrap();
     let trace = sandbox.root().join("trace");
     let (output, kinds) = (trace.to_str().unwrap(), "trace=%file,%desc");
     sandbox.wrap_daemon(&[

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sha2::Digest as _;
 use uplift::digest::BUFFER_SIZE;
-use uplift::model::version::Version;
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::Version;
+use uplift_sim::sandbox::Sandbox;
 
 use super::payload::{MIB, shipped};
 use super::process::peak_resident_kib;
@@ -29,11 +29,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(1);
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let sandbox = Sandbox::new(&shipped()?)?;
     sandbox.configure("", "")?;
-    sandbox.install_by_hand(version(1)?)?;
-    let (small, large) = (
-        sandbox.firmware(version(2)?, Some(64 * MIB))?,
-        sandbox.firmware(version(3)?, Some(SIZE))?,
-    );
+    sandbox.install_by_hand(version(1))?;
+    let (small, large) =
+        (sandbox.firmware(version(2), Some(64 * MIB))?, sandbox.firmware(version(3), Some(SIZE))?);
     File::open(&large)?.sync_all()?;
     let block: Vec<u8> = (0..64 * MIB).map(|byte| byte.to_le_bytes()[0]).collect();
     let reading = median_time(RUNS, || timed(|| read(&large)))?;
@@ -64,8 +62,8 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-fn version(number: u8) -> Result<Version> {
-    Ok(format!("V{number:02}.00.00.00").parse()?)
+fn version(number: u8) -> Version {
+    Version([number, 0, 0, 0])
 }
 
 fn read(path: &Path) -> Result<()> {

@@ -7,7 +7,7 @@
 //! the machine gives by itself.
 
 use anyhow::{Context as _, Result, ensure};
-use uplift::sim::aircraft::Via;
+use uplift_sim::aircraft::Via;
 
 use super::payload::{BAUD, MIB, Payload};
 use super::processors::KeptAwake;

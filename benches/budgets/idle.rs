@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use uplift::model::LinkState;
-use uplift::sim::aircraft::{Options, Stage};
+use uplift_sim::aircraft::{Options, Stage};
 
 use super::payload::{MIB, Payload, shipped};
 use super::process::{pss_kib, wake_ups};
 use super::statistics::{median_time, timed};
 use super::table::Row;
+use super::watched::Watched as _;
 
 const STARTS: usize = 15;
 /// As in systemd/uplift.service; the daemon reports twice as often.

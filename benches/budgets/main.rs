@@ -23,6 +23,8 @@ mod upload;
 #[allow(clippy::unwrap_used, reason = "shared with tests, where what can't go on panics")]
 #[path = "../../tests/servers/vsftpd.rs"]
 mod vsftpd;
+#[path = "../../tests/world/watched.rs"]
+mod watched;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use uplift::sim::aircraft::{Options, Via};
+use uplift_sim::aircraft::{Options, Via};
 
 use super::payload::{MIB, Payload};
 use super::process::pss_kib;

@@ -2,7 +2,7 @@
 //! between.
 
 use anyhow::Result;
-use uplift::sim::aircraft::{Step, Via};
+use uplift_sim::aircraft::{Step, Via};
 
 use super::payload::{MIB, Payload};
 use super::statistics::median_time;

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use uplift::config::Config;
 use uplift::digest::BUFFER_SIZE;
 use uplift::package::check::{Rules, check};
-use uplift::sim::seal::Signer;
 use uplift::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program};
+use uplift_sim::signer::Signer;
 
-use super::payload::MIB;
+use super::payload::{MIB, shipped};
 use super::statistics::{median, timed};
 use super::table::Row;
 
@@ -26,7 +26,7 @@ const BAR: f64 = 1.05;
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let directory = TempDir::with_prefix("uplift-sealed-")?;
     let (path, firmware, signer) =
-        (directory.path().join("program"), directory.path().join(NAME), Signer::new()?);
+        (directory.path().join("program"), directory.path().join(NAME), Signer::new(&shipped()?)?);
     let unsealed = Program::new(Architecture::host()?, [1, 0, 0, 0]).filled_to(SIZE).bytes();
     std::fs::File::create(&firmware)?.write_all(&unsealed)?;
     signer.seal_file(&firmware)?;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use suppaftp::FtpStream;
 use suppaftp::types::FileType;
-use uplift::sim::aircraft::{FtpOptions, Step, Via};
+use uplift_sim::aircraft::{FtpOptions, Step, Via};
 
 use super::payload::{MIB, Payload};
 use super::statistics::median;

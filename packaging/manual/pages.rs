@@ -22,17 +22,9 @@ const LEAST: &str = "[component.program]\nname = \"psdk_demo\"\nproduct = \"PSDK
 /// Name and text of a file.
 type File = (String, Vec<u8>);
 
-/// The parser of `uplift` as it is shipped: without the demonstration, which `uplift-sim` has
-/// there.
+/// The parser of `uplift`.
 pub(crate) fn uplift() -> Command {
-    let whole = uplift::cli::Arguments::command();
-    let shipped = whole.get_subcommands().filter(|command| command.get_name() != "demo");
-    Command::new("uplift")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(whole.get_about().cloned().unwrap_or_default())
-        .after_help(whole.get_after_help().cloned().unwrap_or_default())
-        .args(whole.get_arguments())
-        .subcommands(shipped)
+    uplift::cli::Arguments::command()
 }
 
 /// All pages, dated by seconds since 1970.
@@ -81,7 +73,7 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
             "uplift-sim",
             "1",
             &[
-                commands::describe(uplift::sim::command::command())?,
+                commands::describe(uplift_sim::command::command())?,
                 text("SEE ALSO", "**uplift**(1), **uplift.toml**(5)"),
             ],
         ),
@@ -113,8 +105,7 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
 /// The completions for bash, zsh and fish, by the names that their shells look for.
 pub(crate) fn completions() -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
-    for (program, command) in
-        [("uplift", uplift()), ("uplift-sim", uplift::sim::command::command())]
+    for (program, command) in [("uplift", uplift()), ("uplift-sim", uplift_sim::command::command())]
     {
         for (shell, name) in [
             (Shell::Bash, format!("{program}.bash")),

@@ -1,10 +1,11 @@
 //! `uplift config check`: what is wrong on this machine is told before the daemon starts, in one
 //! list, each with a hint.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 mod storage;
+#[path = "../world/watched.rs"]
+mod watched;
 
 use std::fs;
 use std::io::Write as _;
@@ -15,10 +16,11 @@ use std::process::Command;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tokio::net::TcpSocket;
-use uplift::sim::sandbox::{Sandbox, free_address};
 use uplift_fixtures::{executable, untested};
+use uplift_sim::sandbox::{Sandbox, free_address};
 
 use storage::check_as_it_is_after;
+use watched::Watched as _;
 
 /// Exit code, standard output and standard error.
 type Said = (Option<i32>, String, String);

@@ -6,6 +6,7 @@ use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::watched::Watched as _;
 
 pub(crate) const BY_HAND: &str = "V07.00.00.00";
 

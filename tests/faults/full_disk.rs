@@ -10,6 +10,7 @@ use uplift::model::{FailureKind, Outcome, Phase};
 use crate::Mounted;
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::watched::Watched as _;
 
 /// A payload whose state lies on a small disk of its own, which is unmounted after the payload
 /// ended.

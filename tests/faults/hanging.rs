@@ -4,6 +4,7 @@ use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::watched::Watched as _;
 
 /// The restart, and the trial, end soon by their own deadlines.
 const IMPATIENT: &str = "restart = \"unit\"\nrestart_deadline = \"2s\"";

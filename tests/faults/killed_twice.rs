@@ -5,6 +5,7 @@ use uplift::model::Phase;
 
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{INTERRUPTED, ROLLED_BACK, SUCCEEDED, TRIAL, UNIT};
+use crate::watched::Watched as _;
 
 #[test]
 fn while_it_is_ready() {

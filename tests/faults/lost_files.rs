@@ -7,6 +7,7 @@ use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::watched::Watched as _;
 
 /// What becomes of a file; nothing when it is lost.
 type Damage = fn(&[u8]) -> Option<Vec<u8>>;

@@ -18,9 +18,13 @@ mod lost_files;
 #[allow(dead_code, reason = "shared with the restarts, and each uses its part")]
 #[path = "../restart_unit/payload.rs"]
 mod payload;
+#[path = "../world/programs.rs"]
+mod programs;
 mod story;
 mod table;
 mod versions;
+#[path = "../world/watched.rs"]
+mod watched;
 mod way_back;
 
 use std::path::{Path, PathBuf};

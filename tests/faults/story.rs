@@ -10,6 +10,7 @@ use serde_json::Value;
 use uplift::model::{FailureKind, Outcome, Phase, Report};
 
 use crate::payload::Payload;
+use crate::watched::Watched as _;
 
 /// A restart of the unit that may take its time.
 pub(crate) const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"60s\"";
@@ -50,7 +51,7 @@ impl Payload {
 
     /// The aircraft, upgrading the payload to the new version.
     pub(crate) fn aircraft(&self, arguments: &[&str]) -> Aircraft {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
+        let mut command = Command::new(crate::programs::uplift_sim());
         command.arg("aircraft").arg("--make-pty").arg(self.sandbox.root().join("run/ttyPayload"));
         command
             .arg("--firmware")

@@ -8,6 +8,7 @@ use uplift::model::{FailureKind, Installed, Outcome, Phase};
 use crate::by_hand::BY_HAND;
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{TRIAL, UNIT};
+use crate::watched::Watched as _;
 
 /// A program that can't be asked for its version: the configuration tells that of the first one.
 fn silent(trial: &str) -> Payload {

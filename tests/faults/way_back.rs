@@ -8,6 +8,7 @@ use uplift::model::Phase;
 
 use crate::payload::{NEW, OLD, Payload};
 use crate::story::{ROLLED_BACK, TRIAL, UNIT};
+use crate::watched::Watched as _;
 
 const REBOOT: &str = "restart = \"reboot\"\nrestart_deadline = \"60s\"";
 /// A command that leaves its evidence in the unit.

@@ -5,6 +5,7 @@ use std::fs;
 use uplift::model::{FailureKind, Phase};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, version};
+use crate::watched::Watched as _;
 
 /// Completion reasons of docs/payload-link.md section 4.
 const FIRMWARE_ERROR: u64 = 3;

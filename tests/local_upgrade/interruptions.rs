@@ -5,6 +5,7 @@ use std::fs;
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload, Transfer, finish, verdict};
+use crate::watched::Watched as _;
 
 impl Payload {
     /// The daemon dies on taking over.

@@ -12,9 +12,13 @@
 mod bad_files;
 mod interruptions;
 mod payload;
+#[path = "../world/programs.rs"]
+mod programs;
 mod sealed;
 #[path = "../servers/stock.rs"]
 mod stock;
 mod success;
 #[path = "../servers/vsftpd.rs"]
 mod vsftpd;
+#[path = "../world/watched.rs"]
+mod watched;

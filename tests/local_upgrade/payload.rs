@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::watched::Watched as _;
 use serde_json::Value;
 use uplift::model::version::Version;
 use uplift::model::{Report, Status};
-use uplift::sim::sandbox::{Sandbox, free_address};
+use uplift_sim::sandbox::{Sandbox, free_address};
 
 pub(crate) fn version(text: &str) -> Version {
     text.parse().unwrap()
@@ -71,7 +72,7 @@ impl Payload {
     /// The FTP server's address is given; nothing runs yet.
     pub(crate) fn with_ftp_at(ftp: std::net::SocketAddr, program: &str, package: &str) -> Self {
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand(version(OLD)).unwrap();
+        sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
         let root = sandbox.root().display();
         let sections = format!(
             r#"
@@ -100,7 +101,7 @@ keep_free = 0
 
     /// Good firmware, newer than what runs.
     pub(crate) fn firmware(&self) -> PathBuf {
-        self.sandbox.firmware(version(NEW), Some(SIZE)).unwrap()
+        self.sandbox.firmware(NEW.parse().unwrap(), Some(SIZE)).unwrap()
     }
 
     /// A firmware file of this name with these bytes.
@@ -117,7 +118,7 @@ keep_free = 0
         firmware: &Path,
         arguments: &[&str],
     ) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
+        let mut command = Command::new(crate::programs::uplift_sim());
         command
             .arg("aircraft")
             .arg("--make-pty")

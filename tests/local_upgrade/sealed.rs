@@ -2,17 +2,22 @@
 //! old one again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uplift::digest::program_digest;
 use uplift::model::{FailureKind, Outcome};
-use uplift::sim::seal::Signer;
+use uplift_sim::signer::Signer;
 
 use crate::payload::{OLD, Payload, Transfer, version};
+use crate::watched::Watched as _;
 
 /// Completion reasons of docs/payload-link.md section 4.
 const FIRMWARE_ERROR: u64 = 3;
 const ILLEGAL_DOWNGRADE: u64 = 9;
+
+fn new_signer() -> Signer {
+    Signer::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap()
+}
 
 fn payload_that_requires_seals(transfer: Transfer, signer: &Signer) -> Payload {
     Payload::configured(transfer, "", &format!("seal = \"required\"\n{}", signer.trusted_section()))
@@ -20,7 +25,7 @@ fn payload_that_requires_seals(transfer: Transfer, signer: &Signer) -> Payload {
 
 /// Firmware of this version, and its program's digest.
 fn sealed(payload: &Payload, signer: &Signer, text: &str) -> PathBuf {
-    let firmware = payload.sandbox.firmware(version(text), Some(100_000)).unwrap();
+    let firmware = payload.sandbox.firmware(text.parse().unwrap(), Some(100_000)).unwrap();
     signer.seal_file(&firmware).unwrap();
     firmware
 }
@@ -28,7 +33,7 @@ fn sealed(payload: &Payload, signer: &Signer, text: &str) -> PathBuf {
 fn is_refused(
     payload: &Payload,
     transfer: Transfer,
-    firmware: &std::path::Path,
+    firmware: &Path,
     kind: FailureKind,
     reason: u64,
 ) {
@@ -39,13 +44,13 @@ fn is_refused(
 
 #[test]
 fn only_a_file_that_a_trusted_key_sealed_is_installed() {
-    let signer = Signer::new().unwrap();
+    let signer = new_signer();
     for transfer in Transfer::BOTH {
         let mut payload = payload_that_requires_seals(transfer, &signer);
         let unsealed = payload.firmware();
         let program = program_digest(fs::File::open(&unsealed).unwrap()).unwrap();
         is_refused(&payload, transfer, &unsealed, FailureKind::SealMissing, FIRMWARE_ERROR);
-        Signer::new().unwrap().seal_file(&unsealed).unwrap();
+        new_signer().seal_file(&unsealed).unwrap();
         is_refused(&payload, transfer, &unsealed, FailureKind::SealInvalid, FIRMWARE_ERROR);
 
         let firmware = payload.firmware();
@@ -72,7 +77,7 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
 /// Stored by a neighbour under a name of its own, between the host's upload and its word.
 #[test]
 fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
-    let signer = Signer::new().unwrap();
+    let signer = new_signer();
     // Where unsealed files are let in, and where they are not.
     for rule in ["", "seal = \"optional\""] {
         let mut payload = Payload::configured(
@@ -80,7 +85,8 @@ fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
             "",
             &format!("{rule}\n{}", signer.trusted_section()),
         );
-        let neighbour = payload.sandbox.firmware(version("V03.00.00.00"), Some(200_000)).unwrap();
+        let neighbour =
+            payload.sandbox.firmware("V03.00.00.00".parse().unwrap(), Some(200_000)).unwrap();
         let firmware = payload.firmware();
         signer.seal_file(&firmware).unwrap();
         let aircraft =
@@ -99,7 +105,7 @@ fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
 /// The program is put back by hand; the journal knows better.
 #[test]
 fn an_old_sealed_file_does_not_come_back() {
-    let signer = Signer::new().unwrap();
+    let signer = new_signer();
     let transfer = Transfer::Dcftp;
     let mut payload = payload_that_requires_seals(transfer, &signer);
     let firmware = sealed(&payload, &signer, "V02.00.00.00");
@@ -107,7 +113,7 @@ fn an_old_sealed_file_does_not_come_back() {
     assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
     payload.sandbox.power_off();
     fs::remove_file(payload.sandbox.program()).unwrap();
-    payload.sandbox.install_by_hand(version(OLD)).unwrap();
+    payload.sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
     payload.sandbox.start_daemon().unwrap();
     let status = payload.status();
     assert_eq!(

@@ -8,6 +8,7 @@ use uplift::model::{ChannelName, FailureKind, Outcome, Phase, TransferKind};
 use crate::payload::{NEW, OLD, Payload, Transfer, finish, verdict, version};
 use crate::stock;
 use crate::vsftpd::Vsftpd;
+use crate::watched::Watched as _;
 
 fn succeeds(transfer: Transfer, arguments: &[&str]) -> (Payload, serde_json::Value) {
     let mut payload = Payload::new(transfer);
@@ -129,7 +130,7 @@ fn from_each_kind_of_port() {
         number += 1;
         let firmware = payload
             .sandbox
-            .firmware(version(&format!("V0{number}.00.00.00")), Some(20_000))
+            .firmware(format!("V0{number}.00.00.00").parse().unwrap(), Some(20_000))
             .unwrap();
         let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &["--aircraft", aircraft]);
         assert_eq!(verdict["result"], "success", "{aircraft}: {verdict}\n{}", payload.log());
@@ -169,7 +170,7 @@ fn a_host_that_comes_late_still_hears_how_the_upgrade_ended() {
         "the report waits for its receiver over another restart"
     );
     // The next upgrade's "enter" counts as the acknowledgement.
-    let newer = payload.sandbox.firmware(version("V03.00.00.00"), None).unwrap();
+    let newer = payload.sandbox.firmware("V03.00.00.00".parse().unwrap(), None).unwrap();
     let second = payload.upgrade(Transfer::Dcftp, &newer, &[]);
     assert_eq!(second["result"], "success", "{second}");
     assert_eq!(payload.history().len(), 2);
@@ -181,7 +182,7 @@ fn one_upgrade_after_the_other() {
     for number in 2..6 {
         let firmware = payload
             .sandbox
-            .firmware(version(&format!("V0{number}.00.00.00")), Some(10_000))
+            .firmware(format!("V0{number}.00.00.00").parse().unwrap(), Some(10_000))
             .unwrap();
         let verdict = payload.upgrade(Transfer::Ftp, &firmware, &[]);
         assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());

@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use uplift::digest::program_digest;
 use uplift::model::ProgramDigest;
-use uplift::sim::sandbox::Sandbox;
 use uplift_fixtures::executable;
+use uplift_sim::sandbox::Sandbox;
 
 pub(crate) const OLD: &str = "V01.00.00.00";
 pub(crate) const NEW: &str = "V02.00.00.00";

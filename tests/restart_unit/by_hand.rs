@@ -5,6 +5,7 @@ use std::fs;
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload, assert_kind};
+use crate::watched::Watched as _;
 
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"30s\"";
 

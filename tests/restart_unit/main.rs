@@ -11,8 +11,12 @@
 
 mod by_hand;
 mod payload;
+#[path = "../world/programs.rs"]
+mod programs;
 mod stopped;
 mod trial;
+#[path = "../world/watched.rs"]
+mod watched;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -20,6 +24,7 @@ use std::process::{Command, Stdio};
 use uplift::model::{Evidence, FailureKind, Outcome, Phase, RunningEvidence};
 
 use payload::{NEW, OLD, Payload, assert_kind};
+use watched::Watched as _;
 
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"3s\"";
 const REBOOT: &str = "restart = \"reboot\"\nrestart_deadline = \"2s\"";
@@ -256,7 +261,7 @@ fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
         payload.sandbox.kill_daemon();
         payload.sandbox.start_daemon().unwrap();
         payload.systemd_has("fails", fails);
-        let mut aircraft = Command::new(env!("CARGO_BIN_EXE_uplift-sim"));
+        let mut aircraft = Command::new(programs::uplift_sim());
         aircraft
             .arg("aircraft")
             .arg("--make-pty")

@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use uplift::model::version::Version;
+use crate::watched::Watched as _;
 use uplift::model::{Failure, FailureKind, Report, Status, TrialWait};
-use uplift::sim::sandbox::Sandbox;
+use uplift_sim::sandbox::Sandbox;
 
 /// What runs before the upgrade.
 pub(crate) const OLD: &str = "V01.00.00.00";
 /// What it is upgraded to.
 pub(crate) const NEW: &str = "V02.00.00.00";
-
-fn version(text: &str) -> Version {
-    text.parse().unwrap()
-}
 
 /// The payload. Its unit runs the program at the path.
 pub(crate) struct Payload {
@@ -33,7 +29,7 @@ impl Payload {
     pub(crate) fn with_trial(program: &str, trial: &str) -> Self {
         let mut payload =
             Self { sandbox: Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap() };
-        payload.sandbox.install_by_hand(version(OLD)).unwrap();
+        payload.sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
         let program = format!("unit = \"payload.service\"\n{program}");
         payload.sandbox.configure(&program, &format!("[trial]\n{trial}")).unwrap();
         payload.install_systemd();
@@ -137,7 +133,7 @@ impl Payload {
 
     /// A firmware file of the new version.
     pub(crate) fn firmware(&self) -> PathBuf {
-        self.sandbox.firmware(version(NEW), Some(100_000)).unwrap()
+        self.sandbox.firmware(NEW.parse().unwrap(), Some(100_000)).unwrap()
     }
 
     /// `uplift install` of the new version.

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use crate::payload::{NEW, OLD, Payload};
+use crate::watched::Watched as _;
 
 /// Far below every deadline that the daemon could be waiting for.
 const AT_ONCE: Duration = Duration::from_secs(3);

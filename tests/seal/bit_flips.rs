@@ -7,8 +7,8 @@ use fastrand::Rng;
 use uplift::config::Config;
 use uplift::digest::Hasher;
 use uplift::package::check::{Rules, Subject, examine};
-use uplift::sim::seal::Signer;
 use uplift_fixtures::elf::{Architecture, Program};
+use uplift_sim::signer::Signer;
 
 const CHANGES: usize = 100_000;
 /// Any will do; each run makes the same changes.
@@ -53,7 +53,7 @@ fn no_changed_file_is_let_in() {
     fs::File::create(&path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, &program))
         .unwrap();
-    let signer = Signer::new().unwrap();
+    let signer = Signer::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
     signer.seal_file(&path).unwrap();
     let right = fs::read(&path).unwrap();
     let text = format!(

@@ -10,6 +10,8 @@
 )]
 
 mod payload;
+#[path = "../world/watched.rs"]
+mod watched;
 
 use std::fs;
 
@@ -17,6 +19,7 @@ use serde_json::Value;
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
 
 use payload::{LATE, Payload};
+use watched::Watched as _;
 
 #[test]
 fn a_new_daemon_concludes_its_own_trial() {

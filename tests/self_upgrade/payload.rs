@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::watched::Watched as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use uplift::model::Report;
 use uplift::model::version::Version;
-use uplift::sim::sandbox::{PRODUCT, Sandbox};
 use uplift_fixtures::elf::{Architecture, Program};
 use uplift_fixtures::executable;
+use uplift_sim::sandbox::{PRODUCT, Sandbox};
 
 pub(crate) const NEW: &str = "V02.00.00.00";
 /// Generous: a loaded machine is no failure.

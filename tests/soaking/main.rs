@@ -15,6 +15,8 @@
 mod payload;
 mod round;
 mod usage;
+#[path = "../world/watched.rs"]
+mod watched;
 
 use std::thread;
 

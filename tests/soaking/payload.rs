@@ -7,14 +7,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uplift::model::version::Version;
 use uplift::model::{Report, Status};
-use uplift::sim::aircraft::{self, Options, Patience, Step, Verdict};
-use uplift::sim::line::{Line, LineOptions, Port, PtyLine};
-use uplift::sim::sandbox::{PRODUCT, Sandbox, free_address};
-use uplift::sim::seal::Signer;
+use uplift_sim::Version;
+use uplift_sim::aircraft::{self, Options, Patience, Step, Verdict};
+use uplift_sim::line::{Line, LineOptions, Port, PtyLine};
+use uplift_sim::sandbox::{PRODUCT, Sandbox, free_address};
+use uplift_sim::signer::Signer;
 
 use crate::usage::{Process, Usage, left_in};
+use crate::watched::Watched as _;
 
 /// Bytes of a program: more than one write, and a moment on a line without a pace.
 const SIZE: u64 = 60_000;
@@ -59,10 +60,15 @@ pub(crate) enum Kill {
     AtRestart,
 }
 
+/// Somebody with a key of their own.
+pub(crate) fn signer() -> Signer {
+    Signer::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap()
+}
+
 /// Number 1 is V01.00.00.01, number 100 V01.00.01.00.
 fn version(number: u32) -> Version {
     let digits = |place: u32| u8::try_from(number / place % 100).unwrap();
-    Version::new([1, digits(10_000), digits(100), digits(1)]).unwrap()
+    Version([1, digits(10_000), digits(100), digits(1)])
 }
 
 impl Payload {
@@ -70,7 +76,7 @@ impl Payload {
         let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
         let runs = version(0);
         sandbox.install_by_hand(runs).unwrap();
-        let signer = Signer::new().unwrap();
+        let signer = signer();
         let sick = sandbox.root().join("run/sick");
         let sections = format!(
             "{}\n[trial]\nwindow = \"0s\"\ndeadline = \"1s\"\nhealth_command = [\"test\", \"!\", \"-e\", {sick:?}]\n[package]\nseal = \"required\"\n{}",

@@ -3,10 +3,9 @@
 use std::fs::{self, OpenOptions};
 
 use uplift::model::{FailureKind, Outcome, Report};
-use uplift::sim::aircraft::{Options, Result, Stage, Verdict};
-use uplift::sim::seal::Signer;
+use uplift_sim::aircraft::{Options, Result, Stage, Verdict};
 
-use crate::payload::{Kill, Life, Payload, foreign_name};
+use crate::payload::{Kill, Life, Payload, foreign_name, signer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -67,7 +66,7 @@ impl Round {
         let mut options = Options::new(&firmware);
         let mut kill = Kill::Never;
         match self {
-            Self::ForeignSeal => Signer::new().unwrap().seal_file(&firmware).unwrap(),
+            Self::ForeignSeal => signer().seal_file(&firmware).unwrap(),
             Self::Changed => {
                 let mut bytes = fs::read(&firmware).unwrap();
                 bytes[30_000] ^= 1;
@@ -116,7 +115,12 @@ impl Round {
             return; // the host that comes back takes the upgrade up again
         }
         let status = payload.quiet();
-        assert_eq!(status.components[0].version, Some(payload.runs), "{}", context());
+        assert_eq!(
+            status.components[0].version,
+            Some(payload.runs.to_string().parse().unwrap()),
+            "{}",
+            context()
+        );
         let report =
             status.last.filter(|report| before.is_none_or(|before| before.id != report.id));
         let told =

@@ -55,11 +55,8 @@ impl Machine {
             .arg(script)
             .arg(directory.path());
         let log = fs::File::create(directory.path().join("log")).unwrap();
-        holder.args([
-            env!("CARGO_BIN_EXE_uplift"),
-            env!("CARGO_BIN_EXE_uplift-rescue"),
-            env!("CARGO_BIN_EXE_uplift-sim"),
-        ]);
+        holder.args([env!("CARGO_BIN_EXE_uplift"), env!("CARGO_BIN_EXE_uplift-rescue")]);
+        holder.arg(crate::programs::uplift_sim());
         let holder = holder
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,7 +1,6 @@
 //! The packaged units under a real systemd, with everything that they forbid forbidden: what they
 //! let uplift do is enough for whole upgrades, and little more.
 
-#![cfg(feature = "sim")]
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +9,8 @@
 )]
 
 mod machine;
+#[path = "../world/programs.rs"]
+mod programs;
 
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
 use uplift_fixtures::untested;

@@ -11,6 +11,7 @@ use crate::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program};
 
 mod seals;
+mod signer;
 
 /// A payload whose program is this test's own, with a staging area.
 struct Payload {

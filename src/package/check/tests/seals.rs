@@ -1,8 +1,8 @@
 //! Sealed files: each way in which a seal can be wrong, and what a right one proves.
 
+use super::signer::Signer;
 use super::*;
 use crate::seal::{Manifest, Seal};
-use crate::sim::seal::Signer;
 
 /// The program's manifest, changed, and sealed.
 fn sealed(signer: &Signer, program: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {

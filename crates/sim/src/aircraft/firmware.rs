@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::host::Host;
 use super::{Options, Trouble, words};
-use crate::channel::psdk::frame::CommandId;
+use crate::frame::Command;
 
 /// Between two such tries.
 const READY_AGAIN: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ fn file_name(path: &Path) -> String {
 /// behind the return code.
 pub(super) fn when_ready(
     host: &mut Host<'_>,
-    command: CommandId,
+    command: Command,
     payload: &[u8],
     deadline: Instant,
 ) -> Result<Vec<u8>, Trouble> {
@@ -52,7 +52,7 @@ pub(super) fn when_ready(
 /// Asks, and returns the answer behind a return code of success.
 pub(super) fn accept(
     host: &mut Host<'_>,
-    command: CommandId,
+    command: Command,
     payload: Vec<u8>,
 ) -> Result<Vec<u8>, Trouble> {
     let answer = host.request(command, payload)?;

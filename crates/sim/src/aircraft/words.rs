@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::channel::psdk::frame::{Address, CommandId, LONGEST_PAYLOAD};
+use super::Version;
+use crate::frame::{Command, Device, LONGEST_PAYLOAD};
 
 /// The requester on the PC's side.
 pub(super) const PC_SIDE: u8 = 0x2A;
 /// Who else gets the payload's pushes.
-pub(super) const AIRCRAFT_SIDE: Address = Address(0xED);
+pub(super) const AIRCRAFT_SIDE: Device = Device(0xED);
 
-pub(super) const PROBE: CommandId = CommandId::new(0x03, 0xFD);
-pub(super) const CONTROL: CommandId = CommandId::new(0x00, 0x41);
-pub(super) const STATUS: CommandId = CommandId::new(0x00, 0x42);
-pub(super) const VERSION: CommandId = CommandId::new(0x00, 0x4F);
-pub(super) const PRESENCE: CommandId = CommandId::new(0x00, 0x82);
-pub(super) const ENTER: CommandId = CommandId::new(0x00, 0x83);
-pub(super) const DCFTP: CommandId = CommandId::new(0x00, 0x2A);
-pub(super) const TRANSFERRED: CommandId = CommandId::new(0x00, 0x84);
-pub(super) const START: CommandId = CommandId::new(0x00, 0x85);
+pub(super) const PROBE: Command = Command(0x03, 0xFD);
+pub(super) const CONTROL: Command = Command(0x00, 0x41);
+pub(super) const STATUS: Command = Command(0x00, 0x42);
+pub(super) const VERSION: Command = Command(0x00, 0x4F);
+pub(super) const PRESENCE: Command = Command(0x00, 0x82);
+pub(super) const ENTER: Command = Command(0x00, 0x83);
+pub(super) const DCFTP: Command = Command(0x00, 0x2A);
+pub(super) const TRANSFERRED: Command = Command(0x00, 0x84);
+pub(super) const START: Command = Command(0x00, 0x85);
 
 /// Asks for the firmware version.
 pub(super) const FIRMWARE_VERSION: [u8; 1] = [4];
@@ -41,39 +42,6 @@ pub(super) const LARGEST_CHUNK: u16 = (LONGEST_PAYLOAD - 5) as u16;
 /// Taken when the payload's offer makes no sense.
 const USUAL_CHUNK: u16 = 256;
 
-/// A device's address, in hexadecimal as everybody writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device(pub Address);
-
-impl fmt::Display for Device {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A firmware version as the link carries it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub [u8; 4]);
-
-impl fmt::Display for Version {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, modify, debug] = self.0;
-        write!(formatter, "V{major:02}.{minor:02}.{modify:02}.{debug:02}")
-    }
-}
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl Version {
     /// Reads the answer to "get firmware version".
     pub(super) fn read(answer: &[u8]) -> Option<Self> {
@@ -90,10 +58,8 @@ impl Version {
 
     /// The version in a file's name, `Product_Vaa.bb.cc.dd.bin`.
     pub(super) fn of_file(name: &str) -> Option<Self> {
-        let (_, version) = name.strip_suffix(".bin")?.rsplit_once("_V")?;
-        let numbers: Vec<u8> =
-            version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
-        numbers.try_into().ok().map(Self)
+        let (_, version) = name.strip_suffix(".bin")?.rsplit_once('_')?;
+        version.parse().ok()
     }
 }
 

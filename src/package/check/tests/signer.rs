@@ -1,8 +1,6 @@
-//! A signer of firmware for the simulation: a key of its own, and files sealed with it.
+//! Somebody with a key, who signs whatever manifest is asked for.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
+use std::fs::File;
 
 use anyhow::Context as _;
 
@@ -13,14 +11,14 @@ use crate::seal::{Manifest, PublicKey, Seal};
 
 /// Somebody who seals firmware.
 #[derive(Debug)]
-pub struct Signer {
+pub(super) struct Signer {
     key: SecretKey,
     public_text: String,
 }
 
 impl Signer {
     /// A signer with a new key.
-    pub fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let keys = NewKeys::generate(None)?;
         let public_text =
             keys.public_text.lines().nth(1).context("a public key has two lines")?.to_owned();
@@ -28,17 +26,17 @@ impl Signer {
     }
 
     /// The public key.
-    pub fn public(&self) -> &PublicKey {
+    pub(super) fn public(&self) -> &PublicKey {
         self.key.public()
     }
 
     /// The section of the configuration that trusts it.
-    pub fn trusted_section(&self) -> String {
+    pub(super) fn trusted_section(&self) -> String {
         format!("[[package.keys]]\npublic = \"{}\"\nnote = \"the simulation\"\n", self.public_text)
     }
 
     /// What this signer says of the program in `file`, under the name given.
-    pub fn manifest(&self, name: FileName, file: &File) -> anyhow::Result<Manifest> {
+    pub(super) fn manifest(&self, name: FileName, file: &File) -> anyhow::Result<Manifest> {
         let label = Label {
             name,
             created: "1970-01-01T00:00:00Z".into(),
@@ -49,17 +47,9 @@ impl Signer {
     }
 
     /// The bytes of a seal with this manifest.
-    pub fn seal(&self, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn seal(&self, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
         let text = manifest.to_text()?;
         let signature = self.key.sign(&text, "the simulation")?;
         Ok(Seal::to_bytes(&text, &signature)?)
-    }
-
-    /// Appends a seal to the firmware file at `path`, as its name says.
-    pub fn seal_file(&self, path: &Path) -> anyhow::Result<()> {
-        let name: FileName =
-            path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse()?;
-        let seal = self.seal(&self.manifest(name, &File::open(path)?)?)?;
-        Ok(OpenOptions::new().append(true).open(path)?.write_all(&seal)?)
     }
 }

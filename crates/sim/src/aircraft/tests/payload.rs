@@ -6,14 +6,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio_util::codec::{Decoder, Encoder};
 
-use crate::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, Kind};
+use crate::frame::{Command, Device, Frame, Inbox, Kind};
 
 /// Time between pushes; the real one is a second.
 const PUSH: Duration = Duration::from_millis(40);
+/// Bits a second; a socket has none, and nothing here is overdue.
+const RATE: u32 = 115_200;
 /// Ends every script; no test needs so long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -126,18 +126,17 @@ impl<P: Read + Write + AsFd> Payload<P> {
 
     /// Plays until the aircraft hangs up.
     pub(super) fn play(mut self) -> Given {
-        let (mut codec, mut buffer, mut bytes, begun) =
-            (FrameCodec::new(), BytesMut::new(), [0; 4096], Instant::now());
+        let (mut inbox, mut bytes, begun) = (Inbox::new(RATE), [0; 4096], Instant::now());
         while begun.elapsed() < DEADLINE {
             let left = Timespec::try_from(PUSH.saturating_sub(self.pushed.elapsed())).unwrap();
             poll(&mut [PollFd::new(&self.port, PollFlags::IN)], Some(&left)).unwrap();
             match self.port.read(&mut bytes) {
                 Ok(0) => break,
-                Ok(count) => buffer.extend_from_slice(&bytes[..count]),
+                Ok(count) => inbox.put(&bytes[..count], Instant::now()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => break,
             }
-            while let Some(frame) = codec.decode(&mut buffer).unwrap() {
+            while let Some(frame) = inbox.next() {
                 self.hear(&frame);
             }
             if self.pushed.elapsed() >= PUSH {
@@ -149,8 +148,8 @@ impl<P: Read + Write + AsFd> Payload<P> {
     }
 
     fn hear(&mut self, frame: &Frame) {
-        let id = frame.command.id;
-        if (frame.kind, frame.command) == (Kind::Response, CommandId::new(3, 0xFD)) {
+        let id = frame.command.1;
+        if (frame.kind, frame.command) == (Kind::Response, Command(3, 0xFD)) {
             self.given.answered = self
                 .given
                 .answered
@@ -165,51 +164,37 @@ impl<P: Read + Write + AsFd> Payload<P> {
         }
         *self.given.commands.entry(id).or_default() += 1;
         let answer = match (frame.kind, id) {
-            (Kind::Request(_), 0x4F) => self.version(),
-            (Kind::Request(_), 0x83) => self.enter(),
-            (Kind::Request(_), 0x2A) => self.dcftp(&frame.payload),
-            (Kind::Request(_), 0x84) => self.transferred(),
-            (Kind::Request(_), 0x85) => self.start(),
-            (Kind::Request(_), 0x41) => return self.given.acknowledged += 1,
+            (Kind::Request, 0x4F) => self.version(),
+            (Kind::Request, 0x83) => self.enter(),
+            (Kind::Request, 0x2A) => self.dcftp(&frame.payload),
+            (Kind::Request, 0x84) => self.transferred(),
+            (Kind::Request, 0x85) => self.start(),
+            (Kind::Request, 0x41) => return self.given.acknowledged += 1,
             _ => return,
         };
         if let Some(left) = self.script.lost_answers.get_mut(&id).filter(|left| **left > 0) {
             *left -= 1;
             return;
         }
-        self.send(&frame.response(answer));
+        self.send(&frame.answer(answer));
     }
 
     fn send(&mut self, frame: &Frame) {
-        let mut bytes = BytesMut::new();
-        FrameCodec::new().encode(frame, &mut bytes).unwrap();
         // An aircraft that has hung up is noticed by the next read.
-        let _ = self.port.write_all(&bytes);
+        let _ = self.port.write_all(&frame.to_bytes().unwrap());
     }
 
     fn push(&mut self) {
-        let (pc, aircraft) = (Address(0x2A), Address(0xED));
+        let (pc, aircraft) = (0x2A, 0xED);
         let Some(since) = self.began else {
             if self.given.answered.is_none() || self.script.silent {
                 let (from, to) = self.script.routes[self.probes % self.script.routes.len()];
                 self.probes += 1;
-                return self.send(&Frame::request(
-                    Address(from),
-                    Address(to),
-                    0,
-                    CommandId::new(3, 0xFD),
-                    Vec::new(),
-                ));
+                return self.send(&frame((from, to), Kind::Request, Command(3, 0xFD), Vec::new()));
             }
             let mut presence = [0; 64];
             presence[..4].copy_from_slice(b"psdk");
-            return self.send(&Frame::push(
-                Address(self.script.address),
-                aircraft,
-                0,
-                CommandId::new(0, 0x82),
-                presence.to_vec(),
-            ));
+            return self.push_to(aircraft, Command(0, 0x82), presence.to_vec());
         };
         self.began = Some(since + PUSH);
         let status = match since {
@@ -221,14 +206,12 @@ impl<P: Read + Write + AsFd> Payload<P> {
             _ => self.script.end.clone(),
         };
         for to in [pc, aircraft] {
-            self.send(&Frame::push(
-                Address(self.script.address),
-                to,
-                0,
-                CommandId::new(0, 0x42),
-                status.clone(),
-            ));
+            self.push_to(to, Command(0, 0x42), status.clone());
         }
+    }
+
+    fn push_to(&mut self, receiver: u8, command: Command, payload: Vec<u8>) {
+        self.send(&frame((self.script.address, receiver), Kind::Push, command, payload));
     }
 
     fn version(&self) -> Vec<u8> {
@@ -302,5 +285,16 @@ impl<P: Read + Write + AsFd> Payload<P> {
             return vec![self.script.start_again];
         }
         vec![self.script.start]
+    }
+}
+
+fn frame((sender, receiver): (u8, u8), kind: Kind, command: Command, payload: Vec<u8>) -> Frame {
+    Frame {
+        sender: Device(sender),
+        receiver: Device(receiver),
+        sequence: 0,
+        kind,
+        command,
+        payload,
     }
 }

@@ -13,8 +13,7 @@ use tempfile::TempDir;
 
 use self::payload::{Given, Payload, Script};
 use super::*;
-use crate::channel::psdk::frame::Address;
-use crate::sim::line::{Damage, LineOptions, Port, PtyLine};
+use crate::line::{Damage, LineOptions, Port, PtyLine};
 
 const NAME: &str = "SENSOR_X_V02.00.00.00.bin";
 
@@ -77,7 +76,7 @@ fn a_file_goes_over_the_link() {
     );
     assert_eq!((given.acknowledged, verdict.repeats), (1, 0), "each word once");
     assert!(verdict.pushes.ongoing >= 1 && verdict.pushes.reboot >= 1 && verdict.pushes.end >= 1);
-    let linked = Step::Linked { device: Device(Address(0x13)) };
+    let linked = Step::Linked { device: Device(0x13) };
     let order = [
         Step::Waiting,
         linked,
@@ -117,7 +116,7 @@ fn each_aircraft_answers_on_its_own_routes_alone() {
         assert!(verdict.is_success(), "{aircraft}: {verdict:?}");
         assert_eq!(
             (given.answered, verdict.device),
-            (Some((route, code)), Some(Device(Address(address)))),
+            (Some((route, code)), Some(Device(address))),
             "{aircraft}"
         );
         assert!(given.data == content, "{aircraft}");

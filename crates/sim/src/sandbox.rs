@@ -1,5 +1,5 @@
 //! A payload in a directory: a program, the daemon with its configuration, the FTP server, and a
-//! restart that only kills and starts processes. `uplift demo` and the tests live in it; nothing
+//! restart that only kills and starts processes. the demonstration and the tests live in it; nothing
 //! outside the directory is touched.
 
 use std::fs;
@@ -16,11 +16,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tempfile::TempDir;
 
-use crate::control::{Client, ControlAnswer, ControlRequest};
-use crate::model::version::Version;
-use crate::model::{Phase, Status};
 use uplift_fixtures::elf::{Architecture, Program};
 use uplift_fixtures::executable;
+
+use super::version::Version;
 
 /// How long the daemon, the FTP server and a restart may take to appear. Generous: a loaded machine
 /// is no failure.
@@ -95,6 +94,11 @@ impl Sandbox {
         self.root().join("upgrade")
     }
 
+    /// The daemon's control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.root().join("run/control.sock")
+    }
+
     /// The file that the restart command makes.
     pub fn restart_request(&self) -> PathBuf {
         self.root().join("run/restart-requested")
@@ -102,16 +106,13 @@ impl Sandbox {
 
     /// Installs a tiny program of this version by hand.
     pub fn install_by_hand(&self, version: Version) -> anyhow::Result<()> {
-        executable::write(
-            &self.program(),
-            &Program::new(Architecture::host()?, version.numbers()).bytes(),
-        )
+        executable::write(&self.program(), &Program::new(Architecture::host()?, version.0).bytes())
     }
 
     /// Makes a firmware file of this version, `size` bytes long or as small as it can be.
     pub fn firmware(&self, version: Version, size: Option<u64>) -> anyhow::Result<PathBuf> {
         let path = self.root().join(format!("{PRODUCT}_{version}.bin"));
-        let program = Program::new(Architecture::host()?, version.numbers());
+        let program = Program::new(Architecture::host()?, version.0);
         let program = match size {
             Some(size) => program.filled_to(size),
             None => program,
@@ -313,41 +314,6 @@ keep_free = 0
             std::thread::sleep(LOOK_INTERVAL);
         }
         bail!("the daemon neither died nor asked for a restart within {} s", DEADLINE.as_secs())
-    }
-
-    /// The daemon's status.
-    pub fn status(&self) -> anyhow::Result<Status> {
-        let mut client = Client::connect(&self.root().join("run/control.sock"))?;
-        client.ask(&ControlRequest::Status {})?;
-        match client.answer()? {
-            ControlAnswer::Status { status } => Ok(status),
-            other => bail!("the daemon answered {other:?}"),
-        }
-    }
-
-    /// Watches the daemon's status until it is as wanted.
-    pub fn wait_for_status(&self, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
-        let mut client = Client::connect(&self.root().join("run/control.sock"))?;
-        client.ask(&ControlRequest::Watch {})?;
-        loop {
-            match client.answer_within(DEADLINE)? {
-                ControlAnswer::Status { status } if wanted(&status) => return Ok(status),
-                ControlAnswer::Status { .. } => {}
-                other => bail!("the daemon answered {other:?}"),
-            }
-        }
-    }
-
-    /// Waits until no upgrade is under way.
-    pub fn wait_until_settled(&self) -> anyhow::Result<Status> {
-        self.wait_for_status(|status| matches!(status.phase, Phase::Idle | Phase::Concluded))
-    }
-
-    /// Waits until no upgrade is under way but one that waits for the restart.
-    pub fn wait_until_restart_request_or_settled(&self) -> anyhow::Result<Status> {
-        self.wait_for_status(|status| {
-            matches!(status.phase, Phase::Idle | Phase::Concluded | Phase::Restarting)
-        })
     }
 
     /// Restarts the payload: all its processes end at once, and start again under another boot id.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::words::{Device, Reason, Version};
-use super::{Model, Stage};
+use super::words::Reason;
+use super::{Device, Model, Stage, Version};
 
 /// How the file was handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -26,10 +26,12 @@ pub use self::error::Trouble;
 pub use self::ftp::FtpOptions;
 pub use self::model::Model;
 pub use self::verdict::{PhaseTime, Pushes, Result, Step, Transfer, Verdict};
-pub use self::words::{Device, Reason, Version};
+pub use self::words::Reason;
+pub use crate::frame::Device;
+pub use crate::version::Version;
 
 use self::host::Host;
-use crate::sim::line::Line;
+use crate::line::Line;
 
 /// The parts of an upgrade, in order, as the aircraft sees them.
 #[derive(

@@ -10,16 +10,13 @@ mod pty;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use tokio_util::codec::Encoder;
-
 pub use self::damage::Damage;
 pub use self::port::{NoAddress, NoPort, Port, PortName};
 pub use self::pty::PtyLine;
 
 use self::pace::Pace;
 use self::port::Input;
-use crate::channel::psdk::frame::{Frame, FrameCodec, FrameError, Reader};
+use crate::frame::{Frame, Inbox, TooLong};
 
 /// What a read takes from the port at most.
 const READ: usize = 4096;
@@ -62,8 +59,7 @@ pub struct Line {
     answer_baud: Option<u32>,
     damage: Damage,
     random: fastrand::Rng,
-    codec: FrameCodec,
-    reader: Reader,
+    inbox: Inbox,
     ready: VecDeque<Frame>,
 }
 
@@ -77,8 +73,7 @@ impl Line {
             answer_baud: options.answer_baud,
             damage: options.damage,
             random: fastrand::Rng::with_seed(options.seed),
-            codec: FrameCodec::new(),
-            reader: Reader::new(options.baud.unwrap_or(SLOWEST)),
+            inbox: Inbox::new(options.baud.unwrap_or(SLOWEST)),
             ready: VecDeque::new(),
         }
     }
@@ -98,9 +93,8 @@ impl Line {
     ///
     /// # Errors
     /// A payload that fits into no frame.
-    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), FrameError> {
-        let mut bytes = BytesMut::with_capacity(frame.encoded_len());
-        self.codec.encode(frame, &mut bytes)?;
+    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), TooLong> {
+        let bytes = frame.to_bytes()?;
         for _ in 0..self.damage.copies(&mut self.random) {
             let mut copy = bytes.clone();
             self.damage.flip_bits(&mut copy, &mut self.random);
@@ -118,21 +112,23 @@ impl Line {
             if let Some(frame) = self.ready.pop_front() {
                 return Received::Frame(frame);
             }
-            let given_up = self.reader.due();
+            let overdue = self.inbox.due();
             let mut bytes = [0; READ];
             match self
                 .port
-                .read(&mut bytes, given_up.map_or(deadline, |given_up| deadline.min(given_up)))
+                .read(&mut bytes, overdue.map_or(deadline, |overdue| deadline.min(overdue)))
             {
                 Input::Bytes(count) => self.take(&mut bytes[..count]),
                 Input::Lost => {
-                    self.reader.restart();
+                    self.inbox.clear();
                     return Received::Lost;
                 }
                 Input::Opened => return Received::Opened,
-                Input::Nothing if given_up.is_some_and(|given_up| Instant::now() >= given_up) => {
-                    self.reader.give_up(Instant::now());
-                    self.find();
+                Input::Nothing if overdue.is_some_and(|overdue| Instant::now() >= overdue) => {
+                    let now = Instant::now();
+                    while let Some(frame) = self.inbox.next_by(now) {
+                        self.deliver(frame);
+                    }
                 }
                 Input::Nothing if Instant::now() >= deadline => return Received::Silence,
                 Input::Nothing => {}
@@ -149,14 +145,8 @@ impl Line {
             return;
         }
         self.damage.flip_bits(bytes, &mut self.random);
-        self.reader.buffer().extend_from_slice(bytes);
-        self.reader.came(bytes.len(), Instant::now());
-        self.find();
-    }
-
-    /// Takes what has become a frame, or turned out to be none.
-    fn find(&mut self) {
-        while let Some(frame) = self.reader.frame() {
+        self.inbox.put(bytes, Instant::now());
+        while let Some(frame) = self.inbox.next() {
             self.deliver(frame);
         }
     }

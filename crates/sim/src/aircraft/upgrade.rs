@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::firmware;
 use super::host::{Host, Reply};
 use super::verdict::{Step, Transfer};
-use super::words::{self, Entered, Reason, Started, Status, Version};
-use super::{Options, Stage, Trouble, Via, dcftp, ftp};
+use super::words::{self, Entered, Reason, Started, Status};
+use super::{Options, Stage, Trouble, Version, Via, dcftp, ftp};
 
 /// Beyond the time that the payload announced: how long a transfer that is not accepted yet is
 /// tried again.
@@ -51,21 +51,20 @@ pub(super) fn run(host: &mut Host<'_>, options: &Options) -> Result<(), Trouble>
 }
 
 fn version(host: &mut Host<'_>) -> Result<Version, Trouble> {
-    let answer = host.request(words::VERSION, &words::FIRMWARE_VERSION[..])?;
-    Version::read(&answer)
-        .ok_or_else(|| Trouble::Malformed { command: words::VERSION, answer: answer.to_vec() })
+    let answer = host.request(words::VERSION, words::FIRMWARE_VERSION.to_vec())?;
+    Version::read(&answer).ok_or(Trouble::Malformed { command: words::VERSION, answer })
 }
 
 /// Enters upgrade mode; the time until which the payload may still be busy with its store.
 fn enter(host: &mut Host<'_>, via: Via) -> Result<(Transfer, Instant), Trouble> {
-    let answer = host.request(words::ENTER, &words::ENTER_ACTION[..])?;
+    let answer = host.request(words::ENTER, words::ENTER_ACTION.to_vec())?;
     // Those from before tell of an earlier upgrade.
     host.forget_pushes();
     let (transfer, wait) = match Entered::read(&answer) {
         Some(Entered::Ftp { wait }) => (Transfer::Ftp, wait),
         Some(Entered::Dcftp { wait }) => (Transfer::Dcftp, wait),
         Some(Entered::Refused) => return Err(Trouble::EnterRefused),
-        None => return Err(Trouble::Malformed { command: words::ENTER, answer: answer.to_vec() }),
+        None => return Err(Trouble::Malformed { command: words::ENTER, answer }),
     };
     if matches!((via, transfer), (Via::Ftp, Transfer::Dcftp) | (Via::Dcftp, Transfer::Ftp)) {
         return Err(Trouble::OtherTransfer(via));
@@ -93,9 +92,7 @@ fn start(host: &mut Host<'_>) -> Result<Option<Status>, Trouble> {
     match (started, reply) {
         (Some(Started::CheckFailed), _) => Err(Trouble::CheckFailed(why(host)?)),
         (Some(Started::StartFailed), _) => Err(Trouble::StartFailed(why(host)?)),
-        (None, Reply::Answer(answer)) => {
-            Err(Trouble::Malformed { command: words::START, answer: answer.to_vec() })
-        }
+        (None, Reply::Answer(answer)) => Err(Trouble::Malformed { command: words::START, answer }),
         (_, reply) => {
             host.tell(&Step::Started);
             host.reach(Stage::Check)?;
@@ -151,7 +148,7 @@ fn follow(host: &mut Host<'_>, mut first: Option<Status>) -> Result<Reason, Trou
 /// already are no reason.
 fn acknowledge(host: &mut Host<'_>) -> Result<(), Trouble> {
     for _ in 0..MOST_ACKNOWLEDGEMENTS {
-        host.send(words::CONTROL, &words::FINISH[..])?;
+        host.send(words::CONTROL, words::FINISH.to_vec())?;
         let (sent, quiet) = (Instant::now(), host.patience().quiet);
         // Each report goes to two receivers, so that its second half comes behind the
         // acknowledgement of the first.

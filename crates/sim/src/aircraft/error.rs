@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::words::{Reason, Version};
-use super::{Stage, Via};
-use crate::channel::psdk::frame::{CommandId, FrameError};
-use crate::sim::line::NoPort;
+use super::words::Reason;
+use super::{Stage, Version, Via};
+use crate::frame::{Command, TooLong};
+use crate::line::NoPort;
 
 /// What ended an upgrade before success.
 #[derive(Debug, Error)]
@@ -29,7 +29,7 @@ pub enum Trouble {
     TooLarge(u64),
     /// A request that fits into no frame.
     #[error(transparent)]
-    Frame(#[from] FrameError),
+    Frame(#[from] TooLong),
     /// There was no line to hear the payload on.
     #[error(transparent)]
     NoPort(NoPort),
@@ -56,7 +56,7 @@ pub enum Trouble {
     #[error("the payload did not answer {command}, sent {attempts} times")]
     NoAnswer {
         /// The request.
-        command: CommandId,
+        command: Command,
         /// How often it was sent.
         attempts: u32,
     },
@@ -64,7 +64,7 @@ pub enum Trouble {
     #[error("the payload's answer to {command} makes no sense: {answer:02x?}")]
     Malformed {
         /// The request.
-        command: CommandId,
+        command: Command,
         /// Its answer.
         answer: Vec<u8>,
     },
@@ -78,7 +78,7 @@ pub enum Trouble {
     #[error("the payload refuses {command} with code {code:02X}{}", because(*.reason))]
     Refused {
         /// The request.
-        command: CommandId,
+        command: Command,
         /// Its return code.
         code: u8,
         /// What it reported afterwards, if it did.

@@ -16,8 +16,8 @@ use super::aircraft::{self, Options, Verdict, Via};
 use super::interrupt::Interrupt;
 use super::line::{Line, LineOptions, Port, PtyLine};
 use super::sandbox::{Sandbox, free_address, wait_for_file};
-use super::seal::Signer;
-use crate::model::version::Version;
+use super::signer::Signer;
+use super::version::Version;
 
 /// Speed of the simulated serial line in bits a second; the fastest that is usual.
 const BAUD: u32 = 921_600;
@@ -79,7 +79,7 @@ pub fn run(uplift: &Path) -> anyhow::Result<()> {
 
 impl Demonstration {
     fn new(uplift: &Path, events: Receiver<Event>, sender: Sender<Event>) -> anyhow::Result<Self> {
-        Ok(Self { sandbox: Sandbox::new(uplift)?, signer: Signer::new()?, events, sender })
+        Ok(Self { sandbox: Sandbox::new(uplift)?, signer: Signer::new(uplift)?, events, sender })
     }
 
     fn show(mut self) -> anyhow::Result<()> {
@@ -107,10 +107,7 @@ impl Demonstration {
     fn introduce(&self) -> io::Result<()> {
         say(format_args!("A payload in {}:", self.sandbox.root().display()))?;
         say("program V01.00.00.00, daemon, FTP server, a pseudo-terminal for the serial line.")?;
-        say(format_args!(
-            "It takes files only that are sealed by key {}.",
-            self.signer.public().id()
-        ))
+        say(format_args!("It takes files only that are sealed by key {}.", self.signer.id()))
     }
 
     fn set_up(&mut self) -> anyhow::Result<()> {
@@ -118,7 +115,7 @@ impl Demonstration {
         let link = sandbox.link_sections(&BAUD, free_address()?);
         let sections =
             format!("[package]\nseal = \"required\"\n{}{link}", self.signer.trusted_section());
-        sandbox.install_by_hand(Version::new([1, 0, 0, 0]).context("a version")?)?;
+        sandbox.install_by_hand(Version([1, 0, 0, 0]))?;
         sandbox.configure(&sandbox.restart_line(), &sections)?;
         sandbox.start_program()?;
         sandbox.start_ftp_server()?;
@@ -128,7 +125,7 @@ impl Demonstration {
     fn upgrades(&mut self) -> anyhow::Result<Vec<(Version, Verdict)>> {
         let mut verdicts = Vec::new();
         for round in &ROUNDS {
-            let version = Version::new(round.version).context("the rounds' versions are right")?;
+            let version = Version(round.version);
             say(format_args!("\nUpgrade to {version} by {}", round.name))?;
             let verdict = self.upgrade(round, version)?;
             ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);

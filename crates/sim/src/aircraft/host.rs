@@ -4,13 +4,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::verdict::{PhaseTime, Pushes, Result as Ending, Step, Transfer, Verdict};
-use super::words::{self, Device, Status, Version};
-use super::{Model, Options, Patience, Stage, Trouble};
-use crate::channel::psdk::frame::{Address, CommandId, Frame, Kind, LONGEST_FRAME};
-use crate::sim::line::{Line, Received};
+use super::words::{self, Status};
+use super::{Device, Model, Options, Patience, Stage, Trouble, Version};
+use crate::frame::{Command, Frame, Kind, LONGEST_FRAME};
+use crate::line::{Line, Received};
 
 /// Routes that are told; a payload has three.
 const MOST_ROUTES: usize = 8;
@@ -24,16 +22,16 @@ const MOST_WAITING: usize = 256;
 pub(super) struct Host<'a> {
     line: Line,
     model: Model,
-    address: Address,
+    address: Device,
     /// The payload's, learned from its presence.
-    payload: Option<Address>,
+    payload: Option<Device>,
     patience: Patience,
     abort_at: Option<Stage>,
     pauses: &'a [(Stage, Duration)],
     steps: &'a mut dyn FnMut(&Step),
     sequence: u16,
     /// The routes on which a payload asked, and whether they were answered; each is told once.
-    asked: Vec<(Address, Address, bool)>,
+    asked: Vec<(Device, Device, bool)>,
     stage: Stage,
     stage_begun: Instant,
     phases: Vec<PhaseTime>,
@@ -51,13 +49,13 @@ pub(super) struct Host<'a> {
 
 /// What a request brought.
 pub(super) enum Reply {
-    Answer(Bytes),
+    Answer(Vec<u8>),
     Status(Status),
 }
 
 /// What listening brought.
 enum Heard {
-    Answer(Bytes),
+    Answer(Vec<u8>),
     Status(Status),
     SignOfLife,
     Other,
@@ -69,7 +67,7 @@ impl<'a> Host<'a> {
         Self {
             line,
             model: options.aircraft,
-            address: Address(options.address),
+            address: Device(options.address),
             payload: None,
             patience: options.patience,
             abort_at: options.abort_at,
@@ -204,22 +202,18 @@ impl<'a> Host<'a> {
     }
 
     /// Sends without waiting for an answer.
-    pub(super) fn send(
-        &mut self,
-        command: CommandId,
-        payload: impl Into<Bytes>,
-    ) -> Result<(), Trouble> {
-        let request = self.next_request(command, payload.into());
+    pub(super) fn send(&mut self, command: Command, payload: Vec<u8>) -> Result<(), Trouble> {
+        let request = self.next_request(command, payload);
         Ok(self.line.send(&request)?)
     }
 
     /// Asks, again and again if need be, and returns the answer.
     pub(super) fn request(
         &mut self,
-        command: CommandId,
-        payload: impl Into<Bytes>,
-    ) -> Result<Bytes, Trouble> {
-        match self.ask(command, payload.into(), self.patience.answer, |_| false)? {
+        command: Command,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, Trouble> {
+        match self.ask(command, payload, self.patience.answer, |_| false)? {
             Reply::Answer(answer) => Ok(answer),
             // No status was asked for.
             Reply::Status(_) => {
@@ -233,22 +227,22 @@ impl<'a> Host<'a> {
     /// request since.
     pub(super) fn request_start(&mut self) -> Result<Reply, Trouble> {
         let shows_start = |status| !matches!(status, Status::End(reason) if !reason.is_success());
-        self.ask(words::START, Bytes::new(), self.patience.check, shows_start)
+        self.ask(words::START, Vec::new(), self.patience.check, shows_start)
     }
 
     /// All repetitions carry one sequence number, so that an answer to any of them is the answer,
     /// and a late one is never taken for the answer to something else.
     fn ask(
         &mut self,
-        command: CommandId,
-        payload: Bytes,
+        command: Command,
+        payload: Vec<u8>,
         wait: Duration,
         is_reply: impl Fn(Status) -> bool,
     ) -> Result<Reply, Trouble> {
         let request = self.next_request(command, payload);
         // A payload that is just sending something else answers behind that.
         let on_the_wire =
-            self.line.wire_time(LONGEST_ANSWER.max(request.encoded_len()).min(LONGEST_FRAME));
+            self.line.wire_time(LONGEST_ANSWER.max(request.length()).min(LONGEST_FRAME));
         let mut wait = wait;
         for attempt in 0..self.patience.attempts {
             self.repeats += u32::from(attempt > 0);
@@ -267,11 +261,18 @@ impl<'a> Host<'a> {
         Err(Trouble::NoAnswer { command, attempts: self.patience.attempts })
     }
 
-    fn next_request(&mut self, command: CommandId, payload: Bytes) -> Frame {
+    fn next_request(&mut self, command: Command, payload: Vec<u8>) -> Frame {
         self.sequence = self.sequence.wrapping_add(1);
         // Nothing is asked before the payload has told its address.
-        let payload_address = self.payload.unwrap_or(Address(0));
-        Frame::request(self.address, payload_address, self.sequence, command, payload)
+        let payload_address = self.payload.unwrap_or(Device(0));
+        Frame {
+            sender: self.address,
+            receiver: payload_address,
+            sequence: self.sequence,
+            kind: Kind::Request,
+            command,
+            payload,
+        }
     }
 
     fn hear(&mut self, deadline: Instant, request: Option<&Frame>) -> Heard {
@@ -292,14 +293,14 @@ impl<'a> Host<'a> {
     fn notice(&mut self, frame: &Frame, request: Option<&Frame>) -> Heard {
         let for_me = frame.receiver == self.address || frame.receiver == words::AIRCRAFT_SIDE;
         match (frame.kind, frame.command) {
-            (Kind::Request(_), words::PROBE) => self.answer_probe(frame),
+            (Kind::Request, words::PROBE) => self.answer_probe(frame),
             (Kind::Response, _) if request.is_some_and(|request| is_answer(frame, request)) => {
                 Heard::Answer(frame.payload.clone())
             }
             (Kind::Push, words::PRESENCE) if words::is_presence(&frame.payload) => {
                 self.pushes.presence += 1;
                 if self.payload.replace(frame.sender) != Some(frame.sender) {
-                    self.tell(&Step::Linked { device: Device(frame.sender) });
+                    self.tell(&Step::Linked { device: frame.sender });
                 }
                 Heard::SignOfLife
             }
@@ -316,12 +317,11 @@ impl<'a> Host<'a> {
     fn answer_probe(&mut self, probe: &Frame) -> Heard {
         let (from, to) = (probe.sender, probe.receiver);
         let answers = self.model.answers(from, to) && !self.falls_silent_at_probe();
-        if answers && self.line.send(&probe.response(vec![self.model.code()])).is_err() {
+        if answers && self.line.send(&probe.answer(vec![self.model.code()])).is_err() {
             return Heard::Other;
         }
         if !self.asked.contains(&(from, to, answers)) && self.asked.len() < MOST_ROUTES {
             self.asked.push((from, to, answers));
-            let (from, to) = (Device(from), Device(to));
             self.tell(&if answers {
                 Step::Answered { from, to }
             } else {
@@ -333,7 +333,7 @@ impl<'a> Host<'a> {
 
     /// The payload pushes to two receivers; what is meant for the other one helps when ours was
     /// lost, but is not counted.
-    fn count(&mut self, receiver: Address, status: Status) -> Heard {
+    fn count(&mut self, receiver: Device, status: Status) -> Heard {
         if receiver == self.address {
             match status {
                 Status::Ongoing { .. } => self.pushes.ongoing += 1,
@@ -379,7 +379,7 @@ impl<'a> Host<'a> {
         };
         Verdict {
             aircraft: self.model,
-            device: self.payload.map(Device),
+            device: self.payload,
             result,
             message: ended.map_or_else(
                 |trouble| trouble.to_string(),

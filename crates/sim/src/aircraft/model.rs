@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::channel::psdk::frame::Address;
+use crate::frame::Device;
 
 /// An aircraft of the table, with the port at which the payload is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -59,7 +59,7 @@ impl Model {
 
     /// Whether it answers a probe on this route. It is silent on all others: a payload takes the
     /// first answer for its port.
-    pub(super) fn answers(self, from: Address, to: Address) -> bool {
+    pub(super) fn answers(self, from: Device, to: Device) -> bool {
         let routes: &[Route] = match self {
             Self::M300 | Self::M350 | Self::M400 => &[FROM_E5],
             Self::M350Eport | Self::M3d | Self::M4 | Self::M4d => &[FROM_CA],
