@@ -17,8 +17,9 @@ async fn engine(directory: &Path) -> Engine {
     std::fs::File::create(directory.join("boot_id"))
         .and_then(|mut file| file.write_all(b"first\n"))
         .unwrap();
+    let more = "[component.camera]\nname = \"camera\"\nproduct = \"C\"\n";
     let text = format!(
-        "[component.program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[channel.psdk]\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
+        "{more}[component.program]\npath = \"{root}/program\"\nproduct = \"P\"\nrestart = \"reboot\"\nversion_command = []\n[channel.psdk]\n[paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\n"
     );
     let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
     let (actor, engine) = Actor::open(Arc::new(config)).await.unwrap();
@@ -87,4 +88,38 @@ async fn a_failed_reception_is_known_at_once_and_can_begin_again() {
             .is_err()
     );
     assert_eq!(engine.status_now().phase, Phase::Idle);
+}
+
+/// What a channel is not given, it can't replace, whatever it says; and it hears nothing of it.
+#[tokio::test]
+async fn a_host_replaces_only_what_its_channel_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(directory.path()).await;
+    let receive = async |request: Request, file_name: &str| {
+        let id = engine.begin(request).await.unwrap();
+        let announced = Announced { file_name: file_name.into(), size: 4, with_md5: true };
+        let received = engine.receive(&id, announced).await;
+        let component = engine.status_now().upgrade.and_then(|upgrade| upgrade.component);
+        let _ = engine.give_up(&id, Failure::new(FailureKind::Cancelled, "enough")).await;
+        received.map(|_| component.unwrap().to_string()).map_err(|failure| failure.kind)
+    };
+    let host = || Request::of_link("0x2a".into(), TransferKind::Dcftp);
+    let person = || Request::of_shell("uid 0".into());
+    assert_eq!(receive(host(), "P_V02.00.00.00.bin").await.unwrap(), "program");
+    for refused in ["C_V02.00.00.00.bin", "X_V02.00.00.00.bin"] {
+        assert_eq!(receive(host(), refused).await, Err(FailureKind::WrongProduct), "{refused}");
+        let report = engine.status_now().last.unwrap();
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(!text.contains("camera"), "{text}");
+    }
+    // A person may replace each of them; the directory of this one is the machine's own.
+    let stage = receive(person(), "X_V02.00.00.00.bin").await;
+    assert_eq!(stage, Err(FailureKind::WrongProduct));
+    assert_eq!(receive(person(), "P_V02.00.00.00.bin").await.unwrap(), "program");
+    let other = "camera".parse().ok();
+    let named = engine.forget_minimum("uid 0".into(), other).await;
+    assert_eq!(named.unwrap(), None);
+    let unnamed = engine.forget_minimum("uid 0".into(), None).await.unwrap_err();
+    assert_eq!(unnamed.kind, FailureKind::WrongProduct);
+    assert!(unnamed.hint().contains("camera (product C), program (product P)"), "{unnamed:?}");
 }
