@@ -5,14 +5,15 @@
 //! test. [`State::resume`] answers what a freshly started daemon does with what it finds; every
 //! combination has an answer.
 
+mod change;
 mod resume;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
 use crate::model::{
-    Attempt, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome,
-    PackageSummary, Phase, PhaseDuration, ProgramDigest, Swap, Terms, Upgrade, Verdict,
+    Attempt, Change, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome,
+    PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap, Terms, Upgrade, Verdict,
 };
 
 pub(crate) use resume::boots_used_up;
@@ -77,6 +78,12 @@ pub enum State {
         /// How often the restart was asked for.
         requests: u32,
     },
+    /// Another updater installs, or what it has installed is on trial, or it goes back.
+    Changing {
+        upgrade: Upgrade,
+        change: Change,
+        step: Step,
+    },
     Concluded {
         upgrade: Upgrade,
         conclusion: Conclusion,
@@ -114,9 +121,12 @@ pub enum Event {
         /// What restart and trial will be.
         terms: Terms,
     },
-    /// The new program is at the path, durably.
+    /// The word to install by another updater.
+    StartChange(Box<Change>),
+    /// The new program is at the path, durably; or another updater has installed.
     Swapped,
-    /// The programs were not swapped; the old one is at the path.
+    /// The programs were not swapped; the old one is at the path. Or another updater has changed
+    /// nothing.
     SwapFailed(Failure),
     /// The restart took place: the evidence of it was seen, this boot and invocation.
     Restarted(Origin),
@@ -139,7 +149,16 @@ pub enum Event {
         /// Who asked.
         failure: Failure,
     },
-    /// The old program is at the path again, durably.
+    /// A person wants another updater to go back to what was there before.
+    TakeBack {
+        /// The way back is an upgrade of its own.
+        upgrade: Upgrade,
+        /// What goes.
+        change: Box<Change>,
+        /// Who asked.
+        failure: Failure,
+    },
+    /// The old program is at the path again, durably; or another updater has gone back.
     Reverted {
         /// Where that took place, if a restart is needed; none is when the new program never ran.
         restart_from: Option<Origin>,
@@ -199,6 +218,7 @@ impl State {
             Self::Restarting { .. } | Self::RestartingBack { .. } => Phase::Restarting,
             Self::Trial { .. } => Phase::Trial,
             Self::Reverting { .. } => Phase::Reverting,
+            Self::Changing { step, .. } => step.phase(),
             Self::Concluded { .. } => Phase::Concluded,
         }
     }
@@ -216,6 +236,7 @@ impl State {
             | Self::Trial { upgrade, .. }
             | Self::Reverting { upgrade, .. }
             | Self::RestartingBack { upgrade, .. }
+            | Self::Changing { upgrade, .. }
             | Self::Concluded { upgrade, .. } => Some(upgrade),
         }
     }
@@ -233,6 +254,7 @@ impl State {
             | Self::Trial { upgrade, .. }
             | Self::Reverting { upgrade, .. }
             | Self::RestartingBack { upgrade, .. }
+            | Self::Changing { upgrade, .. }
             | Self::Concluded { upgrade, .. } => upgrade.phases.push(duration),
         }
     }
@@ -246,6 +268,7 @@ impl State {
             | Self::Trial { swap, .. }
             | Self::Reverting { swap, .. }
             | Self::RestartingBack { swap, .. } => Some(&swap.package),
+            Self::Changing { change, .. } => Some(&change.package),
             Self::Concluded { conclusion, .. } => conclusion.package.as_ref(),
             Self::Idle
             | Self::Preparing { .. }
@@ -262,6 +285,14 @@ impl State {
             | Self::Trial { swap, .. }
             | Self::Reverting { swap, .. }
             | Self::RestartingBack { swap, .. } => Some(swap),
+            _ => None,
+        }
+    }
+
+    /// The change by another updater that is under way or on trial.
+    pub const fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Changing { change, .. } => Some(change),
             _ => None,
         }
     }
@@ -321,6 +352,19 @@ impl State {
                 Self::Installing { upgrade, swap: Swap { package, old, origin, terms } },
                 vec![Record, SwapPrograms],
             ),
+            (Self::Ready { upgrade, .. }, Event::StartChange(change)) => (
+                Self::Changing { upgrade, change: *change, step: Step::Installing },
+                vec![Record, SwapPrograms],
+            ),
+            (Self::Idle | Self::Concluded { .. }, Event::TakeBack { upgrade, change, failure }) => {
+                change::taken_back(upgrade, *change, failure)
+            }
+            (Self::Changing { upgrade, change, step }, event) => {
+                match change::step(upgrade, change, step, event) {
+                    Ok(next) => next,
+                    Err((state, event)) => return Err(Box::new(refuse(state, &event))),
+                }
+            }
             (Self::Installing { upgrade, swap }, Event::SwapFailed(failure)) => {
                 (failed(upgrade, Some(swap.package), failure.into()), vec![EmptyStage, Report])
             }
@@ -443,7 +487,7 @@ fn also(mut verdict: Verdict, what: &str, second: &Failure) -> Verdict {
 
 fn refuse(state: State, event: &Event) -> Refused {
     let failure = match event {
-        Event::Begin(_) | Event::GoBack { .. } => {
+        Event::Begin(_) | Event::GoBack { .. } | Event::TakeBack { .. } => {
             let who = state.upgrade().map(|upgrade| {
                 format!(" ({}, {})", upgrade.request.channel, upgrade.request.requester)
             });
@@ -456,6 +500,7 @@ fn refuse(state: State, event: &Event) -> Refused {
         | Event::ReceptionFailed
         | Event::Received
         | Event::Start { .. }
+        | Event::StartChange(_)
         | Event::Fail(_) => Failure::new(
             FailureKind::Cancelled,
             format!("the upgrade is {} and can't take this step", state.phase()),

@@ -4,6 +4,7 @@
 //! output, so a change here is a change of a documented format (docs/control-protocol.md). The
 //! module must not know how anything is done: no I/O, no clock.
 
+mod change;
 mod digest;
 mod entry;
 mod failure;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use version::Version;
 
+pub use change::{Change, ChangeTerms, Step};
 pub use digest::{FileDigest, Md5Digest, ProgramDigest};
 pub use entry::Entry;
 pub(crate) use failure::without_number;

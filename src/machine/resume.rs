@@ -60,6 +60,7 @@ impl State {
     /// | restarting back | old | yes | rolled back |
     /// | restarting back | new | any | put the old one back |
     /// | any after the swap began | old and new are the same | any | as if it were new, but never put back again |
+    /// | changing | – | any | by the table in `machine/change.rs` |
     /// | any after the swap began | another one | any | failed: `install-failed` |
     pub fn resume(self, found: &Found) -> (Self, Vec<Action>) {
         use Action::{EmptyStage, Record, Report, Restart, SwapBack};
@@ -72,6 +73,9 @@ impl State {
             (_, side) => side,
         };
         match (self, side, restarted) {
+            (Self::Changing { upgrade, change, step }, ..) => {
+                super::change::resume(upgrade, change, step, &found.origin)
+            }
             (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
             (
                 Self::Preparing { upgrade }
@@ -250,7 +254,7 @@ pub(crate) fn replaced_by_hand() -> Failure {
     )
 }
 
-fn restart_never_came() -> Failure {
+pub(super) fn restart_never_came() -> Failure {
     Failure::new(
         FailureKind::RestartFailed,
         format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"),
