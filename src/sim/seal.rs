@@ -1,6 +1,6 @@
 //! A signer of firmware for the simulation: a key of its own, and files sealed with it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use crate::model::file_name::FileName;
 use crate::package::pack::{Label, Unsealed};
 use crate::seal::signing::{NewKeys, SecretKey};
-use crate::seal::{Manifest, PublicKey, Seal};
+use crate::seal::{Manifest, Place, PublicKey, Seal};
 
 /// Somebody who seals firmware.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Signer {
             created: "1970-01-01T00:00:00Z".into(),
             replaces_from: None,
             key_id: self.public().id(),
+            place: Place::Behind,
         };
         Ok(Unsealed::measure(file, |_| {})?.manifest(label))
     }
@@ -55,11 +56,25 @@ impl Signer {
         Ok(Seal::to_bytes(&text, &signature)?)
     }
 
-    /// Appends a seal to the firmware file at `path`, as its name says.
+    /// Puts a seal behind the firmware file at `path`, as its name says.
     pub fn seal_file(&self, path: &Path) -> anyhow::Result<()> {
+        self.seal_at(path, Place::Behind)
+    }
+
+    /// Puts a seal before the firmware file at `path`, as its name says.
+    pub fn seal_before(&self, path: &Path) -> anyhow::Result<()> {
+        self.seal_at(path, Place::Before)
+    }
+
+    fn seal_at(&self, path: &Path, place: Place) -> anyhow::Result<()> {
         let name: FileName =
             path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse()?;
-        let seal = self.seal(&self.manifest(name, &File::open(path)?)?)?;
-        Ok(OpenOptions::new().append(true).open(path)?.write_all(&seal)?)
+        let manifest = Manifest { place, ..self.manifest(name, &File::open(path)?)? };
+        let (seal, payload) = (self.seal(&manifest)?, fs::read(path)?);
+        let parts = match place {
+            Place::Behind => [payload, seal],
+            Place::Before => [seal, payload],
+        };
+        Ok(File::create(path)?.write_all(&parts.concat())?)
     }
 }

@@ -10,6 +10,7 @@ use crate::model::version::Version;
 use crate::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program};
 
+mod formats;
 mod seals;
 
 /// A payload whose program is this test's own, with a staging area.
