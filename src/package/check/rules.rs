@@ -68,7 +68,7 @@ impl Rules {
                 isolation: program.isolate_commands,
                 preflight_deadline: program.preflight_deadline,
             }),
-            format: Some(Format::default()),
+            format: Some(program.format),
             ..Self::without_payload(package)
         }
     }
@@ -97,7 +97,7 @@ impl Rules {
         self.max_size
     }
 
-    /// What the payload in a file must be; an ELF program where nothing is said.
+    /// What the payload in a file must be, instead of what the configuration says.
     #[must_use]
     pub fn format(self, format: Format) -> Self {
         Self { format: Some(format), ..self }
