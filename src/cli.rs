@@ -29,7 +29,6 @@ use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
 use crate::ftp_server::StartError;
 use crate::model::{ComponentName, Failure, FailureKind, without_number};
-use crate::package::pack::PackError;
 use check::Known;
 use output::Mistake;
 
@@ -150,17 +149,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Seal a program: append a manifest and a signature to it, as PRODUCT_VERSION.bin.
+    /// Seal a program, a script or any payload: add a manifest and a signature, as PRODUCT_VERSION.bin.
     ///
-    /// A seal says what the program is: product, version, machine, size and SHA-256, and who says
-    /// so. The payload checks it against the keys of its configuration. Signing can be done
-    /// elsewhere, with minisign's own tool.
+    /// A seal says what the payload is: product, version, machine, size and SHA-256, and who says
+    /// so. It is checked against the keys of the configuration where the file arrives. Signing can
+    /// be done elsewhere, with minisign's own tool.
     ///
-    /// A sealed program runs as before, unless it looks for data at the end of its own file: a seal
-    /// stands there then. `pack` says when a program has such data, runs it with --version before
-    /// and after, and refuses to seal it when the two differ.
+    /// An ELF program has its seal behind it, and runs as before, unless it looks for data at the
+    /// end of its own file: the seal stands there then. `pack` says when a program has such data,
+    /// runs it with --version before and after, and refuses to seal it so when the two differ. With
+    /// --seal-place before the program stays as it is. Anything else, such as a script, a Debian
+    /// package or a bundle, has its seal before it. Such a seal is taken away before the payload is
+    /// installed.
     #[command(
-        after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n\n\
+        after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n  \
+        uplift pack ./modem.deb --product MODEM --version V01.04.00.00 --key release.key\n  \
+        uplift pack ./bundled --product SENSOR --version V02.01.00.03 --key release.key --seal-place before\n\n\
         With a key that is kept elsewhere:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --manifest-only --public release.pub\n  \
         minisign -S -s release.key -m SENSOR_V02.01.00.03.manifest\n  \
         uplift pack ./sensor --attach SENSOR_V02.01.00.03.manifest.minisig --public release.pub"
@@ -271,9 +275,6 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
     }
     if let Some(mistake) = error.downcast_ref::<Mistake>() {
         return (exit::FAILED, Some(mistake.hint()));
-    }
-    if let Some(hint) = error.downcast_ref::<PackError>().and_then(PackError::hint) {
-        return (exit::FAILED, Some(hint));
     }
     if let Some(error) = error.downcast_ref::<StartError>() {
         return (exit::FAILED, Some(error.hint()));

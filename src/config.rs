@@ -25,7 +25,7 @@ pub use component::Components;
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
-pub use package::{MachineRule, Package, SealRule, TrustedKey};
+pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
 pub use program::Program;
 pub(crate) use program::RESTART_ROOM;
 use program::SHORTEST_RESTART;

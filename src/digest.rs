@@ -1,27 +1,41 @@
-//! The hashing of bytes while they pass. Knows where a seal ends a file, and nothing of what the
-//! digests are for.
+//! The hashing of bytes while they pass. Knows where a seal ends or begins a file, and nothing of
+//! what the digests are for.
 
 pub mod hashing;
 
 use std::io::{self, Read};
+use std::mem;
 
 use sha2::Digest as _;
 
 use crate::model::{FileDigest, Md5Digest, ProgramDigest};
-use crate::seal::{LARGEST_SEAL, Seal};
+use crate::seal::{self, Beginning, HEAD_SIZE, LARGEST_SEAL, Seal};
 
 /// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
 ///
-/// One pass gives both the digest of the file and that of the program: only the end of a file tells
-/// whether it has a seal, so SHA-256 lags behind by the largest seal that there is.
+/// One pass gives both the digest of the file and that of the program. Only the end of a file tells
+/// whether a seal stands there, so SHA-256 lags behind by the largest seal that there is; what
+/// stands behind a seal at the beginning is hashed once more, by itself.
 #[derive(Debug, Clone)]
 pub struct Hasher {
     /// Of all bytes but those in `tail`.
     sha256: sha2::Sha256,
     /// The last bytes, at most [`LARGEST_SEAL`].
     tail: Vec<u8>,
+    head: Head,
     size: u64,
     md5: Option<md5::Md5>,
+}
+
+/// The beginning of a file, as far as it may be a seal.
+#[derive(Debug, Clone)]
+enum Head {
+    /// It is none.
+    Plain,
+    /// These bytes may be the beginning of one.
+    Open(Vec<u8>),
+    /// It has the lengths of one; what stands behind those is hashed here.
+    Sealed { head: Vec<u8>, payload: sha2::Sha256 },
 }
 
 /// What a [`Hasher`] has seen.
@@ -29,7 +43,8 @@ pub struct Hasher {
 pub struct Digests {
     /// SHA-256 of all bytes.
     pub file: FileDigest,
-    /// SHA-256 of the bytes before the seal; of all bytes where there is no well-formed seal.
+    /// SHA-256 of the bytes before or behind the seal; of all bytes where there is no well-formed
+    /// seal.
     pub program: ProgramDigest,
     /// MD5, where it was asked for.
     pub md5: Option<Md5Digest>,
@@ -38,8 +53,13 @@ pub struct Digests {
 impl Hasher {
     /// A hasher that has seen nothing; `with_md5` computes MD5 too, at about four times the cost.
     pub fn new(with_md5: bool) -> Self {
-        let md5 = with_md5.then(md5::Md5::new);
-        Self { sha256: sha2::Sha256::new(), tail: Vec::with_capacity(LARGEST_SEAL), size: 0, md5 }
+        Self {
+            sha256: sha2::Sha256::new(),
+            tail: Vec::with_capacity(LARGEST_SEAL),
+            head: Head::Open(Vec::new()),
+            size: 0,
+            md5: with_md5.then(md5::Md5::new),
+        }
     }
 
     /// Takes the next bytes. Large pieces cost least: up to the largest seal of them is copied.
@@ -48,6 +68,7 @@ impl Hasher {
             md5.update(bytes);
         }
         self.size += bytes.len() as u64;
+        self.head.update(bytes);
         let (before, last) = bytes.split_at(bytes.len().saturating_sub(LARGEST_SEAL));
         let surplus = (self.tail.len() + last.len()).saturating_sub(LARGEST_SEAL);
         self.sha256.update(&self.tail[..surplus]);
@@ -58,16 +79,57 @@ impl Hasher {
 
     /// The digests of all bytes taken.
     pub fn finish(mut self) -> Digests {
-        let sealed = match Seal::find(&self.tail, self.size) {
-            Ok(Some(seal)) => usize::try_from(self.size - seal.program_size).unwrap_or_default(),
-            Ok(None) | Err(_) => 0, // what is no seal belongs to the program; the check will not let it in
-        };
+        // What is no seal belongs to the program; the check will not let it in.
+        let payload = Seal::find(self.head.bytes(), &self.tail, self.size)
+            .ok()
+            .flatten()
+            .map_or(0..self.size, |seal| seal.payload);
+        let sealed = usize::try_from(self.size - payload.end).unwrap_or_default();
         let (of_program, of_seal) = self.tail.split_at(self.tail.len().saturating_sub(sealed));
         self.sha256.update(of_program);
-        let program = ProgramDigest(self.sha256.clone().finalize().into());
+        let program = match (self.head, usize::try_from(payload.start)) {
+            (Head::Sealed { payload: behind, .. }, Ok(1..)) => behind,
+            (Head::Open(head), Ok(start @ 1..)) => {
+                sha2::Sha256::new_with_prefix(head.get(start..).unwrap_or_default())
+            }
+            _ => self.sha256.clone(),
+        };
         self.sha256.update(of_seal);
-        let file = FileDigest(self.sha256.finalize().into());
-        Digests { file, program, md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())) }
+        Digests {
+            file: FileDigest(self.sha256.finalize().into()),
+            program: ProgramDigest(program.finalize().into()),
+            md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())),
+        }
+    }
+}
+
+impl Head {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Plain => {}
+            Self::Open(head) => {
+                let (first, rest) = bytes.split_at(bytes.len().min(HEAD_SIZE - head.len()));
+                head.extend_from_slice(first);
+                match seal::beginning(head) {
+                    Beginning::None => *self = Self::Plain,
+                    Beginning::Seal(size) => {
+                        let payload = sha2::Sha256::new_with_prefix(&head[size..]);
+                        *self = Self::Sealed { head: mem::take(head), payload };
+                        self.update(rest);
+                    }
+                    Beginning::Unknown => {}
+                }
+            }
+            Self::Sealed { payload, .. } => payload.update(bytes),
+        }
+    }
+
+    /// As much of the beginning as [`Seal::find`] wants of a file that may be sealed there.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain => &[],
+            Self::Open(head) | Self::Sealed { head, .. } => head,
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
 use crate::model::{
-    Attempt, Change, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin, Outcome,
-    PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap, Terms, Upgrade, Verdict,
+    Attempt, Change, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin,
+    Outcome, PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap, Terms, Upgrade,
+    Verdict,
 };
 
 pub(crate) use resume::boots_used_up;

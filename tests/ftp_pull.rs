@@ -285,7 +285,11 @@ fn none_and_several_are_a_failure_that_lists_them(server: &impl Server) {
 }
 
 fn of_several_files_the_only_one_with_a_trusted_end_is_taken(server: &impl Server) {
-    let client = || server.client("").trusting(8, |end, size| end == b"by us..." && size > 8);
+    let client = || {
+        server.client("").trusting(8, |beginning, end, size| {
+            (beginning == b"from us:" || end == b"by us...") && size > 8
+        })
+    };
     let mut host = host(server);
     let mut ours = bytes(300_000);
     ours.extend_from_slice(b"by us...");
@@ -295,6 +299,10 @@ fn of_several_files_the_only_one_with_a_trusted_end_is_taken(server: &impl Serve
     assert!(pull(&client()).unwrap_err().sentence.contains("only one may be"), "none is trusted");
     put(NAME, &ours);
     assert!(pull(&client()).unwrap() == ours);
+    // The other end tells too, of a file that is larger than what is read of it.
+    let begun = [&b"from us:"[..], &bytes(3_000_000)].concat();
+    put(NAME, &begun);
+    assert!(pull(&client()).unwrap() == begun);
     put("DEMO_V04.00.00.00.bin", b"another by us...");
     let failure = pull(&client()).unwrap_err();
     for name in [NAME, "DEMO_V03.00.00.00.bin", "DEMO_V04.00.00.00.bin"] {

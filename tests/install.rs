@@ -6,6 +6,8 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+#[path = "install/script.rs"]
+mod script;
 #[path = "check/small.rs"]
 mod small;
 #[path = "world/watched.rs"]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+#[path = "seal/before.rs"]
+mod before;
 #[path = "seal/behind.rs"]
 mod behind;
 #[path = "seal/bit_flips.rs"]
@@ -293,7 +295,12 @@ fn nothing_is_replaced_and_nothing_half_done_is_left() {
         ])
     };
     assert!(refused(&pack(NAME)).contains("sealed already: as \"DEMO\" V02.00.00.00, by key"));
-    assert!(refused(&pack("release.pub")).contains("not an ELF program"));
+    let message = refused(&pack("release.pub"));
+    assert!(
+        message.contains("release.pub is a key or signature of minisign, not an ELF program")
+            && message.contains("--seal-place before seals it all the same"),
+        "{message}"
+    );
     assert!(refused(&pack("nothing")).contains("nothing can't be read"));
     let whole = fs::read(shop.path("program")).unwrap();
     shop.file("short", &whole[..whole.len() - 1]);

@@ -1,25 +1,29 @@
-//! `uplift pack PROGRAM`: seals a program, in one step or with a signature that is made elsewhere,
-//! or only gives it its name.
+//! `uplift pack FILE`: seals a program or any other payload, in one step or with a signature that is
+//! made elsewhere, or only gives it its name.
 
 mod tried;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::output::{Mistake, NewFile, ask_password, hashing_bar, read_password, read_small};
+use super::output::{
+    Mistake, NewFile, Written, ask_password, hashing_bar, read_password, read_small,
+};
 use crate::cli::view;
+use crate::digest::hashing::hash_file;
 use crate::journal;
 use crate::model::KeyId;
 use crate::model::file_name::FileName;
 use crate::model::version::Version;
+use crate::package::foreign::Foreign;
 use crate::package::pack::{Label, Unsealed};
 use crate::seal::signing::{SecretKey, SigningError};
-use crate::seal::{LARGEST_SEAL, Manifest, PublicKey, Seal, Signature};
+use crate::seal::{LARGEST_SEAL, Manifest, Place, PublicKey, Seal, Signature};
 use tried::Tried;
 
 /// Longest key file that is read; they have two lines.
@@ -30,7 +34,8 @@ const MANIFEST_MODE: u32 = 0o644;
 /// The arguments of `uplift pack`.
 #[derive(Debug, Args)]
 pub struct PackArguments {
-    /// The program: an ELF file without a seal.
+    /// The program, an ELF file, or any other payload; without a seal.
+    #[arg(value_name = "FILE")]
     program: PathBuf,
     /// Product that it is for.
     #[arg(long, value_name = "NAME", required_unless_present = "attach")]
@@ -62,6 +67,11 @@ pub struct PackArguments {
     /// Public key that belongs to the signature from elsewhere: a .pub file.
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     public: Option<PathBuf>,
+    /// Where the seal stands [default: behind an ELF program, before anything else].
+    ///
+    /// A seal before the payload is taken away before that is installed, or handed on.
+    #[arg(long, value_name = "PLACE", value_enum, conflicts_with_all = ["attach", "unsigned"])]
+    seal_place: Option<SealPlace>,
     /// Write the program without a seal, under the name of a firmware file.
     #[arg(long, conflicts_with_all = ["key", "manifest_only", "attach", "public", "replaces_from", "created"])]
     unsigned: bool,
@@ -72,6 +82,13 @@ pub struct PackArguments {
     /// sealed.
     #[arg(long)]
     force: bool,
+}
+
+/// [`Place`] as a person types it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SealPlace {
+    Before,
+    Behind,
 }
 
 /// Seals the program, or does the part of it that was asked for.
@@ -104,9 +121,36 @@ impl PackArguments {
         name.parse().with_context(|| format!("{name:?} can't be the name of a firmware file"))
     }
 
-    fn label(&self, name: FileName, key_id: KeyId) -> Label {
+    fn label(&self, name: FileName, key_id: KeyId, place: Place) -> Label {
         let created = self.created.clone().unwrap_or_else(journal::stamp);
-        Label { name, created, replaces_from: self.replaces_from, key_id }
+        Label { name, created, replaces_from: self.replaces_from, key_id, place }
+    }
+
+    /// Where the seal of such a payload stands.
+    fn place(&self, unsealed: &Unsealed) -> anyhow::Result<Place> {
+        let program = self.program.display();
+        match (self.seal_place, unsealed.foreign()) {
+            (Some(SealPlace::Before), _) => Ok(Place::Before),
+            (_, None) => Ok(Place::Behind),
+            (Some(SealPlace::Behind), Some(_)) => Err(Mistake::new(
+                format!(
+                    "{program} is no ELF program, and what reads it would read a seal behind it too"
+                ),
+                "--seal-place before puts the seal where it is taken away before the file is used",
+            )
+            .into()),
+            (None, Some(foreign)) => self.is_meant(foreign).map(|()| Place::Before),
+        }
+    }
+
+    /// Text and zeros come about by mistake, most of the time: the page of an error in place of the
+    /// file, say, or the key.
+    fn is_meant(&self, foreign: &Foreign) -> anyhow::Result<()> {
+        if !matches!(foreign, Foreign::Text(_) | Foreign::Zeros) {
+            return Ok(());
+        }
+        let sentence = format!("{} is {foreign}", self.program.display());
+        Err(Mistake::new(sentence, "--seal-place before seals it all the same").into())
     }
 
     fn can_not_be_sealed(&self) -> String {
@@ -116,20 +160,23 @@ impl PackArguments {
 
 fn seal(arguments: &PackArguments, key: &Path) -> anyhow::Result<()> {
     let name = arguments.name()?;
-    let copy = Copy::begin(arguments, &name)?;
+    let packing = Packing::begin(arguments, &name)?;
     let key = read_secret(key, arguments.password_file.as_deref())?;
-    let unsealed = copy.measure(arguments)?;
-    let text = unsealed.manifest(arguments.label(name.clone(), key.public().id())).to_text()?;
+    let unsealed = packing.measure()?;
+    let label = arguments.label(name.clone(), key.public().id(), arguments.place(&unsealed)?);
+    let text = unsealed.manifest(label).to_text()?;
     let signature = key.sign(&text, &format!("{name}, sealed by uplift"))?;
-    copy.finish(arguments, unsealed, (&text, &signature), key.public())
+    packing.finish(&unsealed, (&text, &signature), key.public())
 }
 
 /// The program under its name, for a payload that needs no seal.
 fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
-    let copy = Copy::begin(arguments, &arguments.name()?)?;
-    let unsealed = copy.measure(arguments)?;
-    copy.target.finish_with(b"")?;
-    let path = copy.path.display();
+    let packing = Packing::begin(arguments, &arguments.name()?)?;
+    let unsealed = packing.measure()?;
+    unsealed.foreign().map_or(Ok(()), |foreign| arguments.is_meant(foreign))?;
+    let path = packing.path.clone();
+    packing.write(&unsealed, b"", b"")?.name()?;
+    let path = path.display();
     view::say(format_args!(
         "Wrote {path}, without a seal: nothing in it says who made it. A payload with `seal = \"required\"` refuses it."
     ))?;
@@ -138,21 +185,22 @@ fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
             "It can't prove that it is whole either, so the payload also needs `allow_unproven_end = true`.",
         )?;
     }
-    Ok(())
+    say_what_takes_it(&unsealed)
 }
 
-/// The manifest lies beside nothing yet: the program is measured where it is.
+/// The manifest lies beside nothing yet.
 fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()> {
     let name = arguments.name()?;
     let path = arguments.out.join(format!("{}_{}.manifest", name.product(), name.version()));
     let manifest = NewFile::create(&path, MANIFEST_MODE, arguments.force)?;
     let program = open(&arguments.program)?;
     let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
-    manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id)).to_text()?)?;
-    if unsealed.bytes_behind() > 0 {
+    let place = arguments.place(&unsealed)?;
+    manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id, place)).to_text()?)?;
+    if unsealed.bytes_behind() > 0 && place == Place::Behind {
         view::complain(&format!(
             "note: {}; --attach tries the sealed program",
-            something_behind(unsealed)
+            something_behind(&unsealed)
         ));
     }
     let path = path.display();
@@ -182,8 +230,8 @@ fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> an
     let name: FileName = format!("{}_{}.bin", manifest.product, manifest.version)
         .parse()
         .context("the manifest names no product")?;
-    let copy = Copy::begin(arguments, &name)?;
-    let unsealed = copy.measure(arguments)?;
+    let packing = Packing::begin(arguments, &name)?;
+    let unsealed = packing.measure()?;
     ensure!(
         unsealed.is_described_by(&manifest),
         "{} is not the program that {} describes",
@@ -191,35 +239,35 @@ fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> an
         path.display()
     );
     let signature = read_small(signature, "signature", LARGEST_SEAL as u64)?;
-    copy.finish(arguments, unsealed, (text.as_bytes(), &signature), public)
+    packing.finish(&unsealed, (text.as_bytes(), &signature), public)
 }
 
-/// The program's bytes in the new file; measured there, so that what is sealed is what was copied.
-struct Copy {
+/// A new file that is being made of the program.
+struct Packing<'a> {
+    arguments: &'a PackArguments,
+    program: File,
     target: NewFile,
     path: PathBuf,
 }
 
-impl Copy {
-    fn begin(arguments: &PackArguments, name: &FileName) -> anyhow::Result<Self> {
+impl<'a> Packing<'a> {
+    fn begin(arguments: &'a PackArguments, name: &FileName) -> anyhow::Result<Self> {
         let program = open(&arguments.program)?;
         let mode = program.metadata()?.permissions().mode() & 0o777;
         let path = arguments.out.join(name.to_string());
         let target = NewFile::create(&path, mode, arguments.force)?;
-        io::copy(&mut &program, &mut target.file())
-            .with_context(|| format!("{} can't be written", path.display()))?;
-        Ok(Self { target, path })
+        Ok(Self { arguments, program, target, path })
     }
 
-    fn measure(&self, arguments: &PackArguments) -> anyhow::Result<Unsealed> {
-        measure(self.target.file()).with_context(|| arguments.can_not_be_sealed())
+    fn measure(&self) -> anyhow::Result<Unsealed> {
+        measure(&self.program).with_context(|| self.arguments.can_not_be_sealed())
     }
 
-    /// Appends the seal of manifest and signature. A signature that does not hold is never written.
+    /// Writes the seal of manifest and signature where the manifest says, and the program. A
+    /// signature that does not hold is never written.
     fn finish(
         self,
-        arguments: &PackArguments,
-        unsealed: Unsealed,
+        unsealed: &Unsealed,
         (manifest, signature): (&[u8], &str),
         public: &PublicKey,
     ) -> anyhow::Result<()> {
@@ -237,20 +285,68 @@ impl Copy {
             "the signature is not of key {} over this manifest",
             public.id()
         );
-        io::Seek::seek(&mut self.target.file(), io::SeekFrom::End(0))?;
-        let sealed = self.target.complete_with(&seal)?;
-        if unsealed.bytes_behind() > 0 {
+        let Manifest { place, .. } = Manifest::parse(manifest)?;
+        let (before, behind): (&[u8], &[u8]) = match place {
+            Place::Before => (&seal, b""),
+            Place::Behind => (b"", &seal),
+        };
+        let (path, arguments) = (self.path.clone(), self.arguments);
+        let sealed = self.write(unsealed, before, behind)?;
+        if unsealed.bytes_behind() > 0 && place == Place::Behind {
             compare(arguments, unsealed, sealed.place())?;
         }
         sealed.name()?;
-        view::say(format_args!("Wrote {}, sealed by key {}.", self.path.display(), public.id()))?;
-        Ok(())
+        let path = path.display();
+        view::say(match place {
+            Place::Behind => format!("Wrote {path}, sealed by key {}.", public.id()),
+            Place::Before => {
+                format!(
+                    "Wrote {path}, sealed by key {}. The seal stands before the payload.",
+                    public.id()
+                )
+            }
+        })?;
+        say_what_takes_it(unsealed)
     }
+
+    /// Writes all of it. What is sealed is what was written: it is read once more.
+    fn write(self, unsealed: &Unsealed, before: &[u8], behind: &[u8]) -> anyhow::Result<Written> {
+        let Self { arguments, mut program, target, path } = self;
+        let can_not_be_written = || format!("{} can't be written", path.display());
+        let copied = (target.file().write_all(before))
+            .and_then(|()| program.rewind())
+            .and_then(|()| io::copy(&mut program, &mut target.file()))
+            .and_then(|_| target.file().write_all(behind))
+            .and_then(|()| target.file().rewind());
+        copied.with_context(can_not_be_written)?;
+        let written =
+            hash_file(target.file(), u64::MAX, |_| ()).with_context(can_not_be_written)?;
+        ensure!(
+            unsealed.has_digest(written.program),
+            "{} was changed while it was packed",
+            arguments.program.display()
+        );
+        target.complete_with(b"")
+    }
+}
+
+/// Which components take what is no ELF program.
+fn say_what_takes_it(unsealed: &Unsealed) -> anyhow::Result<()> {
+    let Some(foreign) = unsealed.foreign() else { return Ok(()) };
+    let formats = match foreign {
+        Foreign::Script(_) | Foreign::ScriptWithZip(_) => {
+            "`format = \"script\"` or `format = \"any\"`"
+        }
+        _ => "`format = \"any\"`",
+    };
+    let what = foreign.name().map(|name| format!("{name} and ")).unwrap_or_default();
+    view::say(format_args!("It is {what}no ELF program, so a component with {formats} takes it."))?;
+    Ok(())
 }
 
 /// Says that a program may not find any more what it looks for at its end, and tries that where it
 /// can be tried.
-fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyhow::Result<()> {
+fn compare(arguments: &PackArguments, unsealed: &Unsealed, sealed: &Path) -> anyhow::Result<()> {
     let something = something_behind(unsealed);
     match tried::compare(&arguments.program, sealed) {
         Tried::Same => view::complain(&format!(
@@ -269,14 +365,14 @@ fn compare(arguments: &PackArguments, unsealed: Unsealed, sealed: &Path) -> anyh
         Tried::Differs { before, after } => {
             let sentence =
                 format!("{something}: with --version it {before}, and sealed it {after}");
-            let hint = "--unsigned leaves its bytes as they are; --force writes the sealed file all the same";
+            let hint = "--seal-place before leaves its end as it is; --force writes the sealed file all the same";
             return Err(Mistake::new(sentence, hint).into());
         }
     }
     Ok(())
 }
 
-fn something_behind(unsealed: Unsealed) -> String {
+fn something_behind(unsealed: &Unsealed) -> String {
     let bytes = unsealed.bytes_behind();
     format!(
         "{bytes} bytes stand behind the end of the ELF file, and a program that looks there for them finds the seal"

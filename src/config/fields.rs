@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::package::Format;
 use super::trial::TrialFields;
 use super::unit_name::ServiceName;
 use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
@@ -26,6 +27,8 @@ pub(super) struct Fields {
     pub(super) product: ProductName,
     #[serde(default)]
     pub(super) aliases: BTreeSet<ProductName>,
+    #[serde(default)]
+    pub(super) format: Format,
     #[serde(default, deserialize_with = "program_path")]
     pub(super) path: Option<PathBuf>,
     pub(super) unit: Option<ServiceName>,

@@ -55,6 +55,19 @@ pub enum MachineRule {
     AnyRunnable,
 }
 
+/// What a firmware file is for a component, without its seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A program: an ELF file for this machine.
+    #[default]
+    Elf,
+    /// A script: its first line names an interpreter.
+    Script,
+    /// Anything, such as a package or a bundle; nothing in it is looked at.
+    Any,
+}
+
 /// Whether a file must be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

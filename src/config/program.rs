@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::Mistake;
 use super::fields::{Fields, PlainName, RestartField};
+use super::package::Format;
 use super::trial::Trial;
 use crate::host::command::Isolation;
 use crate::model::version::Version;
@@ -20,6 +21,8 @@ pub struct Program {
     pub product: String,
     /// Other product names that are accepted.
     pub aliases: BTreeSet<String>,
+    /// What its firmware files are, without their seals.
+    pub format: Format,
     /// The program's path. Default: `/usr/local/bin/` and `name`.
     pub path: PathBuf,
     /// The program's systemd unit; evidence of the running program needs it.
@@ -65,6 +68,11 @@ impl Program {
                 "`runs = \"another\"` needs `unit`: its start is all that can be proved",
             ));
         }
+        // A script's process is its interpreter, so that its start is all that can be proved.
+        let runs = match (fields.format, &unit) {
+            (Format::Script, Some(_)) => Runs::Another,
+            _ => fields.runs,
+        };
         let restart = restart(fields.restart, unit.as_deref())
             .map_err(|explanation| mistake(".restart", explanation))?;
         let path = path(fields.path, fields.name)
@@ -73,11 +81,12 @@ impl Program {
             name,
             product: fields.product.0,
             aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
+            format: fields.format,
             path,
             restart,
             unit,
             restart_deadline: fields.restart_deadline,
-            runs: fields.runs,
+            runs,
             version: fields.version,
             version_command: fields.version_command,
             isolate_commands: fields.isolate_commands,
@@ -155,7 +164,33 @@ fn restart(restart: Option<RestartField>, unit: Option<&str>) -> Result<Restart,
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{Config, Format};
+    use crate::model::Runs;
+
+    #[test]
+    fn a_format_is_one_of_three_and_a_script_runs_its_interpreter() {
+        let of = |fields: &str| {
+            let text = format!("[component.program]\nname = \"p\"\nproduct = \"P\"\n{fields}\n");
+            Config::parse(&text, std::path::Path::new("uplift.toml")).map(|config| {
+                let program = config.components.iter().next().unwrap();
+                (program.format, program.runs)
+            })
+        };
+        for (fields, format, runs) in [
+            ("", Format::Elf, Runs::Itself),
+            ("unit = \"p.service\"", Format::Elf, Runs::Itself),
+            ("format = \"script\"", Format::Script, Runs::Itself),
+            ("format = \"script\"\nunit = \"p.service\"", Format::Script, Runs::Another),
+            ("format = \"any\"\nunit = \"p.service\"", Format::Any, Runs::Itself),
+        ] {
+            assert_eq!(of(fields).unwrap(), (format, runs), "{fields}");
+        }
+        let error = of("format = \"deb\"").unwrap_err().to_string();
+        assert!(
+            error.contains("line 4, field component.program.format") && error.contains("`script`"),
+            "{error}"
+        );
+    }
 
     fn error(fields: &str) -> String {
         let text = format!("[component.program]\n{fields}\n");

@@ -6,6 +6,7 @@
 
 mod examiner;
 mod findings;
+mod payload_file;
 mod rules;
 mod sealed;
 mod text_mode;
@@ -17,13 +18,15 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use crate::config::Format;
 use crate::digest::Digests;
 use crate::model::file_name::{FileName, NameError};
-use crate::model::{Failure, PackageSummary};
+use crate::model::{Failure, FailureKind, PackageSummary};
 use crate::stage::Staged;
 
-use examiner::{Examiner, read_elf};
+use examiner::{Examiner, format_of, read_content};
 pub use findings::{Check, Examination, Finding, Verdict};
+pub use payload_file::PayloadFile;
 pub use rules::{Rules, Signer};
 use sealed::read_seal;
 
@@ -43,10 +46,13 @@ pub struct Subject<'a> {
 }
 
 /// A staged file that passed every check. Only [`check`] makes one.
+///
+/// A seal before the payload is gone: what is staged is what is to be installed.
 #[derive(Debug)]
 pub struct Checked {
     staged: Staged,
     summary: PackageSummary,
+    payload_size: u64,
 }
 
 impl Checked {
@@ -55,10 +61,16 @@ impl Checked {
         &self.summary
     }
 
+    /// The payload without a seal in either place, for who hands it on.
+    pub fn into_payload(self) -> PayloadFile {
+        PayloadFile::new(self.staged, self.payload_size, self.summary)
+    }
+
     /// One that nothing was proved of, for tests of the swap.
     #[cfg(test)]
     pub(crate) fn for_test(staged: Staged, summary: PackageSummary) -> Self {
-        Self { staged, summary }
+        let payload_size = staged.size;
+        Self { staged, summary, payload_size }
     }
 
     /// Takes it apart, for the swap.
@@ -67,17 +79,12 @@ impl Checked {
     }
 }
 
-/// Proves a staged file. One that fails is removed from the staging area.
+/// Proves a staged file, and takes a seal before its payload away. One that fails is removed from
+/// the staging area.
 pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
-    let subject = Subject {
-        file_name: &staged.file_name,
-        path: staged.path(),
-        size: staged.size,
-        digests: Some(staged.digests),
-        owned: true,
-    };
+    let subject = subject_of(&staged);
     let name = name_of(subject)?;
-    let examination = examine(subject, rules);
+    let examination = Examiner::new(subject, rules).examine();
     if let Some(failure) = examination.failure() {
         return Err(failure.clone());
     }
@@ -94,14 +101,48 @@ pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
         program_digest: staged.digests.program,
         trusted_key,
     };
-    Ok(Checked { staged, summary })
+    let payload = examination.seal.map_or(0..staged.size, |seal| seal.payload);
+    let staged = without_seal_before(staged, payload.start, &summary)?;
+    // Only now does it lie as it will run.
+    Examiner::new(subject_of(&staged), rules).run(Check::Preflight)?;
+    Ok(Checked { staged, summary, payload_size: payload.end - payload.start })
+}
+
+fn subject_of(staged: &Staged) -> Subject<'_> {
+    Subject {
+        file_name: &staged.file_name,
+        path: staged.path(),
+        size: staged.size,
+        digests: Some(staged.digests),
+        owned: true,
+    }
+}
+
+/// The staged file without the seal that is its first `start` bytes.
+fn without_seal_before(
+    staged: Staged,
+    start: u64,
+    summary: &PackageSummary,
+) -> Result<Staged, Failure> {
+    if start == 0 {
+        return Ok(staged);
+    }
+    let payload = staged.behind(start)?;
+    // What comes from the disk is believed no more than what comes from a peer.
+    if payload.digests.program != summary.program_digest {
+        let sentence = "the payload has another SHA-256 since it was written without its seal";
+        return Err(Failure::new(FailureKind::DigestMismatch, sentence));
+    }
+    Ok(payload)
 }
 
 /// What can be said of a file before its first byte: name, product, version, size. A transfer that
 /// would be refused at its end, perhaps hours later, is refused at its beginning.
 pub fn check_announced(file_name: &str, size: u64, rules: &Rules) -> Result<(), Failure> {
     let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
-    let examiner = Examiner { subject, rules, name: name_of(subject), elf: None, seal: None };
+    let name = name_of(subject);
+    let examiner =
+        Examiner { subject, rules, format: Format::Any, name, content: None, seal: None };
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
     checks.into_iter().try_for_each(|check| examiner.run(check).map(drop))
 }
@@ -113,25 +154,42 @@ fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
 /// Runs every check that can be run. One that builds on a failed one is skipped, and the program is
 /// started only when all else is right.
 pub fn examine(subject: Subject<'_>, rules: &Rules) -> Examination {
-    let name = name_of(subject);
-    let readable = subject.size > 0 && subject.size <= rules.max_size;
-    let seal = readable.then(|| read_seal(subject.path));
-    let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
-    let elf =
-        readable.then(|| read_elf(subject.path, found.as_ref().map(|seal| seal.program_size)));
-    let examiner = Examiner { subject, rules, name, elf, seal };
-    let mut examination =
-        Examination { findings: Vec::with_capacity(Check::ALL.len()), seal: found };
-    for check in Check::ALL {
-        let verdict = match check {
-            Check::Preflight if examination.failure().is_some() => {
-                Verdict::Skipped("other checks failed".into())
-            }
-            check => examiner.run(check).unwrap_or_else(Verdict::Failed),
-        };
-        examination.findings.push(Finding { check, verdict });
-    }
+    let examiner = Examiner::new(subject, rules);
+    let mut examination = examiner.examine();
+    let verdict = if examination.failure().is_some() {
+        Verdict::Skipped("other checks failed".into())
+    } else {
+        examiner.run(Check::Preflight).unwrap_or_else(Verdict::Failed)
+    };
+    examination.findings.push(Finding { check: Check::Preflight, verdict });
     examination
+}
+
+impl<'a> Examiner<'a> {
+    /// Reads what several checks look at.
+    fn new(subject: Subject<'a>, rules: &'a Rules) -> Self {
+        let readable = subject.size > 0 && subject.size <= rules.max_size;
+        let seal = readable.then(|| read_seal(subject.path));
+        let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.as_ref());
+        let payload = found.map_or(0..subject.size, |seal| seal.payload.clone());
+        let format = match rules.format {
+            Some(format) => format,
+            // Sealed on purpose, whatever it is.
+            None if found.is_some() => format_of(subject.path, payload.start),
+            None => Format::Elf,
+        };
+        let content = readable.then(|| read_content(subject.path, payload, format));
+        Self { subject, rules, format, name: name_of(subject), content, seal }
+    }
+
+    /// Every check but the one that runs the program.
+    fn examine(&self) -> Examination {
+        let found =
+            |check| Finding { check, verdict: self.run(check).unwrap_or_else(Verdict::Failed) };
+        let checks = Check::ALL.into_iter().filter(|check| *check != Check::Preflight);
+        let seal = self.seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
+        Examination { findings: checks.map(found).collect(), seal }
+    }
 }
 
 /// Whatever else lies there than a file, such as a FIFO, is not waited for.

@@ -147,9 +147,8 @@ pub fn read(mut file: impl Read + Seek) -> Result<Elf, ElfError> {
     read_first(file, size)
 }
 
-/// Reads what the headers say of a program that is the first `size` bytes of `file`; a seal may
-/// follow it.
-pub fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
+/// Reads what the headers say of a program that is the first `size` bytes of `file`.
+fn read_first(mut file: impl Read + Seek, size: u64) -> Result<Elf, ElfError> {
     file.rewind()?;
     let mut head = Vec::new();
     file.by_ref().take(size.min(foreign::LOOKED_AT)).read_to_end(&mut head)?;

@@ -115,14 +115,16 @@ impl Foreign {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Script(_) => {
-                "only an ELF program can be installed: build one that contains the script and its interpreter"
+                "a component with `format = \"script\"` takes scripts that `uplift pack` sealed; for this one build a program that contains \
+                 the script and its interpreter"
             }
             Self::ScriptWithZip(_) => {
-                "only an ELF program can be installed: build one that contains the application and its interpreter"
+                "a component with `format = \"script\"` takes such files where `uplift pack` sealed them; for this one build a program that \
+                 contains the application and its interpreter"
             }
             Self::Archive(_) => "send the program itself, unpacked",
             Self::Package(_) => {
-                "send the program that is in the package, or install the package by hand"
+                "send the program that is in the package; a component with `format = \"any\"` takes packages that `uplift pack` sealed"
             }
             Self::OtherProgram(_) => "build the program for Linux on this machine",
             Self::Text(_) => {
@@ -134,24 +136,38 @@ impl Foreign {
     }
 }
 
+impl Foreign {
+    /// What the file is, as a sentence that begins with "the file is" goes on; `None` where nothing
+    /// is known but what it is not.
+    pub fn name(&self) -> Option<String> {
+        let with_article = |name: &str| {
+            let article = if name.starts_with(['a', 'R', 'x']) { "an" } else { "a" };
+            format!("{article} {name}")
+        };
+        match self {
+            Self::Script(interpreter) => Some(format!("a script for {interpreter:?}")),
+            Self::ScriptWithZip(interpreter) => {
+                Some(format!("a zip application for {interpreter:?}"))
+            }
+            Self::Archive(name) | Self::Package(name) | Self::OtherProgram(name) => {
+                Some(with_article(name))
+            }
+            Self::Text(name @ "text") => Some((*name).to_owned()),
+            Self::Text(name) => Some(with_article(name)),
+            Self::Zeros | Self::Unknown => None,
+        }
+    }
+}
+
 impl fmt::Display for Foreign {
     /// What the file is, as the rest of a sentence that begins with "the file is".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Script(interpreter) => {
-                write!(f, "a script for {interpreter:?}, not an ELF program")
+        match (self.name(), self) {
+            (Some(name), _) => write!(f, "{name}, not an ELF program"),
+            (None, Self::Zeros) => {
+                f.write_str("not an ELF program: it begins with nothing but zeros")
             }
-            Self::ScriptWithZip(interpreter) => {
-                write!(f, "a zip application for {interpreter:?}, not an ELF program")
-            }
-            Self::Archive(name) | Self::Package(name) | Self::OtherProgram(name) => {
-                let article = if name.starts_with(['a', 'R', 'x']) { "an" } else { "a" };
-                write!(f, "{article} {name}, not an ELF program")
-            }
-            Self::Text(name @ "text") => write!(f, "{name}, not an ELF program"),
-            Self::Text(name) => write!(f, "a {name}, not an ELF program"),
-            Self::Zeros => f.write_str("not an ELF program: it begins with nothing but zeros"),
-            Self::Unknown => f.write_str("not an ELF program"),
+            (None, _) => f.write_str("not an ELF program"),
         }
     }
 }

@@ -1,26 +1,33 @@
-//! What is to be sealed: a program that is measured once, and for which a manifest is then written.
+//! What is to be sealed: a program, or any payload, that is measured once, and for which a manifest
+//! is then written.
 //!
 //! For `uplift pack` and the simulation; a payload never seals anything.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 
 use super::elf::{self, Elf, ElfError, End, Machine};
+use super::foreign::{self, Foreign};
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
 use crate::model::file_name::FileName;
 use crate::model::version::Version;
 use crate::model::{KeyId, ProgramDigest};
-use crate::seal::{Manifest, Seal, SealError};
+use crate::seal::{ANY_MACHINE, Manifest, Place, Seal, SealError};
 
-/// A whole program without a seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A whole program, or any other payload, without a seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsealed {
-    machine: Machine,
+    kind: Kind,
     size: u64,
     digest: ProgramDigest,
-    behind: u64,
-    proves_its_end: bool,
+}
+
+/// What is to be sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Program { machine: Machine, behind: u64, proves_its_end: bool },
+    Other(Foreign),
 }
 
 /// What a person says of a program that is to be sealed.
@@ -34,6 +41,8 @@ pub struct Label {
     pub replaces_from: Option<Version>,
     /// The key that will sign.
     pub key_id: KeyId,
+    /// Where the seal will stand.
+    pub place: Place,
 }
 
 /// Why a file can't be sealed.
@@ -44,29 +53,21 @@ pub enum PackError {
     Unreadable(#[from] io::Error),
     #[error("it is sealed already: as {product:?} {version}, by key {key_id}")]
     Sealed { product: String, version: Version, key_id: KeyId },
-    #[error("it ends like a sealed file, but its seal is damaged")]
+    #[error("it begins or ends like a sealed file, but its seal is damaged")]
     DamagedSeal(#[source] SealError),
-    #[error(transparent)]
-    NoProgram(#[from] ElfError),
+    #[error("the file ends inside its first header")]
+    NoHeader,
+    #[error("it is empty")]
+    Empty,
     #[error("the program is cut off: at least {0} bytes are missing")]
     CutOff(u64),
     #[error("the headers of the program contradict themselves ({0})")]
     Contradictory(&'static str),
 }
 
-impl PackError {
-    /// What a person can do about it, where that is not plain.
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoProgram(error) => error.hint(),
-            _ => None,
-        }
-    }
-}
-
 impl Unsealed {
-    /// Measures a program. `progress` hears how many bytes were read so far.
-    pub fn measure(file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
+    /// Measures a payload. `progress` hears how many bytes were read so far.
+    pub fn measure(mut file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
         match Seal::read(file) {
             Ok(None) => {}
             Ok(Some(Seal { manifest: Manifest { product, version, key_id, .. }, .. })) => {
@@ -75,29 +76,43 @@ impl Unsealed {
             Err(SealError::Unreadable(error)) => return Err(error.into()),
             Err(error) => return Err(PackError::DamagedSeal(error)),
         }
-        let Elf { machine, end, .. } = elf::read(file)?;
-        let (behind, proves_its_end) = match end {
-            End::Proven | End::Filled(_) => (0, true),
-            // A seal is what proves a file whole that can't do it by itself.
-            End::NoSectionTable(bytes) | End::DataBehind(bytes) => (bytes, false),
-            End::Missing(bytes) => return Err(PackError::CutOff(bytes)),
-            End::Contradictory(what) => return Err(PackError::Contradictory(what)),
-        };
+        let kind = Kind::of(file)?;
         let size = file.metadata()?.len();
-        io::Seek::rewind(&mut &*file)?;
+        if size == 0 {
+            return Err(PackError::Empty);
+        }
+        file.rewind()?;
         let Digests { program: digest, .. } = hash_file(file, size, progress)?;
-        Ok(Self { machine, size, digest, behind, proves_its_end })
+        Ok(Self { kind, size, digest })
+    }
+
+    /// What it is, if it is no ELF program.
+    pub const fn foreign(&self) -> Option<&Foreign> {
+        match &self.kind {
+            Kind::Program { .. } => None,
+            Kind::Other(foreign) => Some(foreign),
+        }
     }
 
     /// Bytes behind the end of the ELF file, for which the program may look at the end of its own
     /// file.
     pub const fn bytes_behind(&self) -> u64 {
-        self.behind
+        match self.kind {
+            Kind::Program { behind, .. } => behind,
+            Kind::Other(_) => 0,
+        }
     }
 
     /// Whether it is whole without a seal that says so.
     pub const fn proves_its_end(&self) -> bool {
-        self.proves_its_end
+        matches!(self.kind, Kind::Program { proves_its_end: true, .. })
+    }
+
+    fn machine(&self) -> String {
+        match self.kind {
+            Kind::Program { machine, .. } => machine.to_string(),
+            Kind::Other(_) => ANY_MACHINE.to_owned(),
+        }
     }
 
     /// What a seal says of it.
@@ -105,20 +120,51 @@ impl Unsealed {
         Manifest {
             product: label.name.product().to_owned(),
             version: label.name.version(),
-            machine: self.machine.to_string(),
+            machine: self.machine(),
             size: self.size,
             sha256: self.digest,
             created: label.created,
             replaces_from: label.replaces_from,
             key_id: label.key_id,
+            place: label.place,
         }
+    }
+
+    /// Whether this is its SHA-256.
+    pub fn has_digest(&self, digest: ProgramDigest) -> bool {
+        self.digest == digest
     }
 
     /// Whether a manifest is of this program.
     pub fn is_described_by(&self, manifest: &Manifest) -> bool {
-        manifest.machine == self.machine.to_string()
+        manifest.machine == self.machine()
             && manifest.size == self.size
             && manifest.sha256 == self.digest
+    }
+}
+
+impl Kind {
+    fn of(mut file: &File) -> Result<Self, PackError> {
+        let Elf { machine, end, .. } = match elf::read(file) {
+            Ok(elf) => elf,
+            Err(ElfError::Unreadable(error)) => return Err(error.into()),
+            Err(ElfError::CutOff) => return Err(PackError::NoHeader),
+            Err(ElfError::NotElf(foreign)) => return Ok(Self::Other(foreign)),
+            Err(ElfError::NotExecutable(_)) => {
+                let mut head = Vec::new();
+                file.rewind()?;
+                file.take(foreign::LOOKED_AT).read_to_end(&mut head)?;
+                return Ok(Self::Other(foreign::recognise(&head)));
+            }
+        };
+        let (behind, proves_its_end) = match end {
+            End::Proven | End::Filled(_) => (0, true),
+            // A seal is what proves a file whole that can't do it by itself.
+            End::NoSectionTable(bytes) | End::DataBehind(bytes) => (bytes, false),
+            End::Missing(bytes) => return Err(PackError::CutOff(bytes)),
+            End::Contradictory(what) => return Err(PackError::Contradictory(what)),
+        };
+        Ok(Self::Program { machine, behind, proves_its_end })
     }
 }
 
@@ -127,6 +173,8 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::config::Format;
+    use crate::package::content::Content;
     use uplift_fixtures::elf::{Architecture, Program};
 
     fn measured(behind: &[u8]) -> Result<Unsealed, PackError> {
@@ -147,9 +195,11 @@ mod tests {
     #[test]
     fn a_manifest_is_of_this_program_in_all_that_it_says_of_it() {
         let unsealed = measured(b"").unwrap();
+        let place = Place::Behind;
         let name = "P_V01.02.03.04.bin".parse().unwrap();
         let (created, key_id) = (String::new(), "0123456789ABCDEF".parse().unwrap());
-        let manifest = unsealed.manifest(Label { name, created, replaces_from: None, key_id });
+        let manifest =
+            unsealed.manifest(Label { name, created, replaces_from: None, key_id, place });
         assert!(unsealed.is_described_by(&manifest));
         for other in [
             Manifest { machine: "another".into(), ..manifest.clone() },
@@ -160,12 +210,32 @@ mod tests {
         }
     }
 
+    /// What `pack` writes into a manifest and what a check finds in a file are the same words.
     #[test]
-    fn who_packs_a_script_hears_what_to_do() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"#!/bin/sh\n").unwrap();
-        let error = Unsealed::measure(&file, |_| ()).unwrap_err();
-        assert!(error.hint().unwrap().contains("only an ELF program"));
-        assert_eq!(PackError::CutOff(1).hint(), None);
+    fn the_machine_in_a_manifest_is_the_one_that_a_check_finds() {
+        let program = Program::new(Architecture::Arm, [1, 2, 3, 4]).bytes();
+        let mut object = program.clone();
+        object[16] = 1; // ET_REL
+        for bytes in [program, object, b"#!/bin/sh\n".to_vec(), b"\0\x01".to_vec()] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let unsealed = Unsealed::measure(&file, |_| ()).unwrap();
+            let content = Content::read(file, 0..bytes.len() as u64, Format::Any).unwrap();
+            assert_eq!(unsealed.machine(), content.machine_text());
+            assert_eq!(unsealed.foreign().is_some(), content.machine().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_empty_or_a_part_of_a_program_is_not_measured() {
+        let reason = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            Unsealed::measure(&file, |_| ()).unwrap_err().to_string()
+        };
+        assert_eq!(reason(b""), "it is empty");
+        assert_eq!(reason(b"\x7fELF"), "the file ends inside its first header");
+        let program = Program::new(Architecture::Arm, [1, 2, 3, 4]).bytes();
+        assert!(reason(&program[..program.len() - 1]).contains("cut off"));
     }
 }

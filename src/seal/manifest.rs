@@ -1,5 +1,7 @@
 //! The manifest: what a seal says of its program.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
@@ -12,12 +14,13 @@ use crate::model::{KeyId, ProgramDigest};
 /// |---|---|---|
 /// | `product` | string | product that the program is for |
 /// | `version` | string | `Vaa.bb.cc.dd`; the file's name must say the same |
-/// | `machine` | string | as `uplift check` names it, such as `AArch64, 64 bit, little endian` |
+/// | `machine` | string | as `uplift check` names it, such as `AArch64, 64 bit, little endian`; `any` for what is no ELF program |
 /// | `size` | number | size of the program in bytes, without the seal |
 /// | `sha256` | string | SHA-256 of the program without the seal, in hexadecimal |
 /// | `created` | string | when it was packed, RFC 3339. For people: nothing is ordered by it, nothing expires |
 /// | `replaces_from` | string, may be absent | lowest version that it may replace |
 /// | `key_id` | string | id of the key that signs, 16 hexadecimal digits as minisign prints them |
+/// | `place` | string, may be absent | `before` or `behind` the payload, where the seal stands; absent: behind |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -25,7 +28,8 @@ pub struct Manifest {
     pub product: String,
     /// Version of the program.
     pub version: Version,
-    /// Machine of the program, as [`crate::package::elf::Machine`] displays itself.
+    /// Machine of the program, as [`crate::package::elf::Machine`] displays itself; [`ANY_MACHINE`]
+    /// for what names none.
     pub machine: String,
     /// Size of the program in bytes.
     pub size: u64,
@@ -38,6 +42,39 @@ pub struct Manifest {
     pub replaces_from: Option<Version>,
     /// The key that signs.
     pub key_id: KeyId,
+    /// Where the seal stands. Signed, because nobody but the signer may move it: a shell runs what
+    /// stands behind a script, and some programs read what stands behind themselves.
+    #[serde(default, skip_serializing_if = "Place::is_behind")]
+    pub place: Place,
+}
+
+/// Where a seal stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Behind the program, which is installed with it.
+    #[default]
+    Behind,
+    /// Before the payload, which is installed without it.
+    Before,
+}
+
+/// The machine in a manifest of what is no ELF program.
+pub const ANY_MACHINE: &str = "any";
+
+impl Place {
+    const fn is_behind(&self) -> bool {
+        matches!(self, Self::Behind)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Behind => "behind",
+            Self::Before => "before",
+        })
+    }
 }
 
 /// Why bytes are not a manifest.

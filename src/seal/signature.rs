@@ -11,7 +11,7 @@ use crate::model::KeyId;
 ///
 /// | line | what |
 /// |---|---|
-/// | 1 | `untrusted comment: ` and any text; nothing signs it |
+/// | 1 | `untrusted comment: ` and text without control characters; nothing signs it |
 /// | 2 | base64 of `ED`, the key's id (8 bytes), the signature (64 bytes) |
 /// | 3 | `trusted comment: ` and any text |
 /// | 4 | base64 of the signature over line 2's signature and line 3's text |
@@ -37,6 +37,8 @@ pub enum SignatureError {
         "it is a legacy signature, over the bytes and not over their hash; sign with minisign 0.10 or newer, without -l"
     )]
     Legacy,
+    #[error("its untrusted comment has control characters, and nothing signs that line")]
+    Control,
 }
 
 const UNTRUSTED: &str = "untrusted comment: ";
@@ -50,6 +52,10 @@ impl Signature {
         let [comment, signature, _, _] = lines[..] else { return Err(SignatureError::Malformed) };
         if !comment.starts_with(UNTRUSTED) {
             return Err(SignatureError::Malformed);
+        }
+        // Anybody can change it, and a program that looks for data at its own end finds it there.
+        if comment.chars().any(char::is_control) {
+            return Err(SignatureError::Control);
         }
         let bytes =
             Base64::decode_to_vec(signature, None).map_err(|_| SignatureError::Malformed)?;

@@ -21,7 +21,18 @@ fn manifest(key: &SecretKey) -> Manifest {
         created: "1970-01-01T00:00:00Z".into(),
         replaces_from: None,
         key_id: key.public().id(),
+        place: Place::Behind,
     }
+}
+
+fn manifest_before(key: &SecretKey) -> Manifest {
+    Manifest { place: Place::Before, ..manifest(key) }
+}
+
+/// The program with a seal before it.
+fn sealed_before() -> Vec<u8> {
+    let key = secret_key();
+    [&seal_of(&manifest_before(&key).to_text().unwrap(), &key).unwrap(), PROGRAM].concat()
 }
 
 fn seal_of(manifest_text: &[u8], key: &SecretKey) -> Result<Vec<u8>, SealError> {
@@ -34,19 +45,20 @@ fn sealed() -> Vec<u8> {
 }
 
 fn find(file: &[u8]) -> Result<Option<Seal>, SealError> {
-    Seal::find(&file[file.len().saturating_sub(LARGEST_SEAL)..], file.len() as u64)
+    let tail = &file[file.len().saturating_sub(LARGEST_SEAL)..];
+    Seal::find(&file[..file.len().min(HEAD_SIZE)], tail, file.len() as u64)
 }
 
 /// Writes the checksum anew, as whoever changes a seal on purpose would.
 fn mend(file: &mut [u8]) {
-    let footer_at = file.len() - FOOTER_SIZE;
-    let mut footer = [0; FOOTER_SIZE];
+    let footer_at = file.len() - frame::SIZE;
+    let mut footer = [0; frame::SIZE];
     footer.copy_from_slice(&file[footer_at..]);
     let length = |at: usize| u32::from_le_bytes(footer[at..at + 4].try_into().unwrap()) as usize;
     let (manifest, signature) = (length(4), length(8));
     let start = footer_at - manifest - signature;
-    let checksum =
-        checksum(&file[start..start + manifest], &file[start + manifest..footer_at], &footer);
+    let (manifest, signature) = file[start..footer_at].split_at(manifest);
+    let checksum = Parts { manifest, signature }.checksum(&footer[..12]);
     file[footer_at + 12..footer_at + 16].copy_from_slice(&checksum.to_le_bytes());
 }
 
@@ -67,8 +79,8 @@ fn what_was_sealed_is_found_again() {
     let file = [PROGRAM, &seal_of(&text, &key).unwrap()].concat();
     let seal = find(&file).unwrap().unwrap();
     assert_eq!(
-        (&seal.manifest, &seal.manifest_text, seal.program_size),
-        (&manifest, &text, PROGRAM.len() as u64)
+        (&seal.manifest, &seal.manifest_text, seal.payload),
+        (&manifest, &text, 0..PROGRAM.len() as u64)
     );
     assert_eq!(
         (seal.signature.key_id(), seal.signature.trusted_comment()),
@@ -77,6 +89,100 @@ fn what_was_sealed_is_found_again() {
     assert!(key.public().verifies(&seal.signature, &seal.manifest_text));
     assert!(!key.public().verifies(&seal.signature, b"other bytes"));
     assert!(!secret_key().public().verifies(&seal.signature, &seal.manifest_text));
+}
+
+#[test]
+fn what_was_sealed_before_the_payload_is_found_again() {
+    let key = secret_key();
+    let text = manifest_before(&key).to_text().unwrap();
+    let seal = seal_of(&text, &key).unwrap();
+    for payload in [PROGRAM, b"", b"x", &[7; 3 * LARGEST_SEAL]] {
+        let file = [&seal, payload].concat();
+        let found = find(&file).unwrap().unwrap();
+        assert_eq!(found, Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap());
+        assert_eq!(found.payload, seal.len() as u64..file.len() as u64);
+        assert_eq!((&found.manifest_text, found.payload_size()), (&text, payload.len() as u64));
+        assert!(key.public().verifies(&found.signature, &found.manifest_text));
+    }
+}
+
+/// Nothing signs the untrusted comment, and a shell would run what stands behind a script.
+#[test]
+fn a_seal_can_not_be_moved() {
+    let key = secret_key();
+    for (signed, file, found) in [
+        (manifest_before(&key), "behind", Place::Behind),
+        (manifest(&key), "before", Place::Before),
+    ] {
+        let text = signed.to_text().unwrap();
+        let signature = key.sign(&text, "a test").unwrap();
+        let parts = Parts { manifest: &text, signature: signature.as_bytes() };
+        let moved = match found {
+            Place::Behind => [PROGRAM, &parts.with_footer().unwrap()].concat(),
+            Place::Before => [&parts.with_header().unwrap(), PROGRAM].concat(),
+        };
+        let error = find(&moved).unwrap_err();
+        assert!(matches!(error, SealError::Moved { .. }), "{file}: {error}");
+        assert!(error.to_string().contains(&format!("it stands {found} its payload")), "{error}");
+        assert_eq!(program_digest(&moved[..]).unwrap(), ProgramDigest(plain_sha256(&moved)));
+    }
+}
+
+#[test]
+fn a_file_has_one_seal_at_most() {
+    let (behind, before) = (sealed(), sealed_before());
+    let header = &before[..before.len() - PROGRAM.len()];
+    for file in [
+        [header, &behind].concat(),
+        [header, &before].concat(),
+        [header, PROGRAM, &[0; 24], &frame::FOOTER_MAGIC].concat(),
+    ] {
+        assert!(matches!(find(&file), Err(SealError::Twice)));
+        assert_eq!(program_digest(&file[..]).unwrap(), ProgramDigest(plain_sha256(&file)));
+    }
+}
+
+#[test]
+fn each_wrong_header_has_its_reason() {
+    let right = sealed_before();
+    let with = |at: usize, value: &[u8]| {
+        let mut file = right.clone();
+        file[at..at + value.len()].copy_from_slice(value);
+        find(&file)
+    };
+    assert!(matches!(with(8, &[2]), Err(SealError::UnknownFormat(2))));
+    for length in [u32::MAX, 16_353, 10_000] {
+        for at in [12, 16] {
+            assert!(matches!(with(at, &length.to_le_bytes()), Err(SealError::Lengths)), "{length}");
+        }
+    }
+    // Lengths that fit, and lie.
+    assert!(matches!(with(12, &7_u32.to_le_bytes()), Err(SealError::Checksum)));
+    assert!(matches!(with(40, b"x"), Err(SealError::Checksum)));
+    assert!(matches!(with(24, &[1]), Err(SealError::Reserved)));
+    // Cut off inside.
+    for length in [8, 31, 32, right.len() - PROGRAM.len() - 1] {
+        assert!(matches!(find(&right[..length]), Err(SealError::Lengths)), "{length}");
+        assert_eq!(
+            program_digest(&right[..length]).unwrap(),
+            ProgramDigest(plain_sha256(&right[..length]))
+        );
+    }
+    // What text mode makes of it begins a file without a seal.
+    let text = [&b"\x89UPL\r\r\n\x1a\r\n"[..], &right[8..]].concat();
+    assert!(find(&text).unwrap().is_none());
+}
+
+/// Whoever holds no key could write there what a program finds that looks for data at its end.
+#[test]
+fn what_nothing_signs_is_plain_text() {
+    let comment = |text: &str| {
+        Signature::parse(KNOWN.replacen("signature from", text, 1).as_bytes()).unwrap_err()
+    };
+    for text in ["PK\x05\x06", "\0", "\x1b[2J", "\u{9b}"] {
+        assert_eq!(comment(text), SignatureError::Control, "{text:?}");
+    }
+    assert!(Signature::parse(KNOWN.replacen("signature", "gr\u{fc}\u{df}e", 1).as_bytes()).is_ok());
 }
 
 #[test]
@@ -98,10 +204,39 @@ fn a_hasher_tells_the_program_from_its_seal_in_one_pass_however_the_bytes_come()
             assert_eq!(digests.file.0, plain_sha256(&file));
         }
         assert_eq!(
-            Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap().program_size,
+            Seal::read(std::io::Cursor::new(&file)).unwrap().unwrap().payload_size(),
             program.len() as u64
         );
         assert_eq!(program_digest(&file[..]).unwrap(), program_digest(program).unwrap());
+    }
+}
+
+#[test]
+fn a_hasher_tells_the_payload_from_the_seal_before_it_in_one_pass_however_the_bytes_come() {
+    let before = sealed_before();
+    let seal = &before[..before.len() - PROGRAM.len()];
+    let long = vec![7; 3 * LARGEST_SEAL + 5];
+    let (key, product) = (secret_key(), "x".repeat(LARGEST_SEAL));
+    let with = |length: usize| {
+        let manifest = Manifest { product: product[..length].into(), ..manifest_before(&key) };
+        seal_of(&manifest.to_text().unwrap(), &key)
+    };
+    let spare = LARGEST_SEAL - with(0).unwrap().len();
+    assert!(matches!(with(spare + 1), Err(SealError::Lengths)));
+    let largest = with(spare).unwrap();
+    assert_eq!(largest.len(), LARGEST_SEAL);
+    for seal in [seal, &largest] {
+        for payload in [PROGRAM, &long, b"", b"1234567", b"12345678"] {
+            let file = [seal, payload].concat();
+            for piece in [1, 63, LARGEST_SEAL - 1, LARGEST_SEAL, LARGEST_SEAL + 9, 1 << 20] {
+                let mut hasher = Hasher::new(false);
+                file.chunks(piece).for_each(|bytes| hasher.update(bytes));
+                let digests = hasher.finish();
+                let what = format!("{} bytes by {piece}", file.len());
+                assert_eq!(digests.program.0, plain_sha256(payload), "{what}");
+                assert_eq!(digests.file.0, plain_sha256(&file), "{what}");
+            }
+        }
     }
 }
 
@@ -120,10 +255,17 @@ fn a_seal_that_is_none_belongs_to_the_program() {
 
 #[test]
 fn any_other_file_has_no_seal() {
-    let file = sealed();
-    for file in
-        [b"".as_slice(), PROGRAM, &MAGIC, &file[..file.len() - 1], &[&file[..], b"x"].concat()]
-    {
+    let (file, before) = (sealed(), sealed_before());
+    for file in [&before[1..], &frame::HEADER_MAGIC[..7], &[b"x", &before[..]].concat()] {
+        assert!(find(file).unwrap().is_none());
+    }
+    for file in [
+        b"".as_slice(),
+        PROGRAM,
+        &frame::FOOTER_MAGIC,
+        &file[..file.len() - 1],
+        &[&file[..], b"x"].concat(),
+    ] {
         assert!(find(file).unwrap().is_none());
     }
 }
@@ -139,7 +281,7 @@ fn each_wrong_seal_has_its_reason() {
     let mut file = sealed();
     file[PROGRAM.len()] ^= 1;
     assert!(matches!(find(&file), Err(SealError::Checksum)));
-    let footer_alone = footer(b"", b"").unwrap();
+    let footer_alone = Parts { manifest: b"", signature: b"" }.with_footer().unwrap();
     assert!(matches!(
         find(&footer_alone),
         Err(SealError::Manifest(ManifestError::Json(_) | ManifestError::NoObject))
@@ -160,7 +302,7 @@ fn a_seal_has_a_limit_that_holds_to_the_byte() {
     assert_eq!(with_product(spare).unwrap().len(), LARGEST_SEAL);
     assert!(matches!(with_product(spare + 1), Err(SealError::Lengths)));
     let largest = [PROGRAM, &with_product(spare).unwrap()].concat();
-    assert_eq!(find(&largest).unwrap().unwrap().program_size, PROGRAM.len() as u64);
+    assert_eq!(find(&largest).unwrap().unwrap().payload_size(), PROGRAM.len() as u64);
 }
 
 #[test]
@@ -255,12 +397,35 @@ fn an_encrypted_key_needs_its_password() {
 proptest! {
     #[test]
     fn any_bytes_before_a_magic_are_read_to_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..200), lengths in any::<[u8; 3]>()) {
-        let mut file = [&bytes[..], &[1, 0, 0, 0, lengths[0], 0, 0, 0, lengths[1], lengths[2] & 1, 0, 0], &[0; 12], &MAGIC].concat();
+        let mut file = [&bytes[..], &[1, 0, 0, 0, lengths[0], 0, 0, 0, lengths[1], lengths[2] & 1, 0, 0], &[0; 12], &frame::FOOTER_MAGIC].concat();
         let _ = find(&file);
         if usize::from(lengths[0]) + usize::from(lengths[1]) + 256 * usize::from(lengths[2] & 1) <= bytes.len() {
             mend(&mut file);
         }
         let _ = find(&file);
+    }
+
+    /// A hasher, which gets the bytes piece by piece, and who reads the file's ends are of one mind.
+    #[test]
+    fn a_hasher_agrees_with_who_reads_the_file(
+        at in 0_usize..900, value in any::<u8>(), cut in 0_usize..900, piece in 1_usize..400,
+        before in any::<bool>(), behind in any::<bool>(),
+    ) {
+        let whole = sealed_before();
+        let header = if before { &whole[..whole.len() - PROGRAM.len()] } else { &[] };
+        let rest = if behind { sealed() } else { PROGRAM.to_vec() };
+        let mut file = [header, &rest].concat();
+        let at = at % file.len();
+        file[at] = value;
+        file.truncate(file.len().saturating_sub(cut.saturating_sub(600)));
+        let mut hasher = Hasher::new(false);
+        file.chunks(piece).for_each(|bytes| hasher.update(bytes));
+        let payload = find(&file).ok().flatten().map_or(0..file.len(), |seal| {
+            seal.payload.start.try_into().unwrap()..seal.payload.end.try_into().unwrap()
+        });
+        let digests = hasher.finish();
+        prop_assert_eq!(digests.program.0, plain_sha256(&file[payload]));
+        prop_assert_eq!(digests.file.0, plain_sha256(&file));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::model::{ChannelName, Failure, FailureKind, UpgradeId};
 use crate::package::check::Rules;
-use crate::seal::LARGEST_SEAL;
+use crate::seal::HEAD_SIZE;
 use crate::stage::Staged;
 use crate::transfer::ftp_client::{self, FtpClient};
 
@@ -28,8 +28,8 @@ impl FtpUploads {
         let rules: Vec<Rules> =
             components.map(|component| Rules::new(component, &config.package)).collect();
         let client = FtpClient::new(config.ftp.clone())
-            .trusting(LARGEST_SEAL as u64, move |end, size| {
-                rules.iter().any(|rules| rules.trusts_end(end, size))
+            .trusting(HEAD_SIZE as u64, move |head, end, size| {
+                rules.iter().any(|rules| rules.trusts_ends(head, end, size))
             });
         Self { client, engine, config }
     }

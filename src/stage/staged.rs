@@ -3,14 +3,16 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
-use crate::digest::Digests;
+use super::{Announced, Stage, unwritable};
+use crate::digest::{BUFFER_SIZE, Digests};
 use crate::disk::{self, Disk};
+use crate::model::{Failure, FailureKind};
 
 /// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing
 /// behind.
@@ -41,9 +43,52 @@ impl Staged {
         &self.file
     }
 
+    /// What stands in it behind its first `start` bytes, as a staged file of its own: received from
+    /// the disk as another one from a peer, with room, digests and syncs of its own. This one is
+    /// removed.
+    pub(crate) fn behind(self, start: u64) -> Result<Self, Failure> {
+        let stage = Stage {
+            directory: self.path().parent().unwrap_or(Path::new("/")).to_owned(),
+            max_size: self.size,
+            disk: Arc::clone(&self.reception.disk),
+        };
+        let announced = Announced {
+            file_name: self.file_name.clone(),
+            size: self.size.saturating_sub(start),
+            with_md5: false,
+        };
+        let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(twice)?;
+        let (mut at, mut buffer) = (start, vec![0; BUFFER_SIZE]);
+        loop {
+            match self.file.read_at(&mut buffer, at) {
+                Ok(0) => return receiving.finish(None),
+                Ok(n) => {
+                    receiving.write(&buffer[..n])?;
+                    at += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(unwritable(error)),
+            }
+        }
+    }
+
     /// Whether this path names the very file that was received and hashed.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         names(path, &self.file).unwrap_or(false)
+    }
+}
+
+/// Says why a file needs more room than its own size.
+fn twice(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::NoSpace => Failure {
+            sentence: format!(
+                "a file with its seal before it needs room twice, to be installed without it: {}",
+                failure.sentence
+            ),
+            ..failure
+        },
+        _ => failure,
     }
 }
 

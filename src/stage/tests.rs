@@ -409,3 +409,48 @@ fn an_area_that_others_may_write_to_is_closed_to_them() {
     stage.receive(announced(0), silent()).unwrap();
     assert!(!disk.log().contains(&"SetMode".to_owned()), "what is right stays: {:?}", disk.log());
 }
+
+/// All that stands behind a byte is a staged file of its own, and the first one goes.
+#[test]
+fn what_stands_behind_a_byte_becomes_the_staged_file() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(DIRECTORY_NAME);
+    let content = bytes(MIB + 7);
+    for start in [1, 4096, MIB, MIB + 6] {
+        let mut receiving = stage.receive(announced(MIB + 7), silent()).unwrap();
+        receiving.write(&content).unwrap();
+        let whole = receiving.finish(None).unwrap();
+        let (first, name) = (whole.path().to_owned(), whole.file_name.clone());
+        let behind = whole.behind(start).unwrap();
+        let rest = &content[usize::try_from(start).unwrap()..];
+        assert_eq!(fs::read(behind.path()).unwrap(), rest);
+        assert_eq!(behind.digests.file, digest_of(rest).0);
+        assert_eq!((behind.size, &behind.file_name), (rest.len() as u64, &name));
+        assert_eq!(behind.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(behind.is_at(behind.path()) && !first.exists());
+        assert_eq!(names_in(&area).len(), 1);
+    }
+    assert!(names_in(&area).is_empty());
+}
+
+#[test]
+fn an_error_at_any_step_of_that_leaves_nothing() {
+    let behind = |disk: FaultyDisk| {
+        let disk = Arc::new(disk);
+        let (directory, stage) = stage_on(disk.clone());
+        let mut receiving = stage.receive(announced(MIB), silent()).unwrap();
+        receiving.write(&bytes(MIB)).unwrap();
+        let kind =
+            receiving.finish(None).unwrap().behind(100).map(drop).map_err(|error| error.kind);
+        (kind, names_in(&directory.path().join(DIRECTORY_NAME)))
+    };
+    assert_eq!(behind(FaultyDisk::sound()), (Ok(()), Vec::new()));
+    for (step, occurrence) in [("Allocate", 1), ("Write", 5), ("Sync", 1)] {
+        for (errno, kind) in
+            [(Errno::ENOSPC, FailureKind::NoSpace), (Errno::EIO, FailureKind::InstallFailed)]
+        {
+            let disk = FaultyDisk::sound().and_failing_once(step, occurrence, errno);
+            assert_eq!(behind(disk), (Err(kind), Vec::new()), "{step}");
+        }
+    }
+}

@@ -46,13 +46,14 @@ impl FtpClient {
         Self { config, kept: Kept::default(), trust: Trust::default() }
     }
 
-    /// The client, which takes of several files for this payload the only one whose end is trusted:
-    /// `trusts` gets the last bytes of a file, at most `longest_end` of them, and its size.
+    /// The client, which takes of several files for this payload the only one that is trusted by one
+    /// of its ends: `trusts` gets the first bytes of a file, the last ones, at most `longest_end` of
+    /// each, and its size. It is asked without the first ones before those are fetched.
     #[must_use]
     pub fn trusting(
         self,
         longest_end: u64,
-        trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static,
+        trusts: impl Fn(&[u8], &[u8], u64) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { trust: Trust::new(longest_end, trusts), ..self }
     }

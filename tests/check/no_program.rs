@@ -35,7 +35,7 @@ fn each_is_called_what_it_is_with_what_to_do_instead() {
             Command::new(tool).args(["-c", code]).current_dir(sandbox.0.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
-    const CARRY: &str = "only an ELF program can be installed: build one that contains";
+    const CARRY: &str = "a component with `format = \"script\"` takes s";
     const UNPACK: &str = "send the program itself, unpacked";
     for (file, sentence, hint) in [
         ("script", "the file is a script for \"/usr/bin/env python3\", not an ELF program", CARRY),
@@ -75,20 +75,20 @@ fn each_is_called_what_it_is_with_what_to_do_instead() {
         assert_eq!(sandbox.refused(RIGHT), ("wrong-machine".into(), sentence.into()), "{file}");
         let told = sandbox.hint(RIGHT);
         assert!(told.starts_with(hint), "{file}: {told}");
-        // Who packs hears the same.
+        // Who packs hears what it is, and is stopped where it came about by mistake.
         let mut pack = Command::new(env!("CARGO_BIN_EXE_uplift"));
-        pack.args([
-            "pack",
-            RIGHT,
-            "--unsigned",
-            "--force",
-            "--product",
-            "DEMO",
-            "--version",
-            "V02.00.00.01",
-        ])
-        .current_dir(sandbox.0.path());
-        let said = String::from_utf8(pack.output().unwrap().stderr).unwrap();
-        assert!(said.contains(sentence) && said.contains(&told), "{file}: {said}");
+        let label =
+            ["--unsigned", "--force", "--product", "DEMO", "--version", "V02.00.00.01", RIGHT];
+        pack.arg("pack").args(label).current_dir(sandbox.0.path());
+        let output = pack.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let mistaken = hint.starts_with("send the program itself") && hint != UNPACK
+            || hint.starts_with("the file was not");
+        assert_eq!(output.status.success(), !mistaken, "{file}: {said}");
+        let (what, _) = sentence["the file is ".len()..].split_once(", ").unwrap_or_default();
+        let told =
+            if mistaken { "seals it all the same" } else { "no ELF program, so a component" };
+        let wanted = if file == "object" { "" } else { what };
+        assert!(said.contains(wanted) && said.contains(told), "{file}: {said}");
     }
 }

@@ -204,7 +204,8 @@ fn a_configuration_without_an_end_or_in_one_long_line() {
         "/dev/zero",
     ]));
     assert!(code == Some(2) && error.contains("too large"), "{error}");
-    let text = format!("component.program = {{ name = \"{}\", product = 5 }}", "x".repeat(1_000_000));
+    let text =
+        format!("component.program = {{ name = \"{}\", product = 5 }}", "x".repeat(1_000_000));
     fs::File::create(sandbox.config()).unwrap().write_all(text.as_bytes()).unwrap();
     let (code, _, error) = said(&sandbox, &["config", "check"]);
     assert!(
@@ -260,7 +261,9 @@ fn a_configuration_that_is_missing_or_misspelt_is_a_usage_error_with_the_place()
     );
     let (code, _, error) = check(&sandbox, "unti = \"x.service\"", "");
     assert!(
-        code == Some(2) && error.contains("line 6, field component.program") && error.contains("`unit`"),
+        code == Some(2)
+            && error.contains("line 6, field component.program")
+            && error.contains("`unit`"),
         "{error}"
     );
 }

@@ -84,6 +84,11 @@ impl Shop {
         alone.output().unwrap()
     }
 
+    /// `uplift check`, as on a machine without a configuration.
+    pub(crate) fn check_alone(&self, arguments: &[&str]) -> Output {
+        self.run(env!("CARGO_BIN_EXE_uplift"), &[&["check"], arguments].concat())
+    }
+
     pub(crate) fn pack(&self, key: &str, more: &[&str]) -> Output {
         let key = format!("{key}.key");
         let arguments =

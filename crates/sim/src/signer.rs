@@ -47,8 +47,17 @@ impl Signer {
         format!("[[package.keys]]\npublic = \"{}\"\nnote = \"the simulation\"\n", self.public)
     }
 
-    /// Seals the firmware file at `path`, as its name says.
+    /// Puts a seal behind the firmware file at `path`, as its name says.
     pub fn seal_file(&self, path: &Path) -> anyhow::Result<()> {
+        self.seal_at(path, "behind")
+    }
+
+    /// Puts a seal before the firmware file at `path`, as its name says.
+    pub fn seal_before(&self, path: &Path) -> anyhow::Result<()> {
+        self.seal_at(path, "before")
+    }
+
+    fn seal_at(&self, path: &Path, place: &str) -> anyhow::Result<()> {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let (product, version) = name
             .rsplit_once('_')
@@ -56,7 +65,8 @@ impl Signer {
         let beside = path.parent().context("a file has a directory")?;
         let sealed = TempDir::with_prefix_in("sealed-", beside)?;
         let mut pack = Command::new(&self.uplift);
-        pack.args(["pack", "--product", product, "--version", version, "--key"])
+        pack.args(["pack", "--product", product, "--version", version])
+            .args(["--seal-place", place, "--key"])
             .arg(self.directory.path().join(KEY).with_extension("key"))
             .arg("--out")
             .arg(sealed.path())

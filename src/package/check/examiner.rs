@@ -1,37 +1,60 @@
 //! How each check is done.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::config::MachineRule;
+use crate::config::{Format, MachineRule};
 use crate::digest::Digests;
 use crate::host::command::{CommandError, Reach};
 use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::rules::Payload;
 use crate::package::check::{Check, Rules, Subject, Verdict, open, text_mode};
-use crate::package::elf::{self, Elf, ElfError, End, Machine};
+use crate::package::content::{Content, ContentError};
+use crate::package::elf::{self, ElfError, End, Machine};
 use crate::package::preflight::{self, Executable, PreflightError};
-use crate::seal::Seal;
+use crate::seal::{Place, Seal};
 
-/// What the headers of a program say, which is the first `size` bytes of a file, or all of it.
-pub(super) fn read_elf(path: &Path, size: Option<u64>) -> Result<Elf, Failure> {
-    let read = |file| size.map_or_else(|| elf::read(&file), |size| elf::read_first(&file, size));
-    let error = match open(path).map_err(ElfError::from).and_then(read) {
-        Ok(elf) => return Ok(elf),
+/// What this part of the file at `path` is, where that is of the format.
+pub(super) fn read_content(
+    path: &Path,
+    part: Range<u64>,
+    format: Format,
+) -> Result<Content, Failure> {
+    let read = |file| Content::read(file, part, format);
+    let error = match open(path).map_err(ContentError::from).and_then(read) {
+        Ok(content) => return Ok(content),
         Err(error) => error,
     };
     let kind = match error {
-        ElfError::NotElf(_) | ElfError::NotExecutable(_) => FailureKind::WrongMachine,
-        ElfError::CutOff => FailureKind::Truncated,
-        ElfError::Unreadable(_) => FailureKind::Internal,
+        ContentError::Empty | ContentError::Elf(ElfError::CutOff) => FailureKind::Truncated,
+        ContentError::Unreadable(_) | ContentError::Elf(ElfError::Unreadable(_)) => {
+            FailureKind::Internal
+        }
+        _ => FailureKind::WrongMachine,
     };
     let failure = Failure::new(kind, error.to_string());
     Err(match (error.hint(), error) {
         (Some(hint), _) => failure.with_hint(hint),
-        (None, ElfError::Unreadable(cause)) => failure.because(cause),
+        (
+            None,
+            ContentError::Unreadable(cause) | ContentError::Elf(ElfError::Unreadable(cause)),
+        ) => failure.because(cause),
         (None, _) => failure,
     })
+}
+
+/// The format of a payload that begins behind `start` bytes, where none is asked for.
+pub(super) fn format_of(path: &Path, start: u64) -> Format {
+    let mut magic = [0; 4];
+    let read = open(path).and_then(|file| file.read_at(&mut magic, start));
+    match magic {
+        _ if read.is_err() => Format::Any,
+        [b'#', b'!', ..] => Format::Script,
+        object::elf::ELFMAG => Format::Elf,
+        _ => Format::Any,
+    }
 }
 
 /// What a check found, or the failure that it found.
@@ -49,9 +72,10 @@ pub(super) fn skipped(text: impl Into<String>) -> Examined {
 pub(super) struct Examiner<'a> {
     pub(super) subject: Subject<'a>,
     pub(super) rules: &'a Rules,
+    pub(super) format: Format,
     pub(super) name: Result<FileName, Failure>,
     /// `None` when the size alone is wrong.
-    pub(super) elf: Option<Result<Elf, Failure>>,
+    pub(super) content: Option<Result<Content, Failure>>,
     /// `None` when the size alone is wrong.
     pub(super) seal: Option<Result<Option<Seal>, Failure>>,
 }
@@ -152,8 +176,12 @@ impl Examiner<'_> {
     }
 
     fn machine(&self) -> Examined {
-        let Some(elf) = &self.elf else { return skipped("the size is wrong") };
-        let machine = elf.as_ref().map_err(Failure::clone)?.machine;
+        let Some(content) = &self.content else { return skipped("the size is wrong") };
+        let machine = match content.as_ref().map_err(Failure::clone)? {
+            Content::Elf(elf) => elf.machine,
+            Content::Script(_) => return passed("a script, which names no machine"),
+            Content::Any(_) => return skipped("a file of any format may be for any machine"),
+        };
         let Some(payload) = &self.rules.payload else {
             return skipped(format!("{machine}; no payload says what it needs"));
         };
@@ -183,13 +211,17 @@ impl Examiner<'_> {
         }
     }
 
-    pub(super) fn elf(&self) -> Option<&Elf> {
-        self.elf.as_ref().and_then(|elf| elf.as_ref().ok())
+    pub(super) fn content(&self) -> Option<&Content> {
+        self.content.as_ref().and_then(|content| content.as_ref().ok())
     }
 
     fn interpreter(&self) -> Examined {
-        let Some(elf) = self.elf() else { return skipped("not a program") };
-        match &elf.interpreter {
+        let interpreter = match self.content() {
+            Some(Content::Elf(elf)) => elf.interpreter.as_ref(),
+            Some(Content::Script(interpreter)) => Some(interpreter),
+            Some(Content::Any(_)) | None => return skipped("not a program"),
+        };
+        match interpreter {
             None => passed("none needed"),
             Some(path) if self.rules.payload.is_none() => {
                 skipped(format!("{:?}; no payload says whether it has it", path.as_os_str()))
@@ -197,23 +229,34 @@ impl Examiner<'_> {
             Some(path) if path.is_file() => passed(path.display().to_string()),
             Some(path) => {
                 let sentence = format!(
-                    "the program needs the interpreter {:?}, which this machine does not have",
+                    "the {} needs the interpreter {:?}, which this machine does not have",
+                    if self.format == Format::Script { "script" } else { "program" },
                     path.as_os_str()
                 );
-                let hint = "install what it comes with, or link the program statically or against the C library of this machine";
+                let hint = match self.format {
+                    Format::Script => "install it, or name another one in the script's first line",
+                    _ => {
+                        "install what it comes with, or link the program statically or against the C library of this machine"
+                    }
+                };
                 Err(Failure::new(FailureKind::WrongMachine, sentence).with_hint(hint))
             }
         }
     }
 
     fn complete(&self) -> Examined {
-        let Some(elf) = self.elf() else { return skipped("not a program") };
+        let Some(content) = self.content() else { return skipped("not a program") };
         let truncated = |sentence: String| Err(Failure::new(FailureKind::Truncated, sentence));
         let unproven = |what: String| match &self.seal {
             Some(Ok(Some(_))) => passed("the seal gives size and digest"),
             Some(Err(_)) => skipped("the seal is damaged, so it proves nothing"),
             _ if self.rules.allow_unproven_end => passed(what + "; allowed by the configuration"),
             _ => truncated(what),
+        };
+        let Content::Elf(elf) = content else {
+            let what = "the file has no seal, and nothing else proves that it is whole";
+            let hint = "seal it with `uplift pack`; `allow_unproven_end = true` in the [package] section lets it in as it is";
+            return unproven(what.into()).map_err(|failure| failure.with_hint(hint));
         };
         match elf.end {
             End::Proven => passed("the program ends where its headers say"),
@@ -268,6 +311,14 @@ impl Examiner<'_> {
         let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else {
             return skipped("no `version_command` is configured");
         };
+        if self.format == Format::Any {
+            return skipped("a file of any format is not run");
+        }
+        if matches!(&self.seal, Some(Ok(Some(seal))) if seal.manifest.place == Place::Before) {
+            return skipped(
+                "the seal stands before the program; the daemon asks it for its version once it lies there without",
+            );
+        }
         let executable = self.make_executable()?;
         if executable.is_none() && !is_executable(self.subject.path) {
             return skipped(
@@ -312,10 +363,14 @@ impl Examiner<'_> {
 
 /// The machine of the installed program; of this one where nothing is installed, or a script is.
 fn wanted_machine(payload: &Payload) -> Result<(Machine, &'static str), Failure> {
-    if let Ok(installed) = read_elf(&payload.program, None) {
-        return Ok((installed.machine, "the installed program"));
+    let machine = |path| Ok::<_, ElfError>(elf::read(open(path)?)?.machine);
+    if let Ok(installed) = machine(&payload.program) {
+        return Ok((installed, "the installed program"));
     }
-    Ok((read_elf(Path::new("/proc/self/exe"), None)?.machine, "this machine"))
+    machine(Path::new("/proc/self/exe")).map(|own| (own, "this machine")).map_err(|error| {
+        Failure::new(FailureKind::Internal, "the machine of this daemon can't be told")
+            .because(error)
+    })
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{self, MachineRule, SealRule, TrustedKey};
+use crate::config::{self, Format, MachineRule, SealRule, TrustedKey};
 use crate::host::command::Isolation;
 use crate::model::ProgramDigest;
 use crate::model::version::Version;
@@ -31,6 +31,8 @@ pub struct Rules {
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
     pub(super) machine: MachineRule,
+    /// `None` where no payload is known: what a file is decides.
+    pub(super) format: Option<Format>,
     pub(super) seal: SealRule,
     pub(super) keys: Vec<TrustedKey>,
     pub(super) running: Option<Version>,
@@ -66,6 +68,7 @@ impl Rules {
                 isolation: program.isolate_commands,
                 preflight_deadline: program.preflight_deadline,
             }),
+            format: Some(program.format),
             ..Self::without_payload(package)
         }
     }
@@ -79,6 +82,7 @@ impl Rules {
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
             machine: package.machine,
+            format: None,
             seal: package.seal_rule(),
             keys: package.keys.clone(),
             running: None,
@@ -91,6 +95,12 @@ impl Rules {
     /// Bytes of the largest file that can be accepted.
     pub const fn largest(&self) -> u64 {
         self.max_size
+    }
+
+    /// What the payload in a file must be, instead of what the configuration says.
+    #[must_use]
+    pub fn format(self, format: Format) -> Self {
+        Self { format: Some(format), ..self }
     }
 
     /// The version that runs; unknown, any version is accepted.
@@ -131,10 +141,10 @@ impl Rules {
         }
     }
 
-    /// Whether a file of `size` bytes that ends in `end` carries a seal for this payload by a
-    /// trusted key. It says nothing of the program before it.
-    pub fn trusts_end(&self, end: &[u8], size: u64) -> bool {
-        let seal = Seal::find(end, size).ok().flatten();
+    /// Whether a file of `size` bytes that begins with `head` and ends in `tail` carries a seal for
+    /// this payload by a trusted key. It says nothing of the program.
+    pub fn trusts_ends(&self, head: &[u8], tail: &[u8], size: u64) -> bool {
+        let seal = Seal::find(head, tail, size).ok().flatten();
         seal.is_some_and(|seal| {
             self.payload
                 .as_ref()

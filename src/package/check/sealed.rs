@@ -9,7 +9,8 @@ use super::examiner::{Examined, Examiner, passed, skipped};
 use super::{Signer, open};
 use crate::config::SealRule;
 use crate::model::{Failure, FailureKind};
-use crate::seal::{Manifest, Seal, SealError};
+use crate::package::content::Content;
+use crate::seal::{Manifest, Place, Seal, SealError};
 
 /// The seal of the file at `path`; `None` for a file without one. A claim to be sealed that is not
 /// true is `seal-invalid`.
@@ -24,7 +25,7 @@ pub(super) fn read_seal(path: &Path) -> Result<Option<Seal>, Failure> {
         }
         error => Failure::new(
             FailureKind::SealInvalid,
-            "the file ends like a sealed one, but its seal is damaged",
+            "the file begins or ends like a sealed one, but its seal is damaged",
         )
         .because(error),
     })
@@ -96,15 +97,18 @@ impl Examiner<'_> {
                 return Err(Failure::new(FailureKind::WrongVersion, sentence));
             }
         }
-        if let Some(elf) = self.elf().filter(|elf| elf.machine.to_string() != *machine) {
-            let sentence =
-                format!("the program is for {}, and sealed for {machine:?}", elf.machine);
-            return Err(Failure::new(FailureKind::WrongMachine, sentence));
+        if let Some(content) = self.content() {
+            let found = content.machine_text();
+            if found != *machine {
+                let sentence = format!("the program is for {found}, and sealed for {machine:?}");
+                return Err(Failure::new(FailureKind::WrongMachine, sentence));
+            }
+            stands_where_it_may(seal, content)?;
         }
-        if seal.program_size != *size {
+        if seal.payload_size() != *size {
             let sentence = format!(
                 "the program has {} bytes, and had {size} when it was sealed",
-                seal.program_size
+                seal.payload_size()
             );
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
@@ -134,10 +138,23 @@ impl Examiner<'_> {
             _ => Ok(()),
         }
     }
+
     fn something_is_installed(&self) -> bool {
         self.rules
             .payload
             .as_ref()
             .is_some_and(|payload| payload.program.symlink_metadata().is_ok())
     }
+}
+
+/// Behind an ELF program nobody reads on; a shell runs what stands behind a script, and of the
+/// signature's first line nobody says who wrote it.
+fn stands_where_it_may(seal: &Seal, content: &Content) -> Result<(), Failure> {
+    if seal.manifest.place == Place::Before || content.machine().is_some() {
+        return Ok(());
+    }
+    let sentence =
+        "the seal stands behind a file that is no ELF program, and would be read as a part of it";
+    Err(Failure::new(FailureKind::SealInvalid, sentence)
+        .with_hint("seal the file again with `uplift pack`, which puts the seal before it"))
 }

@@ -10,6 +10,7 @@ use crate::model::version::Version;
 use crate::stage::{Announced, Stage};
 use uplift_fixtures::elf::{Architecture, Program};
 
+mod formats;
 mod seals;
 mod signer;
 

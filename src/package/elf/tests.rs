@@ -270,7 +270,7 @@ fn what_is_no_program_says_what_it_is_and_what_to_do() {
         assert!(error.hint().unwrap().starts_with(hint), "{error:?}");
     }
     let script = read_bytes(b"#!/bin/sh\n").unwrap_err();
-    assert!(script.hint().unwrap().contains("only an ELF program"), "{script:?}");
+    assert!(script.hint().unwrap().contains("`format = \"script\"`"), "{script:?}");
     assert_eq!(read_bytes(b"\x7fELF").unwrap_err().hint(), None);
 }
 

@@ -10,13 +10,14 @@ use suppaftp::FtpError;
 use crate::transfer::ftp_client::session::{Session, SessionError, explain};
 use crate::transfer::ftp_client::watchdog::Watchdog;
 
-/// Files whose ends are looked at; of more, none is taken.
+/// Files whose ends are looked at, the last bytes and the first; of more, none is taken.
 const MOST_JUDGED: usize = 8;
 
-/// Whether the end of a file of this size tells that somebody who is trusted made it.
-type Trusts = dyn Fn(&[u8], u64) -> bool + Send + Sync;
+/// Whether the first bytes, or the last ones, of a file of this size tell that somebody who is
+/// trusted made it.
+type Trusts = dyn Fn(&[u8], &[u8], u64) -> bool + Send + Sync;
 
-/// Who is trusted, and how much of a file's end tells so.
+/// Who is trusted, and how many bytes at either end of a file tell so.
 #[derive(Clone)]
 pub(super) struct Trust {
     longest_end: u64,
@@ -32,14 +33,14 @@ impl fmt::Debug for Trust {
 /// Nobody.
 impl Default for Trust {
     fn default() -> Self {
-        Self::new(0, |_, _| false)
+        Self::new(0, |_, _, _| false)
     }
 }
 
 impl Trust {
     pub(super) fn new(
         longest_end: u64,
-        trusts: impl Fn(&[u8], u64) -> bool + Send + Sync + 'static,
+        trusts: impl Fn(&[u8], &[u8], u64) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { longest_end, trusts: Arc::new(trusts) }
     }
@@ -72,12 +73,26 @@ impl Trust {
         watchdog: &Watchdog,
     ) -> Result<bool, SessionError> {
         let Some(file) = session.describe(name)? else { return Ok(false) };
-        let mut download = session.download(name, file.size.saturating_sub(self.longest_end))?;
+        let size = file.size;
+        let broken = |error| explain(FtpError::ConnectionError(error), watchdog, None);
+        let mut download = session.download(name, size.saturating_sub(self.longest_end))?;
         let mut end = Vec::new();
         // One byte more shows a file that has grown meanwhile.
-        let read = (&mut download).take(self.longest_end + 1).read_to_end(&mut end);
-        read.map_err(|error| explain(FtpError::ConnectionError(error), watchdog, None))?;
+        (&mut download).take(self.longest_end + 1).read_to_end(&mut end).map_err(broken)?;
         session.finish(download)?;
-        Ok(end.len() as u64 == file.size.min(self.longest_end) && (self.trusts)(&end, file.size))
+        if end.len() as u64 != size.min(self.longest_end) {
+            return Ok(false);
+        }
+        if size == end.len() as u64 {
+            return Ok((self.trusts)(&end, &end, size));
+        }
+        if (self.trusts)(&[], &end, size) {
+            return Ok(true);
+        }
+        let mut download = session.download(name, 0)?;
+        let mut beginning = Vec::new();
+        (&mut download).take(self.longest_end).read_to_end(&mut beginning).map_err(broken)?;
+        session.stop(download)?;
+        Ok((self.trusts)(&beginning, &end, size))
     }
 }

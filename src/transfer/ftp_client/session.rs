@@ -289,6 +289,15 @@ impl Session {
         download.0.finish().map_err(|error| explain(error, &self.watchdog, None))
     }
 
+    /// Ends a download before its end; whatever the server calls that, it goes on.
+    pub(super) fn stop(&self, download: Download) -> Result<(), SessionError> {
+        self.watchdog.release_data();
+        match download.0.finish() {
+            Ok(()) | Err(FtpError::UnexpectedResponse(_)) => Ok(()),
+            Err(error) => Err(explain(error, &self.watchdog, None)),
+        }
+    }
+
     /// Gives up a download and the connection with it; waits for nothing.
     pub(super) fn abandon(self, download: Download) {
         self.watchdog.hang_up();

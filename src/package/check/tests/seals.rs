@@ -37,7 +37,7 @@ fn a_sealed_program_is_let_in_and_its_identity_is_the_program() {
 }
 
 #[test]
-fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
+fn the_ends_of_a_file_tell_whether_a_trusted_key_sealed_one_for_this_payload() {
     let (signer, other, program) =
         (Signer::new().unwrap(), Signer::new().unwrap(), program("V02.00.00.00"));
     let right = sealed(&signer, &program, |_| {});
@@ -54,7 +54,7 @@ fn the_end_of_a_file_tells_whether_a_trusted_key_sealed_one_for_this_payload() {
         (trusting(&signer, ""), program.clone(), false),
         (trusting(&signer, ""), Vec::new(), false),
     ] {
-        assert_eq!(package.rules.trusts_end(&file, file.len() as u64), trusted);
+        assert_eq!(package.rules.trusts_ends(&file, &file, file.len() as u64), trusted);
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::model::file_name::FileName;
 use crate::package::pack::{Label, Unsealed};
 use crate::seal::signing::{NewKeys, SecretKey};
-use crate::seal::{Manifest, PublicKey, Seal};
+use crate::seal::{Manifest, Place, PublicKey, Seal};
 
 /// Somebody who seals firmware.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl Signer {
             created: "1970-01-01T00:00:00Z".into(),
             replaces_from: None,
             key_id: self.public().id(),
+            place: Place::Behind,
         };
         Ok(Unsealed::measure(file, |_| {})?.manifest(label))
     }
