@@ -26,7 +26,9 @@ type File = (String, Vec<u8>);
 /// there.
 pub(crate) fn uplift() -> Command {
     let whole = uplift::cli::Arguments::command();
-    let shipped = whole.get_subcommands().filter(|command| command.get_name() != "demo");
+    let shipped = whole
+        .get_subcommands()
+        .filter(|command| command.get_name() != "demo" && !command.is_hide_set());
     Command::new("uplift")
         .version(env!("CARGO_PKG_VERSION"))
         .about(whole.get_about().cloned().unwrap_or_default())
