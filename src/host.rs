@@ -7,7 +7,9 @@
 
 pub(crate) mod alarm;
 pub mod command;
+pub(crate) mod descendants;
 pub mod unit;
+pub(crate) mod watch;
 
 use std::io;
 use std::path::PathBuf;
