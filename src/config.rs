@@ -4,6 +4,7 @@
 //! Unknown fields are errors, so that a misspelt one is never silently a default. Nothing here
 //! looks at the machine: whether a device exists or a unit is known is for whoever uses the value.
 
+mod command;
 mod component;
 mod error;
 mod fields;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::model::{ChannelName, ComponentName};
-pub use component::Components;
+pub use command::{Command, FILE};
+pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
@@ -284,14 +286,14 @@ impl Config {
     }
 
     /// The components that a channel may replace.
-    pub fn replaceable_by(&self, channel: ChannelName) -> impl Iterator<Item = &Program> {
+    pub fn replaceable_by(&self, channel: ChannelName) -> impl Iterator<Item = &Component> {
         self.components.iter().filter(move |component| match channel {
             ChannelName::PSDK => {
-                self.link.as_ref().is_some_and(|link| link.components.contains(&component.name))
+                self.link.as_ref().is_some_and(|link| link.components.contains(&component.name()))
             }
             ChannelName::SHELL => {
                 let named = self.shell.components.as_ref();
-                named.is_none_or(|named| named.contains(&component.name))
+                named.is_none_or(|named| named.contains(&component.name()))
             }
             _ => false,
         })
@@ -316,7 +318,7 @@ fn check_names(
     let Some(name) = names.iter().find(|name| components.get(**name).is_none()) else {
         return Ok(());
     };
-    let known: Vec<String> = components.iter().map(|one| format!("\"{}\"", one.name)).collect();
+    let known: Vec<String> = components.iter().map(|one| format!("\"{}\"", one.name())).collect();
     let explanation = format!(
         "there is no section [component.{name}]: say in `components` of [channel.{channel}] what may be replaced, such as [{}]",
         known.join(", ")
@@ -327,6 +329,7 @@ fn check_names(
 /// The payload link announces restart and trial together.
 fn announce(components: &mut Components, link: &Link) -> Result<(), Mistake> {
     for component in components.iter_mut() {
+        let Component::Program(component) = component else { continue };
         if !link.components.contains(&component.name) {
             continue;
         }
@@ -360,8 +363,8 @@ mod tests {
     fn the_smallest_configuration_has_the_documented_defaults() {
         let config =
             parse("[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
-        assert_eq!(config.components.iter().next().unwrap().path, Path::new("/usr/local/bin/demo"));
-        assert_eq!(config.components.iter().next().unwrap().restart, Restart::Reboot);
+        assert_eq!(config.components.programs().next().unwrap().path, Path::new("/usr/local/bin/demo"));
+        assert_eq!(config.components.programs().next().unwrap().restart, Restart::Reboot);
         assert!(config.link.is_none());
         assert_eq!(config.ftp.address.port(), 21);
         assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
@@ -491,7 +494,7 @@ mod tests {
             ("[channel.psdk]\n[trial]\ndeadline = \"30s\"", seconds(90), Duration::MAX, 225),
         ] {
             assert_eq!(
-                config(text).components.iter().next().unwrap().restart_within(stop, start),
+                config(text).components.programs().next().unwrap().restart_within(stop, start),
                 seconds(deadline),
                 "{text}"
             );
@@ -503,11 +506,11 @@ mod tests {
         let config = parse("[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
         assert_eq!(config.package.max_size, Size(65536));
         assert_eq!(
-            config.components.iter().next().unwrap().restart_deadline,
+            config.components.programs().next().unwrap().restart_deadline,
             Some(Duration::from_secs(120))
         );
         assert_eq!(
-            config.components.iter().next().unwrap().restart,
+            config.components.programs().next().unwrap().restart,
             Restart::Command(vec!["/bin/true".into()])
         );
         for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
 use crate::model::{
-    Attempt, Change, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin,
+    Attempt, Change, ChangeTerms, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin,
     Outcome, PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap, Terms, Upgrade,
     Verdict,
 };
@@ -123,7 +123,12 @@ pub enum Event {
         terms: Terms,
     },
     /// The word to install by another updater.
-    StartChange(Box<Change>),
+    StartChange {
+        /// The boot that runs.
+        origin: Origin,
+        /// What was agreed.
+        terms: Box<ChangeTerms>,
+    },
     /// The new program is at the path, durably; or another updater has installed.
     Swapped,
     /// The programs were not swapped; the old one is at the path. Or another updater has changed
@@ -353,10 +358,11 @@ impl State {
                 Self::Installing { upgrade, swap: Swap { package, old, origin, terms } },
                 vec![Record, SwapPrograms],
             ),
-            (Self::Ready { upgrade, .. }, Event::StartChange(change)) => (
-                Self::Changing { upgrade, change: *change, step: Step::Installing },
-                vec![Record, SwapPrograms],
-            ),
+            (Self::Ready { upgrade, package }, Event::StartChange { origin, terms }) => {
+                let change = Change { package, origin, terms: *terms };
+                let state = Self::Changing { upgrade, change, step: Step::Installing };
+                (state, vec![Record, SwapPrograms])
+            }
             (Self::Idle | Self::Concluded { .. }, Event::TakeBack { upgrade, change, failure }) => {
                 change::taken_back(upgrade, *change, failure)
             }
@@ -501,7 +507,7 @@ fn refuse(state: State, event: &Event) -> Refused {
         | Event::ReceptionFailed
         | Event::Received
         | Event::Start { .. }
-        | Event::StartChange(_)
+        | Event::StartChange { .. }
         | Event::Fail(_) => Failure::new(
             FailureKind::Cancelled,
             format!("the upgrade is {} and can't take this step", state.phase()),

@@ -215,6 +215,10 @@ pub enum RunningEvidence {
     Started,
     /// No unit is named in the configuration, so nothing is known of the process.
     NoUnit,
+    /// Another updater has installed it, and a command told the version that was expected.
+    VersionTold,
+    /// Another updater says that it has installed it, and nothing else was asked.
+    UpdaterSays,
     /// The unit is not active, or runs another digest.
     Contradicted,
 }
@@ -257,11 +261,13 @@ pub struct Installed {
     pub component: ComponentName,
     /// Product name of the configuration.
     pub product: String,
-    /// Where the program lies.
-    pub path: std::path::PathBuf,
+    /// Where the program lies; absent where another updater installs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<std::path::PathBuf>,
     /// Version, where known.
     pub version: Option<Version>,
-    /// Digest of the program at the path; absent when there is none.
+    /// Digest of the program at the path, or of the file that another updater was handed; absent when
+    /// there is none.
     pub digest: Option<ProgramDigest>,
     /// Programs that were rolled back here, and are refused.
     #[serde(default)]
@@ -292,6 +298,9 @@ pub struct CurrentUpgrade {
     pub failure: Option<Failure>,
     /// What is being installed, once checked.
     pub package: Option<PackageSummary>,
+    /// Percent that another updater has installed, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
     /// Seconds until the deadline of the phase that runs, where it has one that the peer is told:
     /// from its beginning, and in an answer of the control socket from now.
     pub seconds_left: Option<u64>,
@@ -316,6 +325,11 @@ pub enum TrialWait {
         /// Seconds that are asked for.
         window: u64,
     },
+    /// The version that was installed by another updater is not told yet.
+    Version {
+        /// Why not.
+        why: String,
+    },
     /// The health command has not succeeded yet.
     HealthCommand {
         /// Why its last run failed; absent before the first.
@@ -330,6 +344,7 @@ impl fmt::Display for TrialWait {
         match self {
             Self::Unit { why } => write!(f, "waits for the unit: {why}"),
             Self::Window { stable, window } => write!(f, "{stable} s of {window} s stable"),
+            Self::Version { why } => write!(f, "waits for the version: {why}"),
             Self::HealthCommand { why: None } => write!(f, "runs the health command"),
             Self::HealthCommand { why: Some(why) } => {
                 write!(f, "waits for the health command: {why}")

@@ -1,4 +1,6 @@
 //! After the swap: the restart, and the evidence that the new program works.
 
+pub mod change;
+mod command;
 pub mod health;
 pub mod restart;

@@ -20,7 +20,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let mut client = Client::connect(&config.paths.control)?;
     if !yes && io::stdin().is_terminal() {
-        let name = choice::named(config, ChannelName::SHELL, component)?.name;
+        let name = choice::named(config, ChannelName::SHELL, component)?.name();
         let status = status(&mut client)?;
         let known = status.component(name);
         if let Some(installed) = known

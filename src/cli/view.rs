@@ -51,10 +51,13 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         let version = installed
             .version
             .map_or_else(|| "version unknown".into(), |version| version.to_string());
-        let (product, path) = (&installed.product, installed.path.display());
+        let place = match &installed.path {
+            Some(path) => path.display().to_string(),
+            None => "by another updater".to_owned(),
+        };
         let label = capitalized(installed.component.as_str());
-        line(&mut text, &label, &format!("{product} {version}, {path}"));
-        if installed.digest.is_none() {
+        line(&mut text, &label, &format!("{} {version}, {place}", installed.product));
+        if installed.digest.is_none() && installed.path.is_some() {
             line(&mut text, "", "no program is installed yet");
         }
     }
@@ -143,7 +146,8 @@ pub(super) fn phase(status: &Status) -> String {
                 .as_ref()
                 .map(|failure| format!("\nthe last file was refused: {failure}"))
                 .unwrap_or_default();
-            format!("{}{left}{}{failure}", status.phase, waits_for(upgrade))
+            let percent = upgrade.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+            format!("{}{percent}{left}{}{failure}", status.phase, waits_for(upgrade))
         }
         None => status.phase.to_string(),
     }
@@ -266,6 +270,10 @@ pub(super) fn report(report: &Report) -> String {
             Some(RunningEvidence::NoUnit) => {
                 "the installed digest is at the path after a restart; no unit is named, so the process was not looked at"
             }
+            Some(RunningEvidence::VersionTold) => "the updater succeeded, and the version was told",
+            Some(RunningEvidence::UpdaterSays) => {
+                "the updater says so; no `version_command` is given, so nothing else was asked"
+            }
             Some(RunningEvidence::Contradicted) | None => "none",
         };
         let _ = writeln!(
@@ -306,9 +314,14 @@ fn what_it_means(report: &Report) -> String {
             if report
                 .evidence
                 .as_ref()
-                .is_some_and(|evidence| evidence.running == RunningEvidence::Verified) =>
+                .is_some_and(|evidence| is_proved(evidence.running)) =>
         {
             format!("{} runs now.", new())
+        }
+        Outcome::Succeeded
+            if report.evidence.as_ref().is_some_and(|evidence| !evidence.restarted) =>
+        {
+            format!("{} is installed.", new())
         }
         Outcome::Succeeded => format!("{} is installed, and the restart has come.", new()),
         Outcome::RolledBack => {
@@ -316,6 +329,11 @@ fn what_it_means(report: &Report) -> String {
         }
         Outcome::Failed => format!("The upgrade failed{failure}."),
     }
+}
+
+/// Whether something else than a file and a restart was seen.
+const fn is_proved(running: RunningEvidence) -> bool {
+    matches!(running, RunningEvidence::Verified | RunningEvidence::VersionTold)
 }
 
 /// What else the trial saw.

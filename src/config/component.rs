@@ -1,16 +1,30 @@
 //! Sections `[component.NAME]`: what is upgraded, by name.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
+use super::command::Command;
 use super::error::Mistake;
 use super::fields::{Fields, Kind};
+use super::package::Format;
 use super::program::Program;
 use super::trial::{Trial, TrialFields};
+use crate::host::command::Isolation;
 use crate::model::ComponentName;
+use crate::model::version::Version;
+
+/// What is upgraded.
+#[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a few, for the life of the daemon")]
+pub enum Component {
+    /// A file at a path, which uplift itself swaps.
+    Program(Program),
+    /// What another updater installs.
+    Command(Command),
+}
 
 /// The components of a configuration: one at least, and no product is that of two.
 #[derive(Debug, Clone)]
-pub struct Components(BTreeMap<ComponentName, Program>);
+pub struct Components(BTreeMap<ComponentName, Component>);
 
 impl Components {
     /// The components of these sections; `trial` is what holds for all of them.
@@ -26,7 +40,8 @@ impl Components {
         for (name, mut fields) in sections {
             let trial = Trial::of(trial, std::mem::take(&mut fields.trial), name)?;
             let component = match fields.kind {
-                Kind::Program => Program::of(fields, name, trial)?,
+                Kind::Program => Component::Program(Program::of(fields, name, trial)?),
+                Kind::Command => Component::Command(Command::of(fields, name, trial)?),
             };
             components.insert(name, component);
         }
@@ -37,45 +52,50 @@ impl Components {
 
     /// The product name chooses the component, so that of two must differ; and so must the paths.
     fn check_products(&self) -> Result<(), Mistake> {
-        for (at, component) in self.iter().enumerate() {
-            for other in self.iter().take(at) {
-                let name = component.name;
-                let products = component.products();
-                if let Some(product) = products.into_iter().find(|one| other.accepts_product(one)) {
-                    let explanation = format!(
-                        "the product {product} is that of [component.{}] too: it must choose one of them",
-                        other.name
-                    );
-                    let fields =
-                        [format!("component.{name}.product"), format!("component.{name}.aliases")];
-                    return Err(Mistake::new(&fields, explanation));
-                }
-                if component.path == other.path {
-                    let explanation = format!(
-                        "the path {} is that of [component.{}] too",
-                        component.path.display(),
-                        other.name
-                    );
-                    let fields =
-                        [format!("component.{name}.path"), format!("component.{name}.name")];
-                    return Err(Mistake::new(&fields, explanation));
-                }
+        let pairs = self
+            .iter()
+            .enumerate()
+            .flat_map(|(at, one)| self.iter().take(at).map(move |other| (one, other)));
+        for (one, other) in pairs {
+            let (name, of_other) = (one.name(), other.name());
+            if let Some(product) = one.products().into_iter().find(|one| other.accepts_product(one))
+            {
+                let explanation = format!(
+                    "the product {product} is that of [component.{of_other}] too: it must choose one of them"
+                );
+                let fields = [one.field("product"), one.field("aliases")];
+                return Err(Mistake::new(&fields, explanation));
+            }
+            let (Component::Program(one), Component::Program(other)) = (one, other) else {
+                continue;
+            };
+            if one.path == other.path {
+                let path = one.path.display();
+                let explanation = format!("the path {path} is that of [component.{of_other}] too");
+                let fields =
+                    [format!("component.{name}.path"), format!("component.{name}.name")];
+                return Err(Mistake::new(&fields, explanation));
             }
         }
         Ok(())
     }
 
     /// All of them, by their names.
-    pub fn iter(&self) -> btree_map::Values<'_, ComponentName, Program> {
+    pub fn iter(&self) -> btree_map::Values<'_, ComponentName, Component> {
         self.0.values()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Program> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Component> {
         self.0.values_mut()
     }
 
+    /// Those that uplift itself swaps.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.iter().filter_map(Component::program)
+    }
+
     /// The one of this name.
-    pub fn get(&self, name: ComponentName) -> Option<&Program> {
+    pub fn get(&self, name: ComponentName) -> Option<&Component> {
         self.0.get(&name)
     }
 
@@ -85,16 +105,105 @@ impl Components {
     }
 
     /// The one for files with this product name.
-    pub fn of_product(&self, product: &str) -> Option<&Program> {
+    pub fn of_product(&self, product: &str) -> Option<&Component> {
         self.iter().find(|component| component.accepts_product(product))
     }
 }
 
 impl<'a> IntoIterator for &'a Components {
-    type Item = &'a Program;
-    type IntoIter = btree_map::Values<'a, ComponentName, Program>;
+    type Item = &'a Component;
+    type IntoIter = btree_map::Values<'a, ComponentName, Component>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+impl Component {
+    /// Its name.
+    pub fn name(&self) -> ComponentName {
+        match self {
+            Self::Program(program) => program.name,
+            Self::Command(command) => command.name,
+        }
+    }
+
+    /// Product name that a file must carry.
+    pub fn product(&self) -> &str {
+        match self {
+            Self::Program(program) => &program.product,
+            Self::Command(command) => &command.product,
+        }
+    }
+
+    /// Other product names that are accepted.
+    pub fn aliases(&self) -> &BTreeSet<String> {
+        match self {
+            Self::Program(program) => &program.aliases,
+            Self::Command(command) => &command.aliases,
+        }
+    }
+
+    /// What its firmware files are, without their seals.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Program(program) => program.format,
+            Self::Command(command) => command.format,
+        }
+    }
+
+    /// The version by the configuration's word.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            Self::Program(program) => program.version,
+            Self::Command(command) => command.version,
+        }
+    }
+
+    /// The command that tells the version: arguments of a program, or all of it.
+    pub fn version_command(&self) -> Option<&Vec<String>> {
+        match self {
+            Self::Program(program) => program.version_command.as_ref(),
+            Self::Command(command) => command.version_command.as_ref(),
+        }
+    }
+
+    /// How the commands that are run for a check are kept from the machine.
+    pub fn isolate_commands(&self) -> Isolation {
+        match self {
+            Self::Program(program) => program.isolate_commands,
+            Self::Command(command) => command.isolate_commands,
+        }
+    }
+
+    /// What it must show after an upgrade.
+    pub fn trial(&self) -> &Trial {
+        match self {
+            Self::Program(program) => &program.trial,
+            Self::Command(command) => &command.trial,
+        }
+    }
+
+    /// Where it is one that uplift itself swaps.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Program(program) => Some(program),
+            Self::Command(_) => None,
+        }
+    }
+
+    /// Whether a file with this product name is for this component.
+    pub fn accepts_product(&self, product: &str) -> bool {
+        self.product() == product || self.aliases().contains(product)
+    }
+
+    /// The name of one of its fields, for a person.
+    pub(crate) fn field(&self, field: &str) -> String {
+        format!("component.{}.{field}", self.name())
+    }
+
+    /// Its product names, the first one before the others.
+    fn products(&self) -> Vec<&str> {
+        std::iter::once(self.product()).chain(self.aliases().iter().map(String::as_str)).collect()
     }
 }

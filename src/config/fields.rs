@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::package::Format;
 use super::trial::TrialFields;
 use super::unit_name::ServiceName;
-use super::values::{NO_PROGRAM, absolute, names_a_program, some_time, some_time_if_any};
+use super::values::{NO_PROGRAM, absolute, command, names_a_program, some_time, some_time_if_any};
 use crate::host::command::Isolation;
 use crate::model::Runs;
 use crate::model::file_name::FileName;
@@ -27,8 +27,7 @@ pub(super) struct Fields {
     pub(super) product: ProductName,
     #[serde(default)]
     pub(super) aliases: BTreeSet<ProductName>,
-    #[serde(default)]
-    pub(super) format: Format,
+    pub(super) format: Option<Format>,
     #[serde(default, deserialize_with = "program_path")]
     pub(super) path: Option<PathBuf>,
     pub(super) unit: Option<ServiceName>,
@@ -45,6 +44,33 @@ pub(super) struct Fields {
     pub(super) preflight_deadline: Duration,
     #[serde(default)]
     pub(super) trial: TrialFields,
+    #[serde(default, deserialize_with = "command")]
+    pub(super) install: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "command")]
+    pub(super) revert: Option<Vec<String>>,
+    pub(super) suffix: Option<Suffix>,
+    #[serde(default)]
+    pub(super) unchanged_exit_codes: Vec<u8>,
+    #[serde(default, deserialize_with = "some_time_if_any")]
+    pub(super) command_deadline: Option<Duration>,
+}
+
+/// The end of a file's name.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Suffix(pub(super) String);
+
+impl TryFrom<String> for Suffix {
+    type Error = String;
+
+    fn try_from(suffix: String) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if suffix.len() <= 32 && suffix.bytes().all(is_plain) {
+            Ok(Self(suffix))
+        } else {
+            Err(format!("{suffix:?} is no end of a file's name: expected one such as \".raucb\""))
+        }
+    }
 }
 
 /// What kind of thing a component is.
@@ -54,6 +80,8 @@ pub(super) enum Kind {
     /// A file at a path, which uplift itself swaps.
     #[default]
     Program,
+    /// What another updater installs.
+    Command,
 }
 
 /// The part of a firmware file's name before the version.

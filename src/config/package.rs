@@ -101,7 +101,7 @@ impl fmt::Display for TrustedKey {
 impl Package {
     /// What can run shows itself when it is asked for its version.
     pub(super) fn check_machine(&self, components: &Components) -> Result<(), Mistake> {
-        let untold = components.iter().find(|component| component.version_command.is_none());
+        let untold = components.programs().find(|component| component.version_command.is_none());
         let Some(untold) = untold.filter(|_| self.machine == MachineRule::AnyRunnable) else {
             return Ok(());
         };

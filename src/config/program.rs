@@ -61,6 +61,17 @@ impl Program {
         let mistake = |field: &str, explanation: &str| {
             Mistake::new(&[&format!("component.{name}{field}")], explanation)
         };
+        let foreign = [
+            (".install", fields.install.is_some()),
+            (".revert", fields.revert.is_some()),
+            (".suffix", fields.suffix.is_some()),
+            (".unchanged_exit_codes", !fields.unchanged_exit_codes.is_empty()),
+            (".command_deadline", fields.command_deadline.is_some()),
+        ];
+        if let Some((field, _)) = foreign.into_iter().find(|(_, given)| *given) {
+            return Err(mistake(field, "this belongs to a component of `kind = \"command\"`"));
+        }
+        let format = fields.format.unwrap_or_default();
         let unit = fields.unit.map(|unit| unit.0);
         if fields.runs == Runs::Another && unit.is_none() {
             return Err(mistake(
@@ -69,7 +80,7 @@ impl Program {
             ));
         }
         // A script's process is its interpreter, so that its start is all that can be proved.
-        let runs = match (fields.format, &unit) {
+        let runs = match (format, &unit) {
             (Format::Script, Some(_)) => Runs::Another,
             _ => fields.runs,
         };
@@ -81,7 +92,7 @@ impl Program {
             name,
             product: fields.product.0,
             aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
-            format: fields.format,
+            format,
             path,
             restart,
             unit,
@@ -127,17 +138,6 @@ impl Program {
     /// The name of one of its fields, for a person.
     pub(crate) fn field(&self, field: &str) -> String {
         format!("component.{}.{field}", self.name)
-    }
-
-    /// Its product names, the first one before the others.
-    pub(super) fn products(&self) -> Vec<&str> {
-        let others = self.aliases.iter().map(String::as_str);
-        std::iter::once(self.product.as_str()).chain(others).collect()
-    }
-
-    /// Whether a file with this product name is for this component.
-    pub fn accepts_product(&self, product: &str) -> bool {
-        self.product == product || self.aliases.contains(product)
     }
 }
 

@@ -14,7 +14,7 @@ use super::hands::{Finished, Hands, TaskResult, unknown};
 use super::herald::{Herald, log, speak_of};
 use super::installed::installed;
 use super::{Answer, Command};
-use crate::config::Config;
+use crate::config::{Component, Config};
 use crate::journal::{self, Journal};
 use crate::log::message;
 use crate::machine::{Action, Event, Refused, State};
@@ -147,7 +147,7 @@ impl Actor {
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
         self.look_at_path().await;
-        let component = choice::only(&self.config, channel).map(|component| component.name);
+        let component = choice::only(&self.config, channel).map(Component::name);
         let upgrade = self.new_upgrade(request, component)?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
@@ -169,23 +169,26 @@ impl Actor {
         if !matches!(self.state, State::Idle | State::Concluded { .. }) {
             return;
         }
-        for (component, program) in self.hands.programs() {
-            let (program, (_, seen)) = (program.clone(), self.herald.installed(component.name));
-            if off_thread(move || program.known_digest().is_ok_and(|digest| digest != seen))
-                .await
-                .is_ok_and(|changed| changed)
-            {
-                let installed = self.installed(component.name).await;
-                installed.into_iter().for_each(|installed| self.herald.update_installed(installed));
+        for component in &self.config.components {
+            let name = component.name();
+            let (_, seen) = self.herald.installed(name);
+            // What another updater has installed can only be asked for.
+            let changed = match self.hands.program(name) {
+                None => Ok(component.version_command().is_some()),
+                Some(program) => {
+                    let program = program.clone();
+                    let differs = move || program.known_digest().is_ok_and(|digest| digest != seen);
+                    off_thread(differs).await
+                }
+            };
+            if changed.is_ok_and(|changed| changed) {
+                self.herald.update_installed(self.installed(component).await);
             }
         }
     }
 
-    /// What is installed of a component that the configuration names.
-    async fn installed(&self, name: ComponentName) -> Option<Installed> {
-        let (component, program) =
-            self.hands.programs().find(|(component, _)| component.name == name)?;
-        Some(installed(component, program, &self.journal).await)
+    async fn installed(&self, component: &Component) -> Installed {
+        installed(component, self.hands.program(component.name()), &self.journal).await
     }
 
     fn new_upgrade(
@@ -213,7 +216,7 @@ impl Actor {
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
         let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
         let chosen = choice::of_file(&self.config, channel, &announced.file_name);
-        let chosen = chosen.map(|component| component.name);
+        let chosen = chosen.map(Component::name);
         let component = chosen.as_ref().ok().copied();
         let from = component.and_then(|name| self.herald.installed(name).0);
         self.apply(Event::Receive { file_name, component, from }).await?;
@@ -271,9 +274,9 @@ impl Actor {
             }
         }
         // The intent to install that can't be written down ends the upgrade.
-        match self.state.swap() {
-            Some(_) => Ok(()),
-            None => Err(self.herald.last_failure().unwrap_or_else(over)),
+        match self.state.swap().is_some() || self.state.change().is_some() {
+            true => Ok(()),
+            false => Err(self.herald.last_failure().unwrap_or_else(over)),
         }
     }
 
@@ -364,7 +367,10 @@ impl Actor {
                 let state = std::mem::replace(&mut self.state, State::Idle);
                 let event = match &state {
                     State::Installing { .. } => Event::SwapFailed(failure),
-                    State::RestartingBack { .. } => Event::RestartFailed(failure),
+                    State::Changing { step: Step::Installing, .. } => Event::SwapFailed(failure),
+                    State::RestartingBack { .. } | State::Changing { .. } => {
+                        Event::RestartFailed(failure)
+                    }
                     _ => Event::Fail(failure),
                 };
                 match state.step(event) {
@@ -428,6 +434,12 @@ impl Actor {
             (Action::SwapBack, State::Reverting { swap, verdict, .. }) => {
                 hands.swap_back(id, swap, verdict);
             }
+            (_, State::Changing { change, step, .. }) => {
+                if matches!(action, Action::Restart) {
+                    herald.publish(state);
+                }
+                hands.change(upgrade, change, step, herald);
+            }
             _ => {} // the machine asks for none of these in another state
         }
     }
@@ -442,6 +454,20 @@ impl Actor {
             Err(failure) if matches!(self.state, State::RestartingBack { .. }) => Err(failure),
             Err(failure)
                 if matches!(self.state, State::Checking { .. } | State::Installing { .. }) =>
+            {
+                Err(failure)
+            }
+            // Nothing else tells of a change by another updater.
+            Err(failure)
+                if matches!(
+                    &self.state,
+                    State::Changing {
+                        step: Step::Installing
+                            | Step::Restarting { .. }
+                            | Step::RestartingBack { .. },
+                        ..
+                    }
+                ) =>
             {
                 Err(failure)
             }
@@ -506,7 +532,11 @@ impl Actor {
                 self.hands.forget_older(component).await;
             }
         }
-        self.herald.ended(report, self.installed(component).await, &self.journal);
+        let installed = match self.config.components.get(component) {
+            Some(component) => Some(self.installed(component).await),
+            None => None,
+        };
+        self.herald.ended(report, installed, &self.journal);
     }
 
     /// The sender of the file hears the verdict once the status shows it.

@@ -1,12 +1,12 @@
 //! Which component an upgrade is of: by the product in the file's name, or by the name that somebody
 //! gives; and never one that the channel may not replace.
 
-use crate::config::{Config, Program};
+use crate::config::{Component, Config};
 use crate::model::file_name::FileName;
 use crate::model::{ChannelName, ComponentName, Failure, FailureKind};
 
 /// The one that this channel may replace, where there is no other.
-pub(crate) fn only(config: &Config, channel: ChannelName) -> Option<&Program> {
+pub(crate) fn only(config: &Config, channel: ChannelName) -> Option<&Component> {
     let mut permitted = config.replaceable_by(channel);
     permitted.next().filter(|_| permitted.next().is_none())
 }
@@ -16,7 +16,7 @@ pub(crate) fn of_file<'a>(
     config: &'a Config,
     channel: ChannelName,
     file_name: &str,
-) -> Result<&'a Program, Failure> {
+) -> Result<&'a Component, Failure> {
     if let Some(only) = only(config, channel) {
         return Ok(only); // its own check says what is wrong with another's file
     }
@@ -37,7 +37,7 @@ pub(crate) fn named(
     config: &Config,
     channel: ChannelName,
     name: Option<ComponentName>,
-) -> Result<&Program, Failure> {
+) -> Result<&Component, Failure> {
     let sentence = match name {
         None => match only(config, channel) {
             Some(only) => return Ok(only),
@@ -46,7 +46,7 @@ pub(crate) fn named(
         // One that is not there and one that is not permitted are the same to whoever asks.
         Some(name) => {
             let mut permitted = config.replaceable_by(channel);
-            match permitted.find(|component| component.name == name) {
+            match permitted.find(|component| component.name() == name) {
                 Some(component) => return Ok(component),
                 None => format!("there is no component {name} that may be replaced here"),
             }
@@ -58,7 +58,7 @@ pub(crate) fn named(
 fn hint(config: &Config, channel: ChannelName) -> String {
     let each = config.replaceable_by(channel);
     let each: Vec<String> =
-        each.map(|one| format!("{} (product {})", one.name, one.product)).collect();
+        each.map(|one| format!("{} (product {})", one.name(), one.product())).collect();
     if each.is_empty() {
         return format!("give `components` in the [channel.{channel}] section");
     }

@@ -14,10 +14,11 @@ use tokio::task::AbortHandle;
 
 use super::blocking::{blocking, off_thread};
 use super::herald::Notices;
-use super::way_back::{by_hand, find_way_back};
+use super::way_back::{by_hand, find_way_back, way_back_by_updater};
 use super::{Answer, storage};
 use crate::component::program::{Lock, Program, Reverted};
-use crate::config::{self, Config, Paths};
+use crate::component::command::Change;
+use crate::config::{self, Component, Config, Paths};
 use crate::disk::Disk;
 use crate::log::message;
 use crate::machine::{Event, Found, State, replaced_by_hand};
@@ -54,6 +55,8 @@ pub(super) enum TaskResult {
 pub(super) struct Hands {
     config: Arc<Config>,
     components: BTreeMap<ComponentName, Place>,
+    /// What another updater does.
+    change: Change,
     second_copy: SecondCopy,
     finished: mpsc::Sender<Finished>,
     notices: Notices,
@@ -67,7 +70,8 @@ pub(super) struct Hands {
 
 /// Where a component lies, and where files for it are received.
 struct Place {
-    program: Program,
+    /// The file that is swapped, where there is one.
+    program: Option<Program>,
     stage: Stage,
 }
 
@@ -88,31 +92,39 @@ impl Hands {
     pub(super) fn new(
         disk: &Arc<dyn Disk>,
         config: Arc<Config>,
-        programs: Vec<Program>,
+        mut programs: BTreeMap<ComponentName, Program>,
         notices: Notices,
         finished: mpsc::Sender<Finished>,
     ) -> Self {
         let second_copy = SecondCopy::new(Arc::clone(disk), config.paths.state.clone());
-        let place = |(component, program): (&config::Program, Program)| {
-            let max_size = config.package.max_size.0;
-            let stage = Stage::on(Arc::clone(disk), &component.path, max_size);
-            (component.name, Place { program, stage })
+        let place = |component: &Component| {
+            let beside = match component {
+                Component::Program(program) => program.path.clone(),
+                Component::Command(command) => config.paths.state.join(command.name.as_str()),
+            };
+            let stage = Stage::on(Arc::clone(disk), &beside, config.package.max_size.0);
+            let name = component.name();
+            (name, Place { program: programs.remove(&name), stage })
         };
-        let components = config.components.iter().zip(programs).map(place).collect();
+        let components = config.components.iter().map(place).collect();
+        let change = Change::on(Arc::clone(disk), &config.paths.state);
         let (staged, checked, trial, held) = (None, None, None, None);
-        Self { config, components, second_copy, finished, notices, staged, checked, trial, held }
+        Self { config, components, change, second_copy, finished, notices, staged, checked, trial, held }
     }
 
-    /// The components, as the configuration names them, and their programs.
-    pub(super) fn programs(&self) -> impl Iterator<Item = (&config::Program, &Program)> {
-        let config = self.config.components.iter();
-        config.filter_map(|component| {
-            Some((component, &self.components.get(&component.name)?.program))
-        })
+    /// The programs that uplift itself swaps, as the configuration names them.
+    fn programs(&self) -> impl Iterator<Item = (&config::Program, &Program)> {
+        let programs = self.config.components.programs();
+        programs.filter_map(|config| Some((config, self.program(config.name)?)))
+    }
+
+    /// The program of a component, where it is one.
+    pub(super) fn program(&self, name: ComponentName) -> Option<&Program> {
+        self.components.get(&name)?.program.as_ref()
     }
 
     /// The component of an upgrade. One that is in the configuration no more has no place.
-    fn component(&self, name: ComponentName) -> Result<(&config::Program, &Place), Failure> {
+    fn component(&self, name: ComponentName) -> Result<(&Component, &Place), Failure> {
         let (config, place) = (self.config.components.get(name), self.components.get(&name));
         config.zip(place).ok_or_else(|| unknown(name))
     }
@@ -153,9 +165,11 @@ impl Hands {
     /// What is found by the terms of the upgrade that was left, or else by the configuration.
     pub(super) async fn find(&self, left: &State) -> Result<Found, Failure> {
         // Without an upgrade beyond its swap nothing hangs on what is found.
-        let terms = left.swap().map(|swap| swap.terms.clone());
-        let terms = terms.or_else(|| Some(self.config.components.iter().next()?.terms()));
-        let Some(terms) = terms else { return Err(no_components()) };
+        let Some(terms) = left.swap().map(|swap| swap.terms.clone()) else {
+            let terms = left.change().map(|change| &change.terms);
+            let origin = self.restarter_of_change(terms).found().await?;
+            return Ok(Found { origin, at_path: None, ruling: None });
+        };
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
         let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
@@ -207,7 +221,9 @@ impl Hands {
         let paths = self.config.paths.clone();
         blocking(move || {
             check_announced(&announced.file_name, announced.size, &rules)?;
-            storage::examine(&config, &paths)?;
+            if let Some(program) = config.program() {
+                storage::examine(program, &paths)?;
+            }
             stage.receive(announced, observer)
         })
         .await
@@ -237,11 +253,25 @@ impl Hands {
             Ok(component) => component,
             Err(failure) => return drop(answer.send(Err(failure))),
         };
-        let (program, config) = (place.program.clone(), config.clone());
         let paths = self.config.paths.clone();
-        self.spawn(upgrade.id.clone(), async move {
-            TaskResult::Found(find_old(program, &config, &paths).await, answer)
-        });
+        match (config, place.program.clone()) {
+            (Component::Program(config), Some(program)) => {
+                let config = config.clone();
+                self.spawn(upgrade.id.clone(), async move {
+                    TaskResult::Found(find_old(program, &config, &paths).await, answer)
+                });
+            }
+            (Component::Command(config), _) => {
+                let terms = Box::new(config.terms());
+                let restarter = self.restarter_of_change(Some(&terms));
+                self.spawn(upgrade.id.clone(), async move {
+                    let origin = restarter.origin().await;
+                    let found = origin.map(|origin| Event::StartChange { origin, terms });
+                    TaskResult::Found(found, answer)
+                });
+            }
+            (Component::Program(config), None) => drop(answer.send(Err(unknown(config.name)))),
+        }
     }
 
     pub(super) fn swap(&mut self, upgrade: &UpgradeId, swap: &Swap) {
@@ -293,7 +323,7 @@ impl Hands {
             observer,
         );
         let config = self.config.components.get(upgrade.component());
-        let isolation = config.map(|config| config.isolate_commands).unwrap_or_default();
+        let isolation = config.map(Component::isolate_commands).unwrap_or_default();
         let trial = trial.with_isolation(isolation);
         // Again, for the daemon of another boot, where the timer may not be enabled.
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
@@ -381,14 +411,37 @@ impl Hands {
         &self,
         upgrade: Upgrade,
         installed: Option<InstalledRecord>,
+        package: Option<PackageSummary>,
         answer: Answer<UpgradeId>,
     ) {
         let (config, place) = match self.component(upgrade.component()) {
             Ok(component) => component,
             Err(failure) => return drop(answer.send(Err(failure))),
         };
-        let (program, config) = (place.program.clone(), config.clone());
-        let (product, paths) = (config.product.clone(), self.config.paths.clone());
+        let paths = self.config.paths.clone();
+        let (config, program) = match (config, place.program.clone()) {
+            (Component::Program(config), Some(program)) => (config.clone(), program),
+            (Component::Program(config), None) => {
+                return drop(answer.send(Err(unknown(config.name))));
+            }
+            (Component::Command(config), _) => {
+                let (terms, failure) = (config.terms(), by_hand(&upgrade.request));
+                let id = upgrade.id.clone();
+                let restarter = self.restarter_of_change(Some(&terms));
+                let found = async move {
+                    let package = way_back_by_updater(package, &terms)?;
+                    let change = Box::new(model::Change {
+                        package,
+                        origin: restarter.origin().await?,
+                        terms,
+                    });
+                    Ok(Event::TakeBack { upgrade, change, failure })
+                };
+                self.spawn(id, async move { TaskResult::WayBack(found.await, answer) });
+                return;
+            }
+        };
+        let product = config.product.clone();
         self.spawn(upgrade.id.clone(), async move {
             let found = async {
                 let (package, old) =
@@ -413,8 +466,7 @@ impl Hands {
             Outcome::RolledBack => true,
         };
         let Some(package) = conclusion.package.clone() else { return };
-        let Ok((_, place)) = self.component(component) else { return };
-        let program = place.program.clone();
+        let Some(program) = self.program(component).cloned() else { return };
         if let Err(failure) = blocking(move || program.finish(&package, ran)).await {
             tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
         }
@@ -422,8 +474,7 @@ impl Hands {
 
     /// What nothing leads back to any more, now that the success is written down.
     pub(super) async fn forget_older(&self, component: ComponentName) {
-        let Ok((_, place)) = self.component(component) else { return };
-        let program = place.program.clone();
+        let Some(program) = self.program(component).cloned() else { return };
         if let Err(error) = blocking(move || program.forget_older()).await {
             let failure = Failure::from_io(
                 FailureKind::Internal,
@@ -473,6 +524,13 @@ impl Hands {
     /// says by now.
     fn restarter_of(&self, terms: &Terms) -> Restarter {
         Restarter::new(terms, &self.config.paths)
+    }
+
+    /// That of a change by another updater; without one, of the machine.
+    pub(super) fn restarter_of_change(&self, terms: Option<&ChangeTerms>) -> Restarter {
+        let how = terms.and_then(|terms| terms.restart.clone()).unwrap_or(Restart::Reboot);
+        let deadline = terms.map(|terms| terms.restart_deadline).unwrap_or_default();
+        Restarter::by(how, None, deadline, self.config.paths.boot_id.clone())
     }
 
     /// So is its program.
@@ -544,10 +602,6 @@ fn put_back(
 pub(super) fn unknown(component: ComponentName) -> Failure {
     let sentence = format!("the configuration has no component {component}");
     Failure::new(FailureKind::InstallFailed, sentence)
-}
-
-fn no_components() -> Failure {
-    Failure::new(FailureKind::Internal, "the configuration has no components")
 }
 
 async fn find_old(

@@ -16,8 +16,8 @@ use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
-    ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, PackageSummary,
-    Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status,
+    Change, ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, PackageSummary,
+    Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status, Step, Verdict,
 };
 use crate::stage::Observer;
 use crate::trial::health;
@@ -142,6 +142,17 @@ impl Herald {
         })
     }
 
+    /// What another updater says of its progress, in percent.
+    pub(super) fn change_observer(&self) -> impl Fn(u8) + Send + Sync + 'static {
+        let status = Arc::clone(&self.status);
+        move |percent| {
+            status.send_if_modified(|status| {
+                let Some(upgrade) = &mut status.upgrade else { return false };
+                upgrade.percent.replace(percent) != Some(percent)
+            });
+        }
+    }
+
     /// The file was not received; the peer may begin again.
     pub(super) fn reception_failed(&self, failure: Failure) {
         tracing::warn!(UPLIFT_KIND = %failure.kind, "the file was not received: {failure}; the peer may begin again");
@@ -245,6 +256,7 @@ impl Herald {
                     progress: if keep { progress } else { Progress::default() },
                     failure: None,
                     package: state.package().cloned(),
+                    percent: None,
                     seconds_left: left,
                     waits_for,
                 }),
@@ -299,6 +311,16 @@ pub(super) fn speak_of(state: &State) {
 
 /// Until the verdict: a peer that is told of the restart waits for the trial too.
 fn seconds_left(state: &State) -> Option<u64> {
+    if let State::Changing { change: Change { terms, .. }, step, .. } = state {
+        let left = match step {
+            Step::Installing | Step::Reverting { .. } => terms.command_deadline,
+            Step::Restarting { .. } | Step::RestartingBack { .. } => {
+                terms.restart_deadline.saturating_add(terms.deadline)
+            }
+            Step::Trial { .. } => terms.deadline,
+        };
+        return Some(left.as_secs());
+    }
     let terms = &state.swap()?.terms;
     match state.phase() {
         Phase::Restarting | Phase::Reverting => {
@@ -354,6 +376,7 @@ fn replace(status: &mut Status, installed: Installed) {
 fn tell(state: &State, is_awaited: bool) {
     let phase = state.phase();
     let (id, more) = match state {
+        State::Changing { step, .. } => return tell_change(phase, step),
         State::Restarting { .. } => (Some(message::SWAPPED), ": the new program is at its path"),
         State::RestartingBack { .. } => (None, ": the old program is back at its path"),
         State::Trial { .. } => {
@@ -370,6 +393,20 @@ fn tell(state: &State, is_awaited: bool) {
         _ => (None, ""),
     };
     tracing::info!(MESSAGE_ID = id, "{phase}{more}");
+}
+
+fn tell_change(phase: Phase, step: &Step) {
+    match step {
+        Step::Installing => tracing::info!("{phase} by another updater"),
+        Step::Restarting { .. } => tracing::info!("{phase}: the updater has installed"),
+        Step::Trial { .. } => {
+            tracing::info!(MESSAGE_ID = message::TRIAL, "{phase}: what the updater has installed has to show that it works");
+        }
+        Step::Reverting { verdict: Verdict { failure, .. } } => {
+            tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} by the updater: {failure}");
+        }
+        Step::RestartingBack { .. } => tracing::info!("{phase}: the updater has gone back"),
+    }
 }
 
 pub(super) fn log(report: &Report) {

@@ -6,7 +6,7 @@ use std::io;
 use crate::component::program::Program;
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
-use crate::model::{Failure, FailureKind, PackageSummary, ProgramDigest, Request};
+use crate::model::{ChangeTerms, Failure, FailureKind, PackageSummary, ProgramDigest, Request};
 use crate::record::InstalledRecord;
 
 /// What goes, and the digest of what comes back.
@@ -45,6 +45,17 @@ pub(super) fn find_way_back(
         },
         previous,
     ))
+}
+
+/// What goes, where another updater has installed it and can go back.
+pub(super) fn way_back_by_updater(
+    package: Option<PackageSummary>,
+    terms: &ChangeTerms,
+) -> Result<PackageSummary, Failure> {
+    if terms.revert.is_none() {
+        return Err(nothing_to_go_back_to("the component has no `revert` command"));
+    }
+    package.ok_or_else(|| nothing_to_go_back_to("no upgrade of the component succeeded here"))
 }
 
 /// Size and digests of the file at the path, as it was received; `None` if there is none.

@@ -13,7 +13,6 @@
 mod tests;
 mod window;
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -24,22 +23,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::component::program::{Program, Stamp, stamp};
 use crate::digest::program_digest;
 use crate::host;
-use crate::host::command::{self, Isolation, Reach};
+use crate::host::command::Isolation;
 use crate::host::unit::{self, Unit};
 use crate::model::{
     Confirm, Evidence, Failure, FailureKind, ProgramDigest, RunningEvidence, Runs, Terms,
     TrialWait, Verdict,
 };
 
+use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, succeeds};
 use window::Window;
 
 /// Between two looks at the unit: systemd tells of a start by no event that a plain program could
 /// wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Between two runs of a health command that failed.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-/// How long one run of it may take.
-const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Who is told what the trial waits for.
 pub type Observer = Box<dyn Fn(TrialWait) + Send + Sync>;
@@ -279,11 +275,7 @@ impl Trial {
 
     /// Runs the health command if it is due.
     async fn check_health(&mut self, end: Instant) -> Checked {
-        let Some((program, arguments)) =
-            self.terms.health_command.as_deref().and_then(<[String]>::split_first)
-        else {
-            return Checked::Before;
-        };
+        let Some(command) = self.terms.health_command.clone() else { return Checked::Before };
         let left = end.saturating_duration_since(Instant::now());
         match &self.health {
             Health::Succeeded => return Checked::Before,
@@ -297,15 +289,8 @@ impl Trial {
                 (self.observer)(TrialWait::HealthCommand { why: why.clone() });
             }
         }
-        let (program, arguments) = (program.clone(), arguments.to_vec());
-        let deadline = HEALTH_DEADLINE.min(left);
-        let isolation = self.isolation;
-        let run = move || {
-            command::run(OsStr::new(&program), &arguments, Reach::Machine, isolation, deadline)
-                .map_err(io::Error::other)
-        };
-        match blocking(run).await {
-            Ok(_) => {
+        match succeeds(&command, self.isolation, HEALTH_DEADLINE.min(left)).await {
+            Ok(()) => {
                 self.health = Health::Succeeded;
                 Checked::Now
             }
@@ -364,6 +349,7 @@ impl Trial {
                 let window = humantime::format_duration(self.terms.window);
                 (format!("{unit} was not stable for {window} within {deadline}{restarts}"), None)
             }
+            TrialWait::Version { why } => ("the version was not told".into(), Some(why)),
             TrialWait::HealthCommand { why } => {
                 (format!("the health command did not succeed within {deadline}"), why)
             }
@@ -407,10 +393,4 @@ enum Checked {
     /// It is known, or nobody asks for it.
     Before,
     Waits(TrialWait),
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -226,6 +226,7 @@ mod tests {
             progress,
             failure: None,
             package: None,
+            percent: None,
             seconds_left,
             waits_for: None,
         };
@@ -235,7 +236,7 @@ mod tests {
             components: vec![Installed {
                 component: ComponentName::PROGRAM,
                 product: "P".into(),
-                path: "/program".into(),
+                path: Some("/program".into()),
                 version: None,
                 digest: None,
                 known_bad: vec![],

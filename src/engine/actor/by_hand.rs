@@ -3,6 +3,7 @@
 
 use super::Actor;
 use crate::engine::way_back::by_hand;
+use crate::config::Component;
 use crate::engine::{Answer, choice};
 use crate::machine::{Event, State};
 use crate::model::version::Version;
@@ -15,10 +16,14 @@ use crate::record::InstalledRecord;
 impl Actor {
     /// Written down before it counts, so that a daemon that starts again knows it.
     pub(super) async fn confirm(&mut self, by: String) -> Result<(), Failure> {
-        let State::Trial { swap, confirmed_by, .. } = &self.state else {
-            return Err(nothing_on_trial());
+        let (confirm, confirmed_by) = match &self.state {
+            State::Trial { swap, confirmed_by, .. } => (swap.terms.confirm, confirmed_by),
+            State::Changing { change, step: Step::Trial { confirmed_by, .. }, .. } => {
+                (change.terms.confirm, confirmed_by)
+            }
+            _ => return Err(nothing_on_trial()),
         };
-        if swap.terms.confirm == Confirm::Auto {
+        if confirm == Confirm::Auto {
             return Err(no_confirmation_needed());
         }
         if confirmed_by.is_some() {
@@ -39,7 +44,7 @@ impl Actor {
         by: String,
         component: Option<ComponentName>,
     ) -> Result<Option<Version>, Failure> {
-        let component = choice::named(&self.config, ChannelName::SHELL, component)?.name;
+        let component = choice::named(&self.config, ChannelName::SHELL, component)?.name();
         let Some(version) = self.journal.minimum_version(component) else { return Ok(None) };
         let who = by.clone();
         self.write_journal("that the lowest version is forgotten", move |journal| {
@@ -58,6 +63,7 @@ impl Actor {
     ) {
         match &self.state {
             State::Trial { upgrade, .. }
+            | State::Changing { upgrade, step: Step::Trial { .. }, .. }
                 if component.is_none_or(|named| named == upgrade.component()) =>
             {
                 let id = upgrade.id.clone();
@@ -80,7 +86,7 @@ impl Actor {
         answer: Answer<UpgradeId>,
     ) {
         let named = choice::named(&self.config, request.channel, component);
-        let named = named.map(|component| component.name);
+        let named = named.map(Component::name);
         let upgrade = match named.and_then(|name| self.new_upgrade(request, Some(name))) {
             Ok(upgrade) => upgrade,
             Err(failure) => return drop(answer.send(Err(failure))),
@@ -89,11 +95,26 @@ impl Actor {
         let installed = self.journal.installed(component);
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
         let from = installed.and_then(|installed| self.replaced_by(component, installed));
-        self.hands.find_way_back(Upgrade { from, ..upgrade }, installed, answer);
+        let upgrade = Upgrade { from, ..upgrade };
+        let package = installed.and_then(|installed| self.package_of(component, installed));
+        self.hands.find_way_back(upgrade, installed, package, answer);
     }
 
     /// The version that this program replaced, by the history.
     fn replaced_by(&self, component: ComponentName, installed: InstalledRecord) -> Option<Version> {
+        self.success_of(component, installed)?.from
+    }
+
+    /// The package of what is installed, by the history.
+    fn package_of(
+        &self,
+        component: ComponentName,
+        installed: InstalledRecord,
+    ) -> Option<PackageSummary> {
+        self.success_of(component, installed)?.package.clone()
+    }
+
+    fn success_of(&self, component: ComponentName, installed: InstalledRecord) -> Option<&Report> {
         let installs = |report: &&Report| {
             report.outcome == Outcome::Succeeded
                 && report.component() == component
@@ -102,7 +123,7 @@ impl Actor {
                     .as_ref()
                     .is_some_and(|package| package.program_digest == installed.digest)
         };
-        self.journal.reports().rev().find(installs)?.from
+        self.journal.reports().rev().find(installs)
     }
 
     pub(super) async fn go_back(

@@ -1,6 +1,7 @@
 //! What a daemon that starts does before it answers: opens what it owns, and goes on where the last
 //! one stopped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ use crate::host::unit;
 use crate::journal::Journal;
 use crate::log::message;
 use crate::machine::State;
-use crate::model::{Failure, FailureKind, Phase};
+use crate::model::{ComponentName, Failure, FailureKind, Phase};
 
 impl Actor {
     /// Opens journal, stage and target of a configuration, and resumes what the last daemon left,
@@ -40,15 +41,15 @@ impl Actor {
                 format!("the state directory {} can't be used", config.paths.state.display())
             })?
         };
-        let programs: Vec<Program> = config
+        let programs: BTreeMap<ComponentName, Program> = config
             .components
-            .iter()
-            .map(|component| Program::on(Arc::clone(&disk), &component.path))
+            .programs()
+            .map(|program| (program.name, Program::on(Arc::clone(&disk), &program.path)))
             .collect();
         let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
         let recovered = journal.recovered().map(str::to_owned);
-        let forgotten = (journal.is_new() && programs.iter().any(Program::was_replaced))
+        let forgotten = (journal.is_new() && programs.values().any(Program::was_replaced))
             .then(|| note_gap(&mut journal));
         let notices: Vec<String> = damaged
             .iter()
@@ -61,7 +62,8 @@ impl Actor {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
         let mut components = Vec::new();
-        for (component, program) in config.components.iter().zip(&programs) {
+        for component in &config.components {
+            let program = programs.get(&component.name());
             components.push(installed(component, program, &journal).await);
         }
         let herald = Herald::new(&config, &journal, components, notices);

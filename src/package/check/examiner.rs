@@ -185,7 +185,8 @@ impl Examiner<'_> {
         let Some(payload) = &self.rules.payload else {
             return skipped(format!("{machine}; no payload says what it needs"));
         };
-        let (wanted, whose) = wanted_machine(payload)?;
+        let program = payload.program.as_ref();
+        let (wanted, whose) = wanted_machine(program.map(|program| program.path.as_path()))?;
         if machine == wanted {
             return passed(format!("{machine}, as {whose}"));
         }
@@ -195,7 +196,7 @@ impl Examiner<'_> {
             .unwrap_or_default();
         let accepted = self.rules.forced || self.rules.machine == MachineRule::AnyRunnable;
         match machine.may_run_on(&kernel) {
-            true if accepted && payload.version_command.is_some() => passed(format!(
+            true if accepted && program.is_some_and(|one| one.version_command.is_some()) => passed(format!(
                 "{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"
             )),
             true if accepted => passed(format!("{machine}; {whose} is for {wanted}; forced")),
@@ -304,9 +305,9 @@ impl Examiner<'_> {
     }
 
     fn preflight(&self) -> Examined {
-        let payload = self.rules.payload.as_ref();
-        let command = payload.and_then(|payload| {
-            Some((payload.version_command.as_ref()?, payload.isolation, payload.preflight_deadline))
+        let program = self.rules.payload.as_ref().and_then(|payload| payload.program.as_ref());
+        let command = program.and_then(|program| {
+            Some((program.version_command.as_ref()?, program.isolation, program.preflight_deadline))
         });
         let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else {
             return skipped("no `version_command` is configured");
@@ -362,9 +363,9 @@ impl Examiner<'_> {
 }
 
 /// The machine of the installed program; of this one where nothing is installed, or a script is.
-fn wanted_machine(payload: &Payload) -> Result<(Machine, &'static str), Failure> {
+fn wanted_machine(program: Option<&Path>) -> Result<(Machine, &'static str), Failure> {
     let machine = |path| Ok::<_, ElfError>(elf::read(open(path)?)?.machine);
-    if let Ok(installed) = machine(&payload.program) {
+    if let Some(Ok(installed)) = program.map(machine) {
         return Ok((installed, "the installed program"));
     }
     machine(Path::new("/proc/self/exe")).map(|own| (own, "this machine")).map_err(|error| {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{self, Format, MachineRule, SealRule, TrustedKey};
+use crate::config::{self, Component, Format, MachineRule, SealRule, TrustedKey};
 use crate::host::command::Isolation;
 use crate::model::ProgramDigest;
 use crate::model::version::Version;
@@ -16,10 +16,28 @@ use crate::seal::Seal;
 pub(super) struct Payload {
     pub(super) product: String,
     pub(super) aliases: BTreeSet<String>,
-    pub(super) program: PathBuf,
+    /// `None`: another updater installs it, and knows what it is.
+    pub(super) program: Option<Program>,
+}
+
+/// The program that is there, and how a new one is asked for its version.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) path: PathBuf,
     pub(super) version_command: Option<Vec<String>>,
     pub(super) isolation: Isolation,
     pub(super) preflight_deadline: Duration,
+}
+
+impl Program {
+    fn of(program: &config::Program) -> Self {
+        Self {
+            path: program.path.clone(),
+            version_command: program.version_command.clone(),
+            isolation: program.isolate_commands,
+            preflight_deadline: program.preflight_deadline,
+        }
+    }
 }
 
 /// What a firmware file must satisfy on this payload, now.
@@ -58,17 +76,14 @@ pub enum Signer<'a> {
 impl Rules {
     /// The rules of a configuration: nothing known to be running, no word of which programs are
     /// bad, nothing forced.
-    pub fn new(program: &config::Program, package: &config::Package) -> Self {
+    pub fn new(component: &Component, package: &config::Package) -> Self {
         Self {
             payload: Some(Payload {
-                product: program.product.clone(),
-                aliases: program.aliases.clone(),
-                program: program.path.clone(),
-                version_command: program.version_command.clone(),
-                isolation: program.isolate_commands,
-                preflight_deadline: program.preflight_deadline,
+                product: component.product().to_owned(),
+                aliases: component.aliases().clone(),
+                program: component.program().map(Program::of),
             }),
-            format: Some(program.format),
+            format: Some(component.format()),
             ..Self::without_payload(package)
         }
     }

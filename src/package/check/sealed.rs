@@ -139,11 +139,13 @@ impl Examiner<'_> {
         }
     }
 
+    /// What another updater has installed is taken for something.
     fn something_is_installed(&self) -> bool {
         self.rules
             .payload
             .as_ref()
-            .is_some_and(|payload| payload.program.symlink_metadata().is_ok())
+            .and_then(|payload| payload.program.as_ref())
+            .is_none_or(|program| program.path.symlink_metadata().is_ok())
     }
 }
 

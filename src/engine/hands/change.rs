@@ -1,0 +1,209 @@
+//! The hands' work on a change by another updater: hands it the file, waits for its end, restarts,
+//! tries what it has installed, has it go back.
+
+use tokio::sync::watch;
+
+use super::{Hands, OnTrial, TaskResult};
+use crate::component::command::{Change as Updater, Ended, Finished, Job, JobId, Purpose};
+use crate::config::{self, Component, FILE};
+use crate::engine::blocking::blocking;
+use crate::engine::herald::Herald;
+use crate::machine::Event;
+use crate::model::{Change, ChangeTerms, Failure, FailureKind, Step, Upgrade, Verdict};
+use crate::package::check::Checked;
+use crate::trial::change::{Trial, Way};
+use crate::trial::restart::Restarter;
+
+impl Hands {
+    /// What a step of a change entails. A step that a daemon takes up again finds what there is.
+    pub(in crate::engine) fn change(
+        &mut self,
+        upgrade: &Upgrade,
+        change: &Change,
+        step: &Step,
+        herald: &Herald,
+    ) {
+        match step {
+            Step::Installing => self.install_by_updater(upgrade, change, herald),
+            Step::Restarting { .. } => self.restart_after_change(upgrade, change, false),
+            Step::RestartingBack { .. } => self.restart_after_change(upgrade, change, true),
+            Step::Trial { confirmed_by, .. } => {
+                self.try_change(upgrade, change, confirmed_by.is_some(), herald);
+            }
+            Step::Reverting { .. } => self.revert_by_updater(upgrade, change, herald),
+        }
+    }
+
+    fn install_by_updater(&mut self, upgrade: &Upgrade, change: &Change, herald: &Herald) {
+        let (updater, checked) = (self.change.clone(), self.checked.take());
+        let id = JobId { upgrade: upgrade.id.clone(), purpose: Purpose::Install };
+        let (terms, on_progress) = (change.terms.clone(), herald.change_observer());
+        let name = self.name_for_updater(upgrade, change);
+        self.spawn_event(&upgrade.id, async move {
+            // Without a file another daemon has begun it, or not come so far.
+            if let Some(checked) = checked
+                && let Err(failure) = hand_over(&updater, checked, name, &id, &terms).await
+            {
+                return Event::SwapFailed(failure);
+            }
+            match updater.ended(&id, on_progress).await {
+                Ok(finished) => installed(&finished, &terms),
+                Err(failure) => Event::Unhealthy(failure.into()),
+            }
+        });
+    }
+
+    /// The name under which the updater finds the file.
+    fn name_for_updater(&self, upgrade: &Upgrade, change: &Change) -> String {
+        let suffix = match self.config.components.get(upgrade.component()) {
+            Some(Component::Command(config::Command { suffix, .. })) => suffix,
+            _ => "",
+        };
+        format!("{}_{}{suffix}", change.package.product, change.package.version)
+    }
+
+    fn restart_after_change(&self, upgrade: &Upgrade, change: &Change, is_back: bool) {
+        let restarter = self.restarter_of_change(Some(&change.terms));
+        let origin = change.origin.clone();
+        self.spawn_event(&upgrade.id, async move {
+            let restarted = match is_back {
+                true => restarter.restart_back(&origin).await,
+                false => restarter.restart(&origin).await,
+            };
+            match restarted {
+                Ok(now) => Event::Restarted(now),
+                Err(failure) => Event::RestartFailed(failure),
+            }
+        });
+    }
+
+    fn try_change(
+        &mut self,
+        upgrade: &Upgrade,
+        change: &Change,
+        is_confirmed: bool,
+        herald: &Herald,
+    ) {
+        let (confirmed, confirmation) = watch::channel(is_confirmed);
+        let way = match self.config.components.get(upgrade.component()) {
+            Some(Component::Command(config)) => Way {
+                isolation: config.isolate_commands,
+                version_deadline: config.preflight_deadline,
+            },
+            _ => Way { isolation: Default::default(), version_deadline: change.terms.deadline },
+        };
+        let (version, terms) = (change.package.version, change.terms.clone());
+        let trial = Trial::new(version, terms, way, confirmation, herald.trial_observer());
+        let task = self.spawn(upgrade.id.clone(), async move {
+            TaskResult::Event(match trial.run().await {
+                Ok(evidence) => Event::Healthy(evidence),
+                Err(verdict) => Event::Unhealthy(verdict),
+            })
+        });
+        self.trial = Some(OnTrial { confirmed, task });
+    }
+
+    fn revert_by_updater(&self, upgrade: &Upgrade, change: &Change, herald: &Herald) {
+        let updater = self.change.clone();
+        let id = JobId { upgrade: upgrade.id.clone(), purpose: Purpose::Revert };
+        let (terms, on_progress) = (change.terms.clone(), herald.change_observer());
+        let restarter = self.restarter_of_change(Some(&terms));
+        self.spawn_event(&upgrade.id, async move {
+            match go_back(&updater, &id, &terms, on_progress).await {
+                Ok(()) => reverted(&restarter, &terms).await,
+                Err(failure) => Event::RevertFailed(failure),
+            }
+        });
+    }
+}
+
+/// Gives the updater a copy of its own, and starts it.
+async fn hand_over(
+    updater: &Updater,
+    checked: Checked,
+    name: String,
+    id: &JobId,
+    terms: &ChangeTerms,
+) -> Result<(), Failure> {
+    let copies = updater.clone();
+    let copy = blocking(move || {
+        let mut payload = checked.into_payload();
+        let size = payload.size();
+        copies.copy(&mut payload, size, &name)
+    });
+    let file = copy.await?;
+    let file = file.to_string_lossy();
+    let command = terms.install.iter().map(|word| word.replace(FILE, &file)).collect();
+    let job = Job { id: id.clone(), command, deadline: terms.command_deadline };
+    updater.start(&job).await
+}
+
+/// What the end of the updater means for the change.
+fn installed(finished: &Finished, terms: &ChangeTerms) -> Event {
+    let has_changed_nothing =
+        |code: &i32| terms.unchanged_exit_codes.iter().any(|unchanged| i32::from(*unchanged) == *code);
+    match &finished.ended {
+        Ended::Exit(0) => Event::Swapped,
+        Ended::Exit(code) if has_changed_nothing(code) => {
+            let failure = failure_of(finished, "install");
+            Event::SwapFailed(failure)
+        }
+        Ended::NotBegun | Ended::NotStarted(_) => Event::SwapFailed(failure_of(finished, "install")),
+        _ => Event::Unhealthy(Verdict {
+            failure: failure_of(finished, "install"),
+            program_log: finished.last_lines.clone(),
+        }),
+    }
+}
+
+async fn go_back(
+    updater: &Updater,
+    id: &JobId,
+    terms: &ChangeTerms,
+    on_progress: impl Fn(u8),
+) -> Result<(), Failure> {
+    let Some(command) = terms.revert.clone() else {
+        let sentence = "there is no `revert` command";
+        return Err(Failure::new(FailureKind::InstallFailed, sentence));
+    };
+    let job = Job { id: id.clone(), command, deadline: terms.command_deadline };
+    updater.start(&job).await?;
+    let finished = updater.ended(id, on_progress).await?;
+    match finished.ended {
+        Ended::Exit(0) => Ok(()),
+        _ => Err(failure_of(&finished, "revert")),
+    }
+}
+
+/// The restart that follows the way back, where one follows the way there.
+async fn reverted(restarter: &Restarter, terms: &ChangeTerms) -> Event {
+    if terms.restart.is_none() {
+        return Event::Reverted { restart_from: None };
+    }
+    match restarter.origin().await {
+        Ok(now) => Event::Reverted { restart_from: Some(now) },
+        Err(failure) => Event::RestartFailed(failure),
+    }
+}
+
+fn failure_of(finished: &Finished, field: &str) -> Failure {
+    let (kind, how) = match &finished.ended {
+        Ended::Exit(code) => (FailureKind::InstallFailed, format!("ended with exit code {code}")),
+        Ended::Signal(signal) => {
+            (FailureKind::InstallFailed, format!("was ended by signal {signal}"))
+        }
+        Ended::TimedOut => (FailureKind::Timeout, "did not end in time".to_owned()),
+        Ended::NotStarted(why) => {
+            (FailureKind::InstallFailed, format!("could not be started: {why}"))
+        }
+        Ended::Vanished => (
+            FailureKind::Interrupted,
+            "was cut off, and how far it came is not known".to_owned(),
+        ),
+        Ended::NotBegun => (FailureKind::Interrupted, "was never begun".to_owned()),
+    };
+    let failure = Failure::new(kind, format!("the updater (`{field}`) {how}"));
+    let said = finished.last_lines.last();
+    Failure { causes: said.into_iter().cloned().collect(), ..failure }
+        .with_hint("see what the updater says: `journalctl -t uplift-change`")
+}
