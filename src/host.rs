@@ -8,6 +8,7 @@
 pub(crate) mod alarm;
 pub mod command;
 pub mod unit;
+pub(crate) mod watch;
 
 use std::io;
 use std::path::PathBuf;

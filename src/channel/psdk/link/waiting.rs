@@ -3,13 +3,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::net::unix::pipe;
+use nix::sys::inotify::AddWatchFlags;
 use tokio::time::{Instant, sleep_until};
+
+use crate::host::watch::Watch;
 
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -86,9 +86,7 @@ fn watch(device: &Path) -> Option<Directory> {
 /// The watched directory of a device.
 #[derive(Debug)]
 struct Directory {
-    /// The runtime's only door for a plain descriptor that needs no `unsafe`; reading is all that
-    /// is done with it.
-    events: pipe::Receiver,
+    watch: Watch,
     device: OsString,
 }
 
@@ -98,46 +96,14 @@ impl Directory {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         // A node is made, moved here, or given the rights that were missing.
-        let flags = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(directory, flags)?;
-        let events = pipe::Receiver::from_owned_fd_unchecked(inotify.into())?;
-        Ok(Self { events, device: device.file_name().unwrap_or(OsStr::new("")).to_owned() })
+        let kinds =
+            AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
+        let watch = Watch::on(directory, kinds)?;
+        Ok(Self { watch, device: device.file_name().unwrap_or(OsStr::new("")).to_owned() })
     }
 
     async fn shows_device(&self) -> io::Result<()> {
-        // Room for several events; the kernel gives whole ones only.
-        let mut buffer = [0; 4096];
-        loop {
-            self.events.readable().await?;
-            match self.events.try_read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length)
-                    if names(&buffer[..length]).any(|name| name == self.device.as_bytes()) =>
-                {
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.watch.sees(&self.device).await
     }
-}
-
-/// The names in a buffer of inotify events: watch, mask and cookie, the length of the name, the
-/// name and zeros.
-fn names(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (_, rest) = events.split_at_checked(12)?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let (name, rest) =
-            rest.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
-        events = rest;
-        name.split(|&byte| byte == 0).next()
-    })
 }
