@@ -17,6 +17,7 @@ mod keygen;
 mod output;
 mod pack;
 mod rollback;
+mod run_change;
 mod status;
 mod view;
 
@@ -179,6 +180,14 @@ pub enum Command {
     /// Run the upload server that hosts send firmware to.
     #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
     FtpServer,
+    /// Run a command of another updater; the daemon calls it.
+    #[command(hide = true)]
+    RunChange {
+        /// The directory of the job.
+        directory: PathBuf,
+        /// The job's name.
+        job: String,
+    },
     /// Show two upgrades by a simulated aircraft, in a sandbox.
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
@@ -337,5 +346,6 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Pack(arguments) => pack::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::FtpServer => ftp_server::run(&load()?),
+        Command::RunChange { directory, job } => run_change::run(directory, job),
     }
 }

@@ -1,3 +1,4 @@
 //! What an upgrade replaces. The only room that touches what it replaces.
 
+pub mod command;
 pub mod program;

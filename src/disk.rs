@@ -29,7 +29,9 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags};
 use rustix::fs::{FallocateFlags, IFlags, StatVfs};
 use xattr::FileExt as _;
 
-pub(crate) use locking::{lock_within, open_lock, open_lock_to_hold};
+pub(crate) use locking::{
+    is_locked, lock_within, open_lock, open_lock_to_hold, wait_until_unlocked,
+};
 
 /// Mode of a directory that is nobody's business: a program that was replaced, be it set-id, is
 /// nobody's to run any more.

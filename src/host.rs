@@ -7,6 +7,7 @@
 
 pub(crate) mod alarm;
 pub mod command;
+pub(crate) mod descendants;
 pub mod unit;
 pub(crate) mod watch;
 

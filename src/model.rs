@@ -35,6 +35,7 @@ pub(crate) use origin::CONTAINER_START;
 pub use origin::Origin;
 pub use report::Report;
 pub use request::{Receipt, Request};
+pub(crate) use terms::milliseconds;
 pub use terms::{Confirm, Restart, Runs, Terms};
 pub use upgrade::{Attempt, Conclusion, Swap, Upgrade};
 

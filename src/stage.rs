@@ -37,7 +37,7 @@ const RECEPTION_PREFIX: &str = "incoming-";
 
 /// Bytes that stay free on the file system beside the file: room for the state file, the history
 /// and the swap itself.
-const RESERVED_SPACE: u64 = 1024 * 1024;
+pub(crate) const RESERVED_SPACE: u64 = 1024 * 1024;
 
 /// What a peer says of a file before it sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,14 @@ type File = (String, Vec<u8>);
 
 /// The parser of `uplift`.
 pub(crate) fn uplift() -> Command {
-    uplift::cli::Arguments::command()
+    let whole = uplift::cli::Arguments::command();
+    let shipped = whole.get_subcommands().filter(|command| !command.is_hide_set());
+    Command::new("uplift")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(whole.get_about().cloned().unwrap_or_default())
+        .after_help(whole.get_after_help().cloned().unwrap_or_default())
+        .args(whole.get_arguments())
+        .subcommands(shipped)
 }
 
 /// All pages, dated by seconds since 1970.

@@ -58,3 +58,34 @@ pub(crate) fn lock_within(patience: Duration, mut file: File) -> Result<Flock<Fi
         thread::sleep(PAUSE);
     }
 }
+
+/// Whether a process holds the lock of this file; of one that is not there, nobody does.
+pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
+    match share(path, FlockArg::LockSharedNonblock) {
+        Err(Errno::EWOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
+        Ok(()) => Ok(false),
+    }
+}
+
+/// Waits until nobody holds the lock of this file, however long that takes.
+pub(crate) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
+    Ok(share(path, FlockArg::LockShared)?)
+}
+
+/// Takes the lock beside others who only look, and lets go of it.
+fn share(path: &Path, how: FlockArg) -> Result<(), Errno> {
+    let opened = open(path, OpenOptions::new().read(true));
+    let mut file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+        Ok(file) => file,
+    };
+    loop {
+        match Flock::lock(file, how) {
+            Ok(_) => return Ok(()),
+            Err((unlocked, Errno::EINTR)) => file = unlocked,
+            Err((_, errno)) => return Err(errno),
+        }
+    }
+}

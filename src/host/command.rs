@@ -84,7 +84,13 @@ pub(crate) enum CommandError {
 
 /// Whether systemd runs here and lets us have it run others.
 fn can_isolate() -> bool {
-    Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root() && has_bus()
+    can_start_units() && has_bus()
+}
+
+/// Whether systemd runs here and starts units for us. It is not asked by its bus where nobody waits
+/// for their end.
+pub(crate) fn can_start_units() -> bool {
+    Path::new(SYSTEMD).exists() && nix::unistd::geteuid().is_root()
 }
 
 /// Whether systemd runs here, but nothing can be asked of it by its bus: a small Debian has no

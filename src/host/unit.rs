@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::host;
 
 pub use log::last_lines;
+pub(crate) use log::{LINES, visible};
 
 /// Longest wait for systemd's answer.
 const DEADLINE: Duration = Duration::from_secs(10);

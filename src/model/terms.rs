@@ -95,6 +95,7 @@ pub enum Confirm {
     Explicit,
 }
 
+/// A duration as a whole number.
 pub(crate) mod milliseconds {
     use std::time::Duration;
 

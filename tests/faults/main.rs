@@ -10,6 +10,7 @@
 )]
 
 mod by_hand;
+mod change;
 mod clock;
 mod full_disk;
 mod hanging;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::host;
 
 /// How many lines are kept.
-const LINES: usize = 50;
+pub(crate) const LINES: usize = 50;
 /// Bytes that are kept of a line, as it is shown. The history keeps a hundred reports: with fifty
 /// lines each, and each byte as an escape of two in JSON, that stays well below the largest file
 /// that is read back (4 MiB).
@@ -100,7 +100,7 @@ fn text(message: &Value) -> Cow<'_, str> {
 
 /// The line, bounded, with control characters as they are written in source code: a log must not
 /// steer a terminal.
-fn visible(line: &str) -> String {
+pub(crate) fn visible(line: &str) -> String {
     let mut text = String::new();
     for c in line.chars() {
         let before = text.len();

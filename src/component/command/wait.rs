@@ -1,0 +1,115 @@
+//! Waiting for the end of a job: by its lock, which the kernel frees however the runner ends.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use nix::sys::inotify::AddWatchFlags;
+
+use super::{Change, Ended, Job, JobId, OUTPUT, PROGRESS};
+use crate::disk;
+use crate::host::unit;
+use crate::host::watch::Watch;
+use crate::model::{Failure, FailureKind};
+use crate::record::change::{self, JOB_FILE, RESULT_FILE};
+
+/// What is read of the output: enough for the lines that are kept, each of the largest length.
+const LARGEST_END: u64 = 32 * 1024;
+
+/// A job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// How.
+    pub ended: Ended,
+    /// The last lines that it wrote, oldest first, without control characters.
+    pub last_lines: Vec<String>,
+}
+
+impl Change {
+    /// Waits for the end of the job that was started under this name, and tells its progress in
+    /// percent as it changes. The same in a daemon that has just begun and finds the job running,
+    /// ended, or cut off by a restart of the machine. A job that nobody knows has vanished.
+    ///
+    /// Dropped, it leaves the job as it is.
+    pub async fn ended(&self, id: &JobId, on_progress: impl Fn(u8)) -> Result<Finished, Failure> {
+        if !self.is_known(id)? {
+            return Ok(Finished { ended: Ended::Vanished, last_lines: Vec::new() });
+        }
+        let lock = self.lock();
+        let mut end = tokio::task::spawn_blocking(move || disk::wait_until_unlocked(&lock));
+        // Before the first look, so that none is missed; without it only the end is told.
+        let kinds = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
+        let mut watch = Watch::on(&self.directory, kinds).ok();
+        let mut told = None;
+        let waited = loop {
+            self.tell(&mut told, &on_progress);
+            tokio::select! {
+                biased;
+                waited = &mut end => break waited,
+                seen = changed(watch.as_ref()) => if seen.is_err() {
+                    watch = None;
+                },
+            }
+        };
+        waited.map_err(io::Error::other).and_then(|ended| ended).map_err(|e| self.unusable(e))?;
+        self.tell(&mut told, &on_progress);
+        let result = change::read::<change::Result>(&self.directory, RESULT_FILE);
+        let of_this = result.map_err(unreadable)?.filter(|result| result.id == *id);
+        let ended = of_this.map_or(Ended::Vanished, |result| result.ended);
+        Ok(Finished { ended, last_lines: self.last_lines() })
+    }
+
+    fn is_known(&self, id: &JobId) -> Result<bool, Failure> {
+        let job = change::read::<Job>(&self.directory, JOB_FILE).map_err(unreadable)?;
+        Ok(job.is_some_and(|job| job.id == *id))
+    }
+
+    /// A percentage that was not told yet.
+    fn tell(&self, told: &mut Option<u8>, on_progress: &impl Fn(u8)) {
+        let percent = read_progress(&self.directory);
+        if percent.is_some() && percent != *told {
+            *told = percent;
+            percent.into_iter().for_each(on_progress);
+        }
+    }
+
+    /// They explain an end, and nothing depends on them.
+    fn last_lines(&self) -> Vec<String> {
+        let [last, before] = OUTPUT.map(|name| end_of(&self.directory.join(name)));
+        let text = [before.unwrap_or_default(), last.unwrap_or_default()].concat();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
+        let first = lines.len().saturating_sub(unit::LINES);
+        lines.into_iter().skip(first).map(unit::visible).collect()
+    }
+}
+
+async fn changed(watch: Option<&Watch>) -> io::Result<()> {
+    match watch {
+        Some(watch) => watch.sees(OsStr::new(PROGRESS)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn read_progress(directory: &Path) -> Option<u8> {
+    let text = disk::read_limited(&directory.join(PROGRESS), 16).ok()??;
+    String::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LARGEST_END)))?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_END).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::from_io(
+        FailureKind::InstallFailed,
+        "what is known of another updater's work can't be read",
+        error,
+    )
+}
