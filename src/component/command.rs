@@ -11,7 +11,7 @@
 //! | `job.json` | the command that is to be run ([`Job`]) | daemon |
 //! | `lock` | locked by the runner as long as it lives | runner |
 //! | `begun.json` | the runner is in charge: this job is never begun again | runner |
-//! | `progress` | the last `percent N` of the command's standard output, the number in three digits | runner |
+//! | `progress` | the last `percent N`, or `N% …`, of the command's standard output: the number, right-aligned in three characters | runner |
 //! | `output`, `output.before` | the last lines that it wrote, on both streams, at most 64 KiB | runner |
 //! | `reserve` | room for the result on a disk that the command fills | runner |
 //! | `result.json` | how it ended | runner |

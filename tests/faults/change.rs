@@ -106,7 +106,7 @@ fn runner(arguments: &[&str]) -> Output {
 async fn progress_exit_code_and_last_words_are_told() {
     let machine = Machine::new();
     let job = machine.job(
-        "echo percent 10; read x <\"$0/go-on\"; echo 'not percent 50'; echo percent 100; printf 'last\\033[1m' >&2; exit 7",
+        "echo percent 10; read x <\"$0/go-on\"; echo 'not percent 50'; echo percent 100; printf 'at 1\\rat 2\\r\\nlast\\033[1m' >&2; exit 7",
     );
     machine.change().start(&job).await.unwrap();
     let (change, told) = (machine.change(), RefCell::new(Vec::new()));
@@ -120,7 +120,10 @@ async fn progress_exit_code_and_last_words_are_told() {
     assert_eq!((finished.ended, told.into_inner()), (Ended::Exit(7), vec![10, 100]));
     let mut last_lines = finished.last_lines;
     last_lines.sort(); // they came by two streams
-    assert_eq!(last_lines, ["last\\u{1b}[1m", "not percent 50", "percent 10", "percent 100"]);
+    assert_eq!(
+        last_lines,
+        ["at 2", "last\\u{1b}[1m", "not percent 50", "percent 10", "percent 100"]
+    );
 }
 
 #[tokio::test]

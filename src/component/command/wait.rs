@@ -79,10 +79,15 @@ impl Change {
         let [last, before] = OUTPUT.map(|name| end_of(&self.directory.join(name)));
         let text = [before.unwrap_or_default(), last.unwrap_or_default()].concat();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text.lines().map(shown).filter(|line| !line.is_empty()).collect();
         let first = lines.len().saturating_sub(unit::LINES);
         lines.into_iter().skip(first).map(unit::visible).collect()
     }
+}
+
+/// What a terminal shows of a line whose beginning is written again and again, as a percentage is.
+fn shown(line: &str) -> &str {
+    line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default()
 }
 
 async fn changed(watch: Option<&Watch>) -> io::Result<()> {

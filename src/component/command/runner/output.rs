@@ -109,9 +109,13 @@ impl Line {
     }
 }
 
-/// `percent 42`.
+/// `percent 42`, or what RAUC writes: ` 42% Copying image`.
 fn percent(line: &[u8]) -> Option<u8> {
-    let number = std::str::from_utf8(line).ok()?.strip_prefix("percent ")?.trim();
+    let line = std::str::from_utf8(line).ok()?.trim();
+    let number = match line.strip_prefix("percent ") {
+        Some(number) => number.trim(),
+        None => line.split_once('%')?.0,
+    };
     number.parse().ok().filter(|percent| *percent <= 100)
 }
 
@@ -133,7 +137,9 @@ mod tests {
             (Stream::Output, "percent 2", ""),
             (Stream::Output, "0\npercent", " 20\n"),
             (Stream::Output, " 21\rpercent 101\npercent -1\npercent x\n", " 21\n"),
-            (Stream::Output, " percent 30\nx percent 30\npercent 30 %\n", " 21\n"),
+            (Stream::Output, "x percent 30\npercent 30 %\n30 % \nx 30%\n(30%)\n", " 21\n"),
+            (Stream::Output, "  9% Determining slot states done.\n", "  9\n"),
+            (Stream::Output, "21%\n", " 21\n"),
             (Stream::Output, &long, " 21\n"),
             (Stream::Output, "percent 0\n", "  0\n"),
             (Stream::Output, "percent 100\n", "100\n"),
