@@ -16,7 +16,7 @@
 //! | [`rescue`] | the second, independent deadline: `uplift-rescue`, the only writer of its file |
 //! | [`trial`] | after the swap: restart and evidence |
 //! | [`transfer`] | how bytes arrive: FTP client, DCFTP receiver |
-//! | [`component`] | what an upgrade replaces: the program at its path |
+//! | [`component`] | what an upgrade replaces: the program at its path; what another updater looks after |
 //! | [`journal`] | the only writer of the state file and the history |
 //! | [`package`] | a firmware file: its executable format, all checks in one order, packing |
 //! | [`ftp_server`] | a process of its own: uploads of the host |
