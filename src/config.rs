@@ -363,7 +363,10 @@ mod tests {
     fn the_smallest_configuration_has_the_documented_defaults() {
         let config =
             parse("[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
-        assert_eq!(config.components.programs().next().unwrap().path, Path::new("/usr/local/bin/demo"));
+        assert_eq!(
+            config.components.programs().next().unwrap().path,
+            Path::new("/usr/local/bin/demo")
+        );
         assert_eq!(config.components.programs().next().unwrap().restart, Restart::Reboot);
         assert!(config.link.is_none());
         assert_eq!(config.ftp.address.port(), 21);

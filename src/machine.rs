@@ -6,18 +6,19 @@
 //! combination has an answer.
 
 mod change;
+mod failures;
 mod resume;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
 use crate::model::{
-    Attempt, Change, ChangeTerms, ComponentName, Conclusion, Confirm, Evidence, Failure, FailureKind, Origin,
-    Outcome, PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap, Terms, Upgrade,
-    Verdict,
+    Attempt, Change, ChangeTerms, ComponentName, Conclusion, Confirm, Evidence, Failure,
+    FailureKind, Origin, Outcome, PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap,
+    Terms, Upgrade, Verdict,
 };
 
-pub(crate) use resume::boots_used_up;
+pub(crate) use failures::boots_used_up;
 pub(crate) use resume::replaced_by_hand;
 pub use resume::{Found, Ruled};
 

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::channel::psdk::driver::Driver;
-use crate::config::Config;
+use crate::config::{Component, Config};
 use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
@@ -84,7 +84,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 /// What runs here and where it can be reached, for a person who started it on a terminal.
 fn introduction(config: &Config) -> String {
     let Config { components, paths, link, .. } = config;
-    let each = components.iter().map(|one| format!("{}, {}", one.product, one.path.display()));
+    let each = components.iter().map(|one| match one {
+        Component::Program(program) => {
+            format!("{}, {}", program.product, program.path.display())
+        }
+        Component::Command(command) => format!("{}, by another updater", command.product),
+    });
     let components = each.collect::<Vec<_>>().join("; ");
     let link = link.as_ref().map_or_else(
         || "no payload link".to_owned(),

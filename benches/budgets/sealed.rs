@@ -60,8 +60,10 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
 /// Seconds.
 fn receive(config: &Config, content: &[u8]) -> Result<f64> {
-    let stage =
-        Stage::beside(&config.components.iter().next().unwrap().path, config.package.max_size.0);
+    let stage = Stage::beside(
+        &config.components.programs().next().unwrap().path,
+        config.package.max_size.0,
+    );
     let rules = Rules::new(config.components.iter().next().unwrap(), &config.package);
     let time = timed(|| {
         let announced =

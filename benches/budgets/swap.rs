@@ -66,7 +66,7 @@ impl Bench {
             with_md5: false,
         };
         let stage = Stage::beside(
-            &self.config.components.iter().next().unwrap().path,
+            &self.config.components.programs().next().unwrap().path,
             self.config.package.max_size.0,
         );
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
@@ -83,7 +83,7 @@ impl Bench {
             Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
         let content =
             TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
-        let program = Program::new(&self.config.components.iter().next().unwrap().path);
+        let program = Program::new(&self.config.components.programs().next().unwrap().path);
         program.install(self.checked(&content)?)?;
         let seconds = median_time(RUNS, || {
             let checked = self.checked(&content)?;

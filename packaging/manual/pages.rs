@@ -22,7 +22,7 @@ const LEAST: &str = "[component.program]\nname = \"psdk_demo\"\nproduct = \"PSDK
 /// Name and text of a file.
 type File = (String, Vec<u8>);
 
-/// The parser of `uplift`, without what no person calls.
+/// The parser of `uplift`, without what no person types.
 pub(crate) fn uplift() -> Command {
     let whole = uplift::cli::Arguments::command();
     let shipped = whole.get_subcommands().filter(|command| !command.is_hide_set());

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::output::hashing_bar;
 use super::view;
-use crate::config::{Config, Package, Program};
+use crate::component::command::told_version;
+use crate::config::{Component, Config, Package};
 use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
@@ -95,18 +96,18 @@ pub(super) enum Known<'a> {
 /// What a file was judged by.
 enum Source<'a> {
     /// The configuration, and what the daemon knows.
-    Daemon { component: &'a Program, running: Option<Version> },
+    Daemon { component: &'a Component, running: Option<Version> },
     /// The configuration alone; why.
-    Configuration { component: &'a Program, running: Option<Version>, why: String },
+    Configuration { component: &'a Component, running: Option<Version>, why: String },
     /// What is in the file; there is no configuration at this path.
     File { missing: &'a Path },
 }
 
 impl Source<'_> {
-    const fn component(&self) -> Option<ComponentName> {
+    fn component(&self) -> Option<ComponentName> {
         match self {
             Self::Daemon { component, .. } | Self::Configuration { component, .. } => {
-                Some(component.name)
+                Some(component.name())
             }
             Self::File { .. } => None,
         }
@@ -153,17 +154,18 @@ fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String
         (None, Source::File { .. }) => {
             format!("{name:?} is right as far as it can be judged here.\n")
         }
-        (
-            None,
-            Source::Daemon { component: program, .. }
-            | Source::Configuration { component: program, .. },
-        ) => {
+        (None, Source::Daemon { component, .. } | Source::Configuration { component, .. }) => {
             let replaced = running.map_or_else(String::new, |version| format!(" ({version})"));
-            let then = format!(
-                "It would replace {}{replaced}, then: {}.",
-                program.path.display(),
-                program.restart
-            );
+            let then = match component {
+                Component::Program(program) => format!(
+                    "It would replace {}{replaced}, then: {}.",
+                    program.path.display(),
+                    program.restart
+                ),
+                Component::Command(command) => {
+                    format!("It would be handed to `{}`{replaced}.", command.install.join(" "))
+                }
+            };
             format!("{name:?} would be accepted.\n{then}\n")
         }
     };
@@ -231,16 +233,22 @@ fn digests(
 }
 
 /// The daemon's knowledge of this very program, or a clause that says why there is none.
-fn ask_daemon(config: &Config, component: &Program) -> Result<Installed, String> {
+fn ask_daemon(config: &Config, component: &Component) -> Result<Installed, String> {
     let mut client = Client::connect(&config.paths.control).map_err(|error| error.to_string())?;
     let answer =
         client.ask(&ControlRequest::Status {}).and_then(|()| client.answer_within(DAEMON_DEADLINE));
     match answer.map_err(|error| error.to_string())? {
         ControlAnswer::Status { status } => {
-            let is_it = |installed: &&Installed| installed.path == component.path;
+            let path = component.program().map(|program| program.path.as_path());
+            let is_it = |installed: &&Installed| {
+                installed.component == component.name() && installed.path.as_deref() == path
+            };
             let found = status.components.iter().find(is_it);
             found.cloned().ok_or_else(|| {
-                let others = status.components.iter().map(|one| one.path.display().to_string());
+                let others = status.components.iter().map(|one| match &one.path {
+                    Some(path) => path.display().to_string(),
+                    None => one.component.to_string(),
+                });
                 let others = others.collect::<Vec<_>>().join(", ");
                 format!("the daemon that runs is for another program, {others}")
             })
@@ -251,6 +259,14 @@ fn ask_daemon(config: &Config, component: &Program) -> Result<Installed, String>
 
 /// What is known without the daemon: what the installed program tells, or else what the
 /// configuration says.
-fn running_version(program: &Program) -> Option<Version> {
-    preflight::installed_version(program).and_then(Result::ok).or(program.version)
+fn running_version(component: &Component) -> Option<Version> {
+    let told = match component {
+        Component::Program(program) => preflight::installed_version(program).and_then(Result::ok),
+        Component::Command(command) => {
+            let (isolation, deadline) = (command.isolate_commands, command.preflight_deadline);
+            let asked = command.version_command.as_ref();
+            asked.and_then(|asked| told_version(asked, isolation, deadline).ok())
+        }
+    };
+    told.or(component.version())
 }

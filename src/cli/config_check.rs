@@ -6,7 +6,7 @@ mod findings;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::config::{Baud, Config, Package, SealRule, TransferChoice};
+use crate::config::{Baud, Component, Config, Package, SealRule, TransferChoice};
 use crate::model::without_number;
 
 use findings::{Finding, Level};
@@ -34,9 +34,16 @@ pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
 
 fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result<()> {
     writeln!(out, "{} can be read, and says:", file.display())?;
-    for program in &config.components {
-        let (path, name) = (program.path.display(), program.name);
-        writeln!(out, "  {name:<8} {path} of product {}", program.product)?;
+    for component in &config.components {
+        let (name, product) = (component.name(), component.product());
+        let program = match component {
+            Component::Program(program) => program,
+            Component::Command(command) => {
+                writeln!(out, "  {name:<8} `{}` of product {product}", command.install.join(" "))?;
+                continue;
+            }
+        };
+        writeln!(out, "  {name:<8} {} of product {product}", program.path.display())?;
         let deadline = humantime::format_duration(findings::restart_deadline(program));
         writeln!(out, "  restart  {}; it must begin within {deadline}", program.restart)?;
     }

@@ -146,7 +146,8 @@ pub(super) fn phase(status: &Status) -> String {
                 .as_ref()
                 .map(|failure| format!("\nthe last file was refused: {failure}"))
                 .unwrap_or_default();
-            let percent = upgrade.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+            let percent =
+                upgrade.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
             format!("{}{percent}{left}{}{failure}", status.phase, waits_for(upgrade))
         }
         None => status.phase.to_string(),
@@ -311,10 +312,7 @@ fn what_it_means(report: &Report) -> String {
         report.failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
     match report.outcome {
         Outcome::Succeeded
-            if report
-                .evidence
-                .as_ref()
-                .is_some_and(|evidence| is_proved(evidence.running)) =>
+            if report.evidence.as_ref().is_some_and(|evidence| is_proved(evidence.running)) =>
         {
             format!("{} runs now.", new())
         }

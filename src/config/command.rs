@@ -83,7 +83,8 @@ impl Command {
             Some(RestartField::Reboot) => Some(Restart::Reboot),
             Some(RestartField::Command(command)) => Some(Restart::Command(command)),
             Some(RestartField::Unit) => {
-                let right = "expected \"reboot\" or a command: which units restart is the updater's";
+                let right =
+                    "expected \"reboot\" or a command: which units restart is the updater's";
                 return Err(mistake(".restart", right));
             }
         };

@@ -72,8 +72,7 @@ impl Components {
             if one.path == other.path {
                 let path = one.path.display();
                 let explanation = format!("the path {path} is that of [component.{of_other}] too");
-                let fields =
-                    [format!("component.{name}.path"), format!("component.{name}.name")];
+                let fields = [format!("component.{name}.path"), format!("component.{name}.name")];
                 return Err(Mistake::new(&fields, explanation));
             }
         }

@@ -172,7 +172,7 @@ mod tests {
         let of = |fields: &str| {
             let text = format!("[component.program]\nname = \"p\"\nproduct = \"P\"\n{fields}\n");
             Config::parse(&text, std::path::Path::new("uplift.toml")).map(|config| {
-                let program = config.components.iter().next().unwrap();
+                let program = config.components.programs().next().unwrap();
                 (program.format, program.runs)
             })
         };

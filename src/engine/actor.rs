@@ -20,7 +20,7 @@ use crate::log::message;
 use crate::machine::{Action, Event, Refused, State};
 use crate::model::{
     ChannelName, ComponentName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary,
-    Phase, Report, Request, Upgrade, UpgradeId,
+    Phase, Report, Request, Step, Upgrade, UpgradeId,
 };
 use crate::package::check::Rules;
 use crate::stage::{Announced, Receiving, Staged};
@@ -528,6 +528,7 @@ impl Actor {
             tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
         } else {
             self.hands.forget_second_copy().await;
+            self.hands.clear_change().await;
             if report.outcome == Outcome::Succeeded {
                 self.hands.forget_older(component).await;
             }

@@ -4,6 +4,8 @@
 //!
 //! They are handed the machine's state, and decide nothing; what is told is the herald's.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::Pin;
@@ -16,15 +18,15 @@ use super::blocking::{blocking, off_thread};
 use super::herald::Notices;
 use super::way_back::{by_hand, find_way_back, way_back_by_updater};
 use super::{Answer, storage};
-use crate::component::program::{Lock, Program, Reverted};
 use crate::component::command::Change;
+use crate::component::program::{Lock, Program, Reverted};
 use crate::config::{self, Component, Config, Paths};
 use crate::disk::Disk;
 use crate::log::message;
 use crate::machine::{Event, Found, State, replaced_by_hand};
 use crate::model::{
-    ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome, ProgramDigest,
-    Swap, Terms, Upgrade, UpgradeId, Verdict,
+    self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
+    PackageSummary, ProgramDigest, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
 use crate::package::check::{Checked, Rules, check, check_announced};
 use crate::record::InstalledRecord;
@@ -109,7 +111,18 @@ impl Hands {
         let components = config.components.iter().map(place).collect();
         let change = Change::on(Arc::clone(disk), &config.paths.state);
         let (staged, checked, trial, held) = (None, None, None, None);
-        Self { config, components, change, second_copy, finished, notices, staged, checked, trial, held }
+        Self {
+            config,
+            components,
+            change,
+            second_copy,
+            finished,
+            notices,
+            staged,
+            checked,
+            trial,
+            held,
+        }
     }
 
     /// The programs that uplift itself swaps, as the configuration names them.
@@ -155,6 +168,7 @@ impl Hands {
                 ));
             }
         }
+        self.clear_change().await;
         let second_copy = self.second_copy.clone();
         let programs: Vec<Program> = self.programs().map(|(_, program)| program.clone()).collect();
         if let Err(failure) = blocking(move || second_copy.settle(&programs)).await {

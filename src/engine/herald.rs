@@ -16,8 +16,9 @@ use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
-    Change, ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus, PackageSummary,
-    Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status, Step, Verdict,
+    Change, ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus,
+    PackageSummary, Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status,
+    Step, Verdict,
 };
 use crate::stage::Observer;
 use crate::trial::health;
@@ -400,7 +401,10 @@ fn tell_change(phase: Phase, step: &Step) {
         Step::Installing => tracing::info!("{phase} by another updater"),
         Step::Restarting { .. } => tracing::info!("{phase}: the updater has installed"),
         Step::Trial { .. } => {
-            tracing::info!(MESSAGE_ID = message::TRIAL, "{phase}: what the updater has installed has to show that it works");
+            tracing::info!(
+                MESSAGE_ID = message::TRIAL,
+                "{phase}: what the updater has installed has to show that it works"
+            );
         }
         Step::Reverting { verdict: Verdict { failure, .. } } => {
             tracing::warn!(MESSAGE_ID = message::REVERTING, UPLIFT_KIND = %failure.kind, "{phase} by the updater: {failure}");

@@ -4,7 +4,7 @@
 //! Nothing here is a promise against a power cut: the updater gives its own. What is promised is
 //! that nobody is told of a success that was not seen.
 
-use super::resume::{boots_used_up, restart_never_came};
+use super::failures::{boots_used_up, restart_never_came};
 use super::{Action, Event, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, also, unsuccessful};
 use crate::model::{
     Attempt, Change, Conclusion, Confirm, Evidence, Failure, Origin, Outcome, Phase, Step, Upgrade,

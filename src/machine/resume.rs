@@ -1,5 +1,6 @@
 //! What a freshly started daemon does with what it finds; every combination has an answer.
 
+use super::failures::{boots_used_up, restart_never_came};
 use super::{Action, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, also, failed, rolled_back};
 use crate::model::{Attempt, Failure, FailureKind, Origin, ProgramDigest, Swap, Upgrade, Verdict};
 
@@ -254,13 +255,6 @@ pub(crate) fn replaced_by_hand() -> Failure {
     )
 }
 
-pub(super) fn restart_never_came() -> Failure {
-    Failure::new(
-        FailureKind::RestartFailed,
-        format!("the restart was asked for {MOST_RESTART_REQUESTS} times and never came"),
-    )
-}
-
 /// Whose program is at the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -281,10 +275,4 @@ impl Side {
             Self::Foreign
         }
     }
-}
-
-/// Why a trial ends that used up its boots.
-pub(crate) fn boots_used_up(boots: u32) -> Failure {
-    let boots = if boots == 1 { "1 boot was".to_owned() } else { format!("{boots} boots were") };
-    Failure::new(FailureKind::Unhealthy, format!("{boots} used up without a verdict"))
 }

@@ -128,6 +128,9 @@ pub enum Ended {
     /// The runner was killed, or the power was cut: how far it came is not known. No file says so.
     #[serde(skip)]
     Vanished,
+    /// No runner ever took charge of it, so that nothing was run. No file says so.
+    #[serde(skip)]
+    NotBegun,
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -236,7 +236,7 @@ async fn a_job_whose_runner_is_killed_has_vanished_and_is_begun_no_second_time()
     let revert = Job { id: revert, ..machine.job("exit 4") };
     assert_eq!(machine.run(&revert).await.ended, Ended::Exit(4));
     let old = machine.change().ended(&job.id, |_| {}).await.unwrap();
-    assert_eq!(old, Finished { ended: Ended::Vanished, last_lines: vec![] });
+    assert_eq!(old, Finished { ended: Ended::NotBegun, last_lines: vec![] });
 }
 
 #[tokio::test]
@@ -248,10 +248,9 @@ async fn a_job_that_has_ended_keeps_its_result_until_the_next_one_and_one_that_r
     change.start(&job).await.unwrap();
     let revert = JobId { purpose: Purpose::Revert, ..job.id.clone() };
     let revert = Job { id: revert, ..machine.job("true") };
-    let source = tempfile::tempfile().unwrap();
     let busy = [
         change.start(&revert).await.unwrap_err(),
-        change.copy(&source, 0, 0, "x").unwrap_err(),
+        change.copy(&mut io::empty(), 0, "x").unwrap_err(),
         change.clear().unwrap_err(),
     ];
     assert_eq!(busy.map(|failure| failure.kind), [FailureKind::Busy; 3]);
@@ -261,7 +260,7 @@ async fn a_job_that_has_ended_keeps_its_result_until_the_next_one_and_one_that_r
     }
     assert_eq!(machine.read("log"), "begun\n");
     change.clear().unwrap();
-    assert_eq!(change.ended(&job.id, |_| {}).await.unwrap().ended, Ended::Vanished);
+    assert_eq!(change.ended(&job.id, |_| {}).await.unwrap().ended, Ended::NotBegun);
     let left: Vec<_> = fs::read_dir(change.directory()).unwrap().map(Result::unwrap).collect();
     assert!(left.iter().all(|entry| entry.file_name() == "lock"), "{left:?}");
 }
@@ -299,9 +298,8 @@ async fn a_command_that_fills_the_disk_of_the_state_still_has_its_result() {
 async fn on_a_full_disk_nothing_is_run_and_nothing_is_copied() {
     let machine = Machine::new();
     let _mounted = Mounted::on(&machine.path("state"), &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
-    let mut source = tempfile::tempfile().unwrap();
-    source.write_all(&vec![1; 1_500_000]).unwrap();
-    let failure = machine.change().copy(&source, 0, 1_500_000, "x.deb").unwrap_err();
+    let mut source = io::repeat(1);
+    let failure = machine.change().copy(&mut source, 1_500_000, "x.deb").unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoSpace, "{failure}");
     let mut ballast = File::create(machine.path("state/ballast")).unwrap();
     while ballast.write_all(&[0; 512]).is_ok() {}
@@ -314,21 +312,19 @@ async fn on_a_full_disk_nothing_is_run_and_nothing_is_copied() {
 #[test]
 fn a_copy_is_a_part_of_the_file_that_nobody_can_change_and_the_one_before_is_gone() {
     let machine = Machine::new();
-    let mut source = tempfile::tempfile().unwrap();
     let content: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
-    source.write_all(&content).unwrap();
-    let before = machine.change().copy(&source, 0, 0, "before.swu").unwrap();
+    let before = machine.change().copy(&mut io::empty(), 0, "before.swu").unwrap();
     assert_eq!(fs::read(&before).unwrap(), b"");
-    let copy = machine.change().copy(&source, 7, 1_234_567, "P_V01.02.03.04.deb").unwrap();
+    let copy = machine.change().copy(&mut &content[7..], 1_234_567, "P_V01.02.03.04.deb").unwrap();
     assert_eq!(copy, machine.path("state/change/payload/P_V01.02.03.04.deb"));
     assert!(fs::read(&copy).unwrap() == content[7..][..1_234_567]);
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o7777, 0o444);
     assert!(!before.exists());
     for name in ["", ".", "..", "a/b", "/etc/passwd", "a/"] {
-        let failure = machine.change().copy(&source, 0, 1, name).unwrap_err();
+        let failure = machine.change().copy(&mut &content[..], 1, name).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NameInvalid, "{name:?}");
     }
-    let failure = machine.change().copy(&source, 1_999_999, 2, "short").unwrap_err();
+    let failure = machine.change().copy(&mut &content[1_999_999..], 2, "short").unwrap_err();
     assert!(failure.to_string().contains("1 bytes instead of 2"), "{failure}");
     let left = fs::read_dir(machine.path("state/change/payload")).unwrap().count();
     assert_eq!(left, 0, "a part of a copy stays");

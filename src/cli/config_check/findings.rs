@@ -8,6 +8,7 @@ mod program;
 mod storage;
 mod terminal;
 mod units;
+mod updater;
 
 use std::io;
 use std::path::Path;
@@ -42,7 +43,7 @@ pub(super) struct Finding {
 pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Findings::default();
     let systemd = Systemd::new()?;
-    for program in &config.components {
+    for program in config.components.programs() {
         findings.program(program);
         findings.place(program, &config.paths);
         findings.storage(program, &config.paths);
@@ -50,7 +51,10 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.isolation(program);
         findings.unit(&systemd, program);
         findings.restart(program);
-        let health_command = program.trial.health_command.as_ref();
+    }
+    for component in &config.components {
+        findings.updater(component);
+        let health_command = component.trial().health_command.as_ref();
         if let Some(command) = health_command.and_then(|command| command.first()) {
             findings.command("trial.health_command".into(), command);
         }

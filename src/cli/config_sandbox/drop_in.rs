@@ -142,7 +142,7 @@ impl fmt::Display for DropIn {
 
 /// A drop-in for each unit, empty where it suffices as it is.
 pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
-    let programs: Vec<(String, &Path)> = config.components.iter().map(place).collect();
+    let programs: Vec<(String, &Path)> = config.components.programs().map(place).collect();
     let mut drop_ins = vec![daemon(config, &programs)];
     drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, &programs)));
     drop_ins.push(ftp_server(&config.ftp_server));

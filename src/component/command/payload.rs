@@ -1,7 +1,7 @@
 //! The file that another updater is handed: a copy of its own, which nobody can change.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -15,13 +15,12 @@ use crate::stage::RESERVED_SPACE;
 const MODE: u32 = 0o444;
 
 impl Change {
-    /// Copies `length` bytes of `source` from `offset` on to a file of this name, instead of what
-    /// the last job has left; durable on return. What it copies is not looked at. `busy` while that
+    /// Copies the `length` bytes of `source` to a file of this name, instead of what the last job has
+    /// left; durable on return. What it copies is not looked at. `busy` while that
     /// job runs. Blocks.
     pub fn copy(
         &self,
-        source: &File,
-        offset: u64,
+        source: &mut impl Read,
         length: u64,
         name: &str,
     ) -> Result<PathBuf, Failure> {
@@ -40,7 +39,7 @@ impl Change {
         let copied = self
             .disk
             .create(&path, PRIVATE_MODE)
-            .and_then(|copy| self.fill(&copy, source, offset, length))
+            .and_then(|copy| self.fill(&copy, source, length))
             .and_then(|()| self.disk.apply(Operation::SyncDirectory { path: &directory }));
         copied.map_err(|error| {
             // The error that stopped it is the one to tell; what stays goes with the next copy.
@@ -66,9 +65,8 @@ impl Change {
         self.directory.join(PAYLOAD)
     }
 
-    fn fill(&self, copy: &File, mut source: &File, offset: u64, length: u64) -> io::Result<()> {
+    fn fill(&self, copy: &File, source: &mut impl Read, length: u64) -> io::Result<()> {
         self.allocate(copy, length)?;
-        source.seek(SeekFrom::Start(offset))?;
         let copied = io::copy(&mut source.take(length), &mut &*copy)?;
         if copied != length {
             return Err(io::Error::new(

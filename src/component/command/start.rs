@@ -64,7 +64,7 @@ impl Change {
         Ok(false)
     }
 
-    fn has_begun(&self, id: &JobId) -> Result<bool, Failure> {
+    pub(super) fn has_begun(&self, id: &JobId) -> Result<bool, Failure> {
         let begun = change::read::<Begun>(&self.directory, BEGUN_FILE);
         let begun = begun.map_err(|error| self.unusable(error))?;
         Ok(begun.is_some_and(|begun| begun.id == *id))

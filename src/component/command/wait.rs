@@ -7,12 +7,12 @@ use std::path::Path;
 
 use nix::sys::inotify::AddWatchFlags;
 
-use super::{Change, Ended, Job, JobId, OUTPUT, PROGRESS};
+use super::{Change, Ended, JobId, OUTPUT, PROGRESS};
 use crate::disk;
 use crate::host::unit;
 use crate::host::watch::Watch;
 use crate::model::{Failure, FailureKind};
-use crate::record::change::{self, JOB_FILE, RESULT_FILE};
+use crate::record::change::{self, RESULT_FILE};
 
 /// What is read of the output: enough for the lines that are kept, each of the largest length.
 const LARGEST_END: u64 = 32 * 1024;
@@ -29,12 +29,13 @@ pub struct Finished {
 impl Change {
     /// Waits for the end of the job that was started under this name, and tells its progress in
     /// percent as it changes. The same in a daemon that has just begun and finds the job running,
-    /// ended, or cut off by a restart of the machine. A job that nobody knows has vanished.
+    /// ended, or cut off by a restart of the machine. A job that no runner took charge of was not
+    /// begun.
     ///
     /// Dropped, it leaves the job as it is.
     pub async fn ended(&self, id: &JobId, on_progress: impl Fn(u8)) -> Result<Finished, Failure> {
-        if !self.is_known(id)? {
-            return Ok(Finished { ended: Ended::Vanished, last_lines: Vec::new() });
+        if !self.has_begun(id)? {
+            return Ok(Finished { ended: Ended::NotBegun, last_lines: Vec::new() });
         }
         let lock = self.lock();
         let mut end = tokio::task::spawn_blocking(move || disk::wait_until_unlocked(&lock));
@@ -58,11 +59,6 @@ impl Change {
         let of_this = result.map_err(unreadable)?.filter(|result| result.id == *id);
         let ended = of_this.map_or(Ended::Vanished, |result| result.ended);
         Ok(Finished { ended, last_lines: self.last_lines() })
-    }
-
-    fn is_known(&self, id: &JobId) -> Result<bool, Failure> {
-        let job = change::read::<Job>(&self.directory, JOB_FILE).map_err(unreadable)?;
-        Ok(job.is_some_and(|job| job.id == *id))
     }
 
     /// A percentage that was not told yet.

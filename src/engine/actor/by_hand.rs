@@ -2,14 +2,14 @@
 //! before the last upgrade comes back; that the lowest version is forgotten.
 
 use super::Actor;
-use crate::engine::way_back::by_hand;
 use crate::config::Component;
+use crate::engine::way_back::by_hand;
 use crate::engine::{Answer, choice};
 use crate::machine::{Event, State};
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ComponentName, Confirm, Failure, FailureKind, Outcome, Phase, Report, Request,
-    Upgrade, UpgradeId,
+    ChannelName, ComponentName, Confirm, Failure, FailureKind, Outcome, PackageSummary, Phase,
+    Report, Request, Step, Upgrade, UpgradeId,
 };
 use crate::record::InstalledRecord;
 

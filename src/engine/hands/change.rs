@@ -34,6 +34,14 @@ impl Hands {
         }
     }
 
+    /// Removes what the last change has left, now that its report is written down.
+    pub(in crate::engine) async fn clear_change(&self) {
+        let updater = self.change.clone();
+        if let Err(failure) = blocking(move || updater.clear()).await {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
+    }
+
     fn install_by_updater(&mut self, upgrade: &Upgrade, change: &Change, herald: &Herald) {
         let (updater, checked) = (self.change.clone(), self.checked.take());
         let id = JobId { upgrade: upgrade.id.clone(), purpose: Purpose::Install };
@@ -140,15 +148,18 @@ async fn hand_over(
 
 /// What the end of the updater means for the change.
 fn installed(finished: &Finished, terms: &ChangeTerms) -> Event {
-    let has_changed_nothing =
-        |code: &i32| terms.unchanged_exit_codes.iter().any(|unchanged| i32::from(*unchanged) == *code);
+    let has_changed_nothing = |code: &i32| {
+        terms.unchanged_exit_codes.iter().any(|unchanged| i32::from(*unchanged) == *code)
+    };
     match &finished.ended {
         Ended::Exit(0) => Event::Swapped,
         Ended::Exit(code) if has_changed_nothing(code) => {
             let failure = failure_of(finished, "install");
             Event::SwapFailed(failure)
         }
-        Ended::NotBegun | Ended::NotStarted(_) => Event::SwapFailed(failure_of(finished, "install")),
+        Ended::NotBegun | Ended::NotStarted(_) => {
+            Event::SwapFailed(failure_of(finished, "install"))
+        }
         _ => Event::Unhealthy(Verdict {
             failure: failure_of(finished, "install"),
             program_log: finished.last_lines.clone(),
@@ -196,10 +207,9 @@ fn failure_of(finished: &Finished, field: &str) -> Failure {
         Ended::NotStarted(why) => {
             (FailureKind::InstallFailed, format!("could not be started: {why}"))
         }
-        Ended::Vanished => (
-            FailureKind::Interrupted,
-            "was cut off, and how far it came is not known".to_owned(),
-        ),
+        Ended::Vanished => {
+            (FailureKind::Interrupted, "was cut off, and how far it came is not known".to_owned())
+        }
         Ended::NotBegun => (FailureKind::Interrupted, "was never begun".to_owned()),
     };
     let failure = Failure::new(kind, format!("the updater (`{field}`) {how}"));

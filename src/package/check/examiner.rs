@@ -9,7 +9,6 @@ use crate::digest::Digests;
 use crate::host::command::{CommandError, Reach};
 use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
-use crate::package::check::rules::Payload;
 use crate::package::check::{Check, Rules, Subject, Verdict, open, text_mode};
 use crate::package::content::{Content, ContentError};
 use crate::package::elf::{self, ElfError, End, Machine};
@@ -196,9 +195,11 @@ impl Examiner<'_> {
             .unwrap_or_default();
         let accepted = self.rules.forced || self.rules.machine == MachineRule::AnyRunnable;
         match machine.may_run_on(&kernel) {
-            true if accepted && program.is_some_and(|one| one.version_command.is_some()) => passed(format!(
-                "{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"
-            )),
+            true if accepted && program.is_some_and(|one| one.version_command.is_some()) => {
+                passed(format!(
+                    "{machine}; {whose} is for {wanted}, and the preflight shows whether this machine runs it"
+                ))
+            }
             true if accepted => passed(format!("{machine}; {whose} is for {wanted}; forced")),
             true => {
                 let hint = format!(
