@@ -21,7 +21,7 @@ use uplift_sim::sandbox::Sandbox;
 use watched::Watched as _;
 
 /// What the updater does with `$1`: it keeps it, and tells its version by the first line.
-const INSTALL: &str = "cp \"$1\" \"$0/installed\"; echo \"$1\" >>\"$0/handed\"";
+const INSTALL: &str = "rm -f \"$0/installed\"; cp \"$1\" \"$0/installed\"; echo \"$1\" >>\"$0/handed\"";
 
 /// A payload whose modem another updater installs.
 struct Payload(Sandbox);

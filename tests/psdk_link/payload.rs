@@ -200,6 +200,7 @@ impl Fake {
                         progress,
                         failure: None,
                         package: None,
+                        percent: None,
                         seconds_left: None,
                         waits_for: None,
                     });
@@ -372,7 +373,7 @@ fn first_status(script: &Script) -> Status {
         components: vec![Installed {
             component: ComponentName::PROGRAM,
             product: "P".into(),
-            path: "/program".into(),
+            path: Some("/program".into()),
             version: Version::new([1, 2, 3, 4]),
             digest: None,
             known_bad: vec![],
