@@ -178,7 +178,7 @@ impl Seal {
 pub(crate) enum Beginning {
     /// There is none.
     None,
-    /// More bytes must be there before that can be said.
+    /// More bytes must be there before that can be said, or it is a damaged one.
     Unknown,
     /// So many bytes are one, if they are well-formed; enough is there for [`Seal::find`] to say.
     Seal(usize),
@@ -189,9 +189,9 @@ pub(crate) fn beginning(head: &[u8]) -> Beginning {
     let magic = &frame::HEADER_MAGIC;
     match head.first_chunk().map(frame::size_before) {
         _ if !head.starts_with(&magic[..magic.len().min(head.len())]) => Beginning::None,
-        Some(Err(_)) => Beginning::None,
         Some(Ok(size)) if head.len() >= size + magic.len() => Beginning::Seal(size),
-        Some(Ok(_)) | None => Beginning::Unknown,
+        // What claims one and is none is for `find` to judge.
+        Some(_) | None => Beginning::Unknown,
     }
 }
 

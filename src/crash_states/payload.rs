@@ -482,6 +482,8 @@ product = "P"
 path = "{root}/{PROGRAM}"
 version = "V01.00.00.00"
 restart = {restart}
+[channel.psdk]
+device = "/dev/null"
 [paths]
 state = "{root}/{STATE}"
 boot_id = "{boot_id}"

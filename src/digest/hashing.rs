@@ -42,7 +42,7 @@ pub fn hash_file(file: &File, size: u64, mut progress: impl FnMut(u64)) -> io::R
 /// Where the hashing is done.
 pub(crate) enum Hashing {
     /// On the thread that brings the bytes.
-    Here(Hasher),
+    Here(Box<Hasher>),
     /// On one of its own.
     Beside(HashThread),
 }
@@ -59,10 +59,11 @@ impl Hashing {
     pub(crate) fn start(size: u64, with_md5: bool) -> Self {
         let hasher = Hasher::new(with_md5);
         if size <= SMALL {
-            return Self::Here(hasher);
+            return Self::Here(Box::new(hasher));
         }
         // Without a thread, slower.
-        HashThread::start(hasher.clone()).map_or(Self::Here(hasher), Self::Beside)
+        HashThread::start(hasher.clone())
+            .map_or_else(|_| Self::Here(Box::new(hasher)), Self::Beside)
     }
 
     /// Takes the bytes of `full`, and leaves an empty buffer of the same capacity in its place.

@@ -436,8 +436,7 @@ fn what_stands_behind_a_byte_becomes_the_staged_file() {
 #[test]
 fn an_error_at_any_step_of_that_leaves_nothing() {
     let behind = |disk: FaultyDisk| {
-        let disk = Arc::new(disk);
-        let (directory, stage) = stage_on(disk.clone());
+        let (directory, stage) = stage_on(Arc::new(disk));
         let mut receiving = stage.receive(announced(MIB), silent()).unwrap();
         receiving.write(&bytes(MIB)).unwrap();
         let kind =
