@@ -394,6 +394,11 @@ mod tests {
             "socket",
             "restart_deadline",
             "components",
+            "install",
+            "revert",
+            "suffix",
+            "unchanged_exit_codes",
+            "command_deadline",
         ];
         let all: String = shipped
             .lines()

@@ -370,7 +370,10 @@ impl State {
             (Self::Changing { upgrade, change, step }, event) => {
                 match change::step(upgrade, change, step, event) {
                     Ok(next) => next,
-                    Err((state, event)) => return Err(Box::new(refuse(state, &event))),
+                    Err(refused) => {
+                        let (state, event) = *refused;
+                        return Err(Box::new(refuse(state, &event)));
+                    }
                 }
             }
             (Self::Installing { upgrade, swap }, Event::SwapFailed(failure)) => {

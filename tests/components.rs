@@ -10,6 +10,7 @@
 mod watched;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -44,7 +45,7 @@ fn program(version: &str) -> Vec<u8> {
 
 fn file(sandbox: &Sandbox, product: &str, version: &str) -> PathBuf {
     let path = sandbox.root().join(format!("{product}_{version}.bin"));
-    fs::write(&path, program(version)).unwrap();
+    write(&path, program(version)).unwrap();
     path
 }
 
@@ -55,6 +56,10 @@ fn installed(sandbox: &Sandbox, name: &str) -> Installed {
 
 fn version_of(sandbox: &Sandbox, name: &str) -> String {
     installed(sandbox, name).version.unwrap().to_string()
+}
+
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    fs::File::create(path)?.write_all(bytes.as_ref())
 }
 
 fn text(output: &Output) -> String {

@@ -11,6 +11,7 @@
 mod watched;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
@@ -21,7 +22,8 @@ use uplift_sim::sandbox::Sandbox;
 use watched::Watched as _;
 
 /// What the updater does with `$1`: it keeps it, and tells its version by the first line.
-const INSTALL: &str = "rm -f \"$0/installed\"; cp \"$1\" \"$0/installed\"; echo \"$1\" >>\"$0/handed\"";
+const INSTALL: &str =
+    "rm -f \"$0/installed\"; cp \"$1\" \"$0/installed\"; echo \"$1\" >>\"$0/handed\"";
 
 /// A payload whose modem another updater installs.
 struct Payload(Sandbox);
@@ -34,7 +36,7 @@ impl Payload {
         sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
         let modem = sandbox.root().join("modem");
         fs::create_dir(&modem).unwrap();
-        fs::write(modem.join("installed"), "V01.00.00.00\n").unwrap();
+        write(modem.join("installed"), "V01.00.00.00\n").unwrap();
         executable::write(&modem.join("install"), script(install).as_bytes()).unwrap();
         let modem = modem.display();
         let revert = revert
@@ -58,7 +60,7 @@ impl Payload {
     /// A file of this version, which says so in its first line.
     fn file(&self, version: &str) -> PathBuf {
         let path = self.0.root().join(format!("MODEM_{version}.bin"));
-        fs::write(&path, format!("{version}\n{}", "x".repeat(5000))).unwrap();
+        write(&path, format!("{version}\n{}", "x".repeat(5000))).unwrap();
         path
     }
 
@@ -95,6 +97,10 @@ impl Payload {
 
 fn script(text: &str) -> String {
     format!("#!/bin/sh\n{text}\n")
+}
+
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    fs::File::create(path)?.write_all(bytes.as_ref())
 }
 
 fn text(output: &Output) -> String {
@@ -188,7 +194,7 @@ fn a_daemon_that_is_killed_meanwhile_reads_the_result() {
     payload.0.start_daemon().unwrap();
     assert_eq!(payload.0.status().unwrap().phase, Phase::Installing);
     uplift_sim::sandbox::wait_for_file(&payload.path("began")).unwrap();
-    fs::write(payload.path("go-on"), "\n").unwrap();
+    write(payload.path("go-on"), "\n").unwrap();
     let report = payload.next_report(None);
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     let output = client.wait_with_output().unwrap();
@@ -211,7 +217,7 @@ fn a_trial_outlives_the_restart_of_the_machine() {
     let configuration = fs::read_to_string(sandbox.config()).unwrap();
     let configuration =
         configuration.replace("kind = \"command\"", &format!("kind = \"command\"\n{restart}"));
-    fs::write(sandbox.config(), configuration).unwrap();
+    write(sandbox.config(), configuration).unwrap();
     sandbox.start_daemon().unwrap();
     let payload = Payload(sandbox);
     let client = payload.install("V02.00.00.00");

@@ -25,13 +25,13 @@ impl Step {
 
 type Next = (State, Vec<Action>);
 
-/// The next state, or the event back where there is no transition.
+/// The next state, or state and event back where there is no transition.
 pub(super) fn step(
     upgrade: Upgrade,
     change: Change,
     step: Step,
     event: Event,
-) -> Result<Next, (State, Event)> {
+) -> Result<Next, Box<(State, Event)>> {
     use Action::{EmptyStage, Record, Report};
     Ok(match (step, event) {
         (Step::Installing, Event::Swapped) => installed(upgrade, change),
@@ -73,7 +73,7 @@ pub(super) fn step(
             let verdict = also(verdict, NOT_RESTARTED, &second);
             (rolled_back(upgrade, change, verdict), vec![EmptyStage, Report])
         }
-        (step, event) => return Err((State::Changing { upgrade, change, step }, event)),
+        (step, event) => return Err(Box::new((State::Changing { upgrade, change, step }, event))),
     })
 }
 

@@ -1,3 +1,4 @@
+mod change;
 mod resume;
 
 use std::time::Duration;

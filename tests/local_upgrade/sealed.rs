@@ -132,7 +132,9 @@ fn an_old_sealed_file_does_not_come_back() {
     };
     assert_eq!((forget(), forget()), ("V02.00.00.00".into(), serde_json::Value::Null));
     assert!(
-        payload.log().contains("the lowest version, V02.00.00.00, was forgotten by uid "),
+        payload
+            .log()
+            .contains("the lowest version of program, V02.00.00.00, was forgotten by uid "),
         "{}",
         payload.log()
     );
