@@ -1,6 +1,7 @@
 //! What a seal costs the reception: the same program received sealed and unsealed in turns, and
 //! proved.
 
+use anyhow::Context as _;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -61,10 +62,11 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 /// Seconds.
 fn receive(config: &Config, content: &[u8]) -> Result<f64> {
     let stage = Stage::beside(
-        &config.components.programs().next().unwrap().path,
+        &config.components.programs().next().context("a component")?.path,
         config.package.max_size.0,
     );
-    let rules = Rules::new(config.components.iter().next().unwrap(), &config.package);
+    let rules =
+        Rules::new(config.components.iter().next().context("a component")?, &config.package);
     let time = timed(|| {
         let announced =
             Announced { file_name: NAME.into(), size: content.len() as u64, with_md5: false };

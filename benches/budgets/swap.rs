@@ -1,5 +1,6 @@
 //! Synced and checked → committed, beside what the disk needs for any durable swap.
 
+use anyhow::Context as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,14 +67,17 @@ impl Bench {
             with_md5: false,
         };
         let stage = Stage::beside(
-            &self.config.components.programs().next().unwrap().path,
+            &self.config.components.programs().next().context("a component")?.path,
             self.config.package.max_size.0,
         );
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
         Ok(check(
             receiving.finish(None)?,
-            &Rules::new(&self.config.components.iter().next().unwrap(), &self.config.package),
+            &Rules::new(
+                self.config.components.iter().next().context("a component")?,
+                &self.config.package,
+            ),
         )?)
     }
 
@@ -83,7 +87,8 @@ impl Bench {
             Version::new([1, 0, 0, 0]).unwrap_or_else(|| unreachable!("all parts are below 100"));
         let content =
             TinyProgram::new(Architecture::host()?, version.numbers()).filled_to(size).bytes();
-        let program = Program::new(&self.config.components.programs().next().unwrap().path);
+        let program =
+            Program::new(&self.config.components.programs().next().context("a component")?.path);
         program.install(self.checked(&content)?)?;
         let seconds = median_time(RUNS, || {
             let checked = self.checked(&content)?;
