@@ -21,7 +21,7 @@ mod swap;
 mod table;
 mod upload;
 #[allow(clippy::unwrap_used, reason = "shared with tests, where what can't go on panics")]
-#[path = "../../tests/servers/vsftpd.rs"]
+#[path = "../../tests/world/servers/vsftpd.rs"]
 mod vsftpd;
 #[path = "../../tests/world/watched.rs"]
 mod watched;

@@ -1,5 +1,5 @@
 //! From the end of a new program, on trial as a unit, until the one before runs again: seen,
-//! judged, written down, swapped back, restarted. systemd is the script of tests/restart_unit, so
+//! judged, written down, swapped back, restarted. systemd is the script of tests/world, so
 //! its own time, and a program's to stop, are not in it.
 
 use std::fs;
@@ -55,8 +55,7 @@ impl Bench {
         let systemd = sandbox.root().join("systemd");
         fs::create_dir(&systemd)?;
         for program in ["systemctl", "journalctl"] {
-            let script =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/restart_unit").join(program);
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world").join(program);
             std::os::unix::fs::symlink(script, systemd.join(program))?;
         }
         let bench_environment = [

@@ -1,5 +1,7 @@
 //! The packaged units under a real systemd, with everything that they forbid forbidden: what they
 //! let uplift do is enough for whole upgrades, and little more.
+//!
+//! A binary of its own: its tests boot machines, and no others run beside them.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(

@@ -1,0 +1,57 @@
+//! The wall clock jumps. libfaketime gives the daemon a clock that the test sets.
+
+use std::fs;
+use std::path::PathBuf;
+
+use uplift::model::Phase;
+
+use super::payload::{NEW, Payload};
+use super::story::{SUCCEEDED, TRIAL, UNIT};
+
+fn libfaketime() -> PathBuf {
+    let library = |entry: fs::DirEntry| {
+        Some(entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
+    };
+    let found = fs::read_dir("/usr/lib").unwrap().flatten().find_map(library);
+    found.expect("tests/install-packages installs libfaketime")
+}
+
+impl Payload {
+    /// The wall clock of the daemon is the real one and so many days.
+    fn set_clock(&self, days: &str) {
+        fs::write(self.sandbox.root().join("run/clock"), days).unwrap();
+    }
+}
+
+#[test]
+fn set_back_by_two_years_it_changes_nothing_but_the_stamps() {
+    let mut payload = Payload::linked(UNIT, TRIAL);
+    payload.set_clock("+0d");
+    payload.sandbox.kill_daemon();
+    let clock = payload.sandbox.root().join("run/clock");
+    payload.sandbox.set_environment("LD_PRELOAD", libfaketime().to_str().unwrap());
+    payload.sandbox.set_environment("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap());
+    payload.sandbox.set_environment("FAKETIME_NO_CACHE", "1");
+    payload.sandbox.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    payload.sandbox.start_daemon().unwrap();
+    payload.systemd_has("waits", NEW);
+    let aircraft = payload.aircraft(&[]);
+    payload.wait_for(Phase::Trial);
+    // Under a daemon that runs, and then for one that finds a state from the future.
+    payload.set_clock("-730d");
+    payload.dies_in(Phase::Trial);
+    payload.wait_for(Phase::Trial);
+    payload.systemd_has("waits", "");
+    payload.start_unit();
+    aircraft.hears("success");
+    let report = payload.ends(SUCCEEDED, NEW);
+    assert!(
+        report.ended < report.began,
+        "the clock was not set back: {} to {}",
+        report.began,
+        report.ended
+    );
+    payload.next_upgrade_works();
+    let last = payload.history().pop().unwrap();
+    assert!(last.ended < report.began, "the history is in the order of events: {last:?}");
+}

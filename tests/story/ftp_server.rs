@@ -1,0 +1,14 @@
+//! `uplift ftp-server` from the outside: the real binary on loopback, stock clients, and a client
+//! that misbehaves.
+
+mod clients;
+mod confinement;
+mod conversation;
+mod limits;
+mod neighbours;
+mod owners;
+mod peer;
+mod places;
+mod server;
+mod systemd;
+mod uploads;

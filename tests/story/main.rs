@@ -1,0 +1,44 @@
+//! What `uplift` does, black box, a story a module. One binary: linking takes longer than most of
+//! them, and what they share is compiled once.
+
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod check;
+mod components;
+mod config_check;
+mod config_sandbox;
+mod control;
+mod demo;
+mod faults;
+mod ftp_pull;
+mod ftp_server;
+mod install;
+mod journal;
+mod killed;
+mod local_upgrade;
+mod manual;
+mod metrics;
+mod psdk_link;
+mod readme;
+mod rescue;
+mod restart_unit;
+mod seal;
+mod self_upgrade;
+mod serial_noise;
+mod service;
+mod soaking;
+mod status_watch;
+mod swap;
+mod system_call_filter;
+mod system_calls;
+mod udev_rule;
+mod units;
+mod updater;

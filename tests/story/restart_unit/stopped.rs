@@ -1,0 +1,172 @@
+//! The daemon is told to stop in each phase: it ends at once, whatever its threads wait for, and
+//! the next one goes on.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use uplift::model::{FailureKind, Outcome, Phase};
+
+use super::payload::{NEW, OLD, Payload};
+use crate::world::watched::Watched as _;
+
+/// Far below every deadline that the daemon could be waiting for.
+const AT_ONCE: Duration = Duration::from_secs(3);
+const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"60s\"";
+
+impl Payload {
+    /// Waits for a phase, and stops the daemon in it.
+    fn stop_in(&mut self, phase: Phase) {
+        self.sandbox.wait_for_status(|status| status.phase == phase).unwrap();
+        let pid = self.sandbox.daemon_pid().unwrap();
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let end = Instant::now() + AT_ONCE;
+        while !has_ended(pid) {
+            assert!(
+                Instant::now() < end,
+                "the daemon did not end at once in the phase {phase}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.sandbox.kill_daemon();
+    }
+
+    /// Starts the daemon again; how the upgrade ends.
+    fn go_on(&mut self) -> (Outcome, Option<FailureKind>) {
+        self.sandbox.start_daemon().unwrap();
+        self.sandbox.wait_until_settled().unwrap();
+        let report = self.last_report();
+        (report.outcome, report.failure.map(|failure| failure.kind))
+    }
+}
+
+/// Ended, and waiting for its parent to notice.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
+}
+
+fn end(mut client: Child) {
+    client.kill().unwrap();
+    client.wait().unwrap();
+}
+
+#[test]
+fn while_a_file_is_received() {
+    let mut payload = Payload::new(UNIT, "");
+    let mut client = UnixStream::connect(payload.sandbox.root().join("run/control.sock")).unwrap();
+    client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n").unwrap();
+    client.read_exact(&mut [0; 10]).unwrap();
+    client.write_all(&[0; 1000]).unwrap();
+    payload.stop_in(Phase::Receiving);
+    payload.sandbox.start_daemon().unwrap();
+    let status = payload.sandbox.status().unwrap();
+    assert_eq!((status.phase, status.last), (Phase::Idle, None));
+    let staged = fs::read_dir(payload.sandbox.root().join("bin/.uplift")).unwrap().count();
+    assert_eq!(staged, 0, "what was received is thrown away");
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn while_it_checks() {
+    let mut payload = Payload::new(UNIT, "");
+    // Asked like this, the program does not answer, and the check goes on for five seconds.
+    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
+    fs::write(
+        payload.sandbox.config(),
+        config.replace(
+            "version_command = [\"--version\"]",
+            "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"",
+        ),
+    )
+    .unwrap();
+    payload.sandbox.kill_daemon();
+    payload.sandbox.start_daemon().unwrap();
+    let client = payload.install();
+    payload.stop_in(Phase::Checking);
+    end(client);
+    assert_eq!(payload.go_on(), (Outcome::Failed, Some(FailureKind::Interrupted)));
+    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+}
+
+#[test]
+fn while_it_waits_for_the_restart() {
+    let mut payload = Payload::new(UNIT, "");
+    payload.systemd_has("hang", "restart");
+    let client = payload.install();
+    payload.wait_until_hung(1);
+    payload.stop_in(Phase::Restarting);
+    end(client);
+    payload.systemd_has("hang", "");
+    assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
+    assert_eq!(payload.running().as_deref(), Some(NEW));
+}
+
+#[test]
+fn while_the_new_program_is_on_trial() {
+    let mut payload = Payload::new(UNIT, "");
+    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
+    let config = config.replace("deadline = \"2s\"", "deadline = \"60s\"");
+    let config = config.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"");
+    fs::write(payload.sandbox.config(), config).unwrap();
+    payload.sandbox.kill_daemon();
+    payload.sandbox.start_daemon().unwrap();
+    payload.systemd_has("waits", NEW);
+    let client = payload.install();
+    payload.stop_in(Phase::Trial);
+    end(client);
+    payload.sandbox.start_daemon().unwrap();
+    let installed = payload.sandbox.status().unwrap().components[0].version.unwrap();
+    assert_eq!(
+        installed.to_string(),
+        NEW,
+        "not the version that the configuration gives the one before"
+    );
+    payload.stop_in(Phase::Trial);
+    payload.systemd_has("waits", "");
+    payload.start_unit();
+    assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
+    assert_eq!(payload.running().as_deref(), Some(NEW));
+}
+
+#[test]
+fn while_the_old_program_is_restarted() {
+    let mut payload = Payload::new(UNIT, "");
+    payload.systemd_has("waits", NEW);
+    let client = payload.install();
+    payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
+    payload.systemd_has("hang", "restart");
+    payload.wait_until_hung(1);
+    payload.stop_in(Phase::Restarting);
+    end(client);
+    payload.systemd_has("hang", "");
+    assert_eq!(payload.go_on(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
+    assert_eq!(payload.running().as_deref(), Some(OLD));
+}
+
+#[test]
+fn while_it_still_starts() {
+    let mut payload = Payload::new(UNIT, "");
+    payload.sandbox.kill_daemon();
+    payload.systemd_has("hang", "show");
+    // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is
+    // not ready.
+    let mut daemon = payload.sandbox.command(&["daemon"]).spawn().unwrap();
+    let asked = Instant::now() + Duration::from_secs(20);
+    let before = payload.asked("show");
+    while payload.asked("show") == before {
+        assert!(Instant::now() < asked, "the daemon does not ask systemd");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(daemon.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let end = Instant::now() + AT_ONCE;
+    while daemon.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "the daemon did not end at once");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

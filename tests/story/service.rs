@@ -1,0 +1,208 @@
+//! What systemd sees of the daemon: readiness, a status line, the watchdog's word, a quick end.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::world::watched::Watched as _;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use uplift_sim::Version;
+use uplift_sim::line::PtyLine;
+use uplift_sim::sandbox::Sandbox;
+
+/// Longest wait for anything, far above what it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The watchdog's limit in these tests; systemd expects a word twice as often.
+const WATCHDOG: Duration = Duration::from_millis(400);
+
+struct Service {
+    sandbox: Sandbox,
+    daemon: Child,
+    notifications: UnixDatagram,
+}
+
+impl Service {
+    fn start() -> Self {
+        Self::start_with(&[], "")
+    }
+
+    /// Run by another program, if one is given; with these sections in its configuration.
+    fn start_with(wrapper: &[&str], sections: &str) -> Self {
+        let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+        sandbox.install_by_hand(Version([1, 0, 0, 0])).unwrap();
+        sandbox
+            .configure(
+                &sandbox.restart_line(),
+                &sections.replace("ROOT", sandbox.root().to_str().unwrap()),
+            )
+            .unwrap();
+        let notifications = UnixDatagram::bind(sandbox.root().join("notify")).unwrap();
+        notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { daemon: spawn_daemon(&sandbox, wrapper), sandbox, notifications }
+    }
+
+    fn kill(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+    }
+
+    fn next(&self) -> String {
+        let mut message = [0; 4096];
+        let length = self.notifications.recv(&mut message).expect("the daemon says nothing");
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    }
+
+    /// A client that has asked to install a file of a million bytes, and may send.
+    fn client(&self) -> UnixStream {
+        let mut client = UnixStream::connect(self.sandbox.root().join("run/control.sock")).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000000}\n").unwrap();
+        let mut answer = [0; 64];
+        let length = client.read(&mut answer).unwrap();
+        assert_eq!(&answer[..length], b"{\"answer\":\"send\"}\n");
+        client
+    }
+
+    fn wait_for(&self, wanted: &str) -> String {
+        std::iter::repeat_with(|| self.next()).find(|message| message.contains(wanted)).unwrap()
+    }
+}
+
+fn spawn_daemon(sandbox: &Sandbox, wrapper: &[&str]) -> Child {
+    let daemon = sandbox.command(&["daemon"]);
+    let placed = |word: &&str| word.replace("ROOT", sandbox.root().to_str().unwrap()).into();
+    let mut words = wrapper.iter().map(placed).chain([daemon.get_program().to_owned()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(daemon.get_args()).stdin(Stdio::null()).stderr(Stdio::null());
+    command
+        .env("NOTIFY_SOCKET", sandbox.root().join("notify"))
+        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    command.spawn().unwrap()
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+#[test]
+fn it_says_that_it_is_ready_and_what_it_does() {
+    let service = Service::start();
+    service.wait_for("READY=1");
+    assert_eq!(service.wait_for("STATUS=").trim(), "STATUS=idle, PSDK_APPALIAS V01.00.00.00");
+}
+
+#[test]
+fn the_watchdog_hears_of_it_even_while_the_status_changes_all_the_time() {
+    let service = Service::start();
+    service.wait_for("READY=1");
+    let mut client = service.client();
+    // A slow client: a percent every 20 ms, so that the status changes ten times between two words
+    // for the watchdog.
+    let end = Instant::now() + 4 * WATCHDOG;
+    let sender = std::thread::spawn(move || {
+        while Instant::now() < end {
+            client.write_all(&[0; 10_000]).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let (mut words, mut lines) = (0, 0);
+    let mut last = Instant::now();
+    while !sender.is_finished() {
+        let message = service.next();
+        if message.contains("WATCHDOG=1") {
+            assert!(last.elapsed() < WATCHDOG, "systemd would have killed the daemon");
+            (words, last) = (words + 1, Instant::now());
+        }
+        lines += usize::from(message.contains("STATUS=receiving"));
+    }
+    assert!(words >= 3, "only {words} words");
+    assert!(
+        (1..=3).contains(&lines),
+        "eighty percents in less than two seconds are one line a second, not {lines}"
+    );
+    sender.join().unwrap();
+}
+
+/// The engine waits for the disk when it writes down its state, and this one takes two seconds for
+/// it.
+const STATE_IS_SLOW: [&str; 10] = [
+    "strace",
+    "-D",
+    "-f",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "-P",
+    "ROOT/state/state.json.new",
+    "-e",
+    "inject=fsync:delay_enter=2000000:when=1",
+];
+
+#[test]
+fn an_engine_that_hangs_is_not_spoken_for() {
+    let service = Service::start_with(&STATE_IS_SLOW, "");
+    service.wait_for("READY=1");
+    let mut client = service.client();
+    service.wait_for("WATCHDOG=1");
+    client.write_all(&[0; 1_000_000]).unwrap();
+    // With the file received, it writes down that it checks it. It answers again when that is done.
+    let (mut last, end) = (Instant::now(), Instant::now() + PATIENCE);
+    loop {
+        service.wait_for("WATCHDOG=1");
+        if last.elapsed() > 3 * WATCHDOG {
+            break;
+        }
+        last = Instant::now();
+        assert!(last < end, "it was spoken for all the time");
+    }
+}
+
+#[test]
+fn it_is_ready_when_the_link_runs_and_the_socket_is_there() {
+    let service = Service::start_with(&[], "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n");
+    service.wait_for("READY=1");
+    let link = service.sandbox.status().unwrap().link;
+    assert!(link.notice.is_some(), "the link has said nothing yet: {link:?}");
+    assert_eq!(service.wait_for("STATUS=").matches(", link ").count(), 1);
+    let line = PtyLine::new(service.sandbox.root().join("run/ttyPayload")).unwrap();
+    let state = service.wait_for("looking for the aircraft");
+    assert!(
+        state.contains(&format!(", link {}: looking for the aircraft", link.device)),
+        "{state}"
+    );
+    drop(line);
+}
+
+#[test]
+fn it_ends_at_once_when_it_is_told_to() {
+    let mut service = Service::start();
+    service.wait_for("READY=1");
+    kill(Pid::from_raw(service.daemon.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    service.wait_for("STOPPING=1");
+    assert!(service.daemon.wait().unwrap().success());
+}
+
+#[test]
+fn it_waits_for_what_is_left_of_a_daemon_that_died() {
+    let mut service = Service::start();
+    service.wait_for("READY=1");
+    service.kill();
+    // As a child of the dead daemon does that is about to become another program.
+    let state = service.sandbox.root().join("state");
+    let held = Flock::lock(File::open(&state).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let opened = Inotify::init(InitFlags::empty()).unwrap();
+    opened.add_watch(&state, AddWatchFlags::IN_OPEN).unwrap();
+    service.daemon = spawn_daemon(&service.sandbox, &[]);
+    opened.read_events().unwrap();
+    drop(held);
+    service.wait_for("READY=1");
+}

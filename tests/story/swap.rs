@@ -1,0 +1,291 @@
+//! The swap as whoever owns the payload sees it: through the real daemon, on real file systems.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use uplift::model::{FailureKind, Outcome, Report};
+use uplift_sim::sandbox::Sandbox;
+
+/// A sandbox that restarts when it is told to, with nothing installed.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    sandbox
+}
+
+fn sandbox_with_program() -> Sandbox {
+    let sandbox = sandbox();
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    sandbox
+}
+
+/// Upgrades to V02, restart included.
+fn upgrade(sandbox: &mut Sandbox) -> Report {
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let client = sandbox
+        .command(&["install", firmware.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.reboot().unwrap();
+    let output = client.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
+    last_report(sandbox)
+}
+
+/// Tries to install V02, `size` bytes long, which must fail; returns the report and what stands on
+/// standard error.
+fn fail_to_upgrade(sandbox: &mut Sandbox, size: Option<u64>) -> (Report, String) {
+    sandbox.start_daemon().unwrap();
+    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), size).unwrap();
+    let output = sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    (last_report(sandbox), String::from_utf8(output.stderr).unwrap())
+}
+
+fn last_report(sandbox: &Sandbox) -> Report {
+    let output = sandbox.command(&["history", "--json"]).output().unwrap();
+    serde_json::from_slice::<Vec<Report>>(&output.stdout).unwrap().pop().unwrap()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run installs what tests need"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Ends the test without the capability of this number (capability.h).
+fn need(capability: u32) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    let has = u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << capability != 0;
+    assert!(
+        has,
+        "this test needs capability {capability}, which root has; `tests/run` runs it as root"
+    );
+}
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SETFCAP: u32 = 31;
+
+/// Something mounted on a directory; dropped, it is unmounted.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn on(directory: &Path, options: &[&str]) -> Self {
+        run(Command::new("mount").args(options).arg(directory));
+        Self(directory.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn owner_mode_and_capabilities_of_the_program_survive() {
+    need(CAP_SETFCAP);
+    let mut sandbox = sandbox_with_program();
+    let program = sandbox.program();
+    chown(&program, Some(12345), Some(54321)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    run(Command::new("/sbin/setcap").arg("cap_net_bind_service=ep").arg(&program));
+    let before = fs::metadata(&program).unwrap();
+    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
+    let after = fs::metadata(&program).unwrap();
+    assert_ne!(before.ino(), after.ino());
+    assert_eq!(
+        (before.uid(), before.gid(), before.mode()),
+        (after.uid(), after.gid(), after.mode())
+    );
+    let capabilities = run(Command::new("/sbin/getcap").arg(&program));
+    assert!(capabilities.contains("cap_net_bind_service=ep"), "{capabilities}");
+}
+
+/// What `getfacl`, `lsattr` and `ls` show of a file, but for its name.
+fn access(path: &Path) -> (String, String, u32, u32, u32) {
+    let lists = run(Command::new("getfacl")
+        .args(["--omit-header", "--numeric", "--absolute-names"])
+        .arg(path));
+    let flags =
+        run(Command::new("lsattr").arg("-d").arg(path)).split(' ').next().unwrap().to_owned();
+    let metadata = fs::metadata(path).unwrap();
+    (lists, flags, metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+}
+
+/// Has the directory give to whatever is made in it an access list, its group, and flags.
+fn make_generous(directory: &Path) {
+    chown(directory, None, Some(54321)).unwrap();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o2755)).unwrap();
+    run(Command::new("setfacl")
+        .args(["--default", "--modify", "user:12345:rwx,group:54321:rwx,mask::rwx"])
+        .arg(directory));
+    run(Command::new("chattr").arg("+dA").arg(directory));
+    let made = directory.join("made");
+    fs::File::create(&made).unwrap();
+    let (lists, flags, _, group, _) = access(&made);
+    assert!(
+        lists.contains("user:12345:")
+            && flags.contains('d')
+            && flags.contains('A')
+            && group == 54321,
+        "{lists} {flags} {group}"
+    );
+    fs::remove_file(made).unwrap();
+}
+
+#[test]
+fn a_directory_gives_a_new_program_nothing_that_the_old_one_did_not_have() {
+    need(CAP_SYS_ADMIN);
+    for list in ["", "user:23456:rx"] {
+        let mut sandbox = sandbox_with_program();
+        let program = sandbox.program();
+        if !list.is_empty() {
+            run(Command::new("setfacl").args(["--modify", list]).arg(&program));
+            run(Command::new("chattr").arg("+S").arg(&program));
+        }
+        let before = access(&program);
+        make_generous(program.parent().unwrap());
+        upgrade(&mut sandbox);
+        assert_eq!(access(&program), before);
+    }
+}
+
+#[test]
+fn a_first_installation_takes_nothing_from_its_directory() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox();
+    let program = sandbox.program();
+    make_generous(program.parent().unwrap());
+    upgrade(&mut sandbox);
+    let (lists, flags, user, group, mode) = access(&program);
+    assert_eq!(
+        (lists.trim(), user, group, mode),
+        ("user::rwx\ngroup::r-x\nother::r-x", 0, 0, 0o755)
+    );
+    assert!(!flags.contains('d') && !flags.contains('A'), "{flags}");
+}
+
+#[test]
+fn a_program_that_runs_is_replaced_and_runs_on_until_it_is_restarted() {
+    let mut sandbox = sandbox_with_program();
+    let old = fs::metadata(sandbox.program()).unwrap().ino();
+    let mut running = Running(Command::new(sandbox.program()).spawn().unwrap());
+    upgrade(&mut sandbox);
+    assert!(running.0.try_wait().unwrap().is_none(), "the old program was disturbed");
+    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.0.id())).unwrap().ino(), old);
+}
+
+#[test]
+fn a_first_installation_makes_a_program_that_all_may_execute() {
+    let mut sandbox = sandbox();
+    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
+    assert_eq!(fs::metadata(sandbox.program()).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn a_read_only_program_directory_is_install_failed_with_a_sentence_that_names_it() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox_with_program();
+    let directory = sandbox.program().parent().unwrap().to_owned();
+    let _mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
+    run(Command::new("mount").args(["-o", "remount,ro,bind"]).arg(&directory));
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(message.contains("bin/.uplift can't be written: Read-only file system"), "{message}");
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+#[test]
+fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox();
+    let directory = sandbox.program().parent().unwrap().to_owned();
+    let _mounted = Mounted::on(&directory, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, Some(5_000_000));
+    assert_eq!(report.failure.unwrap().kind, FailureKind::NoSpace);
+    assert!(message.contains("the file has 5000000 bytes"), "{message}");
+    assert_eq!(fs::read_dir(directory.join(".uplift")).unwrap().count(), 0);
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+}
+
+/// Where the machine restarts, and takes program and state with it, the old program would run
+/// again, and nobody would know.
+#[test]
+fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
+    need(CAP_SYS_ADMIN);
+    let mut sandbox = sandbox();
+    let (directory, state) = (sandbox.program().parent().unwrap().to_owned(), sandbox.state());
+    fs::create_dir_all(&state).unwrap();
+    let _mounted =
+        [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
+    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    sandbox.configure("restart = \"reboot\"", "").unwrap();
+    let text = fs::read_to_string(sandbox.config()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect(); // this machine's own is the default
+    fs::File::create(sandbox.config()).unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(
+        message.contains("neither the program nor the state outlives the restart of the machine")
+            && message.contains("hint: "),
+        "{message}"
+    );
+    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    let notices = String::from_utf8(sandbox.command(&["status"]).output().unwrap().stdout).unwrap();
+    assert!(
+        notices.contains("neither the program nor the state outlives"),
+        "told before anybody sends a file: {notices}"
+    );
+}
+
+#[test]
+fn an_immutable_program_is_refused_before_anything_is_received() {
+    let mut sandbox = sandbox_with_program();
+    let program = sandbox.program();
+    run(Command::new("chattr").arg("+i").arg(&program));
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    run(Command::new("chattr").arg("-i").arg(&program));
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(
+        message.contains("bin/payload is immutable") && message.contains("hint: `lsattr"),
+        "{message}"
+    );
+    assert_eq!(report.package, None, "nothing was received");
+}
+
+#[test]
+fn a_symbolic_link_at_the_path_is_refused_and_stays() {
+    let mut sandbox = sandbox_with_program();
+    let (program, elsewhere) = (sandbox.program(), sandbox.root().join("elsewhere"));
+    fs::rename(&program, &elsewhere).unwrap();
+    symlink(&elsewhere, &program).unwrap();
+    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
+    assert!(
+        message.contains("is a symbolic link; give `path` in the [component.program] section as"),
+        "{message}"
+    );
+    assert_eq!(fs::read_link(&program).unwrap(), elsewhere);
+}

@@ -1,0 +1,230 @@
+//! Every system call of whole upgrades is one that the units' filters let in: daemon, upload server
+//! and rescue under `strace`, and the filters as systemd expands them. What a filter leaves out
+//! fails, and an upgrade might fail of it on a payload alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use uplift_sim::sandbox::{Sandbox, free_address};
+
+const OLD: &str = "V01.00.00.00";
+const NEW: &str = "V02.00.00.00";
+/// Generous: a loaded machine is no failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The tracer is a grandchild, so that what is ended is the traced program itself; it follows
+/// children, and appends.
+const TRACER: [&str; 9] = ["strace", "-D", "-f", "-q", "-A", "-s", "0", "-e", "signal=none"];
+
+/// A filter, or one of systemd's groups of calls, with all that is in it.
+fn expanded(name: &str) -> BTreeSet<String> {
+    if !name.starts_with('@') {
+        return [name.to_owned()].into();
+    }
+    let output = Command::new("systemd-analyze")
+        .args(["syscall-filter", name])
+        .output()
+        .expect("`tests/run` installs systemd");
+    assert!(output.status.success(), "{name}: {output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text
+        .lines()
+        .skip(1)
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    words.flat_map(expanded).collect()
+}
+
+/// What a unit lets in, by its lines in their order.
+fn allowed(unit: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(unit))
+        .unwrap();
+    // systemd adds what every program needs.
+    let mut allowed = expanded("@default");
+    for line in text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (taken_away, words) =
+            line.strip_prefix('~').map_or((false, line), |words| (true, words));
+        for call in words.split_whitespace().flat_map(expanded) {
+            if taken_away {
+                allowed.remove(&call);
+            } else {
+                allowed.insert(call);
+            }
+        }
+    }
+    allowed
+}
+
+/// Each call of a trace, whether it succeeded or not.
+fn called(trace: &Path) -> BTreeSet<String> {
+    wait_for("the end of the tracer", || !is_traced_to(trace));
+    let text = fs::read_to_string(trace).unwrap();
+    let name = |line: &str| {
+        let call = line.split_once(' ')?.1.trim_start();
+        let name = call.strip_prefix("<... ").unwrap_or(call).split(['(', ' ']).next()?;
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            .then(|| name.to_owned())
+    };
+    text.lines().filter_map(name).collect()
+}
+
+/// Whether a tracer still writes to this file.
+fn is_traced_to(trace: &Path) -> bool {
+    let words =
+        |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(words)
+        .any(|words| words.starts_with("strace") && words.contains(trace.to_str().unwrap()))
+}
+
+#[track_caller]
+fn assert_allowed(unit: &str, trace: &Path, evidence: &[&str]) {
+    let (allowed, called) = (allowed(unit), called(trace));
+    let forbidden: Vec<&String> = called.difference(&allowed).collect();
+    assert!(forbidden.is_empty(), "{unit} forbids {forbidden:?}");
+    for call in evidence {
+        assert!(called.contains(*call), "{call} is missing in the trace for {unit}: {called:?}");
+    }
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
+    sandbox
+}
+
+fn traced(trace: &Path) -> Vec<&str> {
+    [&TRACER[..], &["-o", trace.to_str().unwrap()]].concat()
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_there() {
+        assert!(Instant::now() < end, "{what} did not come");
+        sleep(LOOK_INTERVAL);
+    }
+}
+
+/// A process that ends with this value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
+    let mut sandbox = sandbox();
+    let (server, root) = (free_address().unwrap(), sandbox.root().to_owned());
+    sandbox.configure(&sandbox.restart_line(), &sandbox.link_sections(&115_200, server)).unwrap();
+    let firmware = sandbox.firmware(NEW.parse().unwrap(), Some(600_000)).unwrap();
+    let (daemon, ftp) = (root.join("daemon.trace"), root.join("ftp.trace"));
+    let uplift = sandbox.command(&["ftp-server"]);
+    let words = traced(&ftp);
+    let mut command = Command::new(words[0]);
+    let command =
+        command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
+    let server_process =
+        Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_for("the upload server", || TcpStream::connect(server).is_ok());
+    sandbox.wrap_daemon(&traced(&daemon));
+    sandbox.start_daemon().unwrap();
+    let mut aircraft = Command::new(crate::world::programs::uplift_sim());
+    aircraft.args(["aircraft", "--quiet", "--via", "ftp", "--make-pty"]);
+    let aircraft = aircraft
+        .arg(root.join("run/ttyPayload"))
+        .arg("--firmware")
+        .arg(firmware)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let mut aircraft = Running(aircraft.spawn().unwrap());
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.reboot().unwrap();
+    assert!(aircraft.0.wait().unwrap().success());
+    sandbox.kill_daemon();
+    drop(server_process);
+    assert_allowed(
+        "uplift.service",
+        &daemon,
+        &["renameat2", "fchown", "fchmod", "fallocate", "flock", "connect", "ioctl", "execve"],
+    );
+    assert_allowed(
+        "uplift-ftp.service",
+        &ftp,
+        &["accept4", "recvfrom", "renameat", "unlinkat", "fstatfs"],
+    );
+}
+
+/// A trial that nobody concludes, seen at the boot and put back after the deadline.
+#[test]
+fn the_rescue_in_a_rollback() {
+    let mut sandbox = sandbox();
+    let run = sandbox.root().join("run");
+    sandbox.configure(&sandbox.restart_line(), "").unwrap();
+    let firmware = sandbox.firmware(NEW.parse().unwrap(), None).unwrap();
+    sandbox.start_daemon().unwrap();
+    let mut install = sandbox.command(&["install", firmware.to_str().unwrap()]);
+    let _client = Running(install.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    sandbox.wait_for_restart_request().unwrap();
+    sandbox.kill_daemon();
+    fs::File::create(run.join("boot_id")).unwrap().write_all(b"another\n").unwrap();
+    // A systemd that does as it is told.
+    symlink("/bin/true", run.join("systemctl")).unwrap();
+    let path = format!("{}:{}", run.display(), std::env::var("PATH").unwrap());
+    let rescue = |call: &str, seconds: u32| -> PathBuf {
+        let trace = run.join(format!("{call}.trace"));
+        fs::File::create(run.join("uptime"))
+            .unwrap()
+            .write_all(format!("{seconds}.00 0.00\n").as_bytes())
+            .unwrap();
+        let words = traced(&trace);
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .args(["--", env!("CARGO_BIN_EXE_uplift-rescue"), call, "--state"])
+            .arg(sandbox.state());
+        command
+            .arg("--boot-id")
+            .arg(run.join("boot_id"))
+            .arg("--uptime")
+            .arg(run.join("uptime"))
+            .env("PATH", &path)
+            .stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        trace
+    };
+    let (boot, deadline) = (rescue("boot", 9), rescue("deadline", 9999));
+    assert_eq!(sandbox.reported_version().unwrap(), OLD);
+    assert_allowed("uplift-rescue.service", &boot, &["fsync", "rename"]);
+    assert_allowed(
+        "uplift-rescue-deadline.service",
+        &deadline,
+        &["renameat2", "flock", "fsync", "execve"],
+    );
+}
+
+#[test]
+fn a_filter_is_read_as_systemd_reads_it() {
+    let daemon = allowed("uplift.service");
+    let has = |call: &str| daemon.contains(call);
+    assert!(has("read") && has("renameat2") && has("fchown") && has("execve"));
+    assert!(
+        !has("setuid") && !has("mount") && !has("ptrace") && !has("setpriority") && !has("reboot")
+    );
+    assert!(!allowed("uplift-ftp.service").contains("fchown"));
+}

@@ -1,0 +1,6 @@
+//! What the stories share: programs, servers, a scripted systemd, and the daemon's status.
+
+pub(crate) mod mounted;
+pub(crate) mod programs;
+pub(crate) mod servers;
+pub(crate) mod watched;
