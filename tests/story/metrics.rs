@@ -114,7 +114,12 @@ fn an_idle_payload_has_all_its_metrics_at_zero() {
         value(&format!("uplift_build_info{{version={}}}", env!("CARGO_PKG_VERSION"))),
         Some(1.0)
     );
-    assert_eq!(value("uplift_program_info{product=PSDK_APPALIAS,version=V01.00.00.00}"), Some(1.0));
+    assert_eq!(
+        value(
+            "uplift_component_info{component=program,product=PSDK_APPALIAS,version=V01.00.00.00}"
+        ),
+        Some(1.0)
+    );
     let phases: Vec<_> = Phase::ALL
         .iter()
         .map(|phase| payload.value(&format!("uplift_phase{{phase={phase}}}")))
@@ -123,7 +128,7 @@ fn an_idle_payload_has_all_its_metrics_at_zero() {
     assert!(phases[1..].iter().all(|value| *value == Some(0.0)), "{phases:?}");
     assert!(value("uplift_phase_seconds") < value("uplift_phase_seconds"));
     for zero in [
-        "uplift_upgrades_total{outcome=succeeded,kind=none}",
+        "uplift_upgrades_total{component=program,outcome=succeeded,kind=none}",
         "uplift_rollbacks_total",
         "uplift_received_bytes_total",
         "uplift_reports_unacknowledged",
@@ -132,17 +137,29 @@ fn an_idle_payload_has_all_its_metrics_at_zero() {
     ] {
         assert_eq!(value(zero), Some(0.0), "{zero}");
     }
-    assert_eq!(value("uplift_last_upgrade_info{outcome=succeeded,kind=none}"), None);
+    assert_eq!(
+        value("uplift_last_upgrade_info{component=program,outcome=succeeded,kind=none}"),
+        None
+    );
     assert_eq!(payload.socket().metadata().unwrap().permissions().mode() & 0o777, 0o660);
 }
 
 #[test]
 fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
     let mut payload = Payload::start();
-    assert_eq!(payload.value("uplift_upgrades_total{outcome=failed,kind=downgrade}"), None);
+    assert_eq!(
+        payload.value("uplift_upgrades_total{component=program,outcome=failed,kind=downgrade}"),
+        None
+    );
     assert!(!payload.install("V00.50.00.00").wait().unwrap().success());
-    assert_eq!(payload.value("uplift_upgrades_total{outcome=failed,kind=downgrade}"), Some(1.0));
-    assert_eq!(payload.value("uplift_last_upgrade_info{outcome=failed,kind=downgrade}"), Some(1.0));
+    assert_eq!(
+        payload.value("uplift_upgrades_total{component=program,outcome=failed,kind=downgrade}"),
+        Some(1.0)
+    );
+    assert_eq!(
+        payload.value("uplift_last_upgrade_info{component=program,outcome=failed,kind=downgrade}"),
+        Some(1.0)
+    );
     assert_eq!(
         payload.value("uplift_received_bytes_total"),
         Some(0.0),
@@ -156,10 +173,13 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
     payload.0.reboot().unwrap();
     assert!(client.wait().unwrap().success());
     for (sample, value) in [
-        ("uplift_upgrades_total{outcome=succeeded,kind=none}", 1.0),
-        ("uplift_upgrades_total{outcome=failed,kind=downgrade}", 1.0),
-        ("uplift_last_upgrade_info{outcome=succeeded,kind=none}", 1.0),
-        ("uplift_program_info{product=PSDK_APPALIAS,version=V02.00.00.00}", 1.0),
+        ("uplift_upgrades_total{component=program,outcome=succeeded,kind=none}", 1.0),
+        ("uplift_upgrades_total{component=program,outcome=failed,kind=downgrade}", 1.0),
+        ("uplift_last_upgrade_info{component=program,outcome=succeeded,kind=none}", 1.0),
+        (
+            "uplift_component_info{component=program,product=PSDK_APPALIAS,version=V02.00.00.00}",
+            1.0,
+        ),
         ("uplift_received_bytes_total", 0.0),
         ("uplift_rollbacks_total", 0.0),
     ] {
@@ -178,7 +198,8 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
     back.wait().unwrap();
     assert_eq!(payload.value("uplift_rollbacks_total"), Some(1.0));
     assert_eq!(
-        payload.value("uplift_upgrades_total{outcome=rolled-back,kind=cancelled}"),
+        payload
+            .value("uplift_upgrades_total{component=program,outcome=rolled-back,kind=cancelled}"),
         Some(1.0)
     );
 }

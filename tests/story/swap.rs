@@ -284,7 +284,7 @@ fn a_symbolic_link_at_the_path_is_refused_and_stays() {
     let (report, message) = fail_to_upgrade(&mut sandbox, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(
-        message.contains("is a symbolic link; give `path` in the [component.program] section as"),
+        message.contains("is a symbolic link; give `path` in its [component.NAME] section as"),
         "{message}"
     );
     assert_eq!(fs::read_link(&program).unwrap(), elsewhere);
