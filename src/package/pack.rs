@@ -200,7 +200,8 @@ mod tests {
         let (created, key_id) = (String::new(), "0123456789ABCDEF".parse().unwrap());
         let manifest =
             unsealed.manifest(Label { name, created, replaces_from: None, key_id, place });
-        assert!(unsealed.is_described_by(&manifest));
+        assert!(unsealed.is_described_by(&manifest) && unsealed.has_digest(manifest.sha256));
+        assert!(!unsealed.has_digest(ProgramDigest([0; 32])));
         for other in [
             Manifest { machine: "another".into(), ..manifest.clone() },
             Manifest { size: manifest.size + 1, ..manifest.clone() },

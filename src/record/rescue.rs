@@ -126,6 +126,7 @@ impl RescueFile {
 mod tests {
     use super::*;
     use crate::record::checksum::tests::sealed;
+    use crate::record::trial::tests::trial;
 
     /// As version 0.1.0 writes it.
     const FIRST_FORMAT: &str = include_str!("../../fuzz/corpus/rescue/ruled");
@@ -152,5 +153,62 @@ mod tests {
         std::fs::write(directory.path().join(RESCUE_FILE), sealed(&value)).unwrap();
         let later = RescueFile::read(directory.path()).unwrap().unwrap();
         assert_eq!(RescueFile { format: 1, ..later }, known);
+    }
+
+    fn ruled(rolled_back: bool, restart_from: Option<Origin>) -> RescueFile {
+        let failure = Failure::new(crate::model::FailureKind::Unhealthy, "why");
+        let mut file = RescueFile::begin(trial(Restart::Reboot), "boot-1".into(), 9, 1)
+            .concluded(failure, restart_from);
+        let ruling = file.ruling.as_mut().unwrap();
+        assert!(!ruling.rolled_back && ruling.requests == 0, "it is still to be carried out");
+        ruling.rolled_back = rolled_back;
+        file
+    }
+
+    #[test]
+    fn a_restart_is_owed_once_the_old_program_is_back() {
+        let from = Some(trial(Restart::Reboot).origin);
+        for (rolled_back, from, owed) in [
+            (true, from.clone(), true),
+            (true, None, false),
+            (false, from.clone(), false),
+            (false, None, false),
+        ] {
+            assert_eq!(ruled(rolled_back, from).may_owe_restart(), owed);
+        }
+        let undecided = RescueFile { ruling: None, ..ruled(true, from) };
+        assert!(!undecided.may_owe_restart());
+    }
+
+    #[test]
+    fn a_restart_that_leaves_no_evidence_is_never_owed() {
+        let command = || Restart::Command(vec!["restart".into()]);
+        for (unit, restart, owed) in [
+            (Some("u"), Restart::Unit("u".into()), true),
+            (Some("u"), command(), true),
+            (None, Restart::Reboot, true),
+            (None, command(), false),
+        ] {
+            let mut file = ruled(true, Some(trial(Restart::Reboot).origin));
+            file.trial.terms.unit = unit.map(String::from);
+            file.trial.terms.restart = restart.clone();
+            assert_eq!(file.may_owe_restart(), owed, "{restart:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let mut file = ruled(true, None);
+        // That of the file serves, and is not written twice.
+        file.trial.format = 0;
+        file.write(&disk::LocalDisk, directory).unwrap();
+        assert_eq!(RescueFile::read(directory).unwrap(), Some(file));
+        std::fs::write(directory.join(UNFINISHED), "").unwrap();
+        RescueFile::remove_unfinished(&disk::LocalDisk, directory).unwrap();
+        assert!(!directory.join(UNFINISHED).exists() && directory.join(RESCUE_FILE).exists());
+        RescueFile::forget(&disk::LocalDisk, directory).unwrap();
+        assert_eq!(RescueFile::read(directory).unwrap(), None);
     }
 }

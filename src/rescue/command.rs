@@ -77,3 +77,16 @@ fn perform(call: Call, rescue: &Rescue) -> Result<(), Failure> {
     })?;
     runtime.block_on(rescue.run(call))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_is_of_this_command_and_both_calls() {
+        let command = command();
+        assert_eq!(command.get_name(), "uplift-rescue");
+        let calls: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(calls, ["boot", "deadline"]);
+    }
+}

@@ -98,3 +98,88 @@ impl SecondCopy {
         self.forget()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::LocalDisk;
+    use crate::model::{Restart, UpgradeId};
+    use crate::record::STATE_FILE;
+    use crate::record::checksum::tests::sealed;
+    use crate::record::trial::Trial;
+    use crate::record::trial::tests::trial;
+
+    /// The trial of a program in this directory, and the state file that tells of it.
+    fn swapped_in(directory: &Path) -> (SecondCopy, Trial) {
+        let mut trial = trial(Restart::Unit("u".into()));
+        trial.format = 2;
+        trial.terms.program = directory.join("program");
+        let mut upgrade = trial.contract();
+        upgrade["phase"] = "trial".into();
+        let state = serde_json::json!({ "format": 2, "upgrade": upgrade });
+        std::fs::write(directory.join(STATE_FILE), sealed(&state)).unwrap();
+        (SecondCopy::new(Arc::new(LocalDisk), directory.into()), trial)
+    }
+
+    fn conclude(directory: &Path) {
+        let idle = serde_json::json!({ "format": 2, "upgrade": null });
+        std::fs::write(directory.join(STATE_FILE), sealed(&idle)).unwrap();
+    }
+
+    #[test]
+    fn a_trial_is_copied_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let (copy, trial) = swapped_in(directory);
+        copy.make().unwrap();
+        let made = RescueFile::read(directory).unwrap().unwrap();
+        assert_eq!(made.trial.upgrade, trial.upgrade);
+        assert_eq!((made.boots, made.ruling.is_some()), (1, false));
+        let counted = RescueFile { boots: 2, ..made };
+        counted.write(&LocalDisk, directory).unwrap();
+        copy.make().unwrap();
+        assert_eq!(
+            RescueFile::read(directory).unwrap(),
+            Some(counted.clone()),
+            "what the rescue has counted stays"
+        );
+        let mut other = counted;
+        other.trial.upgrade = UpgradeId("another".into());
+        other.write(&LocalDisk, directory).unwrap();
+        copy.make().unwrap();
+        let made = RescueFile::read(directory).unwrap().unwrap();
+        assert_eq!((made.trial.upgrade, made.boots), (trial.upgrade, 1));
+    }
+
+    #[test]
+    fn without_a_trial_there_is_nothing_to_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let (copy, _) = swapped_in(directory.path());
+        conclude(directory.path());
+        assert_eq!(copy.make().unwrap_err().kind, FailureKind::InstallFailed);
+        assert_eq!(RescueFile::read(directory.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_killed_daemon_left_is_removed_and_a_verdict_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let (copy, trial) = swapped_in(directory);
+        let programs = [Program::on(Arc::new(LocalDisk), &trial.terms.program)];
+        copy.make().unwrap();
+        std::fs::write(directory.join(UNFINISHED), "{").unwrap();
+        copy.settle(&programs).unwrap();
+        assert!(!directory.join(UNFINISHED).exists(), "a beginning serves nobody");
+        let made = RescueFile::read(directory).unwrap().expect("the trial is not over");
+        conclude(directory);
+        copy.settle(&programs).unwrap();
+        assert_eq!(RescueFile::read(directory).unwrap(), None, "the trial is over");
+        let ruled = made.concluded(Failure::new(FailureKind::Unhealthy, "why"), None);
+        ruled.write(&LocalDisk, directory).unwrap();
+        copy.settle(&programs).unwrap();
+        assert_eq!(RescueFile::read(directory).unwrap(), Some(ruled));
+    }
+}

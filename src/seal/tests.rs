@@ -346,6 +346,11 @@ fn a_known_signature_verifies_and_is_strict() {
     assert_eq!((key.id().to_string().as_str(), signature.key_id()), ("E7620F1842B4E81F", key.id()));
     assert!(key.verifies(&signature, b"test"));
     assert!(!key.verifies(&signature, b"Test"));
+    assert_eq!(signature.text(), KNOWN);
+    let again = Signature::parse(KNOWN.as_bytes()).unwrap();
+    let noted = KNOWN.replacen("untrusted comment: ", "untrusted comment: another ", 1);
+    let other = Signature::parse(noted.as_bytes()).unwrap();
+    assert!(signature == again && signature != other, "all that is stored counts");
     let refused = |text: &str| Signature::parse(text.as_bytes()).unwrap_err();
     assert_eq!(refused(&KNOWN.replace("RUQ", "RWQ")), SignatureError::Legacy);
     assert_eq!(refused(&format!("{KNOWN}more")), SignatureError::Malformed);

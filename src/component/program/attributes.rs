@@ -120,3 +120,21 @@ fn set_flags(disk: &dyn Disk, file: &File, wanted: Option<IFlags>) -> io::Result
     let flags = found.difference(INHERITED).union(wanted.intersection(INHERITED));
     if flags == found { Ok(()) } else { disk.apply(Operation::SetFlags { file, flags }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_the_policy_are_no_capabilities_and_nothing_else() {
+        for (name, label) in [
+            ("security.selinux", true),
+            ("security.SMACK64", true),
+            ("security.capability", false),
+            ("user.security.selinux", false),
+            ("trusted.of_its_own", false),
+        ] {
+            assert_eq!(is_label(OsStr::new(name)), label, "{name}");
+        }
+    }
+}

@@ -127,7 +127,9 @@ fn set_origin(program: &Path) {
 #[test]
 fn the_new_program_is_at_the_path_and_the_old_one_kept() {
     let payload = Payload::with_program(OLD);
+    assert!(!payload.program.was_replaced());
     let swapped = payload.install(NEW).unwrap();
+    assert!(payload.program.was_replaced());
     assert_eq!(swapped.means, Means::Exchange);
     assert_eq!(payload.program.digest().unwrap(), Some(swapped.summary.program_digest));
     assert_eq!(payload.content().unwrap(), NEW);

@@ -22,6 +22,7 @@ fn a_dropped_upload_is_gone_and_a_published_one_stays() {
     let area = area(home.path(), 10);
     let mut upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
     upload.write(b"12345").unwrap();
+    assert_eq!(upload.written(), 5);
     assert!(names(home.path())[0].starts_with(UNFINISHED_PREFIX));
     drop(upload);
     assert!(names(home.path()).is_empty());
@@ -30,6 +31,18 @@ fn a_dropped_upload_is_gone_and_a_published_one_stays() {
     assert!(matches!(upload.write(b"1"), Err(AreaError::TooLarge { largest: 10 })));
     upload.publish().unwrap();
     assert_eq!(area.entry(&path("/a"), &Who::Machine).unwrap().size, 10);
+}
+
+#[test]
+fn what_is_announced_fits_up_to_the_largest_size() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 10);
+    for size in [0, 9, 10] {
+        area.fits(size).unwrap();
+    }
+    for size in [11, u64::MAX] {
+        assert!(matches!(area.fits(size), Err(AreaError::TooLarge { largest: 10 })), "{size}");
+    }
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn the_terms_are_those_that_were_seen_first_and_a_new_trial_has_its_own() {
 #[test]
 fn a_verdict_that_was_not_carried_out_is_completed() {
     let trial = trial(Restart::Reboot);
-    let old = ruled(&trial, None, 0);
+    let old = ruled(&trial, None, MOST_REQUESTS);
     for call in [Call::Boot, Call::Deadline] {
         let now = now(call, 130);
         let mut decision = judge(&known(&trial), Some(&old), &now);
@@ -269,12 +269,24 @@ fn a_verdict_that_was_not_carried_out_is_completed() {
         let ruling = ruling(decision);
         assert_eq!(ruling.verdict.failure.sentence, "why");
         assert!(!ruling.rolled_back);
+        assert_eq!(ruling.requests, 0, "the restarts that were asked for brought nothing back");
         assert_eq!(
             ruling.restart_from.is_some(),
             call == Call::Deadline,
             "at a boot nothing runs yet"
         );
     }
+}
+
+#[test]
+fn only_a_verdict_that_is_new_takes_the_last_words() {
+    let trial = trial(Restart::Reboot);
+    let mut decision = Decision::RollBack(Box::new(ruled(&trial, None, 0)));
+    assert!(decision.new_verdict(None).is_some());
+    assert!(decision.new_verdict(Some(&seen(&trial))).is_some());
+    assert!(decision.new_verdict(Some(&ruled(&trial, None, 0))).is_none());
+    let other = Trial { upgrade: crate::model::UpgradeId("two".into()), ..trial };
+    assert!(decision.new_verdict(Some(&ruled(&other, None, 0))).is_some());
 }
 
 #[test]
@@ -438,6 +450,12 @@ fn what_ran_is_looked_at_once_the_old_program_is_back() {
         None,
         "at a boot"
     );
+    for (verdict, now) in [
+        (never_came, on("boot-2", None)),
+        (of(None, FailureKind::Unhealthy), on("boot-1", Some("start-3"))),
+    ] {
+        assert_eq!(restart_from(&reboot, &verdict, Some(now.clone()), true), None, "{now:?}");
+    }
 }
 
 #[test]
