@@ -5,28 +5,29 @@
 //! They are handed the machine's state, and decide nothing; what is told is the herald's.
 
 mod change;
+mod swap;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use self::swap::{find_old, hold, install, put_back};
 use super::blocking::{blocking, off_thread};
 use super::herald::Notices;
 use super::way_back::{by_hand, find_way_back, way_back_by_updater};
 use super::{Answer, storage};
 use crate::component::command::Change;
-use crate::component::program::{Lock, Program, Reverted};
-use crate::config::{self, Component, Config, Paths};
+use crate::component::program::{Lock, Program};
+use crate::config::{self, Component, Config};
 use crate::disk::Disk;
 use crate::log::message;
-use crate::machine::{Event, Found, State, replaced_by_hand};
+use crate::machine::{Event, Found, State};
 use crate::model::{
     self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
-    PackageSummary, ProgramDigest, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
+    PackageSummary, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
 use crate::package::check::{Checked, Rules, check, check_announced};
 use crate::record::InstalledRecord;
@@ -581,84 +582,8 @@ impl Hands {
     }
 }
 
-/// Holds the program that a trial found healthy, so that `uplift-rescue` can't roll it back before
-/// its success is written down. It may have done so a moment ago, or have decided to.
-fn hold(
-    program: &Program,
-    expected: ProgramDigest,
-    state: &Path,
-    id: &UpgradeId,
-) -> Result<Lock, Verdict> {
-    let held = program.hold(expected);
-    match rescue::read_ruling(state, id) {
-        Some(ruled) => Err(ruled.verdict),
-        None => held.map_err(Verdict::from),
-    }
-}
-
-/// Puts the old program back. That the new one is gone is not enough: what is there instead must be
-/// the old one.
-fn put_back(
-    program: &Program,
-    on_trial: ProgramDigest,
-    old: Option<ProgramDigest>,
-) -> Result<(), Failure> {
-    if program.revert(on_trial, old)? != Reverted::NotOnTrial {
-        return Ok(());
-    }
-    let at_path = program.digest().map_err(|error| {
-        Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error)
-    })?;
-    if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
-}
-
 /// Of an upgrade that was left by a daemon with another configuration.
 pub(super) fn unknown(component: ComponentName) -> Failure {
     let sentence = format!("the configuration has no component {component}");
     Failure::new(FailureKind::InstallFailed, sentence)
-}
-
-async fn find_old(
-    program: Program,
-    config: &config::Program,
-    paths: &Paths,
-) -> Result<Event, Failure> {
-    let unreadable = |error| {
-        Failure::from_io(FailureKind::InstallFailed, "the installed program can't be read", error)
-    };
-    let old = blocking(move || program.known_digest()).await.map_err(unreadable)?;
-    let terms = restart::agree(config).await?;
-    Ok(Event::Start { old, origin: Restarter::new(&terms, paths).origin().await?, terms })
-}
-
-/// Installs, and tells by what lies at the path afterwards. An error can leave the new program
-/// there, where the disk refused to sync and to undo alike; then it is put back, and where even
-/// that fails, it is what the next start will run.
-fn install(
-    program: &Program,
-    old: Option<ProgramDigest>,
-    checked: Checked,
-    second_copy: &SecondCopy,
-) -> Event {
-    let new = checked.summary().program_digest;
-    // Before the new program is anywhere near the path: a damaged state would leave it there
-    // without a trial.
-    if let Err(failure) = second_copy.make() {
-        return Event::SwapFailed(failure);
-    }
-    let is_at_path = || matches!(program.digest(), Ok(at_path) if at_path == Some(new));
-    if old == Some(new) && is_at_path() {
-        return Event::Swapped; // an exchange would cost the program before it its place
-    }
-    let Err(failure) = program.install(checked) else { return Event::Swapped };
-    if old == Some(new) || !is_at_path() {
-        return Event::SwapFailed(failure);
-    }
-    match program.revert(new, old) {
-        Ok(_) => Event::SwapFailed(failure),
-        Err(second) => {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "the swap failed ({failure}) and can't be undone ({second}); the trial decides");
-            Event::Swapped
-        }
-    }
 }

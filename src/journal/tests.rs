@@ -1,3 +1,4 @@
+mod components;
 mod foreign;
 mod recovery;
 mod rescued;

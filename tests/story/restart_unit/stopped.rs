@@ -161,9 +161,9 @@ fn while_it_still_starts() {
     payload.systemd_has("hang", "show");
     // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is
     // not ready.
+    let before = payload.asked("show");
     let mut daemon = payload.sandbox.command(&["daemon"]).spawn().unwrap();
     let asked = Instant::now() + Duration::from_secs(20);
-    let before = payload.asked("show");
     while payload.asked("show") == before {
         assert!(Instant::now() < asked, "the daemon does not ask systemd");
         std::thread::sleep(Duration::from_millis(5));
