@@ -146,7 +146,7 @@ impl Actor {
 
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
-        self.look_at_path().await;
+        self.look_at_components(channel).await;
         let component = choice::only(&self.config, channel).map(Component::name);
         let upgrade = self.new_upgrade(request, component)?;
         self.apply(Event::Begin(upgrade)).await?;
@@ -164,12 +164,12 @@ impl Actor {
         Ok(upgrade.id.clone())
     }
 
-    /// A person may have replaced the program since it was looked at.
-    async fn look_at_path(&self) {
+    /// Somebody else may have replaced what this channel may replace since it was looked at.
+    async fn look_at_components(&self, channel: ChannelName) {
         if !matches!(self.state, State::Idle | State::Concluded { .. }) {
             return;
         }
-        for component in &self.config.components {
+        for component in self.config.replaceable_by(channel) {
             let name = component.name();
             let (_, seen) = self.herald.installed(name);
             // What another updater has installed can only be asked for.

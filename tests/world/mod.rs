@@ -3,4 +3,5 @@
 pub(crate) mod mounted;
 pub(crate) mod programs;
 pub(crate) mod servers;
+pub(crate) mod systemd;
 pub(crate) mod watched;

@@ -1,7 +1,7 @@
 //! Files of the state that are lost, damaged or from another version, in the middle of an upgrade.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Child;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
@@ -62,21 +62,8 @@ impl Payload {
 
     /// Calls `uplift-rescue` in a daemon's absence, this many seconds after the machine started.
     fn rescue(&self, uptime: &str) {
-        let root = self.sandbox.root();
-        fs::write(root.join("run/uptime"), uptime).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-rescue"));
-        command.arg("deadline").arg("--state").arg(self.sandbox.state());
-        command
-            .arg("--boot-id")
-            .arg(root.join("run/boot_id"))
-            .arg("--uptime")
-            .arg(root.join("run/uptime"));
-        command.env(
-            "PATH",
-            format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()),
-        );
-        command.env("FAKE_SYSTEMD", root.join("systemd")).env("PROGRAM", self.sandbox.program());
-        assert!(command.status().unwrap().success());
+        fs::write(self.sandbox.root().join("run/uptime"), uptime).unwrap();
+        assert!(self.systemd().rescue(&[], "deadline").status().unwrap().success());
     }
 }
 

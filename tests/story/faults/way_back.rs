@@ -18,20 +18,9 @@ const COMMAND: &str =
 impl Payload {
     /// A call of `uplift-rescue` at its deadline, this many seconds after the machine started.
     fn rescue_at(&self, uptime: u64) -> Command {
-        let root = self.sandbox.root();
-        fs::write(root.join("run/uptime"), format!("{uptime}.00 1.00\n")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uplift-rescue"));
-        command.arg("deadline").arg("--state").arg(self.sandbox.state());
-        command
-            .arg("--boot-id")
-            .arg(root.join("run/boot_id"))
-            .arg("--uptime")
-            .arg(root.join("run/uptime"));
-        command.env(
-            "PATH",
-            format!("{}:{}", root.join("systemd").display(), std::env::var("PATH").unwrap()),
-        );
-        command.env("FAKE_SYSTEMD", root.join("systemd")).env("PROGRAM", self.sandbox.program());
+        let path = self.sandbox.root().join("run/uptime");
+        fs::write(path, format!("{uptime}.00 1.00\n")).unwrap();
+        let mut command = self.systemd().rescue(&[], "deadline");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use uplift::digest::program_digest;
 use uplift::model::ProgramDigest;
-use uplift_fixtures::executable;
 use uplift_sim::sandbox::Sandbox;
+
+use crate::world::systemd::Systemd;
 
 pub(crate) const OLD: &str = "V01.00.00.00";
 pub(crate) const NEW: &str = "V02.00.00.00";
@@ -41,23 +42,19 @@ impl Payload {
         self.sandbox.root().join("bin/.uplift")
     }
 
-    fn systemd(&self) -> PathBuf {
-        self.sandbox.root().join("systemd")
+    fn systemd(&self) -> Systemd<'_> {
+        Systemd::of(&self.sandbox)
     }
 
     fn install_systemd(&self) {
         let systemd = self.systemd();
-        fs::create_dir(&systemd).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world/systemctl");
-        std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        for (name, content) in
-            [("state", "active"), ("pid", "0"), ("invocation", "start-2"), ("starts", "2")]
-        {
-            fs::write(systemd.join(name), content).unwrap();
+        systemd.install();
+        for (name, content) in [("state", "active"), ("invocation", "start-2"), ("starts", "2")] {
+            systemd.has(name, content);
         }
-        let script = r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#;
-        executable::write(&systemd.join("journalctl"), format!("#!/bin/sh\n{script}\n").as_bytes())
-            .unwrap();
+        systemd.has_journal(
+            r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#,
+        );
     }
 
     /// What the daemon has left in `state.json`.
@@ -108,7 +105,7 @@ impl Payload {
     /// and holds no lock yet.
     pub(crate) fn wait_until_log_is_asked_for(&self) {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !self.systemd().join("log-asked").exists() {
+        while !self.systemd().file("log-asked").exists() {
             assert!(std::time::Instant::now() < end, "nobody asks for the log");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -130,32 +127,16 @@ impl Payload {
     }
 
     pub(crate) fn systemd_has(&self, behaviour: &str, what: &str) {
-        fs::write(self.systemd().join(behaviour), format!("{what}\n")).unwrap();
+        self.systemd().has(behaviour, what);
     }
 
     pub(crate) fn asked(&self, verb: &str) -> usize {
-        let asked = fs::read_to_string(self.systemd().join("asked")).unwrap_or_default();
-        asked.lines().filter(|line| line.starts_with(verb)).count()
+        self.systemd().asked(verb)
     }
 
     /// `uplift-rescue`, run by another program if one is given.
     pub(crate) fn command(&self, wrapper: &[&str], call: &str) -> Command {
-        let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_uplift-rescue")]);
-        let mut command = Command::new(words.next().unwrap());
-        let root = self.sandbox.root();
-        command.args(words).arg(call).arg("--state").arg(self.sandbox.state());
-        command
-            .arg("--boot-id")
-            .arg(root.join("run/boot_id"))
-            .arg("--uptime")
-            .arg(root.join("run/uptime"));
-        let path = format!("{}:{}", self.systemd().display(), std::env::var("PATH").unwrap());
-        command
-            .env("PATH", path)
-            .env("FAKE_SYSTEMD", self.systemd())
-            .env("PROGRAM", self.sandbox.program())
-            .stdin(Stdio::null());
-        command
+        self.systemd().rescue(wrapper, call)
     }
 
     pub(crate) fn rescue(&self, call: &str) -> Output {
@@ -183,7 +164,7 @@ impl Payload {
 impl Drop for Payload {
     fn drop(&mut self) {
         // The unit's process.
-        let pid = fs::read_to_string(self.systemd().join("pid"))
+        let pid = fs::read_to_string(self.systemd().file("pid"))
             .ok()
             .and_then(|pid| pid.trim().parse().ok());
         if let Some(pid) = pid.filter(|&pid| pid > 1) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::world::systemd::Systemd;
 use crate::world::watched::Watched as _;
 use uplift::model::{Failure, FailureKind, Report, Status, TrialWait};
 use uplift_sim::sandbox::Sandbox;
@@ -37,39 +38,21 @@ impl Payload {
         payload
     }
 
-    fn systemd(&self) -> PathBuf {
-        self.sandbox.root().join("systemd")
+    pub(crate) fn systemd(&self) -> Systemd<'_> {
+        Systemd::of(&self.sandbox)
     }
 
     fn install_systemd(&mut self) {
-        let systemd = self.systemd();
-        fs::create_dir(&systemd).unwrap();
-        for program in ["systemctl", "journalctl"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world").join(program);
-            std::os::unix::fs::symlink(script, systemd.join(program)).unwrap();
+        self.systemd().install();
+        for (name, value) in self.systemd().environment() {
+            self.sandbox.set_environment(name, &value);
         }
-        for (name, content) in [
-            ("state", "inactive"),
-            ("pid", "0"),
-            ("invocation", ""),
-            ("starts", "0"),
-            ("restarts", "0"),
-        ] {
-            fs::write(systemd.join(name), content).unwrap();
-        }
-        let path = format!("{}:{}", systemd.display(), std::env::var("PATH").unwrap());
-        self.sandbox.set_environment("PATH", &path);
-        self.sandbox.set_environment("FAKE_SYSTEMD", systemd.to_str().unwrap());
-        let program = self.sandbox.program();
-        self.sandbox.set_environment("PROGRAM", program.to_str().unwrap());
         self.start_unit();
     }
 
     /// Has the unit started, or started again, by somebody else than the daemon.
     pub(crate) fn start_unit(&self) {
-        let mut systemctl = Command::new(self.systemd().join("systemctl"));
-        systemctl.args(["--no-block", "restart", "payload.service"]);
-        systemctl.env("FAKE_SYSTEMD", self.systemd()).env("PROGRAM", self.sandbox.program());
+        let mut systemctl = self.systemd().systemctl(&["--no-block", "restart", "payload.service"]);
         assert!(systemctl.status().unwrap().success());
     }
 
@@ -82,7 +65,7 @@ impl Payload {
     /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse`
     /// and `hang` for verbs.
     pub(crate) fn systemd_has(&self, behaviour: &str, what: &str) {
-        fs::write(self.systemd().join(behaviour), format!("{what}\n")).unwrap();
+        self.systemd().has(behaviour, what);
     }
 
     /// Waits until systemd hangs, for the n-th time that it is asked; only then may it be told not
@@ -90,7 +73,7 @@ impl Payload {
     pub(crate) fn wait_until_hung(&self, times: usize) {
         let end = Instant::now() + Duration::from_secs(30);
         let hung =
-            || fs::read_to_string(self.systemd().join("hung")).unwrap_or_default().lines().count();
+            || fs::read_to_string(self.systemd().file("hung")).unwrap_or_default().lines().count();
         while hung() < times {
             assert!(Instant::now() < end, "systemd is not asked\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
@@ -99,13 +82,12 @@ impl Payload {
 
     /// What systemd was asked to do.
     pub(crate) fn asked(&self, verb: &str) -> usize {
-        let asked = fs::read_to_string(self.systemd().join("asked")).unwrap_or_default();
-        asked.lines().filter(|line| line.starts_with(verb)).count()
+        self.systemd().asked(verb)
     }
 
     /// The version of the process that the unit runs, if it runs one.
     pub(crate) fn running(&self) -> Option<String> {
-        let pid = fs::read_to_string(self.systemd().join("pid")).unwrap();
+        let pid = fs::read_to_string(self.systemd().file("pid")).unwrap();
         let exe = format!("/proc/{}/exe", pid.trim());
         let output = Command::new(exe).arg("--version").output().ok()?;
         Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())

@@ -85,8 +85,10 @@ fn a_crash_loop_is_rolled_back_and_its_last_words_are_kept() {
 fn last_words_are_of_the_failed_programs_own_starts() {
     let payload = Payload::with_trial(UNIT, "window = \"1s\"\ndeadline = \"10m\"");
     payload.systemd_has("fails", NEW);
-    payload
-        .systemd_has("log", "@invocation-0 of a version before\n@invocation-1 works\n@invocation-1 stopped\n@invocation-2 started\nfailed");
+    payload.systemd_has(
+        "log",
+        "@start-0 of a version before\n@start-1 works\n@start-1 stopped\n@start-2 started\nfailed",
+    );
     let (report, _) = payload.failure();
     assert_eq!(report.program_log, ["started", "failed"], "{}", payload.log());
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::world::systemd::Systemd;
 use crate::world::watched::Watched as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +15,6 @@ use serde_json::Value;
 use uplift::model::Report;
 use uplift::model::version::Version;
 use uplift_fixtures::elf::{Architecture, Program};
-use uplift_fixtures::executable;
 use uplift_sim::sandbox::{PRODUCT, Sandbox};
 
 pub(crate) const NEW: &str = "V02.00.00.00";
@@ -49,44 +49,23 @@ impl Payload {
         payload
     }
 
-    fn systemd(&self) -> PathBuf {
-        self.sandbox.root().join("systemd")
+    fn systemd(&self) -> Systemd<'_> {
+        Systemd::of(&self.sandbox)
     }
 
     fn install_systemd(&self) {
-        let systemd = self.systemd();
-        fs::create_dir(&systemd).unwrap();
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/story/self_upgrade/systemctl");
-        std::os::unix::fs::symlink(script, systemd.join("systemctl")).unwrap();
-        executable::write(
-            &systemd.join("journalctl"),
-            b"#!/bin/sh\necho '{\"MESSAGE\":\"thread main panicked\"}'\n",
-        )
-        .unwrap();
-        fs::write(systemd.join("pid"), "0").unwrap();
-        fs::write(systemd.join("starts"), "0").unwrap();
+        self.systemd().install();
+        self.systemd().has_journal(r#"echo '{"MESSAGE":"thread main panicked"}'"#);
     }
 
-    fn in_systemd(&self, mut command: Command) -> Command {
-        let path = format!("{}:{}", self.systemd().display(), std::env::var("PATH").unwrap());
-        command
-            .env("PATH", path)
-            .env("FAKE_SYSTEMD", self.systemd())
-            .env("PROGRAM", self.sandbox.program());
-        command.env("CONFIG", self.sandbox.config()).stdin(Stdio::null());
-        command
-    }
-
-    /// systemd starts the unit.
+    /// systemd starts the unit, which is the daemon.
     pub(crate) fn start(&self) {
-        let mut systemctl = self.in_systemd(Command::new(self.systemd().join("systemctl")));
-        assert!(systemctl.args(["restart", "uplift.service"]).status().unwrap().success());
+        let mut systemctl = self.systemd().systemctl(&["restart", "uplift.service"]);
+        assert!(systemctl.env("CONFIG", self.sandbox.config()).status().unwrap().success());
     }
 
     pub(crate) fn asked(&self, what: &str) -> usize {
-        let asked = fs::read_to_string(self.systemd().join("asked")).unwrap_or_default();
-        asked.lines().filter(|line| line.starts_with(what)).count()
+        self.systemd().asked(what)
     }
 
     /// Seconds since the machine's start.
@@ -104,11 +83,8 @@ impl Payload {
     }
 
     pub(crate) fn rescue(&self, call: &str) {
-        let mut rescue = self.in_systemd(Command::new(env!("CARGO_BIN_EXE_uplift-rescue")));
-        let run = self.sandbox.root().join("run");
-        rescue.arg(call).arg("--state").arg(self.sandbox.state());
-        rescue.arg("--boot-id").arg(run.join("boot_id")).arg("--uptime").arg(run.join("uptime"));
-        let output = rescue.output().unwrap();
+        let mut rescue = self.systemd().rescue(&[], call);
+        let output = rescue.env("CONFIG", self.sandbox.config()).output().unwrap();
         assert!(output.status.success(), "{call}: {output:?}");
     }
 
@@ -190,7 +166,7 @@ impl Payload {
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.systemd().join("log")).unwrap_or_default()
+        fs::read_to_string(self.systemd().file("output")).unwrap_or_default()
     }
 
     /// Ends all processes of the payload, whatever program they run, and the scripts that may start
@@ -207,7 +183,7 @@ impl Payload {
     }
 
     fn processes(&self) -> impl Iterator<Item = Pid> {
-        let script = self.systemd().join("systemctl");
+        let script = self.systemd().file("systemctl");
         let is_ours = move |process: &PathBuf| {
             let words = fs::read(process.join("cmdline")).unwrap_or_default();
             fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(self.sandbox.root()))
