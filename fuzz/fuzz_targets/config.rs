@@ -9,8 +9,13 @@ use uplift::config::{Config, ConfigError};
 fuzz_target!(|text: &str| {
     match Config::parse(text, Path::new("fuzz.toml")) {
         Ok(config) => {
-            assert!(config.components.iter().next().unwrap().path.is_absolute() && !config.components.iter().next().unwrap().product.is_empty());
-            assert!(config.trial.window < config.trial.deadline && config.trial.boots > 0);
+            assert!(config.components.iter().next().is_some());
+            for component in &config.components {
+                let trial = component.trial();
+                assert!(trial.window < trial.deadline && trial.boots > 0);
+                assert!(!component.product().is_empty());
+                assert!(component.program().is_none_or(|program| program.path.is_absolute()));
+            }
         }
         Err(ConfigError::Invalid { line, .. }) => {
             assert!(line >= 1 && line <= 1 + text.matches('\n').count())
