@@ -12,8 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 use uplift::journal::Journal;
 use uplift::machine::{Found, State};
-use uplift::model::{ChannelName, Origin};
+use uplift::model::{ChannelName, ComponentName, Origin};
 use uplift::record::HISTORY_LENGTH;
+
+const PROGRAM: ComponentName = ComponentName::PROGRAM;
 
 fuzz_target!(|bytes: &[u8]| {
     let directory = TempDir::new().expect("a directory can be made");
@@ -67,9 +69,9 @@ fn told(journal: &Journal) -> String {
             journal.upgrade(),
             journal.unacknowledged(),
             journal.history(),
-            journal.installed(),
-            journal.known_bad(),
-            journal.minimum_version()
+            journal.installed(PROGRAM),
+            journal.known_bad(PROGRAM),
+            journal.minimum_version(PROGRAM)
         )
     )
 }
