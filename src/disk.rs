@@ -183,6 +183,33 @@ pub(crate) fn free_bytes(space: &StatVfs) -> u64 {
     space.f_bavail.saturating_mul(space.f_frsize)
 }
 
+/// The bytes that are free in a directory, where `needed` more don't fit. A file system that does not
+/// tell its free space (it says 0 of 0) is tried.
+pub(crate) fn shortage(directory: &Path, needed: u64) -> io::Result<Option<u64>> {
+    let space = rustix::fs::statvfs(directory)?;
+    let free = free_bytes(&space);
+    Ok((space.f_blocks != 0 && needed > free).then_some(free))
+}
+
+/// Allocates the space of a file that is to be written. Not every file system can; there, writing
+/// shows whether it was enough.
+pub(crate) fn allocate(disk: &dyn Disk, file: &File, size: u64) -> io::Result<()> {
+    if size == 0 {
+        return Ok(()); // fallocate refuses it
+    }
+    match disk.apply(Operation::Allocate { file, size }) {
+        Err(error)
+            if matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(Errno::EOPNOTSUPP | Errno::ENOSYS)
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
 /// Reads a small file, if there is one; a damaged one must not fill the memory.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {

@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::disk::{self, DIRECTORY_MODE, Disk, LocalDisk, Operation, PRIVATE_MODE};
@@ -85,7 +84,9 @@ impl Stage {
         self.check_space(announced.size)?;
         let (path, file) = self.create().map_err(|error| self.unusable(error))?;
         let reception = Reception::new(Arc::clone(&self.disk), path);
-        self.allocate(&file, announced.size)?;
+        // An empty file is the check's, which has a better word for it.
+        let allocated = disk::allocate(&*self.disk, &file, announced.size);
+        allocated.map_err(|error| self.unusable(error))?;
         Ok(Receiving::new(announced, reception, file, observer))
     }
 
@@ -123,32 +124,15 @@ impl Stage {
         ))
     }
 
-    /// A file system that does not tell its free space (it says 0 of 0) is tried.
     fn check_space(&self, size: u64) -> Result<(), Failure> {
-        let space =
-            rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
-        let free = disk::free_bytes(&space);
-        if space.f_blocks == 0 || size.saturating_add(RESERVED_SPACE) <= free {
-            return Ok(());
-        }
+        let needed = size.saturating_add(RESERVED_SPACE);
+        let shortage = disk::shortage(&self.directory, needed);
+        let Some(free) = shortage.map_err(|error| self.unusable(error))? else { return Ok(()) };
         let directory = self.directory.display();
         let sentence = format!(
             "the file has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved"
         );
         Err(Failure::new(FailureKind::NoSpace, sentence))
-    }
-
-    /// Not every file system can allocate; there, writing shows whether it was enough.
-    fn allocate(&self, file: &File, size: u64) -> Result<(), Failure> {
-        if size == 0 {
-            return Ok(()); // fallocate refuses it; the check will refuse the empty file with a better word
-        }
-        match self.disk.apply(Operation::Allocate { file, size }) {
-            Err(error) if matches!(errno(&error), Some(Errno::EOPNOTSUPP | Errno::ENOSYS)) => {
-                Ok(())
-            }
-            result => result.map_err(|error| self.unusable(error)),
-        }
     }
 
     /// Creates the directory durably, or proves that what is there is a directory that nobody else
@@ -200,10 +184,6 @@ impl Stage {
         let sentence = format!("the staging area {} can't be written", self.directory.display());
         Failure::from_io(FailureKind::InstallFailed, sentence, error)
     }
-}
-
-fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
 }
 
 fn unwritable(error: io::Error) -> Failure {

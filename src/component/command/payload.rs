@@ -4,8 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use super::{Change, PAYLOAD};
 use crate::disk::{self, Operation, PRIVATE_MODE};
 use crate::model::{Failure, FailureKind};
@@ -66,7 +64,7 @@ impl Change {
     }
 
     fn fill(&self, copy: &File, source: &mut impl Read, length: u64) -> io::Result<()> {
-        self.allocate(copy, length)?;
+        disk::allocate(&*self.disk, copy, length)?;
         let copied = io::copy(&mut source.take(length), &mut &*copy)?;
         if copied != length {
             return Err(io::Error::new(
@@ -78,32 +76,10 @@ impl Change {
         self.disk.apply(Operation::Sync { file: copy })
     }
 
-    /// Not every file system can allocate; there, copying shows whether it was enough.
-    fn allocate(&self, file: &File, size: u64) -> io::Result<()> {
-        if size == 0 {
-            return Ok(()); // fallocate refuses it
-        }
-        match self.disk.apply(Operation::Allocate { file, size }) {
-            Err(error)
-                if matches!(
-                    error.raw_os_error().map(Errno::from_raw),
-                    Some(Errno::EOPNOTSUPP | Errno::ENOSYS)
-                ) =>
-            {
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    /// A file system that does not tell its free space (it says 0 of 0) is tried.
     fn check_space(&self, size: u64) -> Result<(), Failure> {
-        let space =
-            rustix::fs::statvfs(&self.directory).map_err(|errno| self.unusable(errno.into()))?;
-        let free = disk::free_bytes(&space);
-        if space.f_blocks == 0 || size.saturating_add(RESERVED_SPACE) <= free {
-            return Ok(());
-        }
+        let needed = size.saturating_add(RESERVED_SPACE);
+        let shortage = disk::shortage(&self.directory, needed);
+        let Some(free) = shortage.map_err(|error| self.unusable(error))? else { return Ok(()) };
         let directory = self.directory.display();
         let sentence = format!(
             "the copy for another updater has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved"
