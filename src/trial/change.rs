@@ -7,9 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, succeeds};
+use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, pause, succeeds};
 use super::health::Observer;
 use crate::component::command::told_version;
 use crate::host::command::Isolation;
@@ -62,7 +62,7 @@ impl Trial {
                 return Err(self.too_late(wait).into());
             }
             (self.observer)(wait);
-            self.pause(end).await;
+            pause(&mut self.confirmed, HEALTH_INTERVAL, end).await;
         }
         Ok(self.evidence())
     }
@@ -93,16 +93,6 @@ impl Trial {
             Ok(version) if version == self.version => Ok(()),
             Ok(version) => Err(format!("{version} is told, not {}", self.version)),
             Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Until the next look; a confirmation is seen at once.
-    async fn pause(&mut self, end: Instant) {
-        let was_confirmed = *self.confirmed.borrow();
-        tokio::select! {
-            () = sleep(HEALTH_INTERVAL) => {}
-            () = sleep_until(end) => {}
-            Ok(_) = self.confirmed.wait_for(|confirmed| *confirmed), if !was_confirmed => {}
         }
     }
 

@@ -1,8 +1,12 @@
-//! A command that says by its end whether something works.
+//! What trials of all kinds have in common: a command that says by its end whether something works,
+//! and the wait between two looks.
 
 use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::host::command::{self, Isolation, Reach};
 
@@ -25,6 +29,16 @@ pub(super) async fn succeeds(
             .map_err(io::Error::other)
     };
     blocking(run).await
+}
+
+/// Waits until the next look; the deadline and a confirmation end that at once.
+pub(super) async fn pause(confirmed: &mut watch::Receiver<bool>, interval: Duration, end: Instant) {
+    let was_confirmed = *confirmed.borrow();
+    tokio::select! {
+        () = sleep(interval) => {}
+        () = sleep_until(end) => {}
+        Ok(_) = confirmed.wait_for(|confirmed| *confirmed), if !was_confirmed => {}
+    }
 }
 
 /// Work that blocks, in a thread for that.

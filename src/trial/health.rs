@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::component::program::{Program, Stamp, stamp};
 use crate::digest::program_digest;
@@ -30,7 +30,7 @@ use crate::model::{
     TrialWait, Verdict,
 };
 
-use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, succeeds};
+use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, pause, succeeds};
 use window::Window;
 
 /// Between two looks at the unit: systemd tells of a start by no event that a plain program could
@@ -147,7 +147,7 @@ impl Trial {
                 return Err(self.too_late(wait));
             }
             (self.observer)(wait);
-            self.pause(end).await;
+            pause(&mut self.confirmed, LOOK_INTERVAL, end).await;
         }
     }
 
@@ -321,16 +321,6 @@ impl Trial {
             boots: 0,
             health_command: self.terms.health_command.clone(),
             confirmed_by: None,
-        }
-    }
-
-    /// Until the next look; a confirmation is seen at once.
-    async fn pause(&mut self, end: Instant) {
-        let was_confirmed = *self.confirmed.borrow();
-        tokio::select! {
-            () = sleep(LOOK_INTERVAL) => {}
-            () = sleep_until(end) => {}
-            Ok(_) = self.confirmed.wait_for(|confirmed| *confirmed), if !was_confirmed => {}
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::model::{Restart, Runs};
 
