@@ -365,7 +365,7 @@ impl State {
                 (state, vec![Record, SwapPrograms])
             }
             (Self::Idle | Self::Concluded { .. }, Event::TakeBack { upgrade, change, failure }) => {
-                change::taken_back(upgrade, *change, failure)
+                change::go_back(upgrade, *change, failure.into())
             }
             (Self::Changing { upgrade, change, step }, event) => {
                 match change::step(upgrade, change, step, event) {

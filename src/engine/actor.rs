@@ -220,13 +220,10 @@ impl Actor {
         let component = chosen.as_ref().ok().copied();
         let from = component.and_then(|name| self.herald.installed(name).0);
         self.apply(Event::Receive { file_name, component, from }).await?;
-        let received = match chosen {
-            Ok(component) => {
+        let received = match chosen.and_then(|name| Ok((name, self.rules(name)?))) {
+            Ok((component, rules)) => {
                 let observer = self.herald.progress_of_next(announced.size);
-                match self.rules(component) {
-                    Ok(rules) => self.hands.receive(component, announced, observer, rules).await,
-                    Err(failure) => Err(failure),
-                }
+                self.hands.receive(component, announced, observer, rules).await
             }
             Err(failure) => Err(failure),
         };
@@ -274,10 +271,10 @@ impl Actor {
             }
         }
         // The intent to install that can't be written down ends the upgrade.
-        match self.state.swap().is_some() || self.state.change().is_some() {
-            true => Ok(()),
-            false => Err(self.herald.last_failure().unwrap_or_else(over)),
+        if self.state.swap().is_some() || self.state.change().is_some() {
+            return Ok(());
         }
+        Err(self.herald.last_failure().unwrap_or_else(over))
     }
 
     async fn acknowledge(&mut self, channel: ChannelName) -> Result<(), Failure> {
@@ -448,33 +445,21 @@ impl Actor {
         let state = self.state.clone();
         let written =
             self.write_journal("the upgrade's state", move |journal| journal.record(&state)).await;
-        match written {
+        let must_be_known = match &self.state {
+            State::Checking { .. } | State::Installing { .. } => true,
             // Nobody would know after the restart that it took place, and would ask for it again,
             // for ever.
-            Err(failure) if matches!(self.state, State::RestartingBack { .. }) => Err(failure),
-            Err(failure)
-                if matches!(self.state, State::Checking { .. } | State::Installing { .. }) =>
-            {
-                Err(failure)
-            }
+            State::RestartingBack { .. } => true,
             // Nothing else tells of a change by another updater.
-            Err(failure)
-                if matches!(
-                    &self.state,
-                    State::Changing {
-                        step: Step::Installing
-                            | Step::Restarting { .. }
-                            | Step::RestartingBack { .. },
-                        ..
-                    }
-                ) =>
-            {
-                Err(failure)
-            }
+            State::Changing { step, .. } => matches!(
+                step,
+                Step::Installing | Step::Restarting { .. } | Step::RestartingBack { .. }
+            ),
             // After the swap the journal's older entry and the program at the path tell the same
             // story.
-            _ => Ok(()),
-        }
+            _ => false,
+        };
+        if must_be_known { written } else { Ok(()) }
     }
 
     async fn write_journal(

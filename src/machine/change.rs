@@ -7,8 +7,7 @@
 use super::failures::{boots_used_up, restart_never_came};
 use super::{Action, Event, MOST_RESTART_REQUESTS, NOT_RESTARTED, State, also, unsuccessful};
 use crate::model::{
-    Attempt, Change, Conclusion, Confirm, Evidence, Failure, Origin, Outcome, Phase, Step, Upgrade,
-    Verdict,
+    Attempt, Change, Conclusion, Confirm, Evidence, Origin, Outcome, Phase, Step, Upgrade, Verdict,
 };
 
 impl Step {
@@ -136,8 +135,8 @@ fn on_trial(upgrade: Upgrade, change: Change, now: &Origin) -> Next {
     (State::Changing { upgrade, change, step }, vec![Action::Record, Action::Try])
 }
 
-/// Where the updater has a way back.
-fn go_back(upgrade: Upgrade, change: Change, mut verdict: Verdict) -> Next {
+/// The way back, where the updater has one.
+pub(super) fn go_back(upgrade: Upgrade, change: Change, mut verdict: Verdict) -> Next {
     if change.terms.revert.is_some() {
         let step = Step::Reverting { verdict };
         let state = State::Changing { upgrade, change, step };
@@ -165,9 +164,4 @@ fn failed(upgrade: Upgrade, change: Change, verdict: Verdict) -> State {
 
 fn rolled_back(upgrade: Upgrade, change: Change, verdict: Verdict) -> State {
     unsuccessful(upgrade, Some(change.package), Outcome::RolledBack, verdict)
-}
-
-/// A change that a person takes back.
-pub(super) fn taken_back(upgrade: Upgrade, change: Change, failure: Failure) -> Next {
-    go_back(upgrade, change, failure.into())
 }

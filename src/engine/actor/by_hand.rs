@@ -8,8 +8,8 @@ use crate::engine::{Answer, choice};
 use crate::machine::{Event, State};
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ComponentName, Confirm, Failure, FailureKind, Outcome, PackageSummary, Phase,
-    Report, Request, Step, Upgrade, UpgradeId,
+    ChannelName, ComponentName, Confirm, Failure, FailureKind, Outcome, Phase, Report, Request,
+    Step, Upgrade, UpgradeId,
 };
 use crate::record::InstalledRecord;
 
@@ -94,26 +94,13 @@ impl Actor {
         let component = upgrade.component();
         let installed = self.journal.installed(component);
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
-        let from = installed.and_then(|installed| self.replaced_by(component, installed));
-        let upgrade = Upgrade { from, ..upgrade };
-        let package = installed.and_then(|installed| self.package_of(component, installed));
+        let success = installed.and_then(|installed| self.success_of(component, installed));
+        let upgrade = Upgrade { from: success.and_then(|report| report.from), ..upgrade };
+        let package = success.and_then(|report| report.package.clone());
         self.hands.find_way_back(upgrade, installed, package, answer);
     }
 
-    /// The version that this program replaced, by the history.
-    fn replaced_by(&self, component: ComponentName, installed: InstalledRecord) -> Option<Version> {
-        self.success_of(component, installed)?.from
-    }
-
-    /// The package of what is installed, by the history.
-    fn package_of(
-        &self,
-        component: ComponentName,
-        installed: InstalledRecord,
-    ) -> Option<PackageSummary> {
-        self.success_of(component, installed)?.package.clone()
-    }
-
+    /// The upgrade that has installed it, by the history.
     fn success_of(&self, component: ComponentName, installed: InstalledRecord) -> Option<&Report> {
         let installs = |report: &&Report| {
             report.outcome == Outcome::Succeeded
