@@ -56,6 +56,15 @@ fn end(mut client: Child) {
     client.wait().unwrap();
 }
 
+/// Stops the daemon while systemd hangs with the restart of the unit.
+fn stop_before_the_restart(payload: &mut Payload) {
+    payload.systemd_has("hang", "restart");
+    let client = payload.install();
+    payload.wait_until_hung(1);
+    payload.stop_in(Phase::Restarting);
+    end(client);
+}
+
 #[test]
 fn while_a_file_is_received() {
     let mut payload = Payload::new(UNIT, "");
@@ -97,11 +106,7 @@ fn while_it_checks() {
 #[test]
 fn while_it_waits_for_the_restart() {
     let mut payload = Payload::new(UNIT, "");
-    payload.systemd_has("hang", "restart");
-    let client = payload.install();
-    payload.wait_until_hung(1);
-    payload.stop_in(Phase::Restarting);
-    end(client);
+    stop_before_the_restart(&mut payload);
     payload.systemd_has("hang", "");
     assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
     assert_eq!(payload.running().as_deref(), Some(NEW));
@@ -153,11 +158,7 @@ fn while_the_old_program_is_restarted() {
 fn while_it_still_starts() {
     let mut payload = Payload::new(UNIT, "");
     // Without an upgrade under way nothing hangs on what systemd says.
-    payload.systemd_has("hang", "restart");
-    let client = payload.install();
-    payload.wait_until_hung(1);
-    payload.stop_in(Phase::Restarting);
-    end(client);
+    stop_before_the_restart(&mut payload);
     payload.systemd_has("hang", "show");
     // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is
     // not ready.
