@@ -115,6 +115,19 @@ impl Phase {
         Self::Concluded,
     ];
 
+    /// Whether what is installed stays as it is meanwhile.
+    pub const fn leaves_alone(self) -> bool {
+        match self {
+            Self::Idle
+            | Self::Preparing
+            | Self::Receiving
+            | Self::Checking
+            | Self::Ready
+            | Self::Concluded => true,
+            Self::Installing | Self::Restarting | Self::Trial | Self::Reverting => false,
+        }
+    }
+
     /// The stable word for this phase.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -146,9 +146,13 @@ impl Actor {
 
     async fn begin(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         let channel = request.channel;
-        self.look_at_components(channel).await;
-        let component = choice::only(&self.config, channel).map(Component::name);
-        let upgrade = self.new_upgrade(request, component)?;
+        let only = choice::only(&self.config, channel);
+        if let Some(only) = only
+            && matches!(self.state, State::Idle | State::Concluded { .. })
+        {
+            self.look_at(only).await;
+        }
+        let upgrade = self.new_upgrade(request, only.map(Component::name))?;
         self.apply(Event::Begin(upgrade)).await?;
         self.forget_report_of(channel).await;
         let upgrade = self
@@ -164,26 +168,21 @@ impl Actor {
         Ok(upgrade.id.clone())
     }
 
-    /// Somebody else may have replaced what this channel may replace since it was looked at.
-    async fn look_at_components(&self, channel: ChannelName) {
-        if !matches!(self.state, State::Idle | State::Concluded { .. }) {
-            return;
-        }
-        for component in self.config.replaceable_by(channel) {
-            let name = component.name();
-            let (_, seen) = self.herald.installed(name);
-            // What another updater has installed can only be asked for.
-            let changed = match self.hands.program(name) {
-                None => Ok(component.version_command().is_some()),
-                Some(program) => {
-                    let program = program.clone();
-                    let differs = move || program.known_digest().is_ok_and(|digest| digest != seen);
-                    off_thread(differs).await
-                }
-            };
-            if changed.is_ok_and(|changed| changed) {
-                self.herald.update_installed(self.installed(component).await);
+    /// Somebody else may have replaced what is there since it was looked at.
+    async fn look_at(&self, component: &Component) {
+        let name = component.name();
+        let (_, seen) = self.herald.installed(name);
+        // What another updater has installed can only be asked for.
+        let changed = match self.hands.program(name) {
+            None => Ok(component.version_command().is_some()),
+            Some(program) => {
+                let program = program.clone();
+                let differs = move || program.known_digest().is_ok_and(|digest| digest != seen);
+                off_thread(differs).await
             }
+        };
+        if changed.is_ok_and(|changed| changed) {
+            self.herald.update_installed(self.installed(component).await);
         }
     }
 
@@ -216,6 +215,11 @@ impl Actor {
         let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
         let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
         let chosen = choice::of_file(&self.config, channel, &announced.file_name);
+        if let Ok(component) = chosen
+            && choice::only(&self.config, channel).is_none()
+        {
+            self.look_at(component).await; // where there is only one, that was done at the beginning
+        }
         let chosen = chosen.map(Component::name);
         let component = chosen.as_ref().ok().copied();
         let from = component.and_then(|name| self.herald.installed(name).0);
@@ -518,7 +522,10 @@ impl Actor {
                 self.hands.forget_older(component).await;
             }
         }
+        let was_left_alone = report.phases.iter().all(|one| one.phase.leaves_alone());
         let installed = match self.config.components.get(component) {
+            // Its updater would be asked for its version, and whoever waits would wait for that.
+            Some(Component::Command(_)) if was_left_alone => None,
             Some(component) => Some(self.installed(component).await),
             None => None,
         };

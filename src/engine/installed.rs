@@ -1,15 +1,24 @@
-//! What is at the program's path, and of which version.
+//! What is installed of each component, and of which version.
+
+use std::collections::BTreeMap;
+use std::thread;
 
 use super::blocking::off_thread;
 use crate::component::command::told_version;
 use crate::component::program::Program;
-use crate::config::{self, Component};
+use crate::config::{self, Component, Config};
 use crate::journal::Journal;
 use crate::log::message;
 use crate::model::version::Version;
-use crate::model::{Failure, FailureKind, Installed, ProgramDigest};
+use crate::model::{ComponentName, Failure, FailureKind, Installed, ProgramDigest};
 use crate::package::preflight;
 use crate::record::InstalledRecord;
+
+/// What the machine says about a component: the version and, of a program, what is at its path.
+type Found = (Option<Version>, Option<ProgramDigest>);
+
+/// Looks at the machine, and blocks meanwhile.
+type Look = Box<dyn FnOnce() -> Found + Send>;
 
 /// What is installed of a component. The version is the one of the digest at the path, or not
 /// known: the journal knows that of what `uplift` installed, replaced or has on trial, the program
@@ -20,75 +29,95 @@ pub(super) async fn installed(
     program: Option<&Program>,
     journal: &Journal,
 ) -> Installed {
+    let found = off_thread(look_at(component, program, journal)).await;
+    describe(component, found.unwrap_or_default(), journal)
+}
+
+/// What is installed of all components. They are asked side by side, so that it takes as long as the
+/// slowest of them.
+pub(super) async fn all_installed(
+    config: &Config,
+    programs: &BTreeMap<ComponentName, Program>,
+    journal: &Journal,
+) -> Vec<Installed> {
+    let looks: Vec<Look> = config
+        .components
+        .iter()
+        .map(|component| look_at(component, programs.get(&component.name()), journal))
+        .collect();
+    let found = off_thread(|| side_by_side(looks)).await.unwrap_or_default();
+    let found = found.into_iter().chain(std::iter::repeat((None, None)));
+    let each = config.components.iter().zip(found);
+    each.map(|(component, found)| describe(component, found, journal)).collect()
+}
+
+fn side_by_side(looks: Vec<Look>) -> Vec<Found> {
+    thread::scope(|scope| {
+        let looks: Vec<_> = looks.into_iter().map(|look| scope.spawn(look)).collect();
+        looks.into_iter().map(|look| look.join().unwrap_or_default()).collect()
+    })
+}
+
+fn describe(component: &Component, (version, digest): Found, journal: &Journal) -> Installed {
     let name = component.name();
-    let (version, digest) = match (component, program) {
-        (Component::Program(config), Some(program)) => at_path(config, program, journal).await,
-        (Component::Command(config), _) => by_updater(config, journal).await,
-        (Component::Program(_), None) => (None, None),
+    let by_hand = match component {
+        Component::Program(config) => {
+            digest.filter(|digest| journal.may_be_by_hand(name, *digest)).and(config.version)
+        }
+        Component::Command(_) => None,
     };
     Installed {
         component: name,
         product: component.product().to_owned(),
         path: component.program().map(|config| config.path.clone()),
-        version,
+        version: version.or(by_hand),
         digest,
         known_bad: journal.known_bad(name).to_vec(),
         minimum_version: journal.minimum_version(name),
     }
 }
 
+fn look_at(component: &Component, program: Option<&Program>, journal: &Journal) -> Look {
+    match (component, program) {
+        (Component::Program(config), Some(program)) => at_path(config, program, journal),
+        (Component::Command(config), _) => by_updater(config, journal),
+        (Component::Program(_), None) => Box::new(|| (None, None)),
+    }
+}
+
 /// What another updater has installed: what its version command tells, or else what was the last
 /// to succeed here, or else what the configuration says.
-async fn by_updater(
-    config: &config::Command,
-    journal: &Journal,
-) -> (Option<Version>, Option<ProgramDigest>) {
+fn by_updater(config: &config::Command, journal: &Journal) -> Look {
     let last = journal.installed(config.name);
     let Some(command) = config.version_command.clone() else {
         let version = last.map(|last| last.version).or(config.version);
-        return (version, last.map(|last| last.digest));
+        return Box::new(move || (version, last.map(|last| last.digest)));
     };
     let (isolation, deadline) = (config.isolate_commands, config.preflight_deadline);
-    let told = off_thread(move || told_version(&command, isolation, deadline)).await;
-    let version = match told {
-        Ok(Ok(version)) => Some(version),
-        Ok(Err(failure)) => {
-            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
-            None
-        }
-        Err(_) => None,
-    };
-    let digest = last.filter(|last| Some(last.version) == version).map(|last| last.digest);
-    (version, digest)
+    Box::new(move || {
+        let told = told_version(&command, isolation, deadline);
+        let version = told.inspect_err(trouble).ok();
+        let digest = last.filter(|last| Some(last.version) == version).map(|last| last.digest);
+        (version, digest)
+    })
 }
 
-async fn at_path(
-    config: &config::Program,
-    program: &Program,
-    journal: &Journal,
-) -> (Option<Version>, Option<ProgramDigest>) {
-    let name = config.name;
-    let (reader, known) = (program.clone(), journal.known_programs(name));
-    let configured = config.clone();
-    let found = off_thread(move || {
-        let digest = reader.known_digest().unwrap_or_else(|error| {
-            let failure = Failure::from_io(
-                FailureKind::Internal,
-                format!("the program {} can't be read", configured.path.display()),
-                error,
-            );
-            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
+fn at_path(config: &config::Program, program: &Program, journal: &Journal) -> Look {
+    let (program, known) = (program.clone(), journal.known_programs(config.name));
+    let config = config.clone();
+    Box::new(move || {
+        let digest = program.known_digest().unwrap_or_else(|error| {
+            let sentence = format!("the program {} can't be read", config.path.display());
+            trouble(&Failure::from_io(FailureKind::Internal, sentence, error));
             None
         });
-        let version =
-            version_of(digest, &known, || preflight::installed_version(&configured)?.ok());
-        (digest, version)
+        let version = version_of(digest, &known, || preflight::installed_version(&config)?.ok());
+        (version, digest)
     })
-    .await;
-    let (digest, version) = found.unwrap_or((None, None));
-    let by_hand =
-        || digest.filter(|digest| journal.may_be_by_hand(name, *digest)).and(config.version);
-    (version.or_else(by_hand), digest)
+}
+
+fn trouble(failure: &Failure) {
+    tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
 }
 
 fn version_of(

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::engine::blocking::blocking;
 use crate::engine::hands::Hands;
 use crate::engine::herald::{Herald, speak_of};
-use crate::engine::installed::installed;
+use crate::engine::installed::all_installed;
 use crate::host::unit;
 use crate::journal::Journal;
 use crate::log::message;
@@ -61,11 +61,7 @@ impl Actor {
         for notice in &notices {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
-        let mut components = Vec::new();
-        for component in &config.components {
-            let program = programs.get(&component.name());
-            components.push(installed(component, program, &journal).await);
-        }
+        let components = all_installed(&config, &programs, &journal).await;
         let herald = Herald::new(&config, &journal, components, notices);
         let (status, deadline) = herald.watch();
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
