@@ -5,6 +5,7 @@
 //! looks at the machine: whether a device exists or a unit is known is for whoever uses the value.
 
 mod command;
+mod common;
 mod component;
 mod error;
 mod fields;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::model::{ChannelName, ComponentName};
 pub use command::{Command, FILE};
+pub use common::Common;
 pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
@@ -330,10 +332,10 @@ fn check_names(
 fn announce(components: &mut Components, link: &Link) -> Result<(), Mistake> {
     for component in components.iter_mut() {
         let Component::Program(component) = component else { continue };
-        if !link.components.contains(&component.name) {
+        if !link.components.contains(&component.common.name) {
             continue;
         }
-        let (name, trial) = (component.name, component.trial.deadline);
+        let (name, trial) = (component.common.name, component.common.trial.deadline);
         let together = component.restart_deadline.unwrap_or(SHORTEST_RESTART).saturating_add(trial);
         if together > LONGEST_ANNOUNCED {
             let explanation = format!(

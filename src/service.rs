@@ -86,9 +86,9 @@ fn introduction(config: &Config) -> String {
     let Config { components, paths, link, .. } = config;
     let each = components.iter().map(|one| match one {
         Component::Program(program) => {
-            format!("{}, {}", program.product, program.path.display())
+            format!("{}, {}", program.common.product, program.path.display())
         }
-        Component::Command(command) => format!("{}, by another updater", command.product),
+        Component::Command(command) => format!("{}, by another updater", command.common.product),
     });
     let components = each.collect::<Vec<_>>().join("; ");
     let link = link.as_ref().map_or_else(

@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
         Ok(config) => {
             assert!(config.components.iter().next().is_some());
             for component in &config.components {
-                let trial = component.trial();
+                let trial = &component.common().trial;
                 assert!(trial.window < trial.deadline && trial.boots > 0);
                 assert!(!component.product().is_empty());
                 assert!(component.program().is_none_or(|program| program.path.is_absolute()));

@@ -263,10 +263,11 @@ fn running_version(component: &Component) -> Option<Version> {
     let told = match component {
         Component::Program(program) => preflight::installed_version(program).and_then(Result::ok),
         Component::Command(command) => {
-            let (isolation, deadline) = (command.isolate_commands, command.preflight_deadline);
-            let asked = command.version_command.as_ref();
+            let (isolation, deadline) =
+                (command.common.isolate_commands, command.common.preflight_deadline);
+            let asked = command.common.version_command.as_ref();
             asked.and_then(|asked| told_version(asked, isolation, deadline).ok())
         }
     };
-    told.or(component.version())
+    told.or(component.common().version)
 }

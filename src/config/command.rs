@@ -1,17 +1,13 @@
 //! A component of the kind "command": another updater that is handed the file, such as RAUC,
 //! SWUpdate or a package manager.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, RestartField};
-use super::package::Format;
 use super::program::SHORTEST_RESTART;
-use super::trial::Trial;
-use crate::host::command::Isolation;
-use crate::model::version::Version;
-use crate::model::{ChangeTerms, ComponentName, Restart};
+use crate::model::{ChangeTerms, Restart};
 
 /// Stands for the file's path among the arguments of `install`.
 pub const FILE: &str = "{file}";
@@ -22,14 +18,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// What another updater installs.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// Its name among the components.
-    pub name: ComponentName,
-    /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
-    pub product: String,
-    /// Other product names that are accepted.
-    pub aliases: BTreeSet<String>,
-    /// What its firmware files are, without their seals.
-    pub format: Format,
+    /// What it has as any component.
+    pub common: Common,
     /// The updater's program and arguments; one of them holds [`FILE`].
     pub install: Vec<String>,
     /// The same for its way back, where it has one.
@@ -44,23 +34,12 @@ pub struct Command {
     pub restart: Option<Restart>,
     /// How long a restart may take to begin before it counts as failed.
     pub restart_deadline: Duration,
-    /// Version of what was installed by other means; a version that `uplift` installed itself is
-    /// remembered.
-    pub version: Option<Version>,
-    /// A program and its arguments that print the version of what is installed.
-    pub version_command: Option<Vec<String>>,
-    /// How the commands of the trial (version, health) are kept from the machine.
-    pub isolate_commands: Isolation,
-    /// How long one answer about the version may take.
-    pub preflight_deadline: Duration,
-    /// What the updater's work must show.
-    pub trial: Trial,
 }
 
 impl Command {
-    pub(super) fn of(fields: Fields, name: ComponentName, trial: Trial) -> Result<Self, Mistake> {
+    pub(super) fn of(fields: Fields, common: Common) -> Result<Self, Mistake> {
         let mistake = |field: &str, explanation: &str| {
-            Mistake::new(&[&format!("component.{name}{field}")], explanation)
+            Mistake::new(&[&format!("component.{}{field}", common.name)], explanation)
         };
         let foreign = [
             (".name", fields.name.is_some()),
@@ -90,10 +69,6 @@ impl Command {
         };
         let suffix = fields.suffix.map_or_else(|| ".bin".to_owned(), |suffix| suffix.0);
         Ok(Self {
-            name,
-            product: fields.product.0,
-            aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
-            format: fields.format.unwrap_or(Format::Any),
             install,
             revert: fields.revert,
             suffix,
@@ -101,17 +76,13 @@ impl Command {
             command_deadline: fields.command_deadline.unwrap_or(DEFAULT_DEADLINE),
             restart,
             restart_deadline: fields.restart_deadline.unwrap_or(SHORTEST_RESTART),
-            version: fields.version,
-            version_command: fields.version_command,
-            isolate_commands: fields.isolate_commands,
-            preflight_deadline: fields.preflight_deadline,
-            trial,
+            common,
         })
     }
 
     /// What an upgrade is agreed to be by this configuration.
     pub fn terms(&self) -> ChangeTerms {
-        let trial = &self.trial;
+        let trial = &self.common.trial;
         ChangeTerms {
             install: self.install.clone(),
             revert: self.revert.clone(),
@@ -119,7 +90,7 @@ impl Command {
             command_deadline: self.command_deadline,
             restart: self.restart.clone(),
             restart_deadline: self.restart_deadline,
-            version_command: self.version_command.clone(),
+            version_command: self.common.version_command.clone(),
             health_command: trial.health_command.clone(),
             deadline: trial.deadline,
             boots: trial.boots,

@@ -1,16 +1,15 @@
 //! Sections `[component.NAME]`: what is upgraded, by name.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, btree_map};
 
 use super::command::Command;
+use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, Kind};
 use super::package::Format;
 use super::program::Program;
 use super::trial::{Trial, TrialFields};
-use crate::host::command::Isolation;
 use crate::model::ComponentName;
-use crate::model::version::Version;
 
 /// What is upgraded.
 #[derive(Debug, Clone)]
@@ -40,8 +39,14 @@ impl Components {
         for (name, mut fields) in sections {
             let trial = Trial::of(trial, std::mem::take(&mut fields.trial), name)?;
             let component = match fields.kind {
-                Kind::Program => Component::Program(Program::of(fields, name, trial)?),
-                Kind::Command => Component::Command(Command::of(fields, name, trial)?),
+                Kind::Program => {
+                    let common = Common::of(&fields, name, Format::default(), trial);
+                    Component::Program(Program::of(fields, common)?)
+                }
+                Kind::Command => {
+                    let common = Common::of(&fields, name, Format::Any, trial);
+                    Component::Command(Command::of(fields, common)?)
+                }
             };
             components.insert(name, component);
         }
@@ -119,68 +124,22 @@ impl<'a> IntoIterator for &'a Components {
 }
 
 impl Component {
+    /// What it has, whatever its kind.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Program(program) => &program.common,
+            Self::Command(command) => &command.common,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> ComponentName {
-        match self {
-            Self::Program(program) => program.name,
-            Self::Command(command) => command.name,
-        }
+        self.common().name
     }
 
     /// Product name that a file must carry.
     pub fn product(&self) -> &str {
-        match self {
-            Self::Program(program) => &program.product,
-            Self::Command(command) => &command.product,
-        }
-    }
-
-    /// Other product names that are accepted.
-    pub fn aliases(&self) -> &BTreeSet<String> {
-        match self {
-            Self::Program(program) => &program.aliases,
-            Self::Command(command) => &command.aliases,
-        }
-    }
-
-    /// What its firmware files are, without their seals.
-    pub fn format(&self) -> Format {
-        match self {
-            Self::Program(program) => program.format,
-            Self::Command(command) => command.format,
-        }
-    }
-
-    /// The version by the configuration's word.
-    pub fn version(&self) -> Option<Version> {
-        match self {
-            Self::Program(program) => program.version,
-            Self::Command(command) => command.version,
-        }
-    }
-
-    /// The command that tells the version: arguments of a program, or all of it.
-    pub fn version_command(&self) -> Option<&Vec<String>> {
-        match self {
-            Self::Program(program) => program.version_command.as_ref(),
-            Self::Command(command) => command.version_command.as_ref(),
-        }
-    }
-
-    /// How the commands that are run for a check are kept from the machine.
-    pub fn isolate_commands(&self) -> Isolation {
-        match self {
-            Self::Program(program) => program.isolate_commands,
-            Self::Command(command) => command.isolate_commands,
-        }
-    }
-
-    /// What it must show after an upgrade.
-    pub fn trial(&self) -> &Trial {
-        match self {
-            Self::Program(program) => &program.trial,
-            Self::Command(command) => &command.trial,
-        }
+        &self.common().product
     }
 
     /// Where it is one that uplift itself swaps.
@@ -193,16 +152,18 @@ impl Component {
 
     /// Whether a file with this product name is for this component.
     pub fn accepts_product(&self, product: &str) -> bool {
-        self.product() == product || self.aliases().contains(product)
+        self.common().accepts_product(product)
     }
 
     /// The name of one of its fields, for a person.
     pub(crate) fn field(&self, field: &str) -> String {
-        format!("component.{}.{field}", self.name())
+        self.common().field(field)
     }
 
     /// Its product names, the first one before the others.
     fn products(&self) -> Vec<&str> {
-        std::iter::once(self.product()).chain(self.aliases().iter().map(String::as_str)).collect()
+        std::iter::once(self.product())
+            .chain(self.common().aliases.iter().map(String::as_str))
+            .collect()
     }
 }

@@ -101,14 +101,15 @@ impl fmt::Display for TrustedKey {
 impl Package {
     /// What can run shows itself when it is asked for its version.
     pub(super) fn check_machine(&self, components: &Components) -> Result<(), Mistake> {
-        let untold = components.programs().find(|component| component.version_command.is_none());
+        let untold =
+            components.programs().find(|component| component.common.version_command.is_none());
         let Some(untold) = untold.filter(|_| self.machine == MachineRule::AnyRunnable) else {
             return Ok(());
         };
         let explanation = format!(
             "`machine = \"any-runnable\"` needs `version_command` in [component.{}], such as [\"--version\"]: a program shows by \
              its answer that this machine runs it",
-            untold.name
+            untold.common.name
         );
         Err(Mistake::new(&["package.machine"], explanation))
     }

@@ -1,28 +1,19 @@
 //! A component of the kind "program": a file at a path, and how it is restarted.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, PlainName, RestartField};
 use super::package::Format;
-use super::trial::Trial;
-use crate::host::command::Isolation;
-use crate::model::version::Version;
-use crate::model::{ComponentName, Restart, Runs, Terms};
+use crate::model::{Restart, Runs, Terms};
 
 /// A program that is upgraded, and how it is restarted.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its name among the components.
-    pub name: ComponentName,
-    /// Product name that a file must carry: the part before `_Vaa.bb.cc.dd.bin`.
-    pub product: String,
-    /// Other product names that are accepted.
-    pub aliases: BTreeSet<String>,
-    /// What its firmware files are, without their seals.
-    pub format: Format,
+    /// What it has as any component.
+    pub common: Common,
     /// The program's path. Default: `/usr/local/bin/` and `name`.
     pub path: PathBuf,
     /// The program's systemd unit; evidence of the running program needs it.
@@ -34,17 +25,6 @@ pub struct Program {
     pub restart_deadline: Option<Duration>,
     /// Whether the process that is started remains the program.
     pub runs: Runs,
-    /// Version of a program that was installed by hand; a version that `uplift` installed itself is
-    /// remembered.
-    pub version: Option<Version>,
-    /// Arguments with which the program prints its version, such as `["--version"]`.
-    pub version_command: Option<Vec<String>>,
-    /// How the programs that are run for a check (version, health) are kept from the machine.
-    pub isolate_commands: Isolation,
-    /// How long a program may take to print its version.
-    pub preflight_deadline: Duration,
-    /// What it must show after the restart.
-    pub trial: Trial,
     /// The longest that a restart may take to begin where the configuration does not say.
     pub(super) longest_restart: Duration,
 }
@@ -57,9 +37,9 @@ const LONGEST_RESTART: Duration = Duration::from_secs(10 * 60);
 pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
 
 impl Program {
-    pub(super) fn of(fields: Fields, name: ComponentName, trial: Trial) -> Result<Self, Mistake> {
+    pub(super) fn of(fields: Fields, common: Common) -> Result<Self, Mistake> {
         let mistake = |field: &str, explanation: &str| {
-            Mistake::new(&[&format!("component.{name}{field}")], explanation)
+            Mistake::new(&[&format!("component.{}{field}", common.name)], explanation)
         };
         let foreign = [
             (".install", fields.install.is_some()),
@@ -71,7 +51,6 @@ impl Program {
         if let Some((field, _)) = foreign.into_iter().find(|(_, given)| *given) {
             return Err(mistake(field, "this belongs to a component of `kind = \"command\"`"));
         }
-        let format = fields.format.unwrap_or_default();
         let unit = fields.unit.map(|unit| unit.0);
         if fields.runs == Runs::Another && unit.is_none() {
             return Err(mistake(
@@ -80,7 +59,7 @@ impl Program {
             ));
         }
         // A script's process is its interpreter, so that its start is all that can be proved.
-        let runs = match (format, &unit) {
+        let runs = match (common.format, &unit) {
             (Format::Script, Some(_)) => Runs::Another,
             _ => fields.runs,
         };
@@ -89,20 +68,12 @@ impl Program {
         let path = path(fields.path, fields.name)
             .map_err(|(field, explanation)| mistake(field, explanation))?;
         Ok(Self {
-            name,
-            product: fields.product.0,
-            aliases: fields.aliases.into_iter().map(|alias| alias.0).collect(),
-            format,
+            common,
             path,
             restart,
             unit,
             restart_deadline: fields.restart_deadline,
             runs,
-            version: fields.version,
-            version_command: fields.version_command,
-            isolate_commands: fields.isolate_commands,
-            preflight_deadline: fields.preflight_deadline,
-            trial,
             longest_restart: LONGEST_RESTART,
         })
     }
@@ -110,7 +81,7 @@ impl Program {
     /// What an upgrade is agreed to be by this configuration, as far as it does not follow from the
     /// program's unit.
     pub fn terms(&self) -> Terms {
-        let trial = &self.trial;
+        let trial = &self.common.trial;
         Terms {
             program: self.path.clone(),
             unit: self.unit.clone(),
@@ -133,11 +104,6 @@ impl Program {
             let needed = stop.saturating_add(start).saturating_add(RESTART_ROOM);
             needed.max(SHORTEST_RESTART).min(self.longest_restart)
         })
-    }
-
-    /// The name of one of its fields, for a person.
-    pub(crate) fn field(&self, field: &str) -> String {
-        format!("component.{}.{field}", self.name)
     }
 }
 
@@ -173,7 +139,7 @@ mod tests {
             let text = format!("[component.program]\nname = \"p\"\nproduct = \"P\"\n{fields}\n");
             Config::parse(&text, std::path::Path::new("uplift.toml")).map(|config| {
                 let program = config.components.programs().next().unwrap();
-                (program.format, program.runs)
+                (program.common.format, program.runs)
             })
         };
         for (fields, format, runs) in [

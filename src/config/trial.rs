@@ -99,7 +99,7 @@ mod tests {
         let text =
             format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[trial]\n{trial}\n");
         Config::parse(&text, std::path::Path::new("uplift.toml"))
-            .map(|config| config.components.iter().next().unwrap().trial().clone())
+            .map(|config| config.components.iter().next().unwrap().common().trial.clone())
             .map_err(|error| error.to_string())
     }
 

@@ -174,7 +174,7 @@ impl Actor {
         let (_, seen) = self.herald.installed(name);
         // What another updater has installed can only be asked for.
         let changed = match self.hands.program(name) {
-            None => Ok(component.version_command().is_some()),
+            None => Ok(component.common().version_command.is_some()),
             Some(program) => {
                 let program = program.clone();
                 let differs = move || program.known_digest().is_ok_and(|digest| digest != seen);

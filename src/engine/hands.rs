@@ -103,7 +103,9 @@ impl Hands {
         let place = |component: &Component| {
             let beside = match component {
                 Component::Program(program) => program.path.clone(),
-                Component::Command(command) => config.paths.state.join(command.name.as_str()),
+                Component::Command(command) => {
+                    config.paths.state.join(command.common.name.as_str())
+                }
             };
             let stage = Stage::on(Arc::clone(disk), &beside, config.package.max_size.0);
             let name = component.name();
@@ -129,7 +131,7 @@ impl Hands {
     /// The programs that uplift itself swaps, as the configuration names them.
     fn programs(&self) -> impl Iterator<Item = (&config::Program, &Program)> {
         let programs = self.config.components.programs();
-        programs.filter_map(|config| Some((config, self.program(config.name)?)))
+        programs.filter_map(|config| Some((config, self.program(config.common.name)?)))
     }
 
     /// The program of a component, where it is one.
@@ -285,7 +287,9 @@ impl Hands {
                     TaskResult::Found(found, answer)
                 });
             }
-            (Component::Program(config), None) => drop(answer.send(Err(unknown(config.name)))),
+            (Component::Program(config), None) => {
+                drop(answer.send(Err(unknown(config.common.name))));
+            }
         }
     }
 
@@ -338,7 +342,7 @@ impl Hands {
             observer,
         );
         let config = self.config.components.get(upgrade.component());
-        let isolation = config.map(Component::isolate_commands).unwrap_or_default();
+        let isolation = config.map(|config| config.common().isolate_commands).unwrap_or_default();
         let trial = trial.with_isolation(isolation);
         // Again, for the daemon of another boot, where the timer may not be enabled.
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
@@ -437,7 +441,7 @@ impl Hands {
         let (config, program) = match (config, place.program.clone()) {
             (Component::Program(config), Some(program)) => (config.clone(), program),
             (Component::Program(config), None) => {
-                return drop(answer.send(Err(unknown(config.name))));
+                return drop(answer.send(Err(unknown(config.common.name))));
             }
             (Component::Command(config), _) => {
                 let (terms, failure) = (config.terms(), by_hand(&upgrade.request));
@@ -456,7 +460,7 @@ impl Hands {
                 return;
             }
         };
-        let product = config.product.clone();
+        let product = config.common.product.clone();
         self.spawn(upgrade.id.clone(), async move {
             let found = async {
                 let (package, old) =

@@ -62,7 +62,7 @@ fn describe(component: &Component, (version, digest): Found, journal: &Journal) 
     let name = component.name();
     let by_hand = match component {
         Component::Program(config) => {
-            digest.filter(|digest| journal.may_be_by_hand(name, *digest)).and(config.version)
+            digest.filter(|digest| journal.may_be_by_hand(name, *digest)).and(config.common.version)
         }
         Component::Command(_) => None,
     };
@@ -88,12 +88,12 @@ fn look_at(component: &Component, program: Option<&Program>, journal: &Journal) 
 /// What another updater has installed: what its version command tells, or else what was the last
 /// to succeed here, or else what the configuration says.
 fn by_updater(config: &config::Command, journal: &Journal) -> Look {
-    let last = journal.installed(config.name);
-    let Some(command) = config.version_command.clone() else {
-        let version = last.map(|last| last.version).or(config.version);
+    let last = journal.installed(config.common.name);
+    let Some(command) = config.common.version_command.clone() else {
+        let version = last.map(|last| last.version).or(config.common.version);
         return Box::new(move || (version, last.map(|last| last.digest)));
     };
-    let (isolation, deadline) = (config.isolate_commands, config.preflight_deadline);
+    let (isolation, deadline) = (config.common.isolate_commands, config.common.preflight_deadline);
     Box::new(move || {
         let told = told_version(&command, isolation, deadline);
         let version = told.inspect_err(trouble).ok();
@@ -103,7 +103,7 @@ fn by_updater(config: &config::Command, journal: &Journal) -> Look {
 }
 
 fn at_path(config: &config::Program, program: &Program, journal: &Journal) -> Look {
-    let (program, known) = (program.clone(), journal.known_programs(config.name));
+    let (program, known) = (program.clone(), journal.known_programs(config.common.name));
     let config = config.clone();
     Box::new(move || {
         let digest = program.known_digest().unwrap_or_else(|error| {

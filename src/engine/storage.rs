@@ -32,8 +32,8 @@ pub(crate) fn places(component: &config::Program, paths: &Paths) -> [Place; 2] {
     let directory = program.parent().unwrap_or(Path::new("/"));
     [
         Place::new(
-            component.field("path"),
-            format!("`path` in the [component.{}] section", component.name),
+            component.common.field("path"),
+            format!("`path` in the [component.{}] section", component.common.name),
             directory,
             &[program, directory, &directory_beside(program)],
         ),

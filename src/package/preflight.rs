@@ -41,13 +41,13 @@ impl From<PreflightError> for Failure {
 pub(crate) fn installed_version(
     program: &config::Program,
 ) -> Option<Result<Version, PreflightError>> {
-    let arguments = program.version_command.as_ref()?;
+    let arguments = program.common.version_command.as_ref()?;
     Some(printed_version(
         &program.path,
         arguments,
         Reach::Files,
-        program.isolate_commands,
-        program.preflight_deadline,
+        program.common.isolate_commands,
+        program.common.preflight_deadline,
     ))
 }
 

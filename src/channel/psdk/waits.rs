@@ -42,7 +42,7 @@ mod tests {
         .unwrap();
         // Equal, it would be chance which of the two a host hears.
         assert!(
-            config.components.programs().next().unwrap().preflight_deadline
+            config.components.programs().next().unwrap().common.preflight_deadline
                 >= HOST_WAIT_FOR_CHECK + Duration::from_secs(10)
         );
     }

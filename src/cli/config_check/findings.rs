@@ -54,7 +54,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     for component in &config.components {
         findings.updater(component);
-        let health_command = component.trial().health_command.as_ref();
+        let health_command = component.common().trial.health_command.as_ref();
         if let Some(command) = health_command.and_then(|command| command.first()) {
             findings.command("trial.health_command".into(), command);
         }

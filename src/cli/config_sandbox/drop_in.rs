@@ -152,7 +152,7 @@ pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
 
 /// The directory of a program, and the field that names it.
 fn place(program: &Program) -> (String, &Path) {
-    (program.field("path"), program.path.parent().unwrap_or(Path::new("/")))
+    (program.common.field("path"), program.path.parent().unwrap_or(Path::new("/")))
 }
 
 fn daemon(config: &Config, programs: &[(String, &Path)]) -> DropIn {

@@ -44,7 +44,7 @@ impl Actor {
         let programs: BTreeMap<ComponentName, Program> = config
             .components
             .programs()
-            .map(|program| (program.name, Program::on(Arc::clone(&disk), &program.path)))
+            .map(|program| (program.common.name, Program::on(Arc::clone(&disk), &program.path)))
             .collect();
         let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());

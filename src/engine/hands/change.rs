@@ -95,8 +95,8 @@ impl Hands {
         let (confirmed, confirmation) = watch::channel(is_confirmed);
         let way = match self.config.components.get(upgrade.component()) {
             Some(Component::Command(config)) => Way {
-                isolation: config.isolate_commands,
-                version_deadline: config.preflight_deadline,
+                isolation: config.common.isolate_commands,
+                version_deadline: config.common.preflight_deadline,
             },
             _ => Way { isolation: Default::default(), version_deadline: change.terms.deadline },
         };

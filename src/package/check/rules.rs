@@ -33,9 +33,9 @@ impl Program {
     fn of(program: &config::Program) -> Self {
         Self {
             path: program.path.clone(),
-            version_command: program.version_command.clone(),
-            isolation: program.isolate_commands,
-            preflight_deadline: program.preflight_deadline,
+            version_command: program.common.version_command.clone(),
+            isolation: program.common.isolate_commands,
+            preflight_deadline: program.common.preflight_deadline,
         }
     }
 }
@@ -80,10 +80,10 @@ impl Rules {
         Self {
             payload: Some(Payload {
                 product: component.product().to_owned(),
-                aliases: component.aliases().clone(),
+                aliases: component.common().aliases.clone(),
                 program: component.program().map(Program::of),
             }),
-            format: Some(component.format()),
+            format: Some(component.common().format),
             ..Self::without_payload(package)
         }
     }

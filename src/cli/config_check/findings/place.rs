@@ -32,7 +32,7 @@ impl Findings {
                 mount.display()
             );
             self.error(
-                program.field("path"),
+                program.common.field("path"),
                 sentence,
                 "unmount it: program and staging area must be on one mount",
             );
@@ -53,7 +53,7 @@ impl Findings {
                 present.len()
             );
             self.warning(
-                program.field("path"),
+                program.common.field("path"),
                 sentence,
                 "free space on its file system, or uploads will be refused (no-space)",
             );
@@ -73,7 +73,7 @@ impl Findings {
         {
             let sentence = "the program before the last upgrade is missing from the staging area";
             self.warning(
-                program.field("path"),
+                program.common.field("path"),
                 sentence,
                 "`uplift rollback` can't go back now; after the next upgrade it can",
             );

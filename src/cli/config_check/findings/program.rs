@@ -25,22 +25,22 @@ impl Findings {
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() {
             return self.error(
-                program.field("path"),
+                program.common.field("path"),
                 format!("{} is no directory", directory.display()),
                 "make it, or correct `path`",
             );
         }
-        self.writable(program.field("path"), directory);
+        self.writable(program.common.field("path"), directory);
         match component::program::Program::new(path).examine() {
             Err(failure) => self.error(
-                program.field("path"),
+                program.common.field("path"),
                 failure.to_string(),
                 "the program's path must be a regular file, or free",
             ),
             Ok(()) if !path.exists() => {
                 let sentence = format!("no program is at {} yet", path.display());
                 self.warning(
-                    program.field("path"),
+                    program.common.field("path"),
                     sentence,
                     "the first upgrade installs it, whatever its version is",
                 );
@@ -56,10 +56,10 @@ impl Findings {
         match preflight::installed_version(program) {
             Some(Err(failure)) => {
                 let hint = "every new program is asked the same way and refused without an answer; see what the program prints";
-                self.warning(program.field("version_command"), failure.to_string(), hint);
+                self.warning(program.common.field("version_command"), failure.to_string(), hint);
             }
-            None if program.version.is_none() && !paths.state.join("state.json").exists() => self.warning(
-                program.field("version"),
+            None if program.common.version.is_none() && !paths.state.join("state.json").exists() => self.warning(
+                program.common.field("version"),
                 "the version of the installed program is not known, so the first upgrade may be to a lower one",
                 "give `version`, or `version_command` if the program can print it",
             ),
@@ -69,15 +69,15 @@ impl Findings {
 
     /// A program that was not proved yet runs for its version.
     pub(super) fn isolation(&mut self, program: &Program) {
-        let runs_commands =
-            program.version_command.is_some() || program.trial.health_command.is_some();
+        let runs_commands = program.common.version_command.is_some()
+            || program.common.trial.health_command.is_some();
         if !runs_commands || !command::lacks_bus() {
             return;
         }
         const HINT: &str = "install the package `dbus` and restart the machine";
-        let field = program.field("isolate_commands");
+        let field = program.common.field("isolate_commands");
         let cause = "systemd runs here without its bus";
-        match program.isolate_commands {
+        match program.common.isolate_commands {
             Isolation::Never => {}
             Isolation::Auto => {
                 let sentence = format!(
@@ -96,7 +96,7 @@ impl Findings {
     pub(super) fn unit(&mut self, systemd: &Systemd, program: &Program) {
         let Some(name) = &program.unit else {
             return self.warning(
-                program.field("unit"),
+                program.common.field("unit"),
                 "no unit is named, so reports rest on the boot id and the file at the path, not on the process that runs",
                 "name the program's systemd unit",
             );
@@ -104,14 +104,14 @@ impl Findings {
         match systemd.unit(name) {
             Err(error) => {
                 self.warning(
-                    program.field("unit"),
+                    program.common.field("unit"),
                     format!("systemd can't be asked about {name}: {error}"),
                     "run this check where systemd runs",
                 );
             }
             Ok(unit) if unit.load_state == "not-found" => {
                 self.error(
-                    program.field("unit"),
+                    program.common.field("unit"),
                     format!("systemd knows no unit {name}"),
                     "correct the name, or install the unit",
                 );
@@ -119,7 +119,7 @@ impl Findings {
             Ok(unit) if unit.load_state != "loaded" => {
                 let sentence = format!("the unit {name} is {}", unit.load_state);
                 self.error(
-                    program.field("unit"),
+                    program.common.field("unit"),
                     sentence,
                     format!("`systemctl status {name}` says more"),
                 );
@@ -157,7 +157,7 @@ impl Findings {
                 "shorten `TimeoutStopSec=` of the unit, or `deadline` of [trial], which the payload link announces together with it"
             }
         };
-        self.warning(program.field("restart_deadline"), sentence, hint);
+        self.warning(program.common.field("restart_deadline"), sentence, hint);
     }
 
     /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the
@@ -195,7 +195,7 @@ impl Findings {
                 "no trial would succeed: name the program in `ExecStart=` of the unit, or correct `path`",
             ),
         };
-        self.error(program.field("unit"), sentence, hint);
+        self.error(program.common.field("unit"), sentence, hint);
     }
 
     pub(super) fn restart(&mut self, program: &Program) {
@@ -203,7 +203,7 @@ impl Findings {
             Restart::Command(command) => command.first().map_or("", String::as_str),
             Restart::Reboot | Restart::Unit(_) => "systemctl",
         };
-        self.command(program.field("restart"), command);
+        self.command(program.common.field("restart"), command);
     }
 
     pub(super) fn command(&mut self, field: String, program: &str) {

@@ -31,7 +31,7 @@ impl Findings {
             }
         }
         if let Some((sentence, hint)) = lost {
-            self.error(program.field("path"), sentence, hint);
+            self.error(program.common.field("path"), sentence, hint);
         }
         let [place, _] = &places;
         if place.refused().is_none() && place.immutable.is_none() {

@@ -15,14 +15,14 @@ impl Findings {
         for (field, words) in [
             ("install", Some(&command.install)),
             ("revert", command.revert.as_ref()),
-            ("version_command", command.version_command.as_ref()),
+            ("version_command", command.common.version_command.as_ref()),
             ("restart", restart),
         ] {
             if let Some(program) = words.and_then(|words| words.first()) {
                 self.command(component.field(field), program);
             }
         }
-        if command.version_command.is_none() {
+        if command.common.version_command.is_none() {
             self.warning(
                 component.field("version_command"),
                 "nobody is asked for the version that is installed, so a report of success rests on what the updater says of itself",
