@@ -45,6 +45,7 @@ impl Command {
             (".name", fields.name.is_some()),
             (".path", fields.path.is_some()),
             (".unit", fields.unit.is_some()),
+            (".trial.window", fields.trial.has_window()),
         ];
         if let Some((field, _)) = foreign.into_iter().find(|(_, given)| *given) {
             return Err(mistake(field, "this belongs to a component of the kind \"program\""));

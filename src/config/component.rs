@@ -36,15 +36,16 @@ impl Components {
             return Err(Mistake::new(&["component"], explanation));
         }
         let mut components = BTreeMap::new();
-        for (name, mut fields) in sections {
-            let trial = Trial::of(trial, std::mem::take(&mut fields.trial), name)?;
+        for (name, fields) in sections {
+            let own = Trial::of(trial, &fields.trial);
             let component = match fields.kind {
                 Kind::Program => {
-                    let common = Common::of(&fields, name, Format::default(), trial);
-                    Component::Program(Program::of(fields, common)?)
+                    let window = own.window(trial, &fields.trial, name)?;
+                    let common = Common::of(&fields, name, Format::default(), own);
+                    Component::Program(Program::of(fields, common, window)?)
                 }
                 Kind::Command => {
-                    let common = Common::of(&fields, name, Format::Any, trial);
+                    let common = Common::of(&fields, name, Format::Any, own);
                     Component::Command(Command::of(fields, common)?)
                 }
             };

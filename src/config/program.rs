@@ -25,6 +25,8 @@ pub struct Program {
     pub restart_deadline: Option<Duration>,
     /// Whether the process that is started remains the program.
     pub runs: Runs,
+    /// How long the unit must run a new program without a restart.
+    pub window: Duration,
     /// The longest that a restart may take to begin where the configuration does not say.
     pub(super) longest_restart: Duration,
 }
@@ -37,7 +39,7 @@ const LONGEST_RESTART: Duration = Duration::from_secs(10 * 60);
 pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
 
 impl Program {
-    pub(super) fn of(fields: Fields, common: Common) -> Result<Self, Mistake> {
+    pub(super) fn of(fields: Fields, common: Common, window: Duration) -> Result<Self, Mistake> {
         let mistake = |field: &str, explanation: &str| {
             Mistake::new(&[&format!("component.{}{field}", common.name)], explanation)
         };
@@ -74,6 +76,7 @@ impl Program {
             unit,
             restart_deadline: fields.restart_deadline,
             runs,
+            window,
             longest_restart: LONGEST_RESTART,
         })
     }
@@ -87,7 +90,7 @@ impl Program {
             unit: self.unit.clone(),
             restart: self.restart.clone(),
             restart_deadline: self.restart_deadline.unwrap_or(SHORTEST_RESTART),
-            window: trial.window,
+            window: self.window,
             deadline: trial.deadline,
             boots: trial.boots,
             confirm: trial.confirm,

@@ -8,11 +8,9 @@ use super::error::Mistake;
 use super::values::{command, duration_if_any, some_time_if_any};
 use crate::model::{ComponentName, Confirm};
 
-/// What a new program must show after the restart.
+/// What the new version of a component must show after the restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
-    /// How long the unit must run the new program without a restart.
-    pub window: Duration,
     /// From the restart to the verdict, at most, in each boot.
     pub deadline: Duration,
     /// Boots that the trial may take.
@@ -38,10 +36,12 @@ pub(super) struct TrialFields {
     health_command: Option<Vec<String>>,
 }
 
+/// How long the unit must run a new program, unless the configuration says otherwise.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(20);
+
 impl Default for Trial {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(20),
             deadline: Duration::from_secs(120),
             boots: 3,
             confirm: Confirm::Auto,
@@ -52,28 +52,40 @@ impl Default for Trial {
 
 impl Trial {
     /// What a component's own section does not say, the one for all says.
-    pub(super) fn of(
-        all: &TrialFields,
-        own: TrialFields,
-        name: ComponentName,
-    ) -> Result<Self, Mistake> {
+    pub(super) fn of(all: &TrialFields, own: &TrialFields) -> Self {
         let default = Self::default();
-        let trial = Self {
-            window: own.window.or(all.window).unwrap_or(default.window),
+        Self {
             deadline: own.deadline.or(all.deadline).unwrap_or(default.deadline),
             boots: own.boots.or(all.boots).unwrap_or(default.boots),
             confirm: own.confirm.or(all.confirm).unwrap_or(default.confirm),
-            health_command: own.health_command.or_else(|| all.health_command.clone()),
-        };
-        if trial.window < trial.deadline {
-            return Ok(trial);
+            health_command: own.health_command.clone().or_else(|| all.health_command.clone()),
         }
-        let (window, deadline) =
-            (humantime::format_duration(trial.window), humantime::format_duration(trial.deadline));
+    }
+
+    /// How long a program's unit must run it within this trial.
+    pub(super) fn window(
+        &self,
+        all: &TrialFields,
+        own: &TrialFields,
+        name: ComponentName,
+    ) -> Result<Duration, Mistake> {
+        let window = own.window.or(all.window).unwrap_or(DEFAULT_WINDOW);
+        if window < self.deadline {
+            return Ok(window);
+        }
+        let (shown, deadline) =
+            (humantime::format_duration(window), humantime::format_duration(self.deadline));
         let explanation = format!(
-            "`window` ({window}) must be shorter than `deadline` ({deadline}): the verdict comes after it"
+            "`window` ({shown}) must be shorter than `deadline` ({deadline}): the verdict comes after it"
         );
         Err(Mistake::new(&fields_of_trial(name, &["window", "deadline"]), explanation))
+    }
+}
+
+impl TrialFields {
+    /// What another updater installs has no unit that must run for a while.
+    pub(super) fn has_window(&self) -> bool {
+        self.window.is_some()
     }
 }
 
@@ -95,11 +107,14 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn parse(trial: &str) -> Result<Trial, String> {
+    fn parse(trial: &str) -> Result<(Duration, Trial), String> {
         let text =
             format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[trial]\n{trial}\n");
         Config::parse(&text, std::path::Path::new("uplift.toml"))
-            .map(|config| config.components.iter().next().unwrap().common().trial.clone())
+            .map(|config| {
+                let program = config.components.programs().next().unwrap();
+                (program.window, program.common.trial.clone())
+            })
             .map_err(|error| error.to_string())
     }
 
@@ -137,16 +152,16 @@ mod tests {
 
     #[test]
     fn every_field_of_a_trial() {
-        let trial =
+        let (window, trial) =
             parse("window = \"0s\"\ndeadline = \"1s\"\nboots = 1\nconfirm = \"explicit\"\nhealth_command = [\"/bin/true\"]").unwrap();
         assert_eq!(
-            (trial.window, trial.deadline, trial.boots),
+            (window, trial.deadline, trial.boots),
             (Duration::ZERO, Duration::from_secs(1), 1)
         );
         assert_eq!(
             (trial.confirm, trial.health_command),
             (Confirm::Explicit, Some(vec!["/bin/true".into()]))
         );
-        assert_eq!(parse("").unwrap(), Trial::default());
+        assert_eq!(parse("").unwrap(), (DEFAULT_WINDOW, Trial::default()));
     }
 }

@@ -537,3 +537,26 @@ fn a_program_for_braille_displays_that_takes_adapters() {
     assert!(said.1.contains("ln -s /dev/null /etc/udev/rules.d/85-brltty.rules"), "{}", said.1);
     assert!(!check_as_it_is_after(&sandbox, "true").1.contains("brltty"));
 }
+
+#[test]
+fn what_another_updater_installs_has_no_window_and_may_have_a_short_deadline() {
+    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
+    let modem = |trial: &str| {
+        format!(
+            "[component.modem]\nkind = \"command\"\nproduct = \"MODEM\"\ninstall = [\"/bin/true\", \"{{file}}\"]\n\
+             version_command = [\"/bin/echo\", \"V01.00.00.00\"]\ntrial = {{ {trial} }}\n"
+        )
+    };
+    sandbox.configure(&sandbox.restart_line(), &modem("deadline = \"2s\"")).unwrap();
+    let checked = sandbox.command(&["config", "check"]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    sandbox.configure(&sandbox.restart_line(), &modem("window = \"1s\"")).unwrap();
+    let checked = sandbox.command(&["config", "check"]).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        !checked.status.success()
+            && said.contains("component.modem.trial.window")
+            && said.contains("belongs to a component of the kind \"program\""),
+        "{said}"
+    );
+}

@@ -150,11 +150,8 @@ fn an_exit_code_says_that_nothing_was_changed_and_any_other_that_it_may_have() {
 
 #[test]
 fn what_does_not_tell_the_new_version_goes_back() {
-    let payload = Payload::new(
-        "true",
-        Some("echo back >>\"$0/went\""),
-        "trial = { deadline = \"2s\", window = \"0s\" }",
-    );
+    let payload =
+        Payload::new("true", Some("echo back >>\"$0/went\""), "trial = { deadline = \"2s\" }");
     let (_, report) = payload.upgrade("V02.00.00.00");
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
     let failure = report.failure.unwrap();

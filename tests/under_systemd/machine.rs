@@ -156,17 +156,18 @@ impl Machine {
 
     /// A command in the machine.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
+        self.command_if_it_runs(words).expect("the machine runs")
+    }
+
+    /// None while it goes down or comes up.
+    fn command_if_it_runs(&self, words: &[&str]) -> Option<Command> {
         let mut command = Command::new("nsenter");
-        command
-            .arg("--target")
-            .arg(self.init().expect("the machine runs").to_string())
-            .args(["--all", "--"])
-            .args(words);
+        command.arg("--target").arg(self.init()?.to_string()).args(["--all", "--"]).args(words);
         command
             .stdin(Stdio::null())
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command
+        Some(command)
     }
 
     pub(crate) fn output(&self, words: &[&str]) -> Output {
@@ -234,16 +235,18 @@ impl Machine {
         self.wait_for_boot(&before);
     }
 
-    /// The only report, once it is there.
+    /// The only report, once it is there; the machine may restart before.
     #[track_caller]
     pub(crate) fn report(&self) -> Report {
         let history = || -> Vec<Report> {
-            serde_json::from_slice(&self.output(&["uplift", "history", "--json"]).stdout)
-                .unwrap_or_default()
+            let asked = self.command_if_it_runs(&["uplift", "history", "--json"]);
+            let told = asked.map(|mut command| command.output().unwrap().stdout);
+            serde_json::from_slice(&told.unwrap_or_default()).unwrap_or_default()
         };
         self.wait_for("the report", || !history().is_empty());
-        assert_eq!(history().len(), 1);
-        history().remove(0)
+        let mut reports = history();
+        assert_eq!(reports.len(), 1);
+        reports.remove(0)
     }
 
     /// The digest-proved version that the running process of the program's unit tells.

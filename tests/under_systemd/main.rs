@@ -13,6 +13,7 @@
 mod machine;
 #[path = "../world/programs.rs"]
 mod programs;
+mod updater;
 
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
 use uplift_fixtures::untested;

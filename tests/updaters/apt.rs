@@ -87,7 +87,7 @@ impl Story {
 
 #[test]
 fn a_package_is_installed_and_one_of_the_same_version_under_a_higher_name_goes_back() {
-    let story = Story::new("trial = { deadline = \"2s\", window = \"0s\" }");
+    let story = Story::new("trial = { deadline = \"2s\" }");
     story.build("new.deb", "2.0.0.0", "true");
     assert_succeeded(&story.payload.upgrade("new.deb", "V02.00.00.00"));
     assert_eq!(story.payload.told(), "V02.00.00.00");
