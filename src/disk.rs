@@ -20,7 +20,7 @@ pub(crate) mod recording;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -225,6 +225,30 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
     }
 }
 
+/// How much of a file is in memory while it is copied.
+const COPY_BUFFER_SIZE: usize = 256 * 1024;
+
+/// Copies what is left of `from` to `to`, and counts it; nothing is synced.
+pub(crate) fn copy(disk: &dyn Disk, from: &mut impl Read, to: &File) -> io::Result<u64> {
+    let (mut buffer, mut copied) = (vec![0; COPY_BUFFER_SIZE], 0);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(n) => {
+                disk.apply(Operation::Write { file: to, bytes: &buffer[..n] })?;
+                copied += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The name of a small file while it is written.
+pub(crate) fn unfinished(name: &str) -> String {
+    format!("{name}.new")
+}
+
 /// Writes a small file so that its name always stands for the old or the new content, complete, and
 /// the new content is durable on return. The mode is 0644. One writer a name: what an earlier,
 /// interrupted writer left is replaced.
@@ -234,7 +258,7 @@ pub(crate) fn write_atomic(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let temporary = directory.join(format!("{name}.new"));
+    let temporary = directory.join(unfinished(name));
     remove_if_present(disk, &temporary)?;
     let file = disk.create(&temporary, READABLE_MODE)?;
     let written = disk

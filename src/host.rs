@@ -66,7 +66,8 @@ pub(crate) fn executable(pid: u32) -> PathBuf {
 #[cfg(test)]
 pub(crate) mod modelled {
     use std::cell::RefCell;
-    use std::path::PathBuf;
+    use std::io;
+    use std::path::{Path, PathBuf};
     use std::process::Output;
     use std::sync::Arc;
 
@@ -77,13 +78,16 @@ pub(crate) mod modelled {
 
         /// The file that stands for the one that this process runs.
         fn executable(&self, pid: u32) -> PathBuf;
+
+        /// Another process takes charge of this job of another updater.
+        fn change(&self, directory: &Path, job: &str) -> io::Result<()>;
     }
 
     thread_local! {
         static HOST: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
     }
 
-    pub(super) fn host() -> Option<Arc<dyn Host>> {
+    pub(crate) fn host() -> Option<Arc<dyn Host>> {
         HOST.with_borrow(Clone::clone)
     }
 

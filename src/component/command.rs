@@ -46,6 +46,8 @@ use crate::package::preflight;
 use crate::record::change;
 
 pub use change::{Ended, Job, JobId, Purpose};
+#[cfg(test)]
+pub(crate) use runner::carry_out;
 pub(crate) use runner::run;
 pub use wait::Finished;
 
@@ -106,11 +108,14 @@ impl Change {
 
     /// The job that is known last goes first: without it the rest is nobody's.
     fn forget_job(&self) -> io::Result<()> {
-        let files = [change::JOB_FILE, change::BEGUN_FILE, change::RESULT_FILE, PROGRESS, RESERVE];
-        for name in files.into_iter().chain(OUTPUT) {
+        let files = [change::JOB_FILE, change::BEGUN_FILE, change::RESULT_FILE];
+        for name in files.into_iter().chain([PROGRESS, RESERVE]).chain(OUTPUT) {
             disk::remove_if_present(&*self.disk, &self.directory.join(name))?;
         }
-        Ok(())
+        // What a power cut has left half-written.
+        files.into_iter().try_for_each(|name| {
+            disk::remove_if_present(&*self.disk, &self.directory.join(disk::unfinished(name)))
+        })
     }
 
     /// Makes the directory, durably.

@@ -9,6 +9,8 @@ pub(crate) const PROGRAM: &str = "bin/payload";
 pub(crate) const STAGE: &str = "bin/.uplift";
 pub(crate) const PREVIOUS: &str = "bin/.uplift/payload.previous";
 pub(crate) const STATE: &str = "state";
+/// The directory of another updater.
+pub(crate) const UPDATER: &str = "modem";
 /// Whether these words stand in it.
 pub(crate) fn is_of(program: &[u8], words: &str) -> bool {
     program.windows(words.len()).any(|bytes| bytes == words.as_bytes())

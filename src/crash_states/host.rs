@@ -2,14 +2,18 @@
 //! the daemon.
 
 use std::fs;
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::files::{is_of, write_file};
+use super::updater::Updater;
+use crate::component::command::carry_out;
 use crate::disk::recording::{Moment, Start};
 use crate::host::modelled::Host;
 
@@ -27,6 +31,8 @@ pub(crate) struct ModelHost {
     new: Option<&'static str>,
     state: Mutex<State>,
     killed: Notify,
+    /// Where another updater works, and the disk there.
+    updater: OnceLock<Updater>,
 }
 
 #[derive(Debug)]
@@ -64,9 +70,15 @@ impl ModelHost {
             new,
             state: Mutex::new(state),
             killed: Notify::new(),
+            updater: OnceLock::new(),
         };
         write_file(&host.boot_id(), &moment.boot);
         host
+    }
+
+    /// There is another updater, too.
+    pub(crate) fn has(&self, updater: Updater) {
+        self.updater.set(updater).expect("one at most");
     }
 
     pub(crate) fn boot_id(&self) -> PathBuf {
@@ -81,9 +93,12 @@ impl ModelHost {
         self.with(|state| state.moment.clone())
     }
 
-    /// Restarts come from now on.
+    /// Restarts come from now on, and another updater works.
     pub(crate) fn repair(&self) {
         self.with(|state| state.restarts = true);
+        if let Some(updater) = self.updater.get() {
+            updater.works.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether the unit runs the new program.
@@ -204,5 +219,12 @@ impl Host for ModelHost {
 
     fn executable(&self, pid: u32) -> PathBuf {
         self.directory.join(format!("exe-{pid}"))
+    }
+
+    /// At once, as far as the daemon can tell.
+    fn change(&self, directory: &Path, job: &str) -> io::Result<()> {
+        let updater = self.updater.get().expect("nobody asks another updater");
+        let done = carry_out(&*updater.disk, directory, job, || Ok(()), |job, _| updater.run(job));
+        done.map_err(io::Error::other)
     }
 }

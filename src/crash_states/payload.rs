@@ -9,16 +9,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::files::{PREVIOUS, PROGRAM, STAGE, STATE, is_of, write_file};
+use super::files::{PREVIOUS, PROGRAM, STAGE, STATE, UPDATER, is_of, write_file};
+use super::firmware::{Firmware, NEW_VERSION, ourselves};
 use super::host::ModelHost;
 use super::tree::{Content, Entry, Tree};
+use super::updater::Updater;
 use crate::component::program::Program;
 use crate::config::{self, Config};
 use crate::disk::recording::{Change, Moment, Recorded, RecordingDisk};
 use crate::disk::{self, Disk};
 use crate::engine::{Actor, Engine};
 use crate::host::modelled::{self, Host};
-use crate::model::version::Version;
 use crate::model::{
     ChannelName, Failure, FailureKind, Phase, Report, Request, Status, TransferKind,
 };
@@ -26,16 +27,11 @@ use crate::record::checksum;
 use crate::record::checksum::tests::{changed, sealed};
 use crate::rescue::{Call, Rescue};
 use crate::stage::Announced;
-use uplift_fixtures::elf::{self, Architecture};
 
 /// The boot in which a story begins.
 pub(crate) const FIRST_BOOT: &str = "first";
-/// Version of the program that an upgrade brings.
-pub(crate) const NEW_VERSION: &str = "V02.00.00.00";
 /// Starts of a unit after which it starts for ever.
 const MOST_STARTS: usize = 6;
-/// Mode of the program that is installed by hand.
-const MODE: u32 = 0o750;
 /// Seconds since the boot, when the machine starts and when the second deadline of any trial is
 /// over.
 const EARLY: &str = "10.0 10.0";
@@ -43,32 +39,8 @@ const LATE: &str = "10000.0 10000.0";
 /// Name of a payload's directory, and what stands for the random rest of it in a tree.
 const PREFIX: &str = "uplift-crash-";
 const ANYWHERE: &str = "xxxxxxxxxxxx";
-/// Bytes of a program: three blocks of the model.
-const SIZE: u64 = 10_000;
 /// Nothing here waits for anything; whatever takes so long hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A program and its version.
-#[derive(Debug)]
-pub(crate) struct Firmware {
-    version: &'static str,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Firmware {
-    pub(crate) fn new(version: &'static str) -> Self {
-        let program = elf::Program::new(
-            Architecture::host().unwrap(),
-            version.parse::<Version>().unwrap().numbers(),
-        );
-        Self { version, bytes: program.filled_to(SIZE).bytes() }
-    }
-
-    /// As somebody has installed it by hand.
-    pub(crate) fn installed(&self) -> Content {
-        Content { bytes: self.bytes.clone(), mode: MODE, owner: ourselves(), ..Content::default() }
-    }
-}
 
 /// What is particular about a payload.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +67,19 @@ pub(crate) struct Setting {
     pub(crate) ill: bool,
     /// Whether the program is a unit of its own, which the daemon restarts and outlives.
     pub(crate) unit: bool,
+    /// What another updater does, where that installs the file.
+    pub(crate) change: Option<ByUpdater>,
+}
+
+/// A change by another updater.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ByUpdater {
+    /// Whether it needs a restart.
+    pub(crate) restarts: bool,
+    /// Whether the updater can go back.
+    pub(crate) reverts: bool,
+    /// Whether what it installs is there afterwards.
+    pub(crate) works: bool,
 }
 
 impl Setting {
@@ -140,11 +125,6 @@ pub(crate) struct Payload {
 pub(crate) struct Settled {
     pub(crate) status: Status,
     pub(crate) history: Vec<Report>,
-}
-
-/// User and group of the daemon.
-pub(crate) fn ourselves() -> (u32, u32) {
-    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
 /// The program that a process runs, the new one or another, whatever name it has by now.
@@ -217,6 +197,10 @@ impl Payload {
             RecordingDisk::new(&root, Box::new(move || clock.moment()), setting.lacks)
                 .of_fat_kind(setting.fat),
         );
+        if let Some(ByUpdater { works, .. }) = setting.change {
+            let directory = root.join(UPDATER);
+            host.has(Updater { disk: Arc::clone(&disk), directory, works: works.into() });
+        }
         if let (true, Some(start)) = (setting.unit, &moment.start) {
             host.runs(&running_in(tree, start.is_new));
         }
@@ -254,6 +238,18 @@ impl Payload {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    /// The files below a directory, which may not be there.
+    pub(crate) fn files_in(&self, directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root().join(directory)).into_iter().flatten();
+        let paths = entries.map(|entry| directory.join(entry.unwrap().file_name()));
+        paths
+            .flat_map(|path| match self.root().join(&path).is_dir() {
+                true => self.files_in(&path),
+                false => vec![path],
+            })
+            .collect()
     }
 
     /// The boot that runs now.
@@ -467,22 +463,58 @@ async fn settled(engine: &Engine) -> Result<Settled, String> {
     Ok(Settled { status, history })
 }
 
+/// The component whose files another updater installs.
+fn updater_section(change: ByUpdater, root: &Path) -> String {
+    let installed = root.join(UPDATER).join(Updater::INSTALLED);
+    let (restart, revert) = (r#"restart = ["reboot"]"#, r#"revert = ["revert", "V01.00.00.00"]"#);
+    format!(
+        r#"[component.modem]
+kind = "command"
+product = "P"
+install = ["install", "{{file}}"]
+version_command = ["/usr/bin/head", "-n1", "{}"]
+isolate_commands = "never"
+{}
+{}
+"#,
+        installed.display(),
+        if change.restarts { restart } else { "" },
+        if change.reverts { revert } else { "" },
+    )
+}
+
 fn config(setting: Setting, root: &Path, boot_id: &Path) -> Config {
+    let updater = setting.change.map(|change| updater_section(change, root));
     let (root, boot_id, boots) = (root.display(), boot_id.display(), setting.boots);
     let (restart, timer) = match setting.has_unit() {
         true => (r#""unit""#.to_owned() + "\nunit = \"uplift.service\"", config::RESCUE_TIMER),
         false => (r#"["reboot"]"#.to_owned(), ""),
     };
     // As short as it may be: nothing gets well by waiting.
-    let health =
-        if setting.ill { "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]" } else { "" };
-    let text = format!(
+    let health = match (setting.ill, setting.change) {
+        (true, None) => "deadline = \"10ms\"\nhealth_command = [\"/bin/false\"]",
+        // What is in vain is so at the first look.
+        (true, Some(_)) => "deadline = \"10ms\"",
+        (false, _) => "",
+    };
+    let program = format!(
         r#"[component.program]
 product = "P"
 path = "{root}/{PROGRAM}"
 version = "V01.00.00.00"
 restart = {restart}
+"#
+    );
+    let (component, name, window) = match updater {
+        Some(section) => (section, "modem", ""),
+        None => (program, "program", r#"window = "0s""#),
+    };
+    let text = format!(
+        r#"{component}
+[package]
+allow_unproven_end = true
 [channel.psdk]
+components = ["{name}"]
 device = "/dev/null"
 [paths]
 state = "{root}/{STATE}"
@@ -490,7 +522,7 @@ boot_id = "{boot_id}"
 rescue_timer = "{timer}"
 [trial]
 boots = {boots}
-window = "0s"
+{window}
 {health}
 "#
     );

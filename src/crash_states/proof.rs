@@ -2,8 +2,9 @@
 //! promise is broken, and the next upgrade works.
 
 use super::files::{PREVIOUS, PROGRAM};
+use super::firmware::{Firmware, ourselves};
 use super::host::LAST_WORDS;
-use super::payload::{FIRST_BOOT, Firmware, NewDaemon, Payload, Setting, Settled, Wish, ourselves};
+use super::payload::{FIRST_BOOT, NewDaemon, Payload, Setting, Settled, Wish};
 use super::recording::{Case, Promise, Recording};
 use super::tree::Content;
 use crate::model::{ChannelName, Outcome, Report, RunningEvidence};
@@ -215,7 +216,11 @@ fn succeeded(setting: Setting, payload: &Payload, report: &Report) -> Result<(),
     Ok(())
 }
 
-fn promise_is_kept(setting: Setting, settled: &Settled, promise: Promise) -> Result<(), String> {
+pub(crate) fn promise_is_kept(
+    setting: Setting,
+    settled: &Settled,
+    promise: Promise,
+) -> Result<(), String> {
     let outcome = settled.history.get(setting.reports).map(|report| report.outcome);
     let repeated = settled.status.unacknowledged.last().map(|report| report.outcome);
     if settled.history.len() > setting.reports + 1 {

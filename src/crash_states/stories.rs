@@ -6,9 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::payload::{
-    FIRST_BOOT, Firmware, NEW_VERSION, NewDaemon, Payload, Setting, Wish, tree_with,
-};
+use super::firmware::{Firmware, NEW_VERSION};
+use super::payload::{FIRST_BOOT, NewDaemon, Payload, Setting, Wish, tree_with};
 use super::proof::{Programs, prove, recover};
 use super::recording::{Case, Promise, Recording};
 use crate::disk::recording::Moment;
@@ -121,6 +120,7 @@ impl Story {
                 own: None,
                 ill: false,
                 unit: false,
+                change: None,
             },
             programs,
             kind: Kind::Upgrade,
@@ -297,7 +297,7 @@ fn prove_all(story: &Story) {
     writeln!(std::io::stdout(), "{line}").unwrap();
 }
 
-fn distinct(cases: impl Iterator<Item = (usize, Case)>) -> Vec<(usize, Case)> {
+pub(crate) fn distinct(cases: impl Iterator<Item = (usize, Case)>) -> Vec<(usize, Case)> {
     let mut seen = HashSet::new();
     cases.filter(|(_, case)| seen.insert(case.clone())).collect()
 }

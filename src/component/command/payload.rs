@@ -65,7 +65,7 @@ impl Change {
 
     fn fill(&self, copy: &File, source: &mut impl Read, length: u64) -> io::Result<()> {
         disk::allocate(&*self.disk, copy, length)?;
-        let copied = io::copy(&mut source.take(length), &mut &*copy)?;
+        let copied = disk::copy(&*self.disk, &mut source.take(length), copy)?;
         if copied != length {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

@@ -16,9 +16,9 @@ use sd_notify::NotifyState;
 use super::{LOCK, RESERVE};
 use crate::disk::{self, Disk, LocalDisk, Operation, PRIVATE_MODE};
 use crate::model::{Failure, FailureKind};
-use crate::record::change::{self, BEGUN_FILE, Begun, JOB_FILE, Job, JobId, RESULT_FILE};
+use crate::record::change::{self, BEGUN_FILE, Begun, Ended, JOB_FILE, Job, JobId, RESULT_FILE};
 
-use output::Output;
+pub(crate) use output::Output;
 
 /// What a runner says to the daemon that has started it, once it is in charge.
 pub(super) const READY: &str = "ready";
@@ -42,10 +42,22 @@ pub(super) fn environment() -> [(&'static str, OsString); 2] {
 
 /// Runs the job of this name in this directory to its end, unless that was begun before.
 pub(crate) fn run(directory: &Path, name: &str) -> Result<(), Failure> {
+    detach();
+    carry_out(&LocalDisk, directory, name, say_ready, running::run)
+}
+
+/// What is left of [`run`] where processes are somebody else's business: says that it is in charge,
+/// and does the job, by what it is given for that.
+pub(crate) fn carry_out(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    say_ready: impl Fn() -> io::Result<()>,
+    run: impl FnOnce(&Job, &mut Output) -> Ended,
+) -> Result<(), Failure> {
     let failed = |step: &'static str| {
         move |error: io::Error| Failure::from_io(FailureKind::InstallFailed, step, error)
     };
-    detach();
     let locked = disk::open_lock(&directory.join(LOCK))
         .map(|file| disk::lock_within(PATIENCE, file))
         .map_err(failed("the lock can't be opened"))?;
@@ -58,13 +70,13 @@ pub(crate) fn run(directory: &Path, name: &str) -> Result<(), Failure> {
         errno => failed("the lock can't be taken")(errno.into()),
     })?;
     let written = failed("that it is begun can't be written down");
-    let mut output = take_charge(&LocalDisk, directory, &job.id).map_err(written)?;
+    let mut output = take_charge(disk, directory, &job.id).map_err(written)?;
     // A daemon that is gone need not be told: it will find what was begun.
     let _ = say_ready();
-    let ended = running::run(&job, &mut output);
+    let ended = run(&job, &mut output);
     output.sync();
     let result = change::Result { id: job.id, ended };
-    conclude(&LocalDisk, directory, &result).map_err(failed("the result can't be written down"))
+    conclude(disk, directory, &result).map_err(failed("the result can't be written down"))
 }
 
 /// Leaves the session of the daemon, where it is in that, and becomes the parent of what its
@@ -87,7 +99,7 @@ fn begun(directory: &Path, id: &JobId) -> io::Result<bool> {
 }
 
 fn take_charge(disk: &dyn Disk, directory: &Path, id: &JobId) -> io::Result<Output> {
-    let output = Output::create(directory)?;
+    let output = Output::create(disk, directory)?;
     reserve(disk, directory)?;
     let begun = Begun { id: id.clone(), runner: std::process::id() };
     change::write(disk, directory, BEGUN_FILE, &begun)?;

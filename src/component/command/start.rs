@@ -50,6 +50,17 @@ impl Change {
         }
     }
 
+    /// [`Change::start`] once more, of a job that has vanished.
+    pub async fn start_over(&self, job: &Job) -> Result<(), Failure> {
+        let change = self.clone();
+        let forgotten = tokio::task::spawn_blocking(move || {
+            change.check_free()?;
+            change.forget_job().map_err(|error| change.unusable(error))
+        });
+        forgotten.await.map_err(|died| not_started(io::Error::other(died)))??;
+        self.start(job).await
+    }
+
     /// Writes down what is to be run, unless that was begun; whether it was.
     fn note(&self, job: &Job) -> Result<bool, Failure> {
         if self.has_begun(&job.id)? {
@@ -71,6 +82,10 @@ impl Change {
     }
 
     async fn launch(&self, id: &JobId) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(host) = host::modelled::host() {
+            return host.change(&self.directory, &id.to_string());
+        }
         let call = self.call(id)?;
         if command::can_start_units() {
             let deadline = change::read::<Job>(&self.directory, JOB_FILE)?

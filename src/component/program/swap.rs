@@ -4,14 +4,12 @@
 //! the old program, then a rename over the path; a copy of the old program, then a rename over the
 //! path.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::{attributes, open_no_follow};
-use crate::digest::BUFFER_SIZE;
 use crate::disk::{self, Disk, Operation, PRIVATE_MODE};
 use crate::model::{Failure, FailureKind};
 
@@ -159,21 +157,9 @@ impl Swap<'_> {
     fn copy_old(&self) -> io::Result<()> {
         let mut old = open_no_follow(self.path)?;
         let copy = self.disk.create(self.kept, PRIVATE_MODE)?;
-        self.copy_bytes(&mut old, &copy)?;
+        disk::copy(self.disk, &mut old, &copy)?;
         attributes::copy(self.disk, &old, &copy)?;
         self.disk.apply(Operation::Sync { file: &copy })
-    }
-
-    fn copy_bytes(&self, from: &mut File, to: &File) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER_SIZE];
-        loop {
-            match from.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(n) => self.disk.apply(Operation::Write { file: to, bytes: &buffer[..n] })?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     fn sync_directories(&self) -> io::Result<()> {

@@ -179,7 +179,12 @@ async fn go_back(
     };
     let job = Job { id: id.clone(), command, deadline: terms.command_deadline };
     updater.start(&job).await?;
-    let finished = updater.ended(id, on_progress).await?;
+    let mut finished = updater.ended(id, &on_progress).await?;
+    // Nobody knows how far it came, and no other way leads away from what has failed.
+    if finished.ended == Ended::Vanished {
+        updater.start_over(&job).await?;
+        finished = updater.ended(id, &on_progress).await?;
+    }
     match finished.ended {
         Ended::Exit(0) => Ok(()),
         _ => Err(failure_of(&finished, "revert")),

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::{OUTPUT, PROGRESS};
+use crate::disk::{self, Disk, PRIVATE_MODE};
 
 /// How large one of the two files with the end of the output becomes.
 const LARGEST_PART: usize = 32 * 1024;
@@ -25,7 +26,7 @@ pub(super) enum Stream {
 /// Keeps the end of the output, and tells the last percentage. That fails in silence where the disk
 /// is full: nothing depends on it.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     directory: PathBuf,
     part: File,
     length: usize,
@@ -34,8 +35,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn create(directory: &Path) -> io::Result<Self> {
-        let part = File::create(directory.join(OUTPUT[0]))?;
+    pub(super) fn create(disk: &dyn Disk, directory: &Path) -> io::Result<Self> {
+        let path = directory.join(OUTPUT[0]);
+        disk::remove_if_present(disk, &path)?;
+        let part = disk.create(&path, PRIVATE_MODE)?;
         let directory = directory.to_owned();
         Ok(Self { directory, part, length: 0, line: Line::default(), percent: None })
     }
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn the_last_percentage_of_standard_output_is_told() {
         let directory = tempfile::tempdir().unwrap();
-        let mut output = Output::create(directory.path()).unwrap();
+        let mut output = Output::create(&disk::LocalDisk, directory.path()).unwrap();
         let long = format!("percent 99{}\n", " ".repeat(LONGEST_LINE));
         for (stream, written, told) in [
             (Stream::Errors, "percent 1\n", ""),
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn the_end_of_both_streams_is_kept_in_a_bounded_room() {
         let directory = tempfile::tempdir().unwrap();
-        let mut output = Output::create(directory.path()).unwrap();
+        let mut output = Output::create(&disk::LocalDisk, directory.path()).unwrap();
         for number in 0..20_000 {
             let stream = if number % 2 == 0 { Stream::Output } else { Stream::Errors };
             output.take(stream, format!("line {number}\n").as_bytes());
