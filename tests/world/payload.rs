@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use uplift::model::{Phase, Report, Status};
@@ -69,6 +70,13 @@ impl Payload {
     /// The program before the last upgrade.
     pub(crate) fn previous(&self) -> PathBuf {
         self.stage().join("payload.previous")
+    }
+
+    /// The lock of a swap, held by somebody else.
+    pub(crate) fn hold_lock(&self) -> Flock<fs::File> {
+        fs::create_dir_all(self.stage()).unwrap();
+        let file = fs::File::create(self.stage().join("lock")).unwrap();
+        Flock::lock(file, FlockArg::LockExclusive).unwrap()
     }
 
     /// What `uplift` with these arguments says, and its exit code.

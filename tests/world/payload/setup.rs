@@ -103,6 +103,12 @@ impl Setup {
     /// All of it runs.
     pub(crate) fn start(&self) -> Payload {
         let mut payload = self.stopped();
+        self.run(&mut payload);
+        payload
+    }
+
+    /// Starts what was stopped.
+    pub(crate) fn run(&self, payload: &mut Payload) {
         if self.unit.is_some() {
             payload.start_unit();
         }
@@ -115,7 +121,6 @@ impl Setup {
         if self.unit != Some(Unit::Daemon) {
             payload.start_daemon().unwrap();
         }
-        payload
     }
 
     fn program_of(&self, payload: &Payload) -> String {
