@@ -11,7 +11,7 @@ use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -93,8 +93,20 @@ impl Payload {
 
     /// `uplift install`, which follows the upgrade to its report.
     pub(crate) fn install_file(&self, firmware: &Path) -> Child {
-        let mut command = self.command(&["install", firmware.to_str().unwrap()]);
+        self.spawn(&["install", firmware.to_str().unwrap()])
+    }
+
+    /// `uplift` with these arguments, which goes on meanwhile.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// `uplift` with these arguments, during which the machine restarts.
+    pub(crate) fn through_a_restart(&mut self, arguments: &[&str]) -> Output {
+        let client = self.spawn(arguments);
+        self.restart_when_asked();
+        client.wait_with_output().unwrap()
     }
 
     /// An upgrade of a daemon that goes on; its report.
