@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use uplift::model::{FailureKind, Outcome, Report};
 
 use crate::world::mounted::Mounted;
 use crate::world::payload::Payload;
+use crate::world::running::Running;
 
 /// Nothing is installed.
 fn empty_payload() -> Payload {
@@ -60,15 +61,6 @@ fn need(capability: u32) {
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETFCAP: u32 = 31;
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn owner_mode_and_capabilities_of_the_program_survive() {

@@ -8,13 +8,14 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use uplift_sim::sandbox::free_address;
 
 use crate::world::payload::{NEW, OLD, Payload, Transfer};
+use crate::world::running::Running;
 
 /// Generous: a loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,16 +108,6 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
     while !is_there() {
         assert!(Instant::now() < end, "{what} did not come");
         sleep(LOOK_INTERVAL);
-    }
-}
-
-/// A process that ends with this value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

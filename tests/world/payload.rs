@@ -5,7 +5,7 @@
 
 mod aircraft;
 mod setup;
-mod unit;
+mod systemd;
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -22,7 +22,7 @@ use uplift_sim::sandbox::Sandbox;
 
 pub(crate) use self::aircraft::{Aircraft, Transfer};
 pub(crate) use self::setup::Setup;
-use self::unit::Unit;
+use self::systemd::Unit;
 use super::watched::Watched as _;
 
 /// What runs before the upgrade.
@@ -160,7 +160,7 @@ impl Payload {
     /// What its processes said.
     pub(crate) fn logs(&self) -> String {
         let logs = ["daemon", "ftp-server"].map(|name| self.log(name));
-        let logs = logs.into_iter().chain([self.systemd().file("output")]);
+        let logs = logs.into_iter().chain([self.systemd_file("output")]);
         logs.map(|log| String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned())
             .collect()
     }
@@ -190,7 +190,7 @@ impl Payload {
 
     /// What runs a program of the sandbox, or its systemd.
     fn processes(&self) -> impl Iterator<Item = Pid> {
-        let script = self.systemd().file("systemctl");
+        let script = self.systemd_file("systemctl");
         let is_ours = move |process: &PathBuf| {
             let words = fs::read(process.join("cmdline")).unwrap_or_default();
             fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(self.root()))

@@ -22,7 +22,7 @@ impl Payload {
         for (name, content) in [("state", "active"), ("invocation", "start-2"), ("starts", "2")] {
             payload.systemd_has(name, content);
         }
-        payload.systemd().has_journal(
+        payload.systemd_has_journal(
             r#"touch "$FAKE_SYSTEMD/log-asked"; printf '%s\n' '{"MESSAGE":"about to fail\nfailed"}'"#,
         );
         payload.leave(&payload.trial_state(restart));
@@ -86,7 +86,7 @@ impl Payload {
     /// Waits until the rescue wants to know what the program logged: it has looked once by then,
     /// and holds no lock yet.
     pub(crate) fn wait_until_log_is_asked_for(&self) {
-        self.wait_for("a question for the log", || self.systemd().file("log-asked").exists());
+        self.wait_for("a question for the log", || self.systemd_file("log-asked").exists());
     }
 
     /// The daemon has concluded the trial.

@@ -30,7 +30,7 @@ impl Payload {
         });
         objcopy(&["--strip-debug"], &payload.program());
         fs::copy(payload.program(), payload.old()).unwrap();
-        payload.systemd().has_journal(r#"echo '{"MESSAGE":"thread main panicked"}'"#);
+        payload.systemd_has_journal(r#"echo '{"MESSAGE":"thread main panicked"}'"#);
         payload.clock(100);
         payload.start_unit();
         payload
