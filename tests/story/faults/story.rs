@@ -1,5 +1,5 @@
-//! What the stories have in common: the aircraft that asks, the daemon that dies, the lock that
-//! somebody holds.
+//! What the stories have in common: the payload with a line, the daemon that dies, the rescue that
+//! is called, and how each must end.
 
 use std::process::{Command, Stdio};
 
@@ -46,7 +46,8 @@ impl Payload {
 
     /// The same, which has nothing to complain about.
     pub(crate) fn rescued_at(&self, uptime: u64) {
-        assert!(self.rescue_at(uptime).status().unwrap().success());
+        let output = self.rescue_at(uptime).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Waits for a phase, kills the daemon in it, and starts it again: what it makes of that is not
