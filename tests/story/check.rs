@@ -135,7 +135,7 @@ fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
     let state = format!(
         r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#
     );
-    File::create(payload.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
+    fs::write(payload.state().join("state.json"), state).unwrap();
     payload.start_daemon().unwrap();
     let check = |file: &PathBuf| {
         let output =

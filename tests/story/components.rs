@@ -1,9 +1,7 @@
 //! Several programs on one payload: the file's product chooses, and each has a memory of its own.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 
 use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
@@ -30,7 +28,7 @@ fn program(version: &str) -> Vec<u8> {
 
 fn file(payload: &Payload, product: &str, version: &str) -> PathBuf {
     let path = payload.root().join(format!("{product}_{version}.bin"));
-    write(&path, program(version)).unwrap();
+    fs::write(&path, program(version)).unwrap();
     path
 }
 
@@ -41,14 +39,6 @@ fn installed(payload: &Payload, name: &str) -> Installed {
 
 fn version_of(payload: &Payload, name: &str) -> String {
     installed(payload, name).version.unwrap().to_string()
-}
-
-fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-    fs::File::create(path)?.write_all(bytes.as_ref())
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// Runs a command that restarts the payload, and that restart.
@@ -79,12 +69,12 @@ fn the_product_chooses_the_component_and_the_other_one_is_left_alone() {
     let same = file(&payload, uplift_sim::sandbox::PRODUCT, NEW);
     let report = through_a_restart(&mut payload, &["install", same.to_str().unwrap()]);
     assert_eq!((report.outcome, report.component().as_str()), (Outcome::Succeeded, "program"));
-    let status = text(&payload.command(&["status"]).output().unwrap());
+    let status = payload.uplift(&["status"]).1;
     assert!(
         status.contains("Camera  CAMERA V02") && status.contains("Program  PSDK_APPALIAS V02"),
         "{status}"
     );
-    let history = text(&payload.command(&["history"]).output().unwrap());
+    let history = payload.uplift(&["history"]).1;
     assert!(history.contains("camera V01.00.00.00 -> V02.00.00.00"), "{history}");
 }
 
@@ -95,16 +85,15 @@ fn each_component_goes_back_by_itself_and_remembers_what_failed() {
         let new = file(&payload, product, NEW);
         through_a_restart(&mut payload, &["install", new.to_str().unwrap()]);
     }
-    let unnamed = payload.command(&["rollback", "--yes"]).output().unwrap();
-    assert!(!unnamed.status.success());
+    let (code, unnamed) = payload.uplift(&["rollback", "--yes"]);
+    assert_ne!(code, Some(0), "{unnamed}");
     assert!(
-        text(&unnamed).contains("there are several components, and none is named")
-            && text(&unnamed).contains("camera (product CAMERA), program (product PSDK_APPALIAS)"),
-        "{}",
-        text(&unnamed)
+        unnamed.contains("there are several components, and none is named")
+            && unnamed.contains("camera (product CAMERA), program (product PSDK_APPALIAS)"),
+        "{unnamed}"
     );
-    let unknown = payload.command(&["rollback", "--yes", "--component", "modem"]).output().unwrap();
-    assert!(text(&unknown).contains("there is no component modem"), "{}", text(&unknown));
+    let (_, unknown) = payload.uplift(&["rollback", "--yes", "--component", "modem"]);
+    assert!(unknown.contains("there is no component modem"), "{unknown}");
     let report = through_a_restart(&mut payload, &["rollback", "--yes", "--component", CAMERA]);
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
     // The same file is bad for the one and good for the other, also for a daemon that starts anew.
@@ -116,8 +105,8 @@ fn each_component_goes_back_by_itself_and_remembers_what_failed() {
     );
     assert_eq!((camera.known_bad.len(), other.known_bad.len()), (1, 0));
     let again = file(&payload, "CAMERA", NEW);
-    let refused = payload.command(&["install", again.to_str().unwrap()]).output().unwrap();
-    assert!(text(&refused).contains("failed here before"), "{}", text(&refused));
+    let (_, refused) = payload.uplift(&["install", again.to_str().unwrap()]);
+    assert!(refused.contains("failed here before"), "{refused}");
     let last = payload.status().unwrap().last.unwrap();
     assert_eq!(last.failure.unwrap().kind, FailureKind::KnownBad);
 }
@@ -127,13 +116,12 @@ fn a_file_of_no_component_is_refused_with_what_there_is() {
     let payload = payload();
     let other = file(&payload, "MODEM", NEW);
     for arguments in [["check", other.to_str().unwrap()], ["install", other.to_str().unwrap()]] {
-        let output = payload.command(&arguments).output().unwrap();
-        assert!(!output.status.success());
+        let (code, output) = payload.uplift(&arguments);
+        assert_ne!(code, Some(0), "{output}");
         assert!(
-            text(&output).contains("the file is for product \"MODEM\"")
-                && text(&output).contains("camera (product CAMERA)"),
-            "{arguments:?}: {}",
-            text(&output)
+            output.contains("the file is for product \"MODEM\"")
+                && output.contains("camera (product CAMERA)"),
+            "{arguments:?}: {output}"
         );
     }
     assert_eq!(
@@ -141,8 +129,8 @@ fn a_file_of_no_component_is_refused_with_what_there_is() {
         FailureKind::WrongProduct
     );
     let right = file(&payload, "CAMERA", NEW);
-    let output = payload.command(&["check", right.to_str().unwrap()]).output().unwrap();
-    assert!(text(&output).contains("bin/camera (V01.00.00.00)"), "{}", text(&output));
+    let (_, output) = payload.uplift(&["check", right.to_str().unwrap()]);
+    assert!(output.contains("bin/camera (V01.00.00.00)"), "{output}");
 }
 
 #[test]

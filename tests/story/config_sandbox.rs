@@ -2,7 +2,6 @@
 //! needed.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +21,7 @@ impl Configured {
         let text = format!(
             "[component.program]\nproduct = \"P\"\n{program}\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n"
         );
-        fs::File::create(self.config()).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::write(self.config(), text).unwrap();
     }
 
     fn config(&self) -> PathBuf {
@@ -100,10 +99,7 @@ fn systemd_reads_what_is_written() {
                 .unwrap()
                 .replace("/usr/bin/uplift-rescue", "/bin/true")
                 .replace("/usr/bin/uplift", "/bin/true");
-            fs::File::create(units.join(path.file_name().unwrap()))
-                .unwrap()
-                .write_all(text.as_bytes())
-                .unwrap();
+            fs::write(units.join(path.file_name().unwrap()), text).unwrap();
         }
     }
     for unit in [

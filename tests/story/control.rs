@@ -229,10 +229,7 @@ fn fill_history(payload: &Payload) -> Vec<Report> {
     };
     let reports: Vec<Report> = (0..100).map(report).collect();
     let text = serde_json::json!({"format": 1, "reports": reports}).to_string();
-    std::fs::File::create(payload.state().join("history.json"))
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    std::fs::write(payload.state().join("history.json"), text).unwrap();
     reports
 }
 

@@ -141,7 +141,7 @@ fn a_person_can_force_a_program_of_32_bits_where_this_machine_runs_it() {
     let mut payload = payload();
     let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let bytes = small::build(payload.root());
-    std::fs::File::create(&firmware).unwrap().write_all(&bytes).unwrap();
+    std::fs::write(&firmware, &bytes).unwrap();
     let refused = run(&mut payload.command(&["install", firmware.to_str().unwrap()]));
     assert!(
         refused.status.code() == Some(1)

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -155,30 +154,15 @@ fn the_rescue_in_a_rollback() {
     let _client = Running(payload.install_file(&firmware));
     payload.wait_for_restart_request().unwrap();
     payload.kill_daemon();
-    fs::File::create(run.join("boot_id")).unwrap().write_all(b"another\n").unwrap();
+    payload.boots(2);
     // A systemd that does as it is told.
     symlink("/bin/true", run.join("systemctl")).unwrap();
     let path = format!("{}:{}", run.display(), std::env::var("PATH").unwrap());
-    let rescue = |call: &str, seconds: u32| -> PathBuf {
+    let rescue = |call: &str, seconds: u64| -> PathBuf {
         let trace = run.join(format!("{call}.trace"));
-        fs::File::create(run.join("uptime"))
-            .unwrap()
-            .write_all(format!("{seconds}.00 0.00\n").as_bytes())
-            .unwrap();
-        let words = traced(&trace);
-        let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .args(["--", env!("CARGO_BIN_EXE_uplift-rescue"), call, "--state"])
-            .arg(payload.state());
-        command
-            .arg("--boot-id")
-            .arg(run.join("boot_id"))
-            .arg("--uptime")
-            .arg(run.join("uptime"))
-            .env("PATH", &path)
-            .stdin(Stdio::null());
-        let output = command.output().unwrap();
+        payload.clock(seconds);
+        let mut command = payload.rescue(&[&traced(&trace)[..], &["--"]].concat(), call);
+        let output = command.env("PATH", &path).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         trace
     };

@@ -2,7 +2,6 @@
 //! writes down what it was told. Real updaters are in tests/updaters.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -30,7 +29,7 @@ impl Payload {
         );
         let mut payload = Self::setup().sections(&section).stopped();
         fs::create_dir(payload.modem_path("")).unwrap();
-        write(payload.modem_path("installed"), "V01.00.00.00\n").unwrap();
+        fs::write(payload.modem_path("installed"), "V01.00.00.00\n").unwrap();
         executable::write(&payload.modem_path("install"), script(install).as_bytes()).unwrap();
         payload.start_daemon().unwrap();
         payload
@@ -43,7 +42,7 @@ impl Payload {
     /// A file of this version, which says so in its first line.
     fn modem_file(&self, version: &str) -> PathBuf {
         let path = self.root().join(format!("MODEM_{version}.bin"));
-        write(&path, format!("{version}\n{}", "x".repeat(5000))).unwrap();
+        fs::write(&path, format!("{version}\n{}", "x".repeat(5000))).unwrap();
         path
     }
 
@@ -79,10 +78,6 @@ impl Payload {
 
 fn script(text: &str) -> String {
     format!("#!/bin/sh\n{text}\n")
-}
-
-fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-    fs::File::create(path)?.write_all(bytes.as_ref())
 }
 
 fn text(output: &Output) -> String {
@@ -174,7 +169,7 @@ fn a_daemon_that_is_killed_meanwhile_reads_the_result() {
     payload.restart_daemon();
     assert_eq!(payload.status().unwrap().phase, Phase::Installing);
     uplift_sim::sandbox::wait_for_file(&payload.modem_path("began")).unwrap();
-    write(payload.modem_path("go-on"), "\n").unwrap();
+    fs::write(payload.modem_path("go-on"), "\n").unwrap();
     let report = payload.next_report(None);
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     let output = client.wait_with_output().unwrap();
