@@ -7,6 +7,7 @@ mod aircraft;
 mod setup;
 mod systemd;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStrExt as _;
@@ -175,8 +176,8 @@ impl Payload {
         }
     }
 
-    /// Ends all processes, whatever program they run and whoever started them, and the scripts that
-    /// may start another.
+    /// Ends all processes, whatever program they run and whoever started them, and what may start
+    /// another. Who asks the daemon for something is left alone.
     pub(crate) fn power_off(&mut self) {
         self.sandbox.power_off();
         self.wait_for("the end of all processes", || {
@@ -188,17 +189,25 @@ impl Payload {
         });
     }
 
-    /// What runs a program of the sandbox, or its systemd.
     fn processes(&self) -> impl Iterator<Item = Pid> {
-        let script = self.systemd_file("systemctl");
-        let is_ours = move |process: &PathBuf| {
-            let words = fs::read(process.join("cmdline")).unwrap_or_default();
-            fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(self.root()))
-                || words.split(|byte| *byte == 0).any(|word| word == script.as_os_str().as_bytes())
-        };
         let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-        let ours = all.filter(is_ours);
+        let ours = all.filter(|process| self.is_ours(process));
         ours.filter_map(|process| process.file_name()?.to_str()?.parse().ok().map(Pid::from_raw))
+    }
+
+    /// Whether a process runs a program of the sandbox, the script that is its systemd, its daemon,
+    /// or the rescue. What a daemon has forked looks like it at first.
+    fn is_ours(&self, process: &Path) -> bool {
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        let words: Vec<&Path> =
+            words.split(|byte| *byte == 0).map(|word| Path::new(OsStr::from_bytes(word))).collect();
+        let has = |word: &Path| words.contains(&word);
+        // The name tells even where the disk under a program was unmounted.
+        words[0].starts_with(self.root())
+            || fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(self.root()))
+            || has(&self.systemd_file("systemctl"))
+            || has(Path::new("daemon")) && has(&self.config())
+            || has(&self.state())
     }
 }
 
