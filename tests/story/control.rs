@@ -164,13 +164,12 @@ fn another_user_can_hold_no_lock_of_the_daemon() {
     BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "held\n");
     payload.start_daemon().unwrap();
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_restart_request().unwrap();
     let stage = payload.stage();
     open_to_all(&stage);
     payload.kill_daemon();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     for lock in [state.join("lock"), stage.join("lock")] {
         assert!(lock.exists());
         let output =

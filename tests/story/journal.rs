@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::world::payload::Payload;
+use crate::world::running::Running;
 
 const CATALOGUE: &str = include_str!("../../systemd/uplift.catalog");
 const MESSAGES: &str = include_str!("../../src/log/message.rs");
@@ -83,7 +84,7 @@ fn systemd_takes_the_catalogue() {
 }
 
 /// A journald that has /run for itself.
-struct Journald(Child);
+struct Journald(Running);
 
 impl Journald {
     fn start(directory: &Path) -> Self {
@@ -117,7 +118,7 @@ impl Journald {
             "sh",
         ]);
         let log = fs::File::create(directory.join("journald.log")).unwrap();
-        let process = command.arg(catalogue).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let process = Running::start(command.arg(catalogue).stdin(Stdio::null()).stderr(log));
         let journald = Self(process);
         let run = PathBuf::from(format!("/proc/{}/root/run", journald.0.id()));
         let end = Instant::now() + PATIENCE;
@@ -168,13 +169,6 @@ impl Journald {
     }
 }
 
-impl Drop for Journald {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A payload whose daemon logs to this journald.
 fn payload(journald: &Journald) -> Payload {
     let port = "[channel.psdk]\ndevice = \"ROOT/run/no-such-port\"\n";
@@ -186,7 +180,7 @@ fn payload(journald: &Journald) -> Payload {
     payload
 }
 
-fn install(payload: &Payload, version: &str) -> Child {
+fn install(payload: &Payload, version: &str) -> Running {
     payload.install_file(&payload.firmware_of(version, 100_000))
 }
 
@@ -252,7 +246,7 @@ fn a_request_that_is_refused_is_not_about_the_upgrade_that_runs() {
     let directory = tempfile::tempdir().unwrap();
     let journald = Journald::start(directory.path());
     let payload = payload(&journald);
-    let mut client = install(&payload, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     payload.wait_for_restart_request().unwrap();
     assert!(!install(&payload, "V03.00.00.00").wait().unwrap().success());
     let entries = journald.entries("uplift", "REFUSED");
@@ -262,8 +256,7 @@ fn a_request_that_is_refused_is_not_about_the_upgrade_that_runs() {
         "{refused:#}"
     );
     assert_eq!(refused.get("UPLIFT_UPGRADE_ID"), None, "{refused:#}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
@@ -271,11 +264,10 @@ fn the_rescue_says_which_upgrade_it_rolls_back() {
     let directory = tempfile::tempdir().unwrap();
     let journald = Journald::start(directory.path());
     let mut payload = payload(&journald);
-    let mut client = install(&payload, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     payload.wait_for_restart_request().unwrap();
     payload.power_off();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     let began = journald.entries("uplift", "SWAPPED");
     let name = &began[place(&began, "SWAPPED")]["UPLIFT_UPGRADE_ID"];
 

@@ -5,10 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::world::payload::Payload;
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use serde_json::Value;
 use uplift::model::Phase;
@@ -85,7 +86,7 @@ impl Payload {
         found[3].as_f64()
     }
 
-    fn install_version(&self, version: &str) -> Child {
+    fn install_version(&self, version: &str) -> Running {
         self.install_file(&self.firmware_of(version, 200_000))
     }
 }
@@ -170,8 +171,7 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
         assert_eq!(payload.value(sample), Some(value), "{sample}");
     }
 
-    let mut back =
-        payload.command(&["rollback"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut back = payload.spawn(&["rollback"]);
     payload.restart_when_asked();
     back.wait().unwrap();
     assert_eq!(payload.value("uplift_rollbacks_total"), Some(1.0));

@@ -12,7 +12,7 @@ use uplift::model::{
     Evidence, Failure, FailureKind, Outcome, Phase, Report, RunningEvidence, Status, TrialWait,
 };
 
-use crate::world::payload::{NEW, OLD, Payload};
+use crate::world::payload::{NEW, OLD, Payload, Setup};
 use crate::world::watched::Watched as _;
 
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"3s\"";
@@ -29,7 +29,11 @@ impl Payload {
 
     /// The same with a trial of the test's own, and whatever sections follow.
     pub(crate) fn with_trial(program: &str, trial: &str) -> Self {
-        Self::setup().with_systemd().program(program).trial(trial).start()
+        Self::unit_setup(program, trial).start()
+    }
+
+    pub(crate) fn unit_setup(program: &str, trial: &str) -> Setup {
+        Self::setup().with_systemd().program(program).trial(trial)
     }
 
     /// Waits until the trial waits for this.
@@ -120,11 +124,10 @@ fn a_restart_of_the_unit_that_never_ends() {
 fn the_daemon_dies_between_swap_and_restart_of_the_unit() {
     let mut payload = Payload::of_unit("restart = \"unit\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("hang", "restart");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_until_hung(1);
     payload.kill_daemon();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     payload.systemd_has("hang", "");
     payload.start_daemon().unwrap();
     payload.wait_until_settled().unwrap();
@@ -196,11 +199,7 @@ fn a_program_that_fails_after_the_reboot_is_rolled_back_by_another_one() {
     payload.reboot();
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::Unhealthy)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
     assert_eq!(payload.running().as_deref(), Some(OLD));
     payload.fails(FailureKind::KnownBad);
 }
@@ -220,10 +219,9 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
         payload.reboot();
     }
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
     assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::Failed, FailureKind::Unhealthy),
+        payload.ending(),
+        (Outcome::Failed, Some(FailureKind::Unhealthy)),
         "nothing was rolled back"
     );
     assert_eq!(payload.asked("reboot"), 2, "one to the new program, one back");
@@ -257,11 +255,7 @@ fn the_engine_answers_while_systemd_does_not() {
         began.elapsed()
     );
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::Failed, FailureKind::RestartFailed)
-    );
+    assert_eq!(payload.ending(), (Outcome::Failed, Some(FailureKind::RestartFailed)));
 }
 
 #[test]
@@ -279,19 +273,14 @@ fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
 fn a_journal_that_can_not_be_written_causes_no_endless_reboots() {
     let mut payload = Payload::of_unit("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("fails", NEW);
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_phase(Phase::Restarting);
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     // The state file's temporary name is taken by a directory: it can be read, but not written.
     fs::create_dir(payload.state().join("state.json.new")).unwrap();
     payload.reboot();
     payload.wait_until_settled().unwrap();
     assert_eq!(payload.reported_version().unwrap(), OLD);
     assert_eq!(payload.asked("reboot"), 1, "a second one could never be followed up");
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::Unhealthy)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
 }

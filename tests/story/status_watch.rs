@@ -1,12 +1,13 @@
 //! `uplift status --watch`, piped: calm lines that follow the daemon over its restart.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::world::payload::Payload;
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use uplift::model::{Phase, Status};
 
@@ -15,19 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A watch that runs, and its lines.
 struct Watch {
-    process: Child,
+    _process: Running,
     lines: Receiver<String>,
 }
 
 impl Watch {
     fn start(payload: &Payload, arguments: &[&str]) -> Self {
-        let mut process = payload.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Running::start(payload.command(arguments).stdout(Stdio::piped()));
         let (sender, lines) = channel();
         let out: BufReader<ChildStdout> = BufReader::new(process.stdout.take().unwrap());
         thread::spawn(move || {
             out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Self { process, lines }
+        Self { _process: process, lines }
     }
 
     /// The lines up to the first one that is wanted.
@@ -45,18 +46,11 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 fn payload() -> Payload {
     Payload::setup().start()
 }
 
-fn install(payload: &Payload, version: &str) -> Child {
+fn install(payload: &Payload, version: &str) -> Running {
     payload.install_file(&payload.firmware_of(version, 30_000_000))
 }
 
@@ -81,10 +75,9 @@ fn json_is_one_status_a_line() {
     let watch = Watch::start(&payload, &["status", "--watch", "--json"]);
     let status: Status = serde_json::from_str(&watch.until(|_| true)[0]).unwrap();
     assert_eq!(status.phase, Phase::Idle);
-    let mut client = install(&payload, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     watch.until(|line| serde_json::from_str::<Status>(line).unwrap().phase == Phase::Restarting);
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
@@ -98,17 +91,16 @@ fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap(); // and closes the pipe
-    let mut client = install(&payload, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
 fn the_seconds_that_are_left_become_fewer_whenever_somebody_asks() {
     let payload = payload();
-    let mut client = install(&payload, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     payload.wait_for_restart_request().unwrap();
     let left = || payload.status().unwrap().upgrade.unwrap().seconds_left.unwrap();
     let (first, end) = (left(), Instant::now() + PATIENCE);
@@ -116,6 +108,5 @@ fn the_seconds_that_are_left_become_fewer_whenever_somebody_asks() {
         assert!(Instant::now() < end, "it says {first} s for ever");
         thread::sleep(Duration::from_millis(20)); // time itself is what is waited for
     }
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }

@@ -150,10 +150,10 @@ fn a_first_installation_takes_nothing_from_its_directory() {
 fn a_program_that_runs_is_replaced_and_runs_on_until_it_is_restarted() {
     let mut payload = payload_with_program();
     let old = fs::metadata(payload.program()).unwrap().ino();
-    let mut running = Running(Command::new(payload.program()).spawn().unwrap());
+    let mut running = Running::start(&mut Command::new(payload.program()));
     upgrade(&mut payload);
-    assert!(running.0.try_wait().unwrap().is_none(), "the old program was disturbed");
-    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.0.id())).unwrap().ino(), old);
+    assert!(running.try_wait().unwrap().is_none(), "the old program was disturbed");
+    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.id())).unwrap().ino(), old);
 }
 
 #[test]

@@ -122,8 +122,7 @@ fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
     let mut command = Command::new(words[0]);
     let command =
         command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
-    let server_process =
-        Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let server_process = Running::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
     wait_for("the upload server", || TcpStream::connect(server).is_ok());
     payload.wrap_daemon(&traced(&daemon));
     payload.start_daemon().unwrap();
@@ -151,7 +150,7 @@ fn the_rescue_in_a_rollback() {
     let run = payload.root().join("run");
     let firmware = payload.firmware(NEW.parse().unwrap(), None).unwrap();
     payload.start_daemon().unwrap();
-    let _client = Running(payload.install_file(&firmware));
+    let _client = payload.install_file(&firmware);
     payload.wait_for_restart_request().unwrap();
     payload.kill_daemon();
     payload.boots(2);

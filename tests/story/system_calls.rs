@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -132,8 +131,7 @@ fn trace_upgrade(payload: &mut Payload) -> String {
         "strace", "-D", "-f", "-q", "-y", "-s", "256", "-A", "-o", output, "-e", kinds,
     ]);
     payload.start_daemon().unwrap();
-    let mut client = payload.command(&["install", firmware.to_str().unwrap()]);
-    let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut client = payload.install_file(&firmware);
     payload.restart_when_asked();
     assert!(client.wait().unwrap().success());
     payload.kill_daemon();

@@ -4,9 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::process::Output;
 
 use crate::world::payload::Payload;
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use uplift::model::{FailureKind, Installed, Outcome, Phase, Report, RunningEvidence};
 use uplift_fixtures::executable;
@@ -46,7 +47,7 @@ impl Payload {
         path
     }
 
-    fn install_modem(&self, version: &str) -> Child {
+    fn install_modem(&self, version: &str) -> Running {
         self.install_file(&self.modem_file(version))
     }
 

@@ -12,18 +12,19 @@ use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use uplift::model::{Phase, Report, Status};
+use uplift::model::{FailureKind, Outcome, Phase, Report, Status};
 use uplift_sim::sandbox::Sandbox;
 
 pub(crate) use self::aircraft::{Aircraft, Transfer};
 pub(crate) use self::setup::Setup;
 use self::systemd::Unit;
+use super::running::Running;
 use super::watched::Watched as _;
 
 /// What runs before the upgrade.
@@ -88,19 +89,19 @@ impl Payload {
     }
 
     /// `uplift install` of the new version.
-    pub(crate) fn install(&self) -> Child {
+    pub(crate) fn install(&self) -> Running {
         self.install_file(&self.new_firmware())
     }
 
     /// `uplift install`, which follows the upgrade to its report.
-    pub(crate) fn install_file(&self, firmware: &Path) -> Child {
+    pub(crate) fn install_file(&self, firmware: &Path) -> Running {
         self.spawn(&["install", firmware.to_str().unwrap()])
     }
 
     /// `uplift` with these arguments, which goes on meanwhile.
-    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     /// `uplift` with these arguments, during which the machine restarts.
@@ -156,6 +157,12 @@ impl Payload {
 
     pub(crate) fn last_report(&self) -> Report {
         self.history().pop().expect("there is a report")
+    }
+
+    /// How the last upgrade ended: outcome, and kind of the failure.
+    pub(crate) fn ending(&self) -> (Outcome, Option<FailureKind>) {
+        let report = self.last_report();
+        (report.outcome, report.failure.map(|failure| failure.kind))
     }
 
     /// What its processes said.

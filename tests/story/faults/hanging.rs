@@ -3,6 +3,7 @@
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use super::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::restart_unit::DCFTP_LINK;
 use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
@@ -14,14 +15,10 @@ const SHORT: &str = "window = \"100ms\"\ndeadline = \"2s\"";
 /// the check ended.
 #[test]
 fn a_program_that_does_not_tell_its_version() {
-    let mut payload = Payload::linked(UNIT, TRIAL);
-    // Asked like this, it runs for ever.
-    payload.reconfigure(|text| {
-        text.replace(
-            "[\"--version\"]",
-            "[]\npreflight_deadline = \"8s\"\nversion = \"V01.00.00.00\"",
-        )
-    });
+    let payload = Payload::unit_setup(UNIT, &format!("{TRIAL}\n{DCFTP_LINK}"))
+        // Asked like this, it runs for ever.
+        .version("version_command = []\npreflight_deadline = \"8s\"\nversion = \"V01.00.00.00\"")
+        .start();
     let verdict = payload.plug_aircraft().hears("failure");
     assert!(verdict["pushes"]["end"].as_u64() > Some(0), "{verdict}");
     payload.ends((Outcome::Failed, Some(FailureKind::PreflightFailed)), OLD);

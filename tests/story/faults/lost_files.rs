@@ -1,12 +1,12 @@
 //! Files of the state that are lost, damaged or from another version, in the middle of an upgrade.
 
 use std::fs;
-use std::process::Child;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
 use super::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 use crate::world::payload::{NEW, OLD, Payload};
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 
 /// What becomes of a file; nothing when it is lost.
@@ -59,7 +59,7 @@ impl Payload {
 }
 
 /// A new program that is at the path and about to be restarted into, and whoever asked for it.
-fn swapped() -> (Payload, Child) {
+fn swapped() -> (Payload, Running) {
     let payload = Payload::with_trial(UNIT, TRIAL);
     payload.systemd_has("hang", "restart");
     let client = payload.install();
@@ -115,7 +115,7 @@ fn a_way_back_by_hand_whose_state_is_lost() {
     let mut payload = Payload::with_trial(UNIT, TRIAL);
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("hang", "restart");
-    let mut client = payload.command(&["rollback", "--yes"]).spawn().unwrap();
+    let mut client = payload.spawn(&["rollback", "--yes"]);
     payload.wait_until_hung(1);
     payload.kill_daemon();
     payload.damage("state.json", LOST);
@@ -123,10 +123,7 @@ fn a_way_back_by_hand_whose_state_is_lost() {
     payload.start_daemon().unwrap();
     client.wait().unwrap();
     payload.wait_until_settled().unwrap();
-    assert_eq!(
-        ending(&payload.last_report()),
-        (Outcome::RolledBack, Some(FailureKind::Interrupted))
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Interrupted)));
     assert_eq!(payload.running().as_deref(), Some(OLD), "it was not restarted before");
 }
 
@@ -181,7 +178,7 @@ fn a_state_file_of_another_version() {
     payload.reboot();
     payload.sets_aside("state.json", None);
     payload.wait_until_settled().unwrap();
-    assert_eq!(ending(&payload.last_report()), SUCCEEDED);
+    assert_eq!(payload.ending(), SUCCEEDED);
     client.wait_with_output().unwrap();
     payload.next_upgrade_works();
 }
@@ -226,7 +223,7 @@ fn a_history_that_is_lost_or_damaged() {
 }
 
 /// A trial that no daemon watches.
-fn on_trial_alone() -> (Payload, Child) {
+fn on_trial_alone() -> (Payload, Running) {
     let mut payload = Payload::with_trial(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
     let client = payload.install();

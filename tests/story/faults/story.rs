@@ -30,12 +30,6 @@ impl Payload {
         Self::with_trial(program, &format!("{trial}\n{DCFTP_LINK}"))
     }
 
-    /// The daemon starts again with another configuration.
-    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
-        self.edit_config(change);
-        self.restart_daemon();
-    }
-
     /// A call of `uplift-rescue` at its deadline, this many seconds after the machine started.
     pub(crate) fn rescue_at(&self, uptime: u64) -> Command {
         self.clock(uptime);

@@ -11,12 +11,8 @@ use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
 /// A program that can't be asked for its version: the configuration tells that of the first one.
-fn silent(trial: &str) -> Payload {
-    let mut payload = Payload::with_trial(UNIT, trial);
-    payload.reconfigure(|text| {
-        text.replace("version_command = [\"--version\"]", &format!("version = \"{OLD}\""))
-    });
-    payload
+fn silent() -> Payload {
+    Payload::unit_setup(UNIT, TRIAL).version("version = \"V01.00.00.00\"").start()
 }
 
 impl Payload {
@@ -45,7 +41,7 @@ impl Payload {
 
 #[test]
 fn of_a_failed_program_that_could_not_be_taken_away_its_own_version_is_told() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     assert_eq!(payload.told_version().as_deref(), Some(OLD));
     payload.systemd_has("waits", NEW);
     let client = payload.install();
@@ -63,7 +59,7 @@ fn of_a_failed_program_that_could_not_be_taken_away_its_own_version_is_told() {
 
 #[test]
 fn what_the_history_knows_comes_back_when_the_state_is_lost() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("fails", "V03.00.00.00");
     assert_eq!(payload.refuses("V03.00.00.00"), Some(FailureKind::Unhealthy));
@@ -92,7 +88,7 @@ fn what_the_history_knows_comes_back_when_the_state_is_lost() {
 
 #[test]
 fn a_version_that_nothing_proves_any_more_is_not_told() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     payload.upgrade();
     payload.loses(&["state.json", "history.json"]);
     for _ in 0..2 {

@@ -1,12 +1,11 @@
 //! The old program is back at its path and not restarted yet: whoever comes next carries that out,
 //! and the report says what runs.
 
-use std::process::Child;
-
 use uplift::model::Phase;
 
 use super::story::{ROLLED_BACK, TRIAL, UNIT};
 use crate::world::payload::{NEW, OLD, Payload};
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 
 const REBOOT: &str = "restart = \"reboot\"\nrestart_deadline = \"60s\"";
@@ -16,7 +15,7 @@ const COMMAND: &str =
 
 impl Payload {
     /// The new program runs, is on trial, and gives no sign; its daemon is dead.
-    fn on_trial_alone(program: &str) -> (Self, Child) {
+    fn on_trial_alone(program: &str) -> (Self, Running) {
         let mut payload = Self::with_trial(program, TRIAL);
         payload.systemd_has("silent", NEW);
         let client = payload.install();
@@ -32,7 +31,7 @@ impl Payload {
     }
 
     /// The next daemon sees to the restart that is owed, and reports what runs then.
-    fn carry_out_by_the_next_daemon(mut self, client: Child, restart: &str) {
+    fn carry_out_by_the_next_daemon(mut self, client: Running, restart: &str) {
         assert_eq!(
             (self.reported_version().unwrap().as_str(), self.running().as_deref()),
             (OLD, Some(NEW)),

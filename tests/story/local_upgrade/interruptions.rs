@@ -51,7 +51,7 @@ fn the_daemon_dies_while_a_file_is_received() {
         let firmware = payload.new_firmware();
         let aircraft = payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]);
         let wanted = if transfer == Transfer::Ftp { Phase::Preparing } else { Phase::Receiving };
-        payload.wait_for_status(|status| status.phase == wanted).unwrap();
+        payload.wait_for_phase(wanted);
         payload.kill_daemon();
         drop(aircraft);
         payload.start_daemon().unwrap();
@@ -72,17 +72,11 @@ fn the_daemon_dies_while_a_file_is_received() {
 fn the_daemon_dies_while_it_checks() {
     // A program that is asked for its version and does not answer keeps the check going for five
     // seconds.
-    let mut payload = setup(Transfer::Dcftp).start();
-    payload.edit_config(|text| {
-        text.replace(
-            "version_command = [\"--version\"]",
-            "version_command = []\npreflight_deadline = \"5s\"",
-        )
-    });
-    payload.reboot();
+    let mut payload =
+        setup(Transfer::Dcftp).version("version_command = []\npreflight_deadline = \"5s\"").start();
     let firmware = payload.new_firmware();
     let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]);
-    payload.wait_for_status(|status| status.phase == Phase::Checking).unwrap();
+    payload.wait_for_phase(Phase::Checking);
     payload.restart_daemon();
     payload.restart_daemon();
     let verdict = aircraft.verdict();

@@ -197,7 +197,7 @@ fn a_shell_and_an_aircraft_at_once() {
     let payload = setup(Transfer::Dcftp).start();
     let firmware = payload.new_firmware();
     let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &["--pause", "transfer=60s"]);
-    payload.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
+    payload.wait_for_phase(Phase::Receiving);
     let output = payload.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");
@@ -209,14 +209,13 @@ fn a_shell_and_an_aircraft_at_once() {
 fn an_aircraft_that_asks_while_the_shell_upgrades_is_refused() {
     let payload = setup(Transfer::Dcftp).program("restart = [\"sleep\", \"60\"]").start();
     let firmware = payload.new_firmware();
-    let mut shell = payload.command(&["install", firmware.to_str().unwrap()]).spawn().unwrap();
-    payload.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+    let shell = payload.install_file(&firmware);
+    payload.wait_for_phase(Phase::Restarting);
     let verdict = payload.aircraft(Transfer::Dcftp, &firmware, &[]).verdict();
     assert_eq!(
         (verdict["result"].as_str(), verdict["reached"].as_str()),
         (Some("failure"), Some("enter")),
         "{verdict}"
     );
-    shell.kill().unwrap();
-    shell.wait().unwrap();
+    drop(shell);
 }

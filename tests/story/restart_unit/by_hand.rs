@@ -23,11 +23,7 @@ fn a_trial_that_a_person_ends() {
         Some(1),
         "to who installed, it failed"
     );
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::Cancelled)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Cancelled)));
     assert_eq!(payload.running().as_deref(), Some(OLD));
     payload.fails(FailureKind::KnownBad);
 }
@@ -100,12 +96,7 @@ fn the_daemon_dies_on_the_way_back() {
     let mut payload = Payload::of_unit(UNIT, "");
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("hang", "restart");
-    let mut command = payload.command(&["rollback", "--yes"]);
-    let mut client = command
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut client = payload.spawn(&["rollback", "--yes"]);
     payload.wait_until_hung(1);
     payload.kill_daemon();
     payload.systemd_has("hang", "");
@@ -140,13 +131,12 @@ fn nothing_to_go_back_to_is_said() {
 fn while_an_upgrade_restarts_it_can_not_be_rolled_back() {
     let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("hang", "restart");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_phase(Phase::Restarting);
     let (code, said) = payload.uplift(&["rollback", "--yes"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("an upgrade is restarting"), "{said}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +15,7 @@ use crate::world::watched::Watched as _;
 
 /// Far below every deadline that the daemon could be waiting for.
 const AT_ONCE: Duration = Duration::from_secs(3);
+const TRIAL: &str = "window = \"100ms\"\ndeadline = \"60s\"";
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"60s\"";
 
 impl Payload {
@@ -36,8 +36,7 @@ impl Payload {
     fn go_on(&mut self) -> (Outcome, Option<FailureKind>) {
         self.start_daemon().unwrap();
         self.wait_until_settled().unwrap();
-        let report = self.last_report();
-        (report.outcome, report.failure.map(|failure| failure.kind))
+        self.ending()
     }
 }
 
@@ -47,18 +46,13 @@ fn has_ended(pid: u32) -> bool {
     stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
 }
 
-fn end(mut client: Child) {
-    client.kill().unwrap();
-    client.wait().unwrap();
-}
-
 /// Stops the daemon while systemd hangs with the restart of the unit.
 fn stop_before_the_restart(payload: &mut Payload) {
     payload.systemd_has("hang", "restart");
     let client = payload.install();
     payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
-    end(client);
+    drop(client);
 }
 
 #[test]
@@ -79,18 +73,13 @@ fn while_a_file_is_received() {
 
 #[test]
 fn while_it_checks() {
-    let mut payload = Payload::of_unit(UNIT, "");
-    // Asked like this, the program does not answer, and the check goes on for five seconds.
-    payload.edit_config(|text| {
-        text.replace(
-            "version_command = [\"--version\"]",
-            "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"",
-        )
-    });
-    payload.restart_daemon();
+    let mut payload = Payload::unit_setup(UNIT, TRIAL)
+        // Asked like this, the program does not answer, and the check goes on for five seconds.
+        .version("version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"")
+        .start();
     let client = payload.install();
     payload.stop_in(Phase::Checking);
-    end(client);
+    drop(client);
     assert_eq!(payload.go_on(), (Outcome::Failed, Some(FailureKind::Interrupted)));
     assert_eq!(payload.reported_version().unwrap(), OLD);
 }
@@ -106,16 +95,12 @@ fn while_it_waits_for_the_restart() {
 
 #[test]
 fn while_the_new_program_is_on_trial() {
-    let mut payload = Payload::of_unit(UNIT, "");
-    payload.edit_config(|text| {
-        let text = text.replace("deadline = \"2s\"", "deadline = \"60s\"");
-        text.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"")
-    });
-    payload.restart_daemon();
+    let mut payload =
+        Payload::unit_setup(UNIT, TRIAL).version("version = \"V01.00.00.00\"").start();
     payload.systemd_has("waits", NEW);
     let client = payload.install();
     payload.stop_in(Phase::Trial);
-    end(client);
+    drop(client);
     payload.start_daemon().unwrap();
     let installed = payload.status().unwrap().components[0].version.unwrap();
     assert_eq!(
@@ -139,7 +124,7 @@ fn while_the_old_program_is_restarted() {
     payload.systemd_has("hang", "restart");
     payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
-    end(client);
+    drop(client);
     payload.systemd_has("hang", "");
     assert_eq!(payload.go_on(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
     assert_eq!(payload.running().as_deref(), Some(OLD));

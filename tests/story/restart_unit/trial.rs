@@ -95,13 +95,12 @@ fn a_restart_has_the_time_that_its_unit_may_take() {
     {
         let payload = Payload::with_trial(program, "window = \"10s\"\ndeadline = \"10m\"");
         payload.systemd_has("properties", "TimeoutStopUSec=1min 30s\nTimeoutStartUSec=1.500s");
-        let mut client = payload.install();
+        let client = payload.install();
         payload.wait_for_trial(|wait| matches!(wait, TrialWait::Window { .. }));
         let state: serde_json::Value =
             serde_json::from_slice(&fs::read(payload.state().join("state.json")).unwrap()).unwrap();
         assert_eq!(state["upgrade"]["swap"]["terms"]["restart_deadline"], deadline, "{program}");
-        client.kill().unwrap();
-        client.wait().unwrap();
+        drop(client);
     }
 }
 
@@ -172,12 +171,11 @@ fn nobody_confirms() {
 fn a_confirmation_outlives_the_daemon() {
     let mut payload =
         with_health_command("window = \"100ms\"\ndeadline = \"60s\"\nconfirm = \"explicit\"");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_trial(|wait| matches!(wait, TrialWait::HealthCommand { why: Some(_) }));
     assert_eq!(payload.uplift(&["confirm"]).0, Some(0));
     payload.kill_daemon();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     payload.start_daemon().unwrap();
     assert_eq!(payload.status().unwrap().phase, Phase::Trial);
     becomes_healthy(&payload);
@@ -193,13 +191,12 @@ fn with_nothing_to_confirm_it_says_so() {
     let (code, said) = payload.uplift(&["confirm"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("nothing is on trial") && said.contains("hint: "), "{said}");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_phase(Phase::Trial);
     let (code, said) = payload.uplift(&["confirm"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("needs no confirmation") && said.contains("hint: "), "{said}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
@@ -229,19 +226,14 @@ fn a_trial_has_so_many_boots_and_no_more() {
 #[test]
 fn where_the_boot_never_changes_the_restart_is_not_asked_for_for_ever() {
     let mut payload = Payload::with_trial(REBOOT, "");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_for_phase(Phase::Restarting);
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
     for _ in 0..3 {
         payload.restart_daemon();
     }
     payload.wait_until_settled().unwrap();
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::RestartFailed)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::RestartFailed)));
     assert!(payload.asked("reboot") <= 3, "{}", payload.asked("reboot"));
     assert_eq!(payload.reported_version().unwrap(), OLD);
 }

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 use crate::world::payload::{NEW, Payload};
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use serde_json::Value;
 use uplift::model::Report;
@@ -23,11 +24,9 @@ impl Payload {
             .with_daemon_as_unit()
             .rescue_timer("uplift-rescue.timer")
             .program("restart = \"unit\"\nrestart_deadline = \"30s\"")
+            .version("version = \"V01.00.00.00\"")
             .trial("window = \"200ms\"\ndeadline = \"30s\"")
             .stopped();
-        payload.edit_config(|text| {
-            text.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"")
-        });
         objcopy(&["--strip-debug"], &payload.program());
         fs::copy(payload.program(), payload.old()).unwrap();
         payload.systemd_has_journal(r#"echo '{"MESSAGE":"thread main panicked"}'"#);
@@ -91,13 +90,13 @@ impl Payload {
     }
 
     /// `uplift install`, which follows the upgrade to its report.
-    pub(crate) fn install_daemon(&self, firmware: &Path) -> Child {
+    pub(crate) fn install_daemon(&self, firmware: &Path) -> Running {
         self.wait_for("the daemon", || self.status().is_ok());
         self.install_file(firmware)
     }
 
     /// Installs, and waits until systemd has started the new daemon.
-    pub(crate) fn swap_in(&self, firmware: &Path) -> Child {
+    pub(crate) fn swap_in(&self, firmware: &Path) -> Running {
         let restarts = self.asked("restart");
         let client = self.install_daemon(firmware);
         self.wait_for("the restart", || self.asked("restart") > restarts);
@@ -105,7 +104,7 @@ impl Payload {
     }
 
     /// The report that the client waited for, and what it said.
-    pub(crate) fn report(&self, client: Child) -> (Report, String) {
+    pub(crate) fn report(&self, client: Running) -> (Report, String) {
         let output = client.wait_with_output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         let last = self.raw_history().pop().map(serde_json::from_value);

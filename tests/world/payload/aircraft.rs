@@ -1,12 +1,13 @@
 //! The aircraft with Assistant 2, a process at the other end of the payload's line.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::Payload;
 use crate::world::programs::uplift_sim;
+use crate::world::running::Running;
 
 /// How the file is to be transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,8 @@ impl Transfer {
     }
 }
 
-/// The aircraft's process; dropped, it ends.
-pub(crate) struct Aircraft(Option<Child>);
+/// The aircraft's process.
+pub(crate) struct Aircraft(Running);
 
 impl Payload {
     /// The aircraft upgrades the payload to the new version, over DCFTP.
@@ -50,14 +51,14 @@ impl Payload {
         command.arg("--firmware").arg(firmware);
         command.args(["--json", "--quiet", "--via", transfer.name(), "--chunk", "1000"]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Aircraft(Some(command.spawn().unwrap()))
+        Aircraft(Running::start(&mut command))
     }
 }
 
 impl Aircraft {
     /// Waits for its end; its verdict.
-    pub(crate) fn verdict(mut self) -> Value {
-        let output = self.0.take().expect("it runs").wait_with_output().unwrap();
+    pub(crate) fn verdict(self) -> Value {
+        let output = self.0.wait_with_output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
@@ -66,14 +67,5 @@ impl Aircraft {
         let verdict = self.verdict();
         assert_eq!(verdict["result"], result, "{verdict}");
         verdict
-    }
-}
-
-impl Drop for Aircraft {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.0.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
     }
 }

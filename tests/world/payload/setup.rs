@@ -13,6 +13,7 @@ use super::{OLD, Payload, Unit};
 #[must_use]
 pub(crate) struct Setup {
     program: String,
+    version: Option<String>,
     sections: String,
     link: Option<(String, Option<SocketAddr>)>,
     unit: Option<Unit>,
@@ -27,6 +28,12 @@ impl Setup {
     /// the sandbox is told of restarts.
     pub(crate) fn program(mut self, lines: &str) -> Self {
         self.program = lines.to_owned();
+        self
+    }
+
+    /// The line that has the program asked for its version is replaced by these.
+    pub(crate) fn version(mut self, lines: &str) -> Self {
+        self.version = Some(lines.to_owned());
         self
     }
 
@@ -97,6 +104,9 @@ impl Setup {
         payload.set_rescue_timer(&self.rescue_timer);
         let (program, sections) = (self.program_of(&payload), self.sections_of(&payload));
         payload.configure(&program, &sections).unwrap();
+        if let Some(lines) = &self.version {
+            payload.edit_config(|text| text.replace("version_command = [\"--version\"]", lines));
+        }
         payload
     }
 
