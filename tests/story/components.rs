@@ -14,7 +14,7 @@ const CAMERA: &str = "camera";
 /// A payload with two programs, one called `camera`.
 fn payload() -> Payload {
     let mut payload = Payload::setup()
-        .sections("[component.camera]\nproduct = \"CAMERA\"\npath = \"ROOT/bin/camera\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\nrestart = [\"touch\", \"ROOT/run/restart-requested\"]\n")
+        .sections("[component.camera]\nproduct = \"CAMERA\"\npath = \"ROOT/bin/camera\"\nversion_command = [\"--version\"]\nisolate_commands = \"never\"\nRESTART\n")
         .stopped();
     executable::write(&payload.root().join("bin/camera"), &program(OLD)).unwrap();
     payload.start_daemon().unwrap();

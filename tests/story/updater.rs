@@ -184,7 +184,7 @@ fn a_trial_outlives_the_restart_of_the_machine() {
     let mut payload = Payload::with_updater(
         INSTALL,
         Some("echo V01.00.00.00 >\"$0/installed.new\"; mv \"$0/installed.new\" \"$0/installed\""),
-        "restart = [\"touch\", \"ROOT/run/restart-requested\"]",
+        "RESTART",
     );
     let client = payload.install_modem("V02.00.00.00");
     payload.restart_when_asked();

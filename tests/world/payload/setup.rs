@@ -8,7 +8,7 @@ use uplift_sim::sandbox::{Sandbox, free_address};
 use super::{OLD, Payload, Unit};
 
 /// A payload that is not there yet. In all lines of its configuration `ROOT` is the directory of
-/// the sandbox.
+/// the sandbox, and `RESTART` the line that has the sandbox told of a restart.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Setup {
@@ -138,7 +138,7 @@ impl Setup {
         match self.unit {
             Some(unit) => format!("unit = \"{}\"\n{lines}", unit.name()),
             None if lines.contains("restart = ") => lines,
-            None => format!("{}\n{lines}", payload.restart_line()),
+            None => placed("RESTART\n", payload) + &lines,
         }
     }
 
@@ -150,7 +150,8 @@ impl Setup {
     }
 }
 
-/// With the sandbox's directory in its place.
+/// With what is the sandbox's own in its place.
 fn placed(text: &str, payload: &Payload) -> String {
     text.replace("ROOT", payload.root().to_str().unwrap())
+        .replace("RESTART", &payload.restart_line())
 }
