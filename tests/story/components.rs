@@ -147,46 +147,40 @@ fn a_state_that_is_lost_comes_back_from_the_history_for_each_component() {
     assert_eq!(before.0.known_bad.len(), 1);
 }
 
-/// Sections of components that another updater installs, each with a shell script that tells its
+/// A payload with components that another updater installs, each with a shell script that tells its
 /// version.
-fn updaters(sandbox: &Sandbox, told_by: &[(&str, &str)]) -> String {
+fn updaters(told_by: &[(&str, &str)]) -> Payload {
     let section = |(name, script): &(&str, &str)| {
-        let command = ["/bin/sh", "-c", *script, &sandbox.root().display().to_string()];
+        let command = ["/bin/sh", "-c", *script, "ROOT"];
         format!(
             "[component.{name}]\nkind = \"command\"\nproduct = \"{}\"\nisolate_commands = \"never\"\n\
              install = [\"/bin/true\", \"{{file}}\"]\nversion_command = {command:?}\n",
             name.to_uppercase()
         )
     };
-    told_by.iter().map(section).collect()
+    let sections: String = told_by.iter().map(section).collect();
+    Payload::setup().sections(&sections).start()
 }
 
 #[test]
 fn only_the_component_of_the_file_is_asked_for_its_version() {
-    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
-    let told_by = [
+    let payload = updaters(&[
         ("modem", "echo modem >>\"$0/asked\"; echo V01.00.00.00"),
         ("radio", "echo radio >>\"$0/asked\"; echo V03.00.00.00"),
-    ];
-    let sections = updaters(&sandbox, &told_by);
-    sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
-    let mut sandbox = sandbox;
-    sandbox.start_daemon().unwrap();
-    let asked = sandbox.root().join("asked");
+    ]);
+    let asked = payload.root().join("asked");
     let both = fs::read_to_string(&asked).unwrap();
     assert_eq!(both.lines().count(), 2, "at the start, each of them: {both}");
     fs::remove_file(&asked).unwrap();
     // It is lower than what the radio tells: the radio was asked, and the modem was not.
-    let lower = file(&sandbox, "RADIO", NEW);
-    let refused = sandbox.command(&["install", lower.to_str().unwrap()]).output().unwrap();
-    assert!(text(&refused).contains("V03.00.00.00"), "{}", text(&refused));
+    let lower = file(&payload, "RADIO", NEW);
+    let (_, refused) = payload.uplift(&["install", lower.to_str().unwrap()]);
+    assert!(refused.contains("V03.00.00.00"), "{refused}");
     assert_eq!(fs::read_to_string(&asked).unwrap(), "radio\n");
 }
 
 #[test]
 fn a_start_asks_all_components_side_by_side() {
-    let mut sandbox = payload();
     // Each tells its version once the other one was asked, too.
     let meet = |mine: &str, other: &str| {
         format!(
@@ -194,9 +188,7 @@ fn a_start_asks_all_components_side_by_side() {
         )
     };
     let (modem, radio) = (meet("modem", "radio"), meet("radio", "modem"));
-    let sections = updaters(&sandbox, &[("modem", &modem), ("radio", &radio)]);
-    sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
-    sandbox.start_daemon().unwrap();
-    assert_eq!(version_of(&sandbox, "modem"), "V01.02.03.04");
-    assert_eq!(version_of(&sandbox, "radio"), "V01.02.03.04");
+    let payload = updaters(&[("modem", &modem), ("radio", &radio)]);
+    assert_eq!(version_of(&payload, "modem"), "V01.02.03.04");
+    assert_eq!(version_of(&payload, "radio"), "V01.02.03.04");
 }
