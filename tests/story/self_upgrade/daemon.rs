@@ -97,9 +97,11 @@ impl Payload {
 
     /// Installs, and waits until systemd has started the new daemon.
     pub(crate) fn swap_in(&self, firmware: &Path) -> Running {
-        let restarts = self.asked("restart");
+        // What systemd writes last of a start.
+        let invocation = || fs::read_to_string(self.systemd_file("invocation")).unwrap();
+        let before = invocation();
         let client = self.install_daemon(firmware);
-        self.wait_for("the restart", || self.asked("restart") > restarts);
+        self.wait_for("the restart", || invocation() != before);
         client
     }
 

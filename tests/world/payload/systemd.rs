@@ -89,7 +89,10 @@ impl Payload {
     /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse`
     /// and `hang` for verbs.
     pub(crate) fn systemd_has(&self, behaviour: &str, what: &str) {
-        fs::write(self.systemd_file(behaviour), format!("{what}\n")).unwrap();
+        // In one step: systemd may be asked meanwhile.
+        let (path, new) = (self.systemd_file(behaviour), self.systemd_file("new"));
+        fs::write(&new, format!("{what}\n")).unwrap();
+        fs::rename(new, path).unwrap();
     }
 
     /// Has this shell script answer whoever asks for the unit's log.
