@@ -15,6 +15,8 @@ use serde_json::Value;
 use uplift::model::version::Version;
 use uplift_fixtures::elf::{Architecture, Program};
 
+use crate::world::payload::Payload;
+
 const RIGHT: &str = "DEMO_V02.00.00.00.bin";
 
 fn program(version: &str) -> Vec<u8> {
@@ -126,18 +128,14 @@ fn a_right_file_is_accepted_with_a_line_for_each_check() {
 /// The configuration says nothing of what was installed and rolled back; the daemon's journal does.
 #[test]
 fn a_daemon_that_runs_is_asked_what_runs_and_what_failed_here() {
-    let mut payload =
-        uplift_sim::sandbox::Sandbox::new(std::path::Path::new(env!("CARGO_BIN_EXE_uplift")))
-            .unwrap();
-    payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    payload.configure("", "").unwrap();
+    let mut payload = Payload::setup().stopped();
     let bad = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let good = payload.firmware("V03.00.00.00".parse().unwrap(), None).unwrap();
     let digest = uplift::digest::program_digest(File::open(&bad).unwrap()).unwrap();
     let state = format!(
         r#"{{"format":1,"upgrade":null,"unacknowledged":[],"installed":null,"known_bad":["{digest}"]}}"#
     );
-    File::create(payload.state().join("state.json")).unwrap().write_all(state.as_bytes()).unwrap();
+    fs::write(payload.state().join("state.json"), state).unwrap();
     payload.start_daemon().unwrap();
     let check = |file: &PathBuf| {
         let output =

@@ -4,7 +4,6 @@
 mod storage;
 
 use std::fs;
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -154,7 +153,7 @@ fn a_password_file_that_can_not_be_read() {
 fn a_password_file_that_is_empty_or_has_no_end() {
     let sandbox = sandbox();
     let file = sandbox.root().join("password");
-    fs::File::create(&file).unwrap().write_all(b"\nsecond line\n").unwrap();
+    fs::write(&file, b"\nsecond line\n").unwrap();
     let said = check(
         &sandbox,
         &sandbox.restart_line(),
@@ -202,7 +201,7 @@ fn a_configuration_without_an_end_or_in_one_long_line() {
     assert!(code == Some(2) && error.contains("too large"), "{error}");
     let text =
         format!("component.program = {{ name = \"{}\", product = 5 }}", "x".repeat(1_000_000));
-    fs::File::create(sandbox.config()).unwrap().write_all(text.as_bytes()).unwrap();
+    fs::write(sandbox.config(), text).unwrap();
     let (code, _, error) = said(&sandbox, &["config", "check"]);
     assert!(
         code == Some(2)
@@ -216,7 +215,7 @@ fn a_configuration_without_an_end_or_in_one_long_line() {
 #[test]
 fn a_program_that_does_not_tell_its_version() {
     let sandbox = sandbox();
-    fs::File::create(sandbox.program()).unwrap().write_all(b"#!/bin/sh\n").unwrap();
+    fs::write(sandbox.program(), b"#!/bin/sh\n").unwrap();
     assert_warning(
         &check(&sandbox, &sandbox.restart_line(), ""),
         "component.program.version_command: ",
@@ -269,7 +268,7 @@ fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
     let directory = sandbox.root().join("systemd");
     fs::create_dir(&directory).unwrap();
     for (unit, properties) in units {
-        fs::File::create(directory.join(unit)).unwrap().write_all(properties.as_bytes()).unwrap();
+        fs::write(directory.join(unit), properties).unwrap();
     }
     let script = format!(
         "#!/bin/sh\nfor unit; do :; done\ncat \"{}/$unit\" 2>/dev/null || echo LoadState=not-found\n",
@@ -347,10 +346,7 @@ fn a_sandbox_that_lacks_what_is_configured_and_one_that_has_it() {
     let root = sandbox.root().display();
     let open =
         format!("LoadState=loaded\nProtectSystem=strict\nReadWritePaths={root}\nPrivateTmp=no\n");
-    fs::File::create(sandbox.root().join("systemd/uplift.service"))
-        .unwrap()
-        .write_all(open.as_bytes())
-        .unwrap();
+    fs::write(sandbox.root().join("systemd/uplift.service"), open).unwrap();
     let said = check(&sandbox, &sandbox.restart_line(), "");
     assert!(said.0 == Some(0) && !said.1.contains("uplift.service has no"), "{}", said.1);
 }
@@ -401,7 +397,7 @@ fn an_upload_port_that_the_daemon_can_t_have_opened_is_a_notice_and_without_a_li
     let mut sandbox = sandbox();
     systemd(&mut sandbox, &[]);
     let systemctl = sandbox.root().join("systemd/systemctl");
-    fs::File::create(&systemctl).unwrap().write_all(TAKEN.as_bytes()).unwrap();
+    fs::write(&systemctl, TAKEN).unwrap();
     for (sections, tries) in
         [("", false), ("[channel.psdk]\ndevice = \"/dev/no-such-device\"\n", true)]
     {
@@ -458,10 +454,7 @@ fn a_previous_program_that_is_gone() {
     let state = format!(
         "{{\"format\":1,\"upgrade\":null,\"unacknowledged\":[],\"installed\":{record},\"previous\":{record},\"known_bad\":[]}}"
     );
-    fs::File::create(sandbox.state().join("state.json"))
-        .unwrap()
-        .write_all(state.as_bytes())
-        .unwrap();
+    fs::write(sandbox.state().join("state.json"), state).unwrap();
     assert_warning(
         &check(&sandbox, &sandbox.restart_line(), ""),
         "the program before the last upgrade is missing",
@@ -507,10 +500,7 @@ fn a_link_that_is_a_console_or_a_virtual_terminal() {
         )
         .unwrap();
     let consoles = sandbox.root().join("consoles");
-    fs::File::create(&consoles)
-        .unwrap()
-        .write_all(b"ttyS13               -W- (EC  p a)    4:77\n")
-        .unwrap();
+    fs::write(&consoles, b"ttyS13               -W- (EC  p a)    4:77\n").unwrap();
     let said = check_as_it_is_after(
         &sandbox,
         &format!("mount --bind {} /proc/consoles", consoles.display()),

@@ -2,26 +2,26 @@
 //! needed.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
-struct Payload(TempDir);
+/// A directory with a configuration file.
+struct Configured(TempDir);
 
-impl Payload {
-    fn configured(program: &str) -> Self {
-        let payload = Self(TempDir::new().unwrap());
-        payload.configure(program);
-        payload
+impl Configured {
+    fn new(program: &str) -> Self {
+        let configured = Self(TempDir::new().unwrap());
+        configured.configure(program);
+        configured
     }
 
     fn configure(&self, program: &str) {
         let text = format!(
             "[component.program]\nproduct = \"P\"\n{program}\n[ftp_server]\nlisten = \"0.0.0.0:2121\"\n"
         );
-        fs::File::create(self.config()).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::write(self.config(), text).unwrap();
     }
 
     fn config(&self) -> PathBuf {
@@ -49,37 +49,37 @@ const SOCKET: &str = "# Made by `uplift config sandbox`.\n[Socket]\n# ftp_server
 
 #[test]
 fn each_drop_in_is_printed_with_the_name_that_it_should_have() {
-    let payload = Payload::configured("path = \"/opt/payload/sensor\"");
+    let configured = Configured::new("path = \"/opt/payload/sensor\"");
     let daemon = "# /etc/systemd/system/uplift.service.d/uplift-sandbox.conf\n# Made by `uplift config sandbox`.\n[Service]\n# component.program.path\n\
                   ReadWritePaths=\nReadWritePaths=/opt/payload\n\n";
     let socket =
         format!("# /etc/systemd/system/uplift-ftp.socket.d/uplift-sandbox.conf\n{SOCKET}\n");
-    assert_eq!(payload.said(&[]), format!("{daemon}{socket}"));
+    assert_eq!(configured.said(&[]), format!("{daemon}{socket}"));
 }
 
 #[test]
 fn they_are_written_and_taken_away() {
-    let payload = Payload::configured("path = \"/usr/bin/sensor\"");
-    let units = payload.0.path().join("units");
+    let configured = Configured::new("path = \"/usr/bin/sensor\"");
+    let units = configured.0.path().join("units");
     let write = ["--write", units.to_str().unwrap()];
-    let said = payload.said(&write);
+    let said = configured.said(&write);
     let restart =
         "now: systemctl daemon-reload && systemctl restart uplift.service uplift-ftp.socket\n";
     assert!(said.contains("wrote ") && said.ends_with(restart), "{said}");
-    assert_eq!(fs::read_to_string(payload.drop_in("uplift-ftp.socket")).unwrap(), SOCKET);
+    assert_eq!(fs::read_to_string(configured.drop_in("uplift-ftp.socket")).unwrap(), SOCKET);
     assert!(
-        payload.drop_in("uplift-rescue.service").exists()
-            && payload.drop_in("uplift-rescue-deadline.service").exists()
+        configured.drop_in("uplift-rescue.service").exists()
+            && configured.drop_in("uplift-rescue-deadline.service").exists()
     );
-    payload.configure("name = \"sensor\"");
-    assert!(payload.said(&write).contains("removed "));
+    configured.configure("name = \"sensor\"");
+    assert!(configured.said(&write).contains("removed "));
     assert!(
-        !payload.drop_in("uplift.service").exists()
-            && payload.drop_in("uplift-ftp.socket").exists()
+        !configured.drop_in("uplift.service").exists()
+            && configured.drop_in("uplift-ftp.socket").exists()
     );
     // The socket's drop-in is as it was, and written again.
     assert!(
-        payload
+        configured
             .said(&write)
             .ends_with("now: systemctl daemon-reload && systemctl restart uplift-ftp.socket\n")
     );
@@ -89,9 +89,9 @@ fn they_are_written_and_taken_away() {
 /// included.
 #[test]
 fn systemd_reads_what_is_written() {
-    let payload = Payload::configured("path = \"/home/100% sure/sensor\"");
-    let units = payload.0.path().join("units");
-    payload.said(&["--write", units.to_str().unwrap()]);
+    let configured = Configured::new("path = \"/home/100% sure/sensor\"");
+    let units = configured.0.path().join("units");
+    configured.said(&["--write", units.to_str().unwrap()]);
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
@@ -99,10 +99,7 @@ fn systemd_reads_what_is_written() {
                 .unwrap()
                 .replace("/usr/bin/uplift-rescue", "/bin/true")
                 .replace("/usr/bin/uplift", "/bin/true");
-            fs::File::create(units.join(path.file_name().unwrap()))
-                .unwrap()
-                .write_all(text.as_bytes())
-                .unwrap();
+            fs::write(units.join(path.file_name().unwrap()), text).unwrap();
         }
     }
     for unit in [

@@ -8,32 +8,28 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
 use serde_json::Value;
 use uplift::model::{Failure, FailureKind, Outcome, Phase, Report, Request, UpgradeId};
-use uplift_sim::sandbox::Sandbox;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const REQUEST: &str =
     "{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n";
 
-fn sandbox() -> Sandbox {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    sandbox.start_daemon().unwrap();
-    sandbox
+fn payload() -> Payload {
+    Payload::setup().start()
 }
 
-fn connect(sandbox: &Sandbox) -> UnixStream {
-    let stream = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+fn connect(payload: &Payload) -> UnixStream {
+    let stream = UnixStream::connect(payload.control_socket()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-fn ask(sandbox: &Sandbox, bytes: &[u8]) -> UnixStream {
-    let mut stream = connect(sandbox);
+fn ask(payload: &Payload, bytes: &[u8]) -> UnixStream {
+    let mut stream = connect(payload);
     stream.write_all(bytes).unwrap();
     stream
 }
@@ -44,44 +40,37 @@ fn answer(stream: &UnixStream) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-fn install(sandbox: &Sandbox) -> Command {
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
-    let mut command = sandbox.command(&["install", firmware.to_str().unwrap()]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
 /// The upgrade that a bad client began is over, and the next one works.
-fn assert_free(mut sandbox: Sandbox, what: &str) {
+fn assert_free(mut payload: Payload, what: &str) {
     let status =
-        sandbox.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some());
-    assert!(status.is_ok(), "{what}: the upgrade goes on without anybody: {:?}", sandbox.status());
-    let mut client = install(&sandbox).spawn().unwrap();
-    sandbox.wait_for_restart_request().unwrap_or_else(|error| panic!("{what}: {error:#}"));
-    sandbox.reboot().unwrap();
+        payload.wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some());
+    assert!(status.is_ok(), "{what}: the upgrade goes on without anybody: {:?}", payload.status());
+    let mut client = payload.install();
+    payload.wait_for_restart_request().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    payload.reboot();
     assert!(client.wait().unwrap().success(), "{what}");
 }
 
 #[test]
 fn bytes_that_nobody_asked_for_end_the_upgrade() {
-    let sandbox = sandbox();
-    let stream = ask(&sandbox, format!("{REQUEST}too early").as_bytes());
+    let payload = payload();
+    let stream = ask(&payload, format!("{REQUEST}too early").as_bytes());
     let mut rest = String::new();
     BufReader::new(&stream).read_to_string(&mut rest).unwrap();
     assert!(rest.contains("\"failure\""), "{rest}");
-    assert_free(sandbox, "with bytes that nobody asked for");
+    assert_free(payload, "with bytes that nobody asked for");
 }
 
 #[test]
 fn requests_that_are_none() {
-    let sandbox = sandbox();
+    let payload = payload();
     let deep = format!("{{\"request\":{}1{}}}\n", "[".repeat(1500), "]".repeat(1500));
     for request in ["\0\0\0\n", &deep] {
-        let answer = answer(&ask(&sandbox, request.as_bytes()));
+        let answer = answer(&ask(&payload, request.as_bytes()));
         assert_eq!(answer["answer"], "failure", "{answer}");
     }
     // A line without an end is not collected for ever.
-    let mut stream = connect(&sandbox);
+    let mut stream = connect(&payload);
     let mut closed = false;
     for _ in 0..100 {
         closed |= stream.write_all(&[b'x'; 10_000]).is_err();
@@ -90,18 +79,18 @@ fn requests_that_are_none() {
         closed || stream.read(&mut [0]).is_ok_and(|length| length == 0),
         "a megabyte was taken for a request"
     );
-    let output = sandbox.command(&["status"]).output().unwrap();
+    let output = payload.command(&["status"]).output().unwrap();
     assert!(output.status.success());
 }
 
 #[test]
 fn clients_that_say_nothing_keep_nobody_out() {
-    let sandbox = sandbox();
-    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect(&sandbox)).collect();
+    let payload = payload();
+    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect(&payload)).collect();
     let watching: Vec<UnixStream> =
-        (0..40).map(|_| ask(&sandbox, b"{\"request\":\"watch\"}\n")).collect();
+        (0..40).map(|_| ask(&payload, b"{\"request\":\"watch\"}\n")).collect();
     let began = Instant::now();
-    let output = sandbox.command(&["status", "--json"]).output().unwrap();
+    let output = payload.command(&["status", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(began.elapsed() < PATIENCE, "it took {:?}", began.elapsed());
     // Those who waited longest made room; the others are still served.
@@ -112,28 +101,28 @@ fn clients_that_say_nothing_keep_nobody_out() {
 
 #[test]
 fn an_upgrade_at_the_shell_is_not_sent_away_to_make_room() {
-    let mut sandbox = sandbox();
-    let first = ask(&sandbox, REQUEST.as_bytes());
+    let mut payload = payload();
+    let first = ask(&payload, REQUEST.as_bytes());
     assert_eq!(answer(&first)["answer"], "send");
-    let _crowd: Vec<UnixStream> = (0..60).map(|_| connect(&sandbox)).collect();
-    assert!(sandbox.command(&["status"]).output().unwrap().status.success());
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
+    let _crowd: Vec<UnixStream> = (0..60).map(|_| connect(&payload)).collect();
+    assert!(payload.command(&["status"]).output().unwrap().status.success());
+    let firmware = payload.firmware_of("V02.00.00.00", 100_000);
     (&first).write_all(&std::fs::read(firmware).unwrap()).unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.kill_daemon();
+    payload.wait_for_restart_request().unwrap();
+    payload.kill_daemon();
 }
 
 #[test]
 fn a_second_daemon_does_not_touch_the_upgrade_of_the_first() {
-    let sandbox = sandbox();
-    let first = ask(&sandbox, REQUEST.as_bytes());
+    let payload = payload();
+    let first = ask(&payload, REQUEST.as_bytes());
     assert_eq!(answer(&first)["answer"], "send");
     // The socket is gone by accident: not even then may two daemons share a state.
-    std::fs::remove_file(sandbox.root().join("run/control.sock")).unwrap();
-    let output = sandbox.command(&["daemon"]).stderr(Stdio::piped()).output().unwrap();
+    std::fs::remove_file(payload.control_socket()).unwrap();
+    let output = payload.command(&["daemon"]).stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("another daemon"), "{said}");
-    let staged = std::fs::read_dir(sandbox.root().join("bin/.uplift")).unwrap().flatten();
+    let staged = std::fs::read_dir(payload.stage()).unwrap().flatten();
     assert!(
         staged
             .into_iter()
@@ -153,15 +142,15 @@ fn another_user(program: &[&str]) -> Command {
 #[test]
 fn another_user_can_hold_no_lock_of_the_daemon() {
     assert!(nix::unistd::geteuid().is_root(), "this test becomes another user: run it as root");
-    let mut sandbox = sandbox();
+    let mut payload = payload();
     let open_to_all =
         |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     // As an earlier version has made them: the directories are open to everybody.
-    for directory in [sandbox.root(), &sandbox.state(), &sandbox.root().join("bin")] {
+    for directory in [payload.root(), &payload.state(), &payload.root().join("bin")] {
         open_to_all(directory);
     }
-    sandbox.kill_daemon();
-    let state = sandbox.state();
+    payload.kill_daemon();
+    let state = payload.state();
     let mut holder = another_user(&[
         "flock",
         "--exclusive",
@@ -174,14 +163,13 @@ fn another_user_can_hold_no_lock_of_the_daemon() {
     let mut said = String::new();
     BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "held\n");
-    sandbox.start_daemon().unwrap();
-    let mut client = install(&sandbox).spawn().unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    let stage = sandbox.root().join("bin/.uplift");
+    payload.start_daemon().unwrap();
+    let client = payload.install();
+    payload.wait_for_restart_request().unwrap();
+    let stage = payload.stage();
     open_to_all(&stage);
-    sandbox.kill_daemon();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    payload.kill_daemon();
+    drop(client);
     for lock in [state.join("lock"), stage.join("lock")] {
         assert!(lock.exists());
         let output =
@@ -200,20 +188,20 @@ fn another_user_can_hold_no_lock_of_the_daemon() {
 
 #[test]
 fn a_lock_that_an_earlier_version_made_for_everybody_is_closed() {
-    let mut sandbox = sandbox();
-    sandbox.kill_daemon();
-    let lock = sandbox.state().join("lock");
+    let mut payload = payload();
+    payload.kill_daemon();
+    let lock = payload.state().join("lock");
     std::fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
-    sandbox.start_daemon().unwrap();
+    payload.start_daemon().unwrap();
     assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn the_failure_of_a_hopeless_name_stays_small() {
-    let sandbox = sandbox();
+    let payload = payload();
     let name = "\\u0001".repeat(500);
     let stream = ask(
-        &sandbox,
+        &payload,
         format!("{{\"request\":\"install\",\"file_name\":\"{name}\",\"size\":1}}\n").as_bytes(),
     );
     let answer = answer(&stream);
@@ -222,7 +210,7 @@ fn the_failure_of_a_hopeless_name_stays_small() {
 }
 
 /// As many reports as there can be, with as many last words of a program as there may be.
-fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
+fn fill_history(payload: &Payload) -> Vec<Report> {
     let report = |number: usize| Report {
         id: UpgradeId(format!("{number}")),
         request: Request::of_shell("uid 0".into()),
@@ -240,10 +228,7 @@ fn fill_history(sandbox: &Sandbox) -> Vec<Report> {
     };
     let reports: Vec<Report> = (0..100).map(report).collect();
     let text = serde_json::json!({"format": 1, "reports": reports}).to_string();
-    std::fs::File::create(sandbox.state().join("history.json"))
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    std::fs::write(payload.state().join("history.json"), text).unwrap();
     reports
 }
 
@@ -260,17 +245,15 @@ fn memory(pid: u32, field: &str) -> u64 {
 
 #[test]
 fn answers_that_nobody_reads_cost_neither_memory_nor_descriptors() {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    let reports = fill_history(&sandbox);
-    sandbox.start_daemon().unwrap();
-    let pid = sandbox.daemon_pid().unwrap();
+    let mut payload = Payload::setup().stopped();
+    let reports = fill_history(&payload);
+    payload.start_daemon().unwrap();
+    let pid = payload.daemon_pid().unwrap();
     let (before, idle) = (descriptors(pid), memory(pid, "VmRSS:"));
     // What is answered without being asked for more is enough to fill any socket.
     let mut hostile = Vec::new();
     for _ in 0..300 {
-        hostile.push(ask(&sandbox, &b"{\"request\":\"history\"}\n".repeat(20)));
+        hostile.push(ask(&payload, &b"{\"request\":\"history\"}\n".repeat(20)));
         let now = descriptors(pid);
         assert!(
             now <= before + 16 + 2 + 1,
@@ -278,22 +261,22 @@ fn answers_that_nobody_reads_cost_neither_memory_nor_descriptors() {
             hostile.len()
         );
     }
-    let client = install(&sandbox).spawn().unwrap();
-    sandbox.wait_for_restart_request().unwrap();
+    let client = payload.install();
+    payload.wait_for_restart_request().unwrap();
     let peak = memory(pid, "VmHWM:") - idle;
     assert!(peak < 12 << 10, "{peak} KiB more than when idle");
     drop((hostile, client));
     // Who reads gets all.
-    let answer = answer(&ask(&sandbox, b"{\"request\":\"history\"}\n"));
+    let answer = answer(&ask(&payload, b"{\"request\":\"history\"}\n"));
     assert_eq!(serde_json::from_value::<Vec<Report>>(answer["reports"].clone()).unwrap(), reports);
-    sandbox.kill_daemon();
+    payload.kill_daemon();
 }
 
 #[test]
 fn an_empty_history_is_an_answer() {
-    let sandbox = sandbox();
+    let payload = payload();
     assert_eq!(
-        answer(&ask(&sandbox, b"{\"request\":\"history\"}\n")),
+        answer(&ask(&payload, b"{\"request\":\"history\"}\n")),
         serde_json::json!({"answer": "history", "reports": []})
     );
 }
@@ -315,10 +298,10 @@ sys.stdin.read()
 fn members_of_the_group_keep_root_out_of_nothing() {
     use std::os::unix::fs::PermissionsExt as _;
     assert!(nix::unistd::geteuid().is_root(), "this test connects as another user: run it as root");
-    let sandbox = sandbox();
-    let socket = sandbox.root().join("run/control.sock");
+    let payload = payload();
+    let socket = payload.control_socket();
     for (path, mode) in
-        [(sandbox.root(), 0o755), (&sandbox.root().join("run"), 0o755), (socket.as_path(), 0o666)]
+        [(payload.root(), 0o755), (&payload.root().join("run"), 0o755), (socket.as_path(), 0o666)]
     {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -340,7 +323,7 @@ fn members_of_the_group_keep_root_out_of_nothing() {
     let mut said = String::new();
     BufReader::new(members.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "all there\n");
-    let output = sandbox.command(&["status"]).output().unwrap();
+    let output = payload.command(&["status"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     drop(members.stdin.take());
     members.wait().unwrap();

@@ -12,5 +12,3 @@ mod story;
 mod table;
 mod versions;
 mod way_back;
-
-use super::restart_unit::payload;

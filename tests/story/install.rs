@@ -4,25 +4,21 @@ mod script;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::check::small;
+use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
 use uplift::model::version::Version;
-use uplift::model::{FailureKind, Outcome, Phase, Report, RunningEvidence, Status};
-use uplift_sim::sandbox::Sandbox;
+use uplift::model::{FailureKind, Outcome, Phase, RunningEvidence, Status};
 
 fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
 
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    sandbox
+fn payload() -> Payload {
+    Payload::setup().start()
 }
 
 fn run(command: &mut Command) -> Output {
@@ -33,32 +29,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn status(sandbox: &Sandbox) -> Status {
-    let output = run(&mut sandbox.command(&["status", "--json"]));
+fn status(payload: &Payload) -> Status {
+    let output = run(&mut payload.command(&["status", "--json"]));
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
-}
-
-fn history(sandbox: &Sandbox) -> Vec<Report> {
-    serde_json::from_slice(&run(&mut sandbox.command(&["history", "--json"])).stdout).unwrap()
 }
 
 /// The kernel says 4096 bytes of such a file and gives a line: as if somebody cut it off while it
 /// is sent.
 #[test]
 fn a_file_that_gets_shorter_while_it_is_sent_fails_at_once() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
-    let firmware = sandbox.root().join("PSDK_APPALIAS_V02.00.00.00.bin");
+    let payload = payload();
+    let firmware = payload.root().join("PSDK_APPALIAS_V02.00.00.00.bin");
     std::os::unix::fs::symlink("/sys/kernel/uevent_seqnum", &firmware).unwrap();
-    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    let output = run(&mut payload.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text(&output.stderr).contains("became shorter while it was sent"),
         "{}",
         text(&output.stderr)
     );
-    let status = sandbox
+    let status = payload
         .wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some())
         .unwrap();
     assert_eq!(
@@ -70,19 +61,13 @@ fn a_file_that_gets_shorter_while_it_is_sent_fails_at_once() {
 
 #[test]
 fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
-    assert_eq!(status(&sandbox).components[0].version, Some(version("V01.00.00.00")));
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(3_000_000)).unwrap();
-    let client = sandbox
-        .command(&["install", firmware.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    assert_eq!(status(&sandbox).phase, Phase::Restarting);
-    sandbox.reboot().unwrap();
+    let mut payload = payload();
+    assert_eq!(status(&payload).components[0].version, Some(version("V01.00.00.00")));
+    let firmware = payload.firmware_of("V02.00.00.00", 3_000_000);
+    let client = payload.install_file(&firmware);
+    payload.wait_for_restart_request().unwrap();
+    assert_eq!(status(&payload).phase, Phase::Restarting);
+    payload.reboot();
     let output = client.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
@@ -96,13 +81,13 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
         "{printed}"
     );
     assert!(!printed.contains(" 0.000 s"), "{printed}");
-    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
-    let status = status(&sandbox);
+    assert_eq!(payload.reported_version().unwrap(), "V02.00.00.00");
+    let status = status(&payload);
     assert_eq!(
         (status.phase, status.components[0].version),
         (Phase::Idle, Some(version("V02.00.00.00")))
     );
-    let report = history(&sandbox).pop().unwrap();
+    let report = payload.last_report();
     assert_eq!(report.outcome, Outcome::Succeeded);
     assert_eq!(report.evidence.unwrap().running, RunningEvidence::NoUnit);
     assert!(report.request.requester.starts_with("uid "));
@@ -110,25 +95,24 @@ fn an_upgrade_at_the_shell_restarts_and_reports_from_evidence() {
 
 #[test]
 fn a_restart_that_never_comes_puts_the_old_program_back() {
-    let mut sandbox = sandbox();
-    sandbox.configure("restart = [\"/bin/true\"]\nrestart_deadline = \"1s\"", "").unwrap();
-    sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
-    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    let restart = "restart = [\"/bin/true\"]\nrestart_deadline = \"1s\"";
+    let payload = Payload::setup().program(restart).start();
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let output = run(&mut payload.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert!(text(&output.stdout).starts_with("V01.00.00.00 is back: "), "{}", text(&output.stdout));
-    let report = history(&sandbox).pop().unwrap();
+    let report = payload.last_report();
     assert_eq!(report.failure.unwrap().kind, FailureKind::RestartFailed);
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
 }
 
 #[test]
 fn without_a_daemon_the_exit_code_is_4_and_a_hint_says_what_to_do() {
-    let sandbox = sandbox();
+    let payload = Payload::setup().stopped();
     for arguments in [&["status"][..], &["history"], &["install", "/bin/true"]] {
-        let output = run(&mut sandbox.command(arguments));
+        let output = run(&mut payload.command(arguments));
         assert_eq!(output.status.code(), Some(4));
-        let socket = sandbox.root().join("run/control.sock");
+        let socket = payload.control_socket();
         let sentence = format!(
             "uplift: the daemon does not run: there is no socket {}\nhint: start it",
             socket.display()
@@ -154,37 +138,31 @@ fn run_within(command: &mut Command, deadline: Duration) -> Output {
 /// The step from 64 to 32 bits, and with it the one back.
 #[test]
 fn a_person_can_force_a_program_of_32_bits_where_this_machine_runs_it() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
-    let bytes = small::build(sandbox.root());
-    std::fs::File::create(&firmware).unwrap().write_all(&bytes).unwrap();
-    let refused = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    let mut payload = payload();
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let bytes = small::build(payload.root());
+    std::fs::write(&firmware, &bytes).unwrap();
+    let refused = run(&mut payload.command(&["install", firmware.to_str().unwrap()]));
     assert!(
         refused.status.code() == Some(1)
             && text(&refused.stderr).contains("so does `uplift install --force`"),
         "{}",
         text(&refused.stderr)
     );
-    let mut force = sandbox.command(&["install", "--force", firmware.to_str().unwrap()]);
-    let client = force.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.reboot().unwrap();
-    let output = client.wait_with_output().unwrap();
+    let output = payload.through_a_restart(&["install", "--force", firmware.to_str().unwrap()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
+    assert_eq!(payload.reported_version().unwrap(), "V02.00.00.00");
 }
 
 #[test]
 fn a_daemon_on_a_terminal_says_at_once_what_it_is_there_for() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
-    let log = std::fs::read_to_string(sandbox.log("daemon")).unwrap();
+    let payload = payload();
+    let log = std::fs::read_to_string(payload.log("daemon")).unwrap();
     let said = log
         .lines()
         .find(|line| line.contains(&format!("uplift {} is ready for ", env!("CARGO_PKG_VERSION"))))
         .expect(&log);
-    let socket = sandbox.root().join("run/control.sock");
+    let socket = payload.control_socket();
     assert!(
         said.contains("PSDK_APPALIAS")
             && said.contains(socket.to_str().unwrap())
@@ -195,13 +173,12 @@ fn a_daemon_on_a_terminal_says_at_once_what_it_is_there_for() {
 
 #[test]
 fn nothing_is_installed_that_can_not_be_written_down() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
+    let payload = payload();
     // The state file's temporary name is taken by a directory: it can be read, but not written.
-    std::fs::create_dir(sandbox.state().join("state.json.new")).unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    std::fs::create_dir(payload.state().join("state.json.new")).unwrap();
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
     let output = run_within(
-        &mut sandbox.command(&["install", firmware.to_str().unwrap()]),
+        &mut payload.command(&["install", firmware.to_str().unwrap()]),
         Duration::from_secs(20),
     );
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
@@ -210,18 +187,18 @@ fn nothing_is_installed_that_can_not_be_written_down() {
         "{}",
         text(&output.stderr)
     );
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
-    let status = status(&sandbox);
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
+    let status = status(&payload);
     assert_eq!(
         (status.phase, status.last.unwrap().failure.unwrap().kind),
         (Phase::Idle, FailureKind::InstallFailed)
     );
-    assert_eq!(history(&sandbox).len(), 1, "the history can be written");
+    assert_eq!(payload.history().len(), 1, "the history can be written");
 }
 
 /// Speaks the control protocol by itself, and leaves in the middle.
-fn leaves_after(sandbox: &Sandbox, sent: &[u8], reads_answer: bool) {
-    let mut client = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+fn leaves_after(payload: &Payload, sent: &[u8], reads_answer: bool) {
+    let mut client = UnixStream::connect(payload.control_socket()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
     if reads_answer {
@@ -234,44 +211,41 @@ fn leaves_after(sandbox: &Sandbox, sent: &[u8], reads_answer: bool) {
 
 #[test]
 fn a_client_that_leaves_at_any_moment_leaves_nothing_behind() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
+    let payload = payload();
     for (number, (sent, reads_answer)) in
         [(&b""[..], false), (b"", true), (&[0; 999], true), (&[0; 1000], true)]
             .into_iter()
             .enumerate()
     {
-        leaves_after(&sandbox, sent, reads_answer);
-        let settled = sandbox
+        leaves_after(&payload, sent, reads_answer);
+        let settled = payload
             .wait_for_status(|status| status.phase == Phase::Idle && status.last.is_some())
             .unwrap();
         assert_eq!(settled.last.unwrap().outcome, Outcome::Failed);
         // Each is in the history once, whatever was sent.
-        sandbox.wait_for_status(|_| history(&sandbox).len() == number + 1).unwrap();
+        payload.wait_for_status(|_| payload.history().len() == number + 1).unwrap();
     }
     let kinds: Vec<FailureKind> =
-        history(&sandbox).into_iter().map(|report| report.failure.unwrap().kind).collect();
+        payload.history().into_iter().map(|report| report.failure.unwrap().kind).collect();
     assert_eq!(kinds[3], FailureKind::WrongMachine);
     assert!(kinds[..3].iter().all(|kind| *kind == FailureKind::TransferFailed), "{kinds:?}");
 }
 
 #[test]
 fn a_second_install_is_busy_even_from_the_same_person() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
-    let mut first = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+    let payload = payload();
+    let mut first = UnixStream::connect(payload.control_socket()).unwrap();
     first.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000}\n").unwrap();
-    sandbox.wait_for_status(|status| status.phase == Phase::Receiving).unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
-    let output = run(&mut sandbox.command(&["install", firmware.to_str().unwrap()]));
+    payload.wait_for_phase(Phase::Receiving);
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let output = run(&mut payload.command(&["install", firmware.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
-    assert_eq!(status(&sandbox).phase, Phase::Receiving, "the first one goes on");
+    assert_eq!(status(&payload).phase, Phase::Receiving, "the first one goes on");
 }
 
 #[test]
 fn requests_that_are_none_are_told_so() {
-    let mut sandbox = sandbox();
-    sandbox.start_daemon().unwrap();
+    let payload = payload();
     for line in [
         &b"nonsense\n"[..],
         b"{}\n",
@@ -280,7 +254,7 @@ fn requests_that_are_none_are_told_so() {
         b"\n",
         b"\xff\xfe\n",
     ] {
-        let mut client = UnixStream::connect(sandbox.root().join("run/control.sock")).unwrap();
+        let mut client = UnixStream::connect(payload.control_socket()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         client.write_all(line).unwrap();
         let mut answer = String::new();
@@ -290,5 +264,5 @@ fn requests_that_are_none_are_told_so() {
             "{line:?}: {answer}"
         );
     }
-    assert_eq!(status(&sandbox).phase, Phase::Idle);
+    assert_eq!(status(&payload).phase, Phase::Idle);
 }

@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use uplift_sim::sandbox::Sandbox;
+
+use crate::world::payload::Payload;
+use crate::world::running::Running;
 
 const CATALOGUE: &str = include_str!("../../systemd/uplift.catalog");
 const MESSAGES: &str = include_str!("../../src/log/message.rs");
@@ -82,7 +84,7 @@ fn systemd_takes_the_catalogue() {
 }
 
 /// A journald that has /run for itself.
-struct Journald(Child);
+struct Journald(Running);
 
 impl Journald {
     fn start(directory: &Path) -> Self {
@@ -116,7 +118,7 @@ impl Journald {
             "sh",
         ]);
         let log = fs::File::create(directory.join("journald.log")).unwrap();
-        let process = command.arg(catalogue).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let process = Running::start(command.arg(catalogue).stdin(Stdio::null()).stderr(log));
         let journald = Self(process);
         let run = PathBuf::from(format!("/proc/{}/root/run", journald.0.id()));
         let end = Instant::now() + PATIENCE;
@@ -167,35 +169,19 @@ impl Journald {
     }
 }
 
-impl Drop for Journald {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A payload whose daemon logs to this journald.
-fn sandbox(journald: &Journald) -> Sandbox {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    let link =
-        format!("[channel.psdk]\ndevice = \"{}/run/no-such-port\"\n", sandbox.root().display());
-    sandbox.configure(&sandbox.restart_line(), &link).unwrap();
-    let stderr = fs::File::create(sandbox.log("daemon")).unwrap().metadata().unwrap();
-    sandbox.set_environment("JOURNAL_STREAM", &format!("{}:{}", stderr.dev(), stderr.ino()));
-    sandbox.wrap_daemon(&journald.wrapper().each_ref().map(String::as_str));
-    sandbox.start_daemon().unwrap();
-    sandbox
+fn payload(journald: &Journald) -> Payload {
+    let port = "[channel.psdk]\ndevice = \"ROOT/run/no-such-port\"\n";
+    let mut payload = Payload::setup().sections(port).stopped();
+    let stderr = fs::File::create(payload.log("daemon")).unwrap().metadata().unwrap();
+    payload.set_environment("JOURNAL_STREAM", &format!("{}:{}", stderr.dev(), stderr.ino()));
+    payload.wrap_daemon(&journald.wrapper().each_ref().map(String::as_str));
+    payload.start_daemon().unwrap();
+    payload
 }
 
-fn install(sandbox: &Sandbox, version: &str) -> Child {
-    let firmware = sandbox.firmware(version.parse().unwrap(), Some(100_000)).unwrap();
-    sandbox
-        .command(&["install", firmware.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+fn install(payload: &Payload, version: &str) -> Running {
+    payload.install_file(&payload.firmware_of(version, 100_000))
 }
 
 fn place(entries: &[Value], message: &str) -> usize {
@@ -207,10 +193,9 @@ fn place(entries: &[Value], message: &str) -> usize {
 fn every_entry_of_an_upgrade_has_its_fields_and_the_catalogue_explains_it() {
     let directory = tempfile::tempdir().unwrap();
     let journald = Journald::start(directory.path());
-    let mut sandbox = sandbox(&journald);
-    let mut client = install(&sandbox, "V02.00.00.00");
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.reboot().unwrap();
+    let mut payload = payload(&journald);
+    let mut client = install(&payload, "V02.00.00.00");
+    payload.restart_when_asked();
     assert!(client.wait().unwrap().success());
     let entries = journald.entries("uplift", "SUCCEEDED");
     assert_eq!(
@@ -241,7 +226,7 @@ fn every_entry_of_an_upgrade_has_its_fields_and_the_catalogue_explains_it() {
         place(upgrade, message);
     }
 
-    assert!(!install(&sandbox, "V01.50.00.00").wait().unwrap().success());
+    assert!(!install(&payload, "V01.50.00.00").wait().unwrap().success());
     journald.entries("uplift", "FAILED");
     let found = journald.ask(&["-o", "json", "UPLIFT_KIND=downgrade"]);
     let found: Value = serde_json::from_str(found.trim()).expect("one entry");
@@ -260,10 +245,10 @@ fn every_entry_of_an_upgrade_has_its_fields_and_the_catalogue_explains_it() {
 fn a_request_that_is_refused_is_not_about_the_upgrade_that_runs() {
     let directory = tempfile::tempdir().unwrap();
     let journald = Journald::start(directory.path());
-    let sandbox = sandbox(&journald);
-    let mut client = install(&sandbox, "V02.00.00.00");
-    sandbox.wait_for_restart_request().unwrap();
-    assert!(!install(&sandbox, "V03.00.00.00").wait().unwrap().success());
+    let payload = payload(&journald);
+    let client = install(&payload, "V02.00.00.00");
+    payload.wait_for_restart_request().unwrap();
+    assert!(!install(&payload, "V03.00.00.00").wait().unwrap().success());
     let entries = journald.entries("uplift", "REFUSED");
     let refused = &entries[place(&entries, "REFUSED")];
     assert!(
@@ -271,20 +256,18 @@ fn a_request_that_is_refused_is_not_about_the_upgrade_that_runs() {
         "{refused:#}"
     );
     assert_eq!(refused.get("UPLIFT_UPGRADE_ID"), None, "{refused:#}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
 fn the_rescue_says_which_upgrade_it_rolls_back() {
     let directory = tempfile::tempdir().unwrap();
     let journald = Journald::start(directory.path());
-    let mut sandbox = sandbox(&journald);
-    let mut client = install(&sandbox, "V02.00.00.00");
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.power_off();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    let mut payload = payload(&journald);
+    let client = install(&payload, "V02.00.00.00");
+    payload.wait_for_restart_request().unwrap();
+    payload.power_off();
+    drop(client);
     let began = journald.entries("uplift", "SWAPPED");
     let name = &began[place(&began, "SWAPPED")]["UPLIFT_UPGRADE_ID"];
 
@@ -300,10 +283,10 @@ fn the_rescue_says_which_upgrade_it_rolls_back() {
             .args(&words)
             .arg(env!("CARGO_BIN_EXE_uplift-rescue"))
             .args(["deadline", "--state"])
-            .arg(sandbox.state());
+            .arg(payload.state());
         command
             .arg("--boot-id")
-            .arg(sandbox.root().join("run/boot_id"))
+            .arg(payload.root().join("run/boot_id"))
             .arg("--uptime")
             .arg(&uptime);
         command
@@ -312,7 +295,7 @@ fn the_rescue_says_which_upgrade_it_rolls_back() {
             .status()
             .unwrap();
     }
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
     let entries = journald.entries("uplift-rescue", "RESCUE_ROLLS_BACK");
     let rolled_back = &entries[place(&entries, "RESCUE_ROLLS_BACK")];
     assert_eq!(&rolled_back["UPLIFT_UPGRADE_ID"], name, "{rolled_back:#}");

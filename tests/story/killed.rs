@@ -7,12 +7,10 @@
 //! works.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Stdio};
 
+use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
-use uplift::model::{Outcome, Report};
-use uplift_sim::sandbox::Sandbox;
+use uplift::model::Outcome;
 
 const CHANGES: [&str; 12] = [
     "fsync",
@@ -34,35 +32,23 @@ const MOST_CALLS: usize = 50;
 /// work.
 const FEWEST_DEATHS: usize = 15;
 
-struct Payload {
-    sandbox: Sandbox,
+/// A payload and the bytes of both programs.
+struct Killed {
+    payload: Payload,
     old: Vec<u8>,
     new: Vec<u8>,
 }
 
-impl Payload {
+impl Killed {
     fn new() -> Self {
-        let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-        sandbox.configure(&sandbox.restart_line(), "").unwrap();
-        let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(100_000)).unwrap();
-        let (old, new) = (fs::read(sandbox.program()).unwrap(), fs::read(firmware).unwrap());
-        Self { sandbox, old, new }
-    }
-
-    fn install(&self) -> Child {
-        let firmware = self.sandbox.root().join("PSDK_APPALIAS_V02.00.00.00.bin");
-        let mut command = self.sandbox.command(&["install", firmware.to_str().unwrap()]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    fn history(&self) -> Vec<Report> {
-        let output = self.sandbox.command(&["history", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
+        let payload = Payload::setup().stopped();
+        let (old, new) =
+            (fs::read(payload.program()).unwrap(), fs::read(payload.new_firmware()).unwrap());
+        Self { payload, old, new }
     }
 
     fn new_at_path(&self, when: &str) -> bool {
-        let program = fs::read(self.sandbox.program()).unwrap();
+        let program = fs::read(self.payload.program()).unwrap();
         assert!(
             program == self.old || program == self.new,
             "{when}: the program at the path is neither the old nor the new one"
@@ -74,7 +60,7 @@ impl Payload {
     /// restart unharmed.
     fn upgrade_and_die_at(&mut self, call: &str, n: usize) -> bool {
         let inject = format!("inject={call}:signal=KILL:when={n}");
-        self.sandbox.wrap_daemon(&[
+        self.payload.wrap_daemon(&[
             "strace",
             "-D",
             "-f",
@@ -86,24 +72,23 @@ impl Payload {
             "-e",
             &inject,
         ]);
-        let started = self.sandbox.start_daemon();
-        self.sandbox.wrap_daemon(&[]);
+        let started = self.payload.start_daemon();
+        self.payload.wrap_daemon(&[]);
         if started.is_err() {
             return true;
         }
-        let mut client = self.install();
-        let survived = self.sandbox.daemon_dies_or_asks_for_restart().unwrap();
-        client.kill().unwrap();
-        client.wait().unwrap();
+        let client = self.payload.install();
+        let survived = self.payload.daemon_dies_or_asks_for_restart().unwrap();
+        drop(client);
         !survived
     }
 
     /// The daemon's word on the upgrade that was cut off, after it has had its say.
     fn settle(&mut self, when: &str) {
-        self.sandbox.reboot().unwrap();
-        self.sandbox.wait_until_settled().unwrap();
+        self.payload.reboot();
+        self.payload.wait_until_settled().unwrap();
         let new = self.new_at_path(when);
-        match self.history().last() {
+        match self.payload.history().last() {
             Some(report) if new => {
                 assert_eq!(report.outcome, Outcome::Succeeded, "{when}: {report:?}");
             }
@@ -113,27 +98,27 @@ impl Payload {
     }
 }
 
-fn dies_at_every_change(before_reboot: fn(&mut Sandbox)) {
+fn dies_at_every_change(before_reboot: fn(&mut Payload)) {
     let deaths: usize = CHANGES.iter().map(|call| deaths_at(call, before_reboot)).sum();
     assert!(deaths >= FEWEST_DEATHS, "only {deaths} changes were met: does the tracer work?");
 }
 
 /// How many calls of this kind an upgrade makes, each of which the daemon has died at.
-fn deaths_at(call: &str, before_reboot: fn(&mut Sandbox)) -> usize {
+fn deaths_at(call: &str, before_reboot: fn(&mut Payload)) -> usize {
     for n in 1..MOST_CALLS {
-        let mut payload = Payload::new();
-        let died = payload.upgrade_and_die_at(call, n);
+        let mut killed = Killed::new();
+        let died = killed.upgrade_and_die_at(call, n);
         let when = format!("killed at {call} {n}");
-        payload.new_at_path(&when);
-        before_reboot(&mut payload.sandbox);
-        payload.new_at_path(&when);
-        payload.settle(&when);
-        if !payload.new_at_path(&when) {
-            let mut client = payload.install();
-            payload.sandbox.wait_for_restart_request().unwrap();
-            payload.sandbox.reboot().unwrap();
-            assert!(client.wait().unwrap().success(), "{when}: the next upgrade failed");
-            assert!(payload.new_at_path(&when));
+        killed.new_at_path(&when);
+        before_reboot(&mut killed.payload);
+        killed.new_at_path(&when);
+        killed.settle(&when);
+        if !killed.new_at_path(&when) {
+            let client = killed.payload.install();
+            killed.payload.restart_when_asked();
+            let said = client.wait_with_output().unwrap();
+            assert!(said.status.success(), "{when}: the next upgrade failed: {said:?}");
+            assert!(killed.new_at_path(&when));
         }
         if !died {
             return n - 1;
@@ -149,9 +134,8 @@ fn killed_at_every_change_and_restarted_with_the_payload() {
 
 #[test]
 fn killed_at_every_change_and_started_again_before_the_payload_restarts() {
-    dies_at_every_change(|sandbox| {
-        sandbox.kill_daemon();
-        sandbox.start_daemon().unwrap();
-        sandbox.wait_until_restart_request_or_settled().unwrap();
+    dies_at_every_change(|payload| {
+        payload.restart_daemon();
+        payload.wait_until_restart_request_or_settled().unwrap();
     });
 }

@@ -4,15 +4,16 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::world::payload::Payload;
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use serde_json::Value;
 use uplift::model::Phase;
 use uplift_sim::line::PtyLine;
-use uplift_sim::sandbox::Sandbox;
 
 /// A loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,24 +28,14 @@ for family in text_string_to_metric_families(sys.stdin.read()):
         print(json.dumps([family.type, sample.name, sample.labels, sample.value]))
 ";
 
-struct Payload(Sandbox);
-
 impl Payload {
-    fn start() -> Self {
-        let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-        let root = sandbox.root().display().to_string();
-        let sections = format!(
-            "[channel.psdk]\ndevice = \"{root}/run/ttyPayload\"\n[metrics]\nsocket = \"{root}/run/metrics.sock\"\n"
-        );
-        sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
-        let mut payload = Self(sandbox);
-        payload.0.start_daemon().unwrap();
-        payload
+    fn with_metrics() -> Self {
+        let sections = "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n[metrics]\nsocket = \"ROOT/run/metrics.sock\"\n";
+        Self::setup().sections(sections).start()
     }
 
-    fn socket(&self) -> PathBuf {
-        self.0.root().join("run/metrics.sock")
+    fn metrics_socket(&self) -> PathBuf {
+        self.root().join("run/metrics.sock")
     }
 
     fn curl(&self, arguments: &[&str]) -> String {
@@ -52,7 +43,7 @@ impl Payload {
         let output = command
             .arg("--silent")
             .arg("--unix-socket")
-            .arg(self.socket())
+            .arg(self.metrics_socket())
             .args(arguments)
             .output()
             .unwrap();
@@ -95,20 +86,14 @@ impl Payload {
         found[3].as_f64()
     }
 
-    fn install(&self, version: &str) -> std::process::Child {
-        let firmware = self.0.firmware(version.parse().unwrap(), Some(200_000)).unwrap();
-        self.0
-            .command(&["install", firmware.to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+    fn install_version(&self, version: &str) -> Running {
+        self.install_file(&self.firmware_of(version, 200_000))
     }
 }
 
 #[test]
 fn an_idle_payload_has_all_its_metrics_at_zero() {
-    let payload = Payload::start();
+    let payload = Payload::with_metrics();
     let value = |sample: &str| payload.value(sample);
     assert_eq!(
         value(&format!("uplift_build_info{{version={}}}", env!("CARGO_PKG_VERSION"))),
@@ -141,17 +126,17 @@ fn an_idle_payload_has_all_its_metrics_at_zero() {
         value("uplift_last_upgrade_info{component=program,outcome=succeeded,kind=none}"),
         None
     );
-    assert_eq!(payload.socket().metadata().unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(payload.metrics_socket().metadata().unwrap().permissions().mode() & 0o777, 0o660);
 }
 
 #[test]
 fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
-    let mut payload = Payload::start();
+    let mut payload = Payload::with_metrics();
     assert_eq!(
         payload.value("uplift_upgrades_total{component=program,outcome=failed,kind=downgrade}"),
         None
     );
-    assert!(!payload.install("V00.50.00.00").wait().unwrap().success());
+    assert!(!payload.install_version("V00.50.00.00").wait().unwrap().success());
     assert_eq!(
         payload.value("uplift_upgrades_total{component=program,outcome=failed,kind=downgrade}"),
         Some(1.0)
@@ -166,11 +151,11 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
         "it was refused by its name"
     );
 
-    let mut client = payload.install("V02.00.00.00");
-    payload.0.wait_for_restart_request().unwrap();
+    let mut client = payload.install_version("V02.00.00.00");
+    payload.wait_for_restart_request().unwrap();
     assert_eq!(payload.value("uplift_phase{phase=restarting}"), Some(1.0));
     assert_eq!(payload.value("uplift_received_bytes_total"), Some(200_000.0));
-    payload.0.reboot().unwrap();
+    payload.reboot();
     assert!(client.wait().unwrap().success());
     for (sample, value) in [
         ("uplift_upgrades_total{component=program,outcome=succeeded,kind=none}", 1.0),
@@ -186,15 +171,8 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
         assert_eq!(payload.value(sample), Some(value), "{sample}");
     }
 
-    let mut back = payload
-        .0
-        .command(&["rollback"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    payload.0.wait_for_restart_request().unwrap();
-    payload.0.reboot().unwrap();
+    let mut back = payload.spawn(&["rollback"]);
+    payload.restart_when_asked();
     back.wait().unwrap();
     assert_eq!(payload.value("uplift_rollbacks_total"), Some(1.0));
     assert_eq!(
@@ -206,15 +184,13 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
 
 #[test]
 fn a_device_that_goes_away_is_a_link_error() {
-    let payload = Payload::start();
-    let line = PtyLine::new(payload.0.root().join("run/ttyPayload")).unwrap();
+    let payload = Payload::with_metrics();
+    let line = PtyLine::new(payload.root().join("run/ttyPayload")).unwrap();
     payload
-        .0
         .wait_for_status(|status| status.link.state == uplift::model::LinkState::Probing)
         .unwrap();
     line.unplug();
     payload
-        .0
         .wait_for_status(|status| status.link.state == uplift::model::LinkState::Waiting)
         .unwrap();
     assert_eq!(payload.value("uplift_link_errors_total"), Some(1.0));
@@ -222,7 +198,7 @@ fn a_device_that_goes_away_is_a_link_error() {
 
 #[test]
 fn other_requests_are_answered_and_bad_ones_end() {
-    let payload = Payload::start();
+    let payload = Payload::with_metrics();
     let code = |arguments: &[&str]| {
         payload
             .curl(&[&["--output", "/dev/null", "--write-out", "%{http_code}"], arguments].concat())
@@ -236,7 +212,7 @@ fn other_requests_are_answered_and_bad_ones_end() {
         "{head}"
     );
     for bad in [vec![b'x'; 100_000], b"GET /metrics\r\n\r\n".to_vec(), vec![0xff; 10]] {
-        let mut client = UnixStream::connect(payload.socket()).unwrap();
+        let mut client = UnixStream::connect(payload.metrics_socket()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         // The daemon may have answered and closed before all is sent.
         let _ = client.write_all(&bad).and_then(|()| client.shutdown(std::net::Shutdown::Write));
@@ -254,9 +230,9 @@ fn other_requests_are_answered_and_bad_ones_end() {
 
 #[test]
 fn clients_that_say_nothing_keep_nobody_out() {
-    let payload = Payload::start();
+    let payload = Payload::with_metrics();
     let silent: Vec<UnixStream> =
-        (0..20).map(|_| UnixStream::connect(payload.socket()).unwrap()).collect();
+        (0..20).map(|_| UnixStream::connect(payload.metrics_socket()).unwrap()).collect();
     assert_eq!(payload.value("uplift_rollbacks_total"), Some(0.0));
     // All but the newest made room.
     let mut oldest = &silent[0];
@@ -266,10 +242,8 @@ fn clients_that_say_nothing_keep_nobody_out() {
 
 #[test]
 fn without_the_section_there_is_no_socket() {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    sandbox.start_daemon().unwrap();
-    let sockets = std::fs::read_dir(sandbox.root().join("run"))
+    let payload = Payload::setup().start();
+    let sockets = std::fs::read_dir(payload.root().join("run"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name());
     assert_eq!(

@@ -3,7 +3,7 @@
 //! everything else is real.
 
 mod aircraft;
-mod payload;
+mod payload_side;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,19 +16,22 @@ use uplift::digest::Hasher;
 use uplift::model::{FailureKind, LinkState, Outcome};
 
 use self::aircraft::{Aircraft, HOST, PAYLOAD, PC, Probes};
-use self::payload::{Payload, Script, eventually, place};
+use self::payload_side::{PayloadSide, Script, eventually, place};
 
 const VERSION: &[u8] = &[0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1];
 
 /// A linked pair.
-fn linked(script: Script) -> (tempfile::TempDir, Aircraft, Payload) {
+fn linked(script: Script) -> (tempfile::TempDir, Aircraft, PayloadSide) {
     linked_with(script, TransferChoice::Auto)
 }
 
-fn linked_with(script: Script, transfer: TransferChoice) -> (tempfile::TempDir, Aircraft, Payload) {
+fn linked_with(
+    script: Script,
+    transfer: TransferChoice,
+) -> (tempfile::TempDir, Aircraft, PayloadSide) {
     let (directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
-    let payload = Payload::start_with(&device, script, Baud::Auto, transfer);
+    let payload = PayloadSide::start_with(&device, script, Baud::Auto, transfer);
     aircraft.await_push(id::PRESENCE, b"psdk");
     (directory, aircraft, payload)
 }
@@ -47,7 +50,7 @@ fn the_aircraft_is_found_at_every_rate() {
             let (_directory, device) = place();
             let mut aircraft = Aircraft::plug(&device);
             aircraft.probes = Probes::AtRate(baud);
-            let mut payload = Payload::start(&device, Script::default());
+            let mut payload = PayloadSide::start(&device, Script::default());
             aircraft.await_push(id::PRESENCE, b"psdk");
             let link = payload.await_link(LinkState::Linked);
             assert_eq!((link.baud, link.aircraft_type, link.notice), (Some(baud), Some(60), None));
@@ -78,7 +81,7 @@ fn the_address_follows_from_the_route_and_the_aircraft() {
         let mut aircraft = Aircraft::plug(&device);
         (aircraft.routes, aircraft.aircraft_type) = (routes.to_vec(), aircraft_type);
         let mut payload =
-            Payload::start_with(&device, Script::default(), Baud::Auto, TransferChoice::Dcftp);
+            PayloadSide::start_with(&device, Script::default(), Baud::Auto, TransferChoice::Dcftp);
         assert_eq!(
             aircraft.await_push(id::PRESENCE, b"psdk").sender,
             Address(address),
@@ -111,8 +114,12 @@ fn an_answer_that_fits_no_port_is_not_taken() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.routes = vec![(0xE5, 0x65), (0xCA, 0x03)];
-    let _payload =
-        Payload::start_with(&device, Script::default(), Baud::Fixed(921_600), TransferChoice::Auto);
+    let _payload = PayloadSide::start_with(
+        &device,
+        Script::default(),
+        Baud::Fixed(921_600),
+        TransferChoice::Auto,
+    );
     // The E-Port's route comes first, and an M300 has none.
     assert_eq!(aircraft.await_push(id::PRESENCE, b"psdk").sender, PAYLOAD);
 }
@@ -123,7 +130,7 @@ fn answers_with_ack_bits_are_answers() {
         let (_directory, device) = place();
         let mut aircraft = Aircraft::plug(&device);
         aircraft.answer_flags = flags;
-        let mut payload = Payload::start(&device, Script::default());
+        let mut payload = PayloadSide::start(&device, Script::default());
         aircraft.await_push(id::PRESENCE, b"psdk");
         assert_eq!(payload.await_link(LinkState::Linked).aircraft_type, Some(60), "{flags:02x}");
     }
@@ -134,8 +141,12 @@ fn a_fixed_rate_is_the_only_one() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.probes = Probes::AtRate(921_600);
-    let mut payload =
-        Payload::start_with(&device, Script::default(), Baud::Fixed(921_600), TransferChoice::Auto);
+    let mut payload = PayloadSide::start_with(
+        &device,
+        Script::default(),
+        Baud::Fixed(921_600),
+        TransferChoice::Auto,
+    );
     aircraft.await_push(id::PRESENCE, b"psdk");
     assert_eq!(payload.await_link(LinkState::Linked).baud, Some(921_600));
 }
@@ -145,7 +156,7 @@ fn an_answer_that_begins_with_zero_is_not_taken() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.aircraft_type = 0;
-    let mut payload = Payload::start(&device, Script::default());
+    let mut payload = PayloadSide::start(&device, Script::default());
     payload.await_link(LinkState::Probing);
     aircraft.listen(Duration::from_millis(200));
     assert_eq!(aircraft.pushes.len(), 0);
@@ -159,7 +170,7 @@ fn a_command_is_as_good_as_an_answer_to_the_probe() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.probes = Probes::Never;
-    let mut payload = Payload::start(&device, Script::default());
+    let mut payload = PayloadSide::start(&device, Script::default());
     payload.await_link(LinkState::Probing);
     assert_eq!(aircraft.ask(id::VERSION, vec![4]), VERSION);
     assert_eq!(payload.await_link(LinkState::Linked).aircraft_type, None);
@@ -187,7 +198,7 @@ fn presence_is_pushed_once_a_second() {
 #[test]
 fn a_device_that_is_not_there_yet_is_waited_for() {
     let (_directory, device) = place();
-    let mut payload = Payload::start(&device, Script::default());
+    let mut payload = PayloadSide::start(&device, Script::default());
     let notice = payload.await_status("a reason", |status| {
         status.link.notice.as_ref().is_some_and(|notice| notice.contains("can't be opened"))
     });
@@ -202,7 +213,7 @@ fn a_device_that_is_not_there_yet_is_waited_for() {
 fn a_device_that_is_no_serial_port_is_told_as_such() {
     let (_directory, device) = place();
     std::os::unix::fs::symlink("/dev/null", &device).unwrap();
-    let mut payload = Payload::start(&device, Script::default());
+    let mut payload = PayloadSide::start(&device, Script::default());
     payload.await_status("a reason", |status| {
         status.link.notice.as_ref().is_some_and(|notice| notice.contains("not a serial port"))
     });
@@ -386,7 +397,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 /// A payload that has received a file from the PC's side.
-fn with_a_file(script: Script) -> (tempfile::TempDir, Aircraft, Payload) {
+fn with_a_file(script: Script) -> (tempfile::TempDir, Aircraft, PayloadSide) {
     let (directory, mut aircraft, payload) = linked_with(script, TransferChoice::Dcftp);
     aircraft.ask(id::ENTER, vec![0]);
     aircraft.start_dcftp(4, "P_V01.00.00.01.bin");

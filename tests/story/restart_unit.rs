@@ -3,27 +3,66 @@
 //! the real binary.
 
 mod by_hand;
-pub(crate) mod payload;
 mod stopped;
 mod trial;
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use uplift::model::{Evidence, FailureKind, Outcome, Phase, RunningEvidence};
+use uplift::model::{
+    Evidence, Failure, FailureKind, Outcome, Phase, Report, RunningEvidence, Status, TrialWait,
+};
 
+use crate::world::payload::{NEW, OLD, Payload, Setup};
 use crate::world::watched::Watched as _;
-use payload::{NEW, OLD, Payload, assert_kind};
 
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"3s\"";
+/// The section of a link without an FTP server.
+pub(crate) const DCFTP_LINK: &str =
+    "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
 const REBOOT: &str = "restart = \"reboot\"\nrestart_deadline = \"2s\"";
+
+impl Payload {
+    /// The unit runs, the daemon does too; `program` and `sections` are lines of the configuration.
+    fn of_unit(program: &str, sections: &str) -> Self {
+        Self::with_trial(program, &format!("window = \"100ms\"\ndeadline = \"2s\"\n{sections}"))
+    }
+
+    /// The same with a trial of the test's own, and whatever sections follow.
+    pub(crate) fn with_trial(program: &str, trial: &str) -> Self {
+        Self::unit_setup(program, trial).start()
+    }
+
+    pub(crate) fn unit_setup(program: &str, trial: &str) -> Setup {
+        Self::setup().with_systemd().program(program).trial(trial)
+    }
+
+    /// Waits until the trial waits for this.
+    fn wait_for_trial(&self, wanted: impl Fn(&TrialWait) -> bool) {
+        let waits = |status: &Status| {
+            status
+                .upgrade
+                .as_ref()
+                .and_then(|upgrade| upgrade.waits_for.as_ref())
+                .is_some_and(&wanted)
+        };
+        self.wait_for_status(waits).unwrap();
+    }
+
+    /// An upgrade that fails like this.
+    fn fails(&self, kind: FailureKind) -> (Report, Failure) {
+        let report = self.upgrade();
+        let failure = report.failure.clone().unwrap_or_else(|| panic!("{report:?}"));
+        assert_eq!(failure.kind, kind, "{failure}");
+        (report, failure)
+    }
+}
 
 #[test]
 fn a_unit_is_restarted_and_its_process_is_the_evidence() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     assert_eq!(payload.running().as_deref(), Some(OLD));
     let report = payload.upgrade();
-    assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}\n{}", payload.log());
+    assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     let evidence = Evidence {
         restarted: true,
         digest_at_path: true,
@@ -40,90 +79,82 @@ fn a_unit_is_restarted_and_its_process_is_the_evidence() {
 
 #[test]
 fn a_unit_that_does_not_start_is_rolled_back_and_remembered() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("fails", NEW);
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::Unhealthy, &payload);
+    let (report, _) = payload.fails(FailureKind::Unhealthy);
     assert_eq!(report.outcome, Outcome::RolledBack);
     assert_eq!(payload.running().as_deref(), Some(OLD), "the old program runs again");
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::KnownBad, &payload);
+    let (report, _) = payload.fails(FailureKind::KnownBad);
     assert_eq!(report.outcome, Outcome::Failed);
 }
 
 #[test]
 fn neither_program_starts() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("fails", &format!("{NEW}\n{OLD}"));
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::Unhealthy, &payload);
+    let (report, _) = payload.fails(FailureKind::Unhealthy);
     assert_eq!(report.outcome, Outcome::RolledBack, "the old program is at the path: {report:?}");
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
 }
 
 #[test]
 fn a_restart_of_the_unit_that_is_refused() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("refuse", "restart");
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::RestartFailed, &payload);
+    let (report, failure) = payload.fails(FailureKind::RestartFailed);
     assert!(failure.to_string().contains("Access denied"), "{failure}");
     assert_eq!(report.outcome, Outcome::RolledBack);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     assert_eq!(payload.running().as_deref(), Some(OLD), "it was never stopped");
     // The program is not to blame: once systemd obeys, the same file goes in.
     payload.systemd_has("refuse", "");
-    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded, "{}", payload.log());
+    assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
 }
 
 #[test]
 fn a_restart_of_the_unit_that_never_ends() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("hang", "restart");
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::RestartFailed, &payload);
+    let (report, _) = payload.fails(FailureKind::RestartFailed);
     assert_eq!(report.outcome, Outcome::RolledBack);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
 }
 
 #[test]
 fn the_daemon_dies_between_swap_and_restart_of_the_unit() {
-    let mut payload = Payload::new("restart = \"unit\"\nrestart_deadline = \"30s\"", "");
+    let mut payload = Payload::of_unit("restart = \"unit\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("hang", "restart");
-    let mut client = payload.install();
+    let client = payload.install();
     payload.wait_until_hung(1);
-    payload.sandbox.kill_daemon();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    payload.kill_daemon();
+    drop(client);
     payload.systemd_has("hang", "");
-    payload.sandbox.start_daemon().unwrap();
-    payload.sandbox.wait_until_settled().unwrap();
+    payload.start_daemon().unwrap();
+    payload.wait_until_settled().unwrap();
     let report = payload.last_report();
-    assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}\n{}", payload.log());
+    assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     assert_eq!(payload.running().as_deref(), Some(NEW));
 }
 
 #[test]
 fn a_reboot_that_is_refused_puts_the_old_program_back() {
-    let payload = Payload::new(REBOOT, "");
+    let payload = Payload::of_unit(REBOOT, "");
     payload.systemd_has("refuse", "reboot");
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::RestartFailed, &payload);
+    let (report, failure) = payload.fails(FailureKind::RestartFailed);
     assert!(failure.to_string().contains("Access denied"), "{failure}");
     assert_eq!(report.outcome, Outcome::RolledBack);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     assert_eq!(payload.asked("reboot"), 1, "the old program runs; nothing is to be restarted back");
 }
 
 #[test]
 fn a_reboot_that_never_comes_has_a_deadline() {
     for hangs in [true, false] {
-        let payload = Payload::new(REBOOT, "");
+        let payload = Payload::of_unit(REBOOT, "");
         payload.systemd_has("hang", if hangs { "reboot" } else { "" });
-        let (report, failure) = payload.failure();
-        assert_kind(&failure, FailureKind::RestartFailed, &payload);
+        let (report, _) = payload.fails(FailureKind::RestartFailed);
         assert_eq!(report.outcome, Outcome::RolledBack);
-        assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+        assert_eq!(payload.reported_version().unwrap(), OLD);
     }
 }
 
@@ -131,13 +162,13 @@ fn a_reboot_that_never_comes_has_a_deadline() {
 fn a_restart_of_the_unit_is_no_reboot() {
     // The unit crashes and is started again while the reboot is awaited: what runs is right, but
     // the reboot never came.
-    let payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"3s\"", "");
+    let payload = Payload::of_unit("restart = \"reboot\"\nrestart_deadline = \"3s\"", "");
     let client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+    payload.wait_for_phase(Phase::Restarting);
     payload.start_unit();
     client.wait_with_output().unwrap();
     let failure = payload.last_report().failure.unwrap();
-    assert_eq!(failure.kind, FailureKind::RestartFailed, "{}", payload.log());
+    assert_eq!(failure.kind, FailureKind::RestartFailed);
     assert_eq!(
         payload.running().as_deref(),
         Some(NEW),
@@ -157,52 +188,45 @@ fn a_restart_of_the_unit_is_no_reboot() {
 
 #[test]
 fn a_program_that_fails_after_the_reboot_is_rolled_back_by_another_one() {
-    let mut payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
+    let mut payload = Payload::of_unit("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("fails", NEW);
     let client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+    payload.wait_for_phase(Phase::Restarting);
     payload.reboot();
     // The trial fails, the old program is put back, and the machine is to restart once more.
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    payload.wait_for_phase(Phase::Restarting);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     payload.reboot();
     let output = client.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::Unhealthy)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
     assert_eq!(payload.running().as_deref(), Some(OLD));
-    let (_, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::KnownBad, &payload);
+    payload.fails(FailureKind::KnownBad);
 }
 
 #[test]
 fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever() {
-    let mut payload = Payload::new(
+    let mut payload = Payload::of_unit(
         "restart = \"reboot\"\nrestart_deadline = \"30s\"",
         "[package]\nallow_same_version = true\n",
     );
-    let firmware = payload.sandbox.root().join(format!("PSDK_APPALIAS_{OLD}.bin"));
-    fs::copy(payload.sandbox.program(), &firmware).unwrap();
+    let firmware = payload.root().join(format!("PSDK_APPALIAS_{OLD}.bin"));
+    fs::copy(payload.program(), &firmware).unwrap();
     payload.systemd_has("fails", OLD);
-    let mut command = payload.sandbox.command(&["install", firmware.to_str().unwrap()]);
-    let client = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let client = payload.install_file(&firmware);
     for _ in 0..2 {
-        payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
+        payload.wait_for_phase(Phase::Restarting);
         payload.reboot();
     }
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
     assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::Failed, FailureKind::Unhealthy),
+        payload.ending(),
+        (Outcome::Failed, Some(FailureKind::Unhealthy)),
         "nothing was rolled back"
     );
     assert_eq!(payload.asked("reboot"), 2, "one to the new program, one back");
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
-    let previous = payload.sandbox.root().join("bin/.uplift/payload.previous");
+    assert_eq!(payload.reported_version().unwrap(), OLD);
+    let previous = payload.previous();
     assert!(!previous.exists(), "the place of the program before it was not taken");
 }
 
@@ -210,80 +234,53 @@ fn a_program_that_was_installed_over_itself_and_fails_does_not_reboot_for_ever()
 fn systemd_that_can_not_tell_of_the_unit_proves_no_restart() {
     // Without the invocation of the old program, that of the same process later would pass for a
     // new one.
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("refuse", "show");
-    let (report, failure) = payload.failure();
-    assert_kind(&failure, FailureKind::RestartFailed, &payload);
+    let (report, _) = payload.fails(FailureKind::RestartFailed);
     assert_eq!(report.outcome, Outcome::Failed, "nothing was swapped: {report:?}");
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
 }
 
 #[test]
 fn the_engine_answers_while_systemd_does_not() {
-    let payload = Payload::new(UNIT, "");
+    let payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("hang", "show");
     let client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Ready).unwrap();
+    payload.wait_for_phase(Phase::Ready);
     let began = std::time::Instant::now();
-    assert!(payload.sandbox.command(&["history"]).output().unwrap().status.success());
+    assert!(payload.command(&["history"]).output().unwrap().status.success());
     assert!(
         began.elapsed() < std::time::Duration::from_secs(5),
         "the engine waited for systemd: {:?}",
         began.elapsed()
     );
     client.wait_with_output().unwrap();
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::Failed, FailureKind::RestartFailed)
-    );
+    assert_eq!(payload.ending(), (Outcome::Failed, Some(FailureKind::RestartFailed)));
 }
 
 #[test]
 fn the_aircraft_hears_the_end_from_a_daemon_that_was_not_restarted() {
     for (fails, expected) in [("", "success"), (NEW, "failure")] {
-        let link = "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\nbaud = 921600\ntransfer = \"dcftp\"\n";
-        let mut payload = Payload::new(UNIT, "");
-        let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-        let link = link.replace("ROOT", payload.sandbox.root().to_str().unwrap());
-        fs::write(payload.sandbox.config(), config + &link).unwrap();
-        payload.sandbox.kill_daemon();
-        payload.sandbox.start_daemon().unwrap();
+        let payload = Payload::of_unit(UNIT, DCFTP_LINK);
         payload.systemd_has("fails", fails);
-        let mut aircraft = Command::new(crate::world::programs::uplift_sim());
-        aircraft
-            .arg("aircraft")
-            .arg("--make-pty")
-            .arg(payload.sandbox.root().join("run/ttyPayload"));
-        aircraft
-            .arg("--firmware")
-            .arg(payload.firmware())
-            .args(["--json", "--quiet", "--via", "dcftp", "--chunk", "1000"]);
-        let output = aircraft.stdin(Stdio::null()).output().unwrap();
-        let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(verdict["result"], expected, "{verdict}\n{}", payload.log());
-        let status = payload.sandbox.status().unwrap();
+        payload.plug_aircraft().hears(expected);
+        let status = payload.status().unwrap();
         assert!(status.unacknowledged.is_empty(), "the aircraft acknowledged");
     }
 }
 
 #[test]
 fn a_journal_that_can_not_be_written_causes_no_endless_reboots() {
-    let mut payload = Payload::new("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
+    let mut payload = Payload::of_unit("restart = \"reboot\"\nrestart_deadline = \"30s\"", "");
     payload.systemd_has("fails", NEW);
-    let mut client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Restarting).unwrap();
-    client.kill().unwrap();
-    client.wait().unwrap();
+    let client = payload.install();
+    payload.wait_for_phase(Phase::Restarting);
+    drop(client);
     // The state file's temporary name is taken by a directory: it can be read, but not written.
-    fs::create_dir(payload.sandbox.state().join("state.json.new")).unwrap();
+    fs::create_dir(payload.state().join("state.json.new")).unwrap();
     payload.reboot();
-    payload.sandbox.wait_until_settled().unwrap();
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    payload.wait_until_settled().unwrap();
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     assert_eq!(payload.asked("reboot"), 1, "a second one could never be followed up");
-    let report = payload.last_report();
-    assert_eq!(
-        (report.outcome, report.failure.unwrap().kind),
-        (Outcome::RolledBack, FailureKind::Unhealthy)
-    );
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
 }

@@ -3,18 +3,16 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use uplift_sim::Version;
 use uplift_sim::line::PtyLine;
-use uplift_sim::sandbox::Sandbox;
 
 /// Longest wait for anything, far above what it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WATCHDOG: Duration = Duration::from_millis(400);
 
 struct Service {
-    sandbox: Sandbox,
+    payload: Payload,
     daemon: Child,
     notifications: UnixDatagram,
 }
@@ -34,17 +32,10 @@ impl Service {
 
     /// Run by another program, if one is given; with these sections in its configuration.
     fn start_with(wrapper: &[&str], sections: &str) -> Self {
-        let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        sandbox.install_by_hand(Version([1, 0, 0, 0])).unwrap();
-        sandbox
-            .configure(
-                &sandbox.restart_line(),
-                &sections.replace("ROOT", sandbox.root().to_str().unwrap()),
-            )
-            .unwrap();
-        let notifications = UnixDatagram::bind(sandbox.root().join("notify")).unwrap();
+        let payload = Payload::setup().sections(sections).stopped();
+        let notifications = UnixDatagram::bind(payload.root().join("notify")).unwrap();
         notifications.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { daemon: spawn_daemon(&sandbox, wrapper), sandbox, notifications }
+        Self { daemon: spawn_daemon(&payload, wrapper), payload, notifications }
     }
 
     fn kill(&mut self) {
@@ -60,7 +51,7 @@ impl Service {
 
     /// A client that has asked to install a file of a million bytes, and may send.
     fn client(&self) -> UnixStream {
-        let mut client = UnixStream::connect(self.sandbox.root().join("run/control.sock")).unwrap();
+        let mut client = UnixStream::connect(self.payload.control_socket()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":1000000}\n").unwrap();
         let mut answer = [0; 64];
@@ -74,14 +65,14 @@ impl Service {
     }
 }
 
-fn spawn_daemon(sandbox: &Sandbox, wrapper: &[&str]) -> Child {
-    let daemon = sandbox.command(&["daemon"]);
-    let placed = |word: &&str| word.replace("ROOT", sandbox.root().to_str().unwrap()).into();
+fn spawn_daemon(payload: &Payload, wrapper: &[&str]) -> Child {
+    let daemon = payload.command(&["daemon"]);
+    let placed = |word: &&str| word.replace("ROOT", payload.root().to_str().unwrap()).into();
     let mut words = wrapper.iter().map(placed).chain([daemon.get_program().to_owned()]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words).args(daemon.get_args()).stdin(Stdio::null()).stderr(Stdio::null());
     command
-        .env("NOTIFY_SOCKET", sandbox.root().join("notify"))
+        .env("NOTIFY_SOCKET", payload.root().join("notify"))
         .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
     command.spawn().unwrap()
 }
@@ -170,10 +161,10 @@ fn an_engine_that_hangs_is_not_spoken_for() {
 fn it_is_ready_when_the_link_runs_and_the_socket_is_there() {
     let service = Service::start_with(&[], "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n");
     service.wait_for("READY=1");
-    let link = service.sandbox.status().unwrap().link;
+    let link = service.payload.status().unwrap().link;
     assert!(link.notice.is_some(), "the link has said nothing yet: {link:?}");
     assert_eq!(service.wait_for("STATUS=").matches(", link ").count(), 1);
-    let line = PtyLine::new(service.sandbox.root().join("run/ttyPayload")).unwrap();
+    let line = PtyLine::new(service.payload.root().join("run/ttyPayload")).unwrap();
     let state = service.wait_for("looking for the aircraft");
     assert!(
         state.contains(&format!(", link {}: looking for the aircraft", link.device)),
@@ -197,11 +188,11 @@ fn it_waits_for_what_is_left_of_a_daemon_that_died() {
     service.wait_for("READY=1");
     service.kill();
     // As a child of the dead daemon does that is about to become another program.
-    let state = service.sandbox.root().join("state");
+    let state = service.payload.root().join("state");
     let held = Flock::lock(File::open(&state).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
     let opened = Inotify::init(InitFlags::empty()).unwrap();
     opened.add_watch(&state, AddWatchFlags::IN_OPEN).unwrap();
-    service.daemon = spawn_daemon(&service.sandbox, &[]);
+    service.daemon = spawn_daemon(&service.payload, &[]);
     opened.read_events().unwrap();
     drop(held);
     service.wait_for("READY=1");

@@ -1,34 +1,34 @@
 //! `uplift status --watch`, piped: calm lines that follow the daemon over its restart.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::world::payload::Payload;
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 use uplift::model::{Phase, Status};
-use uplift_sim::sandbox::Sandbox;
 
 /// A loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A watch that runs, and its lines.
 struct Watch {
-    process: Child,
+    _process: Running,
     lines: Receiver<String>,
 }
 
 impl Watch {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
-        let mut process = sandbox.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    fn start(payload: &Payload, arguments: &[&str]) -> Self {
+        let mut process = Running::start(payload.command(arguments).stdout(Stdio::piped()));
         let (sender, lines) = channel();
         let out: BufReader<ChildStdout> = BufReader::new(process.stdout.take().unwrap());
         thread::spawn(move || {
             out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Self { process, lines }
+        Self { _process: process, lines }
     }
 
     /// The lines up to the first one that is wanted.
@@ -46,41 +46,24 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn payload() -> Payload {
+    Payload::setup().start()
 }
 
-fn sandbox() -> Sandbox {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    sandbox.start_daemon().unwrap();
-    sandbox
-}
-
-fn install(sandbox: &Sandbox, version: &str) -> Child {
-    let firmware = sandbox.firmware(version.parse().unwrap(), Some(30_000_000)).unwrap();
-    sandbox
-        .command(&["install", firmware.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+fn install(payload: &Payload, version: &str) -> Running {
+    payload.install_file(&payload.firmware_of(version, 30_000_000))
 }
 
 #[test]
 fn an_upgrade_is_a_few_plain_lines_and_a_restart_does_not_end_them() {
-    let mut sandbox = sandbox();
-    let watch = Watch::start(&sandbox, &["status", "--watch"]);
+    let mut payload = payload();
+    let watch = Watch::start(&payload, &["status", "--watch"]);
     watch.until(|line| line == "idle, PSDK_APPALIAS V01.00.00.00");
-    let mut client = install(&sandbox, "V02.00.00.00");
-    sandbox.wait_for_restart_request().unwrap();
+    let mut client = install(&payload, "V02.00.00.00");
+    payload.wait_for_restart_request().unwrap();
     let before = watch.until(|line| line.starts_with("restarting"));
     assert!(before.len() < 20 && before.iter().all(|line| !line.contains('\x1b')), "{before:?}");
-    sandbox.reboot().unwrap();
+    payload.reboot();
     let after = watch.until(|line| line == "idle, PSDK_APPALIAS V02.00.00.00");
     assert!(after.contains(&"the daemon went away; waiting for it".to_owned()), "{after:?}");
     assert!(client.wait().unwrap().success());
@@ -88,20 +71,19 @@ fn an_upgrade_is_a_few_plain_lines_and_a_restart_does_not_end_them() {
 
 #[test]
 fn json_is_one_status_a_line() {
-    let sandbox = sandbox();
-    let watch = Watch::start(&sandbox, &["status", "--watch", "--json"]);
+    let payload = payload();
+    let watch = Watch::start(&payload, &["status", "--watch", "--json"]);
     let status: Status = serde_json::from_str(&watch.until(|_| true)[0]).unwrap();
     assert_eq!(status.phase, Phase::Idle);
-    let mut client = install(&sandbox, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     watch.until(|line| serde_json::from_str::<Status>(line).unwrap().phase == Phase::Restarting);
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
 fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
-    let sandbox = sandbox();
-    let mut process = sandbox
+    let payload = payload();
+    let mut process = payload
         .command(&["status", "--watch"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -109,24 +91,22 @@ fn a_reader_that_has_seen_enough_ends_the_watch_quietly() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap(); // and closes the pipe
-    let mut client = install(&sandbox, "V02.00.00.00");
+    let client = install(&payload, "V02.00.00.00");
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }
 
 #[test]
 fn the_seconds_that_are_left_become_fewer_whenever_somebody_asks() {
-    let sandbox = sandbox();
-    let mut client = install(&sandbox, "V02.00.00.00");
-    sandbox.wait_for_restart_request().unwrap();
-    let left = || sandbox.status().unwrap().upgrade.unwrap().seconds_left.unwrap();
+    let payload = payload();
+    let client = install(&payload, "V02.00.00.00");
+    payload.wait_for_restart_request().unwrap();
+    let left = || payload.status().unwrap().upgrade.unwrap().seconds_left.unwrap();
     let (first, end) = (left(), Instant::now() + PATIENCE);
     while left() >= first {
         assert!(Instant::now() < end, "it says {first} s for ever");
         thread::sleep(Duration::from_millis(20)); // time itself is what is waited for
     }
-    client.kill().unwrap();
-    client.wait().unwrap();
+    drop(client);
 }

@@ -1,58 +1,43 @@
 //! The swap as whoever owns the payload sees it: through the real daemon, on real file systems.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use uplift::model::{FailureKind, Outcome, Report};
-use uplift_sim::sandbox::Sandbox;
 
-/// A sandbox that restarts when it is told to, with nothing installed.
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    sandbox
+use crate::world::mounted::Mounted;
+use crate::world::payload::Payload;
+use crate::world::running::Running;
+
+/// Nothing is installed.
+fn empty_payload() -> Payload {
+    Payload::setup().without_program().stopped()
 }
 
-fn sandbox_with_program() -> Sandbox {
-    let sandbox = sandbox();
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox
+fn payload_with_program() -> Payload {
+    Payload::setup().stopped()
 }
 
 /// Upgrades to V02, restart included.
-fn upgrade(sandbox: &mut Sandbox) -> Report {
-    sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
-    let client = sandbox
-        .command(&["install", firmware.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.reboot().unwrap();
-    let output = client.wait_with_output().unwrap();
+fn upgrade(payload: &mut Payload) -> Report {
+    payload.start_daemon().unwrap();
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), None).unwrap();
+    let output = payload.through_a_restart(&["install", firmware.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(sandbox.reported_version().unwrap(), "V02.00.00.00");
-    last_report(sandbox)
+    assert_eq!(payload.reported_version().unwrap(), "V02.00.00.00");
+    payload.last_report()
 }
 
 /// Tries to install V02, `size` bytes long, which must fail; returns the report and what stands on
 /// standard error.
-fn fail_to_upgrade(sandbox: &mut Sandbox, size: Option<u64>) -> (Report, String) {
-    sandbox.start_daemon().unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), size).unwrap();
-    let output = sandbox.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
+fn fail_to_upgrade(payload: &mut Payload, size: Option<u64>) -> (Report, String) {
+    payload.start_daemon().unwrap();
+    let firmware = payload.firmware("V02.00.00.00".parse().unwrap(), size).unwrap();
+    let output = payload.command(&["install", firmware.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    (last_report(sandbox), String::from_utf8(output.stderr).unwrap())
-}
-
-fn last_report(sandbox: &Sandbox) -> Report {
-    let output = sandbox.command(&["history", "--json"]).output().unwrap();
-    serde_json::from_slice::<Vec<Report>>(&output.stdout).unwrap().pop().unwrap()
+    (payload.last_report(), String::from_utf8(output.stderr).unwrap())
 }
 
 fn run(command: &mut Command) -> String {
@@ -77,41 +62,16 @@ fn need(capability: u32) {
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SETFCAP: u32 = 31;
 
-/// Something mounted on a directory; dropped, it is unmounted.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn on(directory: &Path, options: &[&str]) -> Self {
-        run(Command::new("mount").args(options).arg(directory));
-        Self(directory.to_owned())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn owner_mode_and_capabilities_of_the_program_survive() {
     need(CAP_SETFCAP);
-    let mut sandbox = sandbox_with_program();
-    let program = sandbox.program();
+    let mut payload = payload_with_program();
+    let program = payload.program();
     chown(&program, Some(12345), Some(54321)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     run(Command::new("/sbin/setcap").arg("cap_net_bind_service=ep").arg(&program));
     let before = fs::metadata(&program).unwrap();
-    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
+    assert_eq!(upgrade(&mut payload).outcome, Outcome::Succeeded);
     let after = fs::metadata(&program).unwrap();
     assert_ne!(before.ino(), after.ino());
     assert_eq!(
@@ -158,15 +118,15 @@ fn make_generous(directory: &Path) {
 fn a_directory_gives_a_new_program_nothing_that_the_old_one_did_not_have() {
     need(CAP_SYS_ADMIN);
     for list in ["", "user:23456:rx"] {
-        let mut sandbox = sandbox_with_program();
-        let program = sandbox.program();
+        let mut payload = payload_with_program();
+        let program = payload.program();
         if !list.is_empty() {
             run(Command::new("setfacl").args(["--modify", list]).arg(&program));
             run(Command::new("chattr").arg("+S").arg(&program));
         }
         let before = access(&program);
         make_generous(program.parent().unwrap());
-        upgrade(&mut sandbox);
+        upgrade(&mut payload);
         assert_eq!(access(&program), before);
     }
 }
@@ -174,10 +134,10 @@ fn a_directory_gives_a_new_program_nothing_that_the_old_one_did_not_have() {
 #[test]
 fn a_first_installation_takes_nothing_from_its_directory() {
     need(CAP_SYS_ADMIN);
-    let mut sandbox = sandbox();
-    let program = sandbox.program();
+    let mut payload = empty_payload();
+    let program = payload.program();
     make_generous(program.parent().unwrap());
-    upgrade(&mut sandbox);
+    upgrade(&mut payload);
     let (lists, flags, user, group, mode) = access(&program);
     assert_eq!(
         (lists.trim(), user, group, mode),
@@ -188,46 +148,46 @@ fn a_first_installation_takes_nothing_from_its_directory() {
 
 #[test]
 fn a_program_that_runs_is_replaced_and_runs_on_until_it_is_restarted() {
-    let mut sandbox = sandbox_with_program();
-    let old = fs::metadata(sandbox.program()).unwrap().ino();
-    let mut running = Running(Command::new(sandbox.program()).spawn().unwrap());
-    upgrade(&mut sandbox);
-    assert!(running.0.try_wait().unwrap().is_none(), "the old program was disturbed");
-    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.0.id())).unwrap().ino(), old);
+    let mut payload = payload_with_program();
+    let old = fs::metadata(payload.program()).unwrap().ino();
+    let mut running = Running::start(&mut Command::new(payload.program()));
+    upgrade(&mut payload);
+    assert!(running.try_wait().unwrap().is_none(), "the old program was disturbed");
+    assert_eq!(fs::metadata(format!("/proc/{}/exe", running.id())).unwrap().ino(), old);
 }
 
 #[test]
 fn a_first_installation_makes_a_program_that_all_may_execute() {
-    let mut sandbox = sandbox();
-    assert_eq!(upgrade(&mut sandbox).outcome, Outcome::Succeeded);
-    assert_eq!(fs::metadata(sandbox.program()).unwrap().mode() & 0o7777, 0o755);
+    let mut payload = empty_payload();
+    assert_eq!(upgrade(&mut payload).outcome, Outcome::Succeeded);
+    assert_eq!(fs::metadata(payload.program()).unwrap().mode() & 0o7777, 0o755);
 }
 
 #[test]
 fn a_read_only_program_directory_is_install_failed_with_a_sentence_that_names_it() {
     need(CAP_SYS_ADMIN);
-    let mut sandbox = sandbox_with_program();
-    let directory = sandbox.program().parent().unwrap().to_owned();
-    let _mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
-    run(Command::new("mount").args(["-o", "remount,ro,bind"]).arg(&directory));
-    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    let mut payload = payload_with_program();
+    let directory = payload.program().parent().unwrap().to_owned();
+    let mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
+    mounted.remount("ro");
+    let (report, message) = fail_to_upgrade(&mut payload, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(message.contains("bin/.uplift can't be written: Read-only file system"), "{message}");
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
 }
 
 #[test]
 fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
     need(CAP_SYS_ADMIN);
-    let mut sandbox = sandbox();
-    let directory = sandbox.program().parent().unwrap().to_owned();
+    let mut payload = empty_payload();
+    let directory = payload.program().parent().unwrap().to_owned();
     let _mounted = Mounted::on(&directory, &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    let (report, message) = fail_to_upgrade(&mut sandbox, Some(5_000_000));
+    payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    let (report, message) = fail_to_upgrade(&mut payload, Some(5_000_000));
     assert_eq!(report.failure.unwrap().kind, FailureKind::NoSpace);
     assert!(message.contains("the file has 5000000 bytes"), "{message}");
     assert_eq!(fs::read_dir(directory.join(".uplift")).unwrap().count(), 0);
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
 }
 
 /// Where the machine restarts, and takes program and state with it, the old program would run
@@ -235,25 +195,27 @@ fn a_full_disk_is_no_space_and_leaves_nothing_of_the_file() {
 #[test]
 fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
     need(CAP_SYS_ADMIN);
-    let mut sandbox = sandbox();
-    let (directory, state) = (sandbox.program().parent().unwrap().to_owned(), sandbox.state());
+    let mut payload = empty_payload();
+    let (directory, state) = (payload.program().parent().unwrap().to_owned(), payload.state());
     fs::create_dir_all(&state).unwrap();
     let _mounted =
         [&directory, &state].map(|directory| Mounted::on(directory, &["-t", "tmpfs", "tmpfs"]));
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure("restart = \"reboot\"", "").unwrap();
-    let text = fs::read_to_string(sandbox.config()).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect(); // this machine's own is the default
-    fs::File::create(sandbox.config()).unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
-    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    payload.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
+    payload.configure("restart = \"reboot\"", "").unwrap();
+    // This machine's own boot id is the default.
+    payload.edit_config(|text| {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect();
+        lines.join("\n")
+    });
+    let (report, message) = fail_to_upgrade(&mut payload, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(
         message.contains("neither the program nor the state outlives the restart of the machine")
             && message.contains("hint: "),
         "{message}"
     );
-    assert_eq!(sandbox.reported_version().unwrap(), "V01.00.00.00");
-    let notices = String::from_utf8(sandbox.command(&["status"]).output().unwrap().stdout).unwrap();
+    assert_eq!(payload.reported_version().unwrap(), "V01.00.00.00");
+    let notices = String::from_utf8(payload.command(&["status"]).output().unwrap().stdout).unwrap();
     assert!(
         notices.contains("neither the program nor the state outlives"),
         "told before anybody sends a file: {notices}"
@@ -262,10 +224,10 @@ fn what_no_restart_of_the_machine_would_leave_is_not_installed() {
 
 #[test]
 fn an_immutable_program_is_refused_before_anything_is_received() {
-    let mut sandbox = sandbox_with_program();
-    let program = sandbox.program();
+    let mut payload = payload_with_program();
+    let program = payload.program();
     run(Command::new("chattr").arg("+i").arg(&program));
-    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    let (report, message) = fail_to_upgrade(&mut payload, None);
     run(Command::new("chattr").arg("-i").arg(&program));
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(
@@ -277,11 +239,11 @@ fn an_immutable_program_is_refused_before_anything_is_received() {
 
 #[test]
 fn a_symbolic_link_at_the_path_is_refused_and_stays() {
-    let mut sandbox = sandbox_with_program();
-    let (program, elsewhere) = (sandbox.program(), sandbox.root().join("elsewhere"));
+    let mut payload = payload_with_program();
+    let (program, elsewhere) = (payload.program(), payload.root().join("elsewhere"));
     fs::rename(&program, &elsewhere).unwrap();
     symlink(&elsewhere, &program).unwrap();
-    let (report, message) = fail_to_upgrade(&mut sandbox, None);
+    let (report, message) = fail_to_upgrade(&mut payload, None);
     assert_eq!(report.failure.unwrap().kind, FailureKind::InstallFailed);
     assert!(
         message.contains("is a symbolic link; give `path` in its [component.NAME] section as"),

@@ -4,18 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift_sim::sandbox::{Sandbox, free_address};
+use uplift_sim::sandbox::free_address;
 
-const OLD: &str = "V01.00.00.00";
-const NEW: &str = "V02.00.00.00";
+use crate::world::payload::{NEW, OLD, Payload, Transfer};
+use crate::world::running::Running;
+
 /// Generous: a loaded machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -97,12 +97,6 @@ fn assert_allowed(unit: &str, trace: &Path, evidence: &[&str]) {
     }
 }
 
-fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
-    sandbox
-}
-
 fn traced(trace: &Path) -> Vec<&str> {
     [&TRACER[..], &["-o", trace.to_str().unwrap()]].concat()
 }
@@ -116,46 +110,26 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
     }
 }
 
-/// A process that ends with this value.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
-    let mut sandbox = sandbox();
-    let (server, root) = (free_address().unwrap(), sandbox.root().to_owned());
-    sandbox.configure(&sandbox.restart_line(), &sandbox.link_sections(&115_200, server)).unwrap();
-    let firmware = sandbox.firmware(NEW.parse().unwrap(), Some(600_000)).unwrap();
+    let server = free_address().unwrap();
+    let mut payload = Payload::setup().link("115200", Some(server)).stopped();
+    let root = payload.root().to_owned();
+    let firmware = payload.firmware(NEW.parse().unwrap(), Some(600_000)).unwrap();
     let (daemon, ftp) = (root.join("daemon.trace"), root.join("ftp.trace"));
-    let uplift = sandbox.command(&["ftp-server"]);
+    let uplift = payload.command(&["ftp-server"]);
     let words = traced(&ftp);
     let mut command = Command::new(words[0]);
     let command =
         command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
-    let server_process =
-        Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let server_process = Running::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
     wait_for("the upload server", || TcpStream::connect(server).is_ok());
-    sandbox.wrap_daemon(&traced(&daemon));
-    sandbox.start_daemon().unwrap();
-    let mut aircraft = Command::new(crate::world::programs::uplift_sim());
-    aircraft.args(["aircraft", "--quiet", "--via", "ftp", "--make-pty"]);
-    let aircraft = aircraft
-        .arg(root.join("run/ttyPayload"))
-        .arg("--firmware")
-        .arg(firmware)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    let mut aircraft = Running(aircraft.spawn().unwrap());
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.reboot().unwrap();
-    assert!(aircraft.0.wait().unwrap().success());
-    sandbox.kill_daemon();
+    payload.wrap_daemon(&traced(&daemon));
+    payload.start_daemon().unwrap();
+    let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &[]);
+    payload.restart_when_asked();
+    aircraft.hears("success");
+    payload.kill_daemon();
     drop(server_process);
     assert_allowed(
         "uplift.service",
@@ -172,44 +146,27 @@ fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
 /// A trial that nobody concludes, seen at the boot and put back after the deadline.
 #[test]
 fn the_rescue_in_a_rollback() {
-    let mut sandbox = sandbox();
-    let run = sandbox.root().join("run");
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    let firmware = sandbox.firmware(NEW.parse().unwrap(), None).unwrap();
-    sandbox.start_daemon().unwrap();
-    let mut install = sandbox.command(&["install", firmware.to_str().unwrap()]);
-    let _client = Running(install.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.kill_daemon();
-    fs::File::create(run.join("boot_id")).unwrap().write_all(b"another\n").unwrap();
+    let mut payload = Payload::setup().stopped();
+    let run = payload.root().join("run");
+    let firmware = payload.firmware(NEW.parse().unwrap(), None).unwrap();
+    payload.start_daemon().unwrap();
+    let _client = payload.install_file(&firmware);
+    payload.wait_for_restart_request().unwrap();
+    payload.kill_daemon();
+    payload.boots(2);
     // A systemd that does as it is told.
     symlink("/bin/true", run.join("systemctl")).unwrap();
     let path = format!("{}:{}", run.display(), std::env::var("PATH").unwrap());
-    let rescue = |call: &str, seconds: u32| -> PathBuf {
+    let rescue = |call: &str, seconds: u64| -> PathBuf {
         let trace = run.join(format!("{call}.trace"));
-        fs::File::create(run.join("uptime"))
-            .unwrap()
-            .write_all(format!("{seconds}.00 0.00\n").as_bytes())
-            .unwrap();
-        let words = traced(&trace);
-        let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .args(["--", env!("CARGO_BIN_EXE_uplift-rescue"), call, "--state"])
-            .arg(sandbox.state());
-        command
-            .arg("--boot-id")
-            .arg(run.join("boot_id"))
-            .arg("--uptime")
-            .arg(run.join("uptime"))
-            .env("PATH", &path)
-            .stdin(Stdio::null());
-        let output = command.output().unwrap();
+        payload.clock(seconds);
+        let mut command = payload.rescue(&[&traced(&trace)[..], &["--"]].concat(), call);
+        let output = command.env("PATH", &path).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         trace
     };
     let (boot, deadline) = (rescue("boot", 9), rescue("deadline", 9999));
-    assert_eq!(sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     assert_allowed("uplift-rescue.service", &boot, &["fsync", "rename"]);
     assert_allowed(
         "uplift-rescue-deadline.service",

@@ -8,11 +8,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift_sim::sandbox::Sandbox;
+use crate::world::payload::Payload;
 
 /// Calls that only look at what they name, whatever their arguments.
 const LOOKS: [&str; 27] = [
@@ -124,22 +123,18 @@ fn calls(trace: &str) -> Vec<Call> {
 }
 
 /// The trace of both daemons of an upgrade, the one that swaps and the one that concludes.
-fn trace_upgrade(sandbox: &mut Sandbox) -> String {
-    sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-    sandbox.configure(&sandbox.restart_line(), "").unwrap();
-    let firmware = sandbox.firmware("V02.00.00.00".parse().unwrap(), Some(600_000)).unwrap();
-    let trace = sandbox.root().join("trace");
+fn trace_upgrade(payload: &mut Payload) -> String {
+    let firmware = payload.firmware_of("V02.00.00.00", 600_000);
+    let trace = payload.root().join("trace");
     let (output, kinds) = (trace.to_str().unwrap(), "trace=%file,%desc");
-    sandbox.wrap_daemon(&[
+    payload.wrap_daemon(&[
         "strace", "-D", "-f", "-q", "-y", "-s", "256", "-A", "-o", output, "-e", kinds,
     ]);
-    sandbox.start_daemon().unwrap();
-    let mut client = sandbox.command(&["install", firmware.to_str().unwrap()]);
-    let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    sandbox.wait_for_restart_request().unwrap();
-    sandbox.reboot().unwrap();
+    payload.start_daemon().unwrap();
+    let mut client = payload.install_file(&firmware);
+    payload.restart_when_asked();
     assert!(client.wait().unwrap().success());
-    sandbox.kill_daemon();
+    payload.kill_daemon();
     whole(&trace)
 }
 
@@ -178,9 +173,9 @@ fn only(calls: &[Call], what: &str, is: impl Fn(&Call) -> bool) -> usize {
 
 #[test]
 fn written_synced_exchanged_synced_and_nothing_else_touches_the_path() {
-    let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-    let calls = calls(&trace_upgrade(&mut sandbox));
-    let program = sandbox.program();
+    let mut payload = Payload::setup().stopped();
+    let calls = calls(&trace_upgrade(&mut payload));
+    let program = payload.program();
     let directory = program.parent().unwrap().to_owned();
     let area = directory.join(".uplift");
     in_order(&calls, &program, &directory, &area);

@@ -1,5 +1,5 @@
 //! A payload in a directory: a program, the daemon with its configuration, the FTP server, and a
-//! restart that only kills and starts processes. the demonstration and the tests live in it; nothing
+//! restart that only kills and starts processes. The demonstration and the tests live in it; nothing
 //! outside the directory is touched.
 
 use std::fs;
@@ -148,7 +148,7 @@ rescue_timer = "{timer}"
 
     /// The sections of a payload with a serial line at `run/ttyPayload` and an FTP server of its
     /// own. `baud` is what stands in the configuration: a rate, or `"auto"` with its quotation
-    /// marks.
+    /// marks. A server in the sandbox answers at once or never.
     pub fn link_sections(&self, baud: &dyn std::fmt::Display, ftp: SocketAddr) -> String {
         let root = self.root().display();
         format!(
@@ -158,6 +158,7 @@ device = "{root}/run/ttyPayload"
 baud = {baud}
 [transfer.ftp]
 address = "{ftp}"
+timeout = "3s"
 [ftp_server]
 listen = "{ftp}"
 home = "{root}/upgrade"

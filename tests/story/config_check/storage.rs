@@ -67,7 +67,7 @@ fn configure_for_reboot(sandbox: &Sandbox) {
     sandbox.configure("restart = \"reboot\"", "").unwrap();
     let text = fs::read_to_string(sandbox.config()).unwrap();
     let kernels: Vec<&str> = text.lines().filter(|line| !line.starts_with("boot_id")).collect();
-    fs::File::create(sandbox.config()).unwrap().write_all(kernels.join("\n").as_bytes()).unwrap();
+    std::fs::write(sandbox.config(), kernels.join("\n")).unwrap();
 }
 
 /// Puts a copy of what is in a directory into one in memory that is mounted over it.

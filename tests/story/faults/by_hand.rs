@@ -4,20 +4,20 @@ use std::fs;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
-use super::payload::{NEW, OLD, Payload};
 use super::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::world::payload::{Aircraft, NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
 pub(crate) const BY_HAND: &str = "V07.00.00.00";
 
 impl Payload {
     pub(crate) fn replace_by_hand(&self) {
-        fs::remove_file(self.sandbox.program()).unwrap();
-        self.sandbox.install_by_hand(BY_HAND.parse().unwrap()).unwrap();
+        fs::remove_file(self.program()).unwrap();
+        self.install_by_hand(BY_HAND.parse().unwrap()).unwrap();
     }
 
     fn empty_stage(&self) {
-        fs::remove_dir_all(self.sandbox.root().join("bin/.uplift")).unwrap();
+        fs::remove_dir_all(self.stage()).unwrap();
     }
 
     /// The new program's start goes well after all.
@@ -28,11 +28,11 @@ impl Payload {
 }
 
 /// A new program whose start does not end yet.
-fn on_trial() -> (Payload, super::story::Aircraft) {
+fn on_trial() -> (Payload, Aircraft) {
     let payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     (payload, aircraft)
 }
 
@@ -40,9 +40,9 @@ fn on_trial() -> (Payload, super::story::Aircraft) {
 fn a_lock_that_somebody_holds_for_a_moment_is_waited_for() {
     let payload = Payload::linked(UNIT, TRIAL);
     let lock = payload.hold_lock();
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Installing);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Installing);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     drop(lock);
     aircraft.hears("success");
     payload.ends(SUCCEEDED, NEW);
@@ -52,7 +52,7 @@ fn a_lock_that_somebody_holds_for_a_moment_is_waited_for() {
 fn a_lock_that_somebody_keeps_is_not_waited_for_for_ever() {
     let payload = Payload::linked(UNIT, TRIAL);
     let lock = payload.hold_lock();
-    payload.aircraft(&[]).hears("failure");
+    payload.plug_aircraft().hears("failure");
     payload.ends((Outcome::Failed, Some(FailureKind::Busy)), OLD);
     drop(lock);
     payload.next_upgrade_works();
@@ -72,7 +72,7 @@ fn a_lock_that_somebody_keeps_when_the_old_program_is_wanted_back() {
         failure.contains("could not be put back: another process is replacing the program"),
         "{failure}"
     );
-    assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "as the report says");
+    assert_eq!(payload.reported_version().unwrap(), NEW, "as the report says");
     payload.next_upgrade_works();
 }
 
@@ -80,10 +80,10 @@ fn a_lock_that_somebody_keeps_when_the_old_program_is_wanted_back() {
 fn the_program_is_replaced_by_hand_while_it_installs() {
     let payload = Payload::linked(UNIT, TRIAL);
     let lock = payload.hold_lock();
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Installing);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Installing);
     payload.replace_by_hand();
-    let by_hand = fs::read(payload.sandbox.program()).unwrap();
+    let by_hand = fs::read(payload.program()).unwrap();
     drop(lock);
     aircraft.hears("success");
     payload.ends(SUCCEEDED, NEW);
@@ -98,18 +98,18 @@ fn the_program_is_replaced_by_hand_while_it_installs() {
 fn the_program_is_replaced_by_hand_while_it_is_on_trial() {
     let payload = Payload::linked(UNIT, "window = \"100ms\"\ndeadline = \"3s\"");
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     payload.replace_by_hand();
     payload.comes_up();
     aircraft.hears("failure");
     let report = payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), BY_HAND);
     assert!(report.failure.unwrap().to_string().contains("something else replaced it"));
     assert!(
-        payload.sandbox.status().unwrap().components[0].known_bad.is_empty(),
+        payload.status().unwrap().components[0].known_bad.is_empty(),
         "nobody knows how the new program would have done"
     );
-    payload.uplift(&["install", "--force", payload.firmware().to_str().unwrap()]);
+    payload.uplift(&["install", "--force", payload.new_firmware().to_str().unwrap()]);
     assert_eq!(payload.running().as_deref(), Some(NEW));
 }
 
@@ -117,8 +117,8 @@ fn the_program_is_replaced_by_hand_while_it_is_on_trial() {
 fn the_staging_area_is_emptied_by_hand_while_it_installs() {
     let payload = Payload::linked(UNIT, TRIAL);
     let lock = payload.hold_lock();
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Installing);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Installing);
     payload.empty_stage();
     drop(lock);
     aircraft.hears("failure");
@@ -148,18 +148,18 @@ fn the_staging_area_is_emptied_by_hand_and_the_new_program_fails() {
         failure.contains("could not be put back: there is no previous program to put back"),
         "{failure}"
     );
-    assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "as the report says");
+    assert_eq!(payload.reported_version().unwrap(), NEW, "as the report says");
 }
 
 /// A disk that gives errors: this file can be opened, and reading it is EIO.
 #[test]
 fn a_program_that_can_not_be_read_when_the_daemon_starts_again_is_rolled_back() {
     let (mut payload, aircraft) = on_trial();
-    payload.sandbox.kill_daemon();
-    fs::remove_file(payload.sandbox.program()).unwrap();
-    std::os::unix::fs::symlink("/proc/self/mem", payload.sandbox.program()).unwrap();
+    payload.kill_daemon();
+    fs::remove_file(payload.program()).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", payload.program()).unwrap();
     payload.systemd_has("waits", "");
-    payload.sandbox.start_daemon().unwrap();
+    payload.start_daemon().unwrap();
     aircraft.hears("failure");
     let report = payload.ends(ROLLED_BACK, OLD);
     let failure = report.failure.unwrap().to_string();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use uplift::model::Phase;
 
-use super::payload::{NEW, Payload};
 use super::story::{SUCCEEDED, TRIAL, UNIT};
+use crate::world::payload::{NEW, Payload};
 
 fn libfaketime() -> PathBuf {
     let library = |entry: fs::DirEntry| {
@@ -19,7 +19,7 @@ fn libfaketime() -> PathBuf {
 impl Payload {
     /// The wall clock of the daemon is the real one and so many days.
     fn set_clock(&self, days: &str) {
-        fs::write(self.sandbox.root().join("run/clock"), days).unwrap();
+        fs::write(self.root().join("run/clock"), days).unwrap();
     }
 }
 
@@ -27,20 +27,20 @@ impl Payload {
 fn set_back_by_two_years_it_changes_nothing_but_the_stamps() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.set_clock("+0d");
-    payload.sandbox.kill_daemon();
-    let clock = payload.sandbox.root().join("run/clock");
-    payload.sandbox.set_environment("LD_PRELOAD", libfaketime().to_str().unwrap());
-    payload.sandbox.set_environment("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap());
-    payload.sandbox.set_environment("FAKETIME_NO_CACHE", "1");
-    payload.sandbox.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    payload.sandbox.start_daemon().unwrap();
+    payload.kill_daemon();
+    let clock = payload.root().join("run/clock");
+    payload.set_environment("LD_PRELOAD", libfaketime().to_str().unwrap());
+    payload.set_environment("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap());
+    payload.set_environment("FAKETIME_NO_CACHE", "1");
+    payload.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    payload.start_daemon().unwrap();
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     // Under a daemon that runs, and then for one that finds a state from the future.
     payload.set_clock("-730d");
     payload.dies_in(Phase::Trial);
-    payload.wait_for(Phase::Trial);
+    payload.wait_for_phase(Phase::Trial);
     payload.systemd_has("waits", "");
     payload.start_unit();
     aircraft.hears("success");

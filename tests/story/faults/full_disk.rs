@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
-use super::payload::{NEW, OLD, Payload};
 use super::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
 use crate::world::mounted::Mounted;
+use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
 /// A payload whose state lies on a small disk of its own, which is unmounted after the payload
@@ -22,22 +22,21 @@ struct OnSmallDisk {
 
 impl Drop for OnSmallDisk {
     fn drop(&mut self) {
-        self.payload.sandbox.kill_daemon();
+        self.payload.kill_daemon();
     }
 }
 
 impl OnSmallDisk {
     fn new() -> Self {
         let mut payload = Payload::linked(UNIT, TRIAL);
-        payload.sandbox.kill_daemon();
-        let mounted =
-            Mounted::on(&payload.sandbox.state(), &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
-        payload.sandbox.start_daemon().unwrap();
+        payload.kill_daemon();
+        let mounted = Mounted::on(&payload.state(), &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]);
+        payload.start_daemon().unwrap();
         Self { _mounted: mounted, payload }
     }
 
     fn ballast(&self) -> PathBuf {
-        self.payload.sandbox.state().join("ballast")
+        self.payload.state().join("ballast")
     }
 
     fn fill(&self) {
@@ -55,7 +54,7 @@ fn a_state_that_can_not_be_written_for_want_of_space() {
     let disk = OnSmallDisk::new();
     let payload = &disk.payload;
     disk.fill();
-    payload.aircraft(&[]).hears("failure");
+    payload.plug_aircraft().hears("failure");
     payload.ends((Outcome::Failed, Some(FailureKind::NoSpace)), OLD);
     disk.make_room();
     payload.next_upgrade_works();
@@ -65,7 +64,7 @@ fn a_state_that_can_not_be_written_for_want_of_space() {
 fn a_disk_that_fills_after_the_swap_costs_no_success_and_no_report() {
     let mut disk = OnSmallDisk::new();
     disk.payload.systemd_has("hang", "restart");
-    let aircraft = disk.payload.aircraft(&[]);
+    let aircraft = disk.payload.plug_aircraft();
     disk.payload.wait_until_hung(1);
     disk.fill();
     disk.payload.systemd_has("hang", "");
@@ -73,21 +72,14 @@ fn a_disk_that_fills_after_the_swap_costs_no_success_and_no_report() {
     aircraft.hears("success");
     disk.payload.ends(SUCCEEDED, NEW);
     // What could not be written is found out again, by each daemon until there is room.
-    disk.payload.sandbox.kill_daemon();
-    disk.payload.sandbox.start_daemon().unwrap();
+    disk.payload.restart_daemon();
     disk.payload.ends(SUCCEEDED, NEW);
     disk.make_room();
-    disk.payload.sandbox.kill_daemon();
-    disk.payload.sandbox.start_daemon().unwrap();
+    disk.payload.restart_daemon();
     disk.payload.ends(SUCCEEDED, NEW);
-    disk.payload.sandbox.kill_daemon();
-    disk.payload.sandbox.start_daemon().unwrap();
+    disk.payload.restart_daemon();
     disk.payload.ends(SUCCEEDED, NEW);
-    assert!(
-        fs::read_to_string(disk.payload.sandbox.state().join("history.json"))
-            .unwrap()
-            .contains(NEW)
-    );
+    assert!(fs::read_to_string(disk.payload.state().join("history.json")).unwrap().contains(NEW));
 }
 
 #[test]
@@ -95,14 +87,14 @@ fn a_disk_that_fills_before_the_old_program_is_put_back() {
     let disk = OnSmallDisk::new();
     let payload = &disk.payload;
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     disk.fill();
     payload.systemd_has("state", "failed");
     aircraft.hears("failure");
     let report = payload.history().remove(0);
     assert_eq!(ending(&report), ROLLED_BACK);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
     let failure = report.failure.unwrap().to_string();
     assert!(
         failure.contains("but was not restarted") && failure.contains("can't be written"),
@@ -116,9 +108,9 @@ fn a_disk_that_fills_before_the_old_program_is_put_back() {
 fn a_program_directory_that_is_read_only_at_the_verdict() {
     let payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
-    let directory = payload.sandbox.root().join("bin");
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
+    let directory = payload.root().join("bin");
     let mounted = Mounted::on(&directory, &["--bind", directory.to_str().unwrap()]);
     mounted.remount("ro");
     payload.systemd_has("waits", "");
@@ -132,14 +124,14 @@ fn a_program_directory_that_is_read_only_at_the_verdict() {
 #[test]
 fn a_state_directory_that_is_read_only() {
     let mut payload = Payload::linked(UNIT, TRIAL);
-    payload.sandbox.kill_daemon();
-    let state = payload.sandbox.state();
+    payload.kill_daemon();
+    let state = payload.state();
     let mounted = Mounted::on(&state, &["--bind", state.to_str().unwrap()]);
     mounted.remount("ro");
-    payload.sandbox.start_daemon().unwrap();
-    payload.aircraft(&[]).hears("failure");
+    payload.start_daemon().unwrap();
+    payload.plug_aircraft().hears("failure");
     payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), OLD);
-    let notices = payload.sandbox.status().unwrap().notices;
+    let notices = payload.status().unwrap().notices;
     assert!(notices.iter().any(|notice| notice.contains("Read-only file system")), "{notices:?}");
     mounted.remount("rw");
     payload.next_upgrade_works();

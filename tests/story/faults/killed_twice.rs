@@ -3,15 +3,15 @@
 
 use uplift::model::Phase;
 
-use super::payload::{NEW, OLD, Payload};
 use super::story::{INTERRUPTED, ROLLED_BACK, SUCCEEDED, TRIAL, UNIT};
+use crate::world::payload::{NEW, OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
 #[test]
 fn while_it_is_ready() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("hang", "show");
-    let aircraft = payload.aircraft(&[]);
+    let aircraft = payload.plug_aircraft();
     payload.wait_until_hung(1);
     payload.systemd_has("hang", "");
     payload.dies_twice_in(Phase::Ready);
@@ -24,7 +24,7 @@ fn while_it_is_ready() {
 fn while_it_installs() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     let lock = payload.hold_lock();
-    let aircraft = payload.aircraft(&[]);
+    let aircraft = payload.plug_aircraft();
     payload.dies_twice_in(Phase::Installing);
     drop(lock);
     aircraft.hears("failure");
@@ -36,7 +36,7 @@ fn while_it_installs() {
 fn while_it_waits_for_the_restart() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("hang", "restart");
-    let aircraft = payload.aircraft(&[]);
+    let aircraft = payload.plug_aircraft();
     payload.wait_until_hung(1);
     payload.dies_in(Phase::Restarting);
     payload.wait_until_hung(2);
@@ -50,9 +50,9 @@ fn while_it_waits_for_the_restart() {
 fn while_the_new_program_is_on_trial() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
+    let aircraft = payload.plug_aircraft();
     payload.dies_twice_in(Phase::Trial);
-    payload.wait_for(Phase::Trial);
+    payload.wait_for_phase(Phase::Trial);
     payload.systemd_has("waits", "");
     payload.start_unit();
     aircraft.hears("success");
@@ -63,13 +63,13 @@ fn while_the_new_program_is_on_trial() {
 fn while_the_old_program_is_put_back() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     let lock = payload.hold_lock();
     payload.systemd_has("state", "failed");
     payload.dies_in(Phase::Reverting);
     payload.dies_in(Phase::Reverting);
-    assert_eq!(payload.sandbox.reported_version().unwrap(), NEW, "the lock is held");
+    assert_eq!(payload.reported_version().unwrap(), NEW, "the lock is held");
     drop(lock);
     aircraft.hears("failure");
     payload.ends(ROLLED_BACK, OLD);
@@ -79,8 +79,8 @@ fn while_the_old_program_is_put_back() {
 fn while_the_old_program_is_restarted() {
     let mut payload = Payload::linked(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
-    let aircraft = payload.aircraft(&[]);
-    payload.wait_for(Phase::Trial);
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_phase(Phase::Trial);
     payload.systemd_has("hang", "restart");
     payload.systemd_has("state", "failed");
     payload.wait_until_hung(1);
@@ -95,11 +95,12 @@ fn while_the_old_program_is_restarted() {
 #[test]
 fn while_the_report_waits_for_the_aircraft() {
     let mut payload = Payload::linked(UNIT, TRIAL);
-    let aircraft = payload.aircraft(&["--abort-at", "check"]);
+    let aircraft =
+        payload.aircraft(Transfer::Dcftp, &payload.new_firmware(), &["--abort-at", "check"]);
     payload.dies_twice_in(Phase::Concluded);
     aircraft.hears("aborted");
     let report = payload.ends(SUCCEEDED, NEW);
-    let status = payload.sandbox.status().unwrap();
+    let status = payload.status().unwrap();
     assert_eq!(
         (status.phase, status.unacknowledged),
         (Phase::Concluded, vec![report]),

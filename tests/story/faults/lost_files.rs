@@ -1,12 +1,12 @@
 //! Files of the state that are lost, damaged or from another version, in the middle of an upgrade.
 
 use std::fs;
-use std::process::Child;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
-use super::payload::{NEW, OLD, Payload};
 use super::story::{ROLLED_BACK, SUCCEEDED, TRIAL, UNIT, ending};
+use crate::world::payload::{NEW, OLD, Payload};
+use crate::world::running::Running;
 use crate::world::watched::Watched as _;
 
 /// What becomes of a file; nothing when it is lost.
@@ -39,7 +39,7 @@ const DAMAGES: [(&str, Damage); 4] = [
 impl Payload {
     /// While no daemon runs; what is left of the file.
     fn damage(&self, name: &str, damage: Damage) -> Option<Vec<u8>> {
-        let path = self.sandbox.state().join(name);
+        let path = self.state().join(name);
         let damaged = damage(&fs::read(&path).unwrap());
         match &damaged {
             Some(content) => fs::write(path, content).unwrap(),
@@ -50,25 +50,16 @@ impl Payload {
 
     /// The damaged file lies beside its place as it was, and the daemon says so.
     fn sets_aside(&self, name: &str, damaged: Option<&[u8]>) {
-        let notices = self.sandbox.status().unwrap().notices;
+        let notices = self.status().unwrap().notices;
         let told =
             notices.iter().any(|notice| notice.contains(name) && notice.contains("was set aside"));
         assert_eq!(told, damaged.is_some(), "{notices:?}");
-        assert_eq!(
-            fs::read(self.sandbox.state().join(format!("{name}.damaged"))).ok().as_deref(),
-            damaged
-        );
-    }
-
-    /// Calls `uplift-rescue` in a daemon's absence, this many seconds after the machine started.
-    fn rescue(&self, uptime: &str) {
-        fs::write(self.sandbox.root().join("run/uptime"), uptime).unwrap();
-        assert!(self.systemd().rescue(&[], "deadline").status().unwrap().success());
+        assert_eq!(fs::read(self.state().join(format!("{name}.damaged"))).ok().as_deref(), damaged);
     }
 }
 
 /// A new program that is at the path and about to be restarted into, and whoever asked for it.
-fn swapped() -> (Payload, Child) {
+fn swapped() -> (Payload, Running) {
     let payload = Payload::with_trial(UNIT, TRIAL);
     payload.systemd_has("hang", "restart");
     let client = payload.install();
@@ -80,7 +71,7 @@ fn swapped() -> (Payload, Child) {
 /// the trial, which is there before the rescue has looked, and the end is reported.
 fn state_is_lost(damage: Damage) {
     let (mut payload, client) = swapped();
-    payload.sandbox.kill_daemon();
+    payload.kill_daemon();
     let damaged = payload.damage("state.json", damage);
     payload.systemd_has("hang", "");
     payload.reboot();
@@ -106,15 +97,15 @@ fn a_state_file_that_is_damaged() {
 #[test]
 fn a_state_file_that_is_lost_and_no_daemon_that_starts_again() {
     let (mut payload, client) = swapped();
-    payload.sandbox.kill_daemon();
+    payload.kill_daemon();
     payload.damage("state.json", LOST);
     payload.systemd_has("hang", "");
     payload.start_unit();
     assert_eq!(payload.running().as_deref(), Some(NEW));
-    payload.rescue("100.00 1.00\n");
-    payload.rescue("9000.00 1.00\n");
+    payload.rescued_at(100);
+    payload.rescued_at(9_000);
     assert_eq!(payload.running().as_deref(), Some(OLD), "the rescue had not looked before");
-    payload.sandbox.start_daemon().unwrap();
+    payload.start_daemon().unwrap();
     assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
     payload.ends(ROLLED_BACK, OLD);
 }
@@ -124,31 +115,26 @@ fn a_way_back_by_hand_whose_state_is_lost() {
     let mut payload = Payload::with_trial(UNIT, TRIAL);
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("hang", "restart");
-    let mut client = payload.sandbox.command(&["rollback", "--yes"]).spawn().unwrap();
+    let mut client = payload.spawn(&["rollback", "--yes"]);
     payload.wait_until_hung(1);
-    payload.sandbox.kill_daemon();
+    payload.kill_daemon();
     payload.damage("state.json", LOST);
     payload.systemd_has("hang", "");
-    payload.sandbox.start_daemon().unwrap();
+    payload.start_daemon().unwrap();
     client.wait().unwrap();
-    payload.sandbox.wait_until_settled().unwrap();
-    assert_eq!(
-        ending(&payload.last_report()),
-        (Outcome::RolledBack, Some(FailureKind::Interrupted)),
-        "{}",
-        payload.log()
-    );
+    payload.wait_until_settled().unwrap();
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::Interrupted)));
     assert_eq!(payload.running().as_deref(), Some(OLD), "it was not restarted before");
 }
 
 #[test]
 fn a_trial_that_has_no_second_copy_does_not_begin() {
     let payload = Payload::with_trial(UNIT, TRIAL);
-    let in_the_way = payload.sandbox.state().join("rescue.json");
+    let in_the_way = payload.state().join("rescue.json");
     fs::create_dir_all(in_the_way.join("another's")).unwrap();
     assert!(!payload.install().wait_with_output().unwrap().status.success());
     let report = payload.ends((Outcome::Failed, Some(FailureKind::InstallFailed)), OLD);
-    assert!(report.failure.unwrap().sentence.contains("second copy"), "{}", payload.log());
+    assert!(report.failure.unwrap().sentence.contains("second copy"));
     fs::remove_dir_all(in_the_way).unwrap();
     payload.next_upgrade_works();
 }
@@ -156,29 +142,29 @@ fn a_trial_that_has_no_second_copy_does_not_begin() {
 /// With state and history lost, a copy that was left would take away a program that works.
 #[test]
 fn no_copy_outlives_its_trial() {
-    let copy = |payload: &Payload| payload.sandbox.state().join("rescue.json");
+    let copy = |payload: &Payload| payload.state().join("rescue.json");
     let payload = Payload::with_trial(UNIT, TRIAL);
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     assert!(!copy(&payload).exists());
     // A daemon that dies before it has removed the copy leaves that to the next one.
     let (mut killed, client) = swapped();
     let left = fs::read(copy(&killed)).unwrap();
-    killed.sandbox.kill_daemon();
+    killed.kill_daemon();
     killed.systemd_has("hang", "");
     killed.reboot();
-    assert!(client.wait_with_output().unwrap().status.success(), "{}", killed.log());
-    killed.sandbox.kill_daemon();
+    assert!(client.wait_with_output().unwrap().status.success());
+    killed.kill_daemon();
     fs::write(copy(&killed), left).unwrap();
-    fs::write(killed.sandbox.state().join("rescue.json.new"), "half").unwrap();
-    killed.sandbox.start_daemon().unwrap();
-    assert!(!copy(&killed).exists() && !killed.sandbox.state().join("rescue.json.new").exists());
+    fs::write(killed.state().join("rescue.json.new"), "half").unwrap();
+    killed.start_daemon().unwrap();
+    assert!(!copy(&killed).exists() && !killed.state().join("rescue.json.new").exists());
     for mut payload in [payload, killed] {
-        payload.sandbox.kill_daemon();
+        payload.kill_daemon();
         for name in ["state.json", "history.json"] {
-            fs::remove_file(payload.sandbox.state().join(name)).unwrap();
+            fs::remove_file(payload.state().join(name)).unwrap();
         }
-        payload.sandbox.start_daemon().unwrap();
-        assert_eq!(payload.running().as_deref(), Some(NEW), "{}", payload.log());
+        payload.start_daemon().unwrap();
+        assert_eq!(payload.running().as_deref(), Some(NEW));
         assert!(payload.history().is_empty());
     }
 }
@@ -186,13 +172,13 @@ fn no_copy_outlives_its_trial() {
 #[test]
 fn a_state_file_of_another_version() {
     let (mut payload, client) = swapped();
-    payload.sandbox.kill_daemon();
+    payload.kill_daemon();
     payload.damage("state.json", FIRST_FORMAT);
     payload.systemd_has("hang", "");
     payload.reboot();
     payload.sets_aside("state.json", None);
-    payload.sandbox.wait_until_settled().unwrap();
-    assert_eq!(ending(&payload.last_report()), SUCCEEDED, "{}", payload.log());
+    payload.wait_until_settled().unwrap();
+    assert_eq!(payload.ending(), SUCCEEDED);
     client.wait_with_output().unwrap();
     payload.next_upgrade_works();
 }
@@ -201,10 +187,10 @@ fn a_state_file_of_another_version() {
 fn a_flipped_bit_in_the_state_of_a_trial_is_no_restart() {
     for damage in [FLIPPED, UNCHECKED, LOST] {
         let (mut payload, client) = on_trial_alone();
-        payload.rescue("100.00 1.00\n");
+        payload.rescued_at(100);
         let damaged = payload.damage("state.json", damage);
         payload.systemd_has("waits", "");
-        payload.sandbox.start_daemon().unwrap();
+        payload.start_daemon().unwrap();
         payload.sets_aside("state.json", damaged.as_deref());
         assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
         let report = payload.ends((Outcome::RolledBack, Some(FailureKind::Interrupted)), OLD);
@@ -217,17 +203,17 @@ fn a_flipped_bit_in_the_state_of_a_trial_is_no_restart() {
 fn a_history_that_is_lost_or_damaged() {
     let mut payload = Payload::with_trial(UNIT, TRIAL);
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
-    let whole = fs::read(payload.sandbox.state().join("history.json")).unwrap();
+    let whole = fs::read(payload.state().join("history.json")).unwrap();
     for (what, damage) in DAMAGES.into_iter().chain([("lost", LOST)]) {
-        payload.sandbox.kill_daemon();
-        let _ = fs::remove_file(payload.sandbox.state().join("history.json.damaged"));
-        fs::write(payload.sandbox.state().join("history.json"), &whole).unwrap();
+        payload.kill_daemon();
+        let _ = fs::remove_file(payload.state().join("history.json.damaged"));
+        fs::write(payload.state().join("history.json"), &whole).unwrap();
         let damaged = payload.damage("history.json", damage);
-        payload.sandbox.start_daemon().unwrap();
+        payload.start_daemon().unwrap();
         payload.sets_aside("history.json", damaged.as_deref());
         assert!(payload.history().is_empty(), "{what}");
         assert_eq!(
-            payload.sandbox.status().unwrap().components[0].version.unwrap().to_string(),
+            payload.status().unwrap().components[0].version.unwrap().to_string(),
             NEW,
             "{what}: the state is whole"
         );
@@ -237,35 +223,35 @@ fn a_history_that_is_lost_or_damaged() {
 }
 
 /// A trial that no daemon watches.
-fn on_trial_alone() -> (Payload, Child) {
+fn on_trial_alone() -> (Payload, Running) {
     let mut payload = Payload::with_trial(UNIT, TRIAL);
     payload.systemd_has("waits", NEW);
     let client = payload.install();
-    payload.wait_for(Phase::Trial);
-    payload.sandbox.kill_daemon();
+    payload.wait_for_phase(Phase::Trial);
+    payload.kill_daemon();
     (payload, client)
 }
 
 #[test]
 fn a_file_of_the_rescue_that_is_damaged() {
     let (mut payload, client) = on_trial_alone();
-    payload.rescue("100.00 1.00\n");
+    payload.rescued_at(100);
     for (what, damage) in DAMAGES {
         payload.damage("rescue.json", damage);
-        payload.sandbox.start_daemon().unwrap();
+        payload.start_daemon().unwrap();
         assert_eq!(
-            payload.sandbox.status().unwrap().phase,
+            payload.status().unwrap().phase,
             Phase::Trial,
             "{what}: a verdict that can't be read is none"
         );
-        payload.sandbox.kill_daemon();
+        payload.kill_daemon();
         // The rescue begins it anew.
-        payload.rescue("100.00 1.00\n");
+        payload.rescued_at(100);
     }
-    payload.sandbox.start_daemon().unwrap();
+    payload.start_daemon().unwrap();
     payload.systemd_has("waits", "");
     payload.start_unit();
-    assert!(client.wait_with_output().unwrap().status.success(), "{}", payload.log());
+    assert!(client.wait_with_output().unwrap().status.success());
     payload.ends(SUCCEEDED, NEW);
 }
 
@@ -273,18 +259,18 @@ fn a_file_of_the_rescue_that_is_damaged() {
 fn a_file_of_the_rescue_that_is_lost_after_it_rolled_back() {
     for lost in [false, true] {
         let (mut payload, client) = on_trial_alone();
-        payload.rescue("100.00 1.00\n");
-        payload.rescue("9000.00 1.00\n");
+        payload.rescued_at(100);
+        payload.rescued_at(9_000);
         assert_eq!(payload.running().as_deref(), Some(OLD));
         if lost {
             payload.damage("rescue.json", LOST);
         }
-        payload.sandbox.start_daemon().unwrap();
+        payload.start_daemon().unwrap();
         assert_eq!(client.wait_with_output().unwrap().status.code(), Some(1));
         // Without the verdict nobody knows why; that it is rolled back is seen all the same.
         let expected =
             if lost { (Outcome::RolledBack, Some(FailureKind::Interrupted)) } else { ROLLED_BACK };
         assert_eq!(ending(&payload.history()[0]), expected);
-        assert_eq!(payload.sandbox.status().unwrap().components[0].known_bad.is_empty(), lost);
+        assert_eq!(payload.status().unwrap().components[0].known_bad.is_empty(), lost);
     }
 }

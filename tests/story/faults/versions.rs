@@ -6,22 +6,18 @@ use std::fs;
 use uplift::model::{FailureKind, Installed, Outcome, Phase};
 
 use super::by_hand::BY_HAND;
-use super::payload::{NEW, OLD, Payload};
 use super::story::{TRIAL, UNIT};
+use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
 /// A program that can't be asked for its version: the configuration tells that of the first one.
-fn silent(trial: &str) -> Payload {
-    let mut payload = Payload::with_trial(UNIT, trial);
-    payload.reconfigure(|text| {
-        text.replace("version_command = [\"--version\"]", &format!("version = \"{OLD}\""))
-    });
-    payload
+fn silent() -> Payload {
+    Payload::unit_setup(UNIT, TRIAL).version("version = \"V01.00.00.00\"").start()
 }
 
 impl Payload {
     fn installed(&self) -> Installed {
-        self.sandbox.status().unwrap().components.remove(0)
+        self.status().unwrap().components.remove(0)
     }
 
     fn told_version(&self) -> Option<String> {
@@ -30,49 +26,48 @@ impl Payload {
 
     /// The kind of failure with which a file of this version is refused.
     fn refuses(&self, version: &str) -> Option<FailureKind> {
-        let firmware = self.sandbox.firmware(version.parse().unwrap(), Some(50_000)).unwrap();
+        let firmware = self.firmware_of(version, 50_000);
         self.uplift(&["install", firmware.to_str().unwrap()]);
         self.last_report().failure.map(|failure| failure.kind)
     }
 
     /// The daemon starts again without these files of its state.
     fn loses(&mut self, files: &[&str]) {
-        self.sandbox.kill_daemon();
-        files.iter().for_each(|file| fs::remove_file(self.sandbox.state().join(file)).unwrap());
-        self.sandbox.start_daemon().unwrap();
+        self.kill_daemon();
+        files.iter().for_each(|file| fs::remove_file(self.state().join(file)).unwrap());
+        self.start_daemon().unwrap();
     }
 }
 
 #[test]
 fn of_a_failed_program_that_could_not_be_taken_away_its_own_version_is_told() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     assert_eq!(payload.told_version().as_deref(), Some(OLD));
     payload.systemd_has("waits", NEW);
     let client = payload.install();
-    payload.wait_for(Phase::Trial);
+    payload.wait_for_phase(Phase::Trial);
     fs::remove_file(payload.previous()).unwrap();
     payload.systemd_has("state", "failed");
     client.wait_with_output().unwrap();
     assert_eq!(payload.last_report().outcome, Outcome::Failed);
     for _ in 0..2 {
-        assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
+        assert_eq!(payload.reported_version().unwrap(), NEW);
         assert_eq!(payload.told_version().as_deref(), Some(NEW));
-        payload.sandbox.kill_daemon();
-        payload.sandbox.start_daemon().unwrap();
+        payload.restart_daemon();
     }
 }
 
 #[test]
 fn what_the_history_knows_comes_back_when_the_state_is_lost() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     payload.systemd_has("fails", "V03.00.00.00");
     assert_eq!(payload.refuses("V03.00.00.00"), Some(FailureKind::Unhealthy));
     payload.systemd_has("fails", "");
-    let before = payload.sandbox.status().unwrap();
+    let before = payload.status().unwrap();
     payload.loses(&["state.json"]);
     for told in [true, false] {
-        let status = payload.sandbox.status().unwrap();
+        let status = payload.status().unwrap();
         assert_eq!(
             status.notices.iter().any(|notice| notice.contains("come from history.json")),
             told,
@@ -86,21 +81,19 @@ fn what_the_history_knows_comes_back_when_the_state_is_lost() {
         );
         assert_eq!(payload.refuses("V01.05.00.00"), Some(FailureKind::Downgrade));
         assert_eq!(payload.refuses("V03.00.00.00"), Some(FailureKind::KnownBad));
-        payload.sandbox.kill_daemon();
-        payload.sandbox.start_daemon().unwrap();
+        payload.restart_daemon();
     }
     assert_eq!(before.components[0].version.unwrap().to_string(), NEW);
 }
 
 #[test]
 fn a_version_that_nothing_proves_any_more_is_not_told() {
-    let mut payload = silent(TRIAL);
+    let mut payload = silent();
     payload.upgrade();
     payload.loses(&["state.json", "history.json"]);
     for _ in 0..2 {
         assert_eq!(payload.told_version(), None, "the configuration speaks of another program");
-        payload.sandbox.kill_daemon();
-        payload.sandbox.start_daemon().unwrap();
+        payload.restart_daemon();
     }
     payload.next_upgrade_works();
     assert_eq!(payload.told_version().as_deref(), Some("V03.00.00.00"));
@@ -113,9 +106,9 @@ fn a_version_that_nothing_proves_any_more_is_not_told() {
 #[test]
 fn the_highest_of_all_versions_locks_nothing_when_it_is_taken_back() {
     let payload = Payload::with_trial(UNIT, TRIAL);
-    let firmware = payload.sandbox.firmware("V99.99.99.99".parse().unwrap(), Some(50_000)).unwrap();
+    let firmware = payload.firmware_of("V99.99.99.99", 50_000);
     assert_eq!(payload.uplift(&["install", firmware.to_str().unwrap()]).0, Some(0));
-    assert_eq!(payload.sandbox.status().unwrap().components[0].minimum_version, None);
+    assert_eq!(payload.status().unwrap().components[0].minimum_version, None);
     assert_eq!(payload.uplift(&["rollback", "--yes"]).0, Some(0));
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
     let (code, said) = payload.uplift(&["forget", "--minimum-version"]);

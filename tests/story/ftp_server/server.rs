@@ -92,8 +92,7 @@ impl Server {
 
     /// Puts a file into the home, past the server.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
-        use std::io::Write as _;
-        std::fs::File::create(self.home.join(name)).unwrap().write_all(content).unwrap();
+        std::fs::write(self.home.join(name), content).unwrap();
     }
 
     /// Waits until the home holds exactly these names.
@@ -126,7 +125,6 @@ impl Drop for Server {
 
 /// Writes the configuration; settings may give `listen` themselves.
 pub(crate) fn write_config(directory: &Path, home: &Path, settings: &str) -> PathBuf {
-    use std::io::Write as _;
     let path = directory.join("uplift.toml");
     let listen = if settings.contains("listen =") { "" } else { "listen = \"127.0.0.1:0\"\n" };
     let keep_free = if settings.contains("keep_free =") { "" } else { "keep_free = 0\n" };
@@ -134,7 +132,7 @@ pub(crate) fn write_config(directory: &Path, home: &Path, settings: &str) -> Pat
         "[component.program]\nname = \"demo\"\nproduct = \"DEMO\"\n[ftp_server]\nhome = \"{}\"\n{listen}{keep_free}{settings}\n",
         home.display()
     );
-    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    std::fs::write(&path, text).unwrap();
     path
 }
 

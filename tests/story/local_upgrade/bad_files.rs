@@ -4,7 +4,8 @@ use std::fs;
 
 use uplift::model::{FailureKind, Phase};
 
-use super::payload::{NEW, OLD, Payload, Transfer, version};
+use super::{setup, version, with_package};
+use crate::world::payload::{NEW, OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
 /// Completion reasons of docs/payload-link.md section 4.
@@ -23,24 +24,18 @@ fn is_refused(
     reason: u64,
 ) {
     let verdict = payload.refused(transfer, firmware, &[]);
-    assert_eq!(
-        verdict["reason"].as_u64(),
-        Some(reason),
-        "{transfer:?} {kind}: {verdict}\n{}",
-        payload.log()
-    );
+    assert_eq!(verdict["reason"].as_u64(), Some(reason), "{transfer:?} {kind}: {verdict}");
     let report = payload.last_report();
     assert_eq!(report.failure.expect("a failure").kind, kind);
-    let good = payload.firmware();
-    let verdict = payload.upgrade(transfer, &good, &[]);
-    assert_eq!(verdict["result"], "success", "after {kind}: {verdict}\n{}", payload.log());
+    let good = payload.new_firmware();
+    payload.is_upgraded_by(transfer, &good);
 }
 
 fn bad_bytes(name: &str, kind: FailureKind, reason: u64, bytes: impl Fn(Vec<u8>) -> Vec<u8>) {
     for transfer in Transfer::BOTH {
-        let mut payload = Payload::new(transfer);
-        let good = fs::read(payload.firmware()).unwrap();
-        let firmware = payload.firmware_of(name, &bytes(good));
+        let mut payload = setup(transfer).start();
+        let good = fs::read(payload.new_firmware()).unwrap();
+        let firmware = payload.file_of(name, &bytes(good));
         is_refused(transfer, &mut payload, &firmware, kind, reason);
     }
 }
@@ -107,18 +102,18 @@ fn another_version_than_the_program_tells() {
 
 #[test]
 fn another_product() {
-    let payload = Payload::new(Transfer::Dcftp);
-    let good = fs::read(payload.firmware()).unwrap();
-    let firmware = payload.firmware_of(&format!("OTHER_{NEW}.bin"), &good);
+    let payload = setup(Transfer::Dcftp).start();
+    let good = fs::read(payload.new_firmware()).unwrap();
+    let firmware = payload.file_of(&format!("OTHER_{NEW}.bin"), &good);
     let mut payload = payload;
     is_refused(Transfer::Dcftp, &mut payload, &firmware, FailureKind::WrongProduct, DOES_NOT_MATCH);
 }
 
 #[test]
 fn another_product_uploaded_over_ftp_is_listed() {
-    let payload = Payload::new(Transfer::Ftp);
-    let good = fs::read(payload.firmware()).unwrap();
-    let firmware = payload.firmware_of(&format!("OTHER_{NEW}.bin"), &good);
+    let payload = setup(Transfer::Ftp).start();
+    let good = fs::read(payload.new_firmware()).unwrap();
+    let firmware = payload.file_of(&format!("OTHER_{NEW}.bin"), &good);
     payload.refused(Transfer::Ftp, &firmware, &[]);
     let report = payload.last_report();
     assert_eq!(report.failure.expect("a failure").kind, FailureKind::WrongProduct);
@@ -138,8 +133,8 @@ fn names_that_are_none() {
         "PSDK_APPALIAS_V02.00.00.00.bin/",
         "a\u{7}_V02.00.00.00.bin",
     ] {
-        let payload = Payload::new(Transfer::Dcftp);
-        let firmware = payload.firmware();
+        let payload = setup(Transfer::Dcftp).start();
+        let firmware = payload.new_firmware();
         let verdict = payload.refused(Transfer::Dcftp, &firmware, &["--claim-name", name]);
         let report = payload.last_report();
         assert_eq!(
@@ -154,8 +149,8 @@ fn names_that_are_none() {
 #[test]
 fn too_large() {
     for transfer in Transfer::BOTH {
-        let payload = Payload::configured(transfer, "", "max_size = \"100KiB\"");
-        let firmware = payload.firmware();
+        let payload = with_package(transfer, "max_size = \"100KiB\"");
+        let firmware = payload.new_firmware();
         payload.refused(transfer, &firmware, &[]);
         assert_eq!(payload.last_report().failure.expect("a failure").kind, FailureKind::TooLarge);
     }
@@ -164,8 +159,8 @@ fn too_large() {
 #[test]
 fn empty() {
     for transfer in Transfer::BOTH {
-        let payload = Payload::new(transfer);
-        let firmware = payload.firmware_of(NAME, b"");
+        let payload = setup(transfer).start();
+        let firmware = payload.file_of(NAME, b"");
         payload.refused(transfer, &firmware, &[]);
         assert_eq!(payload.last_report().failure.expect("a failure").kind, FailureKind::Truncated);
     }
@@ -179,15 +174,15 @@ fn dcftp_with_another_md5_or_size() {
         ("--claim-size", "300001"),
     ];
     for (option, value) in claims {
-        let mut payload = Payload::new(Transfer::Dcftp);
-        let firmware = payload.firmware();
+        let mut payload = setup(Transfer::Dcftp).start();
+        let firmware = payload.new_firmware();
         let verdict = payload.refused(Transfer::Dcftp, &firmware, &[option, value]);
         assert!(
             verdict["message"].as_str().unwrap().contains("refuses 00/2A with code 01"),
             "{option} {value}: {verdict}"
         );
         is_known_at_once(&payload, &format!("{option} {value}"));
-        let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &[]);
+        let verdict = payload.upgrade_by(Transfer::Dcftp, &firmware, &[]);
         assert_eq!(verdict["result"], "success", "after {option} {value}: {verdict}");
     }
 }
@@ -195,11 +190,10 @@ fn dcftp_with_another_md5_or_size() {
 /// The host may begin again, so nothing is concluded; and nobody is told that the file still
 /// arrives.
 fn is_known_at_once(payload: &Payload, what: &str) {
-    let status = payload.status();
+    let status = payload.status().unwrap();
     let upgrade = status.upgrade.expect("the host may begin again");
-    let failure = upgrade.failure.unwrap_or_else(|| {
-        panic!("{what}: {:?} without a failure\n{}", status.phase, payload.log())
-    });
+    let failure =
+        upgrade.failure.unwrap_or_else(|| panic!("{what}: {:?} without a failure", status.phase));
     assert!(
         matches!(
             failure.kind,
@@ -212,60 +206,51 @@ fn is_known_at_once(payload: &Payload, what: &str) {
         (Phase::Preparing, 0, 0),
         "{what}"
     );
-    let shown = payload.sandbox.command(&["status"]).output().unwrap();
+    let shown = payload.command(&["status"]).output().unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout);
     assert!(shown.contains("the last file was refused: "), "{what}: {shown}");
-    assert!(!payload.log().contains("waits for its receiver"), "{what}: {}", payload.log());
+    assert!(!payload.logs().contains("waits for its receiver"), "{what}");
 }
 
 #[test]
 fn a_wrong_password() {
-    let payload = Payload::new(Transfer::Ftp);
-    let firmware = payload.firmware();
+    let payload = setup(Transfer::Ftp).start();
+    let firmware = payload.new_firmware();
     let verdict = payload.refused(Transfer::Ftp, &firmware, &["--ftp-password", "wrong"]);
     assert!(verdict["message"].as_str().unwrap().contains("530"), "{verdict}");
 }
 
 #[test]
 fn a_fetch_that_can_not_go_on_is_known_before_the_host_asks() {
-    let mut payload = Payload::new(Transfer::Ftp);
-    let firmware = payload.firmware();
-    let mut aircraft =
-        payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=60s"]).spawn().unwrap();
-    payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
+    let mut payload = setup(Transfer::Ftp).start();
+    let firmware = payload.new_firmware();
+    let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=60s"]);
+    payload.wait_for_status(|status| status.upgrade.is_some()).unwrap();
     // The server comes back with another password: no later attempt can mend that.
-    payload.sandbox.kill_ftp_server();
-    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    fs::write(
-        payload.sandbox.config(),
-        config.replace("[ftp_server]", "[ftp_server]\npassword = \"another\""),
-    )
-    .unwrap();
-    payload.sandbox.start_ftp_server().unwrap();
-    let known = payload.sandbox.wait_for_status(|status| {
+    payload.kill_ftp_server();
+    payload
+        .edit_config(|text| text.replace("[ftp_server]", "[ftp_server]\npassword = \"another\""));
+    payload.start_ftp_server().unwrap();
+    let known = payload.wait_for_status(|status| {
         status.upgrade.as_ref().is_some_and(|upgrade| upgrade.failure.is_some())
     });
     let failure = known.map(|status| status.upgrade.and_then(|upgrade| upgrade.failure));
     assert!(
         matches!(&failure, Ok(Some(failure)) if failure.kind == FailureKind::TransferFailed),
-        "{failure:?}\n{}",
-        payload.log()
+        "{failure:?}"
     );
-    aircraft.kill().unwrap();
-    aircraft.wait().unwrap();
+    drop(aircraft);
 }
 
 #[test]
 fn two_files_in_the_upload_area() {
-    let payload = Payload::new(Transfer::Ftp);
-    let firmware = payload.firmware();
+    let payload = setup(Transfer::Ftp).start();
+    let firmware = payload.new_firmware();
     // Comes in beside the aircraft's file, after "enter" has emptied the area.
-    let aircraft =
-        payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
-    payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
-    fs::copy(&firmware, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin"))
-        .unwrap();
-    let verdict = super::payload::verdict(&super::payload::finish(aircraft));
+    let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]);
+    payload.wait_for_status(|status| status.upgrade.is_some()).unwrap();
+    fs::copy(&firmware, payload.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin")).unwrap();
+    let verdict = aircraft.verdict();
     assert_eq!(verdict["result"], "failure", "{verdict}");
     let failure = payload.last_report().failure.expect("a failure");
     assert_eq!(failure.kind, FailureKind::TransferFailed);
@@ -273,5 +258,5 @@ fn two_files_in_the_upload_area() {
         failure.to_string().contains(NAME) && failure.to_string().contains("V03.00.00.00"),
         "{failure}"
     );
-    assert_eq!(version(&payload.sandbox.reported_version().unwrap()), version(OLD));
+    assert_eq!(version(&payload.reported_version().unwrap()), version(OLD));
 }

@@ -4,35 +4,21 @@ use std::fs;
 
 use uplift::model::{FailureKind, Outcome, Phase};
 
-use super::payload::{NEW, OLD, Payload, Transfer, finish, verdict};
+use super::setup;
+use crate::world::payload::{NEW, OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
-
-impl Payload {
-    /// The daemon dies on taking over.
-    fn dies_again(&mut self) {
-        self.sandbox.kill_daemon();
-        self.sandbox.start_daemon().unwrap();
-    }
-}
 
 #[test]
 fn a_host_that_falls_silent_at_any_stage_can_come_back() {
     for transfer in Transfer::BOTH {
         for stage in ["probe", "version", "enter", "transfer", "finish"] {
-            let mut payload = Payload::new(transfer);
-            let firmware = payload.firmware();
-            let first = verdict(&finish(
-                payload.aircraft(transfer, &firmware, &["--abort-at", stage]).spawn().unwrap(),
-            ));
+            let mut payload = setup(transfer).start();
+            let firmware = payload.new_firmware();
+            let first = payload.aircraft(transfer, &firmware, &["--abort-at", stage]).verdict();
             assert_eq!(first["result"], "aborted", "{first}");
-            assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
-            let second = payload.upgrade(transfer, &firmware, &[]);
-            assert_eq!(
-                second["result"],
-                "success",
-                "{transfer:?}, silent at {stage}: {second}\n{}",
-                payload.log()
-            );
+            assert_eq!(payload.reported_version().unwrap(), OLD);
+            let second = payload.upgrade_by(transfer, &firmware, &[]);
+            assert_eq!(second["result"], "success", "{transfer:?}, silent at {stage}: {second}");
         }
     }
 }
@@ -40,45 +26,45 @@ fn a_host_that_falls_silent_at_any_stage_can_come_back() {
 #[test]
 fn a_host_that_falls_silent_after_the_start_misses_nothing() {
     for stage in ["check", "upgrade", "reboot"] {
-        let mut payload = Payload::new(Transfer::Dcftp);
-        let firmware = payload.firmware();
-        let aircraft =
-            payload.aircraft(Transfer::Dcftp, &firmware, &["--abort-at", stage]).spawn().unwrap();
-        payload.sandbox.wait_for_restart_request().unwrap();
-        let aborted = verdict(&finish(aircraft));
+        let mut payload = setup(Transfer::Dcftp).start();
+        let firmware = payload.new_firmware();
+        let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &["--abort-at", stage]);
+        payload.wait_for_restart_request().unwrap();
+        let aborted = aircraft.verdict();
         assert_eq!(aborted["result"], "aborted", "silent at {stage}: {aborted}");
-        payload.sandbox.reboot().unwrap();
-        payload.sandbox.wait_until_settled().unwrap();
+        payload.reboot();
+        payload.wait_until_settled().unwrap();
         assert_eq!(payload.last_report().outcome, Outcome::Succeeded, "silent at {stage}");
-        assert_eq!(payload.status().unacknowledged.len(), 1, "silent at {stage}: the report waits");
-        assert_eq!(payload.sandbox.reported_version().unwrap(), NEW);
+        assert_eq!(
+            payload.status().unwrap().unacknowledged.len(),
+            1,
+            "silent at {stage}: the report waits"
+        );
+        assert_eq!(payload.reported_version().unwrap(), NEW);
     }
 }
 
 #[test]
 fn the_daemon_dies_while_a_file_is_received() {
     for transfer in Transfer::BOTH {
-        let mut payload = Payload::new(transfer);
-        let firmware = payload.firmware();
-        let mut aircraft =
-            payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]).spawn().unwrap();
+        let mut payload = setup(transfer).start();
+        let firmware = payload.new_firmware();
+        let aircraft = payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]);
         let wanted = if transfer == Transfer::Ftp { Phase::Preparing } else { Phase::Receiving };
-        payload.sandbox.wait_for_status(|status| status.phase == wanted).unwrap();
-        payload.sandbox.kill_daemon();
-        aircraft.kill().unwrap();
-        aircraft.wait().unwrap();
-        payload.sandbox.start_daemon().unwrap();
-        payload.dies_again();
-        assert_eq!(payload.status().phase, Phase::Idle);
-        let leftovers: Vec<_> = fs::read_dir(payload.sandbox.root().join("bin/.uplift"))
+        payload.wait_for_phase(wanted);
+        payload.kill_daemon();
+        drop(aircraft);
+        payload.start_daemon().unwrap();
+        payload.restart_daemon();
+        assert_eq!(payload.status().unwrap().phase, Phase::Idle);
+        let leftovers: Vec<_> = fs::read_dir(payload.stage())
             .map(|names| names.flatten().collect())
             .unwrap_or_default();
         assert!(
             leftovers.iter().all(|name| name.file_name() == "lock"),
             "{transfer:?}: {leftovers:?}"
         );
-        let verdict = payload.upgrade(transfer, &firmware, &[]);
-        assert_eq!(verdict["result"], "success", "{transfer:?}: {verdict}\n{}", payload.log());
+        payload.is_upgraded_by(transfer, &firmware);
     }
 }
 
@@ -86,57 +72,41 @@ fn the_daemon_dies_while_a_file_is_received() {
 fn the_daemon_dies_while_it_checks() {
     // A program that is asked for its version and does not answer keeps the check going for five
     // seconds.
-    let mut payload = Payload::new(Transfer::Dcftp);
-    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    fs::write(
-        payload.sandbox.config(),
-        config.replace(
-            "version_command = [\"--version\"]",
-            "version_command = []\npreflight_deadline = \"5s\"",
-        ),
-    )
-    .unwrap();
-    payload.sandbox.reboot().unwrap();
-    let firmware = payload.firmware();
-    let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Checking).unwrap();
-    payload.sandbox.kill_daemon();
-    payload.sandbox.start_daemon().unwrap();
-    payload.dies_again();
-    let verdict = verdict(&finish(aircraft));
-    assert_eq!(
-        verdict["result"],
-        "failure",
-        "the aircraft hears the truth: {verdict}\n{}",
-        payload.log()
-    );
+    let mut payload =
+        setup(Transfer::Dcftp).version("version_command = []\npreflight_deadline = \"5s\"").start();
+    let firmware = payload.new_firmware();
+    let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]);
+    payload.wait_for_phase(Phase::Checking);
+    payload.restart_daemon();
+    payload.restart_daemon();
+    let verdict = aircraft.verdict();
+    assert_eq!(verdict["result"], "failure", "the aircraft hears the truth: {verdict}");
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::Interrupted);
 }
 
 #[test]
 fn the_daemon_dies_after_the_swap_and_before_the_restart() {
-    let mut payload = Payload::new(Transfer::Ftp);
-    let firmware = payload.firmware();
-    let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &[]).spawn().unwrap();
-    payload.sandbox.wait_for_restart_request().unwrap();
-    payload.sandbox.kill_daemon();
-    payload.sandbox.start_daemon().unwrap();
-    payload.dies_again();
+    let mut payload = setup(Transfer::Ftp).start();
+    let firmware = payload.new_firmware();
+    let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &[]);
+    payload.wait_for_restart_request().unwrap();
+    payload.restart_daemon();
+    payload.restart_daemon();
     assert_eq!(
-        payload.status().phase,
+        payload.status().unwrap().phase,
         Phase::Restarting,
         "nothing is called done before the restart"
     );
-    payload.sandbox.reboot().unwrap();
-    let verdict = verdict(&finish(aircraft));
-    assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
+    payload.reboot();
+    let verdict = aircraft.verdict();
+    assert_eq!(verdict["result"], "success", "{verdict}");
 }
 
 #[test]
 fn the_restart_never_comes() {
     let payload =
-        Payload::configured(Transfer::Dcftp, "restart = [\"true\"]\nrestart_deadline = \"2s\"", "");
-    let firmware = payload.firmware();
+        setup(Transfer::Dcftp).program("restart = [\"true\"]\nrestart_deadline = \"2s\"").start();
+    let firmware = payload.new_firmware();
     let verdict = payload.refused(Transfer::Dcftp, &firmware, &[]);
     assert_eq!(verdict["reason"], 2, "{verdict}");
     let report = payload.last_report();
@@ -152,25 +122,25 @@ fn the_restart_never_comes() {
 
 #[test]
 fn the_new_program_is_replaced_by_hand_during_the_restart() {
-    let mut payload = Payload::new(Transfer::Dcftp);
-    let firmware = payload.firmware();
-    let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]).spawn().unwrap();
-    payload.sandbox.wait_for_restart_request().unwrap();
-    payload.sandbox.power_off();
-    fs::remove_file(payload.sandbox.program()).unwrap();
-    payload.sandbox.install_by_hand("V07.00.00.00".parse().unwrap()).unwrap();
-    payload.sandbox.reboot().unwrap();
-    let verdict = verdict(&finish(aircraft));
+    let mut payload = setup(Transfer::Dcftp).start();
+    let firmware = payload.new_firmware();
+    let aircraft = payload.aircraft(Transfer::Dcftp, &firmware, &[]);
+    payload.wait_for_restart_request().unwrap();
+    payload.power_off();
+    fs::remove_file(payload.program()).unwrap();
+    payload.install_by_hand("V07.00.00.00".parse().unwrap()).unwrap();
+    payload.reboot();
+    let verdict = aircraft.verdict();
     assert_eq!(verdict["result"], "failure", "{verdict}");
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::InstallFailed);
 }
 
 #[test]
 fn a_damaged_state_file_is_set_aside_and_stops_nothing() {
-    let mut payload = Payload::stopped("", "");
-    fs::write(payload.sandbox.state().join("state.json"), "{\"format\": 1, \"upgr").unwrap();
-    payload.sandbox.start_daemon().unwrap();
-    let status = payload.status();
+    let mut payload = setup(Transfer::Dcftp).stopped();
+    fs::write(payload.state().join("state.json"), "{\"format\": 1, \"upgr").unwrap();
+    payload.start_daemon().unwrap();
+    let status = payload.status().unwrap();
     assert!(
         status
             .notices
@@ -179,17 +149,16 @@ fn a_damaged_state_file_is_set_aside_and_stops_nothing() {
         "{:?}",
         status.notices
     );
-    assert!(payload.sandbox.state().join("state.json.damaged").exists());
-    let firmware = payload.firmware();
-    let verdict = payload.upgrade(Transfer::Dcftp, &firmware, &[]);
-    assert_eq!(verdict["result"], "success", "{verdict}");
+    assert!(payload.state().join("state.json.damaged").exists());
+    let firmware = payload.new_firmware();
+    payload.is_upgraded_by(Transfer::Dcftp, &firmware);
 }
 
 /// Runs the daemon in a mount namespace of its own, prepared by a command.
 fn in_namespace(payload: &mut Payload, prepare: &str) {
     assert!(nix::unistd::geteuid().is_root(), "this test mounts file systems: run it as root");
     let script = format!("{prepare} && exec \"$@\"");
-    payload.sandbox.wrap_daemon(&[
+    payload.wrap_daemon(&[
         "unshare",
         "--mount",
         "--propagation",
@@ -205,18 +174,18 @@ fn in_namespace(payload: &mut Payload, prepare: &str) {
 #[test]
 fn a_full_disk() {
     for transfer in Transfer::BOTH {
-        let mut payload = Payload::stopped("", "");
-        let bin = payload.sandbox.root().join("bin").display().to_string();
+        let mut payload = setup(Transfer::Dcftp).stopped();
+        let bin = payload.root().join("bin").display().to_string();
         // The new program does not fit beside the old one.
         let prepare = format!(
             "cp -a {bin} {bin}.old; mount -t tmpfs -o size=256k tmpfs {bin}; cp -a {bin}.old/payload {bin}/"
         );
         in_namespace(&mut payload, &prepare);
         if transfer == Transfer::Ftp {
-            payload.sandbox.start_ftp_server().unwrap();
+            payload.start_ftp_server().unwrap();
         }
-        payload.sandbox.start_daemon().unwrap();
-        let firmware = payload.firmware();
+        payload.start_daemon().unwrap();
+        let firmware = payload.new_firmware();
         payload.refused(transfer, &firmware, &[]);
         assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::NoSpace);
     }
@@ -224,14 +193,14 @@ fn a_full_disk() {
 
 #[test]
 fn a_program_directory_that_is_read_only() {
-    let mut payload = Payload::stopped("", "");
-    let bin = payload.sandbox.root().join("bin").display().to_string();
+    let mut payload = setup(Transfer::Dcftp).stopped();
+    let bin = payload.root().join("bin").display().to_string();
     in_namespace(
         &mut payload,
         &format!("mount --bind {bin} {bin}; mount -o remount,ro,bind {bin}"),
     );
-    payload.sandbox.start_daemon().unwrap();
-    let firmware = payload.firmware();
+    payload.start_daemon().unwrap();
+    let firmware = payload.new_firmware();
     payload.refused(Transfer::Dcftp, &firmware, &[]);
     let failure = payload.last_report().failure.unwrap();
     assert_eq!(failure.kind, FailureKind::InstallFailed);

@@ -8,7 +8,8 @@ use uplift::digest::program_digest;
 use uplift::model::{FailureKind, Outcome};
 use uplift_sim::signer::Signer;
 
-use super::payload::{OLD, Payload, Transfer, version};
+use super::{version, with_package};
+use crate::world::payload::{OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
 /// Completion reasons of docs/payload-link.md section 4.
@@ -20,12 +21,12 @@ fn new_signer() -> Signer {
 }
 
 fn payload_that_requires_seals(transfer: Transfer, signer: &Signer) -> Payload {
-    Payload::configured(transfer, "", &format!("seal = \"required\"\n{}", signer.trusted_section()))
+    with_package(transfer, &format!("seal = \"required\"\n{}", signer.trusted_section()))
 }
 
 /// Firmware of this version, and its program's digest.
 fn sealed(payload: &Payload, signer: &Signer, text: &str) -> PathBuf {
-    let firmware = payload.sandbox.firmware(text.parse().unwrap(), Some(100_000)).unwrap();
+    let firmware = payload.firmware(text.parse().unwrap(), Some(100_000)).unwrap();
     signer.seal_file(&firmware).unwrap();
     firmware
 }
@@ -38,7 +39,7 @@ fn is_refused(
     reason: u64,
 ) {
     let verdict = payload.refused(transfer, firmware, &[]);
-    assert_eq!(verdict["reason"].as_u64(), Some(reason), "{kind}: {verdict}\n{}", payload.log());
+    assert_eq!(verdict["reason"].as_u64(), Some(reason), "{kind}: {verdict}");
     assert_eq!(payload.last_report().failure.expect("a failure").kind, kind);
 }
 
@@ -47,16 +48,15 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
     let signer = new_signer();
     for transfer in Transfer::BOTH {
         let mut payload = payload_that_requires_seals(transfer, &signer);
-        let unsealed = payload.firmware();
+        let unsealed = payload.new_firmware();
         let program = program_digest(fs::File::open(&unsealed).unwrap()).unwrap();
         is_refused(&payload, transfer, &unsealed, FailureKind::SealMissing, FIRMWARE_ERROR);
         new_signer().seal_file(&unsealed).unwrap();
         is_refused(&payload, transfer, &unsealed, FailureKind::SealInvalid, FIRMWARE_ERROR);
 
-        let firmware = payload.firmware();
+        let firmware = payload.new_firmware();
         signer.seal_file(&firmware).unwrap();
-        let verdict = payload.upgrade(transfer, &firmware, &[]);
-        assert_eq!(verdict["result"], "success", "{transfer:?}: {verdict}\n{}", payload.log());
+        payload.is_upgraded_by(transfer, &firmware);
         let report = payload.last_report();
         let package = report.package.expect("a package");
         assert_eq!(
@@ -65,9 +65,9 @@ fn only_a_file_that_a_trusted_key_sealed_is_installed() {
             "the identity is without the seal"
         );
         assert_ne!(package.file_digest.0, program.0);
-        assert_eq!(payload.status().components[0].digest, Some(program));
+        assert_eq!(payload.status().unwrap().components[0].digest, Some(program));
         assert_eq!(
-            fs::read(payload.sandbox.program()).unwrap(),
+            fs::read(payload.program()).unwrap(),
             fs::read(&firmware).unwrap(),
             "installed as it is, with its seal"
         );
@@ -80,25 +80,18 @@ fn a_neighbour_s_file_beside_a_sealed_one_changes_nothing() {
     let signer = new_signer();
     // Where unsealed files are let in, and where they are not.
     for rule in ["", "seal = \"optional\""] {
-        let mut payload = Payload::configured(
-            Transfer::Ftp,
-            "",
-            &format!("{rule}\n{}", signer.trusted_section()),
-        );
-        let neighbour =
-            payload.sandbox.firmware("V03.00.00.00".parse().unwrap(), Some(200_000)).unwrap();
-        let firmware = payload.firmware();
+        let mut payload =
+            with_package(Transfer::Ftp, &format!("{rule}\n{}", signer.trusted_section()));
+        let neighbour = payload.firmware_of("V03.00.00.00", 200_000);
+        let firmware = payload.new_firmware();
         signer.seal_file(&firmware).unwrap();
-        let aircraft =
-            payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]).spawn().unwrap();
-        payload.sandbox.wait_for_status(|status| status.upgrade.is_some()).unwrap();
-        fs::copy(&neighbour, payload.sandbox.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin"))
-            .unwrap();
-        payload.sandbox.wait_for_restart_request().unwrap();
-        payload.sandbox.reboot().unwrap();
-        let verdict = super::payload::verdict(&super::payload::finish(aircraft));
-        assert_eq!(verdict["result"], "success", "{rule}: {verdict}\n{}", payload.log());
-        assert_eq!(fs::read(payload.sandbox.program()).unwrap(), fs::read(&firmware).unwrap());
+        let aircraft = payload.aircraft(Transfer::Ftp, &firmware, &["--pause", "enter=2s"]);
+        payload.wait_for_status(|status| status.upgrade.is_some()).unwrap();
+        fs::copy(&neighbour, payload.upload_area().join("PSDK_APPALIAS_V03.00.00.00.bin")).unwrap();
+        payload.restart_when_asked();
+        let verdict = aircraft.verdict();
+        assert_eq!(verdict["result"], "success", "{rule}: {verdict}");
+        assert_eq!(fs::read(payload.program()).unwrap(), fs::read(&firmware).unwrap());
     }
 }
 
@@ -109,13 +102,12 @@ fn an_old_sealed_file_does_not_come_back() {
     let transfer = Transfer::Dcftp;
     let mut payload = payload_that_requires_seals(transfer, &signer);
     let firmware = sealed(&payload, &signer, "V02.00.00.00");
-    let verdict = payload.upgrade(transfer, &firmware, &[]);
-    assert_eq!(verdict["result"], "success", "{verdict}\n{}", payload.log());
-    payload.sandbox.power_off();
-    fs::remove_file(payload.sandbox.program()).unwrap();
-    payload.sandbox.install_by_hand(OLD.parse().unwrap()).unwrap();
-    payload.sandbox.start_daemon().unwrap();
-    let status = payload.status();
+    payload.is_upgraded_by(transfer, &firmware);
+    payload.power_off();
+    fs::remove_file(payload.program()).unwrap();
+    payload.install_by_hand(OLD.parse().unwrap()).unwrap();
+    payload.start_daemon().unwrap();
+    let status = payload.status().unwrap();
     assert_eq!(
         (status.components[0].version, status.components[0].minimum_version),
         (Some(version(OLD)), Some(version("V02.00.00.00")))
@@ -124,8 +116,7 @@ fn an_old_sealed_file_does_not_come_back() {
     is_refused(&payload, transfer, &between, FailureKind::Downgrade, ILLEGAL_DOWNGRADE);
     // For a repair a person lets it in; who that was is written down.
     let forget = || {
-        let output =
-            payload.sandbox.command(&["forget", "--minimum-version", "--json"]).output().unwrap();
+        let output = payload.command(&["forget", "--minimum-version", "--json"]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["minimum_version"]
             .clone()
@@ -133,13 +124,14 @@ fn an_old_sealed_file_does_not_come_back() {
     assert_eq!((forget(), forget()), ("V02.00.00.00".into(), serde_json::Value::Null));
     assert!(
         payload
-            .log()
-            .contains("the lowest version of program, V02.00.00.00, was forgotten by uid "),
-        "{}",
-        payload.log()
+            .logs()
+            .contains("the lowest version of program, V02.00.00.00, was forgotten by uid ")
     );
-    assert_eq!(payload.upgrade(transfer, &between, &[])["result"], "success", "{}", payload.log());
-    assert_eq!(payload.status().components[0].minimum_version, Some(version("V01.50.00.00")));
+    payload.is_upgraded_by(transfer, &between);
+    assert_eq!(
+        payload.status().unwrap().components[0].minimum_version,
+        Some(version("V01.50.00.00"))
+    );
     let again = sealed(&payload, &signer, "V02.00.00.00");
-    assert_eq!(payload.upgrade(transfer, &again, &[])["result"], "success", "{}", payload.log());
+    payload.is_upgraded_by(transfer, &again);
 }

@@ -3,8 +3,9 @@
 
 use std::fs;
 
-use super::payload::{DEADLINE, NEW, OLD, Payload};
+use super::left::DEADLINE;
 use super::unit;
+use crate::world::payload::{NEW, OLD, Payload};
 
 const CHANGES: [&str; 6] = ["fsync", "rename", "renameat2", "unlink", "write", "flock"];
 /// No call makes as many of one kind; a loop that gets here would never end.
@@ -23,27 +24,26 @@ fn deaths_at(call: &str) -> usize {
     for n in 1..MOST_CALLS {
         let when = format!("killed at {call} {n}");
         let payload = Payload::on_trial(&unit());
-        payload.call("deadline");
+        payload.call_rescue("deadline");
         payload.clock(100 + DEADLINE);
         let programs = [NEW, OLD];
         let inject = format!("inject={call}:signal=KILL:when={n}");
         let strace =
             ["strace", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
-        let died = !payload.command(&strace, "deadline").output().unwrap().status.success();
+        let died = !payload.rescue(&strace, "deadline").output().unwrap().status.success();
         assert!(programs.contains(&payload.at_path().as_str()), "{when}");
         if payload.at_path() == OLD {
-            let verdict =
-                payload.file().map(|file| file["ruling"]["verdict"]["failure"]["kind"].clone());
+            let verdict = payload
+                .rescue_file()
+                .map(|file| file["ruling"]["verdict"]["failure"]["kind"].clone());
             assert_eq!(verdict, Some("unhealthy".into()), "{when}: rolled back without a verdict");
         }
-        payload.call("deadline");
-        payload.call("deadline");
+        payload.call_rescue("deadline");
+        payload.call_rescue("deadline");
         assert_eq!(payload.at_path(), OLD, "{when}");
         assert!(payload.asked("restart") >= 1, "{when}");
-        assert_eq!(payload.file().unwrap()["ruling"]["rolled_back"], true, "{when}");
-        let left = fs::read_dir(payload.sandbox.root().join("bin/.uplift"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name());
+        assert_eq!(payload.rescue_file().unwrap()["ruling"]["rolled_back"], true, "{when}");
+        let left = fs::read_dir(payload.stage()).unwrap().map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = left.collect();
         left.sort();
         assert_eq!(left, ["lock", "payload.failed"], "{when}");

@@ -4,44 +4,39 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use uplift::model::{FailureKind, Outcome, Phase};
 
-use super::payload::{NEW, OLD, Payload};
+use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
 /// Far below every deadline that the daemon could be waiting for.
 const AT_ONCE: Duration = Duration::from_secs(3);
+const TRIAL: &str = "window = \"100ms\"\ndeadline = \"60s\"";
 const UNIT: &str = "restart = \"unit\"\nrestart_deadline = \"60s\"";
 
 impl Payload {
     /// Waits for a phase, and stops the daemon in it.
     fn stop_in(&mut self, phase: Phase) {
-        self.sandbox.wait_for_status(|status| status.phase == phase).unwrap();
-        let pid = self.sandbox.daemon_pid().unwrap();
+        self.wait_for_phase(phase);
+        let pid = self.daemon_pid().unwrap();
         kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGTERM).unwrap();
         let end = Instant::now() + AT_ONCE;
         while !has_ended(pid) {
-            assert!(
-                Instant::now() < end,
-                "the daemon did not end at once in the phase {phase}\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < end, "the daemon did not end at once in the phase {phase}");
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.sandbox.kill_daemon();
+        self.kill_daemon();
     }
 
     /// Starts the daemon again; how the upgrade ends.
     fn go_on(&mut self) -> (Outcome, Option<FailureKind>) {
-        self.sandbox.start_daemon().unwrap();
-        self.sandbox.wait_until_settled().unwrap();
-        let report = self.last_report();
-        (report.outcome, report.failure.map(|failure| failure.kind))
+        self.start_daemon().unwrap();
+        self.wait_until_settled().unwrap();
+        self.ending()
     }
 }
 
@@ -51,61 +46,47 @@ fn has_ended(pid: u32) -> bool {
     stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
 }
 
-fn end(mut client: Child) {
-    client.kill().unwrap();
-    client.wait().unwrap();
-}
-
 /// Stops the daemon while systemd hangs with the restart of the unit.
 fn stop_before_the_restart(payload: &mut Payload) {
     payload.systemd_has("hang", "restart");
     let client = payload.install();
     payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
-    end(client);
+    drop(client);
 }
 
 #[test]
 fn while_a_file_is_received() {
-    let mut payload = Payload::new(UNIT, "");
-    let mut client = UnixStream::connect(payload.sandbox.root().join("run/control.sock")).unwrap();
+    let mut payload = Payload::of_unit(UNIT, "");
+    let mut client = UnixStream::connect(payload.root().join("run/control.sock")).unwrap();
     client.write_all(b"{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n").unwrap();
     client.read_exact(&mut [0; 10]).unwrap();
     client.write_all(&[0; 1000]).unwrap();
     payload.stop_in(Phase::Receiving);
-    payload.sandbox.start_daemon().unwrap();
-    let status = payload.sandbox.status().unwrap();
+    payload.start_daemon().unwrap();
+    let status = payload.status().unwrap();
     assert_eq!((status.phase, status.last), (Phase::Idle, None));
-    let staged = fs::read_dir(payload.sandbox.root().join("bin/.uplift")).unwrap().count();
+    let staged = fs::read_dir(payload.stage()).unwrap().count();
     assert_eq!(staged, 0, "what was received is thrown away");
     assert_eq!(payload.upgrade().outcome, Outcome::Succeeded);
 }
 
 #[test]
 fn while_it_checks() {
-    let mut payload = Payload::new(UNIT, "");
-    // Asked like this, the program does not answer, and the check goes on for five seconds.
-    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    fs::write(
-        payload.sandbox.config(),
-        config.replace(
-            "version_command = [\"--version\"]",
-            "version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"",
-        ),
-    )
-    .unwrap();
-    payload.sandbox.kill_daemon();
-    payload.sandbox.start_daemon().unwrap();
+    let mut payload = Payload::unit_setup(UNIT, TRIAL)
+        // Asked like this, the program does not answer, and the check goes on for five seconds.
+        .version("version_command = []\npreflight_deadline = \"5s\"\nversion = \"V01.00.00.00\"")
+        .start();
     let client = payload.install();
     payload.stop_in(Phase::Checking);
-    end(client);
+    drop(client);
     assert_eq!(payload.go_on(), (Outcome::Failed, Some(FailureKind::Interrupted)));
-    assert_eq!(payload.sandbox.reported_version().unwrap(), OLD);
+    assert_eq!(payload.reported_version().unwrap(), OLD);
 }
 
 #[test]
 fn while_it_waits_for_the_restart() {
-    let mut payload = Payload::new(UNIT, "");
+    let mut payload = Payload::of_unit(UNIT, "");
     stop_before_the_restart(&mut payload);
     payload.systemd_has("hang", "");
     assert_eq!(payload.go_on(), (Outcome::Succeeded, None));
@@ -114,19 +95,14 @@ fn while_it_waits_for_the_restart() {
 
 #[test]
 fn while_the_new_program_is_on_trial() {
-    let mut payload = Payload::new(UNIT, "");
-    let config = fs::read_to_string(payload.sandbox.config()).unwrap();
-    let config = config.replace("deadline = \"2s\"", "deadline = \"60s\"");
-    let config = config.replace("version_command = [\"--version\"]", "version = \"V01.00.00.00\"");
-    fs::write(payload.sandbox.config(), config).unwrap();
-    payload.sandbox.kill_daemon();
-    payload.sandbox.start_daemon().unwrap();
+    let mut payload =
+        Payload::unit_setup(UNIT, TRIAL).version("version = \"V01.00.00.00\"").start();
     payload.systemd_has("waits", NEW);
     let client = payload.install();
     payload.stop_in(Phase::Trial);
-    end(client);
-    payload.sandbox.start_daemon().unwrap();
-    let installed = payload.sandbox.status().unwrap().components[0].version.unwrap();
+    drop(client);
+    payload.start_daemon().unwrap();
+    let installed = payload.status().unwrap().components[0].version.unwrap();
     assert_eq!(
         installed.to_string(),
         NEW,
@@ -141,14 +117,14 @@ fn while_the_new_program_is_on_trial() {
 
 #[test]
 fn while_the_old_program_is_restarted() {
-    let mut payload = Payload::new(UNIT, "");
+    let mut payload = Payload::of_unit(UNIT, "");
     payload.systemd_has("waits", NEW);
     let client = payload.install();
-    payload.sandbox.wait_for_status(|status| status.phase == Phase::Trial).unwrap();
+    payload.wait_for_phase(Phase::Trial);
     payload.systemd_has("hang", "restart");
     payload.wait_until_hung(1);
     payload.stop_in(Phase::Restarting);
-    end(client);
+    drop(client);
     payload.systemd_has("hang", "");
     assert_eq!(payload.go_on(), (Outcome::RolledBack, Some(FailureKind::Unhealthy)));
     assert_eq!(payload.running().as_deref(), Some(OLD));
@@ -156,19 +132,15 @@ fn while_the_old_program_is_restarted() {
 
 #[test]
 fn while_it_still_starts() {
-    let mut payload = Payload::new(UNIT, "");
+    let mut payload = Payload::of_unit(UNIT, "");
     // Without an upgrade under way nothing hangs on what systemd says.
     stop_before_the_restart(&mut payload);
     payload.systemd_has("hang", "show");
     // systemd does not answer for ten seconds: so long the daemon finds out what it left, and is
     // not ready.
     let before = payload.asked("show");
-    let mut daemon = payload.sandbox.command(&["daemon"]).spawn().unwrap();
-    let asked = Instant::now() + Duration::from_secs(20);
-    while payload.asked("show") == before {
-        assert!(Instant::now() < asked, "the daemon does not ask systemd");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut daemon = payload.command(&["daemon"]).spawn().unwrap();
+    payload.wait_for("a question to systemd", || payload.asked("show") > before);
     kill(Pid::from_raw(daemon.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     let end = Instant::now() + AT_ONCE;
     while daemon.try_wait().unwrap().is_none() {

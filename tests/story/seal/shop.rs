@@ -1,8 +1,7 @@
 //! A developer's directory: a program, keys, and the configuration of a payload that the files are
 //! for.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -39,7 +38,7 @@ impl Shop {
     }
 
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) {
-        File::create(self.path(name)).unwrap().write_all(bytes).unwrap();
+        fs::write(self.path(name), bytes).unwrap();
     }
 
     /// The second line of the public key's file.

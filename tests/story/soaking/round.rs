@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use uplift::model::{FailureKind, Outcome, Report};
 use uplift_sim::aircraft::{Options, Result, Stage, Verdict};
 
-use super::payload::{Kill, Life, Payload, foreign_name, signer};
+use super::soaked::{Kill, Life, Soaked, foreign_name, signer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -59,7 +59,7 @@ impl Round {
     }
 
     /// Upgrades, and checks what the aircraft was told, what the daemon wrote down, and what runs.
-    pub(crate) fn perform(self, payload: &mut Payload) {
+    pub(crate) fn perform(self, payload: &mut Soaked) {
         let before = payload.last_report();
         let sealed = !matches!(self, Self::NoSeal | Self::ForeignSeal);
         let (firmware, version) = if sealed { payload.sealed() } else { payload.unsealed() };
@@ -97,8 +97,8 @@ impl Round {
         self.judge(payload, &verdict, before.as_ref());
     }
 
-    fn judge(self, payload: &Payload, verdict: &Verdict, before: Option<&Report>) {
-        let context = || format!("{:?} {self:?}: {verdict:?}\n{}", payload.life, payload.log());
+    fn judge(self, payload: &Soaked, verdict: &Verdict, before: Option<&Report>) {
+        let context = || format!("{:?} {self:?}: {verdict:?}", payload.life);
         let result = match self {
             Self::Good | Self::KilledAtRestart => Result::Success,
             Self::Aborted => Result::Aborted,
@@ -106,7 +106,7 @@ impl Round {
         };
         assert_eq!(verdict.result, result, "{}", context());
         assert_eq!(
-            payload.sandbox.reported_version().unwrap(),
+            payload.payload.reported_version().unwrap(),
             payload.runs.to_string(),
             "{}",
             context()

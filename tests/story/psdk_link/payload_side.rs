@@ -37,7 +37,7 @@ pub(crate) struct Script {
     pub(crate) report: Option<Outcome>,
 }
 
-pub(crate) struct Payload {
+pub(crate) struct PayloadSide {
     directory: TempDir,
     pub(crate) status: watch::Receiver<Status>,
     /// The bytes of the file that was checked last.
@@ -59,7 +59,7 @@ pub(crate) fn place() -> (TempDir, PathBuf) {
     (directory, device)
 }
 
-impl Payload {
+impl PayloadSide {
     pub(crate) fn start(device: &Path, script: Script) -> Self {
         Self::start_with(device, script, Baud::Auto, TransferChoice::Auto)
     }
@@ -147,7 +147,7 @@ impl Payload {
     }
 }
 
-impl Drop for Payload {
+impl Drop for PayloadSide {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(Err(panicked)) = self.thread.take().map(JoinHandle::join)

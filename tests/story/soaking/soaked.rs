@@ -11,10 +11,11 @@ use uplift::model::{Report, Status};
 use uplift_sim::Version;
 use uplift_sim::aircraft::{self, Options, Patience, Step, Verdict};
 use uplift_sim::line::{Line, LineOptions, Port, PtyLine};
-use uplift_sim::sandbox::{PRODUCT, Sandbox, free_address};
+use uplift_sim::sandbox::PRODUCT;
 use uplift_sim::signer::Signer;
 
 use super::usage::{Process, Usage, left_in};
+use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
 
 /// Bytes of a program: more than one write, and a moment on a line without a pace.
@@ -22,6 +23,7 @@ const SIZE: u64 = 60_000;
 /// How long a process may take to let go of what it used: idle threads of the runtime live for ten
 /// seconds.
 const SETTLING: Duration = Duration::from_secs(30);
+const TRIAL: &str = "window = \"0s\"\ndeadline = \"1s\"\nhealth_command = [\"test\", \"!\", \"-e\", \"ROOT/run/sick\"]";
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How a payload lives.
@@ -39,8 +41,9 @@ impl Life {
     pub(crate) const ALL: [Self; 3] = [Self::Ftp, Self::Dcftp, Self::Killed];
 }
 
-pub(crate) struct Payload {
-    pub(crate) sandbox: Sandbox,
+/// A payload, what it is upgraded with, and how it lives.
+pub(crate) struct Soaked {
+    pub(crate) payload: Payload,
     pub(crate) life: Life,
     pub(crate) signer: Signer,
     line: PtyLine,
@@ -71,33 +74,27 @@ fn version(number: u32) -> Version {
     Version([1, digits(10_000), digits(100), digits(1)])
 }
 
-impl Payload {
+impl Soaked {
     pub(crate) fn new(life: Life) -> Self {
-        let mut sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
-        let runs = version(0);
-        sandbox.install_by_hand(runs).unwrap();
         let signer = signer();
-        let sick = sandbox.root().join("run/sick");
-        let sections = format!(
-            "{}\n[trial]\nwindow = \"0s\"\ndeadline = \"1s\"\nhealth_command = [\"test\", \"!\", \"-e\", {sick:?}]\n[package]\nseal = \"required\"\n{}",
-            sandbox.link_sections(&921_600, free_address().unwrap()),
-            signer.trusted_section(),
-        );
-        sandbox.configure(&sandbox.restart_line(), &sections).unwrap();
-        let line = PtyLine::new(sandbox.root().join("run/ttyPayload")).unwrap();
-        sandbox.start_program().unwrap();
-        if life != Life::Dcftp {
-            sandbox.start_ftp_server().unwrap();
-        }
-        sandbox.start_daemon().unwrap();
-        Self { sandbox, life, signer, line, newest: 0, runs }
+        let sections = format!("[package]\nseal = \"required\"\n{}", signer.trusted_section());
+        let setup = Payload::setup()
+            .link("921600", None)
+            .trial(TRIAL)
+            .sections(&sections)
+            .with_program_running()
+            .ftp_server(life != Life::Dcftp);
+        let mut payload = setup.stopped();
+        let line = PtyLine::new(payload.root().join("run/ttyPayload")).unwrap();
+        setup.run(&mut payload);
+        Self { payload, life, signer, line, newest: 0, runs: version(0) }
     }
 
     /// A file of a version that was never there, for this product, without a seal.
     pub(crate) fn unsealed(&mut self) -> (PathBuf, Version) {
         self.newest += 1;
         let version = version(self.newest);
-        (self.sandbox.firmware(version, Some(SIZE)).unwrap(), version)
+        (self.payload.firmware(version, Some(SIZE)).unwrap(), version)
     }
 
     /// The same with a seal.
@@ -109,7 +106,7 @@ impl Payload {
 
     /// Has a program on trial fail its health command, or not.
     pub(crate) fn set_sick(&self, sick: bool) {
-        let path = self.sandbox.root().join("run/sick");
+        let path = self.payload.root().join("run/sick");
         if sick { drop(fs::File::create(path).unwrap()) } else { fs::remove_file(path).unwrap() }
     }
 
@@ -135,13 +132,12 @@ impl Payload {
         let mut go_on = Some(go_on);
         let mut killed = false;
         while !aircraft.is_finished() {
-            if self.sandbox.restart_requested() {
+            if self.payload.restart_requested() {
                 killed |= kill == Kill::AtRestart;
                 self.restart(killed);
             } else if !killed && transferred.try_recv().is_ok() {
                 killed = true;
-                self.sandbox.kill_daemon();
-                self.sandbox.start_daemon().unwrap();
+                self.payload.restart_daemon();
                 go_on = None;
             }
             thread::sleep(LOOK_INTERVAL);
@@ -154,13 +150,12 @@ impl Payload {
     /// Carries out a restart: of the program alone where the daemon goes on.
     fn restart(&mut self, daemon_was_killed: bool) {
         if self.life != Life::Killed {
-            return self.sandbox.restart_program().unwrap();
+            return self.payload.restart_program().unwrap();
         }
         if daemon_was_killed {
-            self.sandbox.kill_daemon();
-            self.sandbox.start_daemon().unwrap();
+            self.payload.restart_daemon();
         }
-        self.sandbox.reboot().unwrap();
+        self.payload.reboot();
     }
 
     /// The status when nothing is going on and every report was acknowledged.
@@ -168,24 +163,22 @@ impl Payload {
         let quiet = |status: &Status| {
             status.phase == uplift::model::Phase::Idle && status.unacknowledged.is_empty()
         };
-        self.sandbox
-            .wait_for_status(quiet)
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()))
+        self.payload.wait_for_status(quiet).unwrap()
     }
 
     pub(crate) fn last_report(&self) -> Option<Report> {
-        self.sandbox.status().unwrap().last
+        self.payload.status().unwrap().last
     }
 
     /// What the payload uses now.
     pub(crate) fn usage(&self) -> Usage {
-        let root = self.sandbox.root();
+        let root = self.payload.root();
         Usage {
-            daemon: Process::read(self.sandbox.daemon_pid().expect("the daemon runs")),
-            ftp_server: self.sandbox.ftp_server_pid().map(Process::read),
-            stage: left_in(&root.join("bin/.uplift")),
-            state: left_in(&self.sandbox.state()),
-            uploads: left_in(&self.sandbox.upload_area()),
+            daemon: Process::read(self.payload.daemon_pid().expect("the daemon runs")),
+            ftp_server: self.payload.ftp_server_pid().map(Process::read),
+            stage: left_in(&self.payload.stage()),
+            state: left_in(&self.payload.state()),
+            uploads: left_in(&self.payload.upload_area()),
             programs: left_in(&root.join("bin")),
             files: left_in(root),
         }
@@ -210,16 +203,6 @@ impl Payload {
             }
             thread::sleep(Duration::from_millis(100));
         }
-    }
-
-    /// What daemon and FTP server said last.
-    pub(crate) fn log(&self) -> String {
-        let tail = |name| {
-            let text = fs::read_to_string(self.sandbox.log(name)).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(40)..].join("\n")
-        };
-        format!("daemon:\n{}\nFTP server:\n{}", tail("daemon"), tail("ftp-server"))
     }
 }
 

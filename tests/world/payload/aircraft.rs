@@ -1,0 +1,71 @@
+//! The aircraft with Assistant 2, a process at the other end of the payload's line.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::Payload;
+use crate::world::programs::uplift_sim;
+use crate::world::running::Running;
+
+/// How the file is to be transferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    Ftp,
+    Dcftp,
+    /// As the payload offers.
+    Any,
+}
+
+impl Transfer {
+    pub(crate) const BOTH: [Self; 2] = [Self::Ftp, Self::Dcftp];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp",
+            Self::Dcftp => "dcftp",
+            Self::Any => "auto",
+        }
+    }
+}
+
+/// The aircraft's process.
+pub(crate) struct Aircraft(Running);
+
+impl Payload {
+    /// The aircraft upgrades the payload to the new version, over DCFTP.
+    pub(crate) fn plug_aircraft(&self) -> Aircraft {
+        self.aircraft(Transfer::Dcftp, &self.new_firmware(), &[])
+    }
+
+    /// The aircraft upgrades the payload with this file.
+    pub(crate) fn aircraft(
+        &self,
+        transfer: Transfer,
+        firmware: &Path,
+        arguments: &[&str],
+    ) -> Aircraft {
+        let mut command = Command::new(uplift_sim());
+        command.arg("aircraft").arg("--make-pty").arg(self.root().join("run/ttyPayload"));
+        command.arg("--firmware").arg(firmware);
+        command.args(["--json", "--quiet", "--via", transfer.name(), "--chunk", "1000"]);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Aircraft(Running::start(&mut command))
+    }
+}
+
+impl Aircraft {
+    /// Waits for its end; its verdict.
+    pub(crate) fn verdict(self) -> Value {
+        let output = self.0.wait_with_output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Waits for its end, which must be this one: `success`, `failure` or `aborted`.
+    pub(crate) fn hears(self, result: &str) -> Value {
+        let verdict = self.verdict();
+        assert_eq!(verdict["result"], result, "{verdict}");
+        verdict
+    }
+}
