@@ -228,3 +228,26 @@ fn nothing_is_known_of_an_updater_that_was_cut_off() {
     assert_eq!(report.failure.unwrap().kind, FailureKind::Interrupted);
     assert_eq!(fs::read_to_string(payload.modem_path("went")).unwrap(), "back\n");
 }
+
+/// Nothing else leads away from what has failed.
+#[test]
+fn a_way_back_that_was_cut_off_is_begun_once_more() {
+    let revert = |cut: &str| {
+        format!(
+            "echo back >>\"$0/went\"; {cut} || {{ kill -9 $PPID; exit; }}; echo V01.00.00.00 >\"$0/installed\""
+        )
+    };
+    // Cut off the first time, and each time.
+    for (cut, outcome, version) in [
+        ("[ -e \"$0/cut\" ] || ! touch \"$0/cut\"", Outcome::RolledBack, "V01.00.00.00"),
+        ("false", Outcome::Failed, "V02.00.00.00"),
+    ] {
+        let install = format!("{INSTALL}; exit 1");
+        let payload = Payload::with_updater(&install, Some(&revert(cut)), "");
+        let (output, report) = payload.upgrade_modem("V02.00.00.00");
+        assert_eq!(report.outcome, outcome, "{report:?}");
+        let went = fs::read_to_string(payload.modem_path("went")).unwrap();
+        assert_eq!(went, "back\nback\n", "{}", text(&output));
+        assert_eq!(payload.told(), version);
+    }
+}
