@@ -34,19 +34,15 @@ struct Story {
 
 fn stories() -> Vec<Story> {
     let story = |name, change| Story { name, change, boots: 3 };
+    let restarts = ByUpdater { restarts: true, ..PLAIN };
     vec![
         story("by an updater", PLAIN),
         story("by an updater, no way back", ByUpdater { reverts: false, ..PLAIN }),
-        story("by an updater, restart", ByUpdater { restarts: true, ..PLAIN }),
+        story("by an updater, restart", restarts),
         Story {
             boots: 1,
-            ..story("by an updater, one boot", ByUpdater { restarts: true, ..PLAIN })
+            ..story("by an updater, in vain", ByUpdater { works: false, ..restarts })
         },
-        story("by an updater, in vain", ByUpdater { works: false, ..PLAIN }),
-        story(
-            "by an updater, in vain, restart",
-            ByUpdater { works: false, restarts: true, ..PLAIN },
-        ),
     ]
 }
 
