@@ -1,3 +1,4 @@
+use ct_codecs::{Base64, Decoder as _, Encoder as _};
 use proptest::prelude::*;
 
 use super::signing::{NewKeys, SecretKey};
@@ -369,9 +370,32 @@ fn what_is_no_key_is_refused_and_secrets_do_not_show() {
         assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text:?}");
     }
     let keys = NewKeys::generate(None).unwrap();
-    let secret = keys.secret_text.lines().nth(1).unwrap();
     let key = SecretKey::read(&keys.secret_text, None).unwrap();
-    assert!(!format!("{keys:?}{key:?}").contains(secret) && format!("{key:?}").len() < 60);
+    let (shown, id) = (format!("{keys:?}, {key:?}"), keys.public.id());
+    assert_eq!(shown, format!("NewKeys(PublicKey({id})), SecretKey(of PublicKey({id}))"));
+    let signature = Signature::parse(key.sign(b"", "").unwrap().as_bytes()).unwrap();
+    let shown = format!("{signature:?}");
+    assert!(shown.contains(&id.to_string()) && shown.len() < 60, "{shown}");
+}
+
+/// minisign's own tool writes none into a key without a password; where there is one, a key that a
+/// bad disk has changed signs nothing.
+#[test]
+fn a_key_without_a_password_is_held_against_its_checksum_if_it_has_one() {
+    const KEY: usize = 62;
+    const CHECKSUM: usize = 126;
+    let keys = NewKeys::generate(None).unwrap();
+    let (comment, line) = keys.secret_text.split_once('\n').unwrap();
+    let bytes = Base64::decode_to_vec(line.trim_end(), None).unwrap();
+    let read = |bytes: &[u8]| {
+        let line = Base64::encode_to_string(bytes).unwrap();
+        SecretKey::read(&format!("{comment}\n{line}\n"), None)
+    };
+    let without_checksum = [&bytes[..CHECKSUM], &[0; 32]].concat();
+    assert_eq!(read(&without_checksum).unwrap().public(), &keys.public);
+    let mut damaged = bytes;
+    damaged[KEY] ^= 1;
+    assert!(read(&damaged).is_err());
 }
 
 #[test]
