@@ -318,7 +318,7 @@ fn what_is_empty_or_too_large_is_not_read() {
 /// A file that was refused is not run.
 #[test]
 fn a_program_is_asked_only_when_all_else_is_right() {
-    let payload = Payload::new("version_command = []\n");
+    let payload = Payload::new("version_command = [\"--version\"]\n");
     let path = payload.directory.path().join("file");
     let bytes = program("V02.00.00.00");
     File::create(&path).unwrap().write_all(&bytes).unwrap();
