@@ -1,6 +1,8 @@
 //! Trials without a unit, on a paused clock: what the health command and a person have to do with
 //! the verdict.
 
+mod process;
+
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -47,13 +49,15 @@ impl Story {
     }
 
     async fn run_as(&self, isolation: Isolation) -> Result<Evidence, Verdict> {
+        self.trial().with_isolation(isolation).run().await
+    }
+
+    fn trial(&self) -> Trial {
         let program = Program::new(&self.terms.program);
         let expected = program.digest().unwrap().unwrap();
         let waits = Arc::clone(&self.waits);
         let observer = Box::new(move |wait| waits.lock().unwrap().push(wait));
-        let trial =
-            Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer);
-        trial.with_isolation(isolation).run().await
+        Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer)
     }
 
     /// How often the health command has said in `HERE/runs` that it ran.
