@@ -14,11 +14,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What `systemctl` does when it is asked: says something, or fails for a reason. Nothing, and it
 /// never ends.
 type Answer = Option<Result<String, &'static str>>;
+type Answering = dyn Fn(&str, usize) -> Answer + Send + Sync;
 
 /// A machine whose `systemctl` answers by what it was asked, and how often that was asked before.
 struct Machine {
     asked: Mutex<Vec<String>>,
-    answer: Box<dyn Fn(&str, usize) -> Answer + Send + Sync>,
+    answer: Box<Answering>,
     executable: PathBuf,
 }
 
