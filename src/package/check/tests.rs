@@ -13,6 +13,7 @@ use uplift_fixtures::elf::{Architecture, Program};
 mod formats;
 mod seals;
 mod signer;
+mod unstaged;
 
 /// A payload whose program is this test's own, with a staging area.
 struct Payload {

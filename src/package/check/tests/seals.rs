@@ -5,7 +5,11 @@ use super::*;
 use crate::seal::{Manifest, Seal};
 
 /// The program's manifest, changed, and sealed.
-fn sealed(signer: &Signer, program: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+pub(super) fn sealed(
+    signer: &Signer,
+    program: &[u8],
+    change: impl FnOnce(&mut Manifest),
+) -> Vec<u8> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(program).unwrap();
     let mut manifest = signer.manifest(RIGHT.parse().unwrap(), &file).unwrap();
