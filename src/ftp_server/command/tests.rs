@@ -188,6 +188,12 @@ fn what_is_missing_or_malformed_is_said() {
         assert_eq!(code(line.as_bytes()), 502, "{line}");
     }
     assert_eq!(code(b"EPSV 3"), 522);
+    for (line, hint) in
+        [("APPE x", "use STOR"), ("STOU", "use STOR"), ("AUTH TLS", "No encryption")]
+    {
+        let refusal = Command::parse(line.as_bytes()).unwrap_err();
+        assert!(refusal.text().contains(hint), "{line}: {refusal:?}");
+    }
 }
 
 #[test]
