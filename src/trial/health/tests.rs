@@ -2,6 +2,7 @@
 //! the verdict.
 
 mod process;
+mod unit;
 
 use std::sync::{Arc, Mutex};
 
