@@ -141,4 +141,20 @@ mod tests {
         drop(client);
         assert!(matches!(control.next().await, Err(Gone::Broken(_))));
     }
+
+    #[tokio::test]
+    async fn so_many_commands_wait_for_the_end_of_a_transfer_and_no_more() {
+        let (mut control, mut client) = connected().await;
+        let mut send = |commands: usize| {
+            let lines = "NOOP\r\n".repeat(commands) + "ABOR\r\n";
+            std::io::Write::write_all(&mut client, lines.as_bytes()).unwrap();
+        };
+        send(MOST_WAITING);
+        control.aborted().await.unwrap();
+        for _ in 0..MOST_WAITING {
+            assert_eq!(control.next().await.unwrap(), Ok(Command::Noop));
+        }
+        send(MOST_WAITING + 1);
+        assert!(matches!(control.aborted().await, Err(Gone::Flooded)));
+    }
 }
