@@ -42,9 +42,14 @@ fn nothing_is_done_for_who_is_not_logged_in() {
         peer.ask(line, 530);
     }
     peer.ask("PASS x", 503);
-    for (line, code) in
-        [("SYST", 215), ("FEAT", 211), ("NOOP", 200), ("OPTS UTF8 ON", 200), ("QUIT", 221)]
-    {
+    for (line, code) in [
+        ("SYST", 215),
+        ("ACCT x", 202),
+        ("FEAT", 211),
+        ("NOOP", 200),
+        ("OPTS UTF8 ON", 200),
+        ("QUIT", 221),
+    ] {
         peer.ask(line, code);
     }
     peer.expect_end();
