@@ -231,8 +231,8 @@ fn the_name_of_a_deleted_file_is_free_for_others() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 1 << 20);
     store(&area, "a", &host(1)).unwrap();
-    area.delete(&path("a"), &host(1)).unwrap();
     store(&area, "part", &host(2)).unwrap();
+    area.delete(&path("a"), &host(1)).unwrap();
     let part = area.may_rename(&path("part"), &host(2)).unwrap();
     area.rename(&part, &path("a"), &host(2)).unwrap();
 }

@@ -391,6 +391,7 @@ fn ipv6_is_served_by_epsv() {
     peer.expect(220);
     peer.ask(&format!("USER {USER}"), 331);
     peer.ask(&format!("PASS {PASSWORD}"), 230);
+    peer.ask("EPSV 2", 522);
     assert!(peer.ask("PASV", 227).contains("(127,0,0,1,"));
     peer.upload("b.bin", b"over IPv4");
     assert_eq!(server.names(), ["a.bin", "b.bin"]);
