@@ -53,32 +53,34 @@ fn line(command: &Command) -> String {
     }
 }
 
+/// The commands that name neither file, number nor address.
+const PLAIN: [Command; 19] = [
+    Command::Acct,
+    Command::Syst,
+    Command::Feat,
+    Command::Opts(Opts::Utf8),
+    Command::Opts(Opts::Mlst),
+    Command::Type(Representation::Ascii),
+    Command::Type(Representation::Image),
+    Command::Mode,
+    Command::Stru,
+    Command::Pwd,
+    Command::Cdup,
+    Command::Pasv,
+    Command::Epsv(Epsv::Default),
+    Command::Epsv(Epsv::Ipv4),
+    Command::Epsv(Epsv::Ipv6),
+    Command::Epsv(Epsv::All),
+    Command::Noop,
+    Command::Abor,
+    Command::Quit,
+];
+
 fn any_command() -> impl Strategy<Value = Command> {
     let text = || "[a-zA-Z0-9_./äß€][a-zA-Z0-9_./äß€ -]{0,40}";
     let path = || text().prop_map(|text| PathText::from(text.as_bytes()));
-    let plain = prop::sample::select(vec![
-        Command::Acct,
-        Command::Syst,
-        Command::Feat,
-        Command::Opts(Opts::Utf8),
-        Command::Opts(Opts::Mlst),
-        Command::Type(Representation::Ascii),
-        Command::Type(Representation::Image),
-        Command::Mode,
-        Command::Stru,
-        Command::Pwd,
-        Command::Cdup,
-        Command::Pasv,
-        Command::Epsv(Epsv::Default),
-        Command::Epsv(Epsv::Ipv4),
-        Command::Epsv(Epsv::Ipv6),
-        Command::Epsv(Epsv::All),
-        Command::Noop,
-        Command::Abor,
-        Command::Quit,
-    ]);
     prop_oneof![
-        plain,
+        prop::sample::select(&PLAIN[..]),
         any::<u64>().prop_map(Command::Rest),
         any::<u64>().prop_map(Command::Allo),
         text().prop_map(Command::User),
@@ -120,6 +122,13 @@ proptest! {
         let line = line(&command);
         let (verb, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
         prop_assert_eq!(Command::parse(format!("{}{rest}", verb.to_lowercase()).as_bytes()), Ok(command));
+    }
+}
+
+#[test]
+fn each_command_is_known_by_its_line() {
+    for command in PLAIN {
+        assert_eq!(Command::parse(line(&command).as_bytes()), Ok(command));
     }
 }
 
