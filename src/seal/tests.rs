@@ -107,6 +107,31 @@ fn what_was_sealed_before_the_payload_is_found_again() {
     }
 }
 
+/// Who gets the bytes piece by piece need hold none of a file that is not sealed there.
+#[test]
+fn a_beginning_that_is_none_of_a_seal_is_known_by_its_first_wrong_byte() {
+    for length in 0..=frame::HEADER_MAGIC.len() {
+        let mut head = frame::HEADER_MAGIC[..length].to_vec();
+        assert_eq!(beginning(&head), Beginning::Unknown, "{length}");
+        if let Some(last) = head.last_mut() {
+            *last ^= 1;
+            assert_eq!(beginning(&head), Beginning::None, "{length}");
+        }
+    }
+    assert_eq!(beginning(PROGRAM), Beginning::None);
+}
+
+/// They refuse a field that they don't know.
+#[test]
+fn a_seal_behind_its_program_is_one_that_earlier_versions_know() {
+    let key = secret_key();
+    let fields = |manifest: &Manifest| -> serde_json::Value {
+        serde_json::from_slice(&manifest.to_text().unwrap()).unwrap()
+    };
+    assert_eq!(fields(&manifest(&key)).get("place"), None);
+    assert_eq!(fields(&manifest_before(&key))["place"], "before");
+}
+
 /// Nothing signs the untrusted comment, and a shell would run what stands behind a script.
 #[test]
 fn a_seal_can_not_be_moved() {
@@ -124,7 +149,7 @@ fn a_seal_can_not_be_moved() {
         };
         let error = find(&moved).unwrap_err();
         assert!(matches!(error, SealError::Moved { .. }), "{file}: {error}");
-        assert!(error.to_string().contains(&format!("it stands {found} its payload")), "{error}");
+        assert!(error.to_string().contains(&format!("it stands {file} its payload")), "{error}");
         assert_eq!(program_digest(&moved[..]).unwrap(), ProgramDigest(plain_sha256(&moved)));
     }
 }
