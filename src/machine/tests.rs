@@ -227,13 +227,13 @@ fn a_step_keeps_what_its_event_tells() {
         .step(Event::Receive {
             file_name: "name".into(),
             component: "camera".parse().ok(),
-            from: "V01.00.00.00".parse().ok(),
+            from: "V01.50.00.00".parse().ok(),
         })
         .unwrap();
     let received = received.upgrade().unwrap();
     assert_eq!(received.file_name.as_deref(), Some("name"));
     assert_eq!(received.component.unwrap().to_string(), "camera");
-    assert_eq!(received.from.unwrap().to_string(), "V01.00.00.00");
+    assert_eq!(received.from.unwrap().to_string(), "V01.50.00.00");
     let reverting = State::Reverting { upgrade, swap, verdict };
     let (back, _) =
         reverting.step(Event::Reverted { restart_from: Some(origin("later")) }).unwrap();
