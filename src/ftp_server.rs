@@ -331,6 +331,22 @@ fn fuzz_line(line: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::*;
+
+    #[test]
+    fn each_reason_not_to_start_says_what_to_change() {
+        let source = || io::ErrorKind::PermissionDenied.into();
+        let address = "127.0.0.1:21".parse().unwrap();
+        for (error, word) in [
+            (StartError::Area { home: "home".into(), source: source() }, "`home`"),
+            (StartError::PasswordFile { path: "file".into(), source: source() }, "`password_file`"),
+            (StartError::EmptyPassword, "give a password"),
+            (StartError::Listen { address, source: source() }, "the port"),
+        ] {
+            assert!(error.hint().contains(word), "{error}: {}", error.hint());
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_break_a_promise(bytes in "(STOR|RETR|DELE|USER|[A-Z]{3,4})? ?[./a-z\\r\\n\\PC]{0,300}\r?\n.{0,40}\n", piece in 1_usize..64) {

@@ -4,3 +4,5 @@ pub mod change;
 mod command;
 pub mod health;
 pub mod restart;
+#[cfg(test)]
+mod systemctl;

@@ -35,6 +35,11 @@ impl Mounted {
         Self::bindfs(&["--chmod-ignore"], original)
     }
 
+    /// The same, and files have no extended attributes.
+    pub(crate) fn without_attributes(original: &Path) -> Option<Self> {
+        Self::bindfs(&["--xattr-none"], original)
+    }
+
     fn bindfs(options: &[&str], original: &Path) -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
             uplift_fixtures::untested::say(

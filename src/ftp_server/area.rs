@@ -246,16 +246,20 @@ impl Area {
         if !owners.may_read(&name, who) {
             return Err(AreaError::Anothers);
         }
-        // Without O_NONBLOCK a pipe that somebody put here would block for ever.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(openat(self.fd(), name.as_bytes(), flags, Mode::empty())?);
-        let stat = fstat(&file)?;
-        if !is_regular(&stat) {
-            return Err(AreaError::NotAFile);
-        }
-        let rest = size(&stat).checked_sub(offset).ok_or(AreaError::OffsetBeyondEnd)?;
+        let (mut file, size) = self.open_regular(&name)?;
+        let rest = size.checked_sub(offset).ok_or(AreaError::OffsetBeyondEnd)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok((file, rest))
+    }
+
+    /// The file of this name and its size; nothing else that somebody may have put there since it
+    /// was looked at.
+    fn open_regular(&self, name: &FileName) -> Result<(File, u64), AreaError> {
+        // Without O_NONBLOCK a pipe would block for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(self.fd(), name.as_bytes(), flags, Mode::empty())?);
+        let stat = fstat(&file)?;
+        if is_regular(&stat) { Ok((file, size(&stat))) } else { Err(AreaError::NotAFile) }
     }
 
     /// Removes a file for `who`.
@@ -359,8 +363,8 @@ impl Area {
         let claim = self.claim(&name, who)?;
         let unfinished =
             format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What is there already is neither written to nor followed.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = File::from(openat(
             self.fd(),
             unfinished.as_str(),

@@ -116,3 +116,45 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A control connection, and the client's end of it.
+    async fn connected() -> (Control, std::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Control::new(listener.accept().await.unwrap().0).unwrap(), client)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_is_told_from_one_that_was_closed() {
+        let (mut control, client) = connected().await;
+        drop(client);
+        assert!(matches!(control.next().await, Err(Gone::Closed)));
+        let (mut control, client) = connected().await;
+        // What lies there unread makes the end of the client's socket a reset.
+        control.reply_at_once(&Reply::new(220, "Ready"));
+        let mut first = [0; 1];
+        std::io::Read::read_exact(&mut &client, &mut first).unwrap();
+        drop(client);
+        assert!(matches!(control.next().await, Err(Gone::Broken(_))));
+    }
+
+    #[tokio::test]
+    async fn so_many_commands_wait_for_the_end_of_a_transfer_and_no_more() {
+        let (mut control, mut client) = connected().await;
+        let mut send = |commands: usize| {
+            let lines = "NOOP\r\n".repeat(commands) + "ABOR\r\n";
+            std::io::Write::write_all(&mut client, lines.as_bytes()).unwrap();
+        };
+        send(MOST_WAITING);
+        control.aborted().await.unwrap();
+        for _ in 0..MOST_WAITING {
+            assert_eq!(control.next().await.unwrap(), Ok(Command::Noop));
+        }
+        send(MOST_WAITING + 1);
+        assert!(matches!(control.aborted().await, Err(Gone::Flooded)));
+    }
+}

@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -36,8 +35,6 @@ pub(crate) enum TransferError {
     TooSlow(Duration),
     #[error("the data connection broke: {0}")]
     Broken(io::Error),
-    #[error("aborted")]
-    Aborted,
     #[error(transparent)]
     Area(#[from] AreaError),
     #[error("the transfer thread failed: {0}")]
@@ -197,7 +194,6 @@ pub(crate) struct Transfer {
 struct Connection {
     stream: TcpStream,
     stall_timeout: Duration,
-    aborted: AtomicBool,
 }
 
 impl Transfer {
@@ -211,8 +207,7 @@ impl Transfer {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(stall_timeout))?;
         stream.set_write_timeout(Some(stall_timeout))?;
-        let connection =
-            Arc::new(Connection { stream, stall_timeout, aborted: AtomicBool::new(false) });
+        let connection = Arc::new(Connection { stream, stall_timeout });
         let on_thread = Arc::clone(&connection);
         let thread = tokio::task::spawn_blocking(move || {
             let result = on_thread.perform(work);
@@ -225,11 +220,9 @@ impl Transfer {
         Ok(Self { thread, connection })
     }
 
-    /// Breaks the transfer off; it still has to be waited for.
+    /// Breaks the transfer off; it still has to be waited for. The thread takes that for the end of
+    /// the client's stream: what it says of it is to be dropped.
     pub(crate) fn abort(&self) {
-        // The order matters: the thread takes the end of the stream for the client's, unless it
-        // sees the flag.
-        self.connection.aborted.store(true, Ordering::SeqCst);
         let _ = self.connection.stream.shutdown(Shutdown::Both);
     }
 
@@ -275,19 +268,18 @@ impl Pace {
 impl Connection {
     fn perform(&self, work: Work) -> Result<Completed, TransferError> {
         match work {
-            Work::Receive(upload) => self.receive(upload).map(Completed::Received),
+            Work::Receive(upload) => self.receive(&self.stream, upload).map(Completed::Received),
             // The kernel moves the bytes from file to socket itself (sendfile).
             Work::SendFile(mut file) => self.sent(io::copy(&mut file, &mut &self.stream)),
             Work::SendText(text) => self.sent((&self.stream).write_all(&text)),
         }
     }
 
-    fn receive(&self, mut upload: Upload) -> Result<Upload, TransferError> {
+    fn receive(&self, mut from: impl Read, mut upload: Upload) -> Result<Upload, TransferError> {
         let mut buffer = vec![0; BUFFER];
         let mut pace = Pace::new(Instant::now(), self.stall_timeout);
         loop {
-            match (&self.stream).read(&mut buffer) {
-                Ok(0) if self.aborted.load(Ordering::SeqCst) => return Err(TransferError::Aborted),
+            match from.read(&mut buffer) {
                 Ok(0) => return Ok(upload),
                 Ok(length) => {
                     upload.write(&buffer[..length])?;
@@ -295,6 +287,7 @@ impl Connection {
                         return Err(TransferError::TooSlow(self.stall_timeout));
                     }
                 }
+                // By a signal: where a read has a deadline the kernel does not begin it anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
             }
@@ -307,7 +300,6 @@ impl Connection {
 
     fn failed(&self, error: io::Error) -> TransferError {
         match error.kind() {
-            _ if self.aborted.load(Ordering::SeqCst) => TransferError::Aborted,
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 TransferError::Stalled(self.stall_timeout)
             }
@@ -319,6 +311,55 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp_server::area::{Area, Limits};
+
+    /// Says something else than bytes first.
+    struct Disturbed(Option<ErrorKind>, &'static [u8]);
+
+    impl Read for Disturbed {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.take() {
+                Some(kind) => Err(kind.into()),
+                None => self.1.read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_breaks_no_upload_and_what_does_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let area =
+            Arc::new(Area::open(home.path(), Limits { max_size: 100, keep_free: 0 }).unwrap());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection = Connection { stream, stall_timeout: Duration::from_secs(20) };
+        let received = |kind| {
+            let upload = area.upload(&b"a"[..].into(), None, &Who::Machine).unwrap();
+            connection.receive(Disturbed(Some(kind), b"bytes"), upload)
+        };
+        assert_eq!(received(ErrorKind::Interrupted).unwrap().written(), 5);
+        let stalled = received(ErrorKind::WouldBlock).unwrap_err();
+        assert!(matches!(stalled, TransferError::Stalled(_)), "{stalled}");
+        let broken = received(ErrorKind::ConnectionReset).unwrap_err();
+        assert!(matches!(broken, TransferError::Broken(_)), "{broken}");
+    }
+
+    #[tokio::test]
+    async fn the_one_port_of_a_range_that_is_free_is_found() {
+        const RANGE: RangeInclusive<u16> = 20001..=20003;
+        // Of this process alone.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let at = |port| SocketAddr::from(([127, 83, high, low], port));
+        for free in RANGE {
+            let others = RANGE.filter(|port| *port != free);
+            let _taken: Vec<_> =
+                others.map(|port| std::net::TcpListener::bind(at(port)).unwrap()).collect();
+            for _ in 0..20 {
+                let found = bind(at(0), &RANGE).await.unwrap();
+                assert_eq!(found.local_addr().unwrap().port(), free);
+            }
+        }
+    }
 
     #[test]
     fn a_byte_now_and_then_is_too_slow_and_a_slow_line_is_not() {
@@ -338,6 +379,7 @@ mod tests {
     fn each_window_counts_for_itself() {
         let (start, window) = (Instant::now(), Duration::from_secs(20));
         let mut pace = Pace::new(start, window);
+        assert!(!pace.is_too_slow(start + window / 2, 1), "it may still come");
         assert!(!pace.is_too_slow(start + window, 1 << 30));
         assert!(!pace.is_too_slow(start + window + Duration::from_secs(1), 1));
         assert!(pace.is_too_slow(start + 2 * window, 1));

@@ -30,7 +30,8 @@ impl LineBuffer {
     /// The next line that is complete.
     pub(crate) fn take_line(&mut self) -> Option<Line> {
         let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') else {
-            if self.bytes.len() > LONGEST_LINE {
+            // The CR of the line's end may be there, and its LF on the way.
+            if self.bytes.len() > LONGEST_LINE + 1 {
                 self.bytes.clear();
                 self.skipping = true;
             }
@@ -56,7 +57,7 @@ mod tests {
         for piece in bytes.chunks(piece) {
             buffer.bytes().extend_from_slice(piece);
             lines.extend(std::iter::from_fn(|| buffer.take_line()));
-            assert!(buffer.bytes.len() <= LONGEST_LINE);
+            assert!(buffer.bytes.len() <= LONGEST_LINE + 1);
         }
         lines
     }
@@ -85,7 +86,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_longest_line_is_one_however_it_arrives() {
         let longest = "x".repeat(LONGEST_LINE);
-        assert_eq!(lines(format!("{longest}\n").as_bytes(), usize::MAX), [complete(&longest)]);
+        for end in ["\n", "\r\n"] {
+            for piece in [1, 2, 100, LONGEST_LINE, LONGEST_LINE + 1, usize::MAX] {
+                let text = format!("{longest}{end}");
+                assert_eq!(lines(text.as_bytes(), piece), [complete(&longest)], "{end:?} {piece}");
+            }
+        }
     }
 }

@@ -60,14 +60,18 @@ impl Who {
             .iter()
             .try_fold(None, |found, table| Ok(found.or(owner(File::open(table)?, peer, local)?)))
         {
-            Ok(Some(uid)) if uid == 0 || uid == nix::unistd::geteuid().as_raw() => Self::Machine,
-            Ok(uid) => Self::User(uid),
+            Ok(uid) => Self::by_user(uid, nix::unistd::geteuid().as_raw()),
             Err::<_, io::Error>(error) => {
                 // What the address says is all that there is then; the daemon must come in.
                 tracing::warn!("the kernel's table of connections can't be read: {error}");
                 Self::Machine
             }
         }
+    }
+
+    /// Whose a connection of this user of the machine is to a server of the user `own`.
+    fn by_user(uid: Option<u32>, own: u32) -> Self {
+        if uid == Some(0) || uid == Some(own) { Self::Machine } else { Self::User(uid) }
     }
 
     /// Whether it is this machine itself, which may do everything.
@@ -152,6 +156,20 @@ mod tests {
         assert_eq!(who("2001:db8::1"), who("2001:db8::2"));
         assert_ne!(who("2001:db8::1"), who("2001:db8:0:1::1"));
         assert_eq!(who("::ffff:192.0.2.7"), Who::Address("192.0.2.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn root_and_the_server_s_own_user_are_the_machine_and_the_log_tells_who_is_not() {
+        for (uid, told) in [
+            (Some(0), "this machine"),
+            (Some(7), "this machine"),
+            (Some(8), "uid 8 of this machine"),
+            (None, "a user of this machine"),
+        ] {
+            let who = Who::by_user(uid, 7);
+            assert_eq!((who.is_machine(), &*who.to_string()), (told == "this machine", told));
+        }
+        assert_eq!(Who::Address([192, 0, 2, 7].into()).to_string(), "192.0.2.7");
     }
 
     #[cfg(target_endian = "little")]

@@ -508,6 +508,18 @@ fn programs_are_known_by_what_is_installed_first_and_then_by_the_newest_report()
 }
 
 #[test]
+fn what_is_on_trial_is_known_of_its_own_component() {
+    let trial: StateFile = serde_json::from_str(FIRST_FORMAT[3]).unwrap();
+    let Recorded::Known(Some(trial)) = trial.upgrade else { panic!("a trial") };
+    let directory = TempDir::new().unwrap();
+    let (mut journal, _) = open(&directory);
+    journal.record(&trial).unwrap();
+    let known = journal.known_programs(ComponentName::PROGRAM);
+    assert_eq!(known[0].digest, trial.swap().unwrap().package.program_digest);
+    assert!(journal.known_programs("camera".parse().unwrap()).is_empty());
+}
+
+#[test]
 fn a_report_that_waits_is_added_to_the_history_only_where_it_is_missing() {
     let directory = TempDir::new().unwrap();
     let (mut journal, _) = open(&directory);

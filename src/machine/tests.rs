@@ -224,9 +224,16 @@ fn a_state_tells_of_its_upgrade_and_of_what_it_installs() {
 fn a_step_keeps_what_its_event_tells() {
     let (upgrade, swap, verdict) = (upgrade("0xed", "first"), swap(), verdict());
     let (received, _) = State::Preparing { upgrade: upgrade.clone() }
-        .step(Event::Receive { file_name: "name".into(), component: None, from: None })
+        .step(Event::Receive {
+            file_name: "name".into(),
+            component: "camera".parse().ok(),
+            from: "V01.50.00.00".parse().ok(),
+        })
         .unwrap();
-    assert_eq!(received.upgrade().unwrap().file_name.as_deref(), Some("name"));
+    let received = received.upgrade().unwrap();
+    assert_eq!(received.file_name.as_deref(), Some("name"));
+    assert_eq!(received.component.unwrap().to_string(), "camera");
+    assert_eq!(received.from.unwrap().to_string(), "V01.50.00.00");
     let reverting = State::Reverting { upgrade, swap, verdict };
     let (back, _) =
         reverting.step(Event::Reverted { restart_from: Some(origin("later")) }).unwrap();

@@ -215,6 +215,13 @@ mod tests {
         }
     }
 
+    /// Its unit is found by that name, also by the next daemon.
+    #[test]
+    fn a_job_is_named_by_purpose_and_upgrade() {
+        assert_eq!(id(Purpose::Install).to_string(), "install-7");
+        assert_eq!(id(Purpose::Revert).to_string(), "revert-7");
+    }
+
     #[test]
     fn what_is_not_there_is_no_error_and_what_is_damaged_is_one() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,3 +1,4 @@
+use ct_codecs::{Base64, Decoder as _, Encoder as _};
 use proptest::prelude::*;
 
 use super::signing::{NewKeys, SecretKey};
@@ -106,6 +107,31 @@ fn what_was_sealed_before_the_payload_is_found_again() {
     }
 }
 
+/// Who gets the bytes piece by piece need hold none of a file that is not sealed there.
+#[test]
+fn a_beginning_that_is_none_of_a_seal_is_known_by_its_first_wrong_byte() {
+    for length in 0..=frame::HEADER_MAGIC.len() {
+        let mut head = frame::HEADER_MAGIC[..length].to_vec();
+        assert_eq!(beginning(&head), Beginning::Unknown, "{length}");
+        if let Some(last) = head.last_mut() {
+            *last ^= 1;
+            assert_eq!(beginning(&head), Beginning::None, "{length}");
+        }
+    }
+    assert_eq!(beginning(PROGRAM), Beginning::None);
+}
+
+/// They refuse a field that they don't know.
+#[test]
+fn a_seal_behind_its_program_is_one_that_earlier_versions_know() {
+    let key = secret_key();
+    let fields = |manifest: &Manifest| -> serde_json::Value {
+        serde_json::from_slice(&manifest.to_text().unwrap()).unwrap()
+    };
+    assert_eq!(fields(&manifest(&key)).get("place"), None);
+    assert_eq!(fields(&manifest_before(&key))["place"], "before");
+}
+
 /// Nothing signs the untrusted comment, and a shell would run what stands behind a script.
 #[test]
 fn a_seal_can_not_be_moved() {
@@ -123,7 +149,7 @@ fn a_seal_can_not_be_moved() {
         };
         let error = find(&moved).unwrap_err();
         assert!(matches!(error, SealError::Moved { .. }), "{file}: {error}");
-        assert!(error.to_string().contains(&format!("it stands {found} its payload")), "{error}");
+        assert!(error.to_string().contains(&format!("it stands {file} its payload")), "{error}");
         assert_eq!(program_digest(&moved[..]).unwrap(), ProgramDigest(plain_sha256(&moved)));
     }
 }
@@ -369,9 +395,32 @@ fn what_is_no_key_is_refused_and_secrets_do_not_show() {
         assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text:?}");
     }
     let keys = NewKeys::generate(None).unwrap();
-    let secret = keys.secret_text.lines().nth(1).unwrap();
     let key = SecretKey::read(&keys.secret_text, None).unwrap();
-    assert!(!format!("{keys:?}{key:?}").contains(secret) && format!("{key:?}").len() < 60);
+    let (shown, id) = (format!("{keys:?}, {key:?}"), keys.public.id());
+    assert_eq!(shown, format!("NewKeys(PublicKey({id})), SecretKey(of PublicKey({id}))"));
+    let signature = Signature::parse(key.sign(b"", "").unwrap().as_bytes()).unwrap();
+    let shown = format!("{signature:?}");
+    assert!(shown.contains(&id.to_string()) && shown.len() < 60, "{shown}");
+}
+
+/// minisign's own tool writes none into a key without a password; where there is one, a key that a
+/// bad disk has changed signs nothing.
+#[test]
+fn a_key_without_a_password_is_held_against_its_checksum_if_it_has_one() {
+    const KEY: usize = 62;
+    const CHECKSUM: usize = 126;
+    let keys = NewKeys::generate(None).unwrap();
+    let (comment, line) = keys.secret_text.split_once('\n').unwrap();
+    let bytes = Base64::decode_to_vec(line.trim_end(), None).unwrap();
+    let read = |bytes: &[u8]| {
+        let line = Base64::encode_to_string(bytes).unwrap();
+        SecretKey::read(&format!("{comment}\n{line}\n"), None)
+    };
+    let without_checksum = [&bytes[..CHECKSUM], &[0; 32]].concat();
+    assert_eq!(read(&without_checksum).unwrap().public(), &keys.public);
+    let mut damaged = bytes;
+    damaged[KEY] ^= 1;
+    assert!(read(&damaged).is_err());
 }
 
 #[test]

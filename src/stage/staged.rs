@@ -2,8 +2,8 @@
 //! for.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,18 +58,14 @@ impl Staged {
             with_md5: false,
         };
         let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(twice)?;
-        let (mut at, mut buffer) = (start, vec![0; BUFFER_SIZE]);
-        loop {
-            match self.file.read_at(&mut buffer, at) {
-                Ok(0) => return receiving.finish(None),
-                Ok(n) => {
-                    receiving.write(&buffer[..n])?;
-                    at += n as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(unwritable(error)),
-            }
+        let mut from = &self.file;
+        from.seek(SeekFrom::Start(start)).map_err(unwritable)?;
+        let mut buffer = Vec::with_capacity(BUFFER_SIZE);
+        while from.take(BUFFER_SIZE as u64).read_to_end(&mut buffer).map_err(unwritable)? > 0 {
+            receiving.write(&buffer)?;
+            buffer.clear();
         }
+        receiving.finish(None)
     }
 
     /// Whether this path names the very file that was received and hashed.

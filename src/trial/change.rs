@@ -3,6 +3,9 @@
 //!
 //! Knows what the terms are; nothing of peers, journal or what follows from a verdict.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::time::Duration;
 

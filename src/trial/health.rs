@@ -217,9 +217,9 @@ impl Trial {
         let exe = host::executable(pid);
         let unreadable = |error| NotRunning::Yet(format!("process {pid} can't be read: {error}"));
         let found = std::fs::metadata(&exe).map(|metadata| stamp(&metadata)).map_err(unreadable)?;
-        let digest = match self.hashed {
-            Some((stamp, digest)) if stamp == found => digest,
-            _ => {
+        let digest = match self.hashed_as(found) {
+            Some(digest) => digest,
+            None => {
                 let digest = blocking(move || program_digest(std::fs::File::open(exe)?))
                     .await
                     .map_err(unreadable)?;
@@ -246,6 +246,11 @@ impl Trial {
             "process {pid} runs another program ({}, {digest})",
             other.display()
         )))
+    }
+
+    /// The digest of this file, where it is the one that was hashed last.
+    fn hashed_as(&self, found: Stamp) -> Option<ProgramDigest> {
+        self.hashed.filter(|(stamp, _)| *stamp == found).map(|(_, digest)| digest)
     }
 
     /// Whether systemd itself started this process from the program's path, after the swap.

@@ -5,6 +5,8 @@
 //! restart.
 
 mod boot;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

@@ -123,7 +123,12 @@ fn set_flags(disk: &dyn Disk, file: &File, wanted: Option<IFlags>) -> io::Result
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use nix::fcntl::OFlag;
+
     use super::*;
+    use crate::disk::LocalDisk;
 
     #[test]
     fn labels_of_the_policy_are_no_capabilities_and_nothing_else() {
@@ -136,5 +141,45 @@ mod tests {
         ] {
             assert_eq!(is_label(OsStr::new(name)), label, "{name}");
         }
+    }
+
+    /// Two files of root's, which may give them what it likes.
+    fn two_files() -> Option<[tempfile::NamedTempFile; 2]> {
+        if !geteuid().is_root() {
+            uplift_fixtures::untested::say("only root may give files away, and labels");
+            return None;
+        }
+        Some([(); 2].map(|()| tempfile::NamedTempFile::new().unwrap()))
+    }
+
+    #[test]
+    fn what_the_directory_gave_goes_and_the_label_stays() {
+        let Some([old, new]) = two_files() else { return };
+        xattr::set(old.path(), "user.origin", b"factory").unwrap();
+        for name in ["user.origin", "user.of_directory", "security.of_policy"] {
+            xattr::set(new.path(), name, b"new").unwrap();
+        }
+        copy(&LocalDisk, old.as_file(), new.as_file()).unwrap();
+        let value = |name| xattr::get(new.path(), name).unwrap();
+        assert_eq!(value("user.origin").as_deref(), Some(&b"factory"[..]));
+        assert_eq!(value("user.of_directory"), None);
+        assert_eq!(value("security.of_policy").as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn a_first_program_belongs_to_who_installs_it() {
+        let Some([given_away, _]) = two_files() else { return };
+        std::os::unix::fs::chown(given_away.path(), Some(12345), Some(54321)).unwrap();
+        set_default(&LocalDisk, given_away.as_file()).unwrap();
+        let metadata = given_away.as_file().metadata().unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (0, getegid().as_raw()));
+    }
+
+    /// A descriptor that is good for nothing but a look at the path, as a disk that gives up.
+    #[test]
+    fn attributes_that_can_not_be_read_are_not_taken_for_none() {
+        let only_its_path =
+            std::fs::OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open("/");
+        assert!(extended(&only_its_path.unwrap()).is_err());
     }
 }

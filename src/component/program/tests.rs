@@ -304,6 +304,17 @@ fn a_rollback_without_a_program_before_is_a_failure_and_removes_nothing() {
     assert_eq!(payload.content().unwrap(), NEW);
 }
 
+/// As `install --force` of the version that runs does: nothing leads back, and nobody is told that
+/// it did.
+#[test]
+fn a_program_that_replaced_its_like_is_not_put_back() {
+    let payload = Payload::with_program(OLD);
+    payload.install(OLD).unwrap();
+    let failure = payload.program.revert(digest(OLD), Some(digest(OLD))).unwrap_err();
+    assert!(failure.sentence.contains("no previous program"), "{failure}");
+    assert_eq!((payload.content().unwrap(), payload.beside(".failed")), (OLD.into(), None));
+}
+
 /// A power cut after the exchange: the old program has the name under which the new one came.
 fn cut_off_after_the_exchange() -> Payload {
     let payload = Payload::with_program(b"older");
@@ -426,6 +437,14 @@ fn a_program_that_can_not_be_opened_is_no_missing_one() {
     assert_eq!(payload.program.digest().unwrap(), None);
     symlink("demo", payload.program.path()).unwrap(); // to itself
     assert!(payload.program.digest().is_err());
+}
+
+#[test]
+fn a_path_that_can_not_be_looked_at_is_no_free_one() {
+    let payload = Payload::with_program(OLD);
+    let below_a_file = Program::new(payload.program.path().join("demo"));
+    let failure = below_a_file.examine().unwrap_err();
+    assert!(failure.sentence.contains("looking at the program's path"), "{failure}");
 }
 
 #[test]

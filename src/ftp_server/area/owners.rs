@@ -136,6 +136,8 @@ mod tests {
             assert_eq!(owners.may_read(&a, who), may_read, "{who}");
             assert_eq!(owners.may_change(&a, who, now), may_read, "{who}");
         }
+        let a_long_download = now + Duration::from_secs(14 * 60);
+        assert!(!owners.may_change(&a, &other, a_long_download));
         let later = now + BELONGS_FOR - Duration::from_secs(1);
         owners.looked_at(&a, later);
         assert!(
@@ -167,7 +169,7 @@ mod tests {
         let (mut owners, now, a) = (Owners::default(), Instant::now(), name("a"));
         owners.begin(&a, &host(1));
         owners.begin(&a, &host(1));
-        assert_eq!(owners.number_of(&host(1)), 1);
+        assert_eq!((owners.number_of(&host(1)), owners.number_of(&host(2))), (1, 0));
         owners.end(&a);
         assert!(!owners.may_change(&a, &host(2), now));
         owners.end(&a);

@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn who_needs_more_than_its_share_has_that_instead_of_it() {
+        let taken = Taken::default();
+        let mut share = taken.share();
+        share.provide(1, 100 * MIB, space(20 * MIB)).unwrap();
+        share.provide(12 * MIB, 100 * MIB, space(20 * MIB)).unwrap();
+        assert_eq!(*taken.lock(), 12 * MIB);
+    }
+
+    #[test]
     fn little_space_is_shared_to_its_last_byte() {
         let (taken, mut free) = (Taken::default(), 1000);
         let mut shares = [taken.share(), taken.share(), taken.share()];

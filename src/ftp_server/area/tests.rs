@@ -56,6 +56,76 @@ fn an_upload_whose_hidden_name_was_taken_away_is_not_published() {
 }
 
 #[test]
+fn a_home_that_is_no_directory_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(Area::open(&pipe, Limits { max_size: 10, keep_free: 0 }).is_err());
+}
+
+#[test]
+fn what_came_in_the_place_of_a_file_is_not_opened() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    File::create(at("file")).unwrap();
+    std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    std::fs::create_dir(at("directory")).unwrap();
+    let area = area(home.path(), 10);
+    let open = |name: &str| area.open_regular(&FileName::parse(name.as_bytes()).unwrap());
+    for name in ["link", "pipe", "directory"] {
+        assert!(matches!(open(name), Err(AreaError::NotAFile)), "{name}");
+    }
+    assert!(open("file").is_ok());
+}
+
+/// Whoever else may write to the directory can guess it.
+#[test]
+fn nothing_is_written_to_what_has_a_hidden_name_already() {
+    let (home, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = elsewhere.path().join("outside");
+    File::create(&outside).unwrap();
+    let area = area(home.path(), 10);
+    let hidden = |number| home.path().join(format!("{UNFINISHED_PREFIX}{number}"));
+    std::os::unix::fs::symlink(&outside, hidden(0)).unwrap();
+    File::create(hidden(1)).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(area.upload(&path("a"), None, &Who::Machine), Err(AreaError::Io(_))));
+    }
+    area.upload(&path("a"), None, &Who::Machine).unwrap();
+}
+
+#[test]
+fn a_file_is_for_its_owner_and_group_and_for_no_program_that_is_started() {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 10);
+    let upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
+    let mut like = std::fs::OpenOptions::new();
+    let like = like.create_new(true).write(true).mode(0o640).open(home.path().join("like"));
+    let mode = |file: &File| file.metadata().unwrap().permissions().mode();
+    assert_eq!(mode(&upload.file), mode(&like.unwrap()), "as far as the umask lets it");
+    let inherited = |fd: BorrowedFd<'_>| {
+        !rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
+    };
+    assert!(!inherited(area.fd()) && !inherited(upload.file.as_fd()));
+    upload.publish().unwrap();
+    let (file, _) = area.read(&path("a"), 0, &Who::Machine).unwrap();
+    assert!(!inherited(file.as_fd()));
+}
+
+#[test]
+fn a_disk_that_is_full_after_all_has_the_reply_of_a_full_disk() {
+    for (kind, code) in [
+        (io::ErrorKind::StorageFull, 452),
+        (io::ErrorKind::QuotaExceeded, 452),
+        (io::ErrorKind::ReadOnlyFilesystem, 451),
+    ] {
+        assert_eq!(AreaError::from_write(kind.into()).reply().code(), code, "{kind}");
+    }
+}
+
+#[test]
 fn names_that_clients_can_t_say_are_not_listed() {
     use std::os::unix::ffi::OsStrExt;
     let home = tempfile::tempdir().unwrap();
@@ -154,6 +224,17 @@ fn another_can_do_nothing_with_a_file_and_its_owner_and_this_machine_all() {
     }
     area.delete(&a, &Who::Machine).unwrap();
     store(&area, "a", &other).unwrap();
+}
+
+#[test]
+fn the_name_of_a_deleted_file_is_free_for_others() {
+    let home = tempfile::tempdir().unwrap();
+    let area = area(home.path(), 1 << 20);
+    store(&area, "a", &host(1)).unwrap();
+    store(&area, "part", &host(2)).unwrap();
+    area.delete(&path("a"), &host(1)).unwrap();
+    let part = area.may_rename(&path("part"), &host(2)).unwrap();
+    area.rename(&part, &path("a"), &host(2)).unwrap();
 }
 
 #[test]

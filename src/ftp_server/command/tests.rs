@@ -53,32 +53,34 @@ fn line(command: &Command) -> String {
     }
 }
 
+/// The commands that name neither file, number nor address.
+const PLAIN: [Command; 19] = [
+    Command::Acct,
+    Command::Syst,
+    Command::Feat,
+    Command::Opts(Opts::Utf8),
+    Command::Opts(Opts::Mlst),
+    Command::Type(Representation::Ascii),
+    Command::Type(Representation::Image),
+    Command::Mode,
+    Command::Stru,
+    Command::Pwd,
+    Command::Cdup,
+    Command::Pasv,
+    Command::Epsv(Epsv::Default),
+    Command::Epsv(Epsv::Ipv4),
+    Command::Epsv(Epsv::Ipv6),
+    Command::Epsv(Epsv::All),
+    Command::Noop,
+    Command::Abor,
+    Command::Quit,
+];
+
 fn any_command() -> impl Strategy<Value = Command> {
     let text = || "[a-zA-Z0-9_./äß€][a-zA-Z0-9_./äß€ -]{0,40}";
     let path = || text().prop_map(|text| PathText::from(text.as_bytes()));
-    let plain = prop::sample::select(vec![
-        Command::Acct,
-        Command::Syst,
-        Command::Feat,
-        Command::Opts(Opts::Utf8),
-        Command::Opts(Opts::Mlst),
-        Command::Type(Representation::Ascii),
-        Command::Type(Representation::Image),
-        Command::Mode,
-        Command::Stru,
-        Command::Pwd,
-        Command::Cdup,
-        Command::Pasv,
-        Command::Epsv(Epsv::Default),
-        Command::Epsv(Epsv::Ipv4),
-        Command::Epsv(Epsv::Ipv6),
-        Command::Epsv(Epsv::All),
-        Command::Noop,
-        Command::Abor,
-        Command::Quit,
-    ]);
     prop_oneof![
-        plain,
+        prop::sample::select(&PLAIN[..]),
         any::<u64>().prop_map(Command::Rest),
         any::<u64>().prop_map(Command::Allo),
         text().prop_map(Command::User),
@@ -120,6 +122,13 @@ proptest! {
         let line = line(&command);
         let (verb, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
         prop_assert_eq!(Command::parse(format!("{}{rest}", verb.to_lowercase()).as_bytes()), Ok(command));
+    }
+}
+
+#[test]
+fn each_command_is_known_by_its_line() {
+    for command in PLAIN {
+        assert_eq!(Command::parse(line(&command).as_bytes()), Ok(command));
     }
 }
 
@@ -188,6 +197,12 @@ fn what_is_missing_or_malformed_is_said() {
         assert_eq!(code(line.as_bytes()), 502, "{line}");
     }
     assert_eq!(code(b"EPSV 3"), 522);
+    for (line, hint) in
+        [("APPE x", "use STOR"), ("STOU", "use STOR"), ("AUTH TLS", "No encryption")]
+    {
+        let refusal = Command::parse(line.as_bytes()).unwrap_err();
+        assert!(refusal.text().contains(hint), "{line}: {refusal:?}");
+    }
 }
 
 #[test]
@@ -207,9 +222,16 @@ fn a_record_size_is_ignored() {
     assert_eq!(Command::parse(b"ALLO 10 R 5"), Ok(Command::Allo(10)));
 }
 
+/// The log has it.
+#[test]
+fn a_path_is_shown_as_far_as_it_is_text() {
+    let command = Command::parse(b"DELE caf\xE9 \"x\".bin").unwrap();
+    assert_eq!(format!("{command:?}"), "Dele(\"caf\u{fffd} \\\"x\\\".bin\")");
+}
+
 #[test]
 fn a_password_never_shows_itself() {
     let command = Command::parse(b"PASS hidden words").unwrap();
-    assert!(!format!("{command:?}").contains("hidden"));
+    assert_eq!(format!("{command:?}"), "Pass(Secret(…))");
     assert_eq!(command, Command::Pass(Secret("hidden words".into())));
 }

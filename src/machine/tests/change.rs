@@ -158,6 +158,28 @@ fn without_a_restart_the_trial_follows_and_without_a_way_back_it_failed() {
 }
 
 #[test]
+fn only_a_confirmed_change_ends_well_where_that_is_asked_for() {
+    let State::Changing { upgrade, mut change, step } = at("trial", true, true) else { panic!() };
+    change.terms.confirm = Confirm::Explicit;
+    let state = State::Changing { upgrade, change, step };
+    let (_, healthy) = events().into_iter().find(|(name, _)| *name == "healthy").unwrap();
+    let refused = state.step(healthy.clone()).unwrap_err();
+    let (state, _) = refused.state.step(Event::Confirm("uid 0".into())).unwrap();
+    let (state, _) = state.step(healthy).unwrap();
+    let State::Concluded { conclusion, .. } = state else { panic!("{state:?}") };
+    let evidence = conclusion.evidence.unwrap();
+    assert_eq!((evidence.boots, evidence.confirmed_by.as_deref()), (1, Some("uid 0")));
+}
+
+#[test]
+fn the_restart_back_is_proved_against_the_boot_that_went_back() {
+    let event = Event::Reverted { restart_from: Some(origin("boot-2")) };
+    let (state, _) = at("reverting", true, true).step(event).unwrap();
+    let State::Changing { change, .. } = state else { panic!("{state:?}") };
+    assert_eq!(change.origin, origin("boot-2"));
+}
+
+#[test]
 fn a_daemon_that_starts_goes_on_where_the_last_one_stopped() {
     let found = |boot: &str| Found { origin: origin(boot), at_path: None, ruling: None };
     for (from, boot, to, action) in [

@@ -8,6 +8,7 @@ use crate::config::{Format, MachineRule};
 use crate::digest::Digests;
 use crate::host::command::{CommandError, Reach};
 use crate::model::file_name::FileName;
+use crate::model::version::Version;
 use crate::model::{Failure, FailureKind};
 use crate::package::check::{Check, Rules, Subject, Verdict, open, text_mode};
 use crate::package::content::{Content, ContentError};
@@ -47,9 +48,9 @@ pub(super) fn read_content(
 /// The format of a payload that begins behind `start` bytes, where none is asked for.
 pub(super) fn format_of(path: &Path, start: u64) -> Format {
     let mut magic = [0; 4];
-    let read = open(path).and_then(|file| file.read_at(&mut magic, start));
+    // What can't be read begins like no program; who reads all of it says so.
+    let _ = open(path).and_then(|file| file.read_at(&mut magic, start));
     match magic {
-        _ if read.is_err() => Format::Any,
         [b'#', b'!', ..] => Format::Script,
         object::elf::ELFMAG => Format::Elf,
         _ => Format::Any,
@@ -328,27 +329,9 @@ impl Examiner<'_> {
             );
         }
         let reach = if executable.is_some() { Reach::ItsFile } else { Reach::Files };
-        let told = match preflight::printed_version(
-            self.subject.path,
-            arguments,
-            reach,
-            isolation,
-            deadline,
-        ) {
-            // Below /tmp or /root, say.
-            Err(PreflightError::Command(CommandError::NotStarted)) if executable.is_none() => {
-                return skipped(
-                    "an unprivileged user can't run the file where it is; the daemon asks it for its version once it is staged",
-                );
-            }
-            told => told?,
-        };
-        if told == name.version() {
-            return passed(format!("the program prints version {told}"));
-        }
-        let sentence =
-            format!("the program prints version {told}, its name says {}", name.version());
-        Err(Failure::new(FailureKind::WrongVersion, sentence))
+        let told =
+            preflight::printed_version(self.subject.path, arguments, reach, isolation, deadline);
+        version_told(told, name.version(), executable.is_some())
     }
 
     fn make_executable(&self) -> Result<Option<Executable>, Failure> {
@@ -361,6 +344,28 @@ impl Examiner<'_> {
         };
         self.subject.owned.then(|| Executable::lend(self.subject.path)).transpose().map_err(failed)
     }
+}
+
+/// What it means that a program, staged or not, has told its version or has not.
+pub(super) fn version_told(
+    told: Result<Version, PreflightError>,
+    named: Version,
+    is_staged: bool,
+) -> Examined {
+    let told = match told {
+        // Below /tmp or /root, say.
+        Err(PreflightError::Command(CommandError::NotStarted)) if !is_staged => {
+            return skipped(
+                "an unprivileged user can't run the file where it is; the daemon asks it for its version once it is staged",
+            );
+        }
+        told => told?,
+    };
+    if told == named {
+        return passed(format!("the program prints version {told}"));
+    }
+    let sentence = format!("the program prints version {told}, its name says {named}");
+    Err(Failure::new(FailureKind::WrongVersion, sentence))
 }
 
 /// The machine of the installed program; of this one where nothing is installed, or a script is.

@@ -13,6 +13,7 @@ use uplift_fixtures::elf::{Architecture, Program};
 mod formats;
 mod seals;
 mod signer;
+mod unstaged;
 
 /// A payload whose program is this test's own, with a staging area.
 struct Payload {
@@ -315,10 +316,21 @@ fn what_is_empty_or_too_large_is_not_read() {
     }
 }
 
+#[test]
+fn a_file_that_can_not_be_read_is_not_said_to_be_a_wrong_one() {
+    let payload = Payload::new("");
+    let path = payload.directory.path().join("gone");
+    let subject = Subject { file_name: RIGHT, path: &path, size: 9, digests: None, owned: false };
+    let findings = examine(subject, &payload.rules).findings;
+    let machine = findings.iter().find(|finding| finding.check == Check::Machine).unwrap();
+    let Verdict::Failed(failure) = &machine.verdict else { panic!("{machine:?}") };
+    assert_eq!(failure.kind, FailureKind::Internal, "{failure}");
+}
+
 /// A file that was refused is not run.
 #[test]
 fn a_program_is_asked_only_when_all_else_is_right() {
-    let payload = Payload::new("version_command = []\n");
+    let payload = Payload::new("version_command = [\"--version\"]\n");
     let path = payload.directory.path().join("file");
     let bytes = program("V02.00.00.00");
     File::create(&path).unwrap().write_all(&bytes).unwrap();

@@ -1,6 +1,9 @@
 //! Trials without a unit, on a paused clock: what the health command and a person have to do with
 //! the verdict.
 
+mod process;
+mod unit;
+
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -42,14 +45,26 @@ impl Story {
     }
 
     async fn run(&self) -> Result<Evidence, Verdict> {
+        // A user without rights would not find what belongs to this test.
+        self.run_as(Isolation::Never).await
+    }
+
+    async fn run_as(&self, isolation: Isolation) -> Result<Evidence, Verdict> {
+        self.trial().with_isolation(isolation).run().await
+    }
+
+    fn trial(&self) -> Trial {
         let program = Program::new(&self.terms.program);
         let expected = program.digest().unwrap().unwrap();
         let waits = Arc::clone(&self.waits);
         let observer = Box::new(move |wait| waits.lock().unwrap().push(wait));
-        let trial =
-            Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer);
-        // A user without rights would not find what belongs to this test.
-        trial.with_isolation(Isolation::Never).run().await
+        Trial::new(expected, program, self.terms.clone(), self.confirmed.subscribe(), observer)
+    }
+
+    /// How often the health command has said in `HERE/runs` that it ran.
+    fn runs(&self) -> usize {
+        let runs = std::fs::read_to_string(self.directory.path().join("runs"));
+        runs.unwrap_or_default().lines().count()
     }
 
     fn last_wait(&self) -> Option<String> {
@@ -91,8 +106,7 @@ async fn a_health_command_that_fails_is_tried_again() {
     let story = Story::new(Confirm::Auto, Some("echo x >>HERE/runs; [ $(wc -l <HERE/runs) = 4 ]"));
     let evidence = story.run().await.unwrap();
     assert_eq!(evidence.health_command, story.terms.health_command);
-    let runs = std::fs::read_to_string(story.directory.path().join("runs")).unwrap();
-    assert_eq!(runs.lines().count(), 4, "once it succeeded it is not run again");
+    assert_eq!(story.runs(), 4, "once it succeeded it is not run again");
     assert_eq!(
         story.last_wait().unwrap(),
         "waits for the health command: it ended with exit code 1"
@@ -111,6 +125,33 @@ async fn a_health_command_that_never_succeeds_is_a_verdict_at_the_deadline() {
         text,
         "the health command did not succeed within 2m: it ended with exit code 7 (it printed \"the sensor is missing\")"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_health_command_that_fails_has_a_second_before_it_is_tried_again() {
+    let mut story = Story::new(Confirm::Auto, Some("echo x >>HERE/runs; exit 1"));
+    story.terms.deadline = Duration::from_secs(8);
+    story.run().await.unwrap_err();
+    assert!(story.runs() <= 8, "{}", story.runs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_run_that_could_not_end_does_not_hide_why_the_others_failed() {
+    let script = "[ -e HERE/runs ] && sleep 60; echo x >>HERE/runs; echo no sensor; exit 7";
+    let mut story = Story::new(Confirm::Auto, Some(script));
+    story.terms.deadline = Duration::from_millis(1500);
+    let verdict = story.run().await.unwrap_err();
+    assert!(verdict.failure.to_string().contains("no sensor"), "{}", verdict.failure);
+}
+
+/// Where nobody can isolate it, it is not run.
+#[tokio::test(start_paused = true)]
+async fn a_health_command_that_is_to_be_isolated_never_has_the_rights_of_the_daemon() {
+    let mut story = Story::new(Confirm::Auto, Some("echo x >>HERE/runs"));
+    story.terms.deadline = Duration::from_secs(1);
+    let verdict = story.run_as(Isolation::Always).await.unwrap_err();
+    assert!(verdict.failure.sentence.contains("the health command"), "{}", verdict.failure);
+    assert_eq!(story.runs(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn an_invocation_that_systemd_does_not_tell_is_none_of_another_start() {
+        let mut window = Window::default();
+        for seen in [unit("a", 0), Unit { invocation: None, ..unit("a", 0) }, unit("a", 0)] {
+            window.count(&seen);
+        }
+        assert_eq!(window.restarts(), 0);
+    }
+
+    #[test]
     fn another_process_in_the_same_invocation_begins_the_window_anew() {
         let mut window = Window::default();
         let now = Instant::now();

@@ -20,9 +20,13 @@ const START: usize = 19;
 /// The name of this boot: what the kernel says in this file; in a container, where it is the
 /// kernel's own file, with the container's start.
 pub fn boot_id(file: &Path) -> io::Result<String> {
+    by_marks(file, &MARKS)
+}
+
+fn by_marks(file: &Path, marks: &[&str]) -> io::Result<String> {
     let id = std::fs::read_to_string(file)?.trim().to_owned();
     let is_kernels = file == Paths::default().boot_id;
-    if !is_kernels || !MARKS.iter().any(|mark| Path::new(mark).exists()) {
+    if !is_kernels || !marks.iter().any(|mark| Path::new(mark).exists()) {
         return Ok(id);
     }
     // Where it can't be read, there is what there was without it.
@@ -59,6 +63,21 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         #[allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
         std::fs::write(file.path(), "boot-1\n").unwrap();
+        for marks in [&[][..], &["/"]] {
+            assert_eq!(by_marks(file.path(), marks).unwrap(), "boot-1");
+        }
         assert_eq!(boot_id(file.path()).unwrap(), "boot-1");
+    }
+
+    #[test]
+    fn the_kernel_s_file_is_not_enough_where_a_mark_says_that_this_is_a_container() {
+        let file = Paths::default().boot_id;
+        let plain = by_marks(&file, &["/nothing/is/here"]).unwrap();
+        let in_a_container = by_marks(&file, &["/nothing/is/here", "/"]).unwrap();
+        assert!(!plain.contains(CONTAINER_START), "{plain}");
+        assert!(
+            in_a_container.starts_with(&format!("{plain}{CONTAINER_START}")),
+            "{in_a_container}"
+        );
     }
 }

@@ -42,9 +42,14 @@ fn nothing_is_done_for_who_is_not_logged_in() {
         peer.ask(line, 530);
     }
     peer.ask("PASS x", 503);
-    for (line, code) in
-        [("SYST", 215), ("FEAT", 211), ("NOOP", 200), ("OPTS UTF8 ON", 200), ("QUIT", 221)]
-    {
+    for (line, code) in [
+        ("SYST", 215),
+        ("ACCT x", 202),
+        ("FEAT", 211),
+        ("NOOP", 200),
+        ("OPTS UTF8 ON", 200),
+        ("QUIT", 221),
+    ] {
         peer.ask(line, code);
     }
     peer.expect_end();
@@ -386,6 +391,7 @@ fn ipv6_is_served_by_epsv() {
     peer.expect(220);
     peer.ask(&format!("USER {USER}"), 331);
     peer.ask(&format!("PASS {PASSWORD}"), 230);
+    peer.ask("EPSV 2", 522);
     assert!(peer.ask("PASV", 227).contains("(127,0,0,1,"));
     peer.upload("b.bin", b"over IPv4");
     assert_eq!(server.names(), ["a.bin", "b.bin"]);

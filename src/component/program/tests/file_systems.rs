@@ -136,6 +136,19 @@ fn on_a_file_system_that_needs_it_what_was_moved_is_synced() {
         "SyncMoved",
     ];
     assert!(disk.log().ends_with(&swap.map(String::from)), "{:?}", disk.log());
+    let naming = ["Rename", "Rename", "SyncDirectory", "SyncMoved", "SyncMoved"];
+    let is_there = disk.log().windows(naming.len()).any(|window| window == naming);
+    assert!(is_there, "the new program and the one before the old: {:?}", disk.log());
+}
+
+#[test]
+fn a_file_system_without_attributes_is_none_that_fails() {
+    let original = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::without_attributes(original.path()) else { return };
+    let payload = Payload::at(mounted.path().to_owned(), Arc::new(LocalDisk));
+    payload.install(OLD).unwrap();
+    payload.install(NEW).unwrap();
+    assert_eq!(payload.content().unwrap(), NEW);
 }
 
 #[test]

@@ -152,6 +152,38 @@ fn where_nothing_is_under_way_it_is_put_in_order() {
     }
 }
 
+/// A rollback that was cut off after its exchange, where nothing but the program that failed tells.
+#[test]
+fn what_failed_is_set_aside_where_there_is_no_older_one() {
+    let payload = Payload::with_program(OLD);
+    payload.install(NEW).unwrap();
+    let (one, other) = (payload.program.beside(".previous"), payload.program.path());
+    LocalDisk.apply(Operation::Exchange { one: &one, other }).unwrap();
+    payload.program.finish(&package(), true).unwrap();
+    assert_eq!(payload.content().unwrap(), OLD);
+    assert_eq!(payload.area(), ["demo.failed", "lock"]);
+}
+
+/// A read-only disk, say, is no reason to fail once more.
+#[test]
+fn where_nothing_is_left_nothing_is_touched() {
+    let payload = Payload::with_program(OLD);
+    let package = package();
+    payload.program.finish(&package, true).unwrap();
+    assert!(!payload.directory.join(".uplift").exists());
+}
+
+#[test]
+fn a_program_that_is_at_the_path_is_none_that_came_to_nothing() {
+    let payload = Payload::with_program(NEW);
+    payload.install(NEW).unwrap();
+    payload.program.finish(&package(), true).unwrap();
+    assert_eq!(
+        (payload.content().unwrap(), payload.beside(".previous")),
+        (NEW.into(), Some(NEW.into()))
+    );
+}
+
 /// A copy of the program that failed must not need more room than there was when it came.
 #[test]
 fn a_rollback_by_copy_gives_up_the_program_that_failed_before() {

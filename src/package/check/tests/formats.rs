@@ -127,6 +127,7 @@ fn each_wrong_file_of_a_format_has_its_kind_and_says_what_to_do() {
             "{format:?}, {reason}: {failure:?}"
         );
         assert!(kind != Truncated || failure.hint().contains("`uplift pack`"), "{failure:?}");
+        assert!(!reason.contains("/no/sh") || failure.hint().contains("first line"), "{failure:?}");
         assert_eq!(payload.directory.path().join(".uplift").read_dir().unwrap().count(), 0);
     }
     let only = payload(&signer, Format::Any, "").rules;

@@ -5,7 +5,11 @@ use super::*;
 use crate::seal::{Manifest, Seal};
 
 /// The program's manifest, changed, and sealed.
-fn sealed(signer: &Signer, program: &[u8], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+pub(super) fn sealed(
+    signer: &Signer,
+    program: &[u8],
+    change: impl FnOnce(&mut Manifest),
+) -> Vec<u8> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(program).unwrap();
     let mut manifest = signer.manifest(RIGHT.parse().unwrap(), &file).unwrap();
@@ -204,6 +208,11 @@ fn what_a_file_may_replace_is_not_guessed_at() {
     let mut payload = trusting(&signer, "");
     payload.rules = payload.rules.running(None);
     assert!(payload.check(RIGHT, &file).is_ok(), "where nothing is installed nothing is replaced");
+    for running in ["V00.00.00.01", "V01.00.00.00"] {
+        payload.rules = payload.rules.running(Some(version(running)));
+        assert!(payload.check(RIGHT, &file).is_ok(), "{running} may be replaced");
+    }
+    payload.rules = payload.rules.running(None);
     File::create(payload.directory.path().join("program")).unwrap().write_all(b"a script").unwrap();
     for forced in [false, true] {
         payload.rules = payload.rules.forced(forced);
