@@ -2,7 +2,6 @@
 //! twice for one upgrade, it is handed the whole file, and the report is true.
 
 use std::collections::HashSet;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +11,7 @@ use super::firmware::{Firmware, NEW_VERSION};
 use super::payload::{ByUpdater, FIRST_BOOT, Payload, Setting, Settled, Wish, tree_with};
 use super::proof::promise_is_kept;
 use super::recording::{Case, Promise, Recording};
-use super::stories::{all_of, distinct};
+use super::stories::{all_of, complaint, distinct, tell};
 use super::tree::{Content, Entry, Tree};
 use super::updater::Updater;
 use crate::disk::recording::Moment;
@@ -190,19 +189,8 @@ fn prove_all(story: &Story) {
     let states = recording.crash_states().unwrap();
     let deaths = recording.deaths().unwrap();
     let cases = distinct(states.iter().chain(&deaths).cloned());
-    let complaint = |n: usize, recording: &Recording, case: &Case, why: &str| {
-        let first = n.saturating_sub(8);
-        let steps: Vec<&str> =
-            recording.steps[first..n].iter().map(|step| step.label.as_str()).collect();
-        let files: Vec<_> = case.tree.0.keys().map(|path| path.display().to_string()).collect();
-        let (name, steps, files) = (story.name, steps.join("\n  "), files.join(", "));
-        format!(
-            "{why}\nin \"{name}\" after change {n} ({:?}, {:?}):\n  … {steps}\non the disk: {files}",
-            case.promise, case.moment
-        )
-    };
     all_of(&cases, |(n, case)| {
-        story.prove(case).map_err(|why| complaint(*n, &recording, case, &why))
+        story.prove(case).map_err(|why| complaint(story.name, &recording, *n, case, &why))
     });
     let again = AtomicUsize::new(0);
     all_of(&distinct(deaths.into_iter()), |(n, case)| {
@@ -211,19 +199,17 @@ fn prove_all(story: &Story) {
         again.fetch_add(seconds.len(), Ordering::Relaxed);
         seconds.iter().try_for_each(|(m, second)| {
             story.recover(second).map(drop).map_err(|why| {
-                complaint(*n, &recording, case, &complaint(*m, &recovery, second, &why))
+                complaint(
+                    story.name,
+                    &recording,
+                    *n,
+                    case,
+                    &complaint(story.name, &recovery, *m, second, &why),
+                )
             })
         })
     });
-    let line = format!(
-        "crash states: {:<40} {:>4} changes {:>6} states {:>5} distinct {:>6} after a second cut",
-        story.name,
-        recording.steps.len(),
-        states.len(),
-        cases.len(),
-        again.into_inner()
-    );
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    tell(story.name, &recording, [states.len(), cases.len(), again.into_inner()]);
 }
 
 #[test]

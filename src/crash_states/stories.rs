@@ -265,7 +265,7 @@ fn prove_all(story: &Story) {
     let (states, deaths) = (recording.crash_states().unwrap(), recording.deaths().unwrap());
     let cases = distinct(states.iter().chain(&deaths).cloned());
     all_of(&cases, |(n, case)| {
-        story.prove(case).map_err(|why| complaint(story, &recording, *n, case, &why))
+        story.prove(case).map_err(|why| complaint(story.name, &recording, *n, case, &why))
     });
     let again = AtomicUsize::new(0);
     all_of(if story.thorough { &cases } else { &deaths }, |(n, case)| {
@@ -276,23 +276,24 @@ fn prove_all(story: &Story) {
             let proved = story.recover(second).map(drop);
             proved.map_err(|why| {
                 complaint(
-                    story,
+                    story.name,
                     &recording,
                     *n,
                     case,
-                    &complaint(story, &recovery, *m, second, &why),
+                    &complaint(story.name, &recovery, *m, second, &why),
                 )
             })
         })
     });
-    // Past the capture of the test harness: whoever runs the tests sees how much was proved.
+    tell(story.name, &recording, [states.len(), cases.len(), again.into_inner()]);
+}
+
+/// How much was proved of a story: states, distinct ones, and those after a second cut. Past the
+/// capture of the test harness: whoever runs the tests sees it.
+pub(crate) fn tell(name: &str, recording: &Recording, [states, distinct, again]: [usize; 3]) {
+    let changes = recording.steps.len();
     let line = format!(
-        "crash states: {:<40} {:>4} changes {:>6} states {:>5} distinct {:>6} after a second cut",
-        story.name,
-        recording.steps.len(),
-        states.len(),
-        cases.len(),
-        again.into_inner()
+        "crash states: {name:<40} {changes:>4} changes {states:>6} states {distinct:>5} distinct {again:>6} after a second cut"
     );
     writeln!(std::io::stdout(), "{line}").unwrap();
 }
@@ -328,7 +329,13 @@ pub(crate) fn all_of<T: Sync>(cases: &[T], prove: impl Fn(&T) -> Result<(), Stri
 }
 
 /// What is wrong, and after what.
-fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &str) -> String {
+pub(crate) fn complaint(
+    name: &str,
+    recording: &Recording,
+    n: usize,
+    case: &Case,
+    why: &str,
+) -> String {
     let Case { tree, promise, moment } = case;
     let steps: Vec<String> =
         recording.steps[..n].iter().rev().take(8).rev().map(|step| step.label.clone()).collect();
@@ -342,7 +349,6 @@ fn complaint(story: &Story, recording: &Recording, n: usize, case: &Case, why: &
             None => path.display().to_string(),
         })
         .collect();
-    let name = story.name;
     format!(
         "{why}\nin \"{name}\" after change {n} ({promise:?}, {moment:?}):\n  … {}\non the disk: {}",
         steps.join("\n  "),

@@ -5,6 +5,7 @@
 mod aircraft;
 mod payload_side;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,10 @@ fn linked_with(
     let payload = PayloadSide::start_with(&device, script, Baud::Auto, transfer);
     aircraft.await_push(id::PRESENCE, b"psdk");
     (directory, aircraft, payload)
+}
+
+fn at_a_fixed_rate(device: &Path) -> PayloadSide {
+    PayloadSide::start_with(device, Script::default(), Baud::Fixed(921_600), TransferChoice::Auto)
 }
 
 fn md5(content: &[u8]) -> [u8; 16] {
@@ -114,12 +119,7 @@ fn an_answer_that_fits_no_port_is_not_taken() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.routes = vec![(0xE5, 0x65), (0xCA, 0x03)];
-    let _payload = PayloadSide::start_with(
-        &device,
-        Script::default(),
-        Baud::Fixed(921_600),
-        TransferChoice::Auto,
-    );
+    let _payload = at_a_fixed_rate(&device);
     // The E-Port's route comes first, and an M300 has none.
     assert_eq!(aircraft.await_push(id::PRESENCE, b"psdk").sender, PAYLOAD);
 }
@@ -141,12 +141,7 @@ fn a_fixed_rate_is_the_only_one() {
     let (_directory, device) = place();
     let mut aircraft = Aircraft::plug(&device);
     aircraft.probes = Probes::AtRate(921_600);
-    let mut payload = PayloadSide::start_with(
-        &device,
-        Script::default(),
-        Baud::Fixed(921_600),
-        TransferChoice::Auto,
-    );
+    let mut payload = at_a_fixed_rate(&device);
     aircraft.await_push(id::PRESENCE, b"psdk");
     assert_eq!(payload.await_link(LinkState::Linked).baud, Some(921_600));
 }

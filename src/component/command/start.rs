@@ -36,9 +36,18 @@ impl Change {
     /// [`Change::ended`] tells which. On return its runner is in charge, and the daemon may end.
     /// `busy` while another job runs; after another failure nothing was run.
     pub async fn start(&self, job: &Job) -> Result<(), Failure> {
+        self.begin(job, false).await
+    }
+
+    /// [`Change::start`] once more, of a job that has vanished.
+    pub async fn start_over(&self, job: &Job) -> Result<(), Failure> {
+        self.begin(job, true).await
+    }
+
+    async fn begin(&self, job: &Job, again: bool) -> Result<(), Failure> {
         let (change, job) = (self.clone(), job.clone());
         let id = job.id.clone();
-        let begun = tokio::task::spawn_blocking(move || change.note(&job));
+        let begun = tokio::task::spawn_blocking(move || change.note(&job, again));
         if begun.await.map_err(|died| not_started(io::Error::other(died)))?? {
             return Ok(());
         }
@@ -50,20 +59,9 @@ impl Change {
         }
     }
 
-    /// [`Change::start`] once more, of a job that has vanished.
-    pub async fn start_over(&self, job: &Job) -> Result<(), Failure> {
-        let change = self.clone();
-        let forgotten = tokio::task::spawn_blocking(move || {
-            change.check_free()?;
-            change.forget_job().map_err(|error| change.unusable(error))
-        });
-        forgotten.await.map_err(|died| not_started(io::Error::other(died)))??;
-        self.start(job).await
-    }
-
-    /// Writes down what is to be run, unless that was begun; whether it was.
-    fn note(&self, job: &Job) -> Result<bool, Failure> {
-        if self.has_begun(&job.id)? {
+    /// Writes down what is to be run, unless that was begun and is not to be again; whether it was.
+    fn note(&self, job: &Job, again: bool) -> Result<bool, Failure> {
+        if !again && self.has_begun(&job.id)? {
             return Ok(true);
         }
         self.prepare().map_err(|error| self.unusable(error))?;
