@@ -235,6 +235,13 @@ pub struct Paths {
     pub rescue_timer: Option<String>,
 }
 
+impl Paths {
+    /// The socket on which an upload server hands over what it receives, beside the control socket.
+    pub fn uploads(&self) -> PathBuf {
+        self.control.with_file_name("uploads.sock")
+    }
+}
+
 impl Default for Paths {
     fn default() -> Self {
         Self {

@@ -48,6 +48,8 @@ pub(crate) enum Operation<'a> {
     MakeDirectory { path: &'a Path },
     /// Allocates the blocks of a file that will have `size` bytes.
     Allocate { file: &'a File, size: u64 },
+    /// Cuts a file to `size` bytes.
+    Resize { file: &'a File, size: u64 },
     /// Writes all bytes at the file's position.
     Write { file: &'a File, bytes: &'a [u8] },
     /// Makes the file's data durable, and what is needed to read it.
@@ -106,6 +108,7 @@ impl Disk for LocalDisk {
             Operation::Allocate { file, size } => {
                 Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size)?)
             }
+            Operation::Resize { file, size } => file.set_len(size),
             Operation::Write { mut file, bytes } => file.write_all(bytes),
             Operation::SyncData { file } => file.sync_data(),
             Operation::Sync { file } => file.sync_all(),

@@ -46,8 +46,8 @@ type Deadline = Arc<Mutex<Option<Instant>>>;
 pub enum Command {
     /// [`Engine::begin`]
     Begin(Request, Answer<UpgradeId>),
-    /// [`Engine::receive`]
-    Receive(UpgradeId, Announced, Answer<Receiving>),
+    /// [`Engine::receive`], [`Engine::blocking_try_receive`]
+    Receive(UpgradeId, Announced, IfRefused, Answer<Receiving>),
     /// [`Engine::reception_failed`]
     ReceptionFailed(UpgradeId, Failure, Answer<()>),
     /// [`Engine::check`]
@@ -78,6 +78,15 @@ pub enum Command {
     UpdateLink(LinkStatus),
     /// [`Engine::tell`]
     Tell(Failure),
+}
+
+/// What becomes of an upgrade whose file is refused before its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfRefused {
+    /// It ends with that failure.
+    Ends,
+    /// It waits for another file, as if nobody had asked for this one.
+    GoesOn,
 }
 
 /// What the engine has counted, for monitoring.
@@ -167,7 +176,7 @@ impl Engine {
         id: &UpgradeId,
         announced: Announced,
     ) -> Result<Receiving, Failure> {
-        self.ask(|answer| Command::Receive(id.clone(), announced, answer)).await
+        self.ask(|answer| Command::Receive(id.clone(), announced, IfRefused::Ends, answer)).await
     }
 
     /// [`Engine::receive`] for a transfer's own blocking thread.
@@ -176,11 +185,28 @@ impl Engine {
         id: &UpgradeId,
         announced: Announced,
     ) -> Result<Receiving, Failure> {
-        let (answer, answered) = oneshot::channel();
-        self.commands
-            .blocking_send(Command::Receive(id.clone(), announced, answer))
-            .map_err(|_| engine_is_gone())?;
-        answered.blocking_recv().unwrap_or_else(|_| Err(engine_is_gone()))
+        self.blocking_ask(|answer| Command::Receive(id.clone(), announced, IfRefused::Ends, answer))
+    }
+
+    /// [`Engine::blocking_receive`], but the upgrade does not end with a file that is refused: it
+    /// may not be the one that its peer means.
+    pub fn blocking_try_receive(
+        &self,
+        id: &UpgradeId,
+        announced: Announced,
+    ) -> Result<Receiving, Failure> {
+        self.blocking_ask(|answer| {
+            Command::Receive(id.clone(), announced, IfRefused::GoesOn, answer)
+        })
+    }
+
+    /// [`Engine::reception_failed`] for a transfer's own blocking thread.
+    pub fn blocking_reception_failed(
+        &self,
+        id: &UpgradeId,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        self.blocking_ask(|answer| Command::ReceptionFailed(id.clone(), failure, answer))
     }
 
     /// The reception failed: the status says so at once, and the peer may begin again within the
@@ -275,6 +301,12 @@ impl Engine {
     pub async fn tell(&self, failure: Failure) {
         // As with the link's news.
         let _ = self.commands.send(Command::Tell(failure)).await;
+    }
+
+    fn blocking_ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.blocking_send(command(answer)).map_err(|_| engine_is_gone())?;
+        answered.blocking_recv().unwrap_or_else(|_| Err(engine_is_gone()))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Failure> {

@@ -17,6 +17,7 @@
 //! | `control` | the control connection |
 //! | `session` | a client's state, and the answer to each command |
 //! | `data` | the data connection, and the thread of a transfer |
+//! | `files` | what clients see: the directory, and what went straight to the daemon |
 //! | `area`, `name`, `listing` | the directory, what may be a name in it, how it is shown |
 //! | `login` | accounts, and what wrong passwords cost |
 //! | `who` | whose a session is |
@@ -25,6 +26,7 @@ mod area;
 pub mod command;
 mod control;
 mod data;
+mod files;
 mod line;
 mod listing;
 mod login;
@@ -36,7 +38,7 @@ mod who;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,9 +46,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::config;
+use crate::handover::client::Uploads;
 use crate::wire::places::{Place, Places};
 use area::{Area, Limits};
 use control::{Control, Gone};
+use files::Files;
 use login::{Accounts, Throttle};
 use reply::Reply;
 use session::Session;
@@ -115,7 +119,7 @@ pub const PLACES_FOR_THIS_MACHINE: usize = 2;
 /// What all sessions share.
 #[derive(Debug)]
 struct Shared {
-    area: Arc<Area>,
+    files: Arc<Files>,
     accounts: Accounts,
     throttle: Mutex<Throttle>,
     passive_ports: RangeInclusive<u16>,
@@ -142,14 +146,15 @@ pub struct Server {
 
 impl Server {
     /// Opens the area and listens: on `inherited`, a socket that somebody else opened, or else on
-    /// the configured address.
+    /// the configured address. `daemon` is the socket on which the daemon takes uploads.
     ///
     /// Needs a Tokio runtime; transfers run on its blocking threads, one a connection at most.
     pub fn start(
         config: &config::FtpServer,
+        daemon: &Path,
         inherited: Option<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::new(config)?);
+        let shared = Arc::new(Shared::new(config, daemon)?);
         let places = Places::new(config.max_connections.get());
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = inherited
@@ -229,7 +234,7 @@ struct Ends {
 }
 
 impl Shared {
-    fn new(config: &config::FtpServer) -> Result<Self, StartError> {
+    fn new(config: &config::FtpServer, daemon: &Path) -> Result<Self, StartError> {
         let password =
             config.password.resolve(config.password_file.as_deref()).map_err(|source| {
                 StartError::PasswordFile {
@@ -244,7 +249,7 @@ impl Shared {
         let area = Area::open(&config.home, limits)
             .map_err(|source| StartError::Area { home: config.home.clone(), source })?;
         Ok(Self {
-            area: Arc::new(area),
+            files: Arc::new(Files::new(Arc::new(area), Uploads::new(daemon))),
             accounts: Accounts::new(&config.users, password.reveal()),
             throttle: Mutex::default(),
             passive_ports: config.passive_ports.range(),

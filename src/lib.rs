@@ -12,6 +12,8 @@
 //! | [`control`] | the local socket: requests in, status and progress out |
 //! | `metrics` | what monitoring reads, on a socket of its own |
 //! | [`channel`] | who asks for an upgrade: the payload link |
+//! | [`ftp_server`] | a process of its own: uploads of the host |
+//! | [`handover`] | files from processes without rights, over sockets of this machine |
 //! | [`engine`] | the one actor that owns the machine and performs its actions |
 //! | [`rescue`] | the second, independent deadline: `uplift-rescue`, the only writer of its file |
 //! | [`trial`] | after the swap: restart and evidence |
@@ -19,7 +21,6 @@
 //! | [`component`] | what an upgrade replaces: the program at its path; what another updater looks after |
 //! | [`journal`] | the only writer of the state file and the history |
 //! | [`package`] | a firmware file: its executable format, all checks in one order, packing |
-//! | [`ftp_server`] | a process of its own: uploads of the host |
 //! | [`config`] | the configuration file, every field documented |
 //! | [`record`] | the form of the files of the state |
 //! | [`machine`] | the upgrade as a pure state machine |
@@ -46,6 +47,7 @@ pub mod digest;
 mod disk;
 pub mod engine;
 pub mod ftp_server;
+pub mod handover;
 pub mod host;
 pub mod journal;
 mod log;

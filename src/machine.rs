@@ -109,7 +109,10 @@ pub enum Event {
     /// What was to be received did not arrive as announced. The peer may begin again.
     ReceptionFailed,
     /// The file was received whole.
-    Received,
+    Received {
+        /// Its name: the peer may have given it another one since it began.
+        file_name: String,
+    },
     /// All checks passed.
     CheckPassed(PackageSummary),
     /// The upgrade can't go on, or is given up, before the word to install.
@@ -181,6 +184,9 @@ pub enum Event {
 pub enum Action {
     /// Throw away what lies in the staging area.
     EmptyStage,
+    /// Throw away what is not received whole, and what was checked; who holds another file that is
+    /// whole still has it.
+    DropReceptions,
     /// Write the state to the journal, durably, before anything that follows.
     Record,
     /// Prove the staged file.
@@ -335,12 +341,13 @@ impl State {
             ) => {
                 let file_name = Some(file_name);
                 let upgrade = Upgrade { file_name, component, from, ..upgrade };
-                (Self::Receiving { upgrade }, vec![EmptyStage])
+                (Self::Receiving { upgrade }, vec![Action::DropReceptions])
             }
             (Self::Preparing { upgrade } | Self::Receiving { upgrade }, Event::ReceptionFailed) => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
-            (Self::Receiving { upgrade }, Event::Received) => {
+            (Self::Receiving { upgrade }, Event::Received { file_name }) => {
+                let upgrade = Upgrade { file_name: Some(file_name), ..upgrade };
                 (Self::Checking { upgrade }, vec![Record, Check])
             }
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => {
@@ -509,7 +516,7 @@ fn refuse(state: State, event: &Event) -> Refused {
         }
         Event::Receive { .. }
         | Event::ReceptionFailed
-        | Event::Received
+        | Event::Received { .. }
         | Event::Start { .. }
         | Event::StartChange { .. }
         | Event::Fail(_) => Failure::new(

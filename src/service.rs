@@ -21,13 +21,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::channel::psdk::driver::Driver;
-use crate::config::{Component, Config};
+use crate::config::{Component, Config, TransferChoice};
 use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
+use crate::handover;
 use crate::log;
 use crate::metrics;
-use crate::wire::local_socket;
+use crate::transfer::through::Through;
+use crate::wire::local_socket::{self, PEOPLE, UPLOAD_SERVER};
 
 pub(crate) use systemd::status_line;
 
@@ -110,12 +112,13 @@ fn open_rooms(
     actor: Actor,
     engine: &Engine,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
-    let control = local_socket::bind(&config.paths.control, "control socket", "paths.control")?;
+    let bind = local_socket::bind;
+    let control = bind(&config.paths.control, PEOPLE, "control socket", "paths.control")?;
     let metrics = config
         .metrics
         .socket
         .as_deref()
-        .map(|path| local_socket::bind(path, "metrics socket", "metrics.socket"))
+        .map(|path| bind(path, PEOPLE, "metrics socket", "metrics.socket"))
         .transpose()?;
     let (running, link) = oneshot::channel();
     rooms.spawn(actor.run());
@@ -125,7 +128,13 @@ fn open_rooms(
     }
     match &config.link {
         Some(link) => {
-            let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone());
+            let through = Through::default();
+            if link.transfer != TransferChoice::Dcftp {
+                let path = config.paths.uploads();
+                let socket = bind(&path, UPLOAD_SERVER, "socket of uploads", "paths.control")?;
+                rooms.spawn(handover::serve_uploads(socket, through.clone()));
+            }
+            let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone(), through);
             rooms.spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run(running));
         }
         None => drop(running.send(())),

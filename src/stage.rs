@@ -11,12 +11,13 @@ mod staged;
 mod tests;
 mod write_back;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::OFlag;
 
@@ -43,8 +44,9 @@ pub(crate) const RESERVED_SPACE: u64 = 1024 * 1024;
 pub struct Announced {
     /// The file's name as the peer gave it: data, never a path.
     pub file_name: String,
-    /// Size in bytes: not one more is taken, not one less is enough.
-    pub size: u64,
+    /// Size in bytes: not one more is taken, not one less is enough. Absent where the peer itself
+    /// learns it at the end.
+    pub size: Option<u64>,
     /// Whether the peer will give an MD5 at the end.
     pub with_md5: bool,
 }
@@ -55,6 +57,19 @@ pub struct Stage {
     directory: PathBuf,
     max_size: u64,
     disk: Arc<dyn Disk>,
+    whole: Whole,
+}
+
+/// The files that were received whole and are still there; all others are receptions that run, or
+/// that somebody left.
+#[derive(Debug, Clone, Default)]
+struct Whole(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Whole {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // Each call leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The staging area's directory for this program.
@@ -70,44 +85,56 @@ impl Stage {
 
     /// [`Stage::beside`] on a disk of the caller's.
     pub(crate) fn on(disk: Arc<dyn Disk>, program: &Path, max_size: u64) -> Self {
-        Self { directory: directory_beside(program), max_size, disk }
+        Self { directory: directory_beside(program), max_size, disk, whole: Whole::default() }
     }
 
-    /// Starts to receive a file: its space is allocated, so a full disk shows here and not at the
-    /// end.
+    /// Starts to receive a file: its space is allocated, where its size is known, so a full disk
+    /// shows here and not at the end.
     ///
     /// Fails with `too-large` above the limit, `no-space`, or `install-failed` where the directory
     /// can't be written.
     pub fn receive(&self, announced: Announced, observer: Observer) -> Result<Receiving, Failure> {
-        self.check_size(announced.size)?;
+        let size = announced.size.unwrap_or(0);
+        self.check_size(size)?;
         self.prepare().map_err(|error| self.unusable(error))?;
-        self.check_space(announced.size)?;
+        self.check_space(size, "the file has")?;
         let (path, file) = self.create().map_err(|error| self.unusable(error))?;
-        let reception = Reception::new(Arc::clone(&self.disk), path);
+        let reception = Reception::new(self.clone(), path);
         // An empty file is the check's, which has a better word for it.
-        let allocated = disk::allocate(&*self.disk, &file, announced.size);
+        let allocated = disk::allocate(&*self.disk, &file, size);
         allocated.map_err(|error| self.unusable(error))?;
         Ok(Receiving::new(announced, reception, file, observer))
     }
 
-    /// Removes what unfinished receptions left behind, and nothing else. A reception that still
-    /// runs will fail.
+    /// Removes every file that was received or is being received, and nothing else. A reception
+    /// that still runs will fail.
     pub fn clean(&self) -> Result<(), Failure> {
-        let failed = |error| {
-            let sentence =
-                format!("the staging area {} can't be emptied", self.directory.display());
-            Failure::from_io(FailureKind::InstallFailed, sentence, error)
-        };
-        match self.remove_receptions() {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        self.remove_receptions(|_| true)
+    }
+
+    /// Removes what is not received whole. A reception that still runs will fail; who holds a file
+    /// that is whole still has it.
+    pub(crate) fn drop_receptions(&self) -> Result<(), Failure> {
+        let whole = self.whole.lock().clone();
+        self.remove_receptions(|path| !whole.contains(path))
+    }
+
+    fn remove_receptions(&self, goes: impl Fn(&Path) -> bool) -> Result<(), Failure> {
+        match self.remove_each(goes) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let sentence =
+                    format!("the staging area {} can't be emptied", self.directory.display());
+                Err(Failure::from_io(FailureKind::InstallFailed, sentence, error))
+            }
             _ => Ok(()),
         }
     }
 
-    fn remove_receptions(&self) -> io::Result<()> {
+    fn remove_each(&self, goes: impl Fn(&Path) -> bool) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(RECEPTION_PREFIX) {
+            let is_received = entry.file_name().to_string_lossy().starts_with(RECEPTION_PREFIX);
+            if is_received && goes(&entry.path()) {
                 disk::remove_if_present(&*self.disk, &entry.path())?;
             }
         }
@@ -124,13 +151,14 @@ impl Stage {
         ))
     }
 
-    fn check_space(&self, size: u64) -> Result<(), Failure> {
-        let needed = size.saturating_add(RESERVED_SPACE);
+    /// Whether so many bytes may be written; `what` says of what they are.
+    fn check_space(&self, bytes: u64, what: &str) -> Result<(), Failure> {
+        let needed = bytes.saturating_add(RESERVED_SPACE);
         let shortage = disk::shortage(&self.directory, needed);
         let Some(free) = shortage.map_err(|error| self.unusable(error))? else { return Ok(()) };
         let directory = self.directory.display();
         let sentence = format!(
-            "the file has {size} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved"
+            "{what} {bytes} bytes, and {directory} has {free} free, of which {RESERVED_SPACE} are reserved"
         );
         Err(Failure::new(FailureKind::NoSpace, sentence))
     }

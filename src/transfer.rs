@@ -3,3 +3,4 @@
 
 pub mod dcftp;
 pub mod ftp_client;
+pub mod through;

@@ -44,6 +44,8 @@ pub(crate) struct Upgrade {
     pub(crate) repeats: u32,
     /// When the daemon asked for the restart: everything before it is committed.
     pub(crate) restart_requested: Instant,
+    /// Sectors that were written to the disk by then, since it is there.
+    pub(crate) sectors: u64,
 }
 
 impl Upgrade {
@@ -111,14 +113,20 @@ impl Payload {
         via: Via,
         baud: Option<u32>,
     ) -> Result<Upgrade> {
-        let aircraft = self.aircraft(Options { via, ..Options::new(firmware) }, baud);
+        self.upgrade_with(Options { via, ..Options::new(firmware) }, baud)
+    }
+
+    /// The same by an aircraft of these options.
+    pub(crate) fn upgrade_with(&mut self, options: Options, baud: Option<u32>) -> Result<Upgrade> {
+        let aircraft = self.aircraft(options, baud);
         let requested = self.sandbox.wait_for_restart_request().map(|()| Instant::now());
+        let sectors = super::small::sectors()?;
         let restarted = requested.and_then(|at| self.sandbox.reboot().map(|()| at));
         let (verdict, steps) = aircraft.wait()?;
         let restart_requested =
             restarted.with_context(|| format!("the aircraft says: {}", verdict.message))?;
         ensure!(verdict.is_success(), "the upgrade failed: {}", verdict.message);
-        Ok(Upgrade { steps, restart_requested, repeats: verdict.repeats })
+        Ok(Upgrade { steps, restart_requested, repeats: verdict.repeats, sectors })
     }
 }
 

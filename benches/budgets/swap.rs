@@ -63,7 +63,7 @@ impl Bench {
     fn checked(&self, content: &[u8]) -> Result<Checked> {
         let announced = Announced {
             file_name: "BENCH_V01.00.00.00.bin".into(),
-            size: content.len() as u64,
+            size: Some(content.len() as u64),
             with_md5: false,
         };
         let stage = Stage::beside(

@@ -11,7 +11,7 @@
 //! spinning, on one of the processors that both ways need.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -43,9 +43,9 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         let firmware = payload.next_firmware(SIZE)?;
         let (our, vendor) = if pair % 2 == 0 {
             let our = upgrade(&mut payload, &firmware)?;
-            (our, vendors_way(&vsftpd, &firmware)?)
+            (our, vendor(&vsftpd, &firmware)?)
         } else {
-            let vendor = vendors_way(&vsftpd, &firmware)?;
+            let vendor = vendor(&vsftpd, &firmware)?;
             (upgrade(&mut payload, &firmware)?, vendor)
         };
         let (our, vendor) = (our.as_secs_f64(), vendor.as_secs_f64());
@@ -96,19 +96,45 @@ fn upgrade(payload: &mut Payload, firmware: &Path) -> Result<Duration> {
     Ok(upgrade.restart_requested - upgrade.first(|step| matches!(step, Step::Entered { .. }))?)
 }
 
-fn vendors_way(vsftpd: &Vsftpd, firmware: &Path) -> Result<Duration> {
+/// A host's file, which comes no faster than its network.
+pub(crate) struct Paced {
+    file: File,
+    rate: Option<u64>,
+    began: Instant,
+    bytes: u64,
+}
+
+impl Paced {
+    pub(crate) fn new(file: File, rate: Option<u64>) -> Self {
+        Self { file, rate, began: Instant::now(), bytes: 0 }
+    }
+}
+
+impl io::Read for Paced {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(rate) = self.rate {
+            let due = self.began + Duration::from_secs_f64(self.bytes as f64 / rate as f64);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let count = self.file.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// The vendor's way with a file, whose host sends at most so many bytes a second.
+pub(crate) fn vendors_way(vsftpd: &Vsftpd, firmware: &Path, host: Option<u64>) -> Result<Duration> {
     let name = firmware.file_name().context("a firmware file has a name")?.to_string_lossy();
     let (uploaded, installed) =
         (vsftpd.home().join(&*name), vsftpd.home().with_file_name("installed"));
     let FtpOptions { user, password, .. } = FtpOptions::default();
-    settle(&vsftpd.home())?;
     let start = Instant::now();
     let mut client = FtpStream::connect(vsftpd.address())?;
     client.login(user, password)?;
     client.transfer_type(FileType::Binary)?;
-    let mut file = File::open(firmware)?;
+    let file = Paced::new(File::open(firmware)?, host);
     let mut data = client.put_with_stream(&*name)?;
-    std::io::copy(&mut std::io::BufReader::with_capacity(BLOCK, &mut file), &mut data)?;
+    io::copy(&mut io::BufReader::with_capacity(BLOCK, file), &mut data)?;
     data.finish()?;
     run(Command::new("cp").arg("-f").arg(&uploaded).arg(&installed))?;
     run(Command::new("chmod").arg("777").arg(&installed))?;
@@ -119,7 +145,12 @@ fn vendors_way(vsftpd: &Vsftpd, firmware: &Path) -> Result<Duration> {
     Ok(time)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+fn vendor(vsftpd: &Vsftpd, firmware: &Path) -> Result<Duration> {
+    settle(&vsftpd.home())?;
+    vendors_way(vsftpd, firmware, None)
+}
+
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status()?;
     ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())

@@ -1,5 +1,6 @@
 //! `uplift ftp-server`: the upload server, until SIGTERM or SIGINT.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -16,7 +17,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves until a signal stops it.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     log::install("uplift-ftp");
-    let config = &config.ftp_server;
+    let (daemon, config) = (config.paths.uploads(), &config.ftp_server);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A session has at most one transfer or one question to the disk at a time; one more finds
@@ -26,16 +27,16 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         )
         .build()
         .context("the runtime can't be started")?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, &daemon));
     runtime.shutdown_timeout(STOP_TIMEOUT);
     served
 }
 
-async fn serve(config: &config::FtpServer) -> anyhow::Result<()> {
+async fn serve(config: &config::FtpServer, daemon: &Path) -> anyhow::Result<()> {
     let inherited = inherited_socket()?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
-    let server = Server::start(config, inherited).context("the FTP server can't start")?;
+    let server = Server::start(config, daemon, inherited).context("the FTP server can't start")?;
     let address = server.address().context("the FTP server can't tell its address")?;
     tracing::info!("listening on {address}, serving {}", config.home.display());
     notify(&[NotifyState::Ready, NotifyState::Status("Waiting for uploads")]);

@@ -1,20 +1,18 @@
 //! The daemon's side of the control socket.
 
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::timeout;
 
 use super::{ControlAnswer, ControlRequest, Forgettable};
 use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
 use crate::model::{ComponentName, Failure, FailureKind, Report, Request, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
+use crate::wire::lines::{CLIENT_DEADLINE, Lines};
 use crate::wire::local_socket;
 use crate::wire::places::{Place, Places, Standing};
 
@@ -27,8 +25,6 @@ const KEPT_FOR_ROOT: usize = 2;
 /// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for
 /// the rest.
 const LONGEST_REQUEST: usize = 4096;
-/// A client that neither asks nor sends for this long is left.
-const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
 /// Shortest time between two status lines: more than a person can see helps nobody.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -71,9 +67,9 @@ fn stay(place: &Place<u32>) -> anyhow::Result<()> {
 }
 
 async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
-    let mut connection = Connection(BufReader::new(stream));
+    let mut connection = Connection(Lines::new(stream, LONGEST_REQUEST));
     loop {
-        let Some(line) = connection.read_line().await? else { return Ok(()) };
+        let Some(line) = connection.0.read().await? else { return Ok(()) };
         let request = match serde_json::from_slice(&line) {
             Ok(request) => request,
             Err(error) => {
@@ -117,7 +113,7 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
                 return install(
                     connection,
                     engine,
-                    Announced { file_name, size, with_md5: false },
+                    Announced { file_name, size: Some(size), with_md5: false },
                     force,
                 )
                 .await;
@@ -170,43 +166,22 @@ async fn start(
     id: &UpgradeId,
     announced: Announced,
 ) -> Result<(), Failure> {
+    let size = announced.size.unwrap_or_default();
     let receiving = engine.receive(id, announced).await?;
     let broken = |error: anyhow::Error| {
         Failure::new(FailureKind::TransferFailed, "the client's connection broke").because(error)
     };
     connection.send(&ControlAnswer::Send).await.map_err(broken)?;
-    let staged = connection.receive(receiving).await?;
+    let staged = connection.receive(receiving, size).await?;
     engine.check(id, staged).await?;
     engine.start(id).await
 }
 
-struct Connection(BufReader<UnixStream>);
+struct Connection(Lines);
 
 impl Connection {
-    async fn read_line(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        let mut limited = (&mut self.0).take(LONGEST_REQUEST as u64);
-        timeout(CLIENT_DEADLINE, limited.read_until(b'\n', &mut line))
-            .await
-            .context("the client is silent")??;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        anyhow::ensure!(line.ends_with(b"\n"), "the client's line is cut off or too long");
-        Ok(Some(line))
-    }
-
     async fn send(&mut self, answer: &ControlAnswer) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(answer)?;
-        line.push(b'\n');
-        self.write(&line).await
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        timeout(CLIENT_DEADLINE, self.0.get_mut().write_all(bytes))
-            .await
-            .context("the client does not read")??;
-        Ok(())
+        self.0.send(answer).await
     }
 
     /// The answer to `history`, of which there is never more than one report here: a client may
@@ -219,12 +194,12 @@ impl Connection {
                 piece.push(b',');
             }
             serde_json::to_writer(&mut piece, &entry)?;
-            self.write(&piece).await?;
+            self.0.write(&piece).await?;
             piece.clear();
             before = Some(entry.key().into_owned());
         }
         piece.extend_from_slice(b"]}\n");
-        self.write(&piece).await
+        self.0.write(&piece).await
     }
 
     fn request(&self) -> anyhow::Result<Request> {
@@ -232,7 +207,7 @@ impl Connection {
     }
 
     fn requester(&self) -> anyhow::Result<String> {
-        Ok(format!("uid {}", self.0.get_ref().peer_cred()?.uid()))
+        Ok(format!("uid {}", self.0.uid()?))
     }
 
     async fn watch(mut self, engine: &Engine) -> anyhow::Result<()> {
@@ -242,17 +217,10 @@ impl Connection {
             self.send(&ControlAnswer::Status { status: engine.status_now() }).await?;
             tokio::select! {
                 changed = watcher.changed() => changed?,
-                closed = self.closed() => return closed,
+                closed = self.0.closed() => return closed,
             }
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
-    }
-
-    /// Resolves when the client closes, or says something that it should not.
-    async fn closed(&mut self) -> anyhow::Result<()> {
-        let said = self.0.fill_buf().await?;
-        anyhow::ensure!(said.is_empty(), "the client speaks while it should listen");
-        Ok(())
     }
 
     /// Sends each change of the status until the upgrade's report is there.
@@ -272,38 +240,23 @@ impl Connection {
     }
 
     /// Takes the file's bytes on the transfer's own thread.
-    async fn receive(&mut self, receiving: Receiving) -> Result<Staged, Failure> {
-        if !self.0.buffer().is_empty() {
-            return Err(Failure::new(
-                FailureKind::TransferFailed,
-                "the client sent bytes before it was asked to",
-            ));
-        }
-        let failed = |error: io::Error| {
-            Failure::new(FailureKind::Internal, "the client's connection can't be handed over")
-                .because(error)
-        };
-        let stream =
-            self.0.get_ref().as_fd().try_clone_to_owned().map(StdStream::from).map_err(failed)?;
-        let received = tokio::task::spawn_blocking(move || {
-            stream
-                .set_nonblocking(false)
-                .and_then(|()| stream.set_read_timeout(Some(CLIENT_DEADLINE)))
-                .map_err(failed)?;
-            let staged = take_bytes(&stream, receiving);
-            // The runtime has the other descriptor of the same socket, and must never block on it.
-            stream.set_nonblocking(true).map_err(failed)?;
-            staged
-        });
-        received.await.unwrap_or_else(|died| {
-            Err(Failure::new(FailureKind::Internal, "the transfer's thread died").because(died))
+    async fn receive(&mut self, receiving: Receiving, size: u64) -> Result<Staged, Failure> {
+        let take = move |stream: &StdStream| take_bytes(stream, receiving, size);
+        let taken = self.0.on_thread(CLIENT_DEADLINE, take).await;
+        taken.unwrap_or_else(|error| {
+            let sentence = "the client's bytes can't be taken";
+            Err(Failure::new(FailureKind::TransferFailed, sentence).because(error))
         })
     }
 }
 
-fn take_bytes(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Failure> {
+fn take_bytes(
+    mut stream: &StdStream,
+    mut receiving: Receiving,
+    size: u64,
+) -> Result<Staged, Failure> {
     let mut buffer = vec![0; BUFFER_SIZE];
-    let mut left = receiving.announced().size;
+    let mut left = size;
     while left > 0 {
         let most = usize::try_from(left).map_or(BUFFER_SIZE, |left| left.min(BUFFER_SIZE));
         match stream.read(&mut buffer[..most]) {

@@ -436,7 +436,8 @@ impl Payload {
     ) -> Result<(), Failure> {
         let id = engine.begin(request).await?;
         let file_name = format!("P_{}.bin", firmware.version);
-        let announced = Announced { file_name, size: firmware.bytes.len() as u64, with_md5: false };
+        let announced =
+            Announced { file_name, size: Some(firmware.bytes.len() as u64), with_md5: false };
         let mut receiving = engine.receive(&id, announced).await?;
         receiving.write(&firmware.bytes)?;
         let staged = receiving.finish(None)?;

@@ -152,6 +152,7 @@ impl RecordingDisk {
                 Change::RemoveAttribute { file: file(of), name: name.to_owned() }
             }
             Operation::SetFlags { .. } => unreachable!("no directory of these tests gives flags"),
+            Operation::Resize { .. } => unreachable!("no story of these tests goes back in a file"),
             Operation::Exchange { one, other } => {
                 Change::Exchange { one: path(one), other: path(other) }
             }

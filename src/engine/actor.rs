@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod opening;
+mod receiving;
 
 use std::sync::Arc;
 
@@ -23,13 +24,9 @@ use crate::model::{
     Phase, Report, Request, Step, Upgrade, UpgradeId,
 };
 use crate::package::check::Rules;
-use crate::stage::{Announced, Receiving, Staged};
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
-/// How much is kept of the name that a peer gives a file, in characters; a longer one is refused,
-/// but the report is to say of which.
-const LONGEST_FILE_NAME: usize = 255;
 
 /// The engine itself. [`Actor::run`] is its life.
 pub struct Actor {
@@ -72,8 +69,8 @@ impl Actor {
                 }
                 let _ = answer.send(result);
             }
-            Command::Receive(id, announced, answer) => {
-                let result = self.receive(&id, announced).await;
+            Command::Receive(id, announced, if_refused, answer) => {
+                let result = self.receive(&id, announced, if_refused).await;
                 let _ = answer.send(result);
             }
             Command::ReceptionFailed(id, failure, answer) => {
@@ -206,64 +203,9 @@ impl Actor {
         })
     }
 
-    async fn receive(
-        &mut self,
-        id: &UpgradeId,
-        announced: Announced,
-    ) -> Result<Receiving, Failure> {
-        self.owned(id)?;
-        let file_name = announced.file_name.chars().take(LONGEST_FILE_NAME).collect();
-        let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
-        let chosen = choice::of_file(&self.config, channel, &announced.file_name);
-        if let Ok(component) = chosen
-            && choice::only(&self.config, channel).is_none()
-        {
-            self.look_at(component).await; // where there is only one, that was done at the beginning
-        }
-        let chosen = chosen.map(Component::name);
-        let component = chosen.as_ref().ok().copied();
-        let from = component.and_then(|name| self.herald.installed(name).0);
-        self.apply(Event::Receive { file_name, component, from }).await?;
-        let received = match chosen.and_then(|name| Ok((name, self.rules(name)?))) {
-            Ok((component, rules)) => {
-                let observer = self.herald.progress_of_next(announced.size);
-                self.hands.receive(component, announced, observer, rules).await
-            }
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = &received {
-            self.apply(Event::Fail(failure.clone())).await?;
-        }
-        received
-    }
-
-    async fn reception_failed(&mut self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
-        self.owned(id)?;
-        self.apply(Event::ReceptionFailed).await?;
-        self.herald.reception_failed(failure);
-        Ok(())
-    }
-
     async fn abandon(&mut self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.owned(id)?;
         self.apply(Event::Fail(failure)).await
-    }
-
-    async fn check(&mut self, id: &UpgradeId, staged: Staged, answer: Answer<PackageSummary>) {
-        if let Err(failure) = self.owned(id) {
-            let _ = answer.send(Err(failure));
-            return;
-        }
-        self.hands.take_staged(Some(staged));
-        // Before the step: one that can't be written down ends the upgrade, and with it the wait,
-        // at once.
-        let earlier = self.check_answer.replace(answer);
-        if let Err(failure) = self.apply(Event::Received).await {
-            self.hands.take_staged(None);
-            if let Some(answer) = std::mem::replace(&mut self.check_answer, earlier) {
-                let _ = answer.send(Err(failure));
-            }
-        }
     }
 
     async fn start(&mut self, found: Result<Event, Failure>) -> Result<(), Failure> {
@@ -396,6 +338,10 @@ impl Actor {
             Action::EmptyStage => {
                 self.herald.drop_progress();
                 self.hands.empty_stage().await;
+            }
+            Action::DropReceptions => {
+                self.herald.drop_progress();
+                self.hands.drop_receptions().await;
             }
             Action::Record => return self.record().await,
             Action::Report => self.report().await,

@@ -5,6 +5,7 @@
 //! They are handed the machine's state, and decide nothing; what is told is the herald's.
 
 mod change;
+mod receive;
 mod swap;
 
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ use crate::model::{
     self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
     PackageSummary, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
-use crate::package::check::{Checked, Rules, check, check_announced};
+use crate::package::check::{Checked, Rules, check};
 use crate::record::InstalledRecord;
 use crate::rescue::{self, SecondCopy};
-use crate::stage::{Announced, Observer, Receiving, Stage, Staged};
+use crate::stage::{Stage, Staged};
 use crate::trial::health;
 use crate::trial::restart::{self, Restarter};
 
@@ -211,39 +212,6 @@ impl Hands {
             None => None,
         };
         Ok(Found { origin, at_path, ruling })
-    }
-
-    pub(super) async fn empty_stage(&mut self) {
-        self.staged = None;
-        self.checked = None;
-        for Place { stage, .. } in self.components.values() {
-            let stage = stage.clone();
-            if let Err(failure) = blocking(move || stage.clean()).await {
-                // What could not be removed now will be in the way later, and is reported then.
-                tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
-            }
-        }
-    }
-
-    /// A place for the file, once what is announced of it passes.
-    pub(super) async fn receive(
-        &self,
-        component: ComponentName,
-        announced: Announced,
-        observer: Observer,
-        rules: Rules,
-    ) -> Result<Receiving, Failure> {
-        let (config, place) = self.component(component)?;
-        let (config, stage) = (config.clone(), place.stage.clone());
-        let paths = self.config.paths.clone();
-        blocking(move || {
-            check_announced(&announced.file_name, announced.size, &rules)?;
-            if let Some(program) = config.program() {
-                storage::examine(program, &paths)?;
-            }
-            stage.receive(announced, observer)
-        })
-        .await
     }
 
     /// Takes the file that is to be checked next, or puts it away.

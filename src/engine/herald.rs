@@ -105,7 +105,8 @@ impl Herald {
         let (reception, status) = (Arc::clone(&self.reception), Arc::clone(&self.status));
         let (received_bytes, mut counted) = (Arc::clone(&self.received_bytes), 0);
         Box::new(move |done| {
-            received_bytes.fetch_add(done - counted, Ordering::Relaxed);
+            // A peer may go back behind what it has sent.
+            received_bytes.fetch_add(done.saturating_sub(counted), Ordering::Relaxed);
             counted = done;
             if reception.load(Ordering::Relaxed) != number {
                 return;

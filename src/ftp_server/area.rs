@@ -37,6 +37,8 @@ use super::name::{FileName, RemotePath};
 use super::reply::Reply;
 use super::who::Who;
 use crate::disk;
+use crate::handover::client::Trouble;
+use crate::model::{Failure, FailureKind};
 use owners::Owners;
 use space::{Share, Taken};
 
@@ -69,6 +71,14 @@ pub(crate) enum AreaError {
     NoSpace,
     #[error("The offset lies beyond the end of the file")]
     OffsetBeyondEnd,
+    #[error("An upload starts at its beginning: send REST 0, or nothing, before STOR")]
+    NothingToGoOn,
+    #[error("The daemon has the file, and nobody can download it any more")]
+    WithDaemon,
+    #[error("{}", .0.sentence)]
+    Daemon(Failure),
+    #[error("The daemon is away: {0}")]
+    DaemonAway(io::Error),
     #[error("The upload area failed: {0}")]
     Io(#[from] io::Error),
 }
@@ -85,6 +95,15 @@ impl From<Errno> for AreaError {
     }
 }
 
+impl From<Trouble> for AreaError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(failure) => Self::Daemon(failure),
+            Trouble::Away(error) => Self::DaemonAway(error),
+        }
+    }
+}
+
 impl AreaError {
     /// A failed write; a full disk has its own name.
     fn from_write(error: io::Error) -> Self {
@@ -97,12 +116,19 @@ impl AreaError {
     /// The reply of RFC 959 that says it.
     pub(crate) fn reply(&self) -> Reply {
         let code = match self {
-            Self::NotFound | Self::NotAFile | Self::Anothers => 550,
+            Self::NotFound | Self::NotAFile | Self::Anothers | Self::WithDaemon => 550,
             Self::NameRefused => 553,
             Self::TooManyFiles | Self::TooManyFilesOfOne | Self::TooLarge { .. } => 552,
             Self::NoSpace => 452,
-            Self::OffsetBeyondEnd => 554,
-            Self::Io(_) => 451,
+            Self::OffsetBeyondEnd | Self::NothingToGoOn => 554,
+            Self::Daemon(failure) => match failure.kind {
+                FailureKind::NameInvalid | FailureKind::WrongProduct => 553,
+                FailureKind::TooLarge => 552,
+                FailureKind::NoSpace => 452,
+                FailureKind::Busy => 450,
+                _ => 451,
+            },
+            Self::Io(_) | Self::DaemonAway(_) => 451,
         };
         Reply::new(code, self.to_string())
     }
@@ -181,7 +207,8 @@ impl Area {
         RemotePath::parse(path.as_bytes(), &self.home).ok_or(AreaError::NameRefused)
     }
 
-    fn file_name(&self, path: &PathText) -> Result<FileName, AreaError> {
+    /// The name of a file that a path names.
+    pub(crate) fn file_name(&self, path: &PathText) -> Result<FileName, AreaError> {
         match self.resolve(path)? {
             RemotePath::File(name) => Ok(name),
             RemotePath::Root => Err(AreaError::NotAFile),
@@ -351,16 +378,38 @@ impl Area {
         free.checked_sub(self.limits.keep_free).ok_or(AreaError::NoSpace)
     }
 
-    /// Starts an upload of `who` to `path`, of `announced` bytes as far as the client said.
-    pub(crate) fn upload(
+    /// Whether `who` may replace, delete or rename what has these names.
+    pub(crate) fn may_change(&self, names: &[&FileName], who: &Who) -> Result<(), AreaError> {
+        let (owners, now) = (self.owners(), Instant::now());
+        let may = names.iter().all(|name| owners.may_change(name, who, now));
+        may.then_some(()).ok_or(AreaError::Anothers)
+    }
+
+    /// A file that was elsewhere has another name.
+    pub(crate) fn renamed(&self, from: &FileName, to: &FileName, who: &Who) {
+        self.owners().renamed(from, to, who, Instant::now());
+    }
+
+    /// A file that was elsewhere is gone.
+    pub(crate) fn removed(&self, name: &FileName) {
+        self.owners().removed(name);
+    }
+
+    /// Removes what has a name here, as it stands for a file elsewhere now.
+    pub(crate) fn gone(&self, name: &FileName) -> Result<(), AreaError> {
+        match unlinkat(self.fd(), name.as_bytes(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Starts an upload, of `announced` bytes as far as the client said.
+    pub(crate) fn begin(
         self: &Arc<Self>,
-        path: &PathText,
+        claim: Claim,
         announced: Option<u64>,
-        who: &Who,
     ) -> Result<Upload, AreaError> {
-        let name = self.file_name(path)?;
         self.fits(announced.unwrap_or(0))?;
-        let claim = self.claim(&name, who)?;
         let unfinished =
             format!("{UNFINISHED_PREFIX}{}", self.uploads.fetch_add(1, Ordering::Relaxed));
         // What is there already is neither written to nor followed.
@@ -380,10 +429,17 @@ impl Area {
         })
     }
 
-    /// Makes the name that of an upload of `who`, as long as it runs.
-    fn claim(self: &Arc<Self>, name: &FileName, who: &Who) -> Result<Claim, AreaError> {
+    /// Makes the name that of an upload of `who`, as long as it runs. One file may be `elsewhere`.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        name: &FileName,
+        who: &Who,
+        elsewhere: Option<&FileName>,
+    ) -> Result<Claim, AreaError> {
         let files = self.files()?;
-        let is_there = |name: &FileName| files.iter().any(|file| file.name == *name);
+        let is_there = |name: &FileName| {
+            elsewhere == Some(name) || files.iter().any(|file| file.name == *name)
+        };
         let is_new = match self.stat(name.clone()) {
             Err(AreaError::NotFound) => true,
             Ok(_) => false,
@@ -415,10 +471,22 @@ fn size(stat: &Stat) -> u64 {
 
 /// The name of an upload that runs. Dropped, it is anybody's who may have it.
 #[derive(Debug)]
-struct Claim {
+pub(crate) struct Claim {
     area: Arc<Area>,
     name: FileName,
     who: Who,
+}
+
+impl Claim {
+    /// The name.
+    pub(crate) fn name(&self) -> &FileName {
+        &self.name
+    }
+
+    /// What was uploaded has the name from now on, elsewhere.
+    pub(crate) fn arrived(self) {
+        self.area.owners().arrived(&self.name, &self.who, Instant::now());
+    }
 }
 
 impl Drop for Claim {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-use super::area::{AreaError, Upload};
+use super::area::AreaError;
+use super::files::Upload;
 use super::who::Who;
 use crate::wire::places::{Place, Places};
 
@@ -312,6 +313,8 @@ impl Connection {
 mod tests {
     use super::*;
     use crate::ftp_server::area::{Area, Limits};
+    use crate::ftp_server::files::Files;
+    use crate::handover::client::Uploads;
 
     /// Says something else than bytes first.
     struct Disturbed(Option<ErrorKind>, &'static [u8]);
@@ -328,13 +331,14 @@ mod tests {
     #[test]
     fn a_signal_breaks_no_upload_and_what_does_is_told() {
         let home = tempfile::tempdir().unwrap();
-        let area =
-            Arc::new(Area::open(home.path(), Limits { max_size: 100, keep_free: 0 }).unwrap());
+        let area = Area::open(home.path(), Limits { max_size: 100, keep_free: 0 }).unwrap();
+        let nobody = Uploads::new(&home.path().join("nobody"));
+        let files = Files::new(Arc::new(area), nobody);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let connection = Connection { stream, stall_timeout: Duration::from_secs(20) };
         let received = |kind| {
-            let upload = area.upload(&b"a"[..].into(), None, &Who::Machine).unwrap();
+            let upload = files.upload(&b"a"[..].into(), None, 0, &Who::Machine).unwrap();
             connection.receive(Disturbed(Some(kind), b"bytes"), upload)
         };
         assert_eq!(received(ErrorKind::Interrupted).unwrap().written(), 5);

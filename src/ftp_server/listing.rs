@@ -28,6 +28,11 @@ impl Modified {
         Self::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
     }
 
+    /// So many nanoseconds after the epoch.
+    pub(crate) fn since_1970(nanoseconds: u64) -> Self {
+        Self(Duration::from_nanos(nanoseconds))
+    }
+
     fn new(seconds: i64, nanoseconds: u32) -> Self {
         let told = u64::try_from(seconds).ok().filter(|seconds| *seconds <= Self::LATEST);
         let nearest = Duration::from_secs(if seconds < 0 { 0 } else { Self::LATEST });

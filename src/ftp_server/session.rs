@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::area::{Area, AreaError};
+use super::area::AreaError;
 use super::command::{Command, Epsv, Opts, PathText, Representation};
 use super::control::{Control, Gone, Received};
 use super::data::{Active, Passive, Way};
+use super::files::Files;
 use super::listing::{FACTS, Style};
 use super::login::FREE_ATTEMPTS;
 use super::name::{FileName, RemotePath};
@@ -199,22 +200,22 @@ impl Session {
             Command::Port(address) => self.active(address).await,
             Command::Rest(offset) => {
                 self.restart = offset;
-                self.say(350, format!("The next download starts at byte {offset}")).await
+                self.say(350, format!("The next transfer starts at byte {offset}")).await
             }
             Command::Size(path) => {
-                self.answer_from_area(move |area, who| {
-                    Ok(Reply::new(213, area.entry(&path, who)?.size.to_string()))
+                self.answer_from_files(move |files, who| {
+                    Ok(Reply::new(213, files.entry(&path, who)?.size.to_string()))
                 })
                 .await
             }
             Command::Mdtm(path) => {
-                self.answer_from_area(move |area, who| {
-                    Ok(Reply::new(213, area.entry(&path, who)?.modified.exact()))
+                self.answer_from_files(move |files, who| {
+                    Ok(Reply::new(213, files.entry(&path, who)?.modified.exact()))
                 })
                 .await
             }
             Command::Mlst(path) => {
-                self.answer_from_area(move |area, who| facts(area, path.as_ref(), who)).await
+                self.answer_from_files(move |files, who| facts(files, path.as_ref(), who)).await
             }
             Command::Dele(path) => self.delete(path).await,
             Command::Rnfr(path) => self.rename_from(path).await,
@@ -297,7 +298,7 @@ impl Session {
     }
 
     async fn change_directory(&mut self, path: &PathText) -> Result<(), Gone> {
-        match self.shared.area.resolve(path) {
+        match self.shared.files.resolve(path) {
             Ok(RemotePath::Root) => self.say(250, "\"/\" is the current directory").await,
             Ok(RemotePath::File(_)) | Err(_) => {
                 self.say(550, "There is one directory here, \"/\"").await
@@ -306,7 +307,7 @@ impl Session {
     }
 
     async fn make_directory(&mut self, path: &PathText) -> Result<(), Gone> {
-        match self.shared.area.resolve(path) {
+        match self.shared.files.resolve(path) {
             Ok(RemotePath::Root) => self.say(521, "\"/\" exists already").await,
             Ok(RemotePath::File(_)) | Err(_) => {
                 self.say(550, "There is one directory here, \"/\"").await
@@ -315,7 +316,7 @@ impl Session {
     }
 
     async fn delete(&mut self, path: PathText) -> Result<(), Gone> {
-        match self.ask_area(move |area, who| area.delete(&path, who)).await {
+        match self.ask_files(move |files, who| files.delete(&path, who)).await {
             Ok(name) => {
                 tracing::info!(peer = %self.peer, file = ?name, "{} deleted {name:?}", self.peer);
                 self.say(250, "Deleted").await
@@ -325,7 +326,7 @@ impl Session {
     }
 
     async fn rename_from(&mut self, path: PathText) -> Result<(), Gone> {
-        match self.ask_area(move |area, who| area.may_rename(&path, who)).await {
+        match self.ask_files(move |files, who| files.may_rename(&path, who)).await {
             Ok(name) => {
                 self.renaming = Some(name);
                 self.say(350, "Its new name, please").await
@@ -339,7 +340,7 @@ impl Session {
             return self.say(503, "RNFR comes first").await;
         };
         let old = from.clone();
-        match self.ask_area(move |area, who| area.rename(&from, &path, who)).await {
+        match self.ask_files(move |files, who| files.rename(&from, &path, who)).await {
             Ok(to) => {
                 tracing::info!(peer = %self.peer, file = ?old, to = ?to, "{} renamed {old:?} to {to:?}", self.peer);
                 self.say(250, "Renamed").await
@@ -356,8 +357,8 @@ impl Session {
 
     async fn allocate(&mut self, bytes: u64) -> Result<(), Gone> {
         self.announced = Some(bytes);
-        self.answer_from_area(move |area, _| {
-            area.fits(bytes).map(|()| Reply::new(200, "There is room"))
+        self.answer_from_files(move |files, _| {
+            files.fits(bytes).map(|()| Reply::new(200, "There is room"))
         })
         .await
     }
@@ -432,26 +433,26 @@ impl Session {
         })
     }
 
-    /// Answers with what the area says; on a blocking thread, as it touches the disk.
-    async fn answer_from_area<F>(&mut self, ask: F) -> Result<(), Gone>
+    /// Answers with what the files say; on a blocking thread, as it touches the disk.
+    async fn answer_from_files<F>(&mut self, ask: F) -> Result<(), Gone>
     where
-        F: FnOnce(&Arc<Area>, &Who) -> Result<Reply, AreaError> + Send + 'static,
+        F: FnOnce(&Arc<Files>, &Who) -> Result<Reply, AreaError> + Send + 'static,
     {
-        let reply = self.ask_area(ask).await.unwrap_or_else(|refusal| refusal);
+        let reply = self.ask_files(ask).await.unwrap_or_else(|refusal| refusal);
         self.control.reply(&reply).await
     }
 
-    async fn ask_area<T, F>(&self, ask: F) -> Result<T, Reply>
+    async fn ask_files<T, F>(&self, ask: F) -> Result<T, Reply>
     where
         T: Send + 'static,
-        F: FnOnce(&Arc<Area>, &Who) -> Result<T, AreaError> + Send + 'static,
+        F: FnOnce(&Arc<Files>, &Who) -> Result<T, AreaError> + Send + 'static,
     {
-        let (area, place, who) =
-            (Arc::clone(&self.shared.area), self.place.clone(), self.who.clone());
+        let (files, place, who) =
+            (Arc::clone(&self.shared.files), self.place.clone(), self.who.clone());
         let answer = move || {
             // A thread that hangs at the disk holds the place, too.
             let _place = place;
-            ask(&area, &who)
+            ask(&files, &who)
         };
         match tokio::task::spawn_blocking(answer).await {
             Ok(answer) => answer.map_err(|error| error.reply()),
@@ -477,11 +478,11 @@ fn locked_out(wait: Duration) -> Reply {
     Reply::new(421, format!("Too many wrong passwords; try again in {} s", wait.as_secs() + 1))
 }
 
-fn facts(area: &Area, path: Option<&PathText>, who: &Who) -> Result<Reply, AreaError> {
-    let is_file = |path: &&PathText| !matches!(area.resolve(path), Ok(RemotePath::Root));
+fn facts(files: &Files, path: Option<&PathText>, who: &Who) -> Result<Reply, AreaError> {
+    let is_file = |path: &&PathText| !matches!(files.resolve(path), Ok(RemotePath::Root));
     let fact = match path.filter(is_file) {
         None => b"type=dir; /".to_vec(),
-        Some(path) => area.entry(path, who)?.line(Style::Facts),
+        Some(path) => files.entry(path, who)?.line(Style::Facts),
     };
     Ok(Reply::new(250, "Facts:").with_body(vec![fact]))
 }

@@ -128,7 +128,7 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::Receive { file_name: "P_V02.00.00.00.bin".into(), component: None, from: None },
         ),
         ("reception failed", Event::ReceptionFailed),
-        ("received", Event::Received),
+        ("received", Event::Received { file_name: "P_V02.00.00.00.bin".into() }),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
         ("start", Event::Start { old: Some(OLD), origin: origin("before"), terms: terms() }),
@@ -170,6 +170,7 @@ fn outcome_of(state: &State) -> String {
 fn kebab(actions: &[Action]) -> String {
     let names = actions.iter().map(|action| match action {
         Action::EmptyStage => "empty stage",
+        Action::DropReceptions => "drop receptions",
         Action::Record => "record",
         Action::Check => "check",
         Action::Swap => "swap",
@@ -234,6 +235,9 @@ fn a_step_keeps_what_its_event_tells() {
     assert_eq!(received.file_name.as_deref(), Some("name"));
     assert_eq!(received.component.unwrap().to_string(), "camera");
     assert_eq!(received.from.unwrap().to_string(), "V01.50.00.00");
+    let renamed = State::Receiving { upgrade: upgrade.clone() };
+    let (renamed, _) = renamed.step(Event::Received { file_name: "renamed".into() }).unwrap();
+    assert_eq!(renamed.upgrade().unwrap().file_name.as_deref(), Some("renamed"));
     let reverting = State::Reverting { upgrade, swap, verdict };
     let (back, _) =
         reverting.step(Event::Reverted { restart_from: Some(origin("later")) }).unwrap();
@@ -250,7 +254,7 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
                     Event::Begin(_) | Event::GoBack { .. } => FailureKind::Busy,
                     Event::Receive { .. }
                     | Event::ReceptionFailed
-                    | Event::Received
+                    | Event::Received { .. }
                     | Event::Start { .. }
                     | Event::Fail(_) => FailureKind::Cancelled,
                     _ => FailureKind::Internal,

@@ -138,13 +138,16 @@ fn without_seal_before(
 
 /// What can be said of a file before its first byte: name, product, version, size. A transfer that
 /// would be refused at its end, perhaps hours later, is refused at its beginning.
-pub fn check_announced(file_name: &str, size: u64, rules: &Rules) -> Result<(), Failure> {
-    let subject = Subject { file_name, path: Path::new(""), size, digests: None, owned: false };
+pub fn check_announced(file_name: &str, size: Option<u64>, rules: &Rules) -> Result<(), Failure> {
+    let known = size.unwrap_or_default();
+    let subject =
+        Subject { file_name, path: Path::new(""), size: known, digests: None, owned: false };
     let name = name_of(subject);
     let examiner =
         Examiner { subject, rules, format: Format::Any, name, content: None, seal: None };
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
-    checks.into_iter().try_for_each(|check| examiner.run(check).map(drop))
+    let can_be_run = |check: &Check| *check != Check::Size || size.is_some();
+    checks.into_iter().filter(can_be_run).try_for_each(|check| examiner.run(check).map(drop))
 }
 
 fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::sync::Arc;
 
 use super::staged::{Reception, Staged};
@@ -36,7 +36,7 @@ impl Receiving {
         file: File,
         observer: Observer,
     ) -> Self {
-        let hashing = Hashing::start(announced.size, announced.with_md5);
+        let hashing = hashing_of(&announced);
         Self {
             announced,
             reception,
@@ -55,43 +55,81 @@ impl Receiving {
         &self.announced
     }
 
+    /// Its peer gives the file another name.
+    pub(crate) fn rename(&mut self, file_name: &str) {
+        self.announced.file_name = file_name.to_owned();
+    }
+
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Takes the next bytes. More than announced is `transfer-failed`, and none of them is taken.
+    /// Takes the next bytes. More than announced is `transfer-failed`, and where nothing was, more
+    /// than fits is `too-large` or `no-space`; none of them is taken.
     ///
     /// Blocks while the disk is slower than the peer.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let received = self.received.saturating_add(bytes.len() as u64);
-        if received > self.announced.size {
-            let sentence = format!(
-                "the peer sent more than the {} bytes that it announced",
-                self.announced.size
-            );
-            return Err(Failure::new(FailureKind::TransferFailed, sentence));
+        match self.announced.size {
+            Some(size) if received > size => {
+                let sentence =
+                    format!("the peer sent more than the {size} bytes that it announced");
+                return Err(Failure::new(FailureKind::TransferFailed, sentence));
+            }
+            Some(_) => {}
+            None => self.reception.stage().check_size(received)?,
         }
-        self.gather(bytes).map_err(unwritable)?;
+        self.gather(bytes)?;
         self.received = received;
         (self.observer)(received);
+        Ok(())
+    }
+
+    /// Goes back to the first `size` bytes, which are hashed again. More than was received is
+    /// `transfer-failed`.
+    pub(crate) fn cut(mut self, size: u64) -> Result<Self, Failure> {
+        if size == self.received {
+            return Ok(self);
+        }
+        if size > self.received {
+            let sentence =
+                format!("the peer goes on behind {size} bytes, and {} came", self.received);
+            return Err(Failure::new(FailureKind::TransferFailed, sentence));
+        }
+        self.flush()?;
+        self.end_write_back()?;
+        self.hash_again(size).map_err(unwritable)?;
+        self.received = size;
+        (self.observer)(size);
+        Ok(self)
+    }
+
+    fn hash_again(&mut self, size: u64) -> io::Result<()> {
+        let resize = Operation::Resize { file: &self.file, size };
+        self.reception.disk().apply(resize)?;
+        self.hashing = hashing_of(&self.announced);
+        self.buffer.clear();
+        let mut file = &self.file;
+        file.rewind()?;
+        while file.take(BUFFER_SIZE as u64).read_to_end(&mut self.buffer)? > 0 {
+            self.hashing.update(&mut self.buffer)?;
+        }
         Ok(())
     }
 
     /// Ends the reception: exactly the announced size (`truncated` otherwise) and the MD5 given, if
     /// one is (`digest-mismatch` otherwise); then the data is durable.
     pub fn finish(mut self, md5: Option<Md5Digest>) -> Result<Staged, Failure> {
-        if self.received < self.announced.size {
-            let sentence = format!(
-                "the peer sent {} of the {} bytes that it announced",
-                self.received, self.announced.size
-            );
+        if let Some(size) = self.announced.size.filter(|size| self.received < *size) {
+            let sentence =
+                format!("the peer sent {} of the {size} bytes that it announced", self.received);
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
-        self.flush().map_err(unwritable)?;
+        self.flush()?;
+        self.end_write_back()?;
         let digests = self.hashing.finish().map_err(unwritable)?;
         compare(md5, &digests)?;
-        self.write_back.map_or(Ok(()), WriteBack::finish).map_err(unwritable)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
         let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
             return Err(Failure::new(
@@ -99,6 +137,7 @@ impl Receiving {
                 "the staging area was emptied while the file was received",
             ));
         };
+        self.reception.is_whole();
         Ok(Staged {
             file_name: self.announced.file_name,
             size: self.received,
@@ -108,7 +147,7 @@ impl Receiving {
         })
     }
 
-    fn gather(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn gather(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(bytes.len().min(BUFFER_SIZE - self.buffer.len()));
             self.buffer.extend_from_slice(piece);
@@ -120,7 +159,16 @@ impl Receiving {
         Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.announced.size.is_none() {
+            // Nothing was allocated, and what else lies on this file system must not suffer.
+            let stage = self.reception.stage();
+            stage.check_space(self.buffer.len() as u64, "the next part of the file has")?;
+        }
+        self.write_buffer().map_err(unwritable)
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
         self.reception.disk().apply(Operation::Write { file: &self.file, bytes: &self.buffer })?;
         self.bytes_to_part = self.bytes_to_part.saturating_sub(self.buffer.len() as u64);
         self.hashing.update(&mut self.buffer)?;
@@ -142,6 +190,14 @@ impl Receiving {
         self.write_back = Some(write_back);
         Ok(())
     }
+
+    fn end_write_back(&mut self) -> Result<(), Failure> {
+        self.write_back.take().map_or(Ok(()), WriteBack::finish).map_err(unwritable)
+    }
+}
+
+fn hashing_of(announced: &Announced) -> Hashing {
+    Hashing::start(announced.size.unwrap_or(u64::MAX), announced.with_md5)
 }
 
 /// MD5 is computed only for a peer that gives one (`Announced::with_md5`).

@@ -47,14 +47,10 @@ impl Staged {
     /// the disk as another one from a peer, with room, digests and syncs of its own. This one is
     /// removed.
     pub(crate) fn behind(self, start: u64) -> Result<Self, Failure> {
-        let stage = Stage {
-            directory: self.path().parent().unwrap_or(Path::new("/")).to_owned(),
-            max_size: self.size,
-            disk: Arc::clone(&self.reception.disk),
-        };
+        let stage = Stage { max_size: self.size, ..self.reception.stage.clone() };
         let announced = Announced {
             file_name: self.file_name.clone(),
-            size: self.size.saturating_sub(start),
+            size: Some(self.size.saturating_sub(start)),
             with_md5: false,
         };
         let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(twice)?;
@@ -92,17 +88,26 @@ fn twice(failure: Failure) -> Failure {
 /// away.
 #[derive(Debug)]
 pub(super) struct Reception {
-    disk: Arc<dyn Disk>,
+    stage: Stage,
     path: PathBuf,
 }
 
 impl Reception {
-    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        Self { disk, path }
+    pub(super) fn new(stage: Stage, path: PathBuf) -> Self {
+        Self { stage, path }
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        &self.stage
     }
 
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
-        &self.disk
+        &self.stage.disk
+    }
+
+    /// The file is whole from now on.
+    pub(super) fn is_whole(&self) {
+        self.stage.whole.lock().insert(self.path.clone());
     }
 
     /// Opens the name for reading; `None` if it does not stand for `file`, which was created under
@@ -121,8 +126,9 @@ impl Reception {
 
 impl Drop for Reception {
     fn drop(&mut self) {
+        self.stage.whole.lock().remove(&self.path);
         // Nobody is left to tell; `Stage::clean` tries again before the next reception.
-        let _ = disk::remove_if_present(&*self.disk, &self.path);
+        let _ = disk::remove_if_present(&*self.stage.disk, &self.path);
     }
 }
 

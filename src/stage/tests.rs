@@ -15,7 +15,11 @@ use crate::model::{FileDigest, Md5Digest};
 const MIB: u64 = 1024 * 1024;
 
 fn announced(size: u64) -> Announced {
-    Announced { file_name: "PSDK_APPALIAS_V01.00.00.00.bin".into(), size, with_md5: true }
+    Announced {
+        file_name: "PSDK_APPALIAS_V01.00.00.00.bin".into(),
+        size: Some(size),
+        with_md5: true,
+    }
 }
 
 fn silent() -> Observer {
@@ -171,6 +175,86 @@ fn cleaning_removes_receptions_and_nothing_else() {
 }
 
 #[test]
+fn receptions_that_are_dropped_leave_a_file_that_is_whole_to_who_holds_it() {
+    let (directory, stage) = stage();
+    let mut receiving = stage.receive(announced(10), silent()).unwrap();
+    receiving.write(&bytes(10)).unwrap();
+    let staged = receiving.finish(None).unwrap();
+    let running = stage.receive(announced(0), silent()).unwrap();
+    stage.drop_receptions().unwrap();
+    assert!(staged.is_at(staged.path()));
+    assert_eq!(running.finish(None).unwrap_err().kind, FailureKind::Interrupted);
+    drop(staged);
+    assert!(names_in(&directory.path().join(".uplift")).is_empty());
+    // Nobody holds what another process left.
+    File::create(directory.path().join(".uplift/incoming-1-1")).unwrap();
+    stage.drop_receptions().unwrap();
+    assert!(names_in(&directory.path().join(".uplift")).is_empty());
+}
+
+fn of_unknown_size() -> Announced {
+    Announced { size: None, with_md5: false, ..announced(0) }
+}
+
+#[test]
+fn a_file_whose_size_nobody_tells_is_taken_to_its_end_and_to_the_limit() {
+    let disk = Arc::new(FaultyDisk::sound());
+    let (directory, stage) = stage_on(Arc::clone(&disk) as Arc<dyn Disk>);
+    let content = bytes(3 * MIB + 5);
+    let mut receiving = stage.receive(of_unknown_size(), silent()).unwrap();
+    content.chunks(70_000).for_each(|piece| receiving.write(piece).unwrap());
+    let staged = receiving.finish(None).unwrap();
+    assert_eq!((staged.size, staged.digests.file), (content.len() as u64, digest_of(&content).0));
+    assert!(!disk.log().contains(&"Allocate".to_owned()), "nothing to allocate");
+    drop(staged);
+    let mut receiving = stage.receive(of_unknown_size(), silent()).unwrap();
+    for _ in 0..64 {
+        receiving.write(&bytes(MIB)).unwrap();
+    }
+    assert_eq!(receiving.write(&[0]).unwrap_err().kind, FailureKind::TooLarge);
+    drop(receiving);
+    assert!(names_in(&directory.path().join(".uplift")).is_empty());
+}
+
+#[test]
+fn a_reception_goes_back_to_its_first_bytes_and_on_from_there() {
+    let (_directory, stage) = stage();
+    let content = bytes(3 * MIB + 5);
+    for kept in [0, 1, MIB, 2 * MIB + 7, 3 * MIB] {
+        for announced in [of_unknown_size(), announced(content.len() as u64)] {
+            let with_md5 = announced.with_md5;
+            let told = Arc::new(Mutex::new(0));
+            let observed = Arc::clone(&told);
+            let observer = Box::new(move |received| *observed.lock().unwrap() = received);
+            let mut receiving = stage.receive(announced, observer).unwrap();
+            let (before, after) = content.split_at(usize::try_from(kept).unwrap());
+            receiving.write(before).unwrap();
+            receiving.write(&vec![0xee; after.len() / 2]).unwrap();
+            let mut receiving = receiving.cut(kept).unwrap();
+            assert_eq!((receiving.received(), *told.lock().unwrap()), (kept, kept));
+            receiving.write(after).unwrap();
+            let staged = receiving.finish(with_md5.then(|| digest_of(&content).1)).unwrap();
+            assert_eq!(staged.digests.file, digest_of(&content).0, "{kept}");
+            assert!(fs::read(staged.path()).unwrap() == content, "{kept}");
+        }
+    }
+}
+
+#[test]
+fn a_reception_that_is_cut_keeps_nothing_behind() {
+    let (_directory, stage) = stage();
+    let mut receiving = stage.receive(of_unknown_size(), silent()).unwrap();
+    receiving.write(&bytes(MIB)).unwrap();
+    let receiving = receiving.cut(MIB).unwrap();
+    let receiving = receiving.cut(3).unwrap();
+    let staged = receiving.finish(None).unwrap();
+    assert_eq!(fs::read(staged.path()).unwrap(), bytes(3));
+    drop(staged);
+    let receiving = stage.receive(of_unknown_size(), silent()).unwrap();
+    assert_eq!(receiving.cut(1).unwrap_err().kind, FailureKind::TransferFailed);
+}
+
+#[test]
 fn a_name_that_an_earlier_process_left_is_passed_over() {
     let (directory, stage) = stage();
     let first = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
@@ -322,10 +406,10 @@ fn a_read_only_directory_is_install_failed_and_says_which() {
     );
 }
 
-/// Whole buffers go to the disk as they come, and each part of 8 MiB is synced.
+/// Whole buffers go to the disk as they come, and each part of 2 MiB is synced.
 #[test]
 fn a_large_file_is_written_as_it_comes_and_synced_in_parts() {
-    for (mib, parts) in [(1, 0), (8, 1), (17, 2), (24, 3)] {
+    for (mib, parts) in [(1, 0), (2, 1), (5, 2), (6, 3)] {
         let disk = Arc::new(FaultyDisk::sound());
         let (_directory, stage) = stage_on(Arc::clone(&disk) as Arc<dyn Disk>);
         let count = |name| disk.log().iter().filter(|operation| *operation == name).count();
@@ -358,11 +442,11 @@ impl Disk for Gated {
 fn bytes_arrive_while_a_part_is_synced() {
     let (open, gate) = std::sync::mpsc::channel();
     let (_directory, stage) = stage_on(Arc::new(Gated(Mutex::new(gate))));
-    let mut receiving = stage.receive(announced(10 * MIB), silent()).unwrap();
-    receiving.write(&bytes(9 * MIB)).unwrap();
-    assert_eq!(receiving.received(), 9 * MIB);
+    let mut receiving = stage.receive(announced(3 * MIB), silent()).unwrap();
+    receiving.write(&bytes(2 * MIB + MIB / 2)).unwrap();
+    assert_eq!(receiving.received(), 2 * MIB + MIB / 2);
     open.send(()).unwrap();
-    receiving.write(&bytes(MIB)).unwrap();
+    receiving.write(&bytes(MIB / 2)).unwrap();
     receiving.finish(None).unwrap();
 }
 

@@ -12,8 +12,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::disk::{Disk, Operation};
 
-/// Bytes of one part.
-pub(super) const PART_SIZE: u64 = 8 * 1024 * 1024;
+/// Bytes of one part: what is left for the last sync, for which the peer waits, is two of them at
+/// most.
+pub(super) const PART_SIZE: u64 = 2 * 1024 * 1024;
 
 /// The thread that syncs. Dropped, it ends by itself after the sync that runs.
 pub(super) struct WriteBack {

@@ -11,8 +11,10 @@ use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
-/// Its members may ask.
-const GROUP: &str = "uplift";
+/// Its members may ask what a person may.
+pub(crate) const PEOPLE: &str = "uplift";
+/// The upload server's.
+pub(crate) const UPLOAD_SERVER: &str = "uplift-ftp";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
 /// Pause after an error of the socket itself.
@@ -28,9 +30,14 @@ fn group_id(groups: &str, name: &str) -> Option<nix::unistd::Gid> {
     fields.get(2)?.parse().ok().map(nix::unistd::Gid::from_raw)
 }
 
-/// Binds the socket, which is `what` and configured as `field`; one that a dead daemon left is
-/// removed.
-pub(crate) fn bind(path: &Path, what: &str, field: &str) -> anyhow::Result<UnixListener> {
+/// Binds the socket, which is `what`, configured as `field`, and open to a group; one that a dead
+/// daemon left is removed.
+pub(crate) fn bind(
+    path: &Path,
+    group: &str,
+    what: &str,
+    field: &str,
+) -> anyhow::Result<UnixListener> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("the directory {} can't be made", directory.display()))?;
@@ -43,7 +50,7 @@ pub(crate) fn bind(path: &Path, what: &str, field: &str) -> anyhow::Result<UnixL
         .with_context(|| format!("the {what} {} can't be made", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
     let group =
-        std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, GROUP));
+        std::fs::read_to_string("/etc/group").ok().and_then(|groups| group_id(&groups, group));
     if group.is_some() {
         // A daemon without the right to give the socket away still serves its own user.
         let _ = nix::unistd::chown(path, None, group);
@@ -111,7 +118,8 @@ mod tests {
         std::fs::File::create(&file).unwrap();
         std::os::unix::fs::symlink(&left, &link).unwrap();
         for other in [&file, &link, &directory.path().to_owned()] {
-            let error = bind(other, "metrics socket", "metrics.socket").unwrap_err().to_string();
+            let error =
+                bind(other, PEOPLE, "metrics socket", "metrics.socket").unwrap_err().to_string();
             assert!(
                 error.contains(&other.display().to_string())
                     && error.contains("field metrics.socket"),

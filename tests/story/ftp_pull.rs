@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use suppaftp::FtpStream;
@@ -14,6 +15,7 @@ use uplift::config::Config;
 use uplift::model::{Failure, FailureKind};
 use uplift::stage::{Announced, Stage, Staged};
 use uplift::transfer::ftp_client::{FtpClient, Pull};
+use uplift::transfer::through::{Open, Through, Wishes};
 
 mod wrong;
 
@@ -123,6 +125,15 @@ fn bytes(size: usize) -> Vec<u8> {
     bytes
 }
 
+/// No upload goes straight through.
+fn nothing_goes_through() -> Open {
+    Through::default().open(Wishes {
+        component_of: Box::new(|_| None),
+        receive: Arc::new(|_| unreachable!("nothing is of a component")),
+        failed: Arc::new(|_| unreachable!("nothing comes that could fail")),
+    })
+}
+
 /// A pull into a stage of its own.
 struct Pulling {
     pull: Pull,
@@ -135,7 +146,9 @@ impl Pulling {
         let directory = tempfile::tempdir().unwrap();
         let stage = Stage::beside(&directory.path().join("program"), MAX_SIZE);
         let receive = move |announced| stage.receive(announced, Box::new(|_| {}));
-        let (pull, answer) = Pull::start(client, |product| product == "DEMO", receive).unwrap();
+        let (pull, answer) =
+            Pull::start(client, |product| product == "DEMO", receive, nothing_goes_through())
+                .unwrap();
         Self { pull, answer, directory }
     }
 

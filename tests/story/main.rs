@@ -39,6 +39,8 @@ mod status_watch;
 mod swap;
 mod system_call_filter;
 mod system_calls;
+mod through;
 mod udev_rule;
 mod units;
 mod updater;
+mod uploads_socket;

@@ -111,17 +111,38 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 }
 
 #[test]
-fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
+fn daemon_and_upload_server_in_an_upgrade_whose_upload_goes_straight_through() {
+    upgrade_over_ftp(
+        "uplift.toml",
+        &["renameat2", "fchown", "fchmod", "statfs", "flock", "connect", "ioctl", "execve"],
+        &["accept4", "recvfrom", "connect", "sendto"],
+    );
+}
+
+#[test]
+fn daemon_and_upload_server_in_an_upgrade_whose_upload_is_pulled() {
+    upgrade_over_ftp(
+        "elsewhere.toml",
+        &["renameat2", "fchown", "fchmod", "fallocate", "flock", "connect", "ioctl", "execve"],
+        &["accept4", "recvfrom", "renameat", "unlinkat", "fstatfs"],
+    );
+}
+
+/// An upgrade by an upload server of this configuration: `elsewhere.toml` is that of a daemon which
+/// is not there. The calls that have to be seen of the daemon and of the server.
+fn upgrade_over_ftp(server_config: &str, of_daemon: &[&str], of_server: &[&str]) {
     let server = free_address().unwrap();
     let mut payload = Payload::setup().link("115200", Some(server)).stopped();
     let root = payload.root().to_owned();
     let firmware = payload.firmware(NEW.parse().unwrap(), Some(600_000)).unwrap();
     let (daemon, ftp) = (root.join("daemon.trace"), root.join("ftp.trace"));
-    let uplift = payload.command(&["ftp-server"]);
+    let text = std::fs::read_to_string(payload.config()).unwrap();
+    let elsewhere = text.replace("run/control.sock", "run/nowhere/control.sock");
+    std::fs::write(root.join("elsewhere.toml"), elsewhere).unwrap();
     let words = traced(&ftp);
     let mut command = Command::new(words[0]);
-    let command =
-        command.args(&words[1..]).arg("--").arg(uplift.get_program()).args(uplift.get_args());
+    command.args(&words[1..]).arg("--").arg(env!("CARGO_BIN_EXE_uplift"));
+    let command = command.args(["ftp-server", "--config"]).arg(root.join(server_config));
     let server_process = Running::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
     wait_for("the upload server", || TcpStream::connect(server).is_ok());
     payload.wrap_daemon(&traced(&daemon));
@@ -131,16 +152,8 @@ fn daemon_and_upload_server_in_an_upgrade_over_ftp() {
     aircraft.hears("success");
     payload.kill_daemon();
     drop(server_process);
-    assert_allowed(
-        "uplift.service",
-        &daemon,
-        &["renameat2", "fchown", "fchmod", "fallocate", "flock", "connect", "ioctl", "execve"],
-    );
-    assert_allowed(
-        "uplift-ftp.service",
-        &ftp,
-        &["accept4", "recvfrom", "renameat", "unlinkat", "fstatfs"],
-    );
+    assert_allowed("uplift.service", &daemon, of_daemon);
+    assert_allowed("uplift-ftp.service", &ftp, of_server);
 }
 
 /// A trial that nobody concludes, seen at the boot and put back after the deadline.

@@ -222,6 +222,7 @@ impl Aircraft {
                 host: self.ftp.ftp_host,
                 user: self.ftp.ftp_user,
                 password: self.ftp.ftp_password,
+                rate: None,
             },
             claims: Claims {
                 name: self.behaviour.claim_name,

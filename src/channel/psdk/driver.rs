@@ -308,7 +308,7 @@ async fn enter(
 
 async fn open(engine: Engine, id: UpgradeId, offer: FileOffer) -> Done {
     let announced =
-        Announced { file_name: offer.name, size: u64::from(offer.size), with_md5: true };
+        Announced { file_name: offer.name, size: Some(u64::from(offer.size)), with_md5: true };
     let opened = engine.receive(&id, announced).await.and_then(|receiving| {
         Reception::start(receiving).map_err(|error| {
             Failure::from_io(

@@ -56,7 +56,7 @@ impl Payload {
     fn staged(&self, content: &[u8]) -> Staged {
         let announced = Announced {
             file_name: "DEMO_V01.00.00.00.bin".into(),
-            size: content.len() as u64,
+            size: Some(content.len() as u64),
             with_md5: false,
         };
         let mut receiving = self.stage.receive(announced, Box::new(|_| {})).unwrap();

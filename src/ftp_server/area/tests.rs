@@ -9,6 +9,17 @@ fn path(text: &str) -> PathText {
     text.as_bytes().into()
 }
 
+/// An upload of what is at a path.
+fn begin(
+    area: &Arc<Area>,
+    path: &PathText,
+    announced: Option<u64>,
+    who: &Who,
+) -> Result<Upload, AreaError> {
+    let claim = area.claim(&area.file_name(path)?, who, None)?;
+    area.begin(claim, announced)
+}
+
 fn names(home: &Path) -> Vec<String> {
     std::fs::read_dir(home)
         .unwrap()
@@ -20,13 +31,13 @@ fn names(home: &Path) -> Vec<String> {
 fn a_dropped_upload_is_gone_and_a_published_one_stays() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
-    let mut upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
+    let mut upload = begin(&area, &path("a"), None, &Who::Machine).unwrap();
     upload.write(b"12345").unwrap();
     assert_eq!(upload.written(), 5);
     assert!(names(home.path())[0].starts_with(UNFINISHED_PREFIX));
     drop(upload);
     assert!(names(home.path()).is_empty());
-    let mut upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
+    let mut upload = begin(&area, &path("a"), None, &Who::Machine).unwrap();
     upload.write(b"1234567890").unwrap();
     assert!(matches!(upload.write(b"1"), Err(AreaError::TooLarge { largest: 10 })));
     upload.publish().unwrap();
@@ -49,7 +60,7 @@ fn what_is_announced_fits_up_to_the_largest_size() {
 fn an_upload_whose_hidden_name_was_taken_away_is_not_published() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
-    let upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
+    let upload = begin(&area, &path("a"), None, &Who::Machine).unwrap();
     std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
     assert!(matches!(upload.publish(), Err(AreaError::NotFound)));
     assert!(names(home.path()).is_empty());
@@ -90,9 +101,9 @@ fn nothing_is_written_to_what_has_a_hidden_name_already() {
     std::os::unix::fs::symlink(&outside, hidden(0)).unwrap();
     File::create(hidden(1)).unwrap();
     for _ in 0..2 {
-        assert!(matches!(area.upload(&path("a"), None, &Who::Machine), Err(AreaError::Io(_))));
+        assert!(matches!(begin(&area, &path("a"), None, &Who::Machine), Err(AreaError::Io(_))));
     }
-    area.upload(&path("a"), None, &Who::Machine).unwrap();
+    begin(&area, &path("a"), None, &Who::Machine).unwrap();
 }
 
 #[test]
@@ -100,7 +111,7 @@ fn a_file_is_for_its_owner_and_group_and_for_no_program_that_is_started() {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
-    let upload = area.upload(&path("a"), None, &Who::Machine).unwrap();
+    let upload = begin(&area, &path("a"), None, &Who::Machine).unwrap();
     let mut like = std::fs::OpenOptions::new();
     let like = like.create_new(true).write(true).mode(0o640).open(home.path().join("like"));
     let mode = |file: &File| file.metadata().unwrap().permissions().mode();
@@ -147,7 +158,7 @@ fn uploads_side_by_side_leave_what_has_to_stay_free() {
         Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: KEEP_FREE }).unwrap(),
     );
     let mut uploads: Vec<Upload> = (0..8)
-        .map(|number| area.upload(&path(&number.to_string()), None, &Who::Machine).unwrap())
+        .map(|number| begin(&area, &path(&number.to_string()), None, &Who::Machine).unwrap())
         .collect();
     let chunk = vec![7; 64 << 10];
     let writes = |upload: &mut Upload| match upload.write(&chunk) {
@@ -176,7 +187,7 @@ fn no_two_uploads_have_the_same_time() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 10);
     let modified = || {
-        area.upload(&path("a"), None, &Who::Machine).unwrap().publish().unwrap();
+        begin(&area, &path("a"), None, &Who::Machine).unwrap().publish().unwrap();
         std::fs::metadata(home.path().join("a")).unwrap().modified().unwrap()
     };
     let times: Vec<SystemTime> = (0..100).map(|_| modified()).collect();
@@ -194,7 +205,7 @@ fn host(last: u8) -> Who {
 }
 
 fn store(area: &Arc<Area>, name: &str, who: &Who) -> Result<(), AreaError> {
-    let mut upload = area.upload(&path(name), None, who)?;
+    let mut upload = begin(&area, &path(name), None, who)?;
     upload.write(b"content")?;
     upload.publish()
 }
@@ -203,8 +214,8 @@ fn store(area: &Arc<Area>, name: &str, who: &Who) -> Result<(), AreaError> {
 fn another_can_do_nothing_with_a_file_and_its_owner_and_this_machine_all() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 1 << 20);
-    let running = area.upload(&path("a"), None, &host(1)).unwrap();
-    assert!(matches!(area.upload(&path("a"), None, &host(2)), Err(AreaError::Anothers)));
+    let running = begin(&area, &path("a"), None, &host(1)).unwrap();
+    assert!(matches!(begin(&area, &path("a"), None, &host(2)), Err(AreaError::Anothers)));
     running.publish().unwrap();
     let (a, b) = (path("a"), path("b"));
     store(&area, "b", &host(2)).unwrap();
@@ -241,7 +252,7 @@ fn the_name_of_a_deleted_file_is_free_for_others() {
 fn one_that_this_machine_stored_meanwhile_is_not_replaced() {
     let home = tempfile::tempdir().unwrap();
     let area = area(home.path(), 1 << 20);
-    let upload = area.upload(&path("a"), None, &host(1)).unwrap();
+    let upload = begin(&area, &path("a"), None, &host(1)).unwrap();
     store(&area, "a", &Who::Machine).unwrap();
     assert!(matches!(upload.publish(), Err(AreaError::Anothers)));
     assert_eq!(std::fs::read(home.path().join("a")).unwrap(), b"content");
@@ -271,7 +282,7 @@ fn what_nobody_owns_makes_room_and_what_somebody_owns_does_not() {
     let area =
         Arc::new(Area::open(disk.path(), Limits { max_size: 1 << 30, keep_free: 0 }).unwrap());
     let upload = |name: &str, who: &Who| {
-        let mut upload = area.upload(&path(name), None, who)?;
+        let mut upload = begin(&area, &path(name), None, who)?;
         (0..48).try_for_each(|_| upload.write(&[7; 64 << 10]))?;
         upload.publish()
     };

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::area::Upload;
 use super::super::command::{PathText, Representation};
 use super::super::control::Gone;
 use super::super::data::{Completed, Transfer, TransferError, Way, Work};
+use super::super::files::Upload;
 use super::super::listing::{Style, listing};
 use super::super::reply::Reply;
 use super::Session;
@@ -32,7 +32,7 @@ enum Waited<T> {
 impl Session {
     pub(super) async fn list(&mut self, path: Option<PathText>, style: Style) -> Result<(), Gone> {
         self.restart = 0;
-        match self.ask_area(move |area, _| area.list(path.as_ref())).await {
+        match self.ask_files(move |files, _| files.list(path.as_ref())).await {
             Ok(entries) => {
                 self.transfer(
                     Work::SendText(listing(&entries, style)),
@@ -50,7 +50,7 @@ impl Session {
             return self.refuse_text().await;
         }
         let name = path.clone();
-        match self.ask_area(move |area, who| area.read(&path, offset, who)).await {
+        match self.ask_files(move |files, who| files.read(&path, offset, who)).await {
             Ok((file, bytes)) => {
                 tracing::info!(peer = %self.peer, file = ?name, "{} downloads {name:?}", self.peer);
                 self.transfer(Work::SendFile(file), format!("Here comes the file ({bytes} bytes)"))
@@ -65,13 +65,7 @@ impl Session {
         if self.representation == Some(Representation::Ascii) {
             return self.refuse_text().await;
         }
-        if offset != 0 {
-            // Nothing is kept of a broken upload, so there is nothing that could be continued.
-            return self
-                .say(554, "An upload starts at its beginning: send REST 0, or nothing, before STOR")
-                .await;
-        }
-        match self.ask_area(move |area, who| area.upload(&path, announced, who)).await {
+        match self.ask_files(move |files, who| files.upload(&path, announced, offset, who)).await {
             Ok(upload) => {
                 tracing::info!(peer = %self.peer, file = ?upload.name(), "{} uploads {:?}", self.peer, upload.name());
                 self.transfer(Work::Receive(upload), "Send the file".into()).await
@@ -174,7 +168,7 @@ impl Session {
                 return Err(gone);
             }
         }
-        match self.ask_area(move |_, _| upload.publish()).await {
+        match self.ask_files(move |files, _| files.publish(upload)).await {
             Ok(()) => {
                 tracing::info!(peer = %self.peer, file = ?name, bytes, "{} has uploaded {name:?}, {bytes} bytes", self.peer);
                 self.say(226, format!("Received {bytes} bytes")).await
@@ -199,7 +193,7 @@ impl Session {
     /// Removes an upload on a blocking thread: freeing a large file takes its time.
     async fn discard(&self, upload: Upload) {
         let _ = self
-            .ask_area(move |_, _| {
+            .ask_files(move |_, _| {
                 drop(upload);
                 Ok(())
             })

@@ -46,7 +46,7 @@ impl Payload {
 
     fn stage(&self, name: &str, bytes: &[u8]) -> Staged {
         let announced =
-            Announced { file_name: name.into(), size: bytes.len() as u64, with_md5: false };
+            Announced { file_name: name.into(), size: Some(bytes.len() as u64), with_md5: false };
         let stage = Stage::beside(&self.directory.path().join("program"), 1 << 30);
         let mut receiving = stage.receive(announced, Box::new(|_| {})).unwrap();
         receiving.write(bytes).unwrap();
@@ -151,12 +151,15 @@ fn what_is_announced_is_checked_before_a_byte_is_there() {
     let rules = Payload::new("[package]\nmax_size = 1000").rules;
     let announced =
         |name, size| check_announced(name, size, &rules).map_err(|failure| failure.kind);
-    assert_eq!(announced(RIGHT, 1000), Ok(()));
-    assert_eq!(announced(RIGHT, 1001), Err(FailureKind::TooLarge));
-    assert_eq!(announced(RIGHT, 0), Err(FailureKind::Truncated));
-    assert_eq!(announced("DEMO_V00.00.00.01.bin", 9), Err(FailureKind::Downgrade));
-    assert_eq!(announced("OTHER_V02.00.00.00.bin", 9), Err(FailureKind::WrongProduct));
-    assert_eq!(announced("../DEMO_V02.00.00.00.bin", 9), Err(FailureKind::NameInvalid));
+    assert_eq!(announced(RIGHT, Some(1000)), Ok(()));
+    assert_eq!(announced(RIGHT, None), Ok(()), "its size is not known yet");
+    assert_eq!(announced(RIGHT, Some(1001)), Err(FailureKind::TooLarge));
+    assert_eq!(announced(RIGHT, Some(0)), Err(FailureKind::Truncated));
+    for size in [Some(9), None] {
+        assert_eq!(announced("DEMO_V00.00.00.01.bin", size), Err(FailureKind::Downgrade));
+        assert_eq!(announced("OTHER_V02.00.00.00.bin", size), Err(FailureKind::WrongProduct));
+        assert_eq!(announced("../DEMO_V02.00.00.00.bin", size), Err(FailureKind::NameInvalid));
+    }
 }
 
 #[test]

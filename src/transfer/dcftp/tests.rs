@@ -10,7 +10,8 @@ use crate::stage::{Announced, Stage};
 const SIZE: u64 = 300_000;
 
 fn receiving(directory: &Path, size: u64) -> Receiving {
-    let announced = Announced { file_name: "P_V01.00.00.01.bin".into(), size, with_md5: true };
+    let announced =
+        Announced { file_name: "P_V01.00.00.01.bin".into(), size: Some(size), with_md5: true };
     Stage::beside(&directory.join("program"), 1 << 30).receive(announced, Box::new(|_| {})).unwrap()
 }
 
@@ -94,7 +95,7 @@ async fn a_disk_that_stands_still_holds_up_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (go_on, gone_on) = std::sync::mpsc::channel::<()>();
     let announced =
-        Announced { file_name: "P_V01.00.00.01.bin".into(), size: SIZE, with_md5: true };
+        Announced { file_name: "P_V01.00.00.01.bin".into(), size: Some(SIZE), with_md5: true };
     // Blocks at the first chunk until the sender is dropped.
     let stalled = Box::new(move |_| {
         let _ = gone_on.recv();

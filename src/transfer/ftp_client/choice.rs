@@ -2,7 +2,9 @@
 //! stored one too, only a trusted seal tells them apart.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use suppaftp::FtpError;
@@ -45,25 +47,35 @@ impl Trust {
         Self { longest_end, trusts: Arc::new(trusts) }
     }
 
-    /// The one of `names` whose end is trusted; `None` where there is none, or several.
+    /// Those of `names` whose ends are trusted.
     ///
     /// Only the choice hangs on it: what is in the chosen file is proved when all of it is there.
-    pub(super) fn only_one(
+    pub(super) fn trusted(
         &self,
         session: &mut Session,
         names: &[String],
         watchdog: &Watchdog,
-    ) -> Result<Option<String>, SessionError> {
-        if self.longest_end == 0 || names.len() > MOST_JUDGED {
-            return Ok(None);
-        }
+    ) -> Result<Vec<String>, SessionError> {
         let mut trusted = Vec::new();
+        if self.longest_end == 0 || names.len() > MOST_JUDGED {
+            return Ok(trusted);
+        }
         for name in names {
             if self.is_trusted(session, name, watchdog)? {
-                trusted.push(name);
+                trusted.push(name.clone());
             }
         }
-        Ok(if let [only] = trusted[..] { Some(only.clone()) } else { None })
+        Ok(trusted)
+    }
+
+    /// Whether the ends of a file of this machine are trusted. One that can't be read is not.
+    pub(super) fn is_trusted_here(&self, file: &File, size: u64) -> bool {
+        let length = usize::try_from(size.min(self.longest_end)).unwrap_or_default();
+        let (mut head, mut end) = (vec![0; length], vec![0; length]);
+        let read = file
+            .read_exact_at(&mut head, 0)
+            .and_then(|()| file.read_exact_at(&mut end, size - length as u64));
+        read.is_ok() && (self.trusts)(&head, &end, size)
     }
 
     fn is_trusted(

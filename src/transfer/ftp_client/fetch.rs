@@ -107,7 +107,7 @@ impl Fetcher<'_> {
             return Err(SessionError::Cancelled.into());
         }
         let announced =
-            Announced { file_name: file.name.clone(), size: file.size, with_md5: false };
+            Announced { file_name: file.name.clone(), size: Some(file.size), with_md5: false };
         (self.receive)(announced).map_err(FetchError::Lasting)
     }
 

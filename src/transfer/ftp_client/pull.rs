@@ -4,6 +4,7 @@
 //! last. So ahead of its word only that is fetched whose later change is bound to show
 //! ([`RemoteFile::proves_itself_after`]); all else is fetched when it came.
 
+use std::fs::File;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,10 +19,11 @@ use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::choice::Trust;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::kept::Kept;
-use crate::transfer::ftp_client::listing::RemoteFile;
+use crate::transfer::ftp_client::listing::{Listing, RemoteFile};
 use crate::transfer::ftp_client::session::{Session, SessionError};
 use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
 use crate::transfer::ftp_client::{FtpClient, no_thread};
+use crate::transfer::through::{Open, Standing, Through};
 
 /// How often the upload area is looked at. There is no event for it in FTP.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Pull {
     host_is_done: mpsc::Sender<()>,
     watchdog: Watchdog,
+    /// Until then an upload may go straight through.
+    _open: Open,
 }
 
 /// Starts (or starts over) the reception of a file.
@@ -50,10 +54,14 @@ impl Pull {
     /// then). The result comes after [`Pull::now`]; before it only for a failure that nothing can
     /// mend, such as a full disk or a wrong password. The file stays on the server, for
     /// [`FtpClient::prepare`] to delete.
+    ///
+    /// An upload that went straight through is in the stage already: it is the result where it is
+    /// whole, and the only one.
     pub fn start(
         client: &FtpClient,
         accepts_product: impl Fn(&str) -> bool + Send + 'static,
         receive: impl FnMut(Announced) -> Result<Receiving, Failure> + Send + 'static,
+        open: Open,
     ) -> Result<(Self, oneshot::Receiver<Result<Staged, Failure>>), Failure> {
         let (host_is_done, signals) = mpsc::channel();
         let (answer, answered) = oneshot::channel();
@@ -67,6 +75,7 @@ impl Pull {
             trust: client.trust.clone(),
             accepts_product: Box::new(accepts_product),
             receive: Box::new(receive),
+            through: open.through(),
             watchdog: watchdog.clone(),
             signals,
             session,
@@ -81,7 +90,7 @@ impl Pull {
             let _ = answer.send(result);
         };
         thread::Builder::new().name("ftp-pull".into()).spawn(run).map_err(no_thread)?;
-        Ok((Self { host_is_done, watchdog }, answered))
+        Ok((Self { host_is_done, watchdog, _open: open }, answered))
     }
 
     /// The host says that its upload is complete: a last look decides, and the result follows.
@@ -102,10 +111,19 @@ struct Puller {
     trust: Trust,
     accepts_product: Box<dyn Fn(&str) -> bool + Send>,
     receive: Receive,
+    through: Through,
     watchdog: Watchdog,
     signals: mpsc::Receiver<()>,
     session: Option<Session>,
     kept: Kept,
+}
+
+/// What a look found.
+enum Found {
+    /// An upload that went straight through.
+    Here(Staged),
+    /// A file on the server.
+    There(RemoteFile),
 }
 
 /// Why a look found no file.
@@ -152,7 +170,8 @@ impl Puller {
             self.wait(wait, &mut known)?;
             wait = LOOK_EVERY;
             let file = match self.look(known.settle_until.is_some()) {
-                Ok(Ok(file)) => file,
+                Ok(Ok(Found::Here(staged))) => return Ok(staged),
+                Ok(Ok(Found::There(file))) => file,
                 Ok(Err(nothing)) if known.settle_until.is_some() => {
                     return Err(self.refuse(nothing));
                 }
@@ -161,6 +180,12 @@ impl Puller {
                     continue;
                 }
                 Err(error) => {
+                    // What is here needs no server.
+                    if known.settle_until.is_some()
+                        && let Some(staged) = self.through.take_whole()
+                    {
+                        return Ok(staged);
+                    }
                     wait = self.after_failure(error, &mut known)?;
                     continue;
                 }
@@ -172,10 +197,18 @@ impl Puller {
                     return Ok(staged);
                 }
                 Some((of, staged)) if of == file => known.fetched = Some((of, staged)),
-                _ if known.may_fetch(&file) => wait = self.fetch(&file, &mut known)?,
+                _ if known.may_fetch(&file) && self.may_receive(&known) => {
+                    wait = self.fetch(&file, &mut known)?;
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Ahead of the host's word nothing is received in place of an upload that goes straight
+    /// through: that may be the host's.
+    fn may_receive(&self, known: &Known) -> bool {
+        known.settle_until.is_some() || self.through.look().is_none()
     }
 
     /// Leaves the session, if it is in order, for the next step.
@@ -190,6 +223,7 @@ impl Puller {
     fn wait(&self, longest: Duration, known: &mut Known) -> Result<(), Failure> {
         match self.signals.recv_timeout(longest) {
             Ok(()) => {
+                self.through.settle();
                 known.settle_until =
                     known.settle_until.or_else(|| Instant::now().checked_add(SETTLE_DEADLINE));
             }
@@ -210,36 +244,64 @@ impl Puller {
             return nothing.failure;
         };
         // The name alone is reason enough; the size does not matter any more.
-        let announced = Announced { file_name, size: 0, with_md5: false };
+        let announced = Announced { file_name, size: Some(0), with_md5: false };
         (self.receive)(announced).err().unwrap_or(nothing.failure)
     }
 
     /// The one file that is ours, or why there is none. Several are told apart only when
     /// `all_is_there`.
-    fn look(&mut self, all_is_there: bool) -> Result<Result<RemoteFile, Nothing>, SessionError> {
+    fn look(&mut self, all_is_there: bool) -> Result<Result<Found, Nothing>, SessionError> {
         let _limit = self.watchdog.limit(LOOK_DEADLINE);
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.config, &self.watchdog)?,
         };
-        let listing = session.list(&self.accepts_product)?;
-        let chosen = match listing.only_one() {
-            Err(failure) if all_is_there && listing.ours.len() > 1 => {
-                self.trust.only_one(&mut session, &listing.ours, &self.watchdog)?.ok_or(failure)
-            }
-            only_one => only_one.map(str::to_owned),
-        };
-        let found = match chosen {
-            Err(failure) => Err(failure),
-            Ok(name) => session.describe(&name)?.ok_or_else(|| {
-                Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")
-            }),
-        };
+        let mut listing = session.list(&self.accepts_product)?;
+        let here = self.through.look();
+        if let Some(here) = &here {
+            listing.ours.retain(|name| *name != here.name);
+        }
+        let here = here.filter(|here| all_is_there && here.standing == Standing::Whole);
+        let found =
+            match self.choose(&mut session, &listing, here.map(|here| here.name), all_is_there)? {
+                Err(failure) => Err(failure),
+                Ok(None) => self.through.take_whole().map(Found::Here).ok_or_else(vanished),
+                Ok(Some(name)) => session.describe(&name)?.map(Found::There).ok_or_else(vanished),
+            };
         self.session = Some(session);
         Ok(found.map_err(|failure| Nothing {
             failure,
             only_other: listing.only_other().map(str::to_owned),
         }))
+    }
+
+    /// The name of the one file on the server that is ours; nothing where it is the one that is
+    /// `here`. Several are told apart by who is trusted.
+    fn choose(
+        &self,
+        session: &mut Session,
+        listing: &Listing,
+        here: Option<String>,
+        all_is_there: bool,
+    ) -> Result<Result<Option<String>, Failure>, SessionError> {
+        let mut all = Listing { ours: listing.ours.clone(), others: listing.others.clone() };
+        all.ours.extend(here.clone());
+        let failure = match (all.only_one(), &here) {
+            (Ok(_), Some(_)) => return Ok(Ok(None)),
+            (Ok(name), None) => return Ok(Ok(Some(name.to_owned()))),
+            (Err(failure), _) => failure,
+        };
+        if !all_is_there {
+            return Ok(Err(failure));
+        }
+        let trusted = self.trust.trusted(session, &listing.ours, &self.watchdog)?;
+        let is_trusted = |file: &File, size: u64| self.trust.is_trusted_here(file, size);
+        let is_here = here.is_some() && self.through.is_whole_and(is_trusted);
+        Ok(match (trusted.as_slice(), is_here) {
+            ([], true) => Ok(None),
+            ([name], false) => Ok(Some(name.clone())),
+            _ => Err(failure),
+        })
     }
 
     /// Whether and when to look again after a look that failed.
@@ -278,4 +340,8 @@ impl Puller {
             Err(FetchError::Broken(failure) | FetchError::Lasting(failure)) => Err(failure),
         }
     }
+}
+
+fn vanished() -> Failure {
+    Failure::new(FailureKind::TransferFailed, "the uploaded file vanished")
 }

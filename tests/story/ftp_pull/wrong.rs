@@ -246,8 +246,13 @@ fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such_under_its_na
             announced.send(file.file_name).unwrap();
             Err(Failure::new(kind, "refused by whoever was told"))
         };
-        let (pull, answer) =
-            Pull::start(&server.client(""), |product| product == "DEMO", receive).unwrap();
+        let (pull, answer) = Pull::start(
+            &server.client(""),
+            |product| product == "DEMO",
+            receive,
+            nothing_goes_through(),
+        )
+        .unwrap();
         pull.now();
         assert_eq!(
             answer.blocking_recv().unwrap().unwrap_err().sentence,

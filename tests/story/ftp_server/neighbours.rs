@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::peer::Peer;
-use super::server::{PASSWORD, Server, USER};
+use super::server::Server;
 
 /// Connects, and gives the connection away through its standard input.
 const CONNECT: &str = r#"
@@ -122,11 +122,14 @@ impl Neighbour {
 
     /// A peer that is logged in.
     pub(crate) fn login(&self, server: &Server) -> Peer {
-        let mut peer = self.dial(server);
-        peer.expect(220);
-        peer.ask(&format!("USER {USER}"), 331);
-        peer.ask(&format!("PASS {PASSWORD}"), 230);
-        peer
+        self.dial(server).logged_in()
+    }
+
+    /// The same at a server of this machine.
+    pub(crate) fn login_at(&self, server: SocketAddr) -> Peer {
+        let there = self.clone();
+        let peer = Peer::new(self.connect(server)).with_data_by(move |to| there.connect(to));
+        peer.logged_in()
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::server::PATIENCE;
+use super::server::{PASSWORD, PATIENCE, USER};
 
 /// A control connection.
 pub(crate) struct Peer {
@@ -29,6 +29,14 @@ impl Peer {
         connect: impl Fn(SocketAddr) -> TcpStream + Send + 'static,
     ) -> Self {
         Self { connect: Box::new(connect), ..self }
+    }
+
+    /// After its greeting and its login.
+    pub(crate) fn logged_in(mut self) -> Self {
+        self.expect(220);
+        self.ask(&format!("USER {USER}"), 331);
+        self.ask(&format!("PASS {PASSWORD}"), 230);
+        self
     }
 
     /// Sends a line.

@@ -148,12 +148,19 @@ fn names_that_are_none() {
 
 #[test]
 fn too_large() {
-    for transfer in Transfer::BOTH {
-        let payload = with_package(transfer, "max_size = \"100KiB\"");
-        let firmware = payload.new_firmware();
-        payload.refused(transfer, &firmware, &[]);
-        assert_eq!(payload.last_report().failure.expect("a failure").kind, FailureKind::TooLarge);
-    }
+    let limit = "max_size = \"100KiB\"";
+    let payload = with_package(Transfer::Dcftp, limit);
+    let firmware = payload.new_firmware();
+    payload.refused(Transfer::Dcftp, &firmware, &[]);
+    assert_eq!(payload.last_report().failure.expect("a failure").kind, FailureKind::TooLarge);
+    // Over FTP the upload itself is refused, and the host may send another file.
+    let payload = with_package(Transfer::Ftp, limit);
+    let firmware = payload.new_firmware();
+    let verdict = payload.refused(Transfer::Ftp, &firmware, &[]);
+    assert!(verdict["message"].as_str().unwrap().contains("552"), "{verdict}");
+    let status = payload.status().unwrap();
+    let failure = status.upgrade.and_then(|upgrade| upgrade.failure).expect("a failure");
+    assert_eq!(failure.kind, FailureKind::TooLarge);
 }
 
 #[test]

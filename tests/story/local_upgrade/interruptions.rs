@@ -50,8 +50,7 @@ fn the_daemon_dies_while_a_file_is_received() {
         let mut payload = setup(transfer).start();
         let firmware = payload.new_firmware();
         let aircraft = payload.aircraft(transfer, &firmware, &["--pause", "transfer=60s"]);
-        let wanted = if transfer == Transfer::Ftp { Phase::Preparing } else { Phase::Receiving };
-        payload.wait_for_phase(wanted);
+        payload.wait_for_phase(Phase::Receiving);
         payload.kill_daemon();
         drop(aircraft);
         payload.start_daemon().unwrap();

@@ -207,10 +207,11 @@ impl Fake {
                 });
                 let _ = answer.send(Ok(upgrade()));
             }
-            Command::Receive(_, announced, answer) => {
-                self.note(format!("receive {} {}", announced.file_name, announced.size));
+            Command::Receive(_, announced, _, answer) => {
+                let size = announced.size.unwrap_or_default();
+                self.note(format!("receive {} {size}", announced.file_name));
                 self.enter(Phase::Receiving);
-                let size = self.script.disk_takes.unwrap_or(announced.size);
+                let size = self.script.disk_takes.or(announced.size);
                 let _ = answer
                     .send(self.stage.receive(Announced { size, ..announced }, self.observer()));
             }
@@ -330,7 +331,7 @@ impl Uploads for FakeUploads {
             if told.blocking_recv().is_ok() {
                 let announced = Announced {
                     file_name: "P_V01.00.00.01.bin".into(),
-                    size: upload.len() as u64,
+                    size: Some(upload.len() as u64),
                     with_md5: false,
                 };
                 let mut receiving = stage.receive(announced, Box::new(|_| {})).expect("a stage");

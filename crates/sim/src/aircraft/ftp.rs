@@ -36,11 +36,18 @@ pub struct FtpOptions {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// Bytes a second that the host's network takes at most, where that is not all that it can.
+    pub rate: Option<u64>,
 }
 
 impl Default for FtpOptions {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), user: USER.to_owned(), password: PASSWORD.to_owned() }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            rate: None,
+        }
     }
 }
 
@@ -162,6 +169,7 @@ impl Upload<'_> {
 
     fn send(&self, data: &mut impl Write) -> std::io::Result<bool> {
         let (mut block, mut sent, mut paused) = (vec![0; BLOCK], 0, false);
+        let pace = self.options.rate.map(|rate| (Instant::now(), rate));
         loop {
             if !paused && sent >= self.firmware.size / 2 {
                 if self.abort {
@@ -182,6 +190,10 @@ impl Upload<'_> {
             }
             data.write_all(&block[..count])?;
             sent += count as u64;
+            if let Some((began, rate)) = pace {
+                let due = began + Duration::from_secs_f64(sent as f64 / rate as f64);
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
             self.say(News::Uploaded(sent));
         }
     }

@@ -1,0 +1,106 @@
+//! The file on its way in: what is announced of it, its reception, and its check.
+
+use super::Actor;
+use crate::config::Component;
+use crate::engine::{Answer, IfRefused, choice};
+use crate::machine::Event;
+use crate::model::{ChannelName, ComponentName, Failure, PackageSummary, UpgradeId};
+use crate::stage::{Announced, Receiving, Staged};
+
+/// How much is kept of the name that a peer gives a file, in characters; a longer one is refused,
+/// but the report is to say of which.
+const LONGEST_FILE_NAME: usize = 255;
+
+impl Actor {
+    pub(super) async fn receive(
+        &mut self,
+        id: &UpgradeId,
+        announced: Announced,
+        if_refused: IfRefused,
+    ) -> Result<Receiving, Failure> {
+        self.owned(id)?;
+        let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
+        let chosen = choice::of_file(&self.config, channel, &announced.file_name);
+        if let Ok(component) = chosen
+            && choice::only(&self.config, channel).is_none()
+        {
+            self.look_at(component).await; // where there is only one, that was done at the beginning
+        }
+        let chosen = chosen.map(Component::name);
+        let admitted = match &chosen {
+            Ok(component) => self.admit(*component, &announced).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        if let (Err(failure), IfRefused::GoesOn) = (&admitted, if_refused) {
+            return Err(failure.clone());
+        }
+        let component = chosen.ok();
+        let from = component.and_then(|name| self.herald.installed(name).0);
+        let file_name = kept_name(&announced.file_name);
+        self.apply(Event::Receive { file_name, component, from }).await?;
+        let received = match admitted {
+            Ok(component) => {
+                let observer = self.herald.progress_of_next(announced.size.unwrap_or_default());
+                self.hands.receive(component, announced, observer).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &received {
+            let event = match if_refused {
+                IfRefused::Ends => Event::Fail(failure.clone()),
+                IfRefused::GoesOn => Event::ReceptionFailed,
+            };
+            self.apply(event).await?;
+        }
+        received
+    }
+
+    /// The component, if what is announced of a file for it passes.
+    async fn admit(
+        &self,
+        component: ComponentName,
+        announced: &Announced,
+    ) -> Result<ComponentName, Failure> {
+        let rules = self.rules(component)?;
+        self.hands.admit(component, announced, rules).await.map(|()| component)
+    }
+
+    pub(super) async fn reception_failed(
+        &mut self,
+        id: &UpgradeId,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        self.owned(id)?;
+        self.apply(Event::ReceptionFailed).await?;
+        self.herald.reception_failed(failure);
+        Ok(())
+    }
+
+    pub(super) async fn check(
+        &mut self,
+        id: &UpgradeId,
+        staged: Staged,
+        answer: Answer<PackageSummary>,
+    ) {
+        if let Err(failure) = self.owned(id) {
+            let _ = answer.send(Err(failure));
+            return;
+        }
+        let file_name = kept_name(&staged.file_name);
+        self.hands.take_staged(Some(staged));
+        // Before the step: one that can't be written down ends the upgrade, and with it the wait,
+        // at once.
+        let earlier = self.check_answer.replace(answer);
+        if let Err(failure) = self.apply(Event::Received { file_name }).await {
+            self.hands.take_staged(None);
+            if let Some(answer) = std::mem::replace(&mut self.check_answer, earlier) {
+                let _ = answer.send(Err(failure));
+            }
+        }
+    }
+}
+
+/// As much as is kept of the name that a peer gives a file.
+fn kept_name(file_name: &str) -> String {
+    file_name.chars().take(LONGEST_FILE_NAME).collect()
+}
