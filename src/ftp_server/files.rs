@@ -24,7 +24,7 @@ pub(crate) struct Files {
     daemon: Uploads,
 }
 
-/// A file that is being uploaded. Dropped before [`Upload::publish`], it does not appear.
+/// A file that is being uploaded. Dropped before [`Files::publish`], it does not appear.
 #[derive(Debug)]
 pub(crate) enum Upload {
     /// Into the area, where it leaves nothing behind if it breaks off.

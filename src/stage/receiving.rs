@@ -55,6 +55,11 @@ impl Receiving {
         &self.announced
     }
 
+    /// The file that is being received.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Its peer gives the file another name.
     pub(crate) fn rename(&mut self, file_name: &str) {
         self.announced.file_name = file_name.to_owned();

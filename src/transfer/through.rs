@@ -26,7 +26,7 @@ pub struct Through(Arc<Mutex<Option<Awaited>>>);
 /// What an upgrade that waits for an upload has to say and to hear.
 pub struct Wishes {
     /// The component for a product, where hosts may replace one of it.
-    pub component_of: Box<dyn Fn(&str) -> Option<ComponentName> + Send>,
+    pub component_of: ComponentOf,
     /// Starts (or starts over) the reception of a file. A refusal is as if nobody had asked.
     pub receive: Receive,
     /// Hears why an upload came to nothing.
@@ -59,7 +59,7 @@ pub struct Seen {
     pub owner: String,
     /// Bytes that are there.
     pub size: u64,
-    /// When the last of them came.
+    /// When the last of them came, where none comes now.
     pub modified: SystemTime,
     /// How far it is.
     pub standing: Standing,
@@ -95,7 +95,6 @@ struct Upload {
     name: String,
     component: ComponentName,
     owner: String,
-    modified: SystemTime,
     content: Content,
 }
 
@@ -119,6 +118,7 @@ enum Beginning {
     Whole(Staged),
 }
 
+type ComponentOf = Box<dyn Fn(&str) -> Option<ComponentName> + Send>;
 type Receive = Arc<dyn Fn(Announced) -> Result<Receiving, Failure> + Send + Sync>;
 type Failed = Arc<dyn Fn(Failure) + Send + Sync>;
 
@@ -196,7 +196,6 @@ impl Through {
             name: name.to_owned(),
             component,
             owner: owner.to_owned(),
-            modified: SystemTime::now(),
             content: Content::Arriving(Arc::clone(&received)),
         });
         let beginning = match before.map(|upload| upload.content).filter(|_| offset > 0) {
@@ -218,11 +217,17 @@ impl Through {
             Content::Part(part) => (part.received(), Standing::Part),
             Content::Whole(staged) => (staged.size, Standing::Whole),
         };
+        let file = match &upload.content {
+            Content::Arriving(_) => None,
+            Content::Part(part) => Some(part.file()),
+            Content::Whole(staged) => Some(staged.file()),
+        };
+        let modified = file.and_then(|file| file.metadata().ok()?.modified().ok());
         Some(Seen {
             name: upload.name.clone(),
             owner: upload.owner.clone(),
             size,
-            modified: upload.modified,
+            modified: modified.unwrap_or(SystemTime::UNIX_EPOCH),
             standing,
         })
     }
@@ -356,7 +361,6 @@ impl Arriving {
         let put = self.through.with_upload(self.number, |upload| {
             let Some(upload) = upload else { return Err(over()) };
             upload.content = content;
-            upload.modified = SystemTime::now();
             Ok(())
         });
         put.unwrap_or_else(|| Err(over()))

@@ -205,7 +205,7 @@ fn host(last: u8) -> Who {
 }
 
 fn store(area: &Arc<Area>, name: &str, who: &Who) -> Result<(), AreaError> {
-    let mut upload = begin(&area, &path(name), None, who)?;
+    let mut upload = begin(area, &path(name), None, who)?;
     upload.write(b"content")?;
     upload.publish()
 }

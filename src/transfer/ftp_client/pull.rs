@@ -262,12 +262,16 @@ impl Puller {
             listing.ours.retain(|name| *name != here.name);
         }
         let here = here.filter(|here| all_is_there && here.standing == Standing::Whole);
-        let found =
-            match self.choose(&mut session, &listing, here.map(|here| here.name), all_is_there)? {
-                Err(failure) => Err(failure),
-                Ok(None) => self.through.take_whole().map(Found::Here).ok_or_else(vanished),
-                Ok(Some(name)) => session.describe(&name)?.map(Found::There).ok_or_else(vanished),
-            };
+        let found = match self.choose(
+            &mut session,
+            &listing,
+            here.as_ref().map(|here| &*here.name),
+            all_is_there,
+        )? {
+            Err(failure) => Err(failure),
+            Ok(None) => self.through.take_whole().map(Found::Here).ok_or_else(vanished),
+            Ok(Some(name)) => session.describe(&name)?.map(Found::There).ok_or_else(vanished),
+        };
         self.session = Some(session);
         Ok(found.map_err(|failure| Nothing {
             failure,
@@ -281,12 +285,12 @@ impl Puller {
         &self,
         session: &mut Session,
         listing: &Listing,
-        here: Option<String>,
+        here: Option<&str>,
         all_is_there: bool,
     ) -> Result<Result<Option<String>, Failure>, SessionError> {
         let mut all = Listing { ours: listing.ours.clone(), others: listing.others.clone() };
-        all.ours.extend(here.clone());
-        let failure = match (all.only_one(), &here) {
+        all.ours.extend(here.map(str::to_owned));
+        let failure = match (all.only_one(), here) {
             (Ok(_), Some(_)) => return Ok(Ok(None)),
             (Ok(name), None) => return Ok(Ok(Some(name.to_owned()))),
             (Err(failure), _) => failure,

@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-fn is_elsewhere(begun: Result<Arriving, Declined>) -> bool {
+fn is_elsewhere(begun: &Result<Arriving, Declined>) -> bool {
     matches!(begun, Err(Declined::Elsewhere(_)))
 }
 
@@ -73,7 +73,7 @@ fn an_upload_is_seen_as_it_comes_and_taken_when_it_is_whole() {
     place.through.settle();
     let staged = place.through.take_whole().unwrap();
     assert_eq!((&*staged.file_name, staged.size), (NAME, 2));
-    assert!(is_elsewhere(place.through.begin(NAME, "host", 0)), "it waits for nothing any more");
+    assert!(is_elsewhere(&place.through.begin(NAME, "host", 0)), "it waits for nothing any more");
     drop(staged);
     assert!(place.files() == 0 && place.heard.try_recv().is_err());
 }
@@ -82,10 +82,10 @@ fn an_upload_is_seen_as_it_comes_and_taken_when_it_is_whole() {
 fn nobody_else_and_no_other_name_has_the_place_meanwhile() {
     let place = Place::new();
     let running = place.through.begin(NAME, "host", 0).unwrap();
-    assert!(is_elsewhere(place.through.begin(NAME, "host", 0)), "it runs");
+    assert!(is_elsewhere(&place.through.begin(NAME, "host", 0)), "it runs");
     drop(running);
     for (name, owner) in [(NAME, "stranger"), (OTHER, "host")] {
-        assert!(is_elsewhere(place.through.begin(name, owner, 0)), "{name} of {owner}");
+        assert!(is_elsewhere(&place.through.begin(name, owner, 0)), "{name} of {owner}");
     }
     assert!(place.through.begin(NAME, "host", 0).is_ok());
 }
@@ -94,7 +94,7 @@ fn nobody_else_and_no_other_name_has_the_place_meanwhile() {
 fn a_name_that_is_none_or_of_nothing_here_has_no_place() {
     let place = Place::new();
     for name in ["demo.bin", "OTHER_V02.00.00.00.bin", "DEMO_V02.00.00.bin"] {
-        assert!(is_elsewhere(place.through.begin(name, "host", 0)), "{name}");
+        assert!(is_elsewhere(&place.through.begin(name, "host", 0)), "{name}");
     }
     assert!(place.seen().is_none() && place.files() == 0);
 }
@@ -106,9 +106,9 @@ fn at_the_word_and_at_the_end_of_the_upgrade_what_is_not_whole_is_gone() {
         let mut arriving = place.through.begin(NAME, "host", 0).unwrap();
         arriving.write(b"12").unwrap();
         if ends {
-            place.open = None
+            place.open = None;
         } else {
-            place.through.settle()
+            place.through.settle();
         }
         assert_eq!(place.seen(), None);
         assert_eq!(arriving.finish().unwrap_err().kind, FailureKind::Cancelled);
@@ -161,7 +161,7 @@ fn what_can_not_be_written_leaves_nothing_and_the_upgrade_hears_why() {
 #[test]
 fn a_file_that_can_not_be_received_is_elsewhere_and_the_place_is_free() {
     let place = Place::on(Arc::new(FaultyDisk::failing("create", Errno::EIO)));
-    assert!(is_elsewhere(place.through.begin(NAME, "host", 0)));
+    assert!(is_elsewhere(&place.through.begin(NAME, "host", 0)));
     assert!(place.seen().is_none() && place.heard.try_recv().is_err());
 }
 
@@ -173,9 +173,9 @@ fn its_owner_goes_on_behind_what_came() {
             let mut arriving = place.through.begin(NAME, "host", 0).unwrap();
             arriving.write(b"12345").unwrap();
             if whole {
-                assert!(arriving.finish().is_ok())
+                assert!(arriving.finish().is_ok());
             } else {
-                drop(arriving)
+                drop(arriving);
             }
             assert!(matches!(place.through.begin(NAME, "host", 6), Err(Declined::NothingToGoOn)));
             let mut arriving = place.through.begin(NAME, "host", offset).unwrap();
