@@ -7,6 +7,7 @@
 //! All calls block: they are for blocking threads.
 
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::area::{self, Area, AreaError, Claim};
@@ -156,6 +157,10 @@ impl Files {
             Ok(Begun::NothingToGoOn) => return Err(AreaError::OffsetBeyondEnd),
             Ok(Begun::Failed(failure)) => return Err(AreaError::Daemon(failure)),
             Ok(Begun::Elsewhere(why)) => why,
+            Ok(Begun::Away(error)) => {
+                tell_of_daemon(&error);
+                "the daemon is away".to_owned()
+            }
             Err(_) => "its name is no text".to_owned(),
         };
         tracing::debug!(file = ?name, "{name:?} goes to the upload area: {why}");
@@ -216,6 +221,14 @@ impl Upload {
         }
     }
 
+    /// Where it goes, for the log.
+    pub(crate) fn destination(&self) -> &'static str {
+        match self {
+            Self::Area(_) => "into the upload area",
+            Self::Through { .. } => "straight to the daemon",
+        }
+    }
+
     /// Bytes so far.
     pub(crate) fn written(&self) -> u64 {
         match self {
@@ -234,6 +247,14 @@ impl Upload {
                 Ok(())
             }
         }
+    }
+}
+
+/// A daemon that does not run, or has no link, has no socket either. All else is nothing that
+/// passes.
+fn tell_of_daemon(error: &io::Error) {
+    if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+        tracing::warn!("uploads can't be handed to the daemon, which pulls them now: {error}");
     }
 }
 

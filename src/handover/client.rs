@@ -25,8 +25,10 @@ pub(crate) struct Uploads {
 pub(crate) enum Begun {
     /// It wants the bytes.
     Through(Sending),
-    /// It does not, or is away.
+    /// It does not.
     Elsewhere(String),
+    /// It is away, or can't be reached.
+    Away(io::Error),
     /// It wants them from an earlier byte on.
     NothingToGoOn,
     /// It would have to want them, and can't take them.
@@ -63,8 +65,8 @@ impl Uploads {
             Ok((_, UploadAnswer::Elsewhere { why })) => Begun::Elsewhere(why),
             Ok((_, UploadAnswer::NothingToGoOn)) => Begun::NothingToGoOn,
             Ok((_, UploadAnswer::Failure { failure })) => Begun::Failed(failure),
-            Ok((_, other)) => Begun::Elsewhere(senseless(&other).to_string()),
-            Err(error) => Begun::Elsewhere(Trouble::Away(error).to_string()),
+            Ok((_, other)) => Begun::Away(senseless(&other)),
+            Err(error) => Begun::Away(error),
         }
     }
 

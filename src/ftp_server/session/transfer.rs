@@ -67,7 +67,7 @@ impl Session {
         }
         match self.ask_files(move |files, who| files.upload(&path, announced, offset, who)).await {
             Ok(upload) => {
-                tracing::info!(peer = %self.peer, file = ?upload.name(), "{} uploads {:?}", self.peer, upload.name());
+                tracing::info!(peer = %self.peer, file = ?upload.name(), "{} uploads {:?} {}", self.peer, upload.name(), upload.destination());
                 self.transfer(Work::Receive(upload), "Send the file".into()).await
             }
             Err(refusal) => self.refuse("upload a file", &refusal).await,

@@ -24,8 +24,10 @@ def story(function):
 
 @story
 def ftp(payload):
-    """An upgrade over FTP, a reboot, the report after it, the new version running."""
+    """An upgrade over FTP straight through, a reboot, the report after it, the new version running."""
     succeeds(payload, "ftp")
+    told = payload.shell("journalctl --no-pager --unit=uplift-ftp.service")
+    holds("the upload went straight to the daemon", "straight to the daemon" in told, told)
 
 
 @story
