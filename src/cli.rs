@@ -12,6 +12,7 @@ mod follow;
 mod forget;
 mod ftp_server;
 mod history;
+mod hold;
 mod install;
 mod keygen;
 mod output;
@@ -23,6 +24,7 @@ mod view;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -86,7 +88,8 @@ pub enum Command {
         /// The firmware file.
         file: PathBuf,
         /// Accept a lower version, the same one, a program that was rolled back here, or the step
-        /// between 32 and 64 bits.
+        /// between 32 and 64 bits; and go on under a hold, outside of the window, or while the
+        /// payload is not ready.
         #[arg(long)]
         force: bool,
         /// Print the report as JSON, and no progress.
@@ -134,6 +137,34 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         component: Option<ComponentName>,
         /// Print what was forgotten as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold upgrades: none begins, and none is installed.
+    ///
+    /// It holds for everybody, over restarts and reboots, until `uplift release`, or as long as --for
+    /// says. An upgrade that is being installed or on trial goes on, but its machine is not restarted;
+    /// `uplift rollback` goes back all the same, and `uplift install --force` goes on.
+    #[command(
+        after_help = "Examples:\n  uplift hold --for 2h in the air\n  uplift hold \"the customer's acceptance test\"\n  uplift release"
+    )]
+    Hold {
+        /// How long it holds, such as 30m or 2h.
+        ///
+        /// Counted by the kernel's clock, whatever the time of day is. Of what is over, a reboot gives
+        /// back up to ten minutes, and the time without power does not count.
+        #[arg(long = "for", value_name = "TIME", value_parser = hold::duration)]
+        time: Option<Duration>,
+        /// Print the hold as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Why.
+        reason: Vec<String>,
+    },
+    /// End the hold on upgrades.
+    #[command(after_help = "Example:\n  uplift release")]
+    Release {
+        /// Print the hold that ended as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -329,6 +360,10 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
             rollback::run(&load()?, *component, *yes, *json)
         }
         Command::Forget { component, json, .. } => forget::run(&load()?, *component, *json),
+        Command::Hold { time, json, reason } => {
+            hold::run(&load()?, *time, &reason.join(" "), *json)
+        }
+        Command::Release { json } => hold::release(&load()?, *json),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         Command::Config(ConfigCommand::Sandbox { write }) => {
             config_sandbox::run(&load()?, write.as_deref())

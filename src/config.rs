@@ -10,17 +10,19 @@ mod component;
 mod error;
 mod fields;
 mod ftp;
+mod link;
 mod package;
+mod policy;
 mod program;
 mod trial;
 mod unit_name;
 mod values;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
 use crate::model::{ChannelName, ComponentName};
 pub use command::{Command, FILE};
@@ -29,15 +31,18 @@ pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
+use link::announce;
+pub use link::{Baud, Link, TransferChoice, VersionOf};
 pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
+pub use policy::{Clock, Policy};
 pub use program::Program;
 pub(crate) use program::RESTART_ROOM;
-use program::SHORTEST_RESTART;
 pub use trial::Trial;
-use trial::{TrialFields, fields_of_trial};
+use trial::TrialFields;
 pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
+pub use window::Window;
 
 /// Where the configuration lies unless `--config` names another file.
 pub const DEFAULT_PATH: &str = "/etc/uplift/uplift.toml";
@@ -52,6 +57,8 @@ pub struct Config {
     pub components: Components,
     /// What a firmware file may be.
     pub package: Package,
+    /// When an upgrade may begin.
+    pub policy: Policy,
     /// The payload link on the serial port. Without this section there is none.
     pub link: Option<Link>,
     /// People and programs on this machine.
@@ -77,6 +84,8 @@ struct Sections {
     transfer: Transfers,
     #[serde(default)]
     package: Package,
+    #[serde(default)]
+    policy: Policy,
     #[serde(default)]
     ftp_server: FtpServer,
     #[serde(default)]
@@ -113,100 +122,6 @@ struct Transfers {
 /// Largest configuration file in bytes; the shipped one, with every field explained, has some six
 /// thousand.
 const LARGEST_FILE: u64 = 1 << 20;
-
-/// The longest that a restart and its trial may take together: the payload link announces it in one
-/// byte of seconds (docs/payload-link.md section 4).
-const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
-
-/// Section `[channel.psdk]`: the payload link.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Link {
-    /// Serial device.
-    #[serde(deserialize_with = "absolute")]
-    pub device: PathBuf,
-    /// A rate, or `"auto"`: try the known rates in turn.
-    pub baud: Baud,
-    /// Which transfer the host is offered.
-    pub transfer: TransferChoice,
-    /// The components that hosts may replace.
-    pub components: BTreeSet<ComponentName>,
-    /// Whose version the aircraft is told.
-    pub version_of: VersionOf,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self {
-            device: "/dev/ttyUSB0".into(),
-            baud: Baud::Auto,
-            transfer: TransferChoice::Auto,
-            components: [ComponentName::PROGRAM].into(),
-            version_of: VersionOf::Lowest,
-        }
-    }
-}
-
-/// Whose version the payload link tells, which has one alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum VersionOf {
-    /// The lowest of those that its hosts may replace: the host refuses a file whose version is not
-    /// higher.
-    Lowest,
-    /// That of this component.
-    Component(ComponentName),
-}
-
-impl TryFrom<String> for VersionOf {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if text == "lowest" { Ok(Self::Lowest) } else { text.parse().map(Self::Component) }
-    }
-}
-
-/// The baud rate of the payload link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Baud {
-    /// Try the known rates in turn until the aircraft answers.
-    Auto,
-    /// This rate only.
-    Fixed(u32),
-}
-
-impl<'de> Deserialize<'de> for Baud {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected \"auto\" or a rate such as 921600")]
-        enum Field {
-            Rate(u32),
-            Word(String),
-        }
-        match Field::deserialize(deserializer)? {
-            Field::Rate(rate @ 9_600..=4_000_000) => Ok(Self::Fixed(rate)),
-            Field::Rate(rate) => Err(D::Error::custom(format!(
-                "the baud rate {rate} is not between 9600 and 4000000"
-            ))),
-            Field::Word(word) if word == "auto" => Ok(Self::Auto),
-            Field::Word(word) => Err(D::Error::custom(format!(
-                "expected \"auto\" or a rate such as 921600, found \"{word}\""
-            ))),
-        }
-    }
-}
-
-/// Which transfer the host is offered when it enters the upgrade mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TransferChoice {
-    /// FTP when the FTP server answers, DCFTP otherwise.
-    Auto,
-    /// FTP only.
-    Ftp,
-    /// DCFTP only.
-    Dcftp,
-}
 
 /// Section `[metrics]`: what monitoring may read.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -269,8 +184,17 @@ impl Config {
     }
 
     fn of(sections: Sections) -> Result<Self, Mistake> {
-        let Sections { component, channel, transfer, package, ftp_server, trial, metrics, paths } =
-            sections;
+        let Sections {
+            component,
+            channel,
+            transfer,
+            package,
+            policy,
+            ftp_server,
+            trial,
+            metrics,
+            paths,
+        } = sections;
         let mut components = Components::of(component, &trial)?;
         let (Channels { psdk: link, shell }, Transfers { ftp }) = (channel, transfer);
         if let Some(link) = &link {
@@ -286,7 +210,8 @@ impl Config {
         if let Some(names) = &shell.components {
             check_names("shell", names, &components)?;
         }
-        let config = Self { components, package, link, shell, ftp, ftp_server, metrics, paths };
+        let config =
+            Self { components, package, policy, link, shell, ftp, ftp_server, metrics, paths };
         config.check_sockets()?;
         config.ftp_server.check_password()?;
         config.package.check_keys()?;
@@ -335,32 +260,10 @@ fn check_names(
     Err(Mistake::new(&[format!("channel.{channel}.components")], explanation))
 }
 
-/// The payload link announces restart and trial together.
-fn announce(components: &mut Components, link: &Link) -> Result<(), Mistake> {
-    for component in components.iter_mut() {
-        let Component::Program(component) = component else { continue };
-        if !link.components.contains(&component.common.name) {
-            continue;
-        }
-        let (name, trial) = (component.common.name, component.common.trial.deadline);
-        let together = component.restart_deadline.unwrap_or(SHORTEST_RESTART).saturating_add(trial);
-        if together > LONGEST_ANNOUNCED {
-            let explanation = format!(
-                "`restart_deadline` of [component.{name}] and `deadline` of its trial are {} s together, and may be {} s: the payload link announces them in one byte",
-                together.as_secs(),
-                LONGEST_ANNOUNCED.as_secs()
-            );
-            let mut fields = fields_of_trial(name, &["deadline"]);
-            fields.push(format!("component.{name}.restart_deadline"));
-            return Err(Mistake::new(&fields, explanation));
-        }
-        component.longest_restart = LONGEST_ANNOUNCED.saturating_sub(trial);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::Restart;
 
@@ -408,6 +311,8 @@ mod tests {
             "suffix",
             "unchanged_exit_codes",
             "command_deadline",
+            "clock_file",
+            "ready_command",
         ];
         let all: String = shipped
             .lines()
@@ -427,6 +332,7 @@ mod tests {
             "channel.shell",
             "transfer.ftp",
             "ftp_server",
+            "policy",
             "trial",
             "metrics",
             "paths",

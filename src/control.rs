@@ -13,7 +13,7 @@ pub use server::serve;
 use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
-use crate::model::{ComponentName, Entry, Failure, Report, Status};
+use crate::model::{ComponentName, Entry, Failure, HoldStatus, Report, Status};
 
 /// Longest answer: a whole history, with the last words of each program that failed. A longer one
 /// ends the connection.
@@ -29,6 +29,8 @@ pub const LONGEST_LINE: usize = 4 << 20;
 /// | `install` | `file_name`, `size`, `force` (optional) | `send`; then the client sends `size` bytes; then a `status` at each change, and `report` |
 /// | `confirm` | – | `confirmed` |
 /// | `forget` | `what`: `minimum-version`; `component` (optional) | `forgotten` |
+/// | `hold` | `reason` (optional), `seconds` (optional) | `held` |
+/// | `release` | – | `released` |
 /// | `rollback` | `component` (optional) | a `status` now and at each change, and `report` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
@@ -46,7 +48,8 @@ pub enum ControlRequest {
         file_name: String,
         /// Its size in bytes.
         size: u64,
-        /// Lets in a lower version, the same one, and a program that failed here before.
+        /// Lets in a lower version, the same one, and a program that failed here before, whatever the
+        /// policy says.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         force: bool,
     },
@@ -60,6 +63,17 @@ pub enum ControlRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         component: Option<ComponentName>,
     },
+    /// Holds upgrades: none begins, none is installed.
+    Hold {
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// For how long; absent: until it is released.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
+    /// Ends the hold.
+    Release {},
     /// Ends the trial that runs, or else puts the program back that was there before the last
     /// upgrade.
     Rollback {
@@ -100,6 +114,16 @@ pub enum ControlAnswer {
     Forgotten {
         /// The lowest version as it was; absent: there was none.
         minimum_version: Option<Version>,
+    },
+    /// Upgrades are held, and that is written down.
+    Held {
+        /// The hold.
+        hold: HoldStatus,
+    },
+    /// Nobody holds upgrades.
+    Released {
+        /// The hold as it was; absent: there was none.
+        hold: Option<HoldStatus>,
     },
     /// The upgrade ended.
     Report {

@@ -15,6 +15,7 @@ mod tests;
 mod way_back;
 
 pub use actor::Actor;
+use blocking::off_thread;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,9 +25,10 @@ use tokio::time::Instant;
 
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ComponentName, Entry, Failure, FailureKind, LinkStatus, Outcome, PackageSummary,
-    Report, Request, Status, UpgradeId,
+    ChannelName, ComponentName, Entry, Failure, FailureKind, HoldStatus, LinkStatus, Outcome,
+    PackageSummary, Report, Request, Status, UpgradeId,
 };
+use crate::policy::Gatekeeper;
 use crate::stage::{Announced, Receiving, Staged};
 
 /// A handle to the engine; cheap to clone.
@@ -35,6 +37,7 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
     deadline: Deadline,
+    policy: Option<Arc<Gatekeeper>>,
 }
 
 /// When the phase that runs ends at the latest. The status says how long it may take, and is not
@@ -64,6 +67,12 @@ pub enum Command {
     RollBack(Request, Option<ComponentName>, Answer<UpgradeId>),
     /// [`Engine::forget_minimum`]
     ForgetMinimum(String, Option<ComponentName>, Answer<Option<Version>>),
+    /// [`Engine::cancel`]
+    Cancel(UpgradeId, String, Answer<()>),
+    /// [`Engine::hold`]
+    Hold(String, Option<String>, Option<Duration>, Answer<HoldStatus>),
+    /// [`Engine::release`]
+    Release(String, Answer<Option<HoldStatus>>),
     /// [`Engine::acknowledge`]
     Acknowledge(ChannelName, Answer<()>),
     /// [`Engine::ping`]
@@ -137,7 +146,7 @@ fn engine_is_gone() -> Failure {
 impl Engine {
     /// A handle whose commands arrive at the receiver of `commands`.
     pub fn new(commands: mpsc::Sender<Command>, status: watch::Receiver<Status>) -> Self {
-        Self { commands, status, deadline: Deadline::default() }
+        Self { commands, status, deadline: Deadline::default(), policy: None }
     }
 
     /// The status, and word of each change of it.
@@ -159,12 +168,25 @@ impl Engine {
                 .try_into()
                 .unwrap_or(u64::MAX);
         }
+        if let Some(policy) = &self.policy {
+            status.policy = policy.status();
+        }
         status
+    }
+
+    /// [`Engine::status_now`], after systemd was asked of the clock, where that matters.
+    pub async fn status_with_clock(&self) -> Status {
+        if let Some(policy) = self.policy.clone() {
+            // A look that died is none.
+            let _ = off_thread(move || policy.look_at_clock()).await;
+        }
+        self.status_now()
     }
 
     /// Asks for an upgrade; `busy` while another one runs. The requester of an upgrade that is not
     /// yet being installed starts it over: what was received is thrown away, and the answer may be
-    /// the same id or a new one. A report of the same channel that is still unacknowledged counts
+    /// the same id or a new one. What was put off makes room for its own requester, and for whoever
+    /// can't wait. `not-now` while the policy says so, unless the upgrade may wait. A report of the same channel that is still unacknowledged counts
     /// as acknowledged.
     pub async fn begin(&self, request: Request) -> Result<UpgradeId, Failure> {
         self.ask(|answer| Command::Begin(request, answer)).await
@@ -222,7 +244,8 @@ impl Engine {
     }
 
     /// Starts the installation of the checked file. The answer comes when that is decided; how it
-    /// goes on is in the status.
+    /// goes on is in the status. What may not be installed yet, and may wait, is put off: then the
+    /// status says `deferred`.
     pub async fn start(&self, id: &UpgradeId) -> Result<(), Failure> {
         self.ask(|answer| Command::Start(id.clone(), answer)).await
     }
@@ -231,6 +254,12 @@ impl Engine {
     /// staging area emptied.
     pub async fn abandon(&self, id: &UpgradeId, failure: Failure) -> Result<(), Failure> {
         self.ask(|answer| Command::Abandon(id.clone(), failure, answer)).await
+    }
+
+    /// Somebody who may does not want an upgrade any more: concluded as `cancelled`. A failure once
+    /// it is being installed.
+    pub async fn cancel(&self, id: &UpgradeId, by: String) -> Result<(), Failure> {
+        self.ask(|answer| Command::Cancel(id.clone(), by, answer)).await
     }
 
     /// [`Engine::abandon`] for a peer that is not there any more: nobody waits for the report.
@@ -263,6 +292,22 @@ impl Engine {
         component: Option<ComponentName>,
     ) -> Result<Option<Version>, Failure> {
         self.ask(|answer| Command::ForgetMinimum(by, component, answer)).await
+    }
+
+    /// A person holds upgrades, for a while or until somebody releases them; written down before the
+    /// answer. It replaces an earlier hold.
+    pub async fn hold(
+        &self,
+        by: String,
+        reason: Option<String>,
+        time: Option<Duration>,
+    ) -> Result<HoldStatus, Failure> {
+        self.ask(|answer| Command::Hold(by, reason, time, answer)).await
+    }
+
+    /// A person ends the hold; written down before the answer, which is what it was.
+    pub async fn release(&self, by: String) -> Result<Option<HoldStatus>, Failure> {
+        self.ask(|answer| Command::Release(by, answer)).await
     }
 
     /// The channel's peer has seen the report. Without an unacknowledged report nothing happens.

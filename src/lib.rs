@@ -16,6 +16,7 @@
 //! | [`handover`] | files from processes without rights, over sockets of this machine |
 //! | [`engine`] | the one actor that owns the machine and performs its actions |
 //! | [`rescue`] | the second, independent deadline: `uplift-rescue`, the only writer of its file |
+//! | [`policy`] | whether an upgrade may begin now: hold, window, readiness, free space; the only writer of the hold |
 //! | [`trial`] | after the swap: restart and evidence |
 //! | [`transfer`] | how bytes arrive: FTP client, DCFTP receiver |
 //! | [`component`] | what an upgrade replaces: the program at its path; what another updater looks after |
@@ -55,6 +56,7 @@ pub mod machine;
 mod metrics;
 pub mod model;
 pub mod package;
+pub mod policy;
 pub mod record;
 pub mod rescue;
 #[cfg(test)]

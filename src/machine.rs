@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::version::Version;
 use crate::model::{
-    Attempt, Change, ChangeTerms, ComponentName, Conclusion, Confirm, Evidence, Failure,
+    Attempt, Change, ChangeTerms, ComponentName, Conclusion, Confirm, Deferral, Evidence, Failure,
     FailureKind, Origin, Outcome, PackageSummary, Phase, PhaseDuration, ProgramDigest, Step, Swap,
     Terms, Upgrade, Verdict,
 };
@@ -48,6 +48,12 @@ pub enum State {
     Ready {
         upgrade: Upgrade,
         package: PackageSummary,
+    },
+    /// It may not be installed yet.
+    Deferred {
+        upgrade: Upgrade,
+        package: PackageSummary,
+        deferral: Deferral,
     },
     Installing {
         upgrade: Upgrade,
@@ -117,6 +123,10 @@ pub enum Event {
     CheckPassed(PackageSummary),
     /// The upgrade can't go on, or is given up, before the word to install.
     Fail(Failure),
+    /// It may not be installed yet.
+    Later(Deferral),
+    /// Somebody who may does not want it any more, before the word to install.
+    Cancel(Failure),
     /// The word to install.
     Start {
         /// Digest of the program at the path.
@@ -227,6 +237,7 @@ impl State {
             Self::Receiving { .. } => Phase::Receiving,
             Self::Checking { .. } => Phase::Checking,
             Self::Ready { .. } => Phase::Ready,
+            Self::Deferred { .. } => Phase::Deferred,
             Self::Installing { .. } => Phase::Installing,
             Self::Restarting { .. } | Self::RestartingBack { .. } => Phase::Restarting,
             Self::Trial { .. } => Phase::Trial,
@@ -244,6 +255,7 @@ impl State {
             | Self::Receiving { upgrade }
             | Self::Checking { upgrade }
             | Self::Ready { upgrade, .. }
+            | Self::Deferred { upgrade, .. }
             | Self::Installing { upgrade, .. }
             | Self::Restarting { upgrade, .. }
             | Self::Trial { upgrade, .. }
@@ -262,6 +274,7 @@ impl State {
             | Self::Receiving { upgrade }
             | Self::Checking { upgrade }
             | Self::Ready { upgrade, .. }
+            | Self::Deferred { upgrade, .. }
             | Self::Installing { upgrade, .. }
             | Self::Restarting { upgrade, .. }
             | Self::Trial { upgrade, .. }
@@ -275,7 +288,7 @@ impl State {
     /// What is being installed, once that is known.
     pub const fn package(&self) -> Option<&PackageSummary> {
         match self {
-            Self::Ready { package, .. } => Some(package),
+            Self::Ready { package, .. } | Self::Deferred { package, .. } => Some(package),
             Self::Installing { swap, .. }
             | Self::Restarting { swap, .. }
             | Self::Trial { swap, .. }
@@ -287,6 +300,14 @@ impl State {
             | Self::Preparing { .. }
             | Self::Receiving { .. }
             | Self::Checking { .. } => None,
+        }
+    }
+
+    /// What an upgrade waits for that was put off.
+    pub const fn deferral(&self) -> Option<&Deferral> {
+        match self {
+            Self::Deferred { deferral, .. } => Some(deferral),
+            _ => None,
         }
     }
 
@@ -353,20 +374,40 @@ impl State {
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => {
                 (Self::Ready { upgrade, package }, vec![])
             }
+            (Self::Ready { upgrade, package }, Event::Later(deferral)) => {
+                (Self::Deferred { upgrade, package, deferral }, vec![Record])
+            }
+            // Where it lies and how long it waits stays as it was.
+            (Self::Deferred { upgrade, package, deferral }, Event::Later(Deferral { why, .. })) => {
+                (
+                    Self::Deferred { upgrade, package, deferral: Deferral { why, ..deferral } },
+                    vec![],
+                )
+            }
+            (Self::Deferred { upgrade, deferral, .. }, Event::CheckPassed(package)) => {
+                (Self::Deferred { upgrade, package, deferral }, vec![])
+            }
             (
                 Self::Preparing { upgrade }
                 | Self::Receiving { upgrade }
                 | Self::Checking { upgrade },
-                Event::Fail(failure),
+                Event::Fail(failure) | Event::Cancel(failure),
             ) => (failed(upgrade, None, failure.into()), vec![EmptyStage, Report]),
-            (Self::Ready { upgrade, package }, Event::Fail(failure)) => {
-                (failed(upgrade, Some(package), failure.into()), vec![EmptyStage, Report])
-            }
-            (Self::Ready { upgrade, package }, Event::Start { old, origin, terms }) => (
+            (
+                Self::Ready { upgrade, package } | Self::Deferred { upgrade, package, .. },
+                Event::Fail(failure) | Event::Cancel(failure),
+            ) => (failed(upgrade, Some(package), failure.into()), vec![EmptyStage, Report]),
+            (
+                Self::Ready { upgrade, package } | Self::Deferred { upgrade, package, .. },
+                Event::Start { old, origin, terms },
+            ) => (
                 Self::Installing { upgrade, swap: Swap { package, old, origin, terms } },
                 vec![Record, SwapPrograms],
             ),
-            (Self::Ready { upgrade, package }, Event::StartChange { origin, terms }) => {
+            (
+                Self::Ready { upgrade, package } | Self::Deferred { upgrade, package, .. },
+                Event::StartChange { origin, terms },
+            ) => {
                 let change = Change { package, origin, terms: *terms };
                 let state = Self::Changing { upgrade, change, step: Step::Installing };
                 (state, vec![Record, SwapPrograms])
@@ -517,6 +558,8 @@ fn refuse(state: State, event: &Event) -> Refused {
         Event::Receive { .. }
         | Event::ReceptionFailed
         | Event::Received { .. }
+        | Event::Later(_)
+        | Event::Cancel(_)
         | Event::Start { .. }
         | Event::StartChange { .. }
         | Event::Fail(_) => Failure::new(

@@ -5,6 +5,7 @@
 //! module must not know how anything is done: no I/O, no clock.
 
 mod change;
+mod countdown;
 mod digest;
 mod entry;
 mod failure;
@@ -12,6 +13,7 @@ pub mod file_name;
 mod key_id;
 mod name;
 mod origin;
+mod policy;
 mod report;
 mod request;
 mod terms;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use version::Version;
 
 pub use change::{Change, ChangeTerms, Step};
+pub use countdown::{Countdown, Uptime};
 pub use digest::{FileDigest, Md5Digest, ProgramDigest};
 pub use entry::Entry;
 pub(crate) use failure::without_number;
@@ -33,11 +36,12 @@ pub use key_id::{KeyId, NotAKeyId};
 pub use name::{ChannelName, ComponentName};
 pub(crate) use origin::CONTAINER_START;
 pub use origin::Origin;
+pub use policy::{HoldStatus, PolicyStatus, WindowStatus};
 pub use report::Report;
 pub use request::{Receipt, Request};
 pub(crate) use terms::milliseconds;
 pub use terms::{Confirm, Restart, Runs, Terms};
-pub use upgrade::{Attempt, Conclusion, Swap, Upgrade};
+pub use upgrade::{Attempt, Conclusion, Deferral, Swap, Upgrade};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control
 /// protocol.
@@ -88,6 +92,8 @@ pub enum Phase {
     Checking,
     /// Proved, and waiting for the word to install.
     Ready,
+    /// Proved, and put off until it may be installed.
+    Deferred,
     /// The program is being swapped.
     Installing,
     /// Swapped; the restart was asked for.
@@ -102,12 +108,13 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order of an upgrade's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Idle,
         Self::Preparing,
         Self::Receiving,
         Self::Checking,
         Self::Ready,
+        Self::Deferred,
         Self::Installing,
         Self::Restarting,
         Self::Trial,
@@ -123,6 +130,7 @@ impl Phase {
             | Self::Receiving
             | Self::Checking
             | Self::Ready
+            | Self::Deferred
             | Self::Concluded => true,
             Self::Installing | Self::Restarting | Self::Trial | Self::Reverting => false,
         }
@@ -136,6 +144,7 @@ impl Phase {
             Self::Receiving => "receiving",
             Self::Checking => "checking",
             Self::Ready => "ready",
+            Self::Deferred => "deferred",
             Self::Installing => "installing",
             Self::Restarting => "restarting",
             Self::Trial => "trial",
@@ -320,6 +329,9 @@ pub struct CurrentUpgrade {
     /// What the trial waits for, while it does.
     #[serde(default)]
     pub waits_for: Option<TrialWait>,
+    /// Why it may not be installed yet, while it is deferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred_because: Option<String>,
 }
 
 /// What a trial waits for.
@@ -428,6 +440,9 @@ pub struct Status {
     pub unacknowledged: Vec<Report>,
     /// The last upgrade's report.
     pub last: Option<Report>,
+    /// What keeps upgrades from beginning, or would.
+    #[serde(default)]
+    pub policy: PolicyStatus,
     /// The payload link.
     pub link: LinkStatus,
     /// What a person should know: a damaged state file that was set aside, a wrong configuration.

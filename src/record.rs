@@ -1,6 +1,6 @@
 //! The form of the files below `/var/lib/uplift`: what stands in them, how they are read, and what
 //! outlives a version that does not know it. Who writes them is the journal (state and history), the
-//! rescue (its file), and whoever runs another updater (`change`).
+//! rescue (its file), whoever runs another updater (`change`), and the policy (`hold`).
 //!
 //! All are JSON that a person can read. A reader takes what it knows and passes over the rest, so
 //! that a daemon and the one before it can follow each other in either order.
@@ -8,6 +8,7 @@
 pub mod change;
 pub(crate) mod checksum;
 pub(crate) mod history;
+pub(crate) mod hold;
 pub(crate) mod memory;
 pub(crate) mod rescue;
 pub(crate) mod salvage;

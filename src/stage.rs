@@ -5,6 +5,7 @@
 //! system and the same mount: the swap is a rename, whatever the size. The room knows sizes and
 //! digests, not what a package is.
 
+mod kept;
 mod receiving;
 mod staged;
 #[cfg(test)]
@@ -110,6 +111,12 @@ impl Stage {
     /// that still runs will fail.
     pub fn clean(&self) -> Result<(), Failure> {
         self.remove_receptions(|_| true)
+    }
+
+    /// The same, but the file of this name stays: that of an upgrade that was put off.
+    pub(crate) fn clean_but(&self, kept: Option<&str>) -> Result<(), Failure> {
+        let kept = kept.map(|kept| self.directory.join(kept));
+        self.remove_receptions(|path| kept.as_deref() != Some(path))
     }
 
     /// Removes what is not received whole. A reception that still runs will fail; who holds a file

@@ -6,7 +6,7 @@ mod findings;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::config::{Baud, Component, Config, Package, SealRule, TransferChoice};
+use crate::config::{Baud, Component, Config, Package, Policy, SealRule, TransferChoice};
 use crate::model::without_number;
 
 use findings::{Finding, Level};
@@ -48,6 +48,7 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
         writeln!(out, "  restart  {}; it must begin within {deadline}", program.restart)?;
     }
     seals(out, &config.package)?;
+    policy(out, &config.policy)?;
     let Some(link) = &config.link else {
         return writeln!(out, "  link     none: upgrades come through `uplift install` only");
     };
@@ -75,6 +76,19 @@ fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
         format!("by {}", keys.join(", "))
     };
     writeln!(out, "  seal     {rule}; {trusted}")
+}
+
+/// When upgrades may begin, where that is not always.
+fn policy(out: &mut impl io::Write, policy: &Policy) -> io::Result<()> {
+    if !policy.window_utc.is_empty() {
+        let windows: Vec<String> = policy.window_utc.iter().map(ToString::to_string).collect();
+        writeln!(out, "  window   {} UTC", windows.join(", "))?;
+    }
+    if let Some(command) = &policy.ready_command {
+        let deadline = humantime::format_duration(policy.ready_deadline);
+        writeln!(out, "  ready    where `{}` says so within {deadline}", command.join(" "))?;
+    }
+    Ok(())
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -9,8 +9,8 @@ use console::Term;
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
 use crate::model::{
-    ComponentName, CurrentUpgrade, Entry, Evidence, Outcome, Phase, Progress, Report,
-    RunningEvidence, Status, TransferKind,
+    ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus, Outcome, Phase, PolicyStatus,
+    Progress, Report, RunningEvidence, Status, TransferKind,
 };
 
 /// Width of the bar of the live view, in characters.
@@ -77,6 +77,7 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
             ),
         );
     }
+    policy(&mut text, &status.policy);
     if !status.link.device.is_empty() {
         let baud = status.link.baud.map(|baud| format!(" at {baud} baud")).unwrap_or_default();
         line(&mut text, "Link", &format!("{}{baud}: {}", status.link.device, status.link.state));
@@ -111,6 +112,25 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         line(&mut text, "Notice", notice);
     }
     text
+}
+
+/// What keeps upgrades from beginning.
+fn policy(text: &mut String, policy: &PolicyStatus) {
+    if let Some(held) = &policy.hold {
+        line(text, "Hold", &hold(held));
+    }
+    if let Some(window) = &policy.window {
+        line(text, "Window", &window.to_string());
+    }
+}
+
+/// Who holds upgrades, and until when.
+pub(super) fn hold(hold: &HoldStatus) -> String {
+    let end = match hold.seconds_left {
+        Some(left) => format!("for {} more", seconds(left)),
+        None => "until `uplift release`".to_owned(),
+    };
+    format!("upgrades are {}, {end}", plain(&hold.to_string()))
 }
 
 fn line(text: &mut String, label: &str, value: &str) {
@@ -154,9 +174,13 @@ pub(super) fn phase(status: &Status) -> String {
     }
 }
 
-/// What a trial waits for, on a line of its own.
+/// What a trial waits for, or what was put off, on a line of its own.
 pub(super) fn waits_for(upgrade: &CurrentUpgrade) -> String {
-    upgrade.waits_for.as_ref().map(|wait| format!("\n{wait}")).unwrap_or_default()
+    match (&upgrade.waits_for, &upgrade.deferred_because) {
+        (Some(wait), _) => format!("\n{wait}"),
+        (None, Some(why)) => format!("\nwaits: {}", plain(why)),
+        (None, None) => String::new(),
+    }
 }
 
 fn bar(progress: Progress) -> String {

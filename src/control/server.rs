@@ -85,7 +85,8 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
         };
         match request {
             ControlRequest::Status {} => {
-                connection.send(&ControlAnswer::Status { status: engine.status_now() }).await?;
+                let status = engine.status_with_clock().await;
+                connection.send(&ControlAnswer::Status { status }).await?;
             }
             ControlRequest::History {} => connection.send_history(engine).await?,
             ControlRequest::Watch {} => return connection.watch(engine).await,
@@ -104,6 +105,17 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
                 };
                 connection.send(&answer).await?;
             }
+            ControlRequest::Hold { reason, seconds } => {
+                let (by, time) = (connection.requester()?, seconds.map(Duration::from_secs));
+                let held = engine.hold(by, reason, time).await;
+                let answer = held.map(|hold| ControlAnswer::Held { hold });
+                connection.send(&answer.unwrap_or_else(failed)).await?;
+            }
+            ControlRequest::Release {} => {
+                let released = engine.release(connection.requester()?).await;
+                let answer = released.map(|hold| ControlAnswer::Released { hold });
+                connection.send(&answer.unwrap_or_else(failed)).await?;
+            }
             ControlRequest::Rollback { component } => {
                 stay(place)?;
                 return roll_back(connection, engine, component).await;
@@ -120,6 +132,10 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
             }
         }
     }
+}
+
+fn failed(failure: Failure) -> ControlAnswer {
+    ControlAnswer::Failure { failure }
 }
 
 /// Whatever happens to the client, the upgrade that it began is started or over when this returns.

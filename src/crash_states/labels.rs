@@ -59,6 +59,7 @@ fn written_next(changes: &[Recorded]) -> String {
 fn describe(change: &Change, model: &Model) -> (String, bool) {
     let paths: Vec<&Path> = match change {
         Change::Create { path, .. }
+        | Change::Open { path, .. }
         | Change::MakeDirectory { path }
         | Change::SyncDirectory { path }
         | Change::SyncMoved { path }

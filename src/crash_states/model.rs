@@ -175,6 +175,10 @@ impl Model {
                 self.files.insert(inode.clone(), Versions { durable: content, since: Vec::new() });
                 self.rename([(path, Some(Node::File(inode)))]);
             }
+            Change::Open { path, file } => {
+                let Node::File(inode) = self.node(path)? else { return Err(Impossible) };
+                self.call(&inode, &Inode::Created(*file));
+            }
             Change::MakeDirectory { path } => {
                 self.must_be_free(path)?;
                 self.rename([(path, Some(Node::Directory))]);
@@ -230,6 +234,20 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Gives a file another name for the model itself.
+    fn call(&mut self, before: &Inode, inode: &Inode) {
+        let (old, new) = (Node::File(before.clone()), Node::File(inode.clone()));
+        let pending = self.operations.iter_mut().flat_map(|operation| &mut operation.assignments);
+        let pending = pending.filter_map(|(_, node)| node.as_mut());
+        let names = self.now.values_mut().chain(self.durable.values_mut()).chain(pending);
+        names.filter(|node| **node == old).for_each(|node| *node = new.clone());
+        let files = self.operations.iter_mut().filter_map(|one| one.unsynced_file.as_mut());
+        files.filter(|file| *file == before).for_each(|file| *file = inode.clone());
+        if let Some(versions) = self.files.remove(before) {
+            self.files.insert(inode.clone(), versions);
+        }
     }
 
     fn file(&mut self, file: Created) -> Result<&mut Versions, Impossible> {

@@ -67,6 +67,8 @@ pub(crate) struct Setting {
     pub(crate) ill: bool,
     /// Whether the program is a unit of its own, which the daemon restarts and outlives.
     pub(crate) unit: bool,
+    /// Whether upgrades are held until the one at hand was put off.
+    pub(crate) held: bool,
     /// What another updater does, where that installs the file.
     pub(crate) change: Option<ByUpdater>,
 }
@@ -390,9 +392,13 @@ impl Payload {
 
     async fn daemon(&self, wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {
         let (engine, actor) = self.start().await?;
+        if matches!(wish, Wish::Report) {
+            self.release(&engine).await?;
+        }
         let mut end = settled(&engine).await?;
         if !matches!(wish, Wish::Report) {
             self.ask(&engine, wish).await.map_err(|failure| failure.to_string())?;
+            self.release(&engine).await?;
             end = settled(&engine).await?;
         }
         let concluded = self.disk.len();
@@ -413,11 +419,21 @@ impl Payload {
         } else {
             Request::of_link("the peer".into(), TransferKind::Local)
         };
+        let request = Request { waits: self.setting.held, ..request };
         match wish {
             Wish::Report => Ok(()),
             Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
             Wish::RollBack => engine.roll_back(request, None).await.map(drop),
         }
+    }
+
+    /// What was put off goes on.
+    async fn release(&self, engine: &Engine) -> Result<(), String> {
+        match self.setting.held {
+            true => engine.release("somebody".into()).await.map(drop),
+            false => Ok(()),
+        }
+        .map_err(|failure| failure.to_string())
     }
 
     async fn start(&self) -> Result<(Engine, tokio::task::JoinHandle<()>), String> {

@@ -2,16 +2,20 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::firmware::{Firmware, NEW_VERSION};
+use super::files::STATE;
+use super::firmware::{Firmware, NEW_VERSION, ourselves};
 use super::payload::{FIRST_BOOT, NewDaemon, Payload, Setting, Wish, tree_with};
 use super::proof::{Programs, prove, recover};
-use super::recording::{Case, Promise, Recording};
+use super::recording::{Case, Promise, Recording, Step};
+use super::tree::{Content, Entry};
 use crate::disk::recording::Moment;
 use crate::model::{ChannelName, FailureKind};
+use crate::record::checksum;
+use crate::record::checksum::tests::sealed;
 
 /// A user and a group that are not ours.
 const SOMEBODY: u32 = 65_534;
@@ -120,6 +124,7 @@ impl Story {
                 own: None,
                 ill: false,
                 unit: false,
+                held: false,
                 change: None,
             },
             programs,
@@ -198,6 +203,11 @@ impl Story {
         self
     }
 
+    /// Upgrades are held when it begins, and released once it was put off.
+    fn put_off(self) -> Self {
+        self.with(|setting| setting.held = true)
+    }
+
     /// The new program fails its trial.
     fn ill(self) -> Self {
         self.with(|setting| {
@@ -215,7 +225,10 @@ impl Story {
 
     /// Lets it take place.
     pub(crate) fn record(&self) -> Recording {
-        let tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
+        let mut tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
+        if self.setting.held {
+            tree.0.insert(format!("{STATE}/hold.json").into(), hold());
+        }
         let moment = Moment { boot: FIRST_BOOT.into(), start: None };
         let (before, new) =
             (Case { tree, promise: Promise::Nothing, moment }, Wish::Upgrade(&self.programs.new));
@@ -255,6 +268,15 @@ impl Story {
     fn recover(&self, case: &Case) -> Result<Recording, String> {
         recover(self.setting, &self.programs, case).map(|(_, recovery)| recovery)
     }
+}
+
+/// A hold without an end.
+fn hold() -> Entry {
+    let hold = serde_json::json!({
+        "format": checksum::FORMAT, "by": "somebody", "reason": null, "began": "once", "ends": null,
+    });
+    let bytes = sealed(&hold).into_bytes();
+    Entry::File(Arc::new(Content { bytes, mode: 0o644, owner: ourselves(), ..Content::default() }))
 }
 
 /// Proves a story: every crash state, every death of the daemon with the power on, and of each
@@ -361,6 +383,15 @@ pub(crate) fn complaint(
 #[test]
 fn whoever_comes_next_restarts_the_old_program() {
     prove_all(&Story::new("rollback by the rescue, refused").rescued_in_vain());
+}
+
+/// Its swap and what follows are those of the other stories, and so are the mutants of that.
+#[test]
+fn what_was_put_off_is_installed_or_reported() {
+    let story = Story::new("put off").put_off();
+    let is_put_off = |step: &Step| step.label == "Write state.json.new (deferred)";
+    assert!(story.record().steps.iter().any(is_put_off), "it is");
+    prove_all(&story);
 }
 
 #[test]

@@ -17,29 +17,80 @@ use nix::errno::Errno;
 
 use super::{Disk, LocalDisk, Operation};
 
-/// A file that was created while the disk recorded, counted from 0.
+/// A file that was created, or opened to be changed, while the disk recorded, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Created(pub(crate) usize);
 
 /// A change that took place. Paths are relative to the disk's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Create { path: PathBuf, file: Created, mode: u32, owner: (u32, u32) },
-    MakeDirectory { path: PathBuf },
-    Allocate { file: Created, size: usize },
-    Write { file: Created, offset: usize, bytes: Vec<u8> },
-    SyncData { file: Created },
-    Sync { file: Created },
-    SyncDirectory { path: PathBuf },
-    SyncMoved { path: PathBuf },
-    SetOwner { file: Created, owner: (u32, u32) },
-    SetMode { file: Created, mode: u32 },
-    SetAttribute { file: Created, name: OsString, value: Vec<u8> },
-    RemoveAttribute { file: Created, name: OsString },
-    Exchange { one: PathBuf, other: PathBuf },
-    Rename { from: PathBuf, to: PathBuf },
-    Link { original: PathBuf, name: PathBuf },
-    Remove { path: PathBuf },
+    Create {
+        path: PathBuf,
+        file: Created,
+        mode: u32,
+        owner: (u32, u32),
+    },
+    /// No change: a file that was there before is opened, and may be changed from now on.
+    Open {
+        path: PathBuf,
+        file: Created,
+    },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    Allocate {
+        file: Created,
+        size: usize,
+    },
+    Write {
+        file: Created,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    SyncData {
+        file: Created,
+    },
+    Sync {
+        file: Created,
+    },
+    SyncDirectory {
+        path: PathBuf,
+    },
+    SyncMoved {
+        path: PathBuf,
+    },
+    SetOwner {
+        file: Created,
+        owner: (u32, u32),
+    },
+    SetMode {
+        file: Created,
+        mode: u32,
+    },
+    SetAttribute {
+        file: Created,
+        name: OsString,
+        value: Vec<u8>,
+    },
+    RemoveAttribute {
+        file: Created,
+        name: OsString,
+    },
+    Exchange {
+        one: PathBuf,
+        other: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Link {
+        original: PathBuf,
+        name: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+    },
 }
 
 /// When a change takes place.
@@ -119,6 +170,21 @@ impl RecordingDisk {
         path.strip_prefix(&self.root).expect("the disk's root").to_owned()
     }
 
+    /// Makes a file known that was there before.
+    fn meet(&self, operation: &Operation<'_>, log: &mut Log) {
+        let Some(number) = file_of(operation).map(|file| file.metadata().unwrap().ino()) else {
+            return;
+        };
+        if log.files.contains_key(&number) {
+            return;
+        }
+        let path = find(&self.root, number).expect("a file below the disk's root");
+        let file = Created(log.created);
+        log.created += 1;
+        log.files.insert(number, file);
+        log.changes.push(self.now(Change::Open { path: self.relative(&path), file }));
+    }
+
     fn change(&self, operation: Operation<'_>, log: &Log) -> Change {
         let file = |file: &File| log.files[&file.metadata().unwrap().ino()];
         let path = |path: &Path| self.relative(path);
@@ -194,6 +260,7 @@ impl Disk for RecordingDisk {
             return Ok(());
         }
         let mut log = self.log.lock().unwrap();
+        self.meet(&operation, &mut log);
         let change = self.change(operation, &log);
         let is_sync = matches!(
             change,
@@ -208,6 +275,31 @@ impl Disk for RecordingDisk {
         log.changes.push(self.now(change));
         Ok(())
     }
+}
+
+/// The open file that an operation changes.
+fn file_of<'a>(operation: &Operation<'a>) -> Option<&'a File> {
+    match operation {
+        Operation::Allocate { file, .. }
+        | Operation::Write { file, .. }
+        | Operation::SyncData { file }
+        | Operation::Sync { file }
+        | Operation::SetOwner { file, .. }
+        | Operation::SetMode { file, .. }
+        | Operation::SetAttribute { file, .. }
+        | Operation::RemoveAttribute { file, .. } => Some(file),
+        _ => None,
+    }
+}
+
+/// A name of the file of this number, below a directory.
+fn find(directory: &Path, number: u64) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.into_iter().find_map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => find(&entry.path(), number),
+        Ok(metadata) if metadata.ino() == number => Some(entry.path()),
+        _ => None,
+    })
 }
 
 /// The name of a variant, without the text of what is in it: that may be a whole file, and is asked

@@ -2,8 +2,10 @@
 //! step. What a step entails is done by [`super::hands`], and told by [`super::herald`].
 
 mod by_hand;
+mod held;
 mod opening;
 mod receiving;
+mod reports;
 
 use std::sync::Arc;
 
@@ -11,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::blocking::off_thread;
 use super::choice;
-use super::hands::{Finished, Hands, TaskResult, unknown};
-use super::herald::{Herald, log, speak_of};
+use super::hands::{Finished, Hands, TaskResult, Way, unknown};
+use super::herald::{Herald, speak_of};
 use super::installed::installed;
 use super::{Answer, Command};
 use crate::config::{Component, Config};
@@ -20,10 +22,13 @@ use crate::journal::{self, Journal};
 use crate::log::message;
 use crate::machine::{Action, Event, Refused, State};
 use crate::model::{
-    ChannelName, ComponentName, Entry, Failure, FailureKind, Installed, Outcome, PackageSummary,
-    Phase, Report, Request, Step, Upgrade, UpgradeId,
+    ComponentName, Failure, FailureKind, Installed, PackageSummary, Phase, Request, Step, Upgrade,
+    UpgradeId,
 };
 use crate::package::check::Rules;
+use crate::policy::Gatekeeper;
+use held::Looks;
+use reports::entry_after;
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
@@ -35,9 +40,11 @@ pub struct Actor {
     journal: Journal,
     herald: Herald,
     hands: Hands,
+    policy: Arc<Gatekeeper>,
     commands: mpsc::Receiver<Command>,
     finished: mpsc::Receiver<Finished>,
     check_answer: Option<Answer<PackageSummary>>,
+    looks: Looks,
 }
 
 impl std::fmt::Debug for Actor {
@@ -56,19 +63,14 @@ impl Actor {
                     Some(command) => self.answer(command).await,
                     None => return,
                 },
+                () = self.looks.time() => self.look().await,
             }
         }
     }
 
     async fn answer(&mut self, command: Command) {
         match command {
-            Command::Begin(request, answer) => {
-                let result = self.begin(request.clone()).await;
-                if let Err(failure) = &result {
-                    self.herald.refused(&self.state, &request, failure);
-                }
-                let _ = answer.send(result);
-            }
+            Command::Begin(request, answer) => self.ask_to_begin(request, answer).await,
             Command::Receive(id, announced, if_refused, answer) => {
                 let result = self.receive(&id, announced, if_refused).await;
                 let _ = answer.send(result);
@@ -108,6 +110,18 @@ impl Actor {
             }
             Command::ForgetMinimum(by, component, answer) => {
                 let result = self.forget_minimum(by, component).await;
+                let _ = answer.send(result);
+            }
+            Command::Cancel(id, by, answer) => {
+                let result = self.cancel(&id, &by).await;
+                let _ = answer.send(result);
+            }
+            Command::Hold(by, reason, time, answer) => {
+                let result = self.hold(by, reason, time).await;
+                let _ = answer.send(result);
+            }
+            Command::Release(by, answer) => {
+                let result = self.release(by).await;
                 let _ = answer.send(result);
             }
             Command::Acknowledge(channel, answer) => {
@@ -223,34 +237,19 @@ impl Actor {
         Err(self.herald.last_failure().unwrap_or_else(over))
     }
 
-    async fn acknowledge(&mut self, channel: ChannelName) -> Result<(), Failure> {
-        let awaited = matches!(&self.state, State::Concluded { upgrade, .. } if upgrade.request.channel == channel);
-        if awaited {
-            self.apply(Event::Acknowledge).await?;
-        }
-        self.forget_report_of(channel).await;
-        Ok(())
-    }
-
-    async fn forget_report_of(&mut self, channel: ChannelName) {
-        if !self.journal.unacknowledged().iter().any(|report| report.request.channel == channel) {
-            return;
-        }
-        // A failed write is in the notices by then, and at worst the report is repeated after a
-        // restart.
-        let _ = self
-            .write_journal("the acknowledgement", move |journal| journal.acknowledge(channel))
-            .await;
-        self.herald.update_unacknowledged(&self.journal);
-    }
-
-    async fn finish(&mut self, finished: Finished) {
-        if let TaskResult::WayBack(found, answer) = finished.result {
-            return self.go_back(found, answer).await;
+    async fn finish(&mut self, mut finished: Finished) {
+        match finished.result {
+            TaskResult::WayBack(found, answer) => return self.go_back(found, answer).await,
+            TaskResult::Asked(said, request, answer) => {
+                return self.begin_if(said, request, answer).await;
+            }
+            result => finished.result = result,
         }
         if let Err(late) = self.owned(&finished.upgrade) {
             tracing::debug!("the result of a task of {} comes too late: {late}", finished.upgrade);
-            if let TaskResult::Found(_, answer) = finished.result {
+            if let TaskResult::Found(_, answer) | TaskResult::PutOff(_, Some(answer)) =
+                finished.result
+            {
                 let _ = answer.send(Err(late));
             }
             return;
@@ -267,6 +266,14 @@ impl Actor {
                 let _ = answer.send(result);
                 return;
             }
+            TaskResult::PutOff(later, answer) => {
+                let result = self.put_off(later).await;
+                return match answer {
+                    Some(answer) => drop(answer.send(result)),
+                    None => told(result),
+                };
+            }
+            TaskResult::Rechecked(checked) => return self.rechecked(checked).await,
             TaskResult::Healthy(evidence, held) => {
                 self.hands.hold(held);
                 let concluded = self.apply(Event::Healthy(evidence)).await;
@@ -275,7 +282,7 @@ impl Actor {
                 }
                 return told(concluded);
             }
-            TaskResult::WayBack(..) => return, // taken above
+            TaskResult::WayBack(..) | TaskResult::Asked(..) => return, // taken above
             TaskResult::Event(event) => event,
         };
         told(self.apply(event).await);
@@ -337,7 +344,8 @@ impl Actor {
         match action {
             Action::EmptyStage => {
                 self.herald.drop_progress();
-                self.hands.empty_stage().await;
+                let kept = self.state.deferral().map(|deferral| deferral.staged.as_str());
+                self.hands.empty_stage(kept).await;
             }
             Action::DropReceptions => {
                 self.herald.drop_progress();
@@ -366,14 +374,14 @@ impl Actor {
         let id = &upgrade.id;
         match (action, &*state) {
             (Action::Swap, State::Installing { swap, .. }) => hands.swap(id, swap),
-            (Action::Restart, State::Restarting { swap, .. }) => {
+            (Action::Restart, State::Restarting { swap, requests, .. }) => {
                 // The peer hears that the payload restarts before it does.
                 herald.publish(state);
-                hands.restart(id, swap, false);
+                hands.restart(upgrade, swap, Way::There { requests: *requests });
             }
             (Action::Restart, State::RestartingBack { swap, .. }) => {
                 herald.publish(state);
-                hands.restart(id, swap, true);
+                hands.restart(upgrade, swap, Way::Back);
             }
             (Action::Try, State::Trial { swap, confirmed_by, .. }) => {
                 hands.try_program(upgrade, swap, confirmed_by.is_some(), herald.trial_observer());
@@ -396,7 +404,7 @@ impl Actor {
         let written =
             self.write_journal("the upgrade's state", move |journal| journal.record(&state)).await;
         let must_be_known = match &self.state {
-            State::Checking { .. } | State::Installing { .. } => true,
+            State::Checking { .. } | State::Deferred { .. } | State::Installing { .. } => true,
             // Nobody would know after the restart that it took place, and would ask for it again,
             // for ever.
             State::RestartingBack { .. } => true,
@@ -445,37 +453,8 @@ impl Actor {
             .running(running)
             .minimum(self.journal.minimum_version(component))
             .known_bad(self.journal.known_bad(component).iter().copied().collect())
+            .kept(self.state.upgrade().is_some_and(|upgrade| upgrade.request.waits))
             .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced)))
-    }
-
-    async fn report(&mut self) {
-        let State::Concluded { upgrade, conclusion } = self.state.clone() else { return };
-        let component = upgrade.component();
-        self.hands.finish_swap(component, &conclusion).await;
-        let report = Report::of(upgrade, conclusion, journal::stamp());
-        log(&report);
-        let acknowledged = !report.request.is_acknowledged();
-        let written = report.clone();
-        let kept = self
-            .write_journal("the report", move |journal| journal.conclude(&written, acknowledged))
-            .await;
-        if let Err(failure) = kept {
-            tracing::error!(UPLIFT_KIND = %failure.kind, "the report is kept in memory only");
-        } else {
-            self.hands.forget_second_copy().await;
-            self.hands.clear_change().await;
-            if report.outcome == Outcome::Succeeded {
-                self.hands.forget_older(component).await;
-            }
-        }
-        let was_left_alone = report.phases.iter().all(|one| one.phase.leaves_alone());
-        let installed = match self.config.components.get(component) {
-            // Its updater would be asked for its version, and whoever waits would wait for that.
-            Some(Component::Command(_)) if was_left_alone => None,
-            Some(component) => Some(self.installed(component).await),
-            None => None,
-        };
-        self.herald.ended(report, installed, &self.journal);
     }
 
     /// The sender of the file hears the verdict once the status shows it.
@@ -495,23 +474,10 @@ impl Actor {
     }
 }
 
-/// What follows `before`. One that the history has forgotten was older than all that it still has.
-fn entry_after<'a>(history: &'a [Entry], before: Option<&str>) -> Option<&'a Entry> {
-    let position =
-        before.and_then(|before| history.iter().rposition(|entry| entry.key() == before));
-    history.get(position.map_or(0, |position| position + 1))
-}
-
 fn told(result: Result<(), Failure>) {
     if let Err(failure) = result {
         tracing::error!(UPLIFT_KIND = %failure.kind, "{failure}");
     }
-}
-
-/// The state of a report that still waits for its receiver.
-fn concluded(report: Report) -> State {
-    let (upgrade, conclusion) = report.into_parts();
-    State::Concluded { upgrade, conclusion }
 }
 
 fn over() -> Failure {

@@ -5,7 +5,9 @@
 //! They are handed the machine's state, and decide nothing; what is told is the herald's.
 
 mod change;
+mod policy;
 mod receive;
+mod starting;
 mod swap;
 
 use std::collections::BTreeMap;
@@ -15,22 +17,24 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+pub(super) use self::policy::Way;
+use self::policy::{allowed, restart};
 use self::swap::{find_old, hold, install, put_back};
+use super::Answer;
 use super::blocking::{blocking, off_thread};
 use super::herald::Notices;
 use super::way_back::{by_hand, find_way_back, way_back_by_updater};
-use super::{Answer, storage};
 use crate::component::command::Change;
 use crate::component::program::{Lock, Program};
 use crate::config::{self, Component, Config};
 use crate::disk::Disk;
-use crate::log::message;
 use crate::machine::{Event, Found, State};
 use crate::model::{
     self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
-    PackageSummary, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
+    PackageSummary, Request, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
 use crate::package::check::{Checked, Rules, check};
+use crate::policy::{self as gate, Gatekeeper};
 use crate::record::InstalledRecord;
 use crate::rescue::{self, SecondCopy};
 use crate::stage::{Stage, Staged};
@@ -52,6 +56,12 @@ pub(super) enum TaskResult {
     WayBack(Result<Event, Failure>, Answer<UpgradeId>),
     /// What was found before the swap, and who waits for the start.
     Found(Result<Event, Failure>, Answer<()>),
+    /// Whether this may begin, and who waits for that.
+    Asked(gate::Answer, Request, Answer<UpgradeId>),
+    /// It may not be installed yet; who waits for the start, if somebody does.
+    PutOff(gate::Later, Option<Answer<()>>),
+    /// An upgrade that was put off may be installed, if its file still passes.
+    Rechecked(Result<Checked, Failure>),
     Event(Event),
 }
 
@@ -61,6 +71,7 @@ pub(super) struct Hands {
     components: BTreeMap<ComponentName, Place>,
     /// What another updater does.
     change: Change,
+    policy: Arc<Gatekeeper>,
     second_copy: SecondCopy,
     finished: mpsc::Sender<Finished>,
     notices: Notices,
@@ -97,6 +108,7 @@ impl Hands {
         disk: &Arc<dyn Disk>,
         config: Arc<Config>,
         mut programs: BTreeMap<ComponentName, Program>,
+        policy: Arc<Gatekeeper>,
         notices: Notices,
         finished: mpsc::Sender<Finished>,
     ) -> Self {
@@ -119,6 +131,7 @@ impl Hands {
             config,
             components,
             change,
+            policy,
             second_copy,
             finished,
             notices,
@@ -146,47 +159,14 @@ impl Hands {
         config.zip(place).ok_or_else(|| unknown(name))
     }
 
-    /// Why an upgrade of a component could not be installed, or would not stay.
-    pub(super) async fn examine(&self) -> Vec<Failure> {
-        let mut failures = Vec::new();
-        for (component, program) in self.programs() {
-            let (component, program) = (component.clone(), program.clone());
-            let paths = self.config.paths.clone();
-            let examined = blocking(move || {
-                program.examine().and_then(|()| storage::examine(&component, &paths))
-            });
-            failures.extend(examined.await.err());
-        }
-        failures
-    }
-
-    /// What a daemon does that starts and finds no upgrade under way.
-    pub(super) async fn settle(&self) {
-        for (_, program) in self.programs() {
-            let program = program.clone();
-            if let Err(error) = blocking(move || program.settle()).await {
-                self.notices.tell(&Failure::from_io(
-                    FailureKind::InstallFailed,
-                    "the staging area can't be put in order",
-                    error,
-                ));
-            }
-        }
-        self.clear_change().await;
-        let second_copy = self.second_copy.clone();
-        let programs: Vec<Program> = self.programs().map(|(_, program)| program.clone()).collect();
-        if let Err(failure) = blocking(move || second_copy.settle(&programs)).await {
-            tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");
-        }
-    }
-
     /// What is found by the terms of the upgrade that was left, or else by the configuration.
     pub(super) async fn find(&self, left: &State) -> Result<Found, Failure> {
         // Without an upgrade beyond its swap nothing hangs on what is found.
         let Some(terms) = left.swap().map(|swap| swap.terms.clone()) else {
             let terms = left.change().map(|change| &change.terms);
             let origin = self.restarter_of_change(terms).found().await?;
-            return Ok(Found { origin, at_path: None, ruling: None });
+            let staged = self.has_kept(left);
+            return Ok(Found { origin, at_path: None, staged, ruling: None });
         };
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
@@ -211,7 +191,7 @@ impl Hands {
             }
             None => None,
         };
-        Ok(Found { origin, at_path, ruling })
+        Ok(Found { origin, at_path, staged: false, ruling })
     }
 
     /// Takes the file that is to be checked next, or puts it away.
@@ -239,11 +219,13 @@ impl Hands {
             Err(failure) => return drop(answer.send(Err(failure))),
         };
         let paths = self.config.paths.clone();
+        let (policy, request) = (Arc::clone(&self.policy), upgrade.request.clone());
         match (config, place.program.clone()) {
             (Component::Program(config), Some(program)) => {
                 let config = config.clone();
                 self.spawn(upgrade.id.clone(), async move {
-                    TaskResult::Found(find_old(program, &config, &paths).await, answer)
+                    let found = find_old(program, &config, &paths).await;
+                    allowed(found, policy, &request, answer).await
                 });
             }
             (Component::Command(config), _) => {
@@ -252,7 +234,7 @@ impl Hands {
                 self.spawn(upgrade.id.clone(), async move {
                     let origin = restarter.origin().await;
                     let found = origin.map(|origin| Event::StartChange { origin, terms });
-                    TaskResult::Found(found, answer)
+                    allowed(found, policy, &request, answer).await
                 });
             }
             (Component::Program(config), None) => {
@@ -273,21 +255,14 @@ impl Hands {
         });
     }
 
-    pub(super) fn restart(&self, upgrade: &UpgradeId, swap: &Swap, is_back: bool) {
+    pub(super) fn restart(&self, upgrade: &Upgrade, swap: &Swap, way: Way) {
         let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
-        self.spawn_event(upgrade, async move {
+        let policy = (!upgrade.request.forced).then(|| Arc::clone(&self.policy));
+        self.spawn_event(&upgrade.id, async move {
             copied.await;
             armed.await;
-            let restarted = if is_back {
-                restarter.restart_back(&origin).await
-            } else {
-                restarter.restart(&origin).await
-            };
-            match restarted {
-                Ok(now) => Event::Restarted(now),
-                Err(failure) => Event::RestartFailed(failure),
-            }
+            restart(restarter, &origin, way, policy).await
         });
     }
 
@@ -360,8 +335,7 @@ impl Hands {
     pub(super) fn swap_back(&self, upgrade: &UpgradeId, swap: &Swap, verdict: &Verdict) {
         let (program, on_trial, over_itself) =
             (self.program_of(&swap.terms), swap.package.program_digest, swap.is_over_itself());
-        let (restart_failed, origin) =
-            (verdict.failure.kind == FailureKind::RestartFailed, swap.origin.clone());
+        let (why, origin) = (verdict.failure.kind, swap.origin.clone());
         let (restarter, restart, old) =
             (self.restarter_of(&swap.terms), swap.terms.restart.clone(), swap.old);
         // A way back by hand comes long after the trial, for which the timer ran.
@@ -381,8 +355,10 @@ impl Hands {
                 // It may have been started by somebody else meanwhile, which is no restart that was
                 // agreed, but one all the same.
                 Ok(now)
-                    if restart_failed
-                        && Origin::was_never_restarted(&origin, &now, &restart)
+                    if why.is_of_restart()
+                        && (Origin::was_never_restarted(&origin, &now, &restart)
+                            || why == FailureKind::NotNow
+                                && Origin::was_left_alone(&origin, &now))
                         && (over_itself || !restarter.runs(on_trial).await) =>
                 {
                     Event::Reverted { restart_from: None }

@@ -17,8 +17,8 @@ use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
     Change, ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus,
-    PackageSummary, Phase, PhaseDuration, ProgramDigest, Progress, Report, Request, SCHEMA, Status,
-    Step, Verdict,
+    PackageSummary, Phase, PhaseDuration, PolicyStatus, ProgramDigest, Progress, Report, Request,
+    SCHEMA, Status, Step, Verdict,
 };
 use crate::stage::Observer;
 use crate::trial::health;
@@ -55,6 +55,7 @@ impl Herald {
             upgrade: None,
             unacknowledged: journal.unacknowledged().to_vec(),
             last: journal.reports().next_back().cloned(),
+            policy: PolicyStatus::default(),
             link: link_before_it_speaks(config),
             notices,
         };
@@ -186,6 +187,15 @@ impl Herald {
         });
     }
 
+    /// Upgrades are held, or may begin again: who watches hears of it.
+    pub(super) fn update_policy(&self, policy: PolicyStatus) {
+        self.status.send_if_modified(|status| {
+            let changed = status.policy != policy;
+            status.policy = policy;
+            changed
+        });
+    }
+
     pub(super) fn update_link(&mut self, link: LinkStatus) {
         self.link_errors += u64::from(is_lost(self.status.borrow().link.state, link.state));
         self.status.send_if_modified(|status| {
@@ -241,7 +251,11 @@ impl Herald {
                 status.upgrade.as_ref().map(|upgrade| upgrade.progress).unwrap_or_default();
             let keep = matches!(
                 state.phase(),
-                Phase::Checking | Phase::Ready | Phase::Installing | Phase::Restarting
+                Phase::Checking
+                    | Phase::Ready
+                    | Phase::Deferred
+                    | Phase::Installing
+                    | Phase::Restarting
             );
             let waits_for = status
                 .upgrade
@@ -261,6 +275,7 @@ impl Herald {
                     percent: None,
                     seconds_left: left,
                     waits_for,
+                    deferred_because: state.deferral().map(|deferral| deferral.why.clone()),
                 }),
             };
             if status.phase != state.phase() {
@@ -379,6 +394,10 @@ fn tell(state: &State, is_awaited: bool) {
     let phase = state.phase();
     let (id, more) = match state {
         State::Changing { step, .. } => return tell_change(phase, step),
+        State::Deferred { deferral, .. } => {
+            tracing::info!(MESSAGE_ID = message::DEFERRED, "{phase}: {}", deferral.why);
+            return;
+        }
         State::Restarting { .. } => (Some(message::SWAPPED), ": the new program is at its path"),
         State::RestartingBack { .. } => (None, ": the old program is back at its path"),
         State::Trial { .. } => {

@@ -1,6 +1,8 @@
 //! What the engine says of a host that fails or falls silent, seen by who watches and by who reads
 //! the journal.
 
+mod deferred;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;

@@ -30,6 +30,12 @@ pub(crate) const STATE_DAMAGED: &str = "4602f793c82b4a7cb01bf99203b09904";
 pub(crate) const TROUBLE: &str = "4beff8004b8049b388965ed113848f19";
 /// A person has forgotten the lowest version.
 pub(crate) const MINIMUM_FORGOTTEN: &str = "a5c508c4d4f843afa1da01255759b152";
+/// The upgrade may not be installed yet, and waits.
+pub(crate) const DEFERRED: &str = "54805be9b0db4a6abad25cd76524a1eb";
+/// Somebody holds upgrades.
+pub(crate) const HELD: &str = "fae36020d9144abb8aaa5d18bf6fa4df";
+/// Nobody holds upgrades any more.
+pub(crate) const RELEASED: &str = "bc6377accd3544a39bc075d7ee21fd2c";
 /// The serial device is not there, can't be opened, or went away.
 pub(crate) const DEVICE_MISSING: &str = "4895754ab0d04f949bb12ada6b5f3299";
 /// The aircraft answered.

@@ -11,6 +11,8 @@ pub struct Found {
     pub origin: Origin,
     /// Digest of the program at the path; absent when there is none.
     pub at_path: Option<ProgramDigest>,
+    /// Whether the file of an upgrade that was put off still lies in the staging area.
+    pub staged: bool,
     /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut
     /// off while it did.
     pub ruling: Option<Ruled>,
@@ -45,6 +47,8 @@ impl State {
     /// | journal | the program at the path | restarted | then |
     /// |---|---|---|---|
     /// | before the swap (checking, ready) | any | any | failed: `interrupted` |
+    /// | deferred, with its file in the staging area | any | any | deferred |
+    /// | deferred, without it | any | any | failed: `interrupted` |
     /// | installing | old | any | failed: `interrupted` |
     /// | installing, restarting | new | no | restart; asked for too often: put the old one back |
     /// | installing, restarting | new | yes | trial |
@@ -84,6 +88,10 @@ impl State {
                 | Self::Checking { upgrade },
                 ..,
             ) => (failed(upgrade, None, interrupted().into()), vec![EmptyStage, Report]),
+            (state @ Self::Deferred { .. }, ..) if found.staged => (state, vec![EmptyStage]),
+            (Self::Deferred { upgrade, package, .. }, ..) => {
+                (failed(upgrade, Some(package), file_gone().into()), vec![EmptyStage, Report])
+            }
             (Self::Ready { upgrade, package }, ..) => {
                 (failed(upgrade, Some(package), interrupted().into()), vec![EmptyStage, Report])
             }
@@ -237,6 +245,13 @@ fn interrupted() -> Failure {
     Failure::new(
         FailureKind::Interrupted,
         "the daemon was stopped before the program was swapped; the old program was not touched",
+    )
+}
+
+fn file_gone() -> Failure {
+    Failure::new(
+        FailureKind::Interrupted,
+        "the upgrade was put off, and the daemon that starts does not find its file; the old program was not touched",
     )
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::version::Version;
-use crate::model::{FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId};
+use crate::model::{
+    Countdown, FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId, Uptime,
+};
 
 fn upgrade(requester: &str, id: &str) -> Upgrade {
     Upgrade {
@@ -78,6 +80,12 @@ fn evidence() -> Evidence {
     }
 }
 
+fn deferral(why: &str, seconds: u64) -> Deferral {
+    let now = Uptime { boot_id: "before".into(), since_boot: Duration::ZERO };
+    let ends = Countdown::begin(Duration::from_secs(seconds), &now);
+    Deferral { why: why.into(), staged: "incoming-1-0".into(), ends }
+}
+
 fn trial(upgrade: Upgrade, swap: Swap) -> State {
     State::Trial { upgrade, swap, attempt: Attempt::first("after"), confirmed_by: None }
 }
@@ -97,6 +105,14 @@ fn states() -> Vec<(&'static str, State)> {
         ("receiving", State::Receiving { upgrade: upgrade.clone() }),
         ("checking", State::Checking { upgrade: upgrade.clone() }),
         ("ready", State::Ready { upgrade: upgrade.clone(), package: package() }),
+        (
+            "deferred",
+            State::Deferred {
+                upgrade: upgrade.clone(),
+                package: package(),
+                deferral: deferral("held", 100),
+            },
+        ),
         ("installing", State::Installing { upgrade: upgrade.clone(), swap: swap.clone() }),
         (
             "restarting",
@@ -131,6 +147,8 @@ fn events() -> Vec<(&'static str, Event)> {
         ("received", Event::Received { file_name: "P_V02.00.00.00.bin".into() }),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
+        ("later", Event::Later(deferral("not ready", 50))),
+        ("cancel", Event::Cancel(failure())),
         ("start", Event::Start { old: Some(OLD), origin: origin("before"), terms: terms() }),
         ("swapped", Event::Swapped),
         ("swap failed", Event::SwapFailed(failure())),
@@ -255,6 +273,8 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
                     Event::Receive { .. }
                     | Event::ReceptionFailed
                     | Event::Received { .. }
+                    | Event::Later(_)
+                    | Event::Cancel(_)
                     | Event::Start { .. }
                     | Event::Fail(_) => FailureKind::Cancelled,
                     _ => FailureKind::Internal,
@@ -358,6 +378,20 @@ fn each_state_survives_the_journal() {
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "{name}");
     }
+}
+
+#[test]
+fn what_is_put_off_again_lies_where_it_lay_and_waits_no_longer() {
+    let ready = State::Ready { upgrade: upgrade("0xed", "first"), package: package() };
+    let (deferred, _) = ready.step(Event::Later(deferral("held", 100))).unwrap();
+    let again = Deferral { staged: "another".into(), ..deferral("in flight", 1_000) };
+    let (again, _) = deferred.step(Event::Later(again)).unwrap();
+    assert_eq!(again.deferral(), Some(&deferral("in flight", 100)));
+    // What is installed is what was checked last.
+    let newer = PackageSummary { trusted_key: "0000000000000007".parse().ok(), ..package() };
+    let (again, _) = again.step(Event::CheckPassed(newer.clone())).unwrap();
+    let start = Event::Start { old: Some(OLD), origin: origin("before"), terms: terms() };
+    assert_eq!(again.step(start).unwrap().0.swap().unwrap().package, newer);
 }
 
 #[test]

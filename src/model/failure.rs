@@ -32,12 +32,13 @@ pub enum FailureKind {
     InstallFailed,
     RestartFailed,
     Unhealthy,
+    NotNow,
     Internal,
 }
 
 impl FailureKind {
     /// Every kind, in the order of the design's list.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Busy,
         Self::Interrupted,
         Self::Cancelled,
@@ -60,6 +61,7 @@ impl FailureKind {
         Self::InstallFailed,
         Self::RestartFailed,
         Self::Unhealthy,
+        Self::NotNow,
         Self::Internal,
     ];
 
@@ -88,8 +90,14 @@ impl FailureKind {
             Self::InstallFailed => "install-failed",
             Self::RestartFailed => "restart-failed",
             Self::Unhealthy => "unhealthy",
+            Self::NotNow => "not-now",
             Self::Internal => "internal",
         }
+    }
+
+    /// Whether a restart to the new program never came: the old one runs still.
+    pub(crate) const fn is_of_restart(self) -> bool {
+        matches!(self, Self::RestartFailed | Self::NotNow)
     }
 
     /// What a person can do about a failure of this kind.
@@ -138,6 +146,9 @@ impl FailureKind {
             }
             Self::Unhealthy => {
                 "`uplift history` shows the program's last words; the journal of its unit has the rest"
+            }
+            Self::NotNow => {
+                "`uplift status` shows what it waits for; try again then, end a hold with `uplift release`, or insist with `uplift install --force`"
             }
             Self::Internal => "this is a bug; please report it with the journal of `uplift`",
         }

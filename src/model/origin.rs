@@ -44,6 +44,11 @@ impl Origin {
         let same_start = now.invocation.is_some() && now.invocation == before.invocation;
         now.is_in_boot_of(before) && (*restart == Restart::Reboot || same_start)
     }
+
+    /// The same where nobody has asked for one: then nothing is doubtful that nobody has seen.
+    pub(crate) fn was_left_alone(before: &Self, now: &Self) -> bool {
+        now.is_in_boot_of(before) && !now.restarted_since(before)
+    }
 }
 
 /// Whether these are names of one boot. A version that knew nothing of containers wrote the

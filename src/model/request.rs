@@ -13,7 +13,8 @@ use super::{ChannelName, TransferKind};
 /// | `transfer` | how the bytes come |
 /// | `receipt` | `"acknowledged"`: the report is repeated until somebody says that it was seen; `"history"`: whoever wants it reads the history. Absent, in files of version 0.1.0: what follows from the channel |
 /// | `rejoins` | whether who asks again under the same name comes back to its upgrade. Absent: the same |
-/// | `forced` | a person insists: a lower version, the same one, or a program that failed here before is let in. Absent: `false` |
+/// | `waits` | whether it may be put off: what is not allowed now waits, as `deferred`, until it is. Absent: `false` |
+/// | `forced` | a person insists: a lower version, the same one, or a program that failed here before is let in, and now. Absent: `false` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 #[allow(missing_docs, reason = "the table above")]
@@ -23,6 +24,8 @@ pub struct Request {
     pub transfer: TransferKind,
     pub receipt: Receipt,
     pub rejoins: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
 }
@@ -41,7 +44,8 @@ impl Request {
     /// Of a host on the payload link.
     pub fn of_link(requester: String, transfer: TransferKind) -> Self {
         let (receipt, rejoins) = (Receipt::Acknowledged, true);
-        Self { channel: ChannelName::PSDK, requester, transfer, receipt, rejoins, forced: false }
+        let (waits, forced) = (false, false);
+        Self { channel: ChannelName::PSDK, requester, transfer, receipt, rejoins, waits, forced }
     }
 
     /// Of somebody on this machine. Two people may share a uid, and neither comes back to an
@@ -53,6 +57,7 @@ impl Request {
             transfer: TransferKind::Local,
             receipt: Receipt::History,
             rejoins: false,
+            waits: false,
             forced: false,
         }
     }
@@ -77,12 +82,14 @@ struct Written {
     receipt: Option<Receipt>,
     rejoins: Option<bool>,
     #[serde(default)]
+    waits: bool,
+    #[serde(default)]
     forced: bool,
 }
 
 impl From<Written> for Request {
     fn from(written: Written) -> Self {
-        let Written { channel, requester, transfer, receipt, rejoins, forced } = written;
+        let Written { channel, requester, transfer, receipt, rejoins, waits, forced } = written;
         let is_link = channel == ChannelName::PSDK;
         let by_channel = if is_link { Receipt::Acknowledged } else { Receipt::History };
         Self {
@@ -91,6 +98,7 @@ impl From<Written> for Request {
             transfer,
             receipt: receipt.unwrap_or(by_channel),
             rejoins: rejoins.unwrap_or(is_link),
+            waits,
             forced,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::version::Version;
 use super::{
-    ComponentName, Evidence, Failure, Origin, Outcome, PackageSummary, PhaseDuration,
+    ComponentName, Countdown, Evidence, Failure, Origin, Outcome, PackageSummary, PhaseDuration,
     ProgramDigest, Request, Terms, UpgradeId,
 };
 
@@ -49,6 +49,17 @@ pub struct Conclusion {
     pub evidence: Option<Evidence>,
     /// The last lines that the failed program logged.
     pub program_log: Vec<String>,
+}
+
+/// An upgrade that was put off: what it waits for, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferral {
+    /// What keeps it from being installed, for a person.
+    pub why: String,
+    /// The file's name in the staging area, in which it outlives restarts.
+    pub staged: String,
+    /// What is left until it is given up.
+    pub ends: Countdown,
 }
 
 /// What is swapped for what, and where that took place.

@@ -51,6 +51,8 @@ pub struct Subject<'a> {
 #[derive(Debug)]
 pub struct Checked {
     staged: Staged,
+    /// As it was received, where the seal stood before the payload and the rules want it kept.
+    received: Option<Staged>,
     summary: PackageSummary,
     payload_size: u64,
 }
@@ -63,19 +65,29 @@ impl Checked {
 
     /// The payload without a seal in either place, for who hands it on.
     pub fn into_payload(self) -> PayloadFile {
-        PayloadFile::new(self.staged, self.payload_size, self.summary)
+        let (payload_size, (staged, summary)) = (self.payload_size, self.into_parts());
+        PayloadFile::new(staged, payload_size, summary)
+    }
+
+    /// Keeps the file as it was received in the staging area, for a check on another day: its name
+    /// there.
+    pub(crate) fn put_off(self) -> Result<String, Failure> {
+        self.received.unwrap_or(self.staged).keep()
     }
 
     /// One that nothing was proved of, for tests of the swap.
     #[cfg(test)]
     pub(crate) fn for_test(staged: Staged, summary: PackageSummary) -> Self {
         let payload_size = staged.size;
-        Self { staged, summary, payload_size }
+        Self { staged, received: None, summary, payload_size }
     }
 
     /// Takes it apart, for the swap.
     pub(crate) fn into_parts(self) -> (Staged, PackageSummary) {
-        (self.staged, self.summary)
+        let Self { mut staged, received, summary, .. } = self;
+        staged.let_go();
+        received.into_iter().for_each(|mut received| received.let_go());
+        (staged, summary)
     }
 }
 
@@ -102,10 +114,11 @@ pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
         trusted_key,
     };
     let payload = examination.seal.map_or(0..staged.size, |seal| seal.payload);
-    let staged = without_seal_before(staged, payload.start, &summary)?;
+    let (staged, received) = without_seal_before(staged, payload.start, &summary)?;
+    let received = received.filter(|_| rules.kept);
     // Only now does it lie as it will run.
     Examiner::new(subject_of(&staged), rules).run(Check::Preflight)?;
-    Ok(Checked { staged, summary, payload_size: payload.end - payload.start })
+    Ok(Checked { staged, received, summary, payload_size: payload.end - payload.start })
 }
 
 fn subject_of(staged: &Staged) -> Subject<'_> {
@@ -118,14 +131,14 @@ fn subject_of(staged: &Staged) -> Subject<'_> {
     }
 }
 
-/// The staged file without the seal that is its first `start` bytes.
+/// The staged file without the seal that is its first `start` bytes, and the one with it.
 fn without_seal_before(
     staged: Staged,
     start: u64,
     summary: &PackageSummary,
-) -> Result<Staged, Failure> {
+) -> Result<(Staged, Option<Staged>), Failure> {
     if start == 0 {
-        return Ok(staged);
+        return Ok((staged, None));
     }
     let payload = staged.behind(start)?;
     // What comes from the disk is believed no more than what comes from a peer.
@@ -133,7 +146,7 @@ fn without_seal_before(
         let sentence = "the payload has another SHA-256 since it was written without its seal";
         return Err(Failure::new(FailureKind::DigestMismatch, sentence));
     }
-    Ok(payload)
+    Ok((payload, Some(staged)))
 }
 
 /// What can be said of a file before its first byte: name, product, version, size. A transfer that
@@ -201,4 +214,4 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

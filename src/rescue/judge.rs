@@ -179,8 +179,7 @@ pub(super) fn restart_from(
         // The restart to the new program never came, so that the old one runs still: unless
         // somebody else started it.
         (None, Some(now))
-            if ruling.verdict.failure.kind == FailureKind::RestartFailed
-                && now.is_in_boot_of(&trial.origin) =>
+            if ruling.verdict.failure.kind.is_of_restart() && now.is_in_boot_of(&trial.origin) =>
         {
             let old_runs =
                 !runs_new && Origin::was_never_restarted(&trial.origin, &now, &trial.terms.restart);

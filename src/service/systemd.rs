@@ -97,6 +97,9 @@ pub(crate) fn status_line(status: &Status) -> String {
             format!("{}: the last file was refused, {}", status.phase, failure.kind)
         }
         Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
+        Some(CurrentUpgrade { deferred_because: Some(why), .. }) => {
+            format!("{}: {why}", status.phase)
+        }
         _ => status.phase.to_string(),
     };
     for installed in &status.components {

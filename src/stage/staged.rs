@@ -44,9 +44,8 @@ impl Staged {
     }
 
     /// What stands in it behind its first `start` bytes, as a staged file of its own: received from
-    /// the disk as another one from a peer, with room, digests and syncs of its own. This one is
-    /// removed.
-    pub(crate) fn behind(self, start: u64) -> Result<Self, Failure> {
+    /// the disk as another one from a peer, with room, digests and syncs of its own.
+    pub(crate) fn behind(&self, start: u64) -> Result<Self, Failure> {
         let stage = Stage { max_size: self.size, ..self.reception.stage.clone() };
         let announced = Announced {
             file_name: self.file_name.clone(),
@@ -90,15 +89,21 @@ fn twice(failure: Failure) -> Failure {
 pub(super) struct Reception {
     stage: Stage,
     path: PathBuf,
+    /// Dropped, it leaves the file where it is.
+    is_kept: bool,
 }
 
 impl Reception {
     pub(super) fn new(stage: Stage, path: PathBuf) -> Self {
-        Self { stage, path }
+        Self { stage, path, is_kept: false }
     }
 
     pub(super) fn stage(&self) -> &Stage {
         &self.stage
+    }
+
+    pub(super) fn set_kept(&mut self, is_kept: bool) {
+        self.is_kept = is_kept;
     }
 
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
@@ -127,6 +132,9 @@ impl Reception {
 impl Drop for Reception {
     fn drop(&mut self) {
         self.stage.whole.lock().remove(&self.path);
+        if self.is_kept {
+            return;
+        }
         // Nobody is left to tell; `Stage::clean` tries again before the next reception.
         let _ = disk::remove_if_present(&*self.stage.disk, &self.path);
     }

@@ -494,7 +494,7 @@ fn an_area_that_others_may_write_to_is_closed_to_them() {
     assert!(!disk.log().contains(&"SetMode".to_owned()), "what is right stays: {:?}", disk.log());
 }
 
-/// All that stands behind a byte is a staged file of its own, and the first one goes.
+/// All that stands behind a byte is a staged file of its own.
 #[test]
 fn what_stands_behind_a_byte_becomes_the_staged_file() {
     let (directory, stage) = stage();
@@ -506,6 +506,8 @@ fn what_stands_behind_a_byte_becomes_the_staged_file() {
         let whole = receiving.finish(None).unwrap();
         let (first, name) = (whole.path().to_owned(), whole.file_name.clone());
         let behind = whole.behind(start).unwrap();
+        assert!(whole.is_at(&first));
+        drop(whole);
         let rest = &content[usize::try_from(start).unwrap()..];
         assert_eq!(fs::read(behind.path()).unwrap(), rest);
         assert_eq!(behind.digests.file, digest_of(rest).0);
@@ -515,6 +517,52 @@ fn what_stands_behind_a_byte_becomes_the_staged_file() {
         assert_eq!(names_in(&area).len(), 1);
     }
     assert!(names_in(&area).is_empty());
+}
+
+/// As over a restart of the daemon, which drops all that it has in its hands.
+#[test]
+fn a_file_that_is_kept_stays_until_it_is_let_go() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(DIRECTORY_NAME);
+    let received = || {
+        let mut receiving = stage.receive(announced(MIB), silent()).unwrap();
+        receiving.write(&bytes(MIB)).unwrap();
+        receiving.finish(None).unwrap()
+    };
+    let first = received();
+    let digests = first.digests;
+    let name = first.keep().unwrap();
+    assert!(stage.has_kept(&name, MIB) && !stage.has_kept(&name, MIB - 1));
+    let other = received();
+    stage.clean_but(Some(&name)).unwrap();
+    assert_eq!(names_in(&area), std::slice::from_ref(&name), "what is not kept goes");
+    drop(other);
+    let reopened = stage.reopen(&name, "P_V02.00.00.00.bin".into()).unwrap();
+    assert_eq!((reopened.size, reopened.digests.file), (MIB, digests.file));
+    assert_eq!(reopened.file_name, "P_V02.00.00.00.bin");
+    drop(reopened);
+    assert!(stage.has_kept(&name, MIB), "looked at, it stays");
+    let mut again = stage.reopen(&name, "P_V02.00.00.00.bin".into()).unwrap();
+    again.let_go();
+    drop(again);
+    assert!(names_in(&area).is_empty());
+    let missing = stage.reopen(&name, "P_V02.00.00.00.bin".into()).unwrap_err();
+    assert_eq!(missing.kind, FailureKind::Interrupted);
+}
+
+#[test]
+fn what_is_no_received_file_is_not_reopened() {
+    let (directory, stage) = stage();
+    let area = directory.path().join(DIRECTORY_NAME);
+    fs::create_dir(&area).unwrap();
+    fs::File::create(area.join("demo.previous")).unwrap();
+    fs::create_dir(area.join("incoming-1-1")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", area.join("incoming-1-2")).unwrap();
+    for name in ["demo.previous", "incoming-1-1", "incoming-1-2", "incoming-/../demo.previous"] {
+        let failure = stage.reopen(name, "P_V02.00.00.00.bin".into()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Interrupted, "{name}");
+        assert!(!stage.has_kept(name, 0), "{name}");
+    }
 }
 
 #[test]

@@ -89,6 +89,21 @@ impl Restarter {
         !matches!(self.how, Restart::Command(_)) || self.unit.is_some()
     }
 
+    /// How long the restart may take to begin.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// The same restart, when so much of its time is over.
+    pub(crate) fn after(self, waited: Duration) -> Self {
+        Self { deadline: self.deadline.saturating_sub(waited), ..self }
+    }
+
+    /// Whether it takes the machine down, as a command may, too.
+    pub(crate) fn takes_machine_down(&self) -> bool {
+        !matches!(self.how, Restart::Unit(_))
+    }
+
     /// Asks for the restart, and does not wait for it.
     pub(crate) async fn ask(&self) -> Result<(), Failure> {
         self.request(Instant::now() + self.deadline).await

@@ -1,6 +1,7 @@
 //! `uplift config check`: what is wrong on this machine is told before the daemon starts, in one
 //! list, each with a hint.
 
+mod policy;
 mod storage;
 
 use std::fs;

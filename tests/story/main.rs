@@ -26,6 +26,7 @@ mod killed;
 mod local_upgrade;
 mod manual;
 mod metrics;
+mod policy;
 mod psdk_link;
 mod readme;
 mod rescue;

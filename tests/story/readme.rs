@@ -47,6 +47,8 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "components",
         "install",
         "revert",
+        "clock_file",
+        "ready_command",
     ];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {

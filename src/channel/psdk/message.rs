@@ -406,6 +406,7 @@ impl From<FailureKind> for Reason {
             | Kind::NoSpace
             | Kind::InstallFailed
             | Kind::RestartFailed
+            | Kind::NotNow
             | Kind::Internal => Self::Failure,
         }
     }

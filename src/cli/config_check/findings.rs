@@ -4,6 +4,7 @@
 
 mod link;
 mod place;
+mod policy;
 mod program;
 mod storage;
 mod terminal;
@@ -59,6 +60,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
             findings.command("trial.health_command".into(), command);
         }
     }
+    findings.policy(config);
     if let Some(link) = &config.link {
         findings.device(link);
         findings.terminal(link);

@@ -229,6 +229,7 @@ mod tests {
             percent: None,
             seconds_left,
             waits_for: None,
+            deferred_because: None,
         };
         Seen::Status(Box::new(Status {
             schema: SCHEMA,
@@ -244,6 +245,7 @@ mod tests {
             }],
             upgrade: (phase != Phase::Idle).then_some(upgrade),
             unacknowledged: vec![],
+            policy: Default::default(),
             last: None,
             link: LinkStatus::default(),
             notices: vec![],

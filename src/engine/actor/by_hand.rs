@@ -61,6 +61,10 @@ impl Actor {
         component: Option<ComponentName>,
         answer: Answer<UpgradeId>,
     ) {
+        // What was put off keeps nobody from the way back.
+        if let Err(failure) = self.cancel_deferred(&request).await {
+            return drop(answer.send(Err(failure)));
+        }
         match &self.state {
             State::Trial { upgrade, .. }
             | State::Changing { upgrade, step: Step::Trial { .. }, .. }

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::{Actor, COMMAND_QUEUE, concluded};
+use super::held::Looks;
+use super::reports::concluded;
+use super::{Actor, COMMAND_QUEUE};
 use crate::component::program::Program;
 use crate::config::Config;
 use crate::disk::{Disk, LocalDisk};
@@ -21,6 +24,7 @@ use crate::journal::Journal;
 use crate::log::message;
 use crate::machine::State;
 use crate::model::{ComponentName, Failure, FailureKind, Phase};
+use crate::policy::Gatekeeper;
 
 impl Actor {
     /// Opens journal, stage and target of a configuration, and resumes what the last daemon left,
@@ -66,17 +70,32 @@ impl Actor {
         let (status, deadline) = herald.watch();
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (finish, finished) = mpsc::channel(COMMAND_QUEUE);
-        let hands = Hands::new(&disk, Arc::clone(&config), programs, herald.notices(), finish);
+        let policy = Arc::new(Gatekeeper::open(Arc::clone(&disk), &config));
+        herald.update_policy(policy.status());
+        let (told, gate) = (herald.notices(), Arc::clone(&policy));
+        let hands = Hands::new(&disk, Arc::clone(&config), programs, gate, told, finish);
         let (state, check_answer) = (State::Idle, None);
-        let mut actor =
-            Self { config, state, journal, herald, hands, commands, finished, check_answer };
+        let asks = Arc::clone(&policy);
+        let mut actor = Self {
+            config,
+            state,
+            journal,
+            herald,
+            hands,
+            policy,
+            commands,
+            finished,
+            check_answer,
+            looks: Looks::default(),
+        };
         for failure in actor.hands.examine().await {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the
             // daemon again.
             actor.herald.notice(&failure);
         }
         actor.resume().await.context("an upgrade is under way, and its state is not known")?;
-        Ok((actor, Engine { commands: sender, status, deadline }))
+        actor.look_in(Duration::ZERO);
+        Ok((actor, Engine { commands: sender, status, deadline, policy: Some(asks) }))
     }
 
     async fn resume(&mut self) -> Result<(), Failure> {

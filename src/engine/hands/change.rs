@@ -3,13 +3,16 @@
 
 use tokio::sync::watch;
 
+use std::sync::Arc;
+
+use super::policy::{Way as Restarting, restart};
 use super::{Hands, OnTrial, TaskResult};
 use crate::component::command::{Change as Updater, Ended, Finished, Job, JobId, Purpose};
 use crate::config::{self, Component, FILE};
 use crate::engine::blocking::blocking;
 use crate::engine::herald::Herald;
 use crate::machine::Event;
-use crate::model::{Change, ChangeTerms, Failure, FailureKind, Step, Upgrade, Verdict};
+use crate::model::{Change, ChangeTerms, Failure, FailureKind, Origin, Step, Upgrade, Verdict};
 use crate::package::check::Checked;
 use crate::trial::change::{Trial, Way};
 use crate::trial::restart::Restarter;
@@ -25,12 +28,22 @@ impl Hands {
     ) {
         match step {
             Step::Installing => self.install_by_updater(upgrade, change, herald),
-            Step::Restarting { .. } => self.restart_after_change(upgrade, change, false),
-            Step::RestartingBack { .. } => self.restart_after_change(upgrade, change, true),
+            Step::Restarting { requests } => {
+                self.restart_after_change(
+                    upgrade,
+                    change,
+                    Restarting::There { requests: *requests },
+                );
+            }
+            Step::RestartingBack { .. } => {
+                self.restart_after_change(upgrade, change, Restarting::Back);
+            }
             Step::Trial { confirmed_by, .. } => {
                 self.try_change(upgrade, change, confirmed_by.is_some(), herald);
             }
-            Step::Reverting { .. } => self.revert_by_updater(upgrade, change, herald),
+            Step::Reverting { verdict } => {
+                self.revert_by_updater(upgrade, change, verdict, herald);
+            }
         }
     }
 
@@ -70,19 +83,14 @@ impl Hands {
         format!("{}_{}{suffix}", change.package.product, change.package.version)
     }
 
-    fn restart_after_change(&self, upgrade: &Upgrade, change: &Change, is_back: bool) {
+    fn restart_after_change(&self, upgrade: &Upgrade, change: &Change, way: Restarting) {
         let restarter = self.restarter_of_change(Some(&change.terms));
         let origin = change.origin.clone();
-        self.spawn_event(&upgrade.id, async move {
-            let restarted = match is_back {
-                true => restarter.restart_back(&origin).await,
-                false => restarter.restart(&origin).await,
-            };
-            match restarted {
-                Ok(now) => Event::Restarted(now),
-                Err(failure) => Event::RestartFailed(failure),
-            }
-        });
+        let policy = (!upgrade.request.forced).then(|| Arc::clone(&self.policy));
+        self.spawn_event(
+            &upgrade.id,
+            async move { restart(restarter, &origin, way, policy).await },
+        );
     }
 
     fn try_change(
@@ -111,14 +119,22 @@ impl Hands {
         self.trial = Some(OnTrial { confirmed, task });
     }
 
-    fn revert_by_updater(&self, upgrade: &Upgrade, change: &Change, herald: &Herald) {
+    fn revert_by_updater(
+        &self,
+        upgrade: &Upgrade,
+        change: &Change,
+        verdict: &Verdict,
+        herald: &Herald,
+    ) {
         let updater = self.change.clone();
         let id = JobId { upgrade: upgrade.id.clone(), purpose: Purpose::Revert };
         let (terms, on_progress) = (change.terms.clone(), herald.change_observer());
         let restarter = self.restarter_of_change(Some(&terms));
+        // What never ran, because the machine was not allowed to restart, needs no restart back.
+        let left = (verdict.failure.kind == FailureKind::NotNow).then(|| change.origin.clone());
         self.spawn_event(&upgrade.id, async move {
             match go_back(&updater, &id, &terms, on_progress).await {
-                Ok(()) => reverted(&restarter, &terms).await,
+                Ok(()) => reverted(&restarter, &terms, left.as_ref()).await,
                 Err(failure) => Event::RevertFailed(failure),
             }
         });
@@ -192,11 +208,14 @@ async fn go_back(
 }
 
 /// The restart that follows the way back, where one follows the way there.
-async fn reverted(restarter: &Restarter, terms: &ChangeTerms) -> Event {
+async fn reverted(restarter: &Restarter, terms: &ChangeTerms, left: Option<&Origin>) -> Event {
     if terms.restart.is_none() {
         return Event::Reverted { restart_from: None };
     }
     match restarter.origin().await {
+        Ok(now) if left.is_some_and(|left| Origin::was_left_alone(left, &now)) => {
+            Event::Reverted { restart_from: None }
+        }
         Ok(now) => Event::Reverted { restart_from: Some(now) },
         Err(failure) => Event::RestartFailed(failure),
     }

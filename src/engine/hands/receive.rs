@@ -8,19 +8,24 @@ use crate::package::check::{Rules, check_announced};
 use crate::stage::{Announced, Observer, Receiving, Stage};
 
 impl Hands {
-    pub(in crate::engine) async fn empty_stage(&mut self) {
-        self.clear_stages(Stage::clean).await;
+    /// All but the file of this name, which an upgrade is to find again.
+    pub(in crate::engine) async fn empty_stage(&mut self, kept: Option<&str>) {
+        let kept = kept.map(str::to_owned);
+        self.clear_stages(move |stage| stage.clean_but(kept.as_deref())).await;
     }
 
     pub(in crate::engine) async fn drop_receptions(&mut self) {
         self.clear_stages(Stage::drop_receptions).await;
     }
 
-    async fn clear_stages(&mut self, clear: fn(&Stage) -> Result<(), Failure>) {
+    async fn clear_stages(
+        &mut self,
+        clear: impl Fn(&Stage) -> Result<(), Failure> + Clone + Send + 'static,
+    ) {
         self.staged = None;
         self.checked = None;
         for Place { stage, .. } in self.components.values() {
-            let stage = stage.clone();
+            let (stage, clear) = (stage.clone(), clear.clone());
             if let Err(failure) = blocking(move || clear(&stage)).await {
                 // What could not be removed now will be in the way later, and is reported then.
                 tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");

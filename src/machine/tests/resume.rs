@@ -40,7 +40,8 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
     for (name, at_path, restarted, expected) in rows {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, actions) = state.resume(&Found { origin: now, at_path, ruling: None });
+        let (next, actions) =
+            state.resume(&Found { origin: now, at_path, staged: false, ruling: None });
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path:?}, restarted: {restarted}");
         let reports = matches!(next, State::Concluded { .. }) && name != "concluded";
         assert_eq!(actions.contains(&Action::Report), reports, "{name}: {actions:?}");
@@ -48,10 +49,31 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
 }
 
 #[test]
+fn what_was_put_off_stays_so_with_its_file_and_is_over_without() {
+    let deferred = states().into_iter().find(|(name, _)| *name == "deferred").unwrap().1;
+    for boot in ["before", "after"] {
+        let resumed = |staged| {
+            let found = Found { origin: origin(boot), at_path: Some(OLD), staged, ruling: None };
+            deferred.clone().resume(&found)
+        };
+        assert_eq!(resumed(true), (deferred.clone(), vec![Action::EmptyStage]));
+        let (over, actions) = resumed(false);
+        assert_eq!(actions, [Action::EmptyStage, Action::Report]);
+        let State::Concluded { conclusion, .. } = over else { panic!("{over:?}") };
+        assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
+    }
+}
+
+#[test]
 fn a_first_installation_that_was_not_swapped_finds_no_program() {
     let state =
         State::Installing { upgrade: upgrade("0xed", "first"), swap: Swap { old: None, ..swap() } };
-    let (next, _) = state.resume(&Found { origin: origin("after"), at_path: None, ruling: None });
+    let (next, _) = state.resume(&Found {
+        origin: origin("after"),
+        at_path: None,
+        staged: false,
+        ruling: None,
+    });
     let State::Concluded { conclusion, .. } = next else { panic!("{next:?}") };
     assert_eq!(conclusion.failure.unwrap().kind, FailureKind::Interrupted);
 }
@@ -80,7 +102,8 @@ fn a_program_installed_over_itself_is_restarted_back_once() {
         };
         swap.old = Some(NEW);
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, _) = state.resume(&Found { origin: now, at_path: Some(NEW), ruling: None });
+        let (next, _) =
+            state.resume(&Found { origin: now, at_path: Some(NEW), staged: false, ruling: None });
         assert_eq!(outcome_of(&next), expected, "{name}, restarted: {restarted}");
     }
 }
@@ -110,7 +133,8 @@ fn what_the_rescue_decided_counts_until_something_else_is_decided() {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let decided = !["installing", "restarting", "trial"].contains(&name);
         let ruling = Some(Ruled { verdict: rescued.clone(), put_back: true, restart_from: None });
-        let found = Found { origin: origin("after"), at_path: Some(at_path), ruling };
+        let found =
+            Found { origin: origin("after"), at_path: Some(at_path), staged: false, ruling };
         let (next, _) = state.resume(&found);
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path}");
         let told = match next {
@@ -137,7 +161,7 @@ fn a_way_back_that_nobody_owns_up_to_is_restarted_and_proved_from_then_on() {
     for ruling in [None, Some(ruling)] {
         let (upgrade, swap) = (upgrade("0xed", "first"), swap());
         let state = State::Reverting { upgrade, swap, verdict: verdict() };
-        let found = Found { origin: origin("after"), at_path: Some(OLD), ruling };
+        let found = Found { origin: origin("after"), at_path: Some(OLD), staged: false, ruling };
         let (next, actions) = state.resume(&found);
         let State::RestartingBack { swap, .. } = next else { panic!("{next:?}") };
         assert_eq!((swap.origin, actions), (found.origin, vec![Action::Record, Action::Restart]));
@@ -171,8 +195,12 @@ fn a_restart_that_the_rescue_owes_is_carried_out_by_the_daemon() {
             let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
             let ruling =
                 Some(Ruled { verdict: verdict(), put_back, restart_from: restart_from.cloned() });
-            let (next, actions) =
-                state.resume(&Found { origin: now.clone(), at_path: Some(OLD), ruling });
+            let (next, actions) = state.resume(&Found {
+                origin: now.clone(),
+                at_path: Some(OLD),
+                staged: false,
+                ruling,
+            });
             assert_eq!(
                 outcome_of(&next),
                 expected,
@@ -207,8 +235,12 @@ fn whoever_put_the_old_program_back_without_a_word_left_a_restart_to_be_done_but
             ..swap()
         };
         let state = State::Restarting { upgrade: upgrade("0xed", "first"), swap, requests: 1 };
-        let (next, _) =
-            state.resume(&Found { origin: start(now), at_path: Some(OLD), ruling: None });
+        let (next, _) = state.resume(&Found {
+            origin: start(now),
+            at_path: Some(OLD),
+            staged: false,
+            ruling: None,
+        });
         assert_eq!(outcome_of(&next), expected, "{restart:?}, {now:?}");
     }
 }
@@ -217,7 +249,14 @@ fn whoever_put_the_old_program_back_without_a_word_left_a_restart_to_be_done_but
 fn a_trial_has_a_number_of_boots() {
     let mut state = trial(upgrade("0xed", "first"), swap());
     let resume = |state: State, boot: &str| {
-        state.resume(&Found { origin: origin(boot), at_path: Some(NEW), ruling: None }).0
+        state
+            .resume(&Found {
+                origin: origin(boot),
+                at_path: Some(NEW),
+                staged: false,
+                ruling: None,
+            })
+            .0
     };
     for (boot, number) in [("after", 1), ("after", 1), ("second", 2), ("second", 2), ("third", 3)] {
         state = resume(state, boot);
@@ -235,7 +274,12 @@ fn a_trial_has_a_number_of_boots() {
 #[test]
 fn a_restart_is_asked_for_so_often_and_not_again() {
     let resume = |state: State, at_path| {
-        state.resume(&Found { origin: origin("before"), at_path: Some(at_path), ruling: None })
+        state.resume(&Found {
+            origin: origin("before"),
+            at_path: Some(at_path),
+            staged: false,
+            ruling: None,
+        })
     };
     let mut state = State::Installing { upgrade: upgrade("0xed", "first"), swap: swap() };
     for asked in 1..=MOST_RESTART_REQUESTS {

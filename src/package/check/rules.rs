@@ -58,6 +58,8 @@ pub struct Rules {
     /// `None`: not known to whoever asks.
     pub(super) known_bad: Option<BTreeSet<ProgramDigest>>,
     pub(super) forced: bool,
+    /// Whether the file may be checked again on another day, and is kept as it was received.
+    pub(super) kept: bool,
 }
 
 /// What is to be thought of who signed a seal.
@@ -104,6 +106,7 @@ impl Rules {
             minimum: None,
             known_bad: None,
             forced: false,
+            kept: false,
         }
     }
 
@@ -141,6 +144,12 @@ impl Rules {
     #[must_use]
     pub fn forced(self, forced: bool) -> Self {
         Self { forced, ..self }
+    }
+
+    /// Keeps the file as it was received, for a check on another day.
+    #[must_use]
+    pub fn kept(self, kept: bool) -> Self {
+        Self { kept, ..self }
     }
 
     /// What is to be thought of who signed a seal.

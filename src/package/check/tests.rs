@@ -12,7 +12,7 @@ use uplift_fixtures::elf::{Architecture, Program};
 
 mod formats;
 mod seals;
-mod signer;
+pub(crate) mod signer;
 mod unstaged;
 
 /// A payload whose program is this test's own, with a staging area.

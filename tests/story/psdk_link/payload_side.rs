@@ -203,6 +203,7 @@ impl Fake {
                         percent: None,
                         seconds_left: None,
                         waits_for: None,
+                        deferred_because: None,
                     });
                 });
                 let _ = answer.send(Ok(upgrade()));
@@ -382,6 +383,7 @@ fn first_status(script: &Script) -> Status {
         }],
         upgrade: None,
         unacknowledged: script.report.map(|outcome| report(outcome, None)).into_iter().collect(),
+        policy: Default::default(),
         last: None,
         link: LinkStatus::default(),
         notices: vec![],

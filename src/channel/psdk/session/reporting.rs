@@ -168,6 +168,7 @@ fn status_push(
         | Phase::Receiving
         | Phase::Checking
         | Phase::Ready
+        | Phase::Deferred
         | Phase::Installing => Some(StatusPush::Ongoing(meter.read(work))),
         Phase::Restarting | Phase::Trial | Phase::Reverting => {
             Some(StatusPush::Rebooting(countdown.read(work, now)))
@@ -207,7 +208,8 @@ impl Meter {
                     .unwrap_or(RECEIVED)
             }
             Phase::Checking => RECEIVED,
-            Phase::Ready => 85,
+            // A host of the link never sees the second one: its upgrades wait for nothing.
+            Phase::Ready | Phase::Deferred => 85,
             Phase::Installing => 90,
             Phase::Restarting | Phase::Trial | Phase::Reverting | Phase::Concluded => 99,
         }

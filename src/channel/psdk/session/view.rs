@@ -105,6 +105,7 @@ impl Work {
             Phase::Idle | Phase::Preparing | Phase::Receiving | Phase::Concluded => false,
             Phase::Checking
             | Phase::Ready
+            | Phase::Deferred
             | Phase::Installing
             | Phase::Restarting
             | Phase::Trial

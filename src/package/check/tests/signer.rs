@@ -11,14 +11,14 @@ use crate::seal::{Manifest, Place, PublicKey, Seal};
 
 /// Somebody who seals firmware.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(crate) struct Signer {
     key: SecretKey,
     public_text: String,
 }
 
 impl Signer {
     /// A signer with a new key.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let keys = NewKeys::generate(None)?;
         let public_text =
             keys.public_text.lines().nth(1).context("a public key has two lines")?.to_owned();
@@ -26,17 +26,17 @@ impl Signer {
     }
 
     /// The public key.
-    pub(super) fn public(&self) -> &PublicKey {
+    pub(crate) fn public(&self) -> &PublicKey {
         self.key.public()
     }
 
     /// The section of the configuration that trusts it.
-    pub(super) fn trusted_section(&self) -> String {
+    pub(crate) fn trusted_section(&self) -> String {
         format!("[[package.keys]]\npublic = \"{}\"\nnote = \"the simulation\"\n", self.public_text)
     }
 
     /// What this signer says of the program in `file`, under the name given.
-    pub(super) fn manifest(&self, name: FileName, file: &File) -> anyhow::Result<Manifest> {
+    pub(crate) fn manifest(&self, name: FileName, file: &File) -> anyhow::Result<Manifest> {
         let label = Label {
             name,
             created: "1970-01-01T00:00:00Z".into(),
@@ -48,7 +48,7 @@ impl Signer {
     }
 
     /// The bytes of a seal with this manifest.
-    pub(super) fn seal(&self, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn seal(&self, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
         let text = manifest.to_text()?;
         let signature = self.key.sign(&text, "the simulation")?;
         Ok(Seal::to_bytes(&text, &signature)?)

@@ -1,0 +1,132 @@
+//! Section `[channel.psdk]`: the payload link.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use super::component::{Component, Components};
+use super::error::Mistake;
+use super::program::SHORTEST_RESTART;
+use super::trial::fields_of_trial;
+use super::values::absolute;
+use crate::model::ComponentName;
+
+/// The longest that a restart and its trial may take together: the payload link announces it in one
+/// byte of seconds (docs/payload-link.md section 4).
+const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
+
+/// Section `[channel.psdk]`: the payload link.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// Serial device.
+    #[serde(deserialize_with = "absolute")]
+    pub device: PathBuf,
+    /// A rate, or `"auto"`: try the known rates in turn.
+    pub baud: Baud,
+    /// Which transfer the host is offered.
+    pub transfer: TransferChoice,
+    /// The components that hosts may replace.
+    pub components: BTreeSet<ComponentName>,
+    /// Whose version the aircraft is told.
+    pub version_of: VersionOf,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            device: "/dev/ttyUSB0".into(),
+            baud: Baud::Auto,
+            transfer: TransferChoice::Auto,
+            components: [ComponentName::PROGRAM].into(),
+            version_of: VersionOf::Lowest,
+        }
+    }
+}
+
+/// Whose version the payload link tells, which has one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum VersionOf {
+    /// The lowest of those that its hosts may replace: the host refuses a file whose version is not
+    /// higher.
+    Lowest,
+    /// That of this component.
+    Component(ComponentName),
+}
+
+impl TryFrom<String> for VersionOf {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "lowest" { Ok(Self::Lowest) } else { text.parse().map(Self::Component) }
+    }
+}
+
+/// The baud rate of the payload link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baud {
+    /// Try the known rates in turn until the aircraft answers.
+    Auto,
+    /// This rate only.
+    Fixed(u32),
+}
+
+impl<'de> Deserialize<'de> for Baud {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected \"auto\" or a rate such as 921600")]
+        enum Field {
+            Rate(u32),
+            Word(String),
+        }
+        match Field::deserialize(deserializer)? {
+            Field::Rate(rate @ 9_600..=4_000_000) => Ok(Self::Fixed(rate)),
+            Field::Rate(rate) => Err(D::Error::custom(format!(
+                "the baud rate {rate} is not between 9600 and 4000000"
+            ))),
+            Field::Word(word) if word == "auto" => Ok(Self::Auto),
+            Field::Word(word) => Err(D::Error::custom(format!(
+                "expected \"auto\" or a rate such as 921600, found \"{word}\""
+            ))),
+        }
+    }
+}
+
+/// Which transfer the host is offered when it enters the upgrade mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransferChoice {
+    /// FTP when the FTP server answers, DCFTP otherwise.
+    Auto,
+    /// FTP only.
+    Ftp,
+    /// DCFTP only.
+    Dcftp,
+}
+
+/// The payload link announces restart and trial together.
+pub(super) fn announce(components: &mut Components, link: &Link) -> Result<(), Mistake> {
+    for component in components.iter_mut() {
+        let Component::Program(component) = component else { continue };
+        if !link.components.contains(&component.common.name) {
+            continue;
+        }
+        let (name, trial) = (component.common.name, component.common.trial.deadline);
+        let together = component.restart_deadline.unwrap_or(SHORTEST_RESTART).saturating_add(trial);
+        if together > LONGEST_ANNOUNCED {
+            let explanation = format!(
+                "`restart_deadline` of [component.{name}] and `deadline` of its trial are {} s together, and may be {} s: the payload link announces them in one byte",
+                together.as_secs(),
+                LONGEST_ANNOUNCED.as_secs()
+            );
+            let mut fields = fields_of_trial(name, &["deadline"]);
+            fields.push(format!("component.{name}.restart_deadline"));
+            return Err(Mistake::new(&fields, explanation));
+        }
+        component.longest_restart = LONGEST_ANNOUNCED.saturating_sub(trial);
+    }
+    Ok(())
+}
