@@ -81,6 +81,10 @@ impl Actor {
             }
             Command::Check(id, staged, answer) => self.check(&id, staged, answer).await,
             Command::Start(id, answer) => match (self.owned(&id), self.state.upgrade()) {
+                // It was put off, and starts by itself.
+                (Ok(()), Some(_)) if self.state.deferral().is_some() => {
+                    let _ = answer.send(Ok(()));
+                }
                 (Ok(()), Some(upgrade)) => self.hands.find_old(upgrade, answer),
                 (owned, _) => {
                     let _ = answer.send(Err(owned.err().unwrap_or_else(over)));
@@ -223,6 +227,9 @@ impl Actor {
     }
 
     async fn start(&mut self, found: Result<Event, Failure>) -> Result<(), Failure> {
+        if self.state.deferral().is_some() && !self.hands.has_checked() {
+            return Ok(()); // another word to start came before this one, and it was put off
+        }
         match found {
             Ok(start) => self.apply(start).await?,
             Err(failure) => {

@@ -206,6 +206,11 @@ impl Hands {
         });
     }
 
+    /// Whether there is a file that may be installed.
+    pub(super) fn has_checked(&self) -> bool {
+        self.checked.is_some()
+    }
+
     /// Takes the file that may be installed.
     pub(super) fn take_checked(&mut self, checked: Checked) {
         self.checked = Some(checked);

@@ -15,7 +15,7 @@ use crate::journal;
 use crate::model::{
     Countdown, Failure, FailureKind, HoldStatus, PolicyStatus, Uptime, WindowStatus,
 };
-use crate::record::hold::Hold;
+use crate::record::hold::{HOLD_FILE, Hold};
 use crate::trial::restart::boot_id;
 
 /// How much of a reason is kept, in characters.
@@ -54,6 +54,13 @@ impl Gatekeeper {
             hold: Mutex::new(Hold::read(&config.paths.state)),
             clock_trusted: AtomicBool::new(false),
         }
+    }
+
+    /// Removes what a daemon left that was killed while it wrote.
+    pub(crate) fn tidy(&self) {
+        // It harms nobody but by its size, and the next start tries again.
+        let unfinished = self.state.join(disk::unfinished(HOLD_FILE));
+        let _ = disk::remove_if_present(&*self.disk, &unfinished);
     }
 
     /// Whether there is anything to ask.

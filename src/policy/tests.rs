@@ -159,7 +159,11 @@ fn a_hold_outlives_the_daemon_and_the_boot_and_ends_by_release() {
     assert!(matches!(second.ask(Moment::Begin, false), Answer::Later(_)));
     assert_eq!(second.release().unwrap().unwrap().by, "uid 7");
     assert_eq!(second.release().unwrap(), None);
-    assert_eq!(place.gatekeeper("").ask(Moment::Begin, false), Answer::Now);
+    place.write("hold.json.new", "what a killed daemon had begun to write");
+    let third = place.gatekeeper("");
+    assert_eq!(third.ask(Moment::Begin, false), Answer::Now);
+    third.tidy();
+    assert!(!place.path().join("hold.json.new").exists());
 }
 
 #[test]

@@ -165,6 +165,26 @@ fn a_machine_that_may_not_restart_has_the_old_program_back() {
     assert!(component.known_bad.is_empty(), "the program is not to blame: {component:?}");
 }
 
+/// What another updater has installed never ran, and goes back without a restart, too.
+#[test]
+fn a_machine_that_may_not_restart_has_an_updater_go_back() {
+    let install = "cp \"$1\" \"$0/next\"";
+    let mut payload = Payload::with_updater(
+        install,
+        Some("rm \"$0/next\""),
+        "restart = [\"touch\", \"ROOT/run/restart\"]\nrestart_deadline = \"1s\"",
+    );
+    let policy = READY.replace("ROOT", payload.root().to_str().unwrap());
+    payload.edit_config(|text| format!("{text}\n[policy]\n{policy}\n"));
+    payload.restart_daemon();
+    fs::write(payload.root().join("lands"), "2").unwrap();
+    let output = payload.install_modem("V02.00.00.00").wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(payload.ending(), (Outcome::RolledBack, Some(FailureKind::NotNow)));
+    assert!(!payload.modem_path("next").exists() && payload.modem_path("installed").exists());
+    assert!(!payload.root().join("run/restart").exists(), "neither there nor back");
+}
+
 #[test]
 fn a_machine_that_may_restart_in_time_does() {
     let mut payload = Payload::setup()

@@ -19,7 +19,7 @@ const INSTALL: &str =
 impl Payload {
     /// A payload whose modem another updater installs. `install` and `revert` are shell scripts,
     /// with the modem's directory as `$0`; `more` is for the component's section.
-    fn with_updater(install: &str, revert: Option<&str>, more: &str) -> Self {
+    pub(crate) fn with_updater(install: &str, revert: Option<&str>, more: &str) -> Self {
         let revert = revert.map_or_else(String::new, |revert| {
             format!("revert = {:?}", ["/bin/sh", "-c", revert, "ROOT/modem"])
         });
@@ -36,7 +36,7 @@ impl Payload {
         payload
     }
 
-    fn modem_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn modem_path(&self, name: &str) -> PathBuf {
         self.root().join("modem").join(name)
     }
 
@@ -47,7 +47,7 @@ impl Payload {
         path
     }
 
-    fn install_modem(&self, version: &str) -> Running {
+    pub(crate) fn install_modem(&self, version: &str) -> Running {
         self.install_file(&self.modem_file(version))
     }
 

@@ -71,6 +71,7 @@ impl Actor {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (finish, finished) = mpsc::channel(COMMAND_QUEUE);
         let policy = Arc::new(Gatekeeper::open(Arc::clone(&disk), &config));
+        policy.tidy();
         herald.update_policy(policy.status());
         let (told, gate) = (herald.notices(), Arc::clone(&policy));
         let hands = Hands::new(&disk, Arc::clone(&config), programs, gate, told, finish);

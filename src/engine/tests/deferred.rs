@@ -275,6 +275,18 @@ async fn what_waits_keeps_nobody_from_the_way_back() {
     assert_eq!(payload.program(), program("V01.00.00.00"));
 }
 
+/// A word too many starts nothing that was not checked once more.
+#[tokio::test]
+async fn what_was_put_off_is_not_started_by_its_channel() {
+    let mut payload = Payload::new();
+    let (engine, id) = payload.holding().await;
+    engine.start(&id).await.unwrap();
+    assert_eq!(engine.status_now().phase, Phase::Deferred);
+    assert_eq!(payload.program(), program("V01.00.00.00"));
+    engine.release("uid 7".into()).await.unwrap();
+    assert_eq!(ends(&engine, &id).await, (Outcome::Succeeded, None));
+}
+
 /// Nobody would know after a restart that it waits.
 #[tokio::test]
 async fn what_can_not_be_written_down_is_not_put_off() {

@@ -161,6 +161,7 @@ fn every_failure_kind_has_its_reason() {
         (Kind::TooLarge, 3),
         (Kind::NoSpace, 2),
         (Kind::InstallFailed, 2),
+        (Kind::NotNow, 2),
     ];
     for (kind, reason) in named {
         assert_eq!(Reason::from(kind) as u8, reason, "{kind}");
