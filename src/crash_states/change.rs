@@ -60,7 +60,7 @@ impl Story {
             // What is in vain is found out at once.
             ill: !self.change.works,
             unit: false,
-            held: false,
+            held: None,
             change: Some(self.change),
         }
     }

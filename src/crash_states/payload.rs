@@ -25,6 +25,7 @@ use crate::model::{
 };
 use crate::record::checksum;
 use crate::record::checksum::tests::{changed, sealed};
+use crate::record::hold::HOLD_FILE;
 use crate::rescue::{Call, Rescue};
 use crate::stage::Announced;
 
@@ -67,8 +68,8 @@ pub(crate) struct Setting {
     pub(crate) ill: bool,
     /// Whether the program is a unit of its own, which the daemon restarts and outlives.
     pub(crate) unit: bool,
-    /// Whether upgrades are held until the one at hand was put off.
-    pub(crate) held: bool,
+    /// What becomes of the upgrade once it was put off, where upgrades are held when it begins.
+    pub(crate) held: Option<PutOff>,
     /// What another updater does, where that installs the file.
     pub(crate) change: Option<ByUpdater>,
 }
@@ -89,6 +90,15 @@ impl Setting {
     pub(crate) fn has_unit(&self) -> bool {
         self.own.is_some() || self.unit
     }
+}
+
+/// What becomes of an upgrade that was put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutOff {
+    /// The hold is released, and it goes on.
+    Released,
+    /// Somebody does not want it any more.
+    Cancelled,
 }
 
 /// What a new daemon does with its own trial.
@@ -220,6 +230,7 @@ impl Payload {
     pub(crate) fn put_right(mut self) -> Self {
         self.host.repair();
         self.setting.ill = false;
+        self.setting.held = self.setting.held.map(|_| PutOff::Released);
         self.config = Arc::new(config(self.setting, &self.root(), &self.host.boot_id()));
         self
     }
@@ -391,14 +402,15 @@ impl Payload {
     }
 
     async fn daemon(&self, wish: Wish<'_>, acknowledges: bool) -> Result<(Settled, usize), String> {
-        let (engine, actor) = self.start().await?;
         if matches!(wish, Wish::Report) {
-            self.release(&engine).await?;
+            // Whoever holds upgrades releases them without the daemon: no step of this story.
+            let _ = fs::remove_file(self.root().join(STATE).join(HOLD_FILE));
         }
+        let (engine, actor) = self.start().await?;
         let mut end = settled(&engine).await?;
         if !matches!(wish, Wish::Report) {
             self.ask(&engine, wish).await.map_err(|failure| failure.to_string())?;
-            self.release(&engine).await?;
+            self.goes_on(&engine, self.setting.held.unwrap_or(PutOff::Released)).await?;
             end = settled(&engine).await?;
         }
         let concluded = self.disk.len();
@@ -419,7 +431,7 @@ impl Payload {
         } else {
             Request::of_link("the peer".into(), TransferKind::Local)
         };
-        let request = Request { waits: self.setting.held, ..request };
+        let request = Request { waits: self.setting.held.is_some(), ..request };
         match wish {
             Wish::Report => Ok(()),
             Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
@@ -427,13 +439,15 @@ impl Payload {
         }
     }
 
-    /// What was put off goes on.
-    async fn release(&self, engine: &Engine) -> Result<(), String> {
-        match self.setting.held {
-            true => engine.release("somebody".into()).await.map(drop),
-            false => Ok(()),
-        }
-        .map_err(|failure| failure.to_string())
+    /// What was put off goes on, or does not.
+    async fn goes_on(&self, engine: &Engine, how: PutOff) -> Result<(), String> {
+        let put_off = engine.status_now().upgrade.map(|upgrade| upgrade.id);
+        let done = match (self.setting.held, how, put_off) {
+            (Some(_), PutOff::Cancelled, Some(id)) => engine.cancel(&id, "somebody".into()).await,
+            (Some(_), _, _) => engine.release("somebody".into()).await.map(drop),
+            (None, ..) => Ok(()),
+        };
+        done.map_err(|failure| failure.to_string())
     }
 
     async fn start(&self) -> Result<(Engine, tokio::task::JoinHandle<()>), String> {

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::files::STATE;
 use super::firmware::{Firmware, NEW_VERSION, ourselves};
-use super::payload::{FIRST_BOOT, NewDaemon, Payload, Setting, Wish, tree_with};
+use super::payload::{FIRST_BOOT, NewDaemon, Payload, PutOff, Setting, Wish, tree_with};
 use super::proof::{Programs, prove, recover};
 use super::recording::{Case, Promise, Recording, Step};
 use super::tree::{Content, Entry};
@@ -124,7 +124,7 @@ impl Story {
                 own: None,
                 ill: false,
                 unit: false,
-                held: false,
+                held: None,
                 change: None,
             },
             programs,
@@ -203,9 +203,9 @@ impl Story {
         self
     }
 
-    /// Upgrades are held when it begins, and released once it was put off.
-    fn put_off(self) -> Self {
-        self.with(|setting| setting.held = true)
+    /// Upgrades are held when it begins, so that it is put off.
+    fn put_off(self, then: PutOff) -> Self {
+        self.with(|setting| setting.held = Some(then))
     }
 
     /// The new program fails its trial.
@@ -226,7 +226,7 @@ impl Story {
     /// Lets it take place.
     pub(crate) fn record(&self) -> Recording {
         let mut tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
-        if self.setting.held {
+        if self.setting.held.is_some() {
             tree.0.insert(format!("{STATE}/hold.json").into(), hold());
         }
         let moment = Moment { boot: FIRST_BOOT.into(), start: None };
@@ -388,10 +388,14 @@ fn whoever_comes_next_restarts_the_old_program() {
 /// Its swap and what follows are those of the other stories, and so are the mutants of that.
 #[test]
 fn what_was_put_off_is_installed_or_reported() {
-    let story = Story::new("put off").put_off();
-    let is_put_off = |step: &Step| step.label == "Write state.json.new (deferred)";
-    assert!(story.record().steps.iter().any(is_put_off), "it is");
-    prove_all(&story);
+    for story in [
+        Story::new("put off").put_off(PutOff::Released),
+        Story::new("put off, cancelled").put_off(PutOff::Cancelled),
+    ] {
+        let is_put_off = |step: &Step| step.label == "Write state.json.new (deferred)";
+        assert!(story.record().steps.iter().any(is_put_off), "it is");
+        prove_all(&story);
+    }
 }
 
 #[test]
