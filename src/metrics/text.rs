@@ -60,6 +60,8 @@ pub(super) fn render(status: &Status, measures: &Measures, tally: &Tally) -> Str
     let mut page = Page(String::new());
     page.versions(status);
     page.phase(status, measures);
+    page.gauge("uplift_held", "1 while somebody holds upgrades.");
+    page.sample("uplift_held", &[], u8::from(status.policy.hold.is_some()));
     page.upgrades(status, tally);
     page.gauge(
         "uplift_reports_unacknowledged",

@@ -183,6 +183,15 @@ fn upgrades_are_counted_over_restarts_and_bytes_since_the_start() {
 }
 
 #[test]
+fn a_hold_is_seen_by_who_monitors() {
+    let payload = Payload::with_metrics();
+    for (command, held) in [("hold", 1.0), ("release", 0.0)] {
+        assert_eq!(payload.uplift(&[command]).0, Some(0));
+        assert_eq!(payload.value("uplift_held"), Some(held), "after {command}");
+    }
+}
+
+#[test]
 fn a_device_that_goes_away_is_a_link_error() {
     let payload = Payload::with_metrics();
     let line = PtyLine::new(payload.root().join("run/ttyPayload")).unwrap();
