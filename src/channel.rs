@@ -1,4 +1,5 @@
 //! Who asks for an upgrade: one folder or file a system. A channel knows its peer's words and the
 //! engine's handle, nothing else.
 
+pub(crate) mod loopback;
 pub mod psdk;

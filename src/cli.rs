@@ -1,6 +1,7 @@
 //! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses,
 //! calls, and prints.
 
+mod channels;
 mod check;
 mod config_check;
 mod config_sandbox;
@@ -211,6 +212,9 @@ pub enum Command {
     /// Run the upload server that hosts send firmware to.
     #[command(after_help = "Example:\n  uplift ftp-server --config /etc/uplift/uplift.toml")]
     FtpServer,
+    /// Run the channels of the network, which ask for upgrades.
+    #[command(after_help = "Example:\n  uplift channels --config /etc/uplift/uplift.toml")]
+    Channels,
     /// Run a command of another updater; the daemon calls it.
     #[command(hide = true)]
     RunChange {
@@ -381,6 +385,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Pack(arguments) => pack::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::FtpServer => ftp_server::run(&load()?),
+        Command::Channels => channels::run(&load()?),
         Command::RunChange { directory, job } => run_change::run(directory, job),
     }
 }

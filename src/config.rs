@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod ftp;
 mod link;
+mod network;
 mod package;
 mod policy;
 mod program;
@@ -33,6 +34,7 @@ use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 use link::announce;
 pub use link::{Baud, Link, TransferChoice, VersionOf};
+pub use network::{Loopback, Network, Unsealed};
 pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
 pub use policy::{Clock, Policy};
 pub use program::Program;
@@ -61,6 +63,8 @@ pub struct Config {
     pub policy: Policy,
     /// The payload link on the serial port. Without this section there is none.
     pub link: Option<Link>,
+    /// A network channel for tests.
+    pub loopback: Option<Loopback>,
     /// People and programs on this machine.
     pub shell: Shell,
     /// The FTP server that the daemon pulls from.
@@ -102,6 +106,7 @@ struct Sections {
 struct Channels {
     psdk: Option<Link>,
     shell: Shell,
+    loopback: Option<Loopback>,
 }
 
 /// Section `[channel.shell]`: people and programs on this machine.
@@ -155,6 +160,11 @@ impl Paths {
     pub fn uploads(&self) -> PathBuf {
         self.control.with_file_name("uploads.sock")
     }
+
+    /// The socket over which the channels of the network reach the daemon, beside it.
+    pub fn channels(&self) -> PathBuf {
+        self.control.with_file_name("channels.sock")
+    }
 }
 
 impl Default for Paths {
@@ -196,7 +206,7 @@ impl Config {
             paths,
         } = sections;
         let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell }, Transfers { ftp }) = (channel, transfer);
+        let (Channels { psdk: link, shell, loopback }, Transfers { ftp }) = (channel, transfer);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
             if let VersionOf::Component(name) = link.version_of
@@ -210,8 +220,22 @@ impl Config {
         if let Some(names) = &shell.components {
             check_names("shell", names, &components)?;
         }
-        let config =
-            Self { components, package, policy, link, shell, ftp, ftp_server, metrics, paths };
+        let config = Self {
+            components,
+            package,
+            policy,
+            link,
+            loopback,
+            shell,
+            ftp,
+            ftp_server,
+            metrics,
+            paths,
+        };
+        for network in config.networks() {
+            check_names(network.name.as_str(), &network.components, &config.components)?;
+            network.check_key(&config.package)?;
+        }
         config.check_sockets()?;
         config.ftp_server.check_password()?;
         config.package.check_keys()?;
@@ -229,8 +253,20 @@ impl Config {
                 let named = self.shell.components.as_ref();
                 named.is_none_or(|named| named.contains(&component.name()))
             }
-            _ => false,
+            channel => self
+                .network(channel)
+                .is_some_and(|network| network.components.contains(&component.name())),
         })
+    }
+
+    /// The channels of the network.
+    pub fn networks(&self) -> impl Iterator<Item = Network> {
+        self.loopback.iter().map(Loopback::network)
+    }
+
+    /// The channel of the network of this name.
+    pub fn network(&self, name: ChannelName) -> Option<Network> {
+        self.networks().find(|network| network.name == name)
     }
 
     fn check_sockets(&self) -> Result<(), Mistake> {

@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ComponentName, Entry, Failure, FailureKind, HoldStatus, LinkStatus, Outcome,
-    PackageSummary, Report, Request, Status, UpgradeId,
+    ChannelName, ChannelStatus, ComponentName, Entry, Failure, FailureKind, HoldStatus, LinkStatus,
+    Outcome, PackageSummary, Report, Request, Status, UpgradeId,
 };
 use crate::policy::Gatekeeper;
 use crate::stage::{Announced, Receiving, Staged};
@@ -85,6 +85,8 @@ pub enum Command {
     Measure(Answer<Measures>),
     /// [`Engine::update_link`]
     UpdateLink(LinkStatus),
+    /// [`Engine::update_channel`]
+    UpdateChannel(ChannelStatus),
     /// [`Engine::tell`]
     Tell(Failure),
 }
@@ -340,6 +342,12 @@ impl Engine {
     pub async fn update_link(&self, link: LinkStatus) {
         // The engine is gone only when the daemon stops; nobody reads the status then.
         let _ = self.commands.send(Command::UpdateLink(link)).await;
+    }
+
+    /// A network channel's news, for the status.
+    pub async fn update_channel(&self, status: ChannelStatus) {
+        // As with the link's news.
+        let _ = self.commands.send(Command::UpdateChannel(status)).await;
     }
 
     /// Something that a person should know: a notice in the status.

@@ -5,15 +5,20 @@
 //! clients may make and no others. Both ends share these types. The room knows how bytes are
 //! handed over, and nothing of where they come from.
 
+pub(crate) mod channel_client;
+mod channel_server;
+pub(crate) mod channels;
 pub(crate) mod client;
 mod pieces;
 mod server;
 
+pub(crate) use channel_server::serve_channels;
 pub(crate) use server::serve_uploads;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Failure;
+use crate::model::{Failure, FailureKind};
 
 /// Longest line in either direction: two names of a file at their longest, and room for the rest.
 const LONGEST_LINE: usize = 8192;
@@ -101,6 +106,14 @@ pub(crate) struct Uploaded {
     pub(crate) is_arriving: bool,
 }
 
+/// A request, which must be one of those that a socket has.
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(line).map_err(|error| {
+        let sentence = "the request is none that may be made over this socket";
+        Failure::new(FailureKind::Internal, sentence).because(error)
+    })
+}
+
 /// For the fuzzer: takes bytes as a client's request and the pieces behind it. Panics where a
 /// promise is broken.
 #[doc(hidden)]
@@ -110,6 +123,12 @@ pub fn fuzz(bytes: &[u8]) {
     if let Ok(request) = serde_json::from_slice::<UploadRequest>(line) {
         let written = serde_json::to_vec(&request).unwrap_or_default();
         let again = serde_json::from_slice::<UploadRequest>(&written);
+        assert!(again.is_ok_and(|again| again == request), "what was written is read");
+        assert!(!written.contains(&b'\n'), "a request is a line");
+    }
+    if let Ok(request) = serde_json::from_slice::<channels::ChannelRequest>(line) {
+        let written = serde_json::to_vec(&request).unwrap_or_default();
+        let again = serde_json::from_slice::<channels::ChannelRequest>(&written);
         assert!(again.is_ok_and(|again| again == request), "what was written is read");
         assert!(!written.contains(&b'\n'), "a request is a line");
     }

@@ -5,6 +5,7 @@
 //! module must not know how anything is done: no I/O, no clock.
 
 mod change;
+mod channel;
 mod countdown;
 mod digest;
 mod entry;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use version::Version;
 
 pub use change::{Change, ChangeTerms, Step};
+pub use channel::{ChannelState, ChannelStatus, LONGEST_SENTENCE, Reference};
 pub use countdown::{Countdown, Uptime};
 pub use digest::{FileDigest, Md5Digest, ProgramDigest};
 pub use entry::Entry;
@@ -65,6 +67,8 @@ pub enum TransferKind {
     Dcftp,
     /// Through the control socket.
     Local,
+    /// By a process without rights, over a socket of this machine.
+    HandOver,
 }
 
 impl fmt::Display for TransferKind {
@@ -73,6 +77,7 @@ impl fmt::Display for TransferKind {
             Self::Ftp => "FTP",
             Self::Dcftp => "DCFTP",
             Self::Local => "local",
+            Self::HandOver => "the network",
         })
     }
 }
@@ -445,6 +450,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// The payload link.
     pub link: LinkStatus,
+    /// The channels of the network that are configured.
+    #[serde(default)]
+    pub channels: Vec<ChannelStatus>,
     /// What a person should know: a damaged state file that was set aside, a wrong configuration.
     pub notices: Vec<String>,
 }

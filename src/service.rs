@@ -1,9 +1,9 @@
 //! The daemon's life: wires the rooms together, and is what systemd sees: readiness, status line,
 //! watchdog, signals, journal. Decides nothing about upgrades.
 
-mod ftp_socket;
 mod ftp_uploads;
 mod systemd;
+mod units;
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -29,7 +29,7 @@ use crate::handover;
 use crate::log;
 use crate::metrics;
 use crate::transfer::through::Through;
-use crate::wire::local_socket::{self, PEOPLE, UPLOAD_SERVER};
+use crate::wire::local_socket::{self, CHANNELS, PEOPLE, UPLOAD_SERVER};
 
 pub(crate) use systemd::status_line;
 
@@ -70,14 +70,14 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let link = open_rooms(&mut rooms, &config, actor, &engine)?;
     tracing::info!("{}", introduction(&config));
     // Not a room: it has an end.
-    let port = tokio::spawn(ftp_socket::open(Arc::clone(&config), engine.clone()));
+    let started = tokio::spawn(units::start(Arc::clone(&config), engine.clone()));
     rooms.spawn(systemd::tell(engine, link));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         ended = rooms.join_next() => anyhow::bail!("a part of the daemon stopped: {ended:?}"),
     }
-    port.abort();
+    started.abort();
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())
@@ -123,6 +123,11 @@ fn open_rooms(
     let (running, link) = oneshot::channel();
     rooms.spawn(actor.run());
     rooms.spawn(control::serve(control, engine.clone()));
+    if config.networks().next().is_some() {
+        let path = config.paths.channels();
+        let socket = bind(&path, CHANNELS, "socket of channels", "paths.control")?;
+        rooms.spawn(handover::serve_channels(socket, engine.clone(), Arc::clone(config)));
+    }
     if let Some(metrics) = metrics {
         rooms.spawn(metrics::serve(metrics, engine.clone()));
     }

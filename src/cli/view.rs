@@ -9,8 +9,8 @@ use console::Term;
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
 use crate::model::{
-    ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus, Outcome, Phase, PolicyStatus,
-    Progress, Report, RunningEvidence, Status, TransferKind,
+    ChannelStatus, ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus, Outcome, Phase,
+    PolicyStatus, Progress, Report, RunningEvidence, Status, TransferKind,
 };
 
 /// Width of the bar of the live view, in characters.
@@ -85,6 +85,9 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
             line(&mut text, "", notice);
         }
     }
+    for channel in &status.channels {
+        line(&mut text, "Channel", &channel_line(channel));
+    }
     match &status.last {
         Some(report) => {
             line(&mut text, "Last", &report_line(report));
@@ -112,6 +115,14 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         line(&mut text, "Notice", notice);
     }
     text
+}
+
+/// How a channel of the network fares.
+fn channel_line(channel: &ChannelStatus) -> String {
+    let sentence = Some(plain(&channel.sentence)).filter(|text| !text.is_empty());
+    let sentence = sentence.map(|text| format!(", {text}")).unwrap_or_default();
+    let lab = if channel.unsealed { "; lab: it may bring what nobody has sealed" } else { "" };
+    format!("{}: {}{sentence}{lab}", channel.name, channel.state)
 }
 
 /// What keeps upgrades from beginning.
@@ -265,6 +276,7 @@ pub(super) fn ending(report: &Report) -> String {
     };
     let way = match report.request.transfer {
         TransferKind::Local => "at the shell".to_owned(),
+        TransferKind::HandOver => format!("by {}", report.request.channel),
         transfer => format!("over {transfer}"),
     };
     let component = of_component(report.component);

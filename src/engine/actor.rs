@@ -148,6 +148,7 @@ impl Actor {
             }
             Command::Tell(failure) => self.herald.notice(&failure),
             Command::UpdateLink(link) => self.herald.update_link(link),
+            Command::UpdateChannel(status) => self.herald.update_channel(&status),
         }
     }
 
@@ -460,6 +461,7 @@ impl Actor {
             .running(running)
             .minimum(self.journal.minimum_version(component))
             .known_bad(self.journal.known_bad(component).iter().copied().collect())
+            .sealed(self.state.upgrade().is_some_and(|upgrade| upgrade.request.sealed))
             .kept(self.state.upgrade().is_some_and(|upgrade| upgrade.request.waits))
             .forced(self.state.upgrade().is_some_and(|upgrade| upgrade.request.forced)))
     }

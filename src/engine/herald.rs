@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Deadline, Ended, Measures};
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::journal::Journal;
 use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
-    Change, ComponentName, CurrentUpgrade, Failure, Installed, LinkState, LinkStatus,
-    PackageSummary, Phase, PhaseDuration, PolicyStatus, ProgramDigest, Progress, Report, Request,
-    SCHEMA, Status, Step, Verdict,
+    Change, ChannelState, ChannelStatus, ComponentName, CurrentUpgrade, Failure, Installed,
+    LONGEST_SENTENCE, LinkState, LinkStatus, PackageSummary, Phase, PhaseDuration, PolicyStatus,
+    ProgramDigest, Progress, Report, Request, SCHEMA, Status, Step, Verdict,
 };
 use crate::stage::Observer;
 use crate::trial::health;
@@ -57,6 +57,7 @@ impl Herald {
             last: journal.reports().next_back().cloned(),
             policy: PolicyStatus::default(),
             link: link_before_it_speaks(config),
+            channels: config.networks().map(|network| channel_before_it_speaks(&network)).collect(),
             notices,
         };
         Self {
@@ -201,6 +202,19 @@ impl Herald {
         self.status.send_if_modified(|status| {
             let changed = status.link != link;
             status.link = link;
+            changed
+        });
+    }
+
+    /// What a channel says of itself. It can't say of what it is, nor that it need not seal.
+    pub(super) fn update_channel(&self, told: &ChannelStatus) {
+        self.status.send_if_modified(|status| {
+            let known = status.channels.iter_mut().find(|channel| channel.name == told.name);
+            let Some(known) = known else { return false };
+            let sentence = told.sentence.chars().take(LONGEST_SENTENCE).collect();
+            let next = ChannelStatus { unsealed: known.unsealed, sentence, ..told.clone() };
+            let changed = *known != next;
+            *known = next;
             changed
         });
     }
@@ -363,6 +377,16 @@ fn link_before_it_speaks(config: &Config) -> LinkStatus {
         state: LinkState::Waiting,
         ..LinkStatus::default()
     })
+}
+
+fn channel_before_it_speaks(network: &Network) -> ChannelStatus {
+    ChannelStatus {
+        name: network.name,
+        state: ChannelState::Unknown,
+        sentence: String::new(),
+        errors: 0,
+        unsealed: network.unsealed,
+    }
 }
 
 /// What a swap has just brought to the path of which component.

@@ -4,7 +4,6 @@ use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::{Duration, SystemTime};
 
-use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{LONGEST_LINE, UploadAnswer, UploadRequest, Uploaded, pieces};
@@ -46,7 +45,7 @@ pub(crate) async fn serve_uploads(listener: UnixListener, through: Through) {
 async fn converse(stream: UnixStream, place: &Place<u32>, through: Through) -> anyhow::Result<()> {
     let mut lines = Lines::new(stream, LONGEST_LINE);
     while let Some(line) = lines.read().await? {
-        let request = match parse(&line) {
+        let request = match super::parse(&line) {
             Ok(request) => request,
             Err(failure) => return lines.send(&UploadAnswer::Failure { failure }).await,
         };
@@ -71,14 +70,6 @@ async fn converse(stream: UnixStream, place: &Place<u32>, through: Through) -> a
         }
     }
     Ok(())
-}
-
-/// A request, which must be one of those that this socket has.
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(line).map_err(|error| {
-        let sentence = "the request is none that may be made over this socket";
-        Failure::new(FailureKind::Internal, sentence).because(error)
-    })
 }
 
 /// One upload, from the question to its end.

@@ -56,6 +56,8 @@ impl ChannelName {
     pub const PSDK: Self = Self::of(b"psdk");
     /// A person or a program on this machine, through the control socket.
     pub const SHELL: Self = Self::of(b"shell");
+    /// A network channel for tests, whose network is this machine.
+    pub const LOOPBACK: Self = Self::of(b"loopback");
 }
 
 impl ComponentName {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, TransferKind};
+use super::{ChannelName, Reference, TransferKind};
 
 /// Who asked, over what.
 ///
@@ -14,6 +14,8 @@ use super::{ChannelName, TransferKind};
 /// | `receipt` | `"acknowledged"`: the report is repeated until somebody says that it was seen; `"history"`: whoever wants it reads the history. Absent, in files of version 0.1.0: what follows from the channel |
 /// | `rejoins` | whether who asks again under the same name comes back to its upgrade. Absent: the same |
 /// | `waits` | whether it may be put off: what is not allowed now waits, as `deferred`, until it is. Absent: `false` |
+/// | `sealed` | whether what it brings needs a seal by a trusted key, whatever the configuration says. Absent: `false` |
+/// | `reference` | what the channel must know again with it; opaque. Absent: nothing |
 /// | `forced` | a person insists: a lower version, the same one, or a program that failed here before is let in, and now. Absent: `false` |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
@@ -26,6 +28,10 @@ pub struct Request {
     pub rejoins: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
 }
@@ -43,9 +49,8 @@ pub enum Receipt {
 impl Request {
     /// Of a host on the payload link.
     pub fn of_link(requester: String, transfer: TransferKind) -> Self {
-        let (receipt, rejoins) = (Receipt::Acknowledged, true);
-        let (waits, forced) = (false, false);
-        Self { channel: ChannelName::PSDK, requester, transfer, receipt, rejoins, waits, forced }
+        let (channel, receipt) = (ChannelName::PSDK, Receipt::Acknowledged);
+        Self { channel, transfer, receipt, rejoins: true, ..Self::of_shell(requester) }
     }
 
     /// Of somebody on this machine. Two people may share a uid, and neither comes back to an
@@ -58,6 +63,8 @@ impl Request {
             receipt: Receipt::History,
             rejoins: false,
             waits: false,
+            sealed: false,
+            reference: None,
             forced: false,
         }
     }
@@ -84,12 +91,25 @@ struct Written {
     #[serde(default)]
     waits: bool,
     #[serde(default)]
+    sealed: bool,
+    reference: Option<Reference>,
+    #[serde(default)]
     forced: bool,
 }
 
 impl From<Written> for Request {
     fn from(written: Written) -> Self {
-        let Written { channel, requester, transfer, receipt, rejoins, waits, forced } = written;
+        let Written {
+            channel,
+            requester,
+            transfer,
+            receipt,
+            rejoins,
+            waits,
+            sealed,
+            reference,
+            forced,
+        } = written;
         let is_link = channel == ChannelName::PSDK;
         let by_channel = if is_link { Receipt::Acknowledged } else { Receipt::History };
         Self {
@@ -99,6 +119,8 @@ impl From<Written> for Request {
             receipt: receipt.unwrap_or(by_channel),
             rejoins: rejoins.unwrap_or(is_link),
             waits,
+            sealed,
+            reference,
             forced,
         }
     }

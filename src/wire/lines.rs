@@ -15,29 +15,36 @@ use tokio::time::timeout;
 /// A client that neither asks nor sends nor reads for this long is left.
 pub(crate) const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The daemon's side of it.
+/// One side of it; the other one is called the client.
 pub(crate) struct Lines {
     stream: BufReader<UnixStream>,
     longest: usize,
+    /// As much of the next line as has come.
+    line: Vec<u8>,
 }
 
 impl Lines {
     /// A conversation whose client's lines have at most so many bytes.
     pub(crate) fn new(stream: UnixStream, longest: usize) -> Self {
-        Self { stream: BufReader::new(stream), longest }
+        Self { stream: BufReader::new(stream), longest, line: Vec::new() }
     }
 
     /// The client's next line; nothing where it has closed.
     pub(crate) async fn read(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        let mut limited = (&mut self.stream).take(self.longest as u64);
-        timeout(CLIENT_DEADLINE, limited.read_until(b'\n', &mut line))
-            .await
-            .context("the client is silent")??;
+        timeout(CLIENT_DEADLINE, self.wait()).await.context("the client is silent")?
+    }
+
+    /// The other side's next line, however long that takes; nothing where it has closed. Dropped
+    /// and called again, it loses nothing.
+    pub(crate) async fn wait(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
+        let left = self.longest.saturating_sub(self.line.len());
+        let mut limited = (&mut self.stream).take(left as u64);
+        limited.read_until(b'\n', &mut self.line).await?;
+        let line = std::mem::take(&mut self.line);
         if line.is_empty() {
             return Ok(None);
         }
-        anyhow::ensure!(line.ends_with(b"\n"), "the client's line is cut off or too long");
+        anyhow::ensure!(line.ends_with(b"\n"), "a line is cut off or too long");
         Ok(Some(line))
     }
 

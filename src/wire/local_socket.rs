@@ -15,6 +15,8 @@ use tokio::time::sleep;
 pub(crate) const PEOPLE: &str = "uplift";
 /// The upload server's.
 pub(crate) const UPLOAD_SERVER: &str = "uplift-ftp";
+/// That of the channels of the network.
+pub(crate) const CHANNELS: &str = "uplift-channels";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
 /// Pause after an error of the socket itself.

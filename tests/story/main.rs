@@ -11,6 +11,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod channels;
 mod check;
 mod components;
 mod config_check;

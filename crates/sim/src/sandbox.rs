@@ -42,6 +42,7 @@ pub struct Sandbox {
     wrapper: Vec<String>,
     daemon: Option<Child>,
     ftp_server: Option<Child>,
+    channels: Option<Child>,
     program: Option<Child>,
     boots: u32,
 }
@@ -62,6 +63,7 @@ impl Sandbox {
             wrapper: Vec::new(),
             daemon: None,
             ftp_server: None,
+            channels: None,
             program: None,
             boots: 0,
         };
@@ -220,6 +222,12 @@ keep_free = 0
         Ok(())
     }
 
+    /// Starts the process of the network channels and waits until it says that it is ready.
+    pub fn start_channels(&mut self) -> anyhow::Result<()> {
+        self.channels = Some(self.start("channels", &[])?);
+        Ok(())
+    }
+
     /// A process of the payload, which does not outlive this one, however this one ends.
     fn start(&self, name: &str, wrapper: &[String]) -> anyhow::Result<Child> {
         let path = self.root().join(format!("run/{name}.notify"));
@@ -267,6 +275,11 @@ keep_free = 0
     /// Ends the FTP server at once.
     pub fn kill_ftp_server(&mut self) {
         end(self.ftp_server.take());
+    }
+
+    /// Ends the process of the network channels at once.
+    pub fn kill_channels(&mut self) {
+        end(self.channels.take());
     }
 
     /// Starts the program at the path, as the payload's own unit would. It does not outlive this
@@ -318,9 +331,10 @@ keep_free = 0
     }
 
     /// Restarts the payload: all its processes end at once, and start again under another boot id.
-    /// The FTP server too, if it ran.
+    /// The FTP server and the network channels too, if they ran.
     pub fn reboot(&mut self) -> anyhow::Result<()> {
         let (ftp_server, program) = (self.ftp_server.is_some(), self.program.is_some());
+        let channels = self.channels.is_some();
         self.power_off();
         self.new_boot()?;
         if ftp_server {
@@ -329,7 +343,8 @@ keep_free = 0
         if program {
             self.start_program()?;
         }
-        self.start_daemon()
+        self.start_daemon()?;
+        if channels { self.start_channels() } else { Ok(()) }
     }
 
     /// Restarts the program alone, in what passes for another boot: to a daemon that goes on, the
@@ -341,7 +356,8 @@ keep_free = 0
 
     /// Ends all processes at once.
     pub fn power_off(&mut self) {
-        [self.daemon.take(), self.ftp_server.take(), self.program.take()].into_iter().for_each(end);
+        let rest = [self.ftp_server.take(), self.channels.take(), self.program.take()];
+        [self.daemon.take()].into_iter().chain(rest).for_each(end);
     }
 
     fn new_boot(&mut self) -> anyhow::Result<()> {

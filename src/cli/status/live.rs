@@ -248,6 +248,7 @@ mod tests {
             policy: Default::default(),
             last: None,
             link: LinkStatus::default(),
+            channels: Vec::new(),
             notices: vec![],
         }))
     }

@@ -52,6 +52,8 @@ pub struct Rules {
     /// `None` where no payload is known: what a file is decides.
     pub(super) format: Option<Format>,
     pub(super) seal: SealRule,
+    /// Whether nothing but a seal by a trusted key will do.
+    pub(super) trusted_only: bool,
     pub(super) keys: Vec<TrustedKey>,
     pub(super) running: Option<Version>,
     pub(super) minimum: Option<Version>,
@@ -101,6 +103,7 @@ impl Rules {
             machine: package.machine,
             format: None,
             seal: package.seal_rule(),
+            trusted_only: false,
             keys: package.keys.clone(),
             running: None,
             minimum: None,
@@ -137,6 +140,14 @@ impl Rules {
     #[must_use]
     pub fn known_bad(self, known_bad: BTreeSet<ProgramDigest>) -> Self {
         Self { known_bad: Some(known_bad), ..self }
+    }
+
+    /// Accepts nothing but what a trusted key has sealed, whatever the configuration says. For who
+    /// comes from the network.
+    #[must_use]
+    pub fn sealed(self, sealed: bool) -> Self {
+        let seal = if sealed { SealRule::Required } else { self.seal };
+        Self { seal, trusted_only: sealed, ..self }
     }
 
     /// Accepts a lower version, the same version, a known-bad program, and the other machine that

@@ -57,6 +57,9 @@ impl Examiner<'_> {
         let invalid = |sentence: String| Err(Failure::new(FailureKind::SealInvalid, sentence));
         match self.rules.signer(seal) {
             Signer::Trusted(key) => Ok(format!("signed by key {key}")),
+            Signer::NotChecked if self.rules.trusted_only => {
+                invalid(format!("the seal is signed by key {id}, and no key is trusted here"))
+            }
             Signer::NotChecked if self.rules.payload.is_none() => {
                 Ok(format!("signed by key {id}; no payload says whether it trusts that"))
             }

@@ -247,6 +247,7 @@ impl Fake {
                 self.status.send_modify(|status| status.unacknowledged.clear());
                 let _ = answer.send(Ok(()));
             }
+            Command::UpdateChannel(_) => {}
             Command::UpdateLink(link) => self.status.send_modify(|status| status.link = link),
             #[allow(
                 unreachable_patterns,
@@ -386,6 +387,7 @@ fn first_status(script: &Script) -> Status {
         policy: Default::default(),
         last: None,
         link: LinkStatus::default(),
+        channels: Vec::new(),
         notices: vec![],
     }
 }

@@ -1,6 +1,8 @@
-//! The port of uplift's own upload server: opened when a host may be told of it, and not before.
-//! Its password is published, so a daemon without a payload link leaves the port closed.
+//! The other processes of uplift, which the daemon has systemd start where its configuration needs
+//! them, and not before: the port of the upload server, whose password is published, and the
+//! channels of the network.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::config::{Config, TransferChoice};
@@ -10,26 +12,43 @@ use crate::model::{Failure, FailureKind};
 
 /// Holds the port, and starts the server at the first connection.
 const SOCKET: &str = "uplift-ftp.socket";
+/// The process of the network's channels.
+const CHANNELS: &str = "uplift-channels.service";
 /// The daemon's own unit.
 const DAEMON: &str = "uplift.service";
 
-/// Has systemd open the port if this configuration needs it. What keeps it from that is a notice in
-/// the status.
-pub(super) async fn open(config: Arc<Config>, engine: Engine) {
-    if !is_needed(&config) || !is_the_service().await {
+/// Has systemd start what this configuration needs. What keeps it from that is a notice in the
+/// status.
+pub(super) async fn start(config: Arc<Config>, engine: Engine) {
+    let (port, channels) = (needs_port(&config), config.networks().next().is_some());
+    if !(port || channels) || !is_the_service().await {
         return;
     }
-    let Err(reason) = unit::systemctl(&["start", "--", SOCKET]).await else { return };
-    // Masked or not installed: somebody has another server in its place.
-    if unit::show(SOCKET)
-        .await
-        .is_ok_and(|unit| unit.load_state == "loaded" && unit.active_state != "active")
-    {
+    if port && let Some(reason) = refused(SOCKET, &["start", "--", SOCKET]).await {
         engine.tell(not_open(&config, reason)).await;
+    }
+    // It waits for the daemon, which must not wait for it.
+    let start = ["start", "--no-block", "--", CHANNELS];
+    if channels && let Some(reason) = refused(CHANNELS, &start).await {
+        engine.tell(not_started(reason)).await;
     }
 }
 
-fn not_open(config: &Config, reason: std::io::Error) -> Failure {
+/// Why systemd does not start a unit. One that is masked or not installed is not wanted: somebody
+/// has something else in its place.
+async fn refused(unit: &str, arguments: &[&str]) -> Option<io::Error> {
+    let reason = unit::systemctl(arguments).await.err()?;
+    let unit = unit::show(unit).await.ok()?;
+    (unit.load_state == "loaded" && unit.active_state != "active").then_some(reason)
+}
+
+fn not_started(reason: io::Error) -> Failure {
+    let sentence = format!("{CHANNELS} can't be started, so nothing comes from the network");
+    let hint = format!("`systemctl status {CHANNELS}` says why; then `systemctl start {CHANNELS}`");
+    Failure::new(FailureKind::TransferFailed, sentence).because(reason).with_hint(hint)
+}
+
+fn not_open(config: &Config, reason: io::Error) -> Failure {
     let port = config.ftp.address.port();
     let sentence = format!(
         "{SOCKET} can't be started, so uplift's own FTP server takes no uploads; another server may hold port {port}"
@@ -40,7 +59,7 @@ fn not_open(config: &Config, reason: std::io::Error) -> Failure {
     Failure::new(FailureKind::TransferFailed, sentence).because(reason).with_hint(hint)
 }
 
-fn is_needed(config: &Config) -> bool {
+fn needs_port(config: &Config) -> bool {
     config.link.as_ref().is_some_and(|link| link.transfer != TransferChoice::Dcftp)
         && config.ftp.address.ip().is_loopback()
 }
@@ -74,7 +93,7 @@ mod tests {
             ("[channel.psdk]\ntransfer = \"dcftp\"", false),
             ("[channel.psdk]\n[transfer.ftp]\naddress = \"192.0.2.7:21\"", false),
         ] {
-            assert_eq!(is_needed(&config(sections)), needed, "{sections}");
+            assert_eq!(needs_port(&config(sections)), needed, "{sections}");
         }
     }
 

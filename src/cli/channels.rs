@@ -1,0 +1,53 @@
+//! `uplift channels`: the network channels, until SIGTERM or SIGINT.
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::channel::loopback::Loopback;
+use crate::config::Config;
+use crate::log;
+use crate::wire::local_socket::{self, CHANNELS};
+
+/// Serves until a signal stops it.
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    log::install("uplift-channels");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?;
+    let served = runtime.block_on(serve(config));
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let mut channels = JoinSet::new();
+    if let Some(loopback) = &config.loopback {
+        let (path, field) = (&loopback.socket, "channel.loopback.socket");
+        let offers = local_socket::bind(path, CHANNELS, "socket of offers", field)?;
+        channels.spawn(Loopback::new(offers, config.paths.channels()).run());
+    }
+    anyhow::ensure!(
+        !channels.is_empty(),
+        "the configuration has no network channel, so there is nothing to do"
+    );
+    tracing::info!("{} network channels are at work", channels.len());
+    notify(&[NotifyState::Ready]);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = channels.join_next() => anyhow::bail!("a channel stopped: {ended:?}"),
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping");
+    Ok(())
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(states);
+}

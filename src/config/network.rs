@@ -1,0 +1,77 @@
+//! Channels of the network: what each may replace, and that it needs a trusted seal.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::error::Mistake;
+use super::package::Package;
+use super::values::absolute;
+use crate::model::{ChannelName, ComponentName};
+
+/// What the daemon must know of a channel of the network, whatever its network is.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its name.
+    pub name: ChannelName,
+    /// The components that it may replace.
+    pub components: BTreeSet<ComponentName>,
+    /// Whether it may hand over what no trusted key has sealed: on a bench.
+    pub unsealed: bool,
+}
+
+/// Section `[channel.loopback]`: a channel for tests, whose network is a socket of this machine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loopback {
+    /// Socket on which offers are taken: the paths of files, one a line.
+    #[serde(deserialize_with = "absolute")]
+    pub socket: PathBuf,
+    /// The components that it may replace.
+    #[serde(default = "program_alone")]
+    pub components: BTreeSet<ComponentName>,
+    /// What may come without a trusted seal.
+    #[serde(default)]
+    pub unsealed: Unsealed,
+}
+
+/// Whether a channel of the network may bring what no trusted key has sealed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unsealed {
+    /// Never.
+    #[default]
+    Never,
+    /// On a bench, where whoever is in the network may install anything. The status says so.
+    Lab,
+}
+
+impl Loopback {
+    pub(super) fn network(&self) -> Network {
+        Network {
+            name: ChannelName::LOOPBACK,
+            components: self.components.clone(),
+            unsealed: self.unsealed == Unsealed::Lab,
+        }
+    }
+}
+
+impl Network {
+    /// Whoever takes over the process of the network must not install a program of his own.
+    pub(super) fn check_key(&self, package: &Package) -> Result<(), Mistake> {
+        if self.unsealed || !package.keys.is_empty() {
+            return Ok(());
+        }
+        let name = self.name;
+        let explanation = format!(
+            "what comes from the network needs a seal: add a section [[package.keys]] with `public`, the second line of the .pub file \
+             that `uplift keygen` or `minisign -G` made; on a bench, `unsealed = \"lab\"` in [channel.{name}] lets in everything"
+        );
+        Err(Mistake::new(&[format!("channel.{name}")], explanation))
+    }
+}
+
+fn program_alone() -> BTreeSet<ComponentName> {
+    [ComponentName::PROGRAM].into()
+}
