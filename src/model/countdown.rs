@@ -21,7 +21,7 @@ pub struct Uptime {
 /// | field | meaning |
 /// |---|---|
 /// | `boot_id` | the boot in which it was written |
-/// | `at` | seconds since that boot began, when it was written |
+/// | `at` | seconds since that boot began, when it was written, rounded up |
 /// | `left` | seconds that were left then |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Countdown {
@@ -31,10 +31,11 @@ pub struct Countdown {
 }
 
 impl Countdown {
-    /// Begins with so much left.
+    /// Begins with so much left. By whole seconds it ends late rather than early.
     pub fn begin(left: Duration, now: &Uptime) -> Self {
-        let (at, left) = (now.since_boot.as_secs(), left.as_secs());
-        Self { boot_id: now.boot_id.clone(), at, left }
+        let begun = u64::from(now.since_boot.subsec_nanos() > 0);
+        let at = now.since_boot.as_secs().saturating_add(begun);
+        Self { boot_id: now.boot_id.clone(), at, left: left.as_secs() }
     }
 
     /// What is left.
@@ -79,6 +80,16 @@ mod tests {
         let renewed = hold.renewed(&at("first", 1_090));
         assert_eq!(left(&renewed, at("second", 3)), 10);
         assert_eq!(left(&renewed.renewed(&at("second", 3)), at("second", 8)), 5);
+    }
+
+    #[test]
+    fn it_is_never_over_too_early() {
+        let now =
+            |millis| Uptime { boot_id: "a".into(), since_boot: Duration::from_millis(millis) };
+        let hold = Countdown::begin(Duration::from_secs(1), &now(10_900));
+        assert_eq!(hold.left(&now(11_000)).as_secs(), 1);
+        assert_eq!(hold.left(&now(11_999)).as_secs(), 1);
+        assert_eq!(hold.left(&now(12_000)).as_secs(), 0);
     }
 
     #[test]

@@ -275,6 +275,17 @@ async fn what_waits_keeps_nobody_from_the_way_back() {
     assert_eq!(payload.program(), program("V01.00.00.00"));
 }
 
+#[tokio::test]
+async fn a_hold_that_ends_by_itself_lets_it_go_on() {
+    let mut payload = Payload::new();
+    let engine = payload.start().await;
+    engine.hold("uid 7".into(), None, Some(Duration::from_secs(1))).await.unwrap();
+    let id = send(&engine, waiting(), &program("V02.00.00.00")).await.unwrap();
+    assert_eq!(ends(&engine, &id).await, (Outcome::Succeeded, None));
+    until(&engine, |status| status.policy.hold.is_none()).await;
+    assert!(!payload.directory.path().join("state/hold.json").exists());
+}
+
 /// A word too many starts nothing that was not checked once more.
 #[tokio::test]
 async fn what_was_put_off_is_not_started_by_its_channel() {
