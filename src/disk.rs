@@ -261,9 +261,29 @@ pub(crate) fn write_atomic(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
+    write_atomic_with(READABLE_MODE, disk, directory, name, bytes)
+}
+
+/// The same for what is nobody else's to read: the mode is 0600.
+pub(crate) fn write_atomic_private(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
+    write_atomic_with(PRIVATE_MODE, disk, directory, name, bytes)
+}
+
+fn write_atomic_with(
+    mode: u32,
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
     let temporary = directory.join(unfinished(name));
     remove_if_present(disk, &temporary)?;
-    let file = disk.create(&temporary, READABLE_MODE)?;
+    let file = disk.create(&temporary, mode)?;
     let written = disk
         .apply(Operation::Write { file: &file, bytes })
         .and_then(|()| disk.apply(Operation::Sync { file: &file }))

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::model::version::Version;
 use crate::model::{
     ChannelName, ChannelStatus, ComponentName, Entry, Failure, FailureKind, HoldStatus, LinkStatus,
-    Outcome, PackageSummary, Report, Request, Status, UpgradeId,
+    Outcome, PackageSummary, PartStatus, Report, Request, Status, UpgradeId,
 };
 use crate::policy::Gatekeeper;
 use crate::stage::{Announced, Receiving, Staged};
@@ -87,6 +87,10 @@ pub enum Command {
     UpdateLink(LinkStatus),
     /// [`Engine::update_channel`]
     UpdateChannel(ChannelStatus),
+    /// [`Engine::part`]
+    Part(UpgradeId, Answer<Option<PartStatus>>),
+    /// [`Engine::note`]
+    Note(UpgradeId, Option<String>, Answer<()>),
     /// [`Engine::tell`]
     Tell(Failure),
 }
@@ -342,6 +346,16 @@ impl Engine {
     pub async fn update_link(&self, link: LinkStatus) {
         // The engine is gone only when the daemon stops; nobody reads the status then.
         let _ = self.commands.send(Command::UpdateLink(link)).await;
+    }
+
+    /// What is there of the file of an upgrade, where that outlives restarts.
+    pub async fn part(&self, id: &UpgradeId) -> Result<Option<PartStatus>, Failure> {
+        self.ask(|answer| Command::Part(id.clone(), answer)).await
+    }
+
+    /// What a channel keeps with that part from now on; written down before the answer.
+    pub async fn note(&self, id: &UpgradeId, note: Option<String>) -> Result<(), Failure> {
+        self.ask(|answer| Command::Note(id.clone(), note, answer)).await
     }
 
     /// A network channel's news, for the status.

@@ -23,6 +23,9 @@ use crate::model::{Failure, FailureKind};
 /// Longest line in either direction: two names of a file at their longest, and room for the rest.
 const LONGEST_LINE: usize = 8192;
 
+/// The same of a channel: a note at its longest, each byte of it as an escape of six.
+const LONGEST_CHANNEL_LINE: usize = 64 << 10;
+
 /// What an upload server may ask, over `uploads.sock`; one a line.
 ///
 /// | `request` | fields | answers |

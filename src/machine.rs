@@ -112,6 +112,8 @@ pub enum Event {
         /// The version of that which runs.
         from: Option<Version>,
     },
+    /// What comes of the file is kept over restarts from now on.
+    Kept,
     /// What was to be received did not arrive as announced. The peer may begin again.
     ReceptionFailed,
     /// The file was received whole.
@@ -367,6 +369,7 @@ impl State {
             (Self::Preparing { upgrade } | Self::Receiving { upgrade }, Event::ReceptionFailed) => {
                 (Self::Preparing { upgrade }, vec![EmptyStage])
             }
+            (state @ Self::Receiving { .. }, Event::Kept) => (state, vec![Record]),
             (Self::Receiving { upgrade }, Event::Received { file_name }) => {
                 let upgrade = Upgrade { file_name: Some(file_name), ..upgrade };
                 (Self::Checking { upgrade }, vec![Record, Check])
@@ -557,6 +560,7 @@ fn refuse(state: State, event: &Event) -> Refused {
         }
         Event::Receive { .. }
         | Event::ReceptionFailed
+        | Event::Kept
         | Event::Received { .. }
         | Event::Later(_)
         | Event::Cancel(_)

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use version::Version;
 
 pub use change::{Change, ChangeTerms, Step};
-pub use channel::{ChannelState, ChannelStatus, LONGEST_SENTENCE, Reference};
+pub use channel::{ChannelState, ChannelStatus, LONGEST_SENTENCE, PartStatus, Reference};
 pub use countdown::{Countdown, Uptime};
 pub use digest::{FileDigest, Md5Digest, ProgramDigest};
 pub use entry::Entry;

@@ -10,6 +10,7 @@ pub(crate) mod checksum;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod memory;
+pub(crate) mod part;
 pub(crate) mod rescue;
 pub(crate) mod salvage;
 pub(crate) mod state;

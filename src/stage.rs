@@ -6,6 +6,7 @@
 //! digests, not what a package is.
 
 mod kept;
+mod part;
 mod receiving;
 mod staged;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use nix::fcntl::OFlag;
 use crate::disk::{self, DIRECTORY_MODE, Disk, LocalDisk, Operation, PRIVATE_MODE};
 use crate::model::{Failure, FailureKind};
 
+pub(crate) use part::Keeper;
+use part::Turns;
 pub use receiving::{Observer, Receiving};
 pub use staged::Staged;
 
@@ -59,6 +62,7 @@ pub struct Stage {
     max_size: u64,
     disk: Arc<dyn Disk>,
     whole: Whole,
+    turns: Turns,
 }
 
 /// The files that were received whole and are still there; all others are receptions that run, or
@@ -86,7 +90,8 @@ impl Stage {
 
     /// [`Stage::beside`] on a disk of the caller's.
     pub(crate) fn on(disk: Arc<dyn Disk>, program: &Path, max_size: u64) -> Self {
-        Self { directory: directory_beside(program), max_size, disk, whole: Whole::default() }
+        let (whole, turns) = (Whole::default(), Turns::default());
+        Self { directory: directory_beside(program), max_size, disk, whole, turns }
     }
 
     /// Starts to receive a file: its space is allocated, where its size is known, so a full disk
@@ -95,6 +100,12 @@ impl Stage {
     /// Fails with `too-large` above the limit, `no-space`, or `install-failed` where the directory
     /// can't be written.
     pub fn receive(&self, announced: Announced, observer: Observer) -> Result<Receiving, Failure> {
+        let (reception, file) = self.begin(&announced)?;
+        Ok(Receiving::new(announced, reception, file, observer))
+    }
+
+    /// A new file with room for what is announced.
+    fn begin(&self, announced: &Announced) -> Result<(Reception, File), Failure> {
         let size = announced.size.unwrap_or(0);
         self.check_size(size)?;
         self.prepare().map_err(|error| self.unusable(error))?;
@@ -104,7 +115,7 @@ impl Stage {
         // An empty file is the check's, which has a better word for it.
         let allocated = disk::allocate(&*self.disk, &file, size);
         allocated.map_err(|error| self.unusable(error))?;
-        Ok(Receiving::new(announced, reception, file, observer))
+        Ok((reception, file))
     }
 
     /// Removes every file that was received or is being received, and nothing else. A reception
@@ -119,11 +130,12 @@ impl Stage {
         self.remove_receptions(|path| kept.as_deref() != Some(path))
     }
 
-    /// Removes what is not received whole. A reception that still runs will fail; who holds a file
-    /// that is whole still has it.
-    pub(crate) fn drop_receptions(&self) -> Result<(), Failure> {
+    /// Removes what is not received whole, but for the file of this name, of which a part is kept.
+    /// A reception that still runs will fail; who holds a file that is whole still has it.
+    pub(crate) fn drop_receptions(&self, kept: Option<&str>) -> Result<(), Failure> {
         let whole = self.whole.lock().clone();
-        self.remove_receptions(|path| !whole.contains(path))
+        let kept = kept.map(|kept| self.directory.join(kept));
+        self.remove_receptions(|path| !whole.contains(path) && kept.as_deref() != Some(path))
     }
 
     fn remove_receptions(&self, goes: impl Fn(&Path) -> bool) -> Result<(), Failure> {

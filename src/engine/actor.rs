@@ -148,6 +148,13 @@ impl Actor {
             }
             Command::Tell(failure) => self.herald.notice(&failure),
             Command::UpdateLink(link) => self.herald.update_link(link),
+            Command::Part(id, answer) => {
+                let _ = answer.send(self.part(&id));
+            }
+            Command::Note(id, note, answer) => {
+                let result = self.note(&id, note).await;
+                let _ = answer.send(result);
+            }
             Command::UpdateChannel(status) => self.herald.update_channel(&status),
         }
     }
@@ -352,12 +359,12 @@ impl Actor {
         match action {
             Action::EmptyStage => {
                 self.herald.drop_progress();
-                let kept = self.state.deferral().map(|deferral| deferral.staged.as_str());
+                let kept = self.kept();
                 self.hands.empty_stage(kept).await;
             }
             Action::DropReceptions => {
                 self.herald.drop_progress();
-                self.hands.drop_receptions().await;
+                self.hands.drop_receptions(self.state.upgrade().map(|upgrade| &upgrade.id)).await;
             }
             Action::Record => return self.record().await,
             Action::Report => self.report().await,

@@ -28,6 +28,7 @@ use crate::component::command::Change;
 use crate::component::program::{Lock, Program};
 use crate::config::{self, Component, Config};
 use crate::disk::Disk;
+use crate::journal::parts::Parts;
 use crate::machine::{Event, Found, State};
 use crate::model::{
     self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
@@ -75,6 +76,8 @@ pub(super) struct Hands {
     second_copy: SecondCopy,
     finished: mpsc::Sender<Finished>,
     notices: Notices,
+    /// What is there of a file that is received over restarts.
+    parts: Parts,
     staged: Option<Staged>,
     checked: Option<Checked>,
     trial: Option<OnTrial>,
@@ -126,6 +129,7 @@ impl Hands {
         };
         let components = config.components.iter().map(place).collect();
         let change = Change::on(Arc::clone(disk), &config.paths.state);
+        let parts = Parts::open_on(Arc::clone(disk), &config.paths.state);
         let (staged, checked, trial, held) = (None, None, None, None);
         Self {
             config,
@@ -135,6 +139,7 @@ impl Hands {
             second_copy,
             finished,
             notices,
+            parts,
             staged,
             checked,
             trial,
@@ -165,8 +170,8 @@ impl Hands {
         let Some(terms) = left.swap().map(|swap| swap.terms.clone()) else {
             let terms = left.change().map(|change| &change.terms);
             let origin = self.restarter_of_change(terms).found().await?;
-            let staged = self.has_kept(left);
-            return Ok(Found { origin, at_path: None, staged, ruling: None });
+            let (staged, part) = (self.has_kept(left), self.has_part(left));
+            return Ok(Found { origin, at_path: None, staged, part, ruling: None });
         };
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
@@ -191,7 +196,7 @@ impl Hands {
             }
             None => None,
         };
-        Ok(Found { origin, at_path, staged: false, ruling })
+        Ok(Found { origin, at_path, staged: false, part: false, ruling })
     }
 
     /// Takes the file that is to be checked next, or puts it away.

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::channels::{ChannelAnswer, ChannelRequest, OwnUpgrade};
-use super::{LONGEST_LINE, pieces};
+use super::{LONGEST_CHANNEL_LINE, pieces};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::journal::parts::LONGEST_NOTE;
 use crate::model::{
     ChannelName, Failure, FailureKind, Receipt, Request, Status, TransferKind, UpgradeId,
 };
@@ -55,7 +56,7 @@ type Sent = Option<(UpgradeId, Staged)>;
 
 impl Channels {
     async fn converse(&self, stream: UnixStream, place: &Place<u32>) -> anyhow::Result<()> {
-        let mut lines = Lines::new(stream, LONGEST_LINE);
+        let mut lines = Lines::new(stream, LONGEST_CHANNEL_LINE);
         let mut sent = None;
         while let Some(line) = lines.read().await? {
             let answer = match super::parse(&line) {
@@ -101,6 +102,20 @@ impl Channels {
                     ChannelAnswer::Stored { size }
                 })
             }
+            ChannelRequest::Part { upgrade } => match self.owned(&upgrade) {
+                Ok(()) => self.engine.part(&upgrade).await.map(|part| ChannelAnswer::Part { part }),
+                Err(failure) => Err(failure),
+            },
+            ChannelRequest::Note { note, .. }
+                if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) =>
+            {
+                let sentence = format!("a note has at most {LONGEST_NOTE} bytes");
+                Err(Failure::new(FailureKind::Internal, sentence))
+            }
+            ChannelRequest::Note { upgrade, note } => match self.owned(&upgrade) {
+                Ok(()) => done(self.engine.note(&upgrade, note).await),
+                Err(failure) => Err(failure),
+            },
             ChannelRequest::Check { upgrade } => match sent.take() {
                 Some((of, staged)) if of == upgrade => {
                     let checked = self.engine.check(&upgrade, staged).await;
@@ -143,6 +158,7 @@ impl Channels {
             rejoins: true,
             waits: false,
             forced: false,
+            resumes: true,
             sealed: !network.unsealed,
             reference: None,
         })
@@ -219,10 +235,16 @@ enum Ended {
 
 fn take(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Ended> {
     let mut buffer = Vec::new();
-    while pieces::read(&mut stream, &mut buffer).map_err(Ended::BrokeOff)? {
-        receiving.write(&buffer).map_err(Ended::Failed)?;
+    loop {
+        match pieces::read(&mut stream, &mut buffer) {
+            Ok(true) => receiving.write(&buffer).map_err(Ended::Failed)?,
+            Ok(false) => return receiving.finish(None).map_err(Ended::Failed),
+            Err(error) => {
+                receiving.put_down().map_err(Ended::Failed)?;
+                return Err(Ended::BrokeOff(error));
+            }
+        }
     }
-    receiving.finish(None).map_err(Ended::Failed)
 }
 
 /// What a channel may know of the status.

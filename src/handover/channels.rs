@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ChannelName, ChannelStatus, Failure, PackageSummary, Phase, Progress, Reference, Report,
-    UpgradeId,
+    ChannelName, ChannelStatus, Failure, PackageSummary, PartStatus, Phase, Progress, Reference,
+    Report, UpgradeId,
 };
 
 /// What a network channel may ask; one a line.
@@ -16,13 +16,15 @@ use crate::model::{
 /// |---|---|---|
 /// | `begin` | `channel`; `requester`: who on it; `waits` (optional): it may be put off; `reference` (optional): what the channel must know again, at most 1 KiB | `begun` |
 /// | `receive` | `upgrade`, `file_name`, `size` | `send`, then the client sends pieces, then `stored` |
+/// | `part` | `upgrade` | `part`: what is there of its file |
+/// | `note` | `upgrade`, `note`: a text of at most 8 KiB or `null` | `done`: it is kept with what is there |
 /// | `check` | `upgrade` | `checked`: of the file that this connection has sent |
 /// | `start` | `upgrade` | `done` |
 /// | `abandon` | `upgrade`, `failure` | `done` |
 /// | `acknowledge` | `channel` | `done` |
 /// | `tell` | `status`: the channel's own | `done` |
 /// | `watch` | `channel` | `own` now and after each change, until the client closes |
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum ChannelRequest {
     /// Asks for an upgrade.
@@ -46,6 +48,18 @@ pub(crate) enum ChannelRequest {
         file_name: String,
         /// Its size in bytes.
         size: u64,
+    },
+    /// What is there of the file.
+    Part {
+        /// Of which upgrade.
+        upgrade: UpgradeId,
+    },
+    /// What the channel keeps with that from now on.
+    Note {
+        /// With which upgrade's.
+        upgrade: UpgradeId,
+        /// That; it may hold secrets.
+        note: Option<String>,
     },
     /// Has the file proved that was sent before over this connection.
     Check {
@@ -105,6 +119,11 @@ pub(crate) enum ChannelAnswer {
     Checked {
         /// What it is.
         package: PackageSummary,
+    },
+    /// What is there of the file.
+    Part {
+        /// Nothing where none of it was asked for yet.
+        part: Option<PartStatus>,
     },
     /// It is done.
     Done,

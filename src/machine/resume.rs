@@ -13,6 +13,8 @@ pub struct Found {
     pub at_path: Option<ProgramDigest>,
     /// Whether the file of an upgrade that was put off still lies in the staging area.
     pub staged: bool,
+    /// Whether a part of its file is kept there, of an upgrade that goes on with it.
+    pub part: bool,
     /// What `uplift-rescue` decided about this upgrade: it has put the old program back, or was cut
     /// off while it did.
     pub ruling: Option<Ruled>,
@@ -46,7 +48,8 @@ impl State {
     ///
     /// | journal | the program at the path | restarted | then |
     /// |---|---|---|---|
-    /// | before the swap (checking, ready) | any | any | failed: `interrupted` |
+    /// | receiving or checking, with a part of its file that is kept | any | any | receiving |
+    /// | before the swap (checking, ready) otherwise | any | any | failed: `interrupted` |
     /// | deferred, with its file in the staging area | any | any | deferred |
     /// | deferred, without it | any | any | failed: `interrupted` |
     /// | installing | old | any | failed: `interrupted` |
@@ -82,6 +85,10 @@ impl State {
                 super::change::resume(upgrade, change, step, &found.origin)
             }
             (state @ (Self::Idle | Self::Concluded { .. }), ..) => (state, vec![EmptyStage]),
+            // What was received whole is checked again: who sends it is told that all is there.
+            (Self::Receiving { upgrade } | Self::Checking { upgrade }, ..) if found.part => {
+                (Self::Receiving { upgrade }, vec![EmptyStage, Record])
+            }
             (
                 Self::Preparing { upgrade }
                 | Self::Receiving { upgrade }

@@ -143,6 +143,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "receive",
             Event::Receive { file_name: "P_V02.00.00.00.bin".into(), component: None, from: None },
         ),
+        ("kept", Event::Kept),
         ("reception failed", Event::ReceptionFailed),
         ("received", Event::Received { file_name: "P_V02.00.00.00.bin".into() }),
         ("check passed", Event::CheckPassed(package())),
@@ -271,6 +272,7 @@ fn an_event_that_is_not_allowed_leaves_the_state_as_it_was() {
                 let expected = match event {
                     Event::Begin(_) | Event::GoBack { .. } => FailureKind::Busy,
                     Event::Receive { .. }
+                    | Event::Kept
                     | Event::ReceptionFailed
                     | Event::Received { .. }
                     | Event::Later(_)

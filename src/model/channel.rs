@@ -40,6 +40,26 @@ impl From<Reference> for String {
     }
 }
 
+/// What is there of a file that is received over restarts, for the channel that sends it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStatus {
+    /// Its name as it was announced.
+    pub file_name: String,
+    /// Bytes that were announced.
+    pub size: u64,
+    /// Bytes that are there, durably.
+    pub offset: u64,
+    /// What the channel keeps with it, such as an ETag and a URL: nobody else's to see.
+    pub note: Option<String>,
+}
+
+/// Without the note.
+impl fmt::Debug for PartStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartStatus").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
 /// How a channel fares, for `uplift status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelStatus {

@@ -14,6 +14,7 @@ use super::{ChannelName, Reference, TransferKind};
 /// | `receipt` | `"acknowledged"`: the report is repeated until somebody says that it was seen; `"history"`: whoever wants it reads the history. Absent, in files of version 0.1.0: what follows from the channel |
 /// | `rejoins` | whether who asks again under the same name comes back to its upgrade. Absent: the same |
 /// | `waits` | whether it may be put off: what is not allowed now waits, as `deferred`, until it is. Absent: `false` |
+/// | `resumes` | whether what is received of its file outlives restarts, and is gone on with. Absent: `false` |
 /// | `sealed` | whether what it brings needs a seal by a trusted key, whatever the configuration says. Absent: `false` |
 /// | `reference` | what the channel must know again with it; opaque. Absent: nothing |
 /// | `forced` | a person insists: a lower version, the same one, or a program that failed here before is let in, and now. Absent: `false` |
@@ -28,6 +29,8 @@ pub struct Request {
     pub rejoins: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumes: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,7 @@ impl Request {
             receipt: Receipt::History,
             rejoins: false,
             waits: false,
+            resumes: false,
             sealed: false,
             reference: None,
             forced: false,
@@ -91,6 +95,8 @@ struct Written {
     #[serde(default)]
     waits: bool,
     #[serde(default)]
+    resumes: bool,
+    #[serde(default)]
     sealed: bool,
     reference: Option<Reference>,
     #[serde(default)]
@@ -106,6 +112,7 @@ impl From<Written> for Request {
             receipt,
             rejoins,
             waits,
+            resumes,
             sealed,
             reference,
             forced,
@@ -119,6 +126,7 @@ impl From<Written> for Request {
             receipt: receipt.unwrap_or(by_channel),
             rejoins: rejoins.unwrap_or(is_link),
             waits,
+            resumes,
             sealed,
             reference,
             forced,

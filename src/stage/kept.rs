@@ -74,6 +74,6 @@ impl Stage {
 }
 
 /// The name of a received file, and no path to somewhere else.
-fn is_reception(name: &str) -> bool {
+pub(super) fn is_reception(name: &str) -> bool {
     name.starts_with(RECEPTION_PREFIX) && !name.contains('/')
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::sync::Arc;
 
+use super::part::{Keeper, Turn};
 use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
@@ -24,9 +25,13 @@ pub struct Receiving {
     buffer: Vec<u8>,
     hashing: Hashing,
     received: u64,
+    /// Of them, those that are in the file.
+    written: u64,
     write_back: Option<WriteBack>,
     bytes_to_part: u64,
     observer: Observer,
+    /// Hears how many bytes are durable, where they outlive restarts.
+    keeper: Option<(Keeper, Turn)>,
 }
 
 impl Receiving {
@@ -44,10 +49,49 @@ impl Receiving {
             buffer: Vec::with_capacity(BUFFER_SIZE),
             hashing,
             received: 0,
+            written: 0,
             write_back: None,
             bytes_to_part: PART_SIZE,
             observer,
+            keeper: None,
         }
+    }
+
+    /// The reception, of which `keeper` hears how much is durable.
+    pub(super) fn kept_by(self, keeper: Keeper, turn: Turn) -> Self {
+        Self { keeper: Some((keeper, turn)), ..self }
+    }
+
+    /// Its first `size` bytes are there already, and are hashed.
+    pub(super) fn behind(mut self, size: u64) -> io::Result<Self> {
+        let mut file = &self.file;
+        file.rewind()?;
+        let mut left = size;
+        while left > 0 {
+            let most = left.min(BUFFER_SIZE as u64);
+            let n = file.take(most).read_to_end(&mut self.buffer)? as u64;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.hashing.update(&mut self.buffer)?;
+            left -= n;
+        }
+        (self.received, self.written) = (size, size);
+        (self.observer)(size);
+        Ok(self)
+    }
+
+    /// What came is durable, and written down where it is kept; the rest may come another time.
+    pub(crate) fn put_down(mut self) -> Result<(), Failure> {
+        self.flush()?;
+        self.end_write_back()?;
+        self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
+        self.keep()
+    }
+
+    fn keep(&self) -> Result<(), Failure> {
+        let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
+        turn.write(|| keeper(self.received)).map_err(unwritable)
     }
 
     /// What was announced.
@@ -105,7 +149,7 @@ impl Receiving {
         self.flush()?;
         self.end_write_back()?;
         self.hash_again(size).map_err(unwritable)?;
-        self.received = size;
+        (self.received, self.written) = (size, size);
         (self.observer)(size);
         Ok(self)
     }
@@ -133,9 +177,11 @@ impl Receiving {
         }
         self.flush()?;
         self.end_write_back()?;
-        let digests = self.hashing.finish().map_err(unwritable)?;
+        let hashing = std::mem::replace(&mut self.hashing, Hashing::start(0, false));
+        let digests = hashing.finish().map_err(unwritable)?;
         compare(md5, &digests)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
+        self.keep()?;
         let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
             return Err(Failure::new(
                 FailureKind::Interrupted,
@@ -174,7 +220,12 @@ impl Receiving {
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
-        self.reception.disk().apply(Operation::Write { file: &self.file, bytes: &self.buffer })?;
+        let write = Operation::Write { file: &self.file, bytes: &self.buffer };
+        match &self.keeper {
+            Some((_, turn)) => turn.write(|| self.reception.disk().apply(write))?,
+            None => self.reception.disk().apply(write)?,
+        }
+        self.written += self.buffer.len() as u64;
         self.bytes_to_part = self.bytes_to_part.saturating_sub(self.buffer.len() as u64);
         self.hashing.update(&mut self.buffer)?;
         if self.bytes_to_part > 0 {
@@ -187,9 +238,16 @@ impl Receiving {
     fn write_back_part(&mut self) -> io::Result<()> {
         let write_back = match self.write_back.take() {
             Some(write_back) => write_back,
-            None => WriteBack::start(Arc::clone(self.reception.disk()), &self.file)?,
+            None => {
+                let disk = Arc::clone(self.reception.disk());
+                WriteBack::start(
+                    disk,
+                    &self.file,
+                    self.keeper.as_ref().map(|(keeper, _)| Arc::clone(keeper)),
+                )?
+            }
         };
-        if !write_back.part_finished() {
+        if !write_back.part_finished(self.written) {
             return write_back.finish();
         }
         self.write_back = Some(write_back);

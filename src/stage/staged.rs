@@ -98,6 +98,10 @@ impl Reception {
         Self { stage, path, is_kept: false }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn stage(&self) -> &Stage {
         &self.stage
     }

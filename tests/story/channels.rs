@@ -1,6 +1,8 @@
 //! Network channels: a process without rights asks for upgrades over a socket of its own, and what
 //! it may not, it can't.
 
+mod parts;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -72,7 +74,9 @@ impl Client {
     }
 
     fn begin(&mut self) -> String {
-        let request = json!({"request": "begin", "channel": "loopback", "requester": "somebody"});
+        let request = json!({
+            "request": "begin", "channel": "loopback", "requester": "somebody", "waits": true,
+        });
         let answer = self.ask(&request);
         answer["upgrade"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }

@@ -42,9 +42,11 @@ impl Actor {
     pub(super) async fn ask_to_begin(&mut self, request: Request, answer: Answer<UpgradeId>) {
         let is_free = match &self.state {
             State::Idle | State::Concluded { .. } => true,
-            State::Deferred { .. } => self.is_superseded_by(&request),
             state => {
-                state.upgrade().is_some_and(|upgrade| upgrade.request.is_by_requester_of(&request))
+                self.is_superseded_by(&request)
+                    || state
+                        .upgrade()
+                        .is_some_and(|upgrade| upgrade.request.is_by_requester_of(&request))
             }
         };
         if is_free && self.policy.is_to_be_asked() {
@@ -78,19 +80,29 @@ impl Actor {
         self.begin(request).await
     }
 
-    /// Whoever can't wait comes before what was put off, and so does its own requester.
+    /// Whoever can't wait comes before what was put off, and so does its own requester; and before
+    /// a file that comes over days.
     fn is_superseded_by(&self, request: &Request) -> bool {
-        let State::Deferred { upgrade, .. } = &self.state else { return false };
-        !request.waits || upgrade.request.is_by_requester_of(request)
+        match &self.state {
+            State::Deferred { upgrade, .. } => {
+                !request.waits || upgrade.request.is_by_requester_of(request)
+            }
+            State::Preparing { upgrade } | State::Receiving { upgrade } => {
+                !request.waits && upgrade.request.waits
+            }
+            _ => false,
+        }
     }
 
     /// What was put off makes room.
     pub(super) async fn cancel_deferred(&mut self, request: &Request) -> Result<(), Failure> {
-        if !matches!(self.state, State::Deferred { .. }) {
-            return Ok(());
-        }
+        let why = match self.state {
+            State::Deferred { .. } => "was put off",
+            State::Preparing { .. } | State::Receiving { .. } => "waited for its file",
+            _ => return Ok(()),
+        };
         let sentence = format!(
-            "the upgrade was put off, and another one took its place ({}, {})",
+            "the upgrade {why}, and another one took its place ({}, {})",
             request.channel, request.requester
         );
         self.apply(Event::Cancel(Failure::new(FailureKind::Cancelled, sentence))).await
@@ -162,6 +174,7 @@ impl Actor {
         }
         self.renew_deferral().await;
         self.look_at_deferred();
+        self.look_at_part().await;
         self.look_in(Gatekeeper::RENEWAL);
     }
 
@@ -198,8 +211,13 @@ impl Actor {
     /// Looks again after this time at the latest, where there is something to look at.
     pub(super) fn look_in(&mut self, time: Duration) {
         let renewal = self.policy.renew_in();
-        let deferred = self.state.deferral().map(|deferral| {
-            let left = self.policy.now().map_or(time, |now| deferral.ends.left(&now));
+        let part = match &self.state {
+            State::Receiving { upgrade } => self.hands.part(&upgrade.id).map(|part| part.ends),
+            _ => None,
+        };
+        let ends = self.state.deferral().map(|deferral| deferral.ends.clone()).or(part);
+        let deferred = ends.map(|ends| {
+            let left = self.policy.now().map_or(time, |now| ends.left(&now));
             time.min(left.saturating_add(Duration::from_secs(1)))
         });
         let Some(time) = renewal.into_iter().chain(deferred).min() else { return };

@@ -3,9 +3,12 @@
 use super::Actor;
 use crate::config::Component;
 use crate::engine::{Answer, IfRefused, choice};
-use crate::machine::Event;
-use crate::model::{ChannelName, ComponentName, Failure, PackageSummary, UpgradeId};
-use crate::stage::{Announced, Receiving, Staged};
+use crate::machine::{Event, State};
+use crate::model::{
+    ChannelName, ComponentName, Failure, FailureKind, PackageSummary, PartStatus, UpgradeId,
+};
+use crate::policy::Gatekeeper;
+use crate::stage::{Announced, Observer, Receiving, Staged};
 
 /// How much is kept of the name that a peer gives a file, in characters; a longer one is refused,
 /// but the report is to say of which.
@@ -41,7 +44,7 @@ impl Actor {
         let received = match admitted {
             Ok(component) => {
                 let observer = self.herald.progress_of_next(announced.size.unwrap_or_default());
-                self.hands.receive(component, announced, observer).await
+                self.place(id, component, announced, observer).await
             }
             Err(failure) => Err(failure),
         };
@@ -53,6 +56,70 @@ impl Actor {
             self.apply(event).await?;
         }
         received
+    }
+
+    /// A place for the file. Where its bytes outlive restarts, so does the upgrade from now on.
+    async fn place(
+        &mut self,
+        id: &UpgradeId,
+        component: ComponentName,
+        announced: Announced,
+        observer: Observer,
+    ) -> Result<Receiving, Failure> {
+        if !self.state.upgrade().is_some_and(|upgrade| upgrade.request.resumes) {
+            return self.hands.receive(component, announced, observer).await;
+        }
+        let receiving = self.hands.receive_kept(id, component, announced, observer).await?;
+        self.apply(Event::Kept).await?;
+        self.owned(id)?; // what could not be written down has ended it
+        self.look_in(Gatekeeper::RENEWAL);
+        Ok(receiving)
+    }
+
+    /// What is there of the file of an upgrade that outlives restarts.
+    pub(super) fn part(&self, id: &UpgradeId) -> Result<Option<PartStatus>, Failure> {
+        self.owned(id)?;
+        Ok(self.hands.part(id).map(|part| PartStatus {
+            file_name: part.file_name,
+            size: part.size,
+            offset: part.offset,
+            note: part.note,
+        }))
+    }
+
+    /// What its channel keeps with it from now on.
+    pub(super) async fn note(&self, id: &UpgradeId, note: Option<String>) -> Result<(), Failure> {
+        self.owned(id)?;
+        self.hands.note(id, note).await
+    }
+
+    /// Gives up an upgrade of whose file a part is there, and nothing more has come for as long as
+    /// one may wait; until then writes down now and then what is left.
+    pub(super) async fn look_at_part(&mut self) {
+        let State::Receiving { upgrade } = &self.state else { return };
+        let (Some(part), Ok(now)) = (self.hands.part(&upgrade.id), self.policy.now()) else {
+            return;
+        };
+        if part.ends.left(&now).is_zero() {
+            let sentence = format!(
+                "{} of {} bytes came, and no more for as long as an upgrade may wait",
+                part.offset, part.size
+            );
+            let failure = Failure::new(FailureKind::Timeout, sentence);
+            return super::told(self.apply(Event::Fail(failure)).await);
+        }
+        if part.ends.is_older_than(Gatekeeper::RENEWAL, &now) {
+            self.hands.renew_part(&upgrade.id, part.ends.renewed(&now)).await;
+        }
+    }
+
+    /// The name of the file in the staging area that the upgrade is to find again.
+    pub(super) fn kept(&self) -> Option<String> {
+        match &self.state {
+            State::Deferred { deferral, .. } => Some(deferral.staged.clone()),
+            State::Receiving { upgrade } => self.hands.part(&upgrade.id).map(|part| part.staged),
+            _ => None,
+        }
     }
 
     /// The component, if what is announced of a file for it passes.

@@ -45,6 +45,7 @@ impl Actor {
         } else {
             self.hands.forget_second_copy().await;
             self.hands.clear_change().await;
+            self.hands.forget_part().await;
             if report.outcome == Outcome::Succeeded {
                 self.hands.forget_older(component).await;
             }

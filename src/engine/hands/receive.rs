@@ -1,21 +1,45 @@
 //! A place in the staging area for the file that comes, and the end of what lies there.
 
+use std::io;
+use std::sync::Arc;
+
 use super::{Hands, Place};
-use crate::engine::blocking::blocking;
+use crate::engine::blocking::{blocking, off_thread};
 use crate::engine::storage;
-use crate::model::{ComponentName, Failure};
+use crate::journal::parts::Parts;
+use crate::machine::State;
+use crate::model::{ComponentName, Countdown, Failure, FailureKind, UpgradeId};
 use crate::package::check::{Rules, check_announced};
-use crate::stage::{Announced, Observer, Receiving, Stage};
+use crate::record::part::Part;
+use crate::stage::{Announced, Keeper, Observer, Receiving, Stage};
 
 impl Hands {
     /// All but the file of this name, which an upgrade is to find again.
-    pub(in crate::engine) async fn empty_stage(&mut self, kept: Option<&str>) {
-        let kept = kept.map(str::to_owned);
+    pub(in crate::engine) async fn empty_stage(&mut self, kept: Option<String>) {
+        if kept.is_none() {
+            self.forget_part().await;
+        }
         self.clear_stages(move |stage| stage.clean_but(kept.as_deref())).await;
     }
 
-    pub(in crate::engine) async fn drop_receptions(&mut self) {
-        self.clear_stages(Stage::drop_receptions).await;
+    /// What is not whole, and no part that this upgrade may go on with.
+    pub(in crate::engine) async fn drop_receptions(&mut self, upgrade: Option<&UpgradeId>) {
+        let kept = upgrade.and_then(|id| self.parts.of(id)).map(|part| part.staged);
+        self.clear_stages(move |stage| stage.drop_receptions(kept.as_deref())).await;
+    }
+
+    /// Nobody goes on with a part any more.
+    pub(in crate::engine) async fn forget_part(&self) {
+        let parts = self.parts.clone();
+        let forget = move || {
+            parts.forget().map_err(|error| {
+                let sentence = "the record of a received part can't be removed";
+                Failure::from_io(FailureKind::InstallFailed, sentence, error)
+            })
+        };
+        if let Err(failure) = blocking(forget).await {
+            tracing::warn!(UPLIFT_KIND = %failure.kind, "{failure}");
+        }
     }
 
     async fn clear_stages(
@@ -60,4 +84,83 @@ impl Hands {
         let stage = self.component(component)?.1.stage.clone();
         blocking(move || stage.receive(announced, observer)).await
     }
+
+    /// A place for a file whose bytes outlive restarts: behind what is there of it already.
+    pub(in crate::engine) async fn receive_kept(
+        &self,
+        upgrade: &UpgradeId,
+        component: ComponentName,
+        announced: Announced,
+        observer: Observer,
+    ) -> Result<Receiving, Failure> {
+        let (stage, parts) = (self.component(component)?.1.stage.clone(), self.parts.clone());
+        let (ends, upgrade) = (self.policy.longest_wait()?, upgrade.clone());
+        blocking(move || {
+            let size = announced.size.unwrap_or_default();
+            let is_same = |part: &Part| {
+                part.component == component
+                    && (&part.file_name, part.size) == (&announced.file_name, size)
+                    && stage.has_part(&part.staged, part.offset)
+            };
+            if let Some(part) = parts.of(&upgrade).filter(is_same) {
+                parts.set_end(&upgrade, ends).map_err(unkept)?;
+                let keeper = keeper(parts, part.staged.clone());
+                return stage.resume(&part.staged, announced, part.offset, observer, keeper);
+            }
+            // Of another file nothing is needed any more.
+            stage.drop_receptions(None)?;
+            let file = (announced.file_name.clone(), size);
+            stage.receive_kept(announced, observer, move |staged| {
+                parts.begin(Part::new(upgrade, component, staged.clone(), file, ends))?;
+                Ok(keeper(parts, staged))
+            })
+        })
+        .await
+    }
+
+    /// The part of an upgrade, where one is kept.
+    pub(in crate::engine) fn part(&self, upgrade: &UpgradeId) -> Option<Part> {
+        self.parts.of(upgrade)
+    }
+
+    /// Whether a part of the file of an upgrade that was left lies where it was kept.
+    pub(in crate::engine) fn has_part(&self, left: &State) -> bool {
+        let (State::Receiving { upgrade } | State::Checking { upgrade }) = left else {
+            return false;
+        };
+        let Some(part) = self.parts.of(&upgrade.id).filter(|_| upgrade.request.resumes) else {
+            return false;
+        };
+        let place = self.component(part.component);
+        place.is_ok_and(|(_, place)| place.stage.has_part(&part.staged, part.offset))
+    }
+
+    /// What a channel keeps with the part of its upgrade from now on.
+    pub(in crate::engine) async fn note(
+        &self,
+        upgrade: &UpgradeId,
+        note: Option<String>,
+    ) -> Result<(), Failure> {
+        let (parts, upgrade) = (self.parts.clone(), upgrade.clone());
+        let noted = off_thread(move || parts.note(&upgrade, note)).await?.map_err(unkept)?;
+        let sentence = "nothing of the file of this upgrade is kept";
+        noted.then_some(()).ok_or_else(|| Failure::new(FailureKind::Cancelled, sentence))
+    }
+
+    /// Writes down what is left of the time of a part.
+    pub(in crate::engine) async fn renew_part(&self, upgrade: &UpgradeId, ends: Countdown) {
+        let (parts, upgrade) = (self.parts.clone(), upgrade.clone());
+        // Not written, it waits longer.
+        let _ = off_thread(move || parts.set_end(&upgrade, ends)).await;
+    }
+}
+
+/// Writes down how much of a file is durable.
+fn keeper(parts: Parts, staged: String) -> Keeper {
+    Arc::new(move |offset| parts.advance(&staged, offset))
+}
+
+fn unkept(error: io::Error) -> Failure {
+    let sentence = "the record of a received part can't be written";
+    Failure::from_io(FailureKind::InstallFailed, sentence, error)
 }

@@ -181,8 +181,13 @@ fn the_restart_back_is_proved_against_the_boot_that_went_back() {
 
 #[test]
 fn a_daemon_that_starts_goes_on_where_the_last_one_stopped() {
-    let found =
-        |boot: &str| Found { origin: origin(boot), at_path: None, staged: false, ruling: None };
+    let found = |boot: &str| Found {
+        origin: origin(boot),
+        at_path: None,
+        staged: false,
+        part: false,
+        ruling: None,
+    };
     for (from, boot, to, action) in [
         ("installing", "boot-1", "installing", Action::Swap),
         ("installing", "boot-2", "installing", Action::Swap),

@@ -41,7 +41,7 @@ fn a_fresh_daemon_knows_what_to_do_with_whatever_it_finds() {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let now = origin(if restarted { "after" } else { "before" });
         let (next, actions) =
-            state.resume(&Found { origin: now, at_path, staged: false, ruling: None });
+            state.resume(&Found { origin: now, at_path, staged: false, part: false, ruling: None });
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path:?}, restarted: {restarted}");
         let reports = matches!(next, State::Concluded { .. }) && name != "concluded";
         assert_eq!(actions.contains(&Action::Report), reports, "{name}: {actions:?}");
@@ -53,7 +53,13 @@ fn what_was_put_off_stays_so_with_its_file_and_is_over_without() {
     let deferred = states().into_iter().find(|(name, _)| *name == "deferred").unwrap().1;
     for boot in ["before", "after"] {
         let resumed = |staged| {
-            let found = Found { origin: origin(boot), at_path: Some(OLD), staged, ruling: None };
+            let found = Found {
+                origin: origin(boot),
+                at_path: Some(OLD),
+                staged,
+                part: false,
+                ruling: None,
+            };
             deferred.clone().resume(&found)
         };
         assert_eq!(resumed(true), (deferred.clone(), vec![Action::EmptyStage]));
@@ -72,6 +78,7 @@ fn a_first_installation_that_was_not_swapped_finds_no_program() {
         origin: origin("after"),
         at_path: None,
         staged: false,
+        part: false,
         ruling: None,
     });
     let State::Concluded { conclusion, .. } = next else { panic!("{next:?}") };
@@ -102,8 +109,13 @@ fn a_program_installed_over_itself_is_restarted_back_once() {
         };
         swap.old = Some(NEW);
         let now = origin(if restarted { "after" } else { "before" });
-        let (next, _) =
-            state.resume(&Found { origin: now, at_path: Some(NEW), staged: false, ruling: None });
+        let (next, _) = state.resume(&Found {
+            origin: now,
+            at_path: Some(NEW),
+            staged: false,
+            part: false,
+            ruling: None,
+        });
         assert_eq!(outcome_of(&next), expected, "{name}, restarted: {restarted}");
     }
 }
@@ -133,8 +145,13 @@ fn what_the_rescue_decided_counts_until_something_else_is_decided() {
         let state = states().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let decided = !["installing", "restarting", "trial"].contains(&name);
         let ruling = Some(Ruled { verdict: rescued.clone(), put_back: true, restart_from: None });
-        let found =
-            Found { origin: origin("after"), at_path: Some(at_path), staged: false, ruling };
+        let found = Found {
+            origin: origin("after"),
+            at_path: Some(at_path),
+            staged: false,
+            part: false,
+            ruling,
+        };
         let (next, _) = state.resume(&found);
         assert_eq!(outcome_of(&next), expected, "{name}, {at_path}");
         let told = match next {
@@ -161,7 +178,13 @@ fn a_way_back_that_nobody_owns_up_to_is_restarted_and_proved_from_then_on() {
     for ruling in [None, Some(ruling)] {
         let (upgrade, swap) = (upgrade("0xed", "first"), swap());
         let state = State::Reverting { upgrade, swap, verdict: verdict() };
-        let found = Found { origin: origin("after"), at_path: Some(OLD), staged: false, ruling };
+        let found = Found {
+            origin: origin("after"),
+            at_path: Some(OLD),
+            staged: false,
+            part: false,
+            ruling,
+        };
         let (next, actions) = state.resume(&found);
         let State::RestartingBack { swap, .. } = next else { panic!("{next:?}") };
         assert_eq!((swap.origin, actions), (found.origin, vec![Action::Record, Action::Restart]));
@@ -199,6 +222,7 @@ fn a_restart_that_the_rescue_owes_is_carried_out_by_the_daemon() {
                 origin: now.clone(),
                 at_path: Some(OLD),
                 staged: false,
+                part: false,
                 ruling,
             });
             assert_eq!(
@@ -239,6 +263,7 @@ fn whoever_put_the_old_program_back_without_a_word_left_a_restart_to_be_done_but
             origin: start(now),
             at_path: Some(OLD),
             staged: false,
+            part: false,
             ruling: None,
         });
         assert_eq!(outcome_of(&next), expected, "{restart:?}, {now:?}");
@@ -254,6 +279,7 @@ fn a_trial_has_a_number_of_boots() {
                 origin: origin(boot),
                 at_path: Some(NEW),
                 staged: false,
+                part: false,
                 ruling: None,
             })
             .0
@@ -278,6 +304,7 @@ fn a_restart_is_asked_for_so_often_and_not_again() {
             origin: origin("before"),
             at_path: Some(at_path),
             staged: false,
+            part: false,
             ruling: None,
         })
     };
