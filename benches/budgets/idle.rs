@@ -1,11 +1,13 @@
 //! The daemon that waits: its start, its size, its memory and what wakes it while it is linked to
 //! an aircraft.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use uplift::model::LinkState;
+use uplift::model::{ChannelState, LinkState, Status};
 use uplift_sim::aircraft::{Options, Stage};
 
 use super::payload::{MIB, Payload, shipped};
@@ -39,7 +41,26 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         ),
     ];
     rows.extend(linked()?);
+    let memory = with_channels()? as f64 / 1024.0;
+    rows.push(Row::at_most("PSS of daemon and channels, idle", memory, 6.0, "MiB"));
     Ok(rows)
+}
+
+/// KiB of both processes, with a channel that waits for an offer.
+fn with_channels() -> Result<u64> {
+    let mut payload = Payload::new(None)?;
+    let offers = payload.sandbox.root().join("run/offers.sock");
+    let channel = format!("\n[channel.loopback]\nsocket = {offers:?}\nunsealed = \"lab\"\n");
+    let mut config = File::options().append(true).open(payload.sandbox.config())?;
+    config.write_all(channel.as_bytes())?;
+    payload.sandbox.start_daemon()?;
+    payload.sandbox.start_channels()?;
+    let works = |status: &Status| status.channels[0].state == ChannelState::Works;
+    payload.sandbox.wait_for_status(works)?;
+    thread::sleep(SETTLE);
+    let daemon = payload.sandbox.daemon_pid().context("no daemon runs")?;
+    let channels = payload.sandbox.channels_pid().context("no channels run")?;
+    Ok(pss_kib(daemon)? + pss_kib(channels)?)
 }
 
 /// Seconds, with a program of a usual size installed.

@@ -61,6 +61,7 @@ impl Story {
             ill: !self.change.works,
             unit: false,
             held: None,
+            resumes: false,
             change: Some(self.change),
         }
     }

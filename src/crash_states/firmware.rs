@@ -12,7 +12,7 @@ const MODE: u32 = 0o750;
 const SIZE: u64 = 10_000;
 
 /// A program and its version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Firmware {
     pub(crate) version: String,
     pub(crate) bytes: Vec<u8>,

@@ -70,6 +70,8 @@ pub(crate) struct Setting {
     pub(crate) unit: bool,
     /// What becomes of the upgrade once it was put off, where upgrades are held when it begins.
     pub(crate) held: Option<PutOff>,
+    /// What is received of the file outlives restarts, and breaks off once in its middle.
+    pub(crate) resumes: bool,
     /// What another updater does, where that installs the file.
     pub(crate) change: Option<ByUpdater>,
 }
@@ -130,6 +132,8 @@ pub(crate) struct Payload {
     host: Arc<ModelHost>,
     /// Whether this boot has only begun.
     boots: bool,
+    /// What a channel goes on to hand over, whatever happens to the daemon.
+    offer: Option<Firmware>,
 }
 
 /// What a daemon says that has nothing left to do.
@@ -223,6 +227,7 @@ impl Payload {
             config,
             host,
             boots: !setting.has_unit() || moment.start.is_none(),
+            offer: None,
         }
     }
 
@@ -233,6 +238,11 @@ impl Payload {
         self.setting.held = self.setting.held.map(|_| PutOff::Released);
         self.config = Arc::new(config(self.setting, &self.root(), &self.host.boot_id()));
         self
+    }
+
+    /// A channel has this file for it.
+    pub(crate) fn is_offered(&mut self, firmware: &Firmware) {
+        self.offer = Some(firmware.clone());
     }
 
     fn root(&self) -> PathBuf {
@@ -407,6 +417,7 @@ impl Payload {
             let _ = fs::remove_file(self.root().join(STATE).join(HOLD_FILE));
         }
         let (engine, actor) = self.start().await?;
+        self.hand_over(&engine).await?;
         let mut end = settled(&engine).await?;
         if !matches!(wish, Wish::Report) {
             self.ask(&engine, wish).await.map_err(|failure| failure.to_string())?;
@@ -431,12 +442,41 @@ impl Payload {
         } else {
             Request::of_link("the peer".into(), TransferKind::Local)
         };
-        let request = Request { waits: self.setting.held.is_some(), ..request };
+        let (waits, resumes) = (self.setting.held.is_some(), self.setting.resumes);
+        let request = Request { waits, resumes, ..request };
         match wish {
             Wish::Report => Ok(()),
             Wish::Upgrade(firmware) => self.send(engine, request, firmware).await,
             Wish::RollBack => engine.roll_back(request, None).await.map(drop),
         }
+    }
+
+    /// A channel whose file the daemon waits for goes on behind what is there.
+    async fn hand_over(&self, engine: &Engine) -> Result<(), String> {
+        let Some(firmware) = self.offer.as_ref().filter(|_| self.setting.resumes) else {
+            return Ok(());
+        };
+        let status = engine.status_now();
+        let Some(upgrade) = status.upgrade.filter(|_| status.phase == Phase::Receiving) else {
+            return Ok(());
+        };
+        let sent = self.send_rest(engine, &upgrade.id, firmware).await;
+        sent.map_err(|failure| failure.to_string())
+    }
+
+    /// Sends what is not there of a file, has it proved and starts.
+    async fn send_rest(
+        &self,
+        engine: &Engine,
+        id: &crate::model::UpgradeId,
+        firmware: &Firmware,
+    ) -> Result<(), Failure> {
+        let mut receiving = engine.receive(id, announced(firmware)).await?;
+        let there = usize::try_from(receiving.received()).unwrap();
+        receiving.write(&firmware.bytes[there..])?;
+        let staged = receiving.finish(None)?;
+        engine.check(id, staged).await?;
+        engine.start(id).await
     }
 
     /// What was put off goes on, or does not.
@@ -465,15 +505,19 @@ impl Payload {
         firmware: &Firmware,
     ) -> Result<(), Failure> {
         let id = engine.begin(request).await?;
-        let file_name = format!("P_{}.bin", firmware.version);
-        let announced =
-            Announced { file_name, size: Some(firmware.bytes.len() as u64), with_md5: false };
-        let mut receiving = engine.receive(&id, announced).await?;
-        receiving.write(&firmware.bytes)?;
-        let staged = receiving.finish(None)?;
-        engine.check(&id, staged).await?;
-        engine.start(&id).await
+        if self.setting.resumes {
+            let mut receiving = engine.receive(&id, announced(firmware)).await?;
+            receiving.write(&firmware.bytes[..firmware.bytes.len() / 2])?;
+            receiving.put_down()?;
+        }
+        self.send_rest(engine, &id, firmware).await
     }
+}
+
+/// What is said of a file before it comes.
+fn announced(firmware: &Firmware) -> Announced {
+    let file_name = format!("P_{}.bin", firmware.version);
+    Announced { file_name, size: Some(firmware.bytes.len() as u64), with_md5: false }
 }
 
 /// Waits until nothing is under way.

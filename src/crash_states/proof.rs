@@ -52,6 +52,7 @@ pub(crate) fn recover(
     case: &Case,
 ) -> Result<(Payload, Recording), String> {
     let mut payload = Payload::new(setting, &case.tree, &case.moment);
+    payload.is_offered(&programs.new);
     if at_path(&payload, programs)? == AtPath::New {
         way_back_exists(setting, programs, case)?;
     }
@@ -76,6 +77,7 @@ fn lost_state_leads_back(setting: Setting, programs: &Programs, case: &Case) -> 
         return Ok(());
     };
     let mut payload = Payload::new(setting, &lost, &case.moment);
+    payload.is_offered(&programs.new);
     if at_path(&payload, programs)? == AtPath::Old {
         return Ok(());
     }

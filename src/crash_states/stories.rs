@@ -125,6 +125,7 @@ impl Story {
                 ill: false,
                 unit: false,
                 held: None,
+                resumes: false,
                 change: None,
             },
             programs,
@@ -203,6 +204,11 @@ impl Story {
         self
     }
 
+    /// What is received of the file outlives restarts.
+    fn resumes(self) -> Self {
+        self.with(|setting| setting.resumes = true)
+    }
+
     /// Upgrades are held when it begins, so that it is put off.
     fn put_off(self, then: PutOff) -> Self {
         self.with(|setting| setting.held = Some(then))
@@ -250,6 +256,7 @@ impl Story {
 
     fn record_from(&self, case: Case, reports: usize, wish: Wish<'_>) -> Recording {
         let mut payload = Payload::new(self.setting, &case.tree, &case.moment);
+        payload.is_offered(&self.programs.new);
         match (self.kind, wish) {
             (Kind::RescuedInTrial, Wish::Report) => payload.pass_deadline(),
             (Kind::RescuedInVain, Wish::Report) => payload.pass_deadline_in_vain(),
@@ -396,6 +403,15 @@ fn what_was_put_off_is_installed_or_reported() {
         assert!(story.record().steps.iter().any(is_put_off), "it is");
         prove_all(&story);
     }
+}
+
+#[test]
+fn a_part_is_gone_on_with_to_its_end() {
+    let story = Story::new("in parts").resumes().thorough();
+    let is_part = |step: &Step| step.label.starts_with("Write part.json.new");
+    let parts = story.record().steps.iter().filter(|step| is_part(step)).count();
+    assert!(parts >= 3, "it begins, breaks off and is whole: {parts}");
+    prove_all(&story);
 }
 
 #[test]

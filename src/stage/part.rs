@@ -17,6 +17,15 @@ use crate::model::Failure;
 /// Hears how many bytes of a file are durable, and writes that down.
 pub(crate) type Keeper = Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>;
 
+/// What a disk writes as one, in bytes. What came of one that is not whole is sent again: the next
+/// write to it could cost what was durable in it.
+const BLOCK: u64 = 4096;
+
+/// As much of a part as no later write touches.
+pub(super) fn whole_blocks(size: u64) -> u64 {
+    size - size % BLOCK
+}
+
 /// Whose turn it is to write: of several receptions that go on with one file, the last one. Nothing
 /// that an earlier one has still to write may come between what the last one writes and hashes.
 #[derive(Debug, Clone, Default)]

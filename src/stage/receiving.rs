@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::sync::Arc;
 
-use super::part::{Keeper, Turn};
+use super::part::{Keeper, Turn, whole_blocks};
 use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
@@ -86,12 +86,12 @@ impl Receiving {
         self.flush()?;
         self.end_write_back()?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
-        self.keep()
+        self.keep(whole_blocks(self.received))
     }
 
-    fn keep(&self) -> Result<(), Failure> {
+    fn keep(&self, size: u64) -> Result<(), Failure> {
         let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
-        turn.write(|| keeper(self.received)).map_err(unwritable)
+        turn.write(|| keeper(size)).map_err(unwritable)
     }
 
     /// What was announced.
@@ -181,7 +181,7 @@ impl Receiving {
         let digests = hashing.finish().map_err(unwritable)?;
         compare(md5, &digests)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
-        self.keep()?;
+        self.keep(self.received)?;
         let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
             return Err(Failure::new(
                 FailureKind::Interrupted,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::Keeper;
+use super::part::{Keeper, whole_blocks};
 use crate::disk::{Disk, Operation};
 
 /// Bytes of one part: what is left for the last sync, for which the peer waits, is two of them at
@@ -71,7 +71,7 @@ fn sync_parts(
         if let Some(keeper) = keeper
             && size >= *kept + KEPT_EVERY
         {
-            keeper(size)?;
+            keeper(whole_blocks(size))?;
             *kept = size;
         }
     }

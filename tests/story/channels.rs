@@ -177,6 +177,19 @@ fn a_channel_without_a_key_is_a_mistake_and_a_lab_says_so() {
 }
 
 #[test]
+fn a_channel_replaces_nothing_that_it_is_not_given() {
+    let signer = signer();
+    let camera = "[component.camera]\npath = \"ROOT/bin/camera\"\nproduct = \"CAMERA\"\n";
+    let section = format!("{}\n{camera}", signer.trusted_section());
+    let payload = payload(&section, "components = [\"camera\"]");
+    let mut client = Client::of(&payload);
+    let id = client.begin();
+    let announced = json!({"request": "receive", "upgrade": id, "file_name": NAME, "size": 9});
+    assert_eq!(is_refused(&client.ask(&announced)), "wrong-product");
+    assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::WrongProduct);
+}
+
+#[test]
 fn the_process_says_what_it_has_to_do() {
     let payload = Payload::setup().stopped();
     let (code, said) = payload.uplift(&["channels"]);

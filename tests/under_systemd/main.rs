@@ -10,6 +10,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod channels;
 mod machine;
 #[path = "../world/programs.rs"]
 mod programs;

@@ -267,6 +267,11 @@ keep_free = 0
         self.ftp_server.as_ref().map(Child::id)
     }
 
+    /// The process id of the network channels, while they run.
+    pub fn channels_pid(&self) -> Option<u32> {
+        self.channels.as_ref().map(Child::id)
+    }
+
     /// Ends the daemon at once, as a crash would.
     pub fn kill_daemon(&mut self) {
         end(self.daemon.take());

@@ -12,6 +12,10 @@ use crate::world::watched::Watched as _;
 
 /// Bytes after which the daemon writes down how much is durable.
 const KEPT_EVERY: usize = 16 << 20;
+/// What is sent before a connection breaks off, in whole blocks of 4096 bytes: what is behind the
+/// last one is sent again.
+const SENT: usize = 244 * 4096;
+const MORE: usize = 1220 * 4096;
 const NOTE: &str = "https://user:secret@example.org/firmware?token=secret";
 
 /// A payload, a file that is larger than what is written down at once, and an upgrade for it.
@@ -84,10 +88,10 @@ impl Begun {
 fn a_client_that_leaves_goes_on_where_it_was() {
     let begun = Begun::new();
     let mut client = Client::of(&begun.payload);
-    assert_eq!(begun.send(&mut client, 1_000_000), 0);
+    assert_eq!(begun.send(&mut client, SENT), 0);
     drop(client);
-    begun.payload.wait_for("what came", || begun.offset() == 1_000_000);
-    assert_eq!(begun.ends(), 1_000_000);
+    begun.payload.wait_for("what came", || begun.offset() == SENT);
+    assert_eq!(begun.ends(), SENT);
 }
 
 #[test]
@@ -108,11 +112,11 @@ fn a_daemon_that_is_killed_goes_on_with_what_was_durable() {
 fn a_restart_of_the_machine_loses_nothing_that_was_durable() {
     let mut begun = Begun::new();
     let mut client = Client::of(&begun.payload);
-    begun.send(&mut client, 5_000_000);
+    begun.send(&mut client, MORE + 4095);
     drop(client);
-    begun.payload.wait_for("what came", || begun.offset() == 5_000_000);
+    begun.payload.wait_for("what came", || begun.offset() == MORE);
     begun.payload.reboot();
-    assert_eq!(begun.ends(), 5_000_000);
+    assert_eq!(begun.ends(), MORE);
 }
 
 #[test]
@@ -132,9 +136,9 @@ fn what_was_whole_when_the_daemon_died_is_not_sent_again() {
 fn another_file_is_received_from_its_beginning() {
     let begun = Begun::new();
     let mut client = Client::of(&begun.payload);
-    begun.send(&mut client, 1_000_000);
+    begun.send(&mut client, SENT);
     drop(client);
-    begun.payload.wait_for("what came", || begun.offset() == 1_000_000);
+    begun.payload.wait_for("what came", || begun.offset() == SENT);
     let other = json!({
         "request": "receive", "upgrade": begun.id, "file_name": NAME, "size": 7,
     });
@@ -152,10 +156,10 @@ fn a_note_is_kept_with_the_part_and_nobody_else_sees_it() {
     let note = json!({"request": "note", "upgrade": begun.id, "note": NOTE});
     is_refused(&ask(&begun.payload, &note));
     let mut client = Client::of(&begun.payload);
-    begun.send(&mut client, 1_000_000);
+    begun.send(&mut client, SENT);
     assert_eq!(ask(&begun.payload, &note)["answer"], "done");
     drop(client);
-    begun.payload.wait_for("what came", || begun.offset() == 1_000_000);
+    begun.payload.wait_for("what came", || begun.offset() == SENT);
     let long = json!({"request": "note", "upgrade": begun.id, "note": "x".repeat(8193)});
     is_refused(&ask(&begun.payload, &long));
     begun.payload.restart_daemon();
@@ -178,9 +182,9 @@ fn a_note_is_kept_with_the_part_and_nobody_else_sees_it() {
 fn a_person_comes_before_a_file_that_comes_over_days() {
     let mut begun = Begun::new();
     let mut client = Client::of(&begun.payload);
-    begun.send(&mut client, 1_000_000);
+    begun.send(&mut client, SENT);
     drop(client);
-    begun.payload.wait_for("what came", || begun.offset() == 1_000_000);
+    begun.payload.wait_for("what came", || begun.offset() == SENT);
     let begin = json!({
         "request": "begin", "channel": "loopback", "requester": "another", "waits": true,
     });

@@ -12,10 +12,6 @@ import sys
 PIECE = 256 << 10
 
 
-class Refused(Exception):
-    """The daemon says no, and why."""
-
-
 class Conversation:
     """Requests and answers, one JSON object a line."""
 
@@ -31,12 +27,11 @@ class Conversation:
     def answer(self):
         answer = json.loads(self.answers.readline())
         if answer["answer"] == "failure":
-            raise Refused(answer["failure"]["sentence"])
+            sys.exit(answer["failure"]["sentence"])
         return answer
 
     def hand_over(self, upgrade, path):
-        size = os.path.getsize(path)
-        name = os.path.basename(path)
+        name, size = os.path.basename(path), os.path.getsize(path)
         offset = self.ask("receive", upgrade=upgrade, file_name=name, size=size)["offset"]
         with open(path, "rb") as file:
             file.seek(offset)
