@@ -5,7 +5,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use uplift_sim::Version;
@@ -16,6 +16,8 @@ use uplift_sim::sandbox::{Sandbox, free_address};
 pub(crate) const MIB: u64 = 1 << 20;
 /// The fastest rate that is usual.
 pub(crate) const BAUD: u32 = 921_600;
+/// Longer than any upgrade here: 1 GiB on a disk of 20 MB a second, twice written, takes 108 s.
+const UPGRADE: Duration = Duration::from_secs(240);
 
 /// The binary as it is shipped, which `benches/run` builds.
 pub(crate) fn shipped() -> Result<PathBuf> {
@@ -119,7 +121,8 @@ impl Payload {
     /// The same by an aircraft of these options.
     pub(crate) fn upgrade_with(&mut self, options: Options, baud: Option<u32>) -> Result<Upgrade> {
         let aircraft = self.aircraft(options, baud);
-        let requested = self.sandbox.wait_for_restart_request().map(|()| Instant::now());
+        let requested =
+            self.sandbox.wait_for_restart_request_within(UPGRADE).map(|()| Instant::now());
         let sectors = super::small::sectors()?;
         let restarted = requested.and_then(|at| self.sandbox.reboot().map(|()| at));
         let (verdict, steps) = aircraft.wait()?;

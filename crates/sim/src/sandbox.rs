@@ -316,7 +316,13 @@ keep_free = 0
 
     /// Waits until the daemon asks for a restart.
     pub fn wait_for_restart_request(&self) -> anyhow::Result<()> {
-        wait_for_file(&self.restart_request()).context("the daemon did not ask for a restart")
+        self.wait_for_restart_request_within(DEADLINE)
+    }
+
+    /// The same, where the file before it takes longer.
+    pub fn wait_for_restart_request_within(&self, limit: Duration) -> anyhow::Result<()> {
+        wait_for_file_within(&self.restart_request(), limit)
+            .context("the daemon did not ask for a restart")
     }
 
     /// Waits until the daemon asks for a restart (true) or is dead (false).
@@ -414,18 +420,17 @@ fn wait_ready(socket: &UnixDatagram, child: &mut Child) -> anyhow::Result<()> {
 
 /// Waits until a file exists, by the kernel's word.
 pub fn wait_for_file(path: &Path) -> anyhow::Result<()> {
+    wait_for_file_within(path, DEADLINE)
+}
+
+fn wait_for_file_within(path: &Path, limit: Duration) -> anyhow::Result<()> {
     let directory = path.parent().context("a file has a directory")?;
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(directory, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO)?;
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + limit;
     while !path.exists() {
         let left = end.saturating_duration_since(Instant::now());
-        ensure!(
-            !left.is_zero(),
-            "{} did not appear within {} s",
-            path.display(),
-            DEADLINE.as_secs()
-        );
+        ensure!(!left.is_zero(), "{} did not appear within {} s", path.display(), limit.as_secs());
         let mut descriptors = [PollFd::new(std::os::fd::AsFd::as_fd(&inotify), PollFlags::POLLIN)];
         match poll(&mut descriptors, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
