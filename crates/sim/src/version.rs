@@ -37,7 +37,7 @@ fn number(digits: &str) -> Option<u8> {
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [major, minor, modify, debug] = self.0;
-        write!(formatter, "V{major:02}.{minor:02}.{modify:02}.{debug:02}")
+        formatter.pad(&format!("V{major:02}.{minor:02}.{modify:02}.{debug:02}"))
     }
 }
 
@@ -61,5 +61,11 @@ mod tests {
         {
             assert_eq!(text.parse::<Version>(), Err(NoVersion(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_version_fills_the_column_that_it_stands_in() {
+        let version: Version = "V01.22.03.99".parse().unwrap();
+        assert_eq!(format!("{version:>15}"), "   V01.22.03.99");
     }
 }
