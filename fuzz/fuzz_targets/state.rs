@@ -92,11 +92,13 @@ fn resume(state: Option<&State>) {
     let boots = swap
         .map_or(vec!["other".to_owned()], |swap| vec![swap.origin.boot_id.clone(), "other".into()]);
     for at_path in &programs {
-        for (boot_id, staged) in boots.iter().flat_map(|boot| [(boot, false), (boot, true)]) {
-            let origin = Origin { boot_id: boot_id.clone(), invocation: None };
-            let (next, actions) =
-                state.clone().resume(&Found { origin, at_path: *at_path, staged, ruling: None });
-            assert!(!actions.is_empty(), "{next:?} and nothing to do");
+        for boot_id in &boots {
+            for (staged, part) in [(false, false), (true, false), (false, true)] {
+                let origin = Origin { boot_id: boot_id.clone(), invocation: None };
+                let found = Found { origin, at_path: *at_path, staged, part, ruling: None };
+                let (next, actions) = state.clone().resume(&found);
+                assert!(!actions.is_empty(), "{next:?} and nothing to do");
+            }
         }
     }
 }
