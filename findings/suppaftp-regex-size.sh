@@ -6,7 +6,7 @@
 # connects, logs in and asks for a listing, optimised for size, more than half of all that has a symbol is that engine.
 # Most would guess: without features it is sockets and some parsing of lines, and what is left out can be chosen.
 #
-# Shown with suppaftp 12.2.0, regex 1.13.2. Needs cargo, a C linker and nm (binutils); writes only below a temporary directory.
+# Shown with suppaftp 12.2.1, regex 1.13.2. Needs cargo, a C linker and nm (binutils); writes only below a temporary directory.
 set -eu
 
 work=$(mktemp -d)
@@ -20,7 +20,7 @@ version = "0.0.0"
 edition = "2021"
 
 [dependencies]
-suppaftp = { version = "=12.2.0", default-features = false }
+suppaftp = { version = "=12.2.1", default-features = false }
 regex = "=1.13.2" # the same that suppaftp brings
 
 [profile.release]
