@@ -8,16 +8,15 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use uplift::model::{ChannelState, FailureKind, Outcome, Phase};
 use uplift_sim::signer::Signer;
 
+use crate::world::local_socket;
 use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "PSDK_APPALIAS_V02.00.00.00.bin";
 
 fn signer() -> Signer {
@@ -56,10 +55,7 @@ struct Client(BufReader<UnixStream>);
 
 impl Client {
     fn of(payload: &Payload) -> Self {
-        let stream = UnixStream::connect(payload.channels_socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
+        Self(BufReader::new(local_socket::connect(&payload.channels_socket())))
     }
 
     fn ask(&mut self, request: &Value) -> Value {

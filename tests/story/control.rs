@@ -6,14 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::world::local_socket::{self, PATIENCE, answer};
 use crate::world::payload::Payload;
 use crate::world::watched::Watched as _;
-use serde_json::Value;
 use uplift::model::{Failure, FailureKind, Outcome, Phase, Report, Request, UpgradeId};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const REQUEST: &str =
     "{\"request\":\"install\",\"file_name\":\"PSDK_APPALIAS_V02.00.00.00.bin\",\"size\":100000}\n";
 
@@ -22,22 +21,11 @@ fn payload() -> Payload {
 }
 
 fn connect(payload: &Payload) -> UnixStream {
-    let stream = UnixStream::connect(payload.control_socket()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
+    local_socket::connect(&payload.control_socket())
 }
 
 fn ask(payload: &Payload, bytes: &[u8]) -> UnixStream {
-    let mut stream = connect(payload);
-    stream.write_all(bytes).unwrap();
-    stream
-}
-
-fn answer(stream: &UnixStream) -> Value {
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    local_socket::say(&payload.control_socket(), bytes)
 }
 
 /// The upgrade that a bad client began is over, and the next one works.

@@ -4,15 +4,15 @@
 //! An aircraft enters the upgrade mode and waits; meanwhile clients by hand do at the FTP server
 //! what hosts do, and what they should not do.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use uplift::model::{FailureKind, Phase};
 
 use crate::ftp_server::neighbours::Neighbour;
 use crate::ftp_server::peer::Peer;
+use crate::world::local_socket::{self, answer};
 use crate::world::mounted::Mounted;
 use crate::world::payload::{Aircraft, NEW, OLD, Payload, Setup, Transfer};
 use crate::world::watched::Watched as _;
@@ -104,12 +104,8 @@ impl Entered {
 
     /// How much the daemon has, and whether it comes.
     fn with_daemon(&self) -> (usize, bool) {
-        let socket = self.payload.control_socket().with_file_name("uploads.sock");
-        let mut stream = UnixStream::connect(socket).unwrap();
-        stream.write_all(b"{\"request\":\"look\"}\n").unwrap();
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let look = b"{\"request\":\"look\"}\n";
+        let answer = answer(&local_socket::say(&self.payload.uploads_socket(), look));
         let upload = &answer["upload"];
         let size = upload["size"].as_u64().unwrap_or_default();
         (usize::try_from(size).unwrap(), upload["is_arriving"] == true)
@@ -120,7 +116,8 @@ impl Entered {
 fn what_the_host_uploads_is_in_the_stage_when_it_is_told_so() {
     let mut entered = Entered::at(setup().start(), "finish=3s");
     let content = entered.content();
-    entered.payload.wait_for("the upload", || entered.payload.received() == [content.clone()]);
+    entered.payload.wait_for("the upload", || entered.with_daemon() == (content.len(), false));
+    assert!(entered.payload.received() == [content.clone()]);
     assert!(entered.payload.in_the_area().is_empty(), "written once");
     assert_eq!(entered.payload.status().unwrap().phase, Phase::Receiving);
     shows(&mut entered.login(), NAME, content.len());
@@ -324,7 +321,8 @@ fn a_daemon_that_goes_during_an_upload_is_451() {
 fn an_ftp_server_that_goes_after_the_upload_costs_nothing() {
     let mut entered = Entered::at(setup().start(), "finish=3s");
     let content = entered.content();
-    entered.payload.wait_for("the upload", || entered.payload.received() == [content.clone()]);
+    // All bytes are there a moment before the daemon has heard that they are all.
+    entered.payload.wait_for("the upload", || entered.with_daemon() == (content.len(), false));
     entered.payload.kill_ftp_server();
     entered.payload.restart_when_asked();
     entered.aircraft.hears("success");

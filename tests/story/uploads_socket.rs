@@ -1,20 +1,18 @@
 //! The socket over which an upload server hands files over, and clients that mean harm: what they may
 //! not, they can't, and they keep nobody out.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use uplift::model::Phase;
 
+use crate::world::local_socket::{self, answer};
 use crate::world::payload::{Aircraft, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "PSDK_APPALIAS_V02.00.00.00.bin";
 
 /// A payload whose upgrade an aircraft has entered.
@@ -26,27 +24,12 @@ fn entered() -> (Payload, Aircraft) {
     (payload, aircraft)
 }
 
-fn socket(payload: &Payload) -> PathBuf {
-    payload.control_socket().with_file_name("uploads.sock")
-}
-
 fn connect(payload: &Payload) -> UnixStream {
-    let stream = UnixStream::connect(socket(payload)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
+    local_socket::connect(&payload.uploads_socket())
 }
 
 fn say(payload: &Payload, bytes: &[u8]) -> UnixStream {
-    let mut stream = connect(payload);
-    stream.write_all(bytes).unwrap();
-    stream
-}
-
-fn answer(stream: &UnixStream) -> Value {
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    local_socket::say(&payload.uploads_socket(), bytes)
 }
 
 fn ask(payload: &Payload, request: &Value) -> Value {
@@ -171,7 +154,7 @@ fn uploads_that_never_end_hold_neither_the_engine_nor_the_next_upgrade() {
 fn the_socket_is_for_its_group_alone() {
     assert!(nix::unistd::geteuid().is_root(), "this test becomes another user: run it as root");
     let (payload, _aircraft) = entered();
-    let metadata = socket(&payload).metadata().unwrap();
+    let metadata = payload.uploads_socket().metadata().unwrap();
     assert_eq!((metadata.permissions().mode() & 0o777, metadata.uid()), (0o660, 0));
     // The way there is open.
     for directory in [payload.root().to_owned(), payload.root().join("run")] {
@@ -180,7 +163,10 @@ fn the_socket_is_for_its_group_alone() {
     let connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
     let mut other = Command::new("setpriv");
     other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
-    other.args(["/usr/bin/python3", "-c", connect]).arg(socket(&payload)).stdin(Stdio::null());
+    other
+        .args(["/usr/bin/python3", "-c", connect])
+        .arg(payload.uploads_socket())
+        .stdin(Stdio::null());
     let output = other.output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("PermissionError"), "{output:?}");
 }
@@ -188,6 +174,6 @@ fn the_socket_is_for_its_group_alone() {
 #[test]
 fn without_a_link_that_offers_ftp_there_is_none() {
     let payload = Payload::setup().start();
-    let error = UnixStream::connect(socket(&payload)).unwrap_err();
+    let error = UnixStream::connect(payload.uploads_socket()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

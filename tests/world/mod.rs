@@ -1,6 +1,7 @@
 //! What the stories share: the payload, programs and processes, servers, mounted file systems, and the daemon's
 //! status.
 
+pub(crate) mod local_socket;
 pub(crate) mod mounted;
 pub(crate) mod payload;
 pub(crate) mod programs;

@@ -117,6 +117,11 @@ impl Payload {
         self.last_report()
     }
 
+    /// Where upload servers hand files over.
+    pub(crate) fn uploads_socket(&self) -> PathBuf {
+        self.control_socket().with_file_name("uploads.sock")
+    }
+
     /// Watches the daemon's status until an upgrade is in this phase.
     #[track_caller]
     pub(crate) fn wait_for_phase(&self, phase: Phase) -> Status {
