@@ -15,6 +15,8 @@ mod server;
 pub(crate) use channel_server::serve_channels;
 pub(crate) use server::serve_uploads;
 
+use std::io;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +111,32 @@ pub(crate) struct Uploaded {
     pub(crate) is_arriving: bool,
 }
 
+/// Why a client has no answer to its request.
+enum Ended {
+    /// It is told this.
+    Failed(Failure),
+    /// It is there no more, or does not do what it should.
+    BrokeOff(anyhow::Error),
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::BrokeOff(error)
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::BrokeOff(error.into())
+    }
+}
+
 /// A request, which must be one of those that a socket has.
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(line).map_err(|error| {
@@ -123,17 +151,15 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, Failure> {
 pub fn fuzz(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
-    if let Ok(request) = serde_json::from_slice::<UploadRequest>(line) {
-        let written = serde_json::to_vec(&request).unwrap_or_default();
-        let again = serde_json::from_slice::<UploadRequest>(&written);
-        assert!(again.is_ok_and(|again| again == request), "what was written is read");
-        assert!(!written.contains(&b'\n'), "a request is a line");
-    }
-    if let Ok(request) = serde_json::from_slice::<channels::ChannelRequest>(line) {
-        let written = serde_json::to_vec(&request).unwrap_or_default();
-        let again = serde_json::from_slice::<channels::ChannelRequest>(&written);
-        assert!(again.is_ok_and(|again| again == request), "what was written is read");
-        assert!(!written.contains(&b'\n'), "a request is a line");
-    }
+    reads_what_it_writes::<UploadRequest>(line);
+    reads_what_it_writes::<channels::ChannelRequest>(line);
     pieces::fuzz(rest.get(1..).unwrap_or_default());
+}
+
+fn reads_what_it_writes<T: PartialEq + Serialize + DeserializeOwned>(line: &[u8]) {
+    let Ok(request) = serde_json::from_slice::<T>(line) else { return };
+    let written = serde_json::to_vec(&request).unwrap_or_default();
+    let again = serde_json::from_slice::<T>(&written);
+    assert!(again.is_ok_and(|again| again == request), "what was written is read");
+    assert!(!written.contains(&b'\n'), "a request is a line");
 }

@@ -16,13 +16,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::engine::Engine;
-use crate::wire::local_socket;
-use crate::wire::places::{Place, Places};
+use crate::wire::guests::{self, Conversation, Seats};
 
 use text::Tally;
 
-/// Connections at a time. Beyond that the oldest one makes room.
-const MOST_CONNECTIONS: usize = 4;
+/// Nobody there keeps a place for good.
+const SEATS: Seats = Seats { socket: "metrics socket", most: 4, kept_for_root: 0 };
 /// Longest head of a request; what scrapers send has a few hundred bytes.
 const LONGEST_HEAD: usize = 4096;
 /// A client that has not sent its request, or not read the answer, after this long is left.
@@ -30,41 +29,27 @@ const CLIENT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Answers scrapers until the task is dropped.
 pub(crate) async fn serve(listener: UnixListener, engine: Engine) {
-    let places: Places<u32> = Places::new(MOST_CONNECTIONS);
     let tally: Arc<Mutex<Tally>> = Arc::default();
-    loop {
-        let stream = local_socket::accept(&listener, "metrics socket").await;
-        // Nobody there keeps a place for good, so there is one a moment later.
-        let Some(place) = places.take(local_socket::uid_of(&stream), 0).await else { continue };
+    let serve_one = |stream, _| -> Conversation {
         let (engine, tally) = (engine.clone(), Arc::clone(&tally));
-        tokio::spawn(async move {
-            if let Err(error) = converse(stream, &place, &engine, &tally).await {
-                tracing::debug!("a client of the metrics socket left: {error:#}");
-            }
-        });
-    }
+        Box::pin(async move { converse(stream, &engine, &tally).await })
+    };
+    guests::serve(listener, SEATS, serve_one).await;
 }
 
 async fn converse(
     mut stream: UnixStream,
-    place: &Place<u32>,
     engine: &Engine,
     tally: &Mutex<Tally>,
 ) -> anyhow::Result<()> {
-    let answered = async {
-        let head = timeout(CLIENT_DEADLINE, read_head(&mut stream))
-            .await
-            .context("the client is silent")??;
-        let answer = answer(&head, engine, tally).await?;
-        timeout(CLIENT_DEADLINE, stream.write_all(answer.as_bytes()))
-            .await
-            .context("the client does not read")??;
-        Ok(())
-    };
-    tokio::select! {
-        answered = answered => answered,
-        () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
-    }
+    let head = timeout(CLIENT_DEADLINE, read_head(&mut stream))
+        .await
+        .context("the client is silent")??;
+    let answer = answer(&head, engine, tally).await?;
+    timeout(CLIENT_DEADLINE, stream.write_all(answer.as_bytes()))
+        .await
+        .context("the client does not read")??;
+    Ok(())
 }
 
 /// The request up to its empty line; shorter where the client sends too much or closes before.

@@ -12,58 +12,26 @@ use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
 use crate::model::{ComponentName, Failure, FailureKind, Report, Request, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
+use crate::wire::guests::{self, Conversation, Seats};
 use crate::wire::lines::{CLIENT_DEADLINE, Lines};
-use crate::wire::local_socket;
-use crate::wire::places::{Place, Places, Standing};
+use crate::wire::places::Place;
 
-/// Connections at a time. Beyond that the user who has most of them makes room, with the one that
-/// has been waiting or watching for longest.
-const MOST_CONNECTIONS: usize = 16;
-/// Connections beyond that of root and of the daemon's own user: no member of the group can keep
-/// them out.
-const KEPT_FOR_ROOT: usize = 2;
 /// Longest request: the longest name that Linux takes, each byte as an escape of six, and room for
 /// the rest.
 const LONGEST_REQUEST: usize = 4096;
 /// Shortest time between two status lines: more than a person can see helps nobody.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// No member of the group can keep root out.
+const SEATS: Seats = Seats { socket: "control socket", most: 16, kept_for_root: 2 };
+
 /// Answers clients until the task is dropped.
 pub async fn serve(listener: UnixListener, engine: Engine) {
-    let places: Places<u32> = Places::new(MOST_CONNECTIONS);
-    loop {
-        let stream = local_socket::accept(&listener, "control socket").await;
-        let uid = local_socket::uid_of(&stream);
-        let is_ours = uid == 0 || uid == nix::unistd::geteuid().as_raw();
-        let Some(place) = places.take(uid, if is_ours { KEPT_FOR_ROOT } else { 0 }).await else {
-            tracing::warn!("all places at the control socket are taken");
-            continue;
-        };
-        if is_ours {
-            place.guard();
-        }
+    let serve_one = |stream, place| -> Conversation {
         let engine = engine.clone();
-        tokio::spawn(async move {
-            if let Err(error) = serve_one(stream, &place, &engine).await {
-                tracing::debug!("a client of the control socket left: {error:#}");
-            }
-        });
-    }
-}
-
-/// Whatever it is about, a client that has to make room is left at once: it may be one that does
-/// not read its answers.
-async fn serve_one(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
-    tokio::select! {
-        ended = converse(stream, place, engine) => ended,
-        () = place.told_to_leave() => anyhow::bail!("it made room for another one"),
-    }
-}
-
-/// Makes sure of the place for a conversation that must not break off.
-fn stay(place: &Place<u32>) -> anyhow::Result<()> {
-    anyhow::ensure!(place.stand(Standing::Fixed), "it makes room for another one");
-    Ok(())
+        Box::pin(async move { converse(stream, &place, &engine).await })
+    };
+    guests::serve(listener, SEATS, serve_one).await;
 }
 
 async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> anyhow::Result<()> {
@@ -117,11 +85,11 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
                 connection.send(&answer.unwrap_or_else(failed)).await?;
             }
             ControlRequest::Rollback { component } => {
-                stay(place)?;
+                guests::stay(place)?;
                 return roll_back(connection, engine, component).await;
             }
             ControlRequest::Install { file_name, size, force } => {
-                stay(place)?;
+                guests::stay(place)?;
                 return install(
                     connection,
                     engine,

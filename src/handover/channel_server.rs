@@ -1,6 +1,5 @@
 //! The daemon's side of `channels.sock`.
 
-use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::channels::{ChannelAnswer, ChannelRequest, OwnUpgrade};
-use super::{LONGEST_CHANNEL_LINE, pieces};
+use super::{Ended, LONGEST_CHANNEL_LINE, pieces};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::journal::parts::LONGEST_NOTE;
@@ -16,33 +15,20 @@ use crate::model::{
     ChannelName, Failure, FailureKind, Receipt, Request, Status, TransferKind, UpgradeId,
 };
 use crate::stage::{Announced, Receiving, Staged};
+use crate::wire::guests::{self, Conversation, Seats};
 use crate::wire::lines::{CLIENT_DEADLINE, Lines};
-use crate::wire::local_socket;
-use crate::wire::places::{Place, Places, Standing};
+use crate::wire::places::{Place, Standing};
 
-/// Connections at a time: each channel watches and asks.
-const MOST_CONNECTIONS: usize = 16;
+/// Each channel watches and asks.
+const SEATS: Seats = Seats { socket: "socket of channels", most: 16, kept_for_root: 0 };
 
 /// Answers network channels until the task is dropped.
 pub(crate) async fn serve_channels(listener: UnixListener, engine: Engine, config: Arc<Config>) {
-    let places: Places<u32> = Places::new(MOST_CONNECTIONS);
-    loop {
-        let stream = local_socket::accept(&listener, "socket of channels").await;
-        let Some(place) = places.take(local_socket::uid_of(&stream), 0).await else {
-            tracing::warn!("all places at the socket of channels are taken");
-            continue;
-        };
+    let serve_one = |stream, place| -> Conversation {
         let channels = Channels { engine: engine.clone(), config: Arc::clone(&config) };
-        tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = channels.converse(stream, &place) => ended,
-                () = place.told_to_leave() => Err(anyhow::anyhow!("it made room for another one")),
-            };
-            if let Err(error) = ended {
-                tracing::debug!("a client of the socket of channels left: {error:#}");
-            }
-        });
-    }
+        Box::pin(async move { channels.converse(stream, &place).await })
+    };
+    guests::serve(listener, SEATS, serve_one).await;
 }
 
 /// What the clients of the socket reach.
@@ -63,12 +49,15 @@ impl Channels {
                 Ok(ChannelRequest::Watch { channel }) => {
                     return self.watch(lines, channel).await;
                 }
-                Ok(request) => self.answer(request, &mut lines, place, &mut sent).await?,
-                Err(failure) => Err(failure),
+                Ok(request) => self.answer(request, &mut lines, place, &mut sent).await,
+                Err(failure) => Err(failure.into()),
             };
             match answer {
                 Ok(answer) => lines.send(&answer).await?,
-                Err(failure) => return lines.send(&ChannelAnswer::Failure { failure }).await,
+                Err(Ended::Failed(failure)) => {
+                    return lines.send(&ChannelAnswer::Failure { failure }).await;
+                }
+                Err(Ended::BrokeOff(error)) => return Err(error),
             }
         }
         Ok(())
@@ -80,71 +69,58 @@ impl Channels {
         lines: &mut Lines,
         place: &Place<u32>,
         sent: &mut Sent,
-    ) -> anyhow::Result<Result<ChannelAnswer, Failure>> {
-        let done = |result: Result<(), Failure>| result.map(|()| ChannelAnswer::Done);
-        Ok(match request {
+    ) -> Result<ChannelAnswer, Ended> {
+        match request {
             ChannelRequest::Begin { channel, requester, waits, reference } => {
-                match self.request(channel, requester) {
-                    Ok(request) => {
-                        let begun = self.engine.begin(Request { waits, reference, ..request });
-                        begun.await.map(|upgrade| ChannelAnswer::Begun { upgrade })
-                    }
-                    Err(failure) => Err(failure),
-                }
+                let request = self.request(channel, requester)?;
+                let request = Request { waits, reference, ..request };
+                let upgrade = self.engine.begin(request).await?;
+                return Ok(ChannelAnswer::Begun { upgrade });
             }
             ChannelRequest::Receive { upgrade, file_name, size } => {
-                anyhow::ensure!(place.stand(Standing::Fixed), "it makes room for another one");
+                guests::stay(place)?;
                 *sent = None;
-                let received = self.receive(lines, &upgrade, file_name, size).await?;
+                let staged = self.receive(lines, &upgrade, file_name, size).await?;
                 place.stand(Standing::Idle);
-                received.map(|staged| {
-                    *sent = Some((upgrade, staged));
-                    ChannelAnswer::Stored { size }
-                })
+                *sent = Some((upgrade, staged));
+                return Ok(ChannelAnswer::Stored { size });
             }
-            ChannelRequest::Part { upgrade } => match self.owned(&upgrade) {
-                Ok(()) => self.engine.part(&upgrade).await.map(|part| ChannelAnswer::Part { part }),
-                Err(failure) => Err(failure),
-            },
-            ChannelRequest::Note { note, .. }
-                if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) =>
-            {
-                let sentence = format!("a note has at most {LONGEST_NOTE} bytes");
-                Err(Failure::new(FailureKind::Internal, sentence))
+            ChannelRequest::Part { upgrade } => {
+                self.owned(&upgrade)?;
+                let part = self.engine.part(&upgrade).await?;
+                return Ok(ChannelAnswer::Part { part });
             }
-            ChannelRequest::Note { upgrade, note } => match self.owned(&upgrade) {
-                Ok(()) => done(self.engine.note(&upgrade, note).await),
-                Err(failure) => Err(failure),
-            },
-            ChannelRequest::Check { upgrade } => match sent.take() {
-                Some((of, staged)) if of == upgrade => {
-                    let checked = self.engine.check(&upgrade, staged).await;
-                    checked.map(|package| ChannelAnswer::Checked { package })
-                }
-                _ => Err(nothing_sent()),
-            },
-            ChannelRequest::Start { upgrade } => match self.owned(&upgrade) {
-                Ok(()) => done(self.engine.start(&upgrade).await),
-                Err(failure) => Err(failure),
-            },
-            ChannelRequest::Abandon { upgrade, failure } => match self.owned(&upgrade) {
-                Ok(()) => done(self.engine.abandon(&upgrade, failure).await),
-                Err(failure) => Err(failure),
-            },
-            ChannelRequest::Acknowledge { channel } => match self.known(channel) {
-                Ok(()) => done(self.engine.acknowledge(channel).await),
-                Err(failure) => Err(failure),
-            },
-            ChannelRequest::Tell { status } => match self.known(status.name) {
-                Ok(()) => {
-                    self.engine.update_channel(status).await;
-                    Ok(ChannelAnswer::Done)
-                }
-                Err(failure) => Err(failure),
-            },
+            ChannelRequest::Note { upgrade, note } => {
+                not_too_long(note.as_deref())?;
+                self.owned(&upgrade)?;
+                self.engine.note(&upgrade, note).await?;
+            }
+            ChannelRequest::Check { upgrade } => {
+                let staged = sent.take().filter(|(of, _)| *of == upgrade);
+                let (_, staged) = staged.ok_or_else(nothing_sent)?;
+                let package = self.engine.check(&upgrade, staged).await?;
+                return Ok(ChannelAnswer::Checked { package });
+            }
+            ChannelRequest::Start { upgrade } => {
+                self.owned(&upgrade)?;
+                self.engine.start(&upgrade).await?;
+            }
+            ChannelRequest::Abandon { upgrade, failure } => {
+                self.owned(&upgrade)?;
+                self.engine.abandon(&upgrade, failure).await?;
+            }
+            ChannelRequest::Acknowledge { channel } => {
+                self.known(channel)?;
+                self.engine.acknowledge(channel).await?;
+            }
+            ChannelRequest::Tell { status } => {
+                self.known(status.name)?;
+                self.engine.update_channel(status).await;
+            }
             // Taken by whoever has the connection.
-            ChannelRequest::Watch { .. } => Ok(ChannelAnswer::Done),
-        })
+            ChannelRequest::Watch { .. } => {}
+        }
+        Ok(ChannelAnswer::Done)
     }
 
     /// A request in the name of a channel: it is followed to its acknowledged report.
@@ -185,26 +161,17 @@ impl Channels {
         upgrade: &UpgradeId,
         file_name: String,
         size: u64,
-    ) -> anyhow::Result<Result<Staged, Failure>> {
+    ) -> Result<Staged, Ended> {
+        self.owned(upgrade)?;
         let announced = Announced { file_name, size: Some(size), with_md5: false };
-        let begun = match self.owned(upgrade) {
-            Ok(()) => self.engine.receive(upgrade, announced).await,
-            Err(failure) => Err(failure),
-        };
-        let receiving = match begun {
-            Ok(receiving) => receiving,
-            Err(failure) => return Ok(Err(failure)),
-        };
+        let receiving = self.engine.receive(upgrade, announced).await?;
         lines.send(&ChannelAnswer::Send { offset: receiving.received() }).await?;
-        match lines.on_thread(CLIENT_DEADLINE, move |stream| take(stream, receiving)).await? {
-            Ok(staged) => Ok(Ok(staged)),
-            Err(Ended::BrokeOff(error)) => Err(error.into()),
-            Err(Ended::Failed(failure)) => {
-                // It fails only where the engine has ended the upgrade itself.
-                let _ = self.engine.reception_failed(upgrade, failure.clone()).await;
-                Ok(Err(failure))
-            }
+        let taken = lines.on_thread(CLIENT_DEADLINE, move |stream| take(stream, receiving)).await?;
+        if let Err(Ended::Failed(failure)) = &taken {
+            // It fails only where the engine has ended the upgrade itself.
+            let _ = self.engine.reception_failed(upgrade, failure.clone()).await;
         }
+        taken
     }
 
     /// Tells the channel of its own until it closes.
@@ -227,21 +194,15 @@ impl Channels {
     }
 }
 
-/// Why a file did not become whole.
-enum Ended {
-    BrokeOff(io::Error),
-    Failed(Failure),
-}
-
 fn take(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Ended> {
     let mut buffer = Vec::new();
     loop {
         match pieces::read(&mut stream, &mut buffer) {
-            Ok(true) => receiving.write(&buffer).map_err(Ended::Failed)?,
-            Ok(false) => return receiving.finish(None).map_err(Ended::Failed),
+            Ok(true) => receiving.write(&buffer)?,
+            Ok(false) => return Ok(receiving.finish(None)?),
             Err(error) => {
-                receiving.put_down().map_err(Ended::Failed)?;
-                return Err(Ended::BrokeOff(error));
+                receiving.put_down()?;
+                return Err(error.into());
             }
         }
     }
@@ -268,6 +229,14 @@ fn own(status: &Status, channel: ChannelName) -> ChannelAnswer {
 fn not_here(channel: ChannelName) -> Failure {
     let sentence = format!("the configuration has no network channel {channel}");
     Failure::new(FailureKind::Internal, sentence)
+}
+
+fn not_too_long(note: Option<&str>) -> Result<(), Failure> {
+    if note.is_none_or(|note| note.len() <= LONGEST_NOTE) {
+        return Ok(());
+    }
+    let sentence = format!("a note has at most {LONGEST_NOTE} bytes");
+    Err(Failure::new(FailureKind::Internal, sentence))
 }
 
 fn nothing_sent() -> Failure {
