@@ -16,7 +16,6 @@ use anyhow::Context as _;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -26,14 +25,13 @@ use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
 use crate::handover;
+use crate::host::stop::Stop;
 use crate::log;
 use crate::metrics;
 use crate::transfer::through::Through;
 use crate::wire::local_socket::{self, CHANNELS, PEOPLE, UPLOAD_SERVER};
 
-pub(crate) use systemd::status_line;
-
-use systemd::notify;
+pub(crate) use systemd::{notify, status_line};
 
 /// How long the state of a daemon that died may stay locked: until its last child has become
 /// another program.
@@ -57,14 +55,12 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = Stop::listen()?;
     // Held to the end: two daemons would resume the same upgrade.
     let _alone = alone(&config.paths.state)?;
     let (actor, engine) = tokio::select! {
         opened = Actor::open(Arc::clone(&config)) => opened.context("the daemon can't start")?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        () = stop.wanted() => return Ok(()),
     };
     let mut rooms = JoinSet::new();
     let link = open_rooms(&mut rooms, &config, actor, &engine)?;
@@ -73,8 +69,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let started = tokio::spawn(units::start(Arc::clone(&config), engine.clone()));
     rooms.spawn(systemd::tell(engine, link));
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.wanted() => {}
         ended = rooms.join_next() => anyhow::bail!("a part of the daemon stopped: {ended:?}"),
     }
     started.abort();

@@ -2,12 +2,13 @@
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::channel::loopback::Loopback;
 use crate::config::Config;
+use crate::host::stop::Stop;
 use crate::log;
+use crate::service::notify;
 use crate::wire::local_socket::{self, CHANNELS};
 
 /// Serves until a signal stops it.
@@ -23,8 +24,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let mut stop = Stop::listen().context("SIGTERM can't be handled")?;
     let mut channels = JoinSet::new();
     if let Some(loopback) = &config.loopback {
         let (path, field) = (&loopback.socket, "channel.loopback.socket");
@@ -38,16 +38,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     tracing::info!("{} network channels are at work", channels.len());
     notify(&[NotifyState::Ready]);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = stop.wanted() => {}
         ended = channels.join_next() => anyhow::bail!("a channel stopped: {ended:?}"),
     }
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping");
     Ok(())
-}
-
-fn notify(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(states);
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
 use crate::ftp_server::{PLACES_FOR_THIS_MACHINE, Server};
+use crate::host::stop::Stop;
 use crate::log;
 
 /// How long transfers may take to end after a signal; they are only waiting for the disk by then.
@@ -34,17 +34,13 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 
 async fn serve(config: &config::FtpServer, daemon: &Path) -> anyhow::Result<()> {
     let inherited = inherited_socket()?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be handled")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be handled")?;
+    let mut stop = Stop::listen().context("SIGTERM can't be handled")?;
     let server = Server::start(config, daemon, inherited).context("the FTP server can't start")?;
     let address = server.address().context("the FTP server can't tell its address")?;
     tracing::info!("listening on {address}, serving {}", config.home.display());
     notify(&[NotifyState::Ready, NotifyState::Status("Waiting for uploads")]);
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        stop.wanted().await;
         tracing::info!("stopping");
         notify(&[NotifyState::Stopping]);
     };

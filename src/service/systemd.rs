@@ -119,7 +119,8 @@ pub(crate) fn status_line(status: &Status) -> String {
     line
 }
 
-pub(super) fn notify(states: &[NotifyState<'_>]) {
+/// Tells systemd.
+pub(crate) fn notify(states: &[NotifyState<'_>]) {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(states);
 }
