@@ -14,7 +14,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::config::Policy;
-use crate::model::{Failure, FailureKind, HoldStatus};
+use crate::model::{Countdown, Failure, FailureKind, HoldStatus};
 
 pub use gatekeeper::Gatekeeper;
 
@@ -99,8 +99,7 @@ pub fn ask(policy: &Policy, moment: Moment, facts: &Facts) -> Answer {
 fn hold(facts: &Facts) -> Option<Later> {
     let hold = facts.hold.as_ref()?;
     let left = hold.seconds_left.map_or(LOOK_AT_HOLD, Duration::from_secs);
-    // It ends between two whole seconds.
-    let look_again = LOOK_AT_HOLD.min(left.saturating_add(Duration::from_secs(1)));
+    let look_again = LOOK_AT_HOLD.min(Countdown::past(left));
     Some(Later { why: format!("upgrades are {hold}"), look_again, held: true })
 }
 

@@ -72,8 +72,8 @@ impl Files {
         }
         let mut entries = self.area.list(None)?;
         entries.retain(|entry| entry.name != through.name);
-        entries.push(through);
-        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let place = entries.partition_point(|entry| entry.name < through.name);
+        entries.insert(place, through);
         Ok(entries)
     }
 

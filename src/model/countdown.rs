@@ -45,6 +45,11 @@ impl Countdown {
         Duration::from_secs(self.left.saturating_sub(gone))
     }
 
+    /// After this time one with so much left is surely over: it ends between two whole seconds.
+    pub(crate) fn past(left: Duration) -> Duration {
+        left.saturating_add(Duration::from_secs(1))
+    }
+
     /// The same, as it is to be written down now.
     #[must_use]
     pub fn renewed(&self, now: &Uptime) -> Self {

@@ -138,10 +138,7 @@ impl Gatekeeper {
     pub fn renew_in(&self) -> Option<Duration> {
         let ends = self.lock().as_ref()?.ends.clone()?;
         match self.now().map(|now| ends.left(&now)) {
-            // It ends between two whole seconds.
-            Ok(left) if !left.is_zero() => {
-                Some(Self::RENEWAL.min(left.saturating_add(Duration::from_secs(1))))
-            }
+            Ok(left) if !left.is_zero() => Some(Self::RENEWAL.min(Countdown::past(left))),
             // It is none any more, and its file could not be removed.
             _ => Some(Self::RENEWAL),
         }

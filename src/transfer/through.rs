@@ -212,15 +212,12 @@ impl Through {
     pub fn look(&self) -> Option<Seen> {
         let place = self.lock();
         let upload = place.as_ref()?.upload.as_ref()?;
-        let (size, standing) = match &upload.content {
-            Content::Arriving(received) => (received.load(Ordering::Relaxed), Standing::Arriving),
-            Content::Part(part) => (part.received(), Standing::Part),
-            Content::Whole(staged) => (staged.size, Standing::Whole),
-        };
-        let file = match &upload.content {
-            Content::Arriving(_) => None,
-            Content::Part(part) => Some(part.file()),
-            Content::Whole(staged) => Some(staged.file()),
+        let (size, standing, file) = match &upload.content {
+            Content::Arriving(received) => {
+                (received.load(Ordering::Relaxed), Standing::Arriving, None)
+            }
+            Content::Part(part) => (part.received(), Standing::Part, Some(part.file())),
+            Content::Whole(staged) => (staged.size, Standing::Whole, Some(staged.file())),
         };
         let modified = file.and_then(|file| file.metadata().ok()?.modified().ok());
         Some(Seen {

@@ -11,7 +11,7 @@ use crate::engine::Answer;
 use crate::engine::blocking::blocking;
 use crate::log::message;
 use crate::machine::{Event, State};
-use crate::model::{Deferral, Failure, FailureKind, HoldStatus, Request, UpgradeId};
+use crate::model::{Countdown, Deferral, Failure, FailureKind, HoldStatus, Request, UpgradeId};
 use crate::package::check::Checked;
 use crate::policy::{self, Gatekeeper, Later};
 
@@ -218,7 +218,7 @@ impl Actor {
         let ends = self.state.deferral().map(|deferral| deferral.ends.clone()).or(part);
         let deferred = ends.map(|ends| {
             let left = self.policy.now().map_or(time, |now| ends.left(&now));
-            time.min(left.saturating_add(Duration::from_secs(1)))
+            time.min(Countdown::past(left))
         });
         let Some(time) = renewal.into_iter().chain(deferred).min() else { return };
         let next = Instant::now() + time;
