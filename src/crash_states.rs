@@ -32,6 +32,7 @@ mod mutants;
 mod payload;
 mod proof;
 mod recording;
+mod setting;
 mod stories;
 mod tree;
 mod updater;

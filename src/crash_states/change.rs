@@ -4,14 +4,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::files::{STATE, UPDATER};
 use super::firmware::{Firmware, NEW_VERSION};
-use super::payload::{ByUpdater, FIRST_BOOT, Payload, Setting, Settled, Wish, tree_with};
+use super::payload::{FIRST_BOOT, Payload, Settled, Wish, tree_with};
 use super::proof::promise_is_kept;
 use super::recording::{Case, Promise, Recording};
-use super::stories::{all_of, complaint, distinct, tell};
+use super::setting::{ByUpdater, Setting};
+use super::stories::{Proved, distinct, prove_all};
 use super::tree::{Content, Entry, Tree};
 use super::updater::Updater;
 use crate::disk::recording::Moment;
@@ -66,16 +66,8 @@ impl Story {
         }
     }
 
-    fn record(&self) -> Recording {
-        let moment = Moment { boot: FIRST_BOOT.into(), start: None };
-        let before = Case { tree: tree(), promise: Promise::Nothing, moment };
-        let mut payload = Payload::new(self.setting(), &before.tree, &before.moment);
-        let (_, concluded) = payload.conclude(Wish::Upgrade(&Firmware::new(NEW_VERSION))).unwrap();
-        Recording::new(before, 0, payload.changes(), concluded)
-    }
-
     /// What a daemon does that starts in this case.
-    fn recover(&self, case: &Case) -> Result<(Payload, Recording), String> {
+    fn recovered(&self, case: &Case) -> Result<(Payload, Recording), String> {
         let setting = self.setting();
         let mut payload = Payload::new(setting, &case.tree, &case.moment);
         let settled = payload.settle()?;
@@ -123,10 +115,23 @@ impl Story {
             evidence => Err(format!("this proves the success: {evidence:?}")),
         }
     }
+}
 
-    /// What [`Story::recover`] proves, and that the next upgrade works.
+impl Proved for Story {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn record(&self) -> Recording {
+        let moment = Moment { boot: FIRST_BOOT.into(), start: None };
+        let before = Case { tree: tree(), promise: Promise::Nothing, moment };
+        let mut payload = Payload::new(self.setting(), &before.tree, &before.moment);
+        let (_, concluded) = payload.conclude(Wish::Upgrade(&Firmware::new(NEW_VERSION))).unwrap();
+        Recording::new(before, 0, payload.changes(), concluded)
+    }
+
     fn prove(&self, case: &Case) -> Result<(), String> {
-        let (payload, _) = self.recover(case)?;
+        let (payload, _) = self.recovered(case)?;
         let mut payload = payload.put_right();
         let (settled, _) = payload
             .conclude(Wish::Upgrade(&Firmware::new(NEXT_VERSION)))
@@ -137,6 +142,19 @@ impl Story {
         }
         runs_are_few_and_whole(&payload)?;
         nothing_is_left(&payload)
+    }
+
+    fn recover(&self, case: &Case) -> Result<Recording, String> {
+        self.recovered(case).map(|(_, recovery)| recovery)
+    }
+
+    /// Deaths alone: of the daemon, and of the updater's runner.
+    fn second_cuts(&self, recovery: &Recording) -> Vec<(usize, Case)> {
+        distinct(recovery.deaths().unwrap().into_iter())
+    }
+
+    fn is_thorough(&self) -> bool {
+        false
     }
 }
 
@@ -182,36 +200,6 @@ fn nothing_is_left(payload: &Payload) -> Result<(), String> {
         Some(path) => Err(format!("{} is left", path.display())),
         None => Ok(()),
     }
-}
-
-/// Proves a story: every crash state and every death of daemon and runner, and of each recovery
-/// every crash state again.
-fn prove_all(story: &Story) {
-    let recording = story.record();
-    let states = recording.crash_states().unwrap();
-    let deaths = recording.deaths().unwrap();
-    let cases = distinct(states.iter().chain(&deaths).cloned());
-    all_of(&cases, |(n, case)| {
-        story.prove(case).map_err(|why| complaint(story.name, &recording, *n, case, &why))
-    });
-    let again = AtomicUsize::new(0);
-    all_of(&distinct(deaths.into_iter()), |(n, case)| {
-        let (_, recovery) = story.recover(case)?;
-        let seconds = distinct(recovery.deaths().unwrap().into_iter());
-        again.fetch_add(seconds.len(), Ordering::Relaxed);
-        seconds.iter().try_for_each(|(m, second)| {
-            story.recover(second).map(drop).map_err(|why| {
-                complaint(
-                    story.name,
-                    &recording,
-                    *n,
-                    case,
-                    &complaint(story.name, &recovery, *m, second, &why),
-                )
-            })
-        })
-    });
-    tell(story.name, &recording, [states.len(), cases.len(), again.into_inner()]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! The state lies elsewhere, on a file system that keeps what it promises.
 
 use super::recording::{Case, Promise, Recording};
-use super::stories::Story;
+use super::stories::{Proved as _, Story};
 
 /// What is wrong in the states after which the peer was told of a success, and in all the others.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::sync::Mutex;
 
 use super::recording::{Case, Recording};
-use super::stories::{Story, all_of, stories};
+use super::stories::{Proved as _, Story, all_of, stories};
 use crate::disk::recording::Change;
 
 use equivalents::{EQUIVALENTS, matches};

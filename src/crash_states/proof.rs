@@ -4,8 +4,9 @@
 use super::files::{PREVIOUS, PROGRAM};
 use super::firmware::{Firmware, ourselves};
 use super::host::LAST_WORDS;
-use super::payload::{FIRST_BOOT, NewDaemon, Payload, Setting, Settled, Wish};
+use super::payload::{FIRST_BOOT, Payload, Settled, Wish};
 use super::recording::{Case, Promise, Recording};
+use super::setting::{NewDaemon, Setting};
 use super::tree::Content;
 use crate::model::{ChannelName, Outcome, Report, RunningEvidence};
 

@@ -8,9 +8,10 @@ use std::thread;
 
 use super::files::STATE;
 use super::firmware::{Firmware, NEW_VERSION, ourselves};
-use super::payload::{FIRST_BOOT, NewDaemon, Payload, PutOff, Setting, Wish, tree_with};
+use super::payload::{FIRST_BOOT, Payload, Wish, tree_with};
 use super::proof::{Programs, prove, recover};
 use super::recording::{Case, Promise, Recording, Step};
+use super::setting::{NewDaemon, PutOff, Setting};
 use super::tree::{Content, Entry};
 use crate::disk::recording::Moment;
 use crate::model::{ChannelName, FailureKind};
@@ -229,8 +230,25 @@ impl Story {
         })
     }
 
-    /// Lets it take place.
-    pub(crate) fn record(&self) -> Recording {
+    fn record_from(&self, case: Case, reports: usize, wish: Wish<'_>) -> Recording {
+        let mut payload = Payload::new(self.setting, &case.tree, &case.moment);
+        payload.is_offered(&self.programs.new);
+        match (self.kind, wish) {
+            (Kind::RescuedInTrial, Wish::Report) => payload.pass_deadline(),
+            (Kind::RescuedInVain, Wish::Report) => payload.pass_deadline_in_vain(),
+            _ => {}
+        }
+        let (_, concluded) = payload.conclude(wish).unwrap();
+        Recording::new(case, reports, payload.changes(), concluded)
+    }
+}
+
+impl Proved for Story {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn record(&self) -> Recording {
         let mut tree = tree_with(self.programs.old.as_ref(), self.programs.oldest.as_ref());
         if self.setting.held.is_some() {
             tree.0.insert(format!("{STATE}/hold.json").into(), hold());
@@ -254,26 +272,20 @@ impl Story {
         }
     }
 
-    fn record_from(&self, case: Case, reports: usize, wish: Wish<'_>) -> Recording {
-        let mut payload = Payload::new(self.setting, &case.tree, &case.moment);
-        payload.is_offered(&self.programs.new);
-        match (self.kind, wish) {
-            (Kind::RescuedInTrial, Wish::Report) => payload.pass_deadline(),
-            (Kind::RescuedInVain, Wish::Report) => payload.pass_deadline_in_vain(),
-            _ => {}
-        }
-        let (_, concluded) = payload.conclude(wish).unwrap();
-        Recording::new(case, reports, payload.changes(), concluded)
-    }
-
-    /// Proves one case of it.
-    pub(crate) fn prove(&self, case: &Case) -> Result<(), String> {
+    fn prove(&self, case: &Case) -> Result<(), String> {
         prove(self.setting, &self.programs, case)
     }
 
-    /// The same without the upgrade that follows; tells what the daemon did.
     fn recover(&self, case: &Case) -> Result<Recording, String> {
         recover(self.setting, &self.programs, case).map(|(_, recovery)| recovery)
+    }
+
+    fn second_cuts(&self, recovery: &Recording) -> Vec<(usize, Case)> {
+        distinct(recovery.crash_states().unwrap().into_iter())
+    }
+
+    fn is_thorough(&self) -> bool {
+        self.thorough
     }
 }
 
@@ -286,40 +298,53 @@ fn hold() -> Entry {
     Entry::File(Arc::new(Content { bytes, mode: 0o644, owner: ourselves(), ..Content::default() }))
 }
 
-/// Proves a story: every crash state, every death of the daemon with the power on, and of each
-/// recovery that follows such a death (in a thorough story, of each recovery at all) every crash
-/// state again.
-fn prove_all(story: &Story) {
+/// What is proved in every crash state.
+pub(crate) trait Proved: Sync {
+    fn name(&self) -> &str;
+
+    /// Lets it take place.
+    fn record(&self) -> Recording;
+
+    /// Proves one case of it, and that the next upgrade works.
+    fn prove(&self, case: &Case) -> Result<(), String>;
+
+    /// The same without the next upgrade; tells what was done.
+    fn recover(&self, case: &Case) -> Result<Recording, String>;
+
+    /// In which states a recovery is cut off once more.
+    fn second_cuts(&self, recovery: &Recording) -> Vec<(usize, Case)>;
+
+    /// Whether every recovery is cut off once more, and not only those after a death.
+    fn is_thorough(&self) -> bool;
+}
+
+/// Proves a story: every crash state, every death with the power on, and each recovery that was cut
+/// off once more.
+pub(crate) fn prove_all(story: &impl Proved) {
     let recording = story.record();
     let (states, deaths) = (recording.crash_states().unwrap(), recording.deaths().unwrap());
     let cases = distinct(states.iter().chain(&deaths).cloned());
-    all_of(&cases, |(n, case)| {
-        story.prove(case).map_err(|why| complaint(story.name, &recording, *n, case, &why))
-    });
+    let wrong = |recording: &Recording, n, case: &Case, why: &str| {
+        complaint(story.name(), recording, n, case, why)
+    };
+    all_of(&cases, |(n, case)| story.prove(case).map_err(|why| wrong(&recording, *n, case, &why)));
     let again = AtomicUsize::new(0);
-    all_of(if story.thorough { &cases } else { &deaths }, |(n, case)| {
+    let cut_again = if story.is_thorough() { &cases } else { &distinct(deaths.into_iter()) };
+    all_of(cut_again, |(n, case)| {
         let recovery = story.recover(case)?;
-        let cases = distinct(recovery.crash_states().unwrap().into_iter());
-        again.fetch_add(cases.len(), Ordering::Relaxed);
-        cases.iter().try_for_each(|(m, second)| {
+        let seconds = story.second_cuts(&recovery);
+        again.fetch_add(seconds.len(), Ordering::Relaxed);
+        seconds.iter().try_for_each(|(m, second)| {
             let proved = story.recover(second).map(drop);
-            proved.map_err(|why| {
-                complaint(
-                    story.name,
-                    &recording,
-                    *n,
-                    case,
-                    &complaint(story.name, &recovery, *m, second, &why),
-                )
-            })
+            proved.map_err(|why| wrong(&recording, *n, case, &wrong(&recovery, *m, second, &why)))
         })
     });
-    tell(story.name, &recording, [states.len(), cases.len(), again.into_inner()]);
+    tell(story.name(), &recording, [states.len(), cases.len(), again.into_inner()]);
 }
 
 /// How much was proved of a story: states, distinct ones, and those after a second cut. Past the
 /// capture of the test harness: whoever runs the tests sees it.
-pub(crate) fn tell(name: &str, recording: &Recording, [states, distinct, again]: [usize; 3]) {
+fn tell(name: &str, recording: &Recording, [states, distinct, again]: [usize; 3]) {
     let changes = recording.steps.len();
     let line = format!(
         "crash states: {name:<40} {changes:>4} changes {states:>6} states {distinct:>5} distinct {again:>6} after a second cut"
@@ -358,13 +383,7 @@ pub(crate) fn all_of<T: Sync>(cases: &[T], prove: impl Fn(&T) -> Result<(), Stri
 }
 
 /// What is wrong, and after what.
-pub(crate) fn complaint(
-    name: &str,
-    recording: &Recording,
-    n: usize,
-    case: &Case,
-    why: &str,
-) -> String {
+fn complaint(name: &str, recording: &Recording, n: usize, case: &Case, why: &str) -> String {
     let Case { tree, promise, moment } = case;
     let steps: Vec<String> =
         recording.steps[..n].iter().rev().take(8).rev().map(|step| step.label.clone()).collect();
