@@ -32,8 +32,8 @@ pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
-use link::announce;
-pub use link::{Baud, Link, TransferChoice, VersionOf};
+pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
+use link::{announce, check_bridge};
 pub use network::{Loopback, Network, Unsealed};
 pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
 pub use policy::{Clock, Policy};
@@ -156,6 +156,11 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Where the sockets lie, and what a boot may forget.
+    pub fn runtime(&self) -> &Path {
+        self.control.parent().unwrap_or(Path::new("/"))
+    }
+
     /// The socket on which an upload server hands over what it receives, beside the control socket.
     pub fn uploads(&self) -> PathBuf {
         self.control.with_file_name("uploads.sock")
@@ -164,6 +169,11 @@ impl Paths {
     /// The socket over which the channels of the network reach the daemon, beside it.
     pub fn channels(&self) -> PathBuf {
         self.control.with_file_name("channels.sock")
+    }
+
+    /// The socket over which the payload's own application passes the link on, beside it.
+    pub fn bridge(&self) -> PathBuf {
+        self.control.with_file_name("bridge.sock")
     }
 }
 
@@ -217,6 +227,7 @@ impl Config {
             }
             announce(&mut components, link)?;
         }
+        check_bridge(&components, link.as_ref())?;
         if let Some(names) = &shell.components {
             check_names("shell", names, &components)?;
         }
@@ -339,6 +350,7 @@ mod tests {
             "version_command",
             "password_file",
             "health_command",
+            "health",
             "socket",
             "restart_deadline",
             "components",

@@ -30,6 +30,7 @@ use crate::model::{
 };
 use crate::policy::Gatekeeper;
 use crate::stage::{Announced, Receiving, Staged};
+use crate::trial::application::Application;
 
 /// A handle to the engine; cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,6 +39,7 @@ pub struct Engine {
     status: watch::Receiver<Status>,
     deadline: Deadline,
     policy: Option<Arc<Gatekeeper>>,
+    applications: watch::Sender<Option<Application>>,
 }
 
 /// When the phase that runs ends at the latest. The status says how long it may take, and is not
@@ -152,12 +154,18 @@ fn engine_is_gone() -> Failure {
 impl Engine {
     /// A handle whose commands arrive at the receiver of `commands`.
     pub fn new(commands: mpsc::Sender<Command>, status: watch::Receiver<Status>) -> Self {
-        Self { commands, status, deadline: Deadline::default(), policy: None }
+        let (deadline, applications) = (Deadline::default(), watch::channel(None).0);
+        Self { commands, status, deadline, policy: None, applications }
     }
 
     /// The status, and word of each change of it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Where it is told which application is connected to the bridge: the trial asks for it.
+    pub fn applications(&self) -> watch::Sender<Option<Application>> {
+        self.applications.clone()
     }
 
     /// The status, with the seconds that are left by now.

@@ -8,6 +8,7 @@
 pub(crate) mod alarm;
 pub mod command;
 pub(crate) mod descendants;
+pub mod peer;
 pub(crate) mod stop;
 pub mod unit;
 pub(crate) mod watch;

@@ -7,6 +7,7 @@
 //! What became of an upgrade whose state is lost, the rescue may know.
 
 mod lost;
+pub(crate) mod mark;
 pub(crate) mod parts;
 
 use std::io;

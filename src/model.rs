@@ -42,7 +42,7 @@ pub use policy::{HoldStatus, PolicyStatus, WindowStatus};
 pub use report::Report;
 pub use request::{Receipt, Request};
 pub(crate) use terms::milliseconds;
-pub use terms::{Confirm, Restart, Runs, Terms};
+pub use terms::{BridgeHealth, Confirm, Restart, Runs, Terms};
 pub use upgrade::{Attempt, Conclusion, Deferral, Swap, Upgrade};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control
@@ -226,6 +226,9 @@ pub struct Evidence {
     /// The health command that succeeded, where one is configured.
     #[serde(default)]
     pub health_command: Option<Vec<String>>,
+    /// What the program showed at the bridge, where that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<BridgeHealth>,
     /// Who confirmed that the new program works, such as "uid 1000".
     #[serde(default)]
     pub confirmed_by: Option<String>,
@@ -360,6 +363,11 @@ pub enum TrialWait {
         /// Why not.
         why: String,
     },
+    /// The program has not shown itself at the bridge yet.
+    Bridge {
+        /// What is missing.
+        why: String,
+    },
     /// The health command has not succeeded yet.
     HealthCommand {
         /// Why its last run failed; absent before the first.
@@ -375,6 +383,7 @@ impl fmt::Display for TrialWait {
             Self::Unit { why } => write!(f, "waits for the unit: {why}"),
             Self::Window { stable, window } => write!(f, "{stable} s of {window} s stable"),
             Self::Version { why } => write!(f, "waits for the version: {why}"),
+            Self::Bridge { why } => write!(f, "waits for the program at the bridge: {why}"),
             Self::HealthCommand { why: None } => write!(f, "runs the health command"),
             Self::HealthCommand { why: Some(why) } => {
                 write!(f, "waits for the health command: {why}")

@@ -19,8 +19,10 @@ use sd_notify::NotifyState;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::channel::psdk::bridge::Bridge;
 use crate::channel::psdk::driver::Driver;
-use crate::config::{Component, Config, TransferChoice};
+use crate::channel::psdk::serial::Serial;
+use crate::config::{Component, Config, Door, TransferChoice};
 use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
@@ -29,7 +31,7 @@ use crate::host::stop::Stop;
 use crate::log;
 use crate::metrics;
 use crate::transfer::through::Through;
-use crate::wire::local_socket::{self, CHANNELS, PEOPLE, UPLOAD_SERVER};
+use crate::wire::local_socket::{self, BRIDGE, CHANNELS, PEOPLE, UPLOAD_SERVER};
 
 pub(crate) use systemd::{notify, status_line};
 
@@ -135,7 +137,21 @@ fn open_rooms(
                 rooms.spawn(handover::serve_uploads(socket, through.clone()));
             }
             let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone(), through);
-            rooms.spawn(Driver::new(link, engine.clone(), Arc::new(uploads)).run(running));
+            let (engine, uploads) = (engine.clone(), Arc::new(uploads));
+            match link.door {
+                Door::Serial => {
+                    let driver = Driver::new(Serial::new(link), link, engine, uploads);
+                    rooms.spawn(driver.run(running));
+                }
+                Door::Bridge => {
+                    let path = config.paths.bridge();
+                    let socket = bind(&path, BRIDGE, "bridge", "paths.control")?;
+                    let (port, applications) = (config.ftp.address.port(), engine.applications());
+                    let (door, guests) = Bridge::open(socket, path, link, port, applications);
+                    rooms.spawn(guests);
+                    rooms.spawn(Driver::new(door, link, engine, uploads).run(running));
+                }
+            }
         }
         None => drop(running.send(())),
     }

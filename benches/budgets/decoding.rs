@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
-use uplift::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, LONGEST_PAYLOAD};
+use uplift::channel::psdk::serial::frame::{
+    Address, CommandId, Frame, FrameCodec, LONGEST_PAYLOAD,
+};
 
 use super::statistics::median_time;
 use super::table::Row;

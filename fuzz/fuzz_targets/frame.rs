@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::{BufMut, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use tokio_util::codec::{Decoder, Encoder};
-use uplift::channel::psdk::frame::{Frame, FrameCodec, IDLE_LIMIT, Reader};
+use uplift::channel::psdk::serial::frame::{Frame, FrameCodec, IDLE_LIMIT, Reader};
 
 fuzz_target!(|input: &[u8]| {
     let [cut, bytes @ ..] = input else { return };

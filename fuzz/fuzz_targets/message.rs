@@ -6,8 +6,9 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use uplift::channel::psdk::frame::CommandId;
-use uplift::channel::psdk::message::{Command, aircraft_type};
+use uplift::channel::psdk::serial::frame::CommandId;
+use uplift::channel::psdk::serial::wire::aircraft_type;
+use uplift::channel::psdk::words::Command;
 
 fuzz_target!(|input: &[u8]| {
     let [set, id, payload @ ..] = input else { return };

@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use uplift::channel::psdk::frame::{Address, CommandId, Frame, Kind};
 use uplift::channel::psdk::guess;
-use uplift::channel::psdk::message::{
-    Command, HOST, Offered, PC, ParseError, Reason, StatusPush, id,
-};
-use uplift::channel::psdk::route::PAYLOAD_PORT as PAYLOAD;
+use uplift::channel::psdk::serial;
+use uplift::channel::psdk::serial::frame::{Address, CommandId, Frame, Kind};
+use uplift::channel::psdk::serial::route::PAYLOAD_PORT as PAYLOAD;
+use uplift::channel::psdk::serial::wire::{HOST, PC, ParseError, id};
 use uplift::channel::psdk::session::{
-    Effect, Event, PendingReport, Question, Rejection, Session, View, Work,
+    Effect, Event, PendingReport, Rejection, Session, View, Work,
 };
+use uplift::channel::psdk::words::{Command, Offered, Reason, StatusPush};
 use uplift::model::{Failure, FailureKind, Phase, TransferKind, UpgradeId};
+use uplift::transfer::dcftp::Place;
 
 const PORT: u16 = 2121;
 
@@ -82,7 +83,7 @@ struct Play {
 impl Play {
     fn new() -> Self {
         let now = Instant::now();
-        let session = Session::new(View::default(), PORT, now);
+        let session = Session::new(View::default(), PORT, guess::HOST_WAIT_FOR_CHECK, now);
         Self {
             session,
             now,
@@ -128,18 +129,18 @@ impl Play {
     fn say(&mut self, record: &Record<'_>) {
         let payload = Bytes::copy_from_slice(record.payload);
         let frame = Frame::request(record.asker(), PAYLOAD, 5, record.command, payload.clone());
-        let question = Question::of(&frame);
+        let question = serial::question(&frame);
         let effects = match Command::parse(record.command, &payload) {
             Ok(command) => {
-                if let Command::DcftpData { sequence, data } = &command {
-                    self.offered.push((*sequence, data.clone()));
+                if let Command::DcftpData { place: Place::Number(number), data } = &command {
+                    self.offered.push((*number, data.clone()));
                 }
                 self.session.command(question, command, self.now)
             }
             Err(ParseError::Malformed(malformed)) => {
-                let effects = self.session.malformed(&question, malformed, self.now);
+                let effects = self.session.malformed(question, malformed, self.now);
                 assert!(
-                    effects.iter().all(|effect| matches!(effect, Effect::Answer(_))),
+                    effects.iter().all(|effect| matches!(effect, Effect::Answer(..))),
                     "what is malformed changes nothing"
                 );
                 effects
@@ -186,7 +187,7 @@ impl Play {
         };
         match effect {
             Effect::Enter { .. } => Event::Entered(result().map(|()| self.enter(record.has(3)))),
-            Effect::Receive(..) => Event::Opened(result()),
+            Effect::Receive(..) => Event::Opened(result().map(|()| 0)),
             Effect::Store(_) => Event::Stored(result()),
             Effect::FinishReception(_) => Event::Finished(result()),
             Effect::CheckAndStart(_) => {
@@ -226,7 +227,10 @@ impl Play {
     fn judge(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match &effect {
-                Effect::Answer(frame) => self.judge_answer(frame),
+                Effect::Answer(question, answer) => {
+                    let frame = serial::response(*question, *answer);
+                    self.judge_answer(&frame.expect("only requests are made"));
+                }
                 Effect::Push(_) => {}
                 Effect::Acknowledge => self.view.report = None,
                 Effect::Discard => self.open = None,
@@ -255,7 +259,7 @@ impl Play {
             }
             let is_work = !matches!(
                 effect,
-                Effect::Answer(_)
+                Effect::Answer(..)
                     | Effect::Push(_)
                     | Effect::Acknowledge
                     | Effect::Discard

@@ -10,17 +10,22 @@ use super::component::{Component, Components};
 use super::error::Mistake;
 use super::program::SHORTEST_RESTART;
 use super::trial::fields_of_trial;
-use super::values::absolute;
-use crate::model::ComponentName;
+use super::values::{absolute, duration};
+use crate::model::{ComponentName, Runs};
 
 /// The longest that a restart and its trial may take together: the payload link announces it in one
 /// byte of seconds (docs/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 
+/// The longest that a restart may wait for the application: half of the shortest time for one.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(30);
+
 /// Section `[channel.psdk]`: the payload link.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
+    /// Where the aircraft is reached.
+    pub door: Door,
     /// Serial device.
     #[serde(deserialize_with = "absolute")]
     pub device: PathBuf,
@@ -32,16 +37,41 @@ pub struct Link {
     pub components: BTreeSet<ComponentName>,
     /// Whose version the aircraft is told.
     pub version_of: VersionOf,
+    /// How long a restart waits for the application at the bridge to get ready for it.
+    #[serde(deserialize_with = "farewell")]
+    pub farewell: Duration,
+}
+
+/// A restart is waited for, too.
+fn farewell<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match duration(deserializer)? {
+        longer if longer > LONGEST_FAREWELL => {
+            Err(D::Error::custom("a restart may wait for the application for at most 30s"))
+        }
+        wait => Ok(wait),
+    }
+}
+
+/// Where the aircraft is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Door {
+    /// By the daemon itself, at a serial device: for hosts that need no verified identity.
+    Serial,
+    /// By the payload's own application, which passes the link on.
+    Bridge,
 }
 
 impl Default for Link {
     fn default() -> Self {
         Self {
+            door: Door::Serial,
             device: "/dev/ttyUSB0".into(),
             baud: Baud::Auto,
             transfer: TransferChoice::Auto,
             components: [ComponentName::PROGRAM].into(),
             version_of: VersionOf::Lowest,
+            farewell: Duration::from_secs(3),
         }
     }
 }
@@ -105,6 +135,36 @@ pub enum TransferChoice {
     Ftp,
     /// DCFTP only.
     Dcftp,
+}
+
+/// What a trial wants to see at the bridge, only a program can show that is there.
+pub(super) fn check_bridge(components: &Components, link: Option<&Link>) -> Result<(), Mistake> {
+    for component in components {
+        let common = component.common();
+        if common.trial.bridge.is_none() {
+            continue;
+        }
+        let at_bridge = link.is_some_and(|link| {
+            link.door == Door::Bridge && link.components.contains(&common.name)
+        });
+        let missing = match component {
+            Component::Command(_) => "this component is no program of uplift's",
+            Component::Program(_) if !at_bridge => {
+                "it needs `door = \"bridge\"` in [channel.psdk], with this component in its `components`"
+            }
+            Component::Program(program) if program.unit.is_none() => {
+                "it needs `unit`, to whose processes the application belongs"
+            }
+            Component::Program(program) if program.runs == Runs::Another => {
+                "it needs a program that stays itself: what speaks at the bridge must be the file that was installed"
+            }
+            Component::Program(_) => continue,
+        };
+        let name = common.name;
+        let explanation = format!("`health = \"bridge\"` for [component.{name}]: {missing}");
+        return Err(Mistake::new(&fields_of_trial(name, &["health"]), explanation));
+    }
+    Ok(())
 }
 
 /// The payload link announces restart and trial together.

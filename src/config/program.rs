@@ -95,6 +95,7 @@ impl Program {
             boots: trial.boots,
             confirm: trial.confirm,
             health_command: trial.health_command.clone(),
+            bridge: trial.bridge,
             runs: self.runs,
             start_before: None,
         }

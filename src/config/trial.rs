@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::error::Mistake;
 use super::values::{command, duration_if_any, some_time_if_any};
-use crate::model::{ComponentName, Confirm};
+use crate::model::{BridgeHealth, ComponentName, Confirm};
 
 /// What the new version of a component must show after the restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Trial {
     pub confirm: Confirm,
     /// A program and its arguments that must succeed.
     pub health_command: Option<Vec<String>>,
+    /// What a program must show at the bridge.
+    pub bridge: Option<BridgeHealth>,
 }
 
 /// What one of the sections says of a trial.
@@ -34,6 +36,16 @@ pub(super) struct TrialFields {
     confirm: Option<Confirm>,
     #[serde(default, deserialize_with = "command")]
     health_command: Option<Vec<String>>,
+    health: Option<HealthSource>,
+    aircraft: Option<bool>,
+}
+
+/// Where else than from the unit and a command the program's health is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum HealthSource {
+    /// The program is the payload's application, and connects to the bridge.
+    Bridge,
 }
 
 /// How long the unit must run a new program, unless the configuration says otherwise.
@@ -46,6 +58,7 @@ impl Default for Trial {
             boots: 3,
             confirm: Confirm::Auto,
             health_command: None,
+            bridge: None,
         }
     }
 }
@@ -59,6 +72,12 @@ impl Trial {
             boots: own.boots.or(all.boots).unwrap_or(default.boots),
             confirm: own.confirm.or(all.confirm).unwrap_or(default.confirm),
             health_command: own.health_command.clone().or_else(|| all.health_command.clone()),
+            bridge: own.health.or(all.health).map(|HealthSource::Bridge| {
+                match own.aircraft.or(all.aircraft) {
+                    Some(true) => BridgeHealth::Aircraft,
+                    Some(false) | None => BridgeHealth::Connected,
+                }
+            }),
         }
     }
 

@@ -13,6 +13,7 @@ mod swap;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -26,7 +27,7 @@ use super::herald::Notices;
 use super::way_back::{by_hand, find_way_back, way_back_by_updater};
 use crate::component::command::Change;
 use crate::component::program::{Lock, Program};
-use crate::config::{self, Component, Config};
+use crate::config::{self, Component, Config, Door};
 use crate::disk::Disk;
 use crate::journal::parts::Parts;
 use crate::machine::{Event, Found, State};
@@ -39,6 +40,7 @@ use crate::policy::{self as gate, Gatekeeper};
 use crate::record::InstalledRecord;
 use crate::rescue::{self, SecondCopy};
 use crate::stage::{Stage, Staged};
+use crate::trial::application::{Applications, farewell};
 use crate::trial::health;
 use crate::trial::restart::{self, Restarter};
 
@@ -76,6 +78,8 @@ pub(super) struct Hands {
     second_copy: SecondCopy,
     finished: mpsc::Sender<Finished>,
     notices: Notices,
+    /// Who is connected to the bridge.
+    applications: Applications,
     /// What is there of a file that is received over restarts.
     parts: Parts,
     staged: Option<Staged>,
@@ -113,6 +117,7 @@ impl Hands {
         mut programs: BTreeMap<ComponentName, Program>,
         policy: Arc<Gatekeeper>,
         notices: Notices,
+        applications: Applications,
         finished: mpsc::Sender<Finished>,
     ) -> Self {
         let second_copy = SecondCopy::new(Arc::clone(disk), config.paths.state.clone());
@@ -139,6 +144,7 @@ impl Hands {
             second_copy,
             finished,
             notices,
+            applications,
             parts,
             staged,
             checked,
@@ -269,11 +275,21 @@ impl Hands {
         let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
         let policy = (!upgrade.request.forced).then(|| Arc::clone(&self.policy));
+        let (applications, wait) = (self.applications.clone(), self.farewell(way));
         self.spawn_event(&upgrade.id, async move {
             copied.await;
             armed.await;
+            farewell(&applications, wait).await;
             restart(restarter, &origin, way, policy).await
         });
+    }
+
+    /// How long the application at the bridge may take to get ready for a restart. Back, it is the
+    /// program that did not prove itself, and is not asked.
+    fn farewell(&self, way: Way) -> Duration {
+        let link = self.config.link.as_ref().filter(|link| link.door == Door::Bridge);
+        link.filter(|_| matches!(way, Way::There { requests: 1 }))
+            .map_or(Duration::ZERO, |link| link.farewell)
     }
 
     /// Gathers the evidence; a trial of before is ended.
@@ -296,7 +312,7 @@ impl Hands {
         );
         let config = self.config.components.get(upgrade.component());
         let isolation = config.map(|config| config.common().isolate_commands).unwrap_or_default();
-        let trial = trial.with_isolation(isolation);
+        let trial = trial.with_isolation(isolation).with_applications(self.applications.clone());
         // Again, for the daemon of another boot, where the timer may not be enabled.
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
         let task = self.spawn(upgrade.id.clone(), async move {

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Characters that are quoted of a refusal.
 const LONGEST_REASON: usize = 200;
 
-const PROPERTIES: &str = "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts,Id,TimeoutStopUSec,TimeoutStartUSec,ExecStart";
+const PROPERTIES: &str = "--property=LoadState,ActiveState,MainPID,InvocationID,NRestarts,Id,TimeoutStopUSec,TimeoutStartUSec,ExecStart,ControlGroup";
 
 /// A unit, as systemd sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Unit {
     pub stop_timeout: Option<Duration>,
     /// How long it may take to start.
     pub start_timeout: Option<Duration>,
+    /// The control group of its processes, while there are any.
+    pub control_group: Option<String>,
     /// What systemd started as `ExecStart=`, and as which process.
     pub started: Option<Started>,
 }
@@ -105,6 +107,9 @@ fn parse(text: &str) -> Unit {
             "Id" => unit.id = Some(value.to_owned()).filter(|id| !id.is_empty()),
             "TimeoutStopUSec" => unit.stop_timeout = timespan::parse(value),
             "TimeoutStartUSec" => unit.start_timeout = timespan::parse(value),
+            "ControlGroup" => {
+                unit.control_group = Some(value.to_owned()).filter(|group| !group.is_empty());
+            }
             // Of several commands the last one stays, as with a service that is one.
             "ExecStart" => unit.started = started(value),
             _ => {}

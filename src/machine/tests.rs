@@ -51,6 +51,7 @@ fn terms() -> Terms {
         boots: 3,
         confirm: Confirm::Auto,
         health_command: Some(vec!["/bin/true".into()]),
+        bridge: None,
         runs: Runs::Itself,
         start_before: None,
     }
@@ -76,6 +77,7 @@ fn evidence() -> Evidence {
         restarts: 0,
         boots: 0,
         health_command: None,
+        bridge: None,
         confirmed_by: None,
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 /// | `boots` | how many boots the trial may take |
 /// | `confirm` | `"auto"` or `"explicit"` |
 /// | `health_command` | program and arguments, or `null` |
+/// | `bridge` | what the program must show at the bridge: `"connected"`, or `"aircraft"` where it must have seen the aircraft, too. Absent: nothing |
 /// | `runs` | `"itself"`, or `"another"` where the program becomes another one; absent is `"itself"` |
 /// | `start_before` | invocation id of the unit's last start before the swap, where it is known: what it logged up to then is not the new program's |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +38,22 @@ pub struct Terms {
     pub boots: u32,
     pub confirm: Confirm,
     pub health_command: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<BridgeHealth>,
     #[serde(default, skip_serializing_if = "Runs::is_itself")]
     pub runs: Runs,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_before: Option<String>,
+}
+
+/// What a program shows at the bridge, over which a payload's own application passes the link on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BridgeHealth {
+    /// It has connected, and the vendor's library is up.
+    Connected,
+    /// The same, and it has seen the aircraft.
+    Aircraft,
 }
 
 /// What the process runs that is started from the program's path.

@@ -160,6 +160,7 @@ impl Terms {
             boots: self.boots,
             confirm: Confirm::Auto,
             health_command: None,
+            bridge: None,
             runs: Runs::Itself,
             start_before: self.start_before.clone(),
         }

@@ -14,8 +14,14 @@ use super::{Announced, Observer, Receiving, Stage, unwritable};
 use crate::disk::Operation;
 use crate::model::Failure;
 
-/// Hears how many bytes of a file are durable, and writes that down.
-pub(crate) type Keeper = Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>;
+/// Hears how many bytes of a file are there, and writes that down.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    /// So many are durable.
+    pub(crate) durable: Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>,
+    /// So many are in the file, which is enough as long as the kernel lives.
+    pub(crate) written: Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>,
+}
 
 /// What a disk writes as one, in bytes. What came of one that is not whole is sent again: the next
 /// write to it could cost what was durable in it.

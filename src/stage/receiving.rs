@@ -89,9 +89,16 @@ impl Receiving {
         self.keep(whole_blocks(self.received))
     }
 
+    /// What came is in the file, durable or not; where it is kept, that is written down.
+    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
+        turn.write(|| (keeper.written)(self.written)).map_err(unwritable)
+    }
+
     fn keep(&self, size: u64) -> Result<(), Failure> {
         let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
-        turn.write(|| keeper(size)).map_err(unwritable)
+        turn.write(|| (keeper.durable)(size)).map_err(unwritable)
     }
 
     /// What was announced.
@@ -243,7 +250,7 @@ impl Receiving {
                 WriteBack::start(
                     disk,
                     &self.file,
-                    self.keeper.as_ref().map(|(keeper, _)| Arc::clone(keeper)),
+                    self.keeper.as_ref().map(|(keeper, _)| keeper.clone()),
                 )?
             }
         };

@@ -71,7 +71,7 @@ fn sync_parts(
         if let Some(keeper) = keeper
             && size >= *kept + KEPT_EVERY
         {
-            keeper(whole_blocks(size))?;
+            (keeper.durable)(whole_blocks(size))?;
             *kept = size;
         }
     }

@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::{Failure, FailureKind, Md5Digest};
 use crate::stage::{Receiving, Staged};
@@ -18,6 +18,15 @@ pub struct Sequence {
     size: u64,
     received: u64,
     next: u32,
+}
+
+/// Which chunk it is, as its sender says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The chunk of this number, from 0.
+    Number(u32),
+    /// The one that begins at this byte.
+    Offset(u32),
 }
 
 /// What is to be done with a chunk.
@@ -32,19 +41,35 @@ pub enum Offer {
 }
 
 impl Sequence {
-    /// Nothing of a file of `size` bytes is there.
-    pub const fn new(size: u64) -> Self {
-        Self { size, received: 0, next: 0 }
+    /// So many bytes of a file of `size` bytes are there already.
+    pub const fn new(size: u64, received: u64) -> Self {
+        Self { size, received, next: 0 }
     }
 
     /// Judges a chunk of `length` bytes.
-    pub fn offer(&self, sequence: u32, length: usize) -> Offer {
-        if sequence != self.next {
+    pub fn offer(&self, place: Place, length: usize) -> Offer {
+        if !self.is_next(place) {
             Offer::OutOfTurn
-        } else if self.received + length as u64 > self.size || sequence == u32::MAX {
+        } else if self.received + length as u64 > self.size || self.next == u32::MAX {
             Offer::TooMuch
         } else {
             Offer::Next
+        }
+    }
+
+    /// Whether this is the chunk that is expected next.
+    pub fn is_next(&self, place: Place) -> bool {
+        match place {
+            Place::Number(number) => number == self.next,
+            Place::Offset(offset) => u64::from(offset) == self.received,
+        }
+    }
+
+    /// Whether this chunk was there before.
+    pub fn is_past(&self, place: Place) -> bool {
+        match place {
+            Place::Number(number) => number < self.next,
+            Place::Offset(offset) => u64::from(offset) < self.received,
         }
     }
 
@@ -52,6 +77,11 @@ impl Sequence {
     pub fn advance(&mut self, length: usize) {
         self.received += length as u64;
         self.next += 1;
+    }
+
+    /// Bytes that are there.
+    pub const fn received(&self) -> u64 {
+        self.received
     }
 
     /// The chunk that is expected next.
@@ -93,6 +123,7 @@ pub struct Reception {
     items: mpsc::Sender<Item>,
     gathered: BytesMut,
     outcome: oneshot::Receiver<Result<Staged, Failure>>,
+    written: watch::Receiver<u64>,
 }
 
 /// What became of a chunk that was handed over.
@@ -115,14 +146,24 @@ impl Reception {
     pub fn start(receiving: Receiving) -> io::Result<Self> {
         let (items, mut incoming) = mpsc::channel(WAITING_BATCHES);
         let (report, outcome) = oneshot::channel();
+        let (tell, written) = watch::channel(receiving.received());
         std::thread::Builder::new().name("dcftp".into()).spawn(move || {
             // Told before the channel closes, so that whoever finds it closed finds the reason too.
-            if let Some(result) = receive(receiving, &mut incoming) {
+            if let Some(result) = receive(receiving, &mut incoming, &tell) {
                 let _ = report.send(result);
             }
             drop(incoming);
         })?;
-        Ok(Self { items, gathered: BytesMut::with_capacity(BATCH_SIZE), outcome })
+        Ok(Self { items, gathered: BytesMut::with_capacity(BATCH_SIZE), outcome, written })
+    }
+
+    /// How many bytes are in the file, as soon as it is more than was told last; never again once
+    /// the thread has ended.
+    pub async fn written(&mut self) -> u64 {
+        match self.written.changed().await {
+            Ok(()) => *self.written.borrow_and_update(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Hands over a chunk without waiting.
@@ -184,13 +225,15 @@ fn failure_of(outcome: &mut oneshot::Receiver<Result<Staged, Failure>>) -> Failu
 fn receive(
     mut receiving: Receiving,
     incoming: &mut mpsc::Receiver<Item>,
+    written: &watch::Sender<u64>,
 ) -> Option<Result<Staged, Failure>> {
     loop {
         match incoming.blocking_recv()? {
             Item::Batch(batch) => {
-                if let Err(failure) = receiving.write(&batch) {
+                if let Err(failure) = receiving.write(&batch).and_then(|()| receiving.settle()) {
                     return Some(Err(failure));
                 }
+                written.send_replace(receiving.received());
             }
             Item::Finish(md5) => return Some(receiving.finish(Some(md5))),
         }

@@ -111,6 +111,7 @@ impl Trial {
             // The machine knows the boots, and who confirmed.
             boots: 0,
             health_command: self.terms.health_command.clone(),
+            bridge: None,
             confirmed_by: None,
         }
     }
@@ -127,7 +128,7 @@ impl Trial {
             TrialWait::HealthCommand { why } => {
                 (format!("the health command did not succeed within {deadline}"), why)
             }
-            TrialWait::Unit { .. } | TrialWait::Window { .. } => {
+            TrialWait::Unit { .. } | TrialWait::Window { .. } | TrialWait::Bridge { .. } => {
                 (format!("the trial did not end within {deadline}"), None)
             }
         };

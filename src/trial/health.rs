@@ -26,10 +26,11 @@ use crate::host;
 use crate::host::command::Isolation;
 use crate::host::unit::{self, Unit};
 use crate::model::{
-    Confirm, Evidence, Failure, FailureKind, ProgramDigest, RunningEvidence, Runs, Terms,
-    TrialWait, Verdict,
+    BridgeHealth, Confirm, Evidence, Failure, FailureKind, ProgramDigest, RunningEvidence, Runs,
+    Terms, TrialWait, Verdict,
 };
 
+use super::application::{Applications, Bridge};
 use super::command::{HEALTH_DEADLINE, HEALTH_INTERVAL, blocking, pause, succeeds};
 use window::Window;
 
@@ -54,6 +55,8 @@ pub struct Trial {
     /// The process that was started from the path and ran another executable at the last look.
     other: Option<(u32, Stamp)>,
     health: Health,
+    /// Where the program may have to show itself.
+    bridge: Option<Bridge>,
 }
 
 /// How the health command has done since the unit's last start.
@@ -104,12 +107,18 @@ impl Trial {
             hashed: None,
             other: None,
             health,
+            bridge: None,
         }
     }
 
     /// The same, with the health command run as it is configured.
     pub fn with_isolation(self, isolation: Isolation) -> Self {
         Self { isolation, ..self }
+    }
+
+    /// The same, where a program may have to show itself to the bridge.
+    pub fn with_applications(self, applications: Applications) -> Self {
+        Self { bridge: Some(Bridge::new(applications)), ..self }
     }
 
     /// Gathers the evidence until the deadline; a verdict says what is missing in it, or what ended
@@ -138,8 +147,11 @@ impl Trial {
                 Some(wait) => wait,
                 None => match self.check_health(end).await {
                     Checked::Now => continue, // the unit is looked at once more
-                    Checked::Before if self.is_confirmed() => return Ok(self.evidence()),
-                    Checked::Before => TrialWait::Confirmation {},
+                    Checked::Before => match self.check_bridge().await {
+                        Some(wait) => wait,
+                        None if self.is_confirmed() => return Ok(self.evidence()),
+                        None => TrialWait::Confirmation {},
+                    },
                     Checked::Waits(wait) => wait,
                 },
             };
@@ -308,6 +320,16 @@ impl Trial {
         }
     }
 
+    /// What is missing at the bridge, where the program must show itself there.
+    async fn check_bridge(&mut self) -> Option<TrialWait> {
+        let (needed, unit) = (self.terms.bridge?, self.terms.unit.clone()?);
+        let Some(bridge) = &mut self.bridge else {
+            return Some(TrialWait::Bridge { why: "this daemon has no bridge".into() });
+        };
+        let shown = bridge.look(&unit, self.expected, needed == BridgeHealth::Aircraft).await;
+        shown.err().map(|why| TrialWait::Bridge { why })
+    }
+
     fn is_confirmed(&self) -> bool {
         self.terms.confirm == Confirm::Auto || *self.confirmed.borrow()
     }
@@ -325,6 +347,7 @@ impl Trial {
             // The machine knows the boots, and who confirmed.
             boots: 0,
             health_command: self.terms.health_command.clone(),
+            bridge: self.terms.bridge,
             confirmed_by: None,
         }
     }
@@ -344,6 +367,10 @@ impl Trial {
                 let window = humantime::format_duration(self.terms.window);
                 (format!("{unit} was not stable for {window} within {deadline}{restarts}"), None)
             }
+            TrialWait::Bridge { why } => (
+                format!("the program did not show itself at the bridge within {deadline}"),
+                Some(why),
+            ),
             TrialWait::Version { why } => ("the version was not told".into(), Some(why)),
             TrialWait::HealthCommand { why } => {
                 (format!("the health command did not succeed within {deadline}"), why)

@@ -17,6 +17,8 @@ pub(crate) const PEOPLE: &str = "uplift";
 pub(crate) const UPLOAD_SERVER: &str = "uplift-ftp";
 /// That of the channels of the network.
 pub(crate) const CHANNELS: &str = "uplift-channels";
+/// That of the payload's own application.
+pub(crate) const BRIDGE: &str = "uplift-bridge";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
 /// Pause after an error of the socket itself.

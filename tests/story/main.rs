@@ -11,6 +11,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod bridge;
 mod channels;
 mod check;
 mod components;

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use uplift::channel::psdk::frame::{Address, Frame};
-use uplift::channel::psdk::message::id;
+use uplift::channel::psdk::serial::frame::{Address, Frame};
+use uplift::channel::psdk::serial::wire::id;
 use uplift::config::{Baud, TransferChoice};
 use uplift::digest::Hasher;
 use uplift::model::{FailureKind, LinkState, Outcome};
@@ -249,7 +249,7 @@ fn noise_is_lived_with() {
     let whole = Frame::push(PC, PAYLOAD, 1, id::CHECK, vec![0; 1010]);
     let mut bytes = bytes::BytesMut::new();
     tokio_util::codec::Encoder::encode(
-        &mut uplift::channel::psdk::frame::FrameCodec::new(),
+        &mut uplift::channel::psdk::serial::frame::FrameCodec::new(),
         whole,
         &mut bytes,
     )
@@ -268,7 +268,7 @@ fn a_false_header_does_not_hold_an_answer_back_on_a_busy_line() {
     let whole = Frame::push(PC, PAYLOAD, 1, id::CHECK, vec![0; 1010]);
     let mut bytes = bytes::BytesMut::new();
     tokio_util::codec::Encoder::encode(
-        &mut uplift::channel::psdk::frame::FrameCodec::new(),
+        &mut uplift::channel::psdk::serial::frame::FrameCodec::new(),
         whole,
         &mut bytes,
     )
@@ -296,7 +296,7 @@ fn unknown_commands_and_receivers_get_no_answer() {
         PC,
         PAYLOAD,
         900,
-        uplift::channel::psdk::frame::CommandId::new(0, 0x99),
+        uplift::channel::psdk::serial::frame::CommandId::new(0, 0x99),
         vec![],
     ));
     aircraft.send(&Frame::request(PC, HOST, 901, id::VERSION, vec![4]));
@@ -428,14 +428,14 @@ fn the_same_host_gets_an_answer_to_each_of_its_requests() {
 }
 
 fn frame(
-    command: uplift::channel::psdk::frame::CommandId,
+    command: uplift::channel::psdk::serial::frame::CommandId,
     sequence: u16,
     payload: Vec<u8>,
 ) -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
     let frame = Frame::request(PC, PAYLOAD, sequence, command, payload);
     tokio_util::codec::Encoder::encode(
-        &mut uplift::channel::psdk::frame::FrameCodec::new(),
+        &mut uplift::channel::psdk::serial::frame::FrameCodec::new(),
         frame,
         &mut bytes,
     )

@@ -70,6 +70,7 @@ fn a_unit_is_restarted_and_its_process_is_the_evidence() {
         restarts: 0,
         boots: 1,
         health_command: None,
+        bridge: None,
         confirmed_by: None,
     };
     assert_eq!(report.evidence.unwrap(), evidence);

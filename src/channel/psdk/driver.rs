@@ -11,28 +11,26 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::frame::{Address, Frame};
-use super::link::{Link, News};
-use super::message::{self, Command, FileOffer, HOST, Offered, PC, ParseError, StatusPush};
-use super::session::{Effect, Event, Question, Rejection, Session, Told, View};
+use super::door::{Door, News, Standing};
+use super::session::{Effect, Event, Rejection, Session, Told, View};
 use super::uploads::{Pull, Uploads, choose, clear};
+use super::words::{Asker, Command, FileOffer, Offered};
 use crate::config::{self, TransferChoice};
 use crate::engine::Engine;
 use crate::log::message as message_id;
 use crate::model::{
-    ChannelName, Failure, FailureKind, LinkState, Md5Digest, Request, Status, UpgradeId,
+    ChannelName, Failure, FailureKind, LinkState, Md5Digest, Report, Request, Status, UpgradeId,
 };
 use crate::stage::{Announced, Staged};
 use crate::transfer::dcftp::{Handover, Reception};
 
 /// The payload link at work. [`Driver::run`] is its life.
-pub struct Driver {
-    link: Link,
+pub struct Driver<D> {
+    door: D,
     session: Session,
     engine: Engine,
     status: watch::Receiver<Status>,
     told: Told,
-    choice: TransferChoice,
     uploads: Arc<dyn Uploads>,
     /// The one operation that the session waits for; a new one takes the place of one that nobody
     /// waits for any more.
@@ -41,7 +39,7 @@ pub struct Driver {
     tell_link_status: bool,
     linked: bool,
     /// Whose requests were refused last, and in whose favour.
-    stranger: Option<(Address, Address)>,
+    stranger: Option<(Asker, Asker)>,
 }
 
 /// The file of the upgrade at hand, as far as it is there. Dropped, it leaves nothing behind.
@@ -63,28 +61,25 @@ struct Done {
     file: Option<File>,
 }
 
-impl std::fmt::Debug for Driver {
+impl<D> std::fmt::Debug for Driver<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver")
-            .field("link", &self.link)
-            .field("session", &self.session)
-            .finish_non_exhaustive()
+        f.debug_struct("Driver").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl Driver {
-    /// A payload link for the engine; FTP uploads come through `uploads`.
-    pub fn new(config: &config::Link, engine: Engine, uploads: Arc<dyn Uploads>) -> Self {
+impl<D: Door> Driver<D> {
+    /// The payload link at this door, for the engine; FTP uploads come through `uploads`.
+    pub fn new(door: D, config: &config::Link, engine: Engine, uploads: Arc<dyn Uploads>) -> Self {
         let mut status = engine.status();
         let told = Told::new(config);
         let view = View::of(&status.borrow_and_update(), &told);
+        let session = Session::new(view, uploads.port(), D::PATIENCE, Instant::now().into_std());
         Self {
-            link: Link::new(config),
-            session: Session::new(view, uploads.port(), Instant::now().into_std()),
+            door,
+            session,
             engine,
             status,
             told,
-            choice: config.transfer,
             uploads,
             operation: None,
             file: None,
@@ -97,20 +92,32 @@ impl Driver {
     /// Serves the link until the engine is gone; says `running` after the first step.
     pub async fn run(mut self, running: oneshot::Sender<()>) {
         let mut running = Some(running);
+        self.stand();
         while let Some(effects) = self.step().await {
+            self.stand();
             self.perform(effects);
-            self.link.set_keeps_rate(self.session.is_under_way());
             if let Some(running) = running.take() {
                 let _ = running.send(()); // nobody is there to hear it only if the daemon stops
             }
         }
     }
 
+    /// Tells the door how things stand.
+    fn stand(&mut self) {
+        let status = self.status.borrow();
+        let ours = |report: &&Report| report.request.channel == ChannelName::PSDK;
+        self.door.stand(&Standing {
+            stage: self.session.stage(),
+            version: self.session.version(),
+            report: status.last.as_ref().filter(ours),
+        });
+    }
+
     /// Waits for the next thing to happen. What is due comes before what has arrived, so that a
     /// busy line delays no push.
     async fn step(&mut self) -> Option<Vec<Effect>> {
         let deadline = self.session.deadline().map(Instant::from_std);
-        let link_status = self.tell_link_status.then(|| self.link.status());
+        let link_status = self.tell_link_status.then(|| self.door.status());
         tokio::select! {
             biased;
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Some(self.session.tick(now())),
@@ -120,8 +127,18 @@ impl Driver {
             }
             done = finished(&mut self.operation) => Some(self.finish(done)),
             changed = self.status.changed() => changed.is_ok().then(|| self.look_at_status()),
-            news = self.link.next() => Some(match news {
-                News::Frame(frame) => self.take(&frame),
+            written = written(&mut self.file) => {
+                self.door.written(written);
+                Some(Vec::new())
+            }
+            news = self.door.next(), if !(D::IN_TURN && self.session.is_at_work()) => Some(match news {
+                News::Command(question, command) => {
+                    self.tell_stranger(question.asker, &command);
+                    self.session.command(question, command, now())
+                }
+                News::Malformed(question, malformed) => {
+                    self.session.malformed(question, malformed, now())
+                }
                 News::Status => {
                     self.tell_link_status = true;
                     self.look_at_link();
@@ -132,8 +149,8 @@ impl Driver {
     }
 
     fn look_at_link(&mut self) {
-        let linked = self.link.status().state == LinkState::Linked;
-        if linked && !self.linked && self.choice != TransferChoice::Dcftp {
+        let linked = self.door.status().state == LinkState::Linked;
+        if linked && !self.linked && self.door.choice() != TransferChoice::Dcftp {
             self.uploads.wake();
         }
         self.linked = linked;
@@ -157,36 +174,17 @@ impl Driver {
         effects
     }
 
-    fn take(&mut self, frame: &Frame) -> Vec<Effect> {
-        let question = Question::of(frame);
-        match Command::parse(frame.command, &frame.payload) {
-            Ok(command) => {
-                self.tell_stranger(question.asker(), &command, frame);
-                self.session.command(question, command, now())
-            }
-            Err(ParseError::Malformed(malformed)) => {
-                tracing::debug!("malformed {malformed:?} from {}", frame.sender);
-                self.session.malformed(&question, malformed, now())
-            }
-            Err(ParseError::Unknown) => {
-                tracing::debug!("unknown command {} from {}", frame.command, frame.sender);
-                Vec::new()
-            }
-        }
-    }
-
     /// Says once of each stranger in a row why its requests are refused.
-    fn tell_stranger(&mut self, asker: Address, command: &Command, frame: &Frame) {
+    fn tell_stranger(&mut self, asker: Asker, command: &Command) {
         let Some(owner) = self.session.is_disturbed_by(asker, command) else { return };
         if self.stranger.replace((owner, asker)) == Some((owner, asker)) {
-            tracing::debug!("refused {} from {asker}", frame.command);
+            tracing::debug!("refused {command} from {asker}");
             return;
         }
         tracing::warn!(
             MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %FailureKind::Busy, UPLIFT_CHANNEL = %ChannelName::PSDK,
-            "{} from {asker} was refused: {owner} has entered the upgrade mode, and only its requests count; hint: where both are one host, \
-             set ONLY_WHO_ENTERED in src/channel/psdk/guess.rs to false",
-            frame.command
+            "{command} from {asker} was refused: {owner} has entered the upgrade mode, and only its requests count; hint: where both are one host, \
+             set ONLY_WHO_ENTERED in src/channel/psdk/guess.rs to false"
         );
     }
 
@@ -194,26 +192,12 @@ impl Driver {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Answer(frame) => self.link.send(&frame),
-                Effect::Push(push) => self.push(push),
+                Effect::Answer(question, answer) => self.door.answer(question, answer),
+                Effect::Push(push) => self.door.push(push),
                 Effect::Store(chunk) => effects.extend(self.store(chunk)),
                 Effect::Discard => self.file = None,
                 operation => self.begin(operation),
             }
-        }
-    }
-
-    fn push(&mut self, push: StatusPush) {
-        let payload = push.encode();
-        for receiver in [HOST, PC] {
-            let sequence = self.link.next_sequence();
-            self.link.send(&Frame::push(
-                self.link.address(),
-                receiver,
-                sequence,
-                message::id::STATUS,
-                payload.clone(),
-            ));
         }
     }
 
@@ -240,21 +224,23 @@ impl Driver {
         let file = self.file.take();
         let engine = self.engine.clone();
         self.operation = Some(match effect {
-            Effect::Enter { asker } => Box::pin(enter(
-                engine,
-                Arc::clone(&self.uploads),
-                self.choice,
-                format!("0x{asker}").to_lowercase(),
-            )),
+            Effect::Enter { asker } => {
+                let (uploads, choice) = (Arc::clone(&self.uploads), self.door.choice());
+                let requester = self.door.name_of(asker);
+                Box::pin(enter(engine, uploads, choice, requester, D::RESUMES))
+            }
             Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
             Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
             Effect::CheckAndStart(id) => {
                 Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads)))
             }
-            Effect::ReceptionFailed(id, failure) => Box::pin(reception_failed(engine, id, failure)),
+            Effect::ReceptionFailed(id, failure) => {
+                self.door.reception_failed(&failure);
+                Box::pin(reception_failed(engine, id, failure))
+            }
             Effect::GiveUp(id, failure) => Box::pin(give_up(engine, id, failure)),
             Effect::Acknowledge => Box::pin(acknowledge(engine)),
-            Effect::Answer(_) | Effect::Push(_) | Effect::Store(_) | Effect::Discard => return,
+            Effect::Answer(..) | Effect::Push(_) | Effect::Store(_) | Effect::Discard => return,
         });
     }
 }
@@ -285,6 +271,7 @@ async fn enter(
     uploads: Arc<dyn Uploads>,
     choice: TransferChoice,
     requester: String,
+    resumes: bool,
 ) -> Done {
     let entered = async {
         let offered = choose(choice, &*uploads).await.inspect_err(|failure| {
@@ -294,7 +281,7 @@ async fn enter(
                 "the request of {requester} was refused: {failure}"
             );
         })?;
-        let request = Request::of_link(requester, offered.into());
+        let request = Request { resumes, ..Request::of_link(requester, offered.into()) };
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };
@@ -307,22 +294,45 @@ async fn enter(
 }
 
 async fn open(engine: Engine, id: UpgradeId, offer: FileOffer) -> Done {
-    let announced =
-        Announced { file_name: offer.name, size: Some(u64::from(offer.size)), with_md5: true };
-    let opened = engine.receive(&id, announced).await.and_then(|receiving| {
-        Reception::start(receiving).map_err(|error| {
-            Failure::from_io(
-                FailureKind::Internal,
-                "the thread that writes the file can't be started",
-                error,
-            )
-        })
-    });
-    match opened {
-        Ok(reception) => {
-            Done { event: Some(Event::Opened(Ok(()))), file: Some(File::Arriving(reception)) }
+    match receive(engine, id, offer).await {
+        Ok((reception, there)) => {
+            Done { event: Some(Event::Opened(Ok(there))), file: Some(File::Arriving(reception)) }
         }
         Err(failure) => Done { event: Some(Event::Opened(Err(failure))), file: None },
+    }
+}
+
+/// A reception of the file, behind so many bytes of it.
+async fn receive(
+    engine: Engine,
+    id: UpgradeId,
+    offer: FileOffer,
+) -> Result<(Reception, u64), Failure> {
+    let FileOffer { size, from, name } = offer;
+    let announced = Announced { file_name: name, size: Some(u64::from(size)), with_md5: true };
+    let mut receiving = engine.receive(&id, announced).await?;
+    if from == 0 {
+        // The host begins the file; what was there of it may have been of another one.
+        receiving = receiving.cut(0)?;
+    }
+    let there = receiving.received();
+    if there < u64::from(from) {
+        let sentence =
+            format!("{there} bytes of the file are there, and its sender goes on behind {from}");
+        return Err(Failure::new(FailureKind::TransferFailed, sentence));
+    }
+    let reception = Reception::start(receiving).map_err(|error| {
+        let sentence = "the thread that writes the file can't be started";
+        Failure::from_io(FailureKind::Internal, sentence, error)
+    })?;
+    Ok((reception, there))
+}
+
+/// Resolves when more of the file that comes is written.
+async fn written(file: &mut Option<File>) -> u64 {
+    match file {
+        Some(File::Arriving(reception)) => reception.written().await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::frame::Address;
+use super::serial::frame::Address;
 
 /// The payload's address where an aircraft of a type that nobody has tried answers from `CA` to
 /// `03` (section 2): that of the newer ones.

@@ -19,41 +19,18 @@ use bytes::Bytes;
 use self::askers::{Askers, Queue};
 use self::reporting::{Concluded, Started};
 pub use self::view::{PendingReport, Told, View, Work};
-use super::frame::{Address, Frame, Kind};
 use super::guess;
-use super::message::{Answer, CheckAnswer, FileOffer, Offered, StatusPush};
+use super::words::{Answer, Asker, CheckAnswer, FileOffer, Offered, Question, Stage, StatusPush};
+use crate::model::version::Version;
 use crate::model::{Failure, FailureKind, Md5Digest, UpgradeId};
 use crate::transfer::dcftp::Sequence;
 
 /// Silence of the host after which an upgrade that is not yet started is given up (section 5b).
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Who asked what, for the answer to find back. Only requests are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question(Frame);
-
 impl Question {
-    /// The question that a frame asks.
-    pub fn of(frame: &Frame) -> Self {
-        Self(Frame { payload: Bytes::new(), ..frame.clone() })
-    }
-
-    /// Who asks.
-    pub fn asker(&self) -> Address {
-        self.0.sender
-    }
-
-    /// Whether that is the same frame once more.
-    fn is_repeated_by(&self, other: &Self) -> bool {
-        (self.0.sender, self.0.sequence, self.0.command)
-            == (other.0.sender, other.0.sequence, other.0.command)
-    }
-
-    fn answer(&self, answer: Answer) -> Vec<Effect> {
-        match self.0.kind {
-            Kind::Request(_) => vec![Effect::Answer(self.0.response(answer.encode()))],
-            _ => Vec::new(),
-        }
+    fn answer(self, answer: Answer) -> Vec<Effect> {
+        vec![Effect::Answer(self, answer)]
     }
 }
 
@@ -61,14 +38,14 @@ impl Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Send this answer.
-    Answer(Frame),
+    Answer(Question, Answer),
     /// Push this status to everybody who is told.
     Push(StatusPush),
     /// Throw away what was received, choose the transfer, and begin an upgrade. Answered by
     /// [`Event::Entered`].
     Enter {
         /// On whose behalf.
-        asker: Address,
+        asker: Asker,
     },
     /// Throw away what was received, and start to receive a file over this link. Answered by
     /// [`Event::Opened`].
@@ -95,8 +72,8 @@ pub enum Effect {
 pub enum Event {
     /// Of [`Effect::Enter`].
     Entered(Result<(UpgradeId, Offered), Failure>),
-    /// Of [`Effect::Receive`].
-    Opened(Result<(), Failure>),
+    /// Of [`Effect::Receive`]: so many bytes are there already.
+    Opened(Result<u64, Failure>),
     /// Of [`Effect::Store`].
     Stored(Result<(), Failure>),
     /// Of [`Effect::FinishReception`].
@@ -137,6 +114,8 @@ pub struct Session {
     state: State,
     view: View,
     ftp_port: u16,
+    /// How long a host waits for the answer to "check and start".
+    patience: Duration,
     /// The upgrade whose report was acknowledged last; the status may show it for a moment longer.
     acknowledged: Option<UpgradeId>,
     /// Empty while no work is under way.
@@ -156,6 +135,7 @@ enum State {
     /// The whole file came over this link.
     Received {
         upgrade: Upgrade,
+        offer: FileOffer,
         sequence: Sequence,
         md5: Md5Digest,
     },
@@ -167,7 +147,7 @@ enum State {
 #[derive(Debug)]
 struct Upgrade {
     id: UpgradeId,
-    asker: Address,
+    asker: Asker,
     offered: Offered,
     /// When the host was heard last.
     heard: Instant,
@@ -206,22 +186,40 @@ enum Step {
 
 impl Session {
     /// The session as it stands after a start of the daemon: an upgrade that runs goes on being
-    /// reported, and so does a report that was not acknowledged.
-    pub fn new(view: View, ftp_port: u16, now: Instant) -> Self {
+    /// reported, and so does a report that was not acknowledged; one of which a part of the file is
+    /// there waits for the rest.
+    pub fn new(view: View, ftp_port: u16, patience: Duration, now: Instant) -> Self {
         let mut session = Self {
             state: State::Idle,
             view: View::default(),
             ftp_port,
+            patience,
             acknowledged: None,
             queue: Queue::default(),
         };
         session.adopt(view, now);
+        if let (State::Idle, Some(work)) = (&session.state, &session.view.work) {
+            session.state = State::Entered(Entered::found(work, now));
+        }
         session
     }
 
-    /// Whether an upgrade goes on. A report that waits for its receiver is none.
-    pub fn is_under_way(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Concluded(_))
+    /// The version that the link tells.
+    pub fn version(&self) -> Option<Version> {
+        self.view.version
+    }
+
+    /// Where the upgrade is.
+    pub fn stage(&self) -> Stage {
+        match &self.state {
+            State::Idle => Stage::Nothing,
+            State::Entering { .. }
+            | State::Entered(_)
+            | State::Receiving(_)
+            | State::Received { .. } => Stage::Waits,
+            State::Started(_) => Stage::Started,
+            State::Concluded(_) => Stage::Reported,
+        }
     }
 
     /// Takes the result of an operation, or news of the engine. A result that nobody waits for any
@@ -319,13 +317,14 @@ impl Session {
         }
     }
 
-    fn opened(&mut self, result: Result<(), Failure>, now: Instant) -> Vec<Effect> {
+    fn opened(&mut self, result: Result<u64, Failure>, now: Instant) -> Vec<Effect> {
         let State::Receiving(receiving) = &mut self.state else { return Vec::new() };
         let Step::Opening(askers) = &receiving.step else { return Vec::new() };
         receiving.upgrade.heard = now;
         match result {
-            Ok(()) => {
-                let answer = askers.answer(Answer::DcftpStarted);
+            Ok(there) => {
+                let answer = askers.answer(Answer::DcftpStarted(there));
+                receiving.sequence = Sequence::new(receiving.offer.size.into(), there);
                 receiving.step = Step::Open;
                 answer
             }
@@ -366,7 +365,7 @@ impl Session {
         upgrade.heard = now;
         match (step, result) {
             (Step::Finishing { askers, md5 }, Ok(())) => {
-                self.state = State::Received { upgrade, sequence, md5 };
+                self.state = State::Received { upgrade, offer, sequence, md5 };
                 askers.answer(Answer::Done)
             }
             (Step::Finishing { askers, .. }, Err(failure)) => {
@@ -408,6 +407,17 @@ impl Session {
 }
 
 impl Entered {
+    /// An upgrade that outlived the daemon that it was asked of.
+    fn found(work: &Work, now: Instant) -> Self {
+        let upgrade = Upgrade {
+            id: work.id.clone(),
+            asker: Asker::APPLICATION,
+            offered: work.offered(),
+            heard: now,
+        };
+        Self { upgrade, since: now, port_told: false, failure: None }
+    }
+
     fn silent_until(&self) -> Instant {
         // A host that knows the port by itself does not ask for it before it uploads.
         self.upgrade.heard

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::message::Offered;
+use super::words::Offered;
 use crate::config::TransferChoice;
 use crate::model::{Failure, FailureKind, UpgradeId};
 use crate::stage::Staged;

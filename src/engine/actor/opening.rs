@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::held::Looks;
 use super::reports::concluded;
@@ -74,7 +74,8 @@ impl Actor {
         policy.tidy();
         herald.update_policy(policy.status());
         let (told, gate) = (herald.notices(), Arc::clone(&policy));
-        let hands = Hands::new(&disk, Arc::clone(&config), programs, gate, told, finish);
+        let (applications, connected) = watch::channel(None);
+        let hands = Hands::new(&disk, Arc::clone(&config), programs, gate, told, connected, finish);
         let (state, check_answer) = (State::Idle, None);
         let asks = Arc::clone(&policy);
         let mut actor = Self {
@@ -96,7 +97,7 @@ impl Actor {
         }
         actor.resume().await.context("an upgrade is under way, and its state is not known")?;
         actor.look_in(Duration::ZERO);
-        Ok((actor, Engine { commands: sender, status, deadline, policy: Some(asks) }))
+        Ok((actor, Engine { commands: sender, status, deadline, policy: Some(asks), applications }))
     }
 
     async fn resume(&mut self) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Hands, Place};
 use crate::engine::blocking::{blocking, off_thread};
 use crate::engine::storage;
+use crate::journal::mark::Mark;
 use crate::journal::parts::Parts;
 use crate::machine::State;
 use crate::model::{ComponentName, Countdown, Failure, FailureKind, UpgradeId};
@@ -95,6 +96,7 @@ impl Hands {
     ) -> Result<Receiving, Failure> {
         let (stage, parts) = (self.component(component)?.1.stage.clone(), self.parts.clone());
         let (ends, upgrade) = (self.policy.longest_wait()?, upgrade.clone());
+        let mark = self.mark()?;
         blocking(move || {
             let size = announced.size.unwrap_or_default();
             let is_same = |part: &Part| {
@@ -104,18 +106,24 @@ impl Hands {
             };
             if let Some(part) = parts.of(&upgrade).filter(is_same) {
                 parts.set_end(&upgrade, ends).map_err(unkept)?;
-                let keeper = keeper(parts, part.staged.clone());
-                return stage.resume(&part.staged, announced, part.offset, observer, keeper);
+                let there = mark.read(&part.staged).map_or(part.offset, |mark| mark.min(size));
+                let keeper = keeper(parts, &mark, part.staged.clone()).map_err(unkept)?;
+                return stage.resume(&part.staged, announced, there, observer, keeper);
             }
             // Of another file nothing is needed any more.
             stage.drop_receptions(None)?;
             let file = (announced.file_name.clone(), size);
             stage.receive_kept(announced, observer, move |staged| {
                 parts.begin(Part::new(upgrade, component, staged.clone(), file, ends))?;
-                Ok(keeper(parts, staged))
+                keeper(parts, &mark, staged)
             })
         })
         .await
+    }
+
+    /// How much of a part is in its file in this boot.
+    fn mark(&self) -> Result<Mark, Failure> {
+        Ok(Mark::new(self.config.paths.runtime(), self.policy.now()?.boot_id))
     }
 
     /// The part of an upgrade, where one is kept.
@@ -155,9 +163,13 @@ impl Hands {
     }
 }
 
-/// Writes down how much of a file is durable.
-fn keeper(parts: Parts, staged: String) -> Keeper {
-    Arc::new(move |offset| parts.advance(&staged, offset))
+/// Writes down how much of a file is there.
+fn keeper(parts: Parts, mark: &Mark, staged: String) -> io::Result<Keeper> {
+    let pen = mark.pen(&staged)?;
+    Ok(Keeper {
+        durable: Arc::new(move |offset| parts.advance(&staged, offset)),
+        written: Arc::new(move |offset| pen.write(offset)),
+    })
 }
 
 fn unkept(error: io::Error) -> Failure {

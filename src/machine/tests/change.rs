@@ -69,6 +69,7 @@ fn events() -> Vec<(&'static str, Event)> {
         restarts: 0,
         boots: 0,
         health_command: None,
+        bridge: None,
         confirmed_by: None,
     };
     vec![

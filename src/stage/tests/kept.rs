@@ -6,13 +6,11 @@ use super::*;
 fn told() -> (Arc<Mutex<u64>>, Keeper) {
     let told = Arc::new(Mutex::new(0));
     let keeps = Arc::clone(&told);
-    (
-        told,
-        Arc::new(move |size| {
-            *keeps.lock().unwrap() = size;
-            Ok(())
-        }),
-    )
+    let durable = move |size| {
+        *keeps.lock().unwrap() = size;
+        Ok(())
+    };
+    (told, Keeper { durable: Arc::new(durable), written: Arc::new(|_| Ok(())) })
 }
 
 #[test]
@@ -56,7 +54,7 @@ fn who_went_on_with_a_part_before_writes_nothing_into_it_any_more() {
     let (_directory, stage) = stage();
     let mut name = String::new();
     let (told, keeper) = told();
-    let again = Arc::clone(&keeper);
+    let again = keeper.clone();
     let keep = |staged: String| {
         name.clone_from(&staged);
         Ok(keeper)

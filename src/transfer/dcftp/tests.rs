@@ -144,18 +144,18 @@ proptest! {
     /// twice, none too many.
     #[test]
     fn going_back_to_the_expected_chunk_always_ends(lost in proptest::collection::vec(any::<bool>(), 1..40), size in 1..5000u64, chunk in 1..1005usize) {
-        let mut sequence = Sequence::new(size);
+        let mut sequence = Sequence::new(size, 0);
         let mut lost = lost.into_iter().cycle().take(400);
         while !sequence.is_complete() {
             let number = if lost.next() == Some(true) { sequence.next() + 1 } else { sequence.next() };
             let length = chunk.min((size - u64::from(sequence.next()) * chunk as u64) as usize);
-            match sequence.offer(number, length) {
+            match sequence.offer(Place::Number(number), length) {
                 Offer::Next => sequence.advance(length),
                 Offer::OutOfTurn => prop_assert_ne!(number, sequence.next()),
                 Offer::TooMuch => prop_assert!(false, "never more than announced"),
             }
         }
-        prop_assert_eq!(sequence.offer(sequence.next(), 1), Offer::TooMuch);
+        prop_assert_eq!(sequence.offer(Place::Number(sequence.next()), 1), Offer::TooMuch);
         prop_assert!(sequence.is_last(sequence.next() - 1));
     }
 }

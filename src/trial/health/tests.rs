@@ -38,6 +38,7 @@ impl Story {
             boots: 3,
             confirm,
             health_command: script.map(|script| vec!["/bin/sh".into(), "-c".into(), script]),
+            bridge: None,
             runs: Runs::Itself,
             start_before: None,
         };

@@ -11,8 +11,8 @@ use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, ttyname, write};
 use tokio_util::codec::{Decoder as _, Encoder as _};
-use uplift::channel::psdk::frame::{Address, CommandId, Frame, FrameCodec, Kind};
-use uplift::channel::psdk::message::id;
+use uplift::channel::psdk::serial::frame::{Address, CommandId, Frame, FrameCodec, Kind};
+use uplift::channel::psdk::serial::wire::id;
 
 pub(crate) const PAYLOAD: Address = Address(0x13);
 pub(crate) const PC: Address = Address(0x2A);

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 use uplift::channel::psdk::driver::Driver;
+use uplift::channel::psdk::serial::Serial;
 use uplift::channel::psdk::uploads::{Pull, Uploads};
 use uplift::config::{Baud, Link, TransferChoice};
 use uplift::engine::{Command, Engine};
@@ -92,7 +93,7 @@ impl PayloadSide {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             runtime().block_on(async move {
-                let driver = Driver::new(&config, engine, uploads);
+                let driver = Driver::new(Serial::new(&config), &config, engine, uploads);
                 tokio::select! {
                     () = driver.run(oneshot::channel().0) => panic!("the driver ended by itself"),
                     () = fake.run(received) => panic!("the engine has no handle left"),

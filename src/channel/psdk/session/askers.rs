@@ -3,9 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::super::frame::Address;
-use super::super::message::{Answer, Command};
-use super::{Effect, Question};
+use super::super::words::{Answer, Asker, Command, Question};
+use super::Effect;
 
 /// Requests that wait for one piece of work; a host that repeats for ever is answered for its last
 /// ones.
@@ -26,16 +25,14 @@ impl Askers {
     }
 
     /// Who asked for the work.
-    pub(super) fn asker(&self) -> Address {
-        self.first.asker()
+    pub(super) fn asker(&self) -> Asker {
+        self.first.asker
     }
 
     /// Another request for the same. The same frame once more is a repetition, and one answer is
     /// enough.
     pub(super) fn join(&mut self, question: Question) {
-        if self.first.is_repeated_by(&question)
-            || self.joined.iter().any(|joined| joined.is_repeated_by(&question))
-        {
+        if self.first == question || self.joined.contains(&question) {
             return;
         }
         if self.joined.len() == MOST_ASKERS {
@@ -59,10 +56,8 @@ pub(super) struct Queue(VecDeque<(Question, Command)>);
 
 impl Queue {
     pub(super) fn push(&mut self, question: Question, command: Command) {
-        let is_repetition = self
-            .0
-            .iter()
-            .any(|(waiting, wanted)| waiting.is_repeated_by(&question) && *wanted == command);
+        let is_repetition =
+            self.0.iter().any(|(waiting, wanted)| *waiting == question && *wanted == command);
         if !is_repetition && self.0.len() < MOST_WAITING {
             self.0.push_back((question, command));
         }

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::frame::Address;
 use super::super::guess;
-use super::super::message::{
-    Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered,
+use super::super::words::{
+    Acknowledgement, Answer, Asker, CheckAnswer, Command, DataResult, FileOffer, Malformed,
+    Offered, Question,
 };
 use super::askers::Askers;
 use super::reporting::Started;
-use super::{Effect, Entered, Question, Receiving, Session, State, Step};
+use super::{Effect, Entered, Receiving, Session, State, Step};
 use crate::model::{Failure, FailureKind, Md5Digest};
-use crate::transfer::dcftp::{Offer, Sequence};
+use crate::transfer::dcftp::{Offer, Place, Sequence};
 
 /// The answer to the chunk that was just taken.
 pub(super) fn taken(sequence: &Sequence) -> Answer {
@@ -38,9 +38,9 @@ impl Session {
             // What an aircraft asks anyway says nothing of the host, and waits for nothing.
             Command::Version => return question.answer(Answer::Version(self.view.version)),
             Command::ServiceInfo => return question.answer(Answer::ServiceInfo),
-            _ => self.hear(question.asker(), now),
+            _ => self.hear(question.asker, now),
         }
-        if self.waits_its_turn(&question, &command) {
+        if self.waits_its_turn(question, &command) {
             self.queue.push(question, command);
             return Vec::new();
         }
@@ -49,7 +49,7 @@ impl Session {
 
     /// The entered host whose upgrade a stranger's command would disturb, if this is such a
     /// command: it is refused.
-    pub fn is_disturbed_by(&self, asker: Address, command: &Command) -> Option<Address> {
+    pub fn is_disturbed_by(&self, asker: Asker, command: &Command) -> Option<Asker> {
         let disturbs = match command {
             Command::DcftpStart(_)
             | Command::DcftpData { .. }
@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Who has entered.
-    fn owner(&self) -> Option<Address> {
+    fn owner(&self) -> Option<Asker> {
         match &self.state {
             State::Entering { askers, .. } => Some(askers.asker()),
             State::Entered(Entered { upgrade, .. })
@@ -75,15 +75,14 @@ impl Session {
 
     /// Whether work is under way on whose result this command depends. What asks for that same work
     /// does not wait: it joins.
-    fn waits_its_turn(&self, question: &Question, command: &Command) -> bool {
-        if *command == Command::Finish || self.is_disturbed_by(question.asker(), command).is_some()
-        {
+    fn waits_its_turn(&self, question: Question, command: &Command) -> bool {
+        if *command == Command::Finish || self.is_disturbed_by(question.asker, command).is_some() {
             return false;
         }
         match &self.state {
             State::Entering { .. } => *command != Command::Enter,
             State::Receiving(Receiving { upgrade, .. })
-                if upgrade.asker != question.asker() && *command == Command::Enter =>
+                if upgrade.asker != question.asker && *command == Command::Enter =>
             {
                 false
             }
@@ -93,7 +92,7 @@ impl Session {
                     !matches!(command, Command::DcftpStart(offer) if *offer == receiving.offer)
                 }
                 Step::Storing { .. } => {
-                    !matches!(command, Command::DcftpData { sequence, .. } if *sequence == receiving.sequence.next())
+                    !matches!(command, Command::DcftpData { place, .. } if receiving.sequence.is_next(*place))
                 }
                 Step::Finishing { md5, .. } => *command != Command::DcftpFinish(*md5),
             },
@@ -111,7 +110,8 @@ impl Session {
         effects
     }
 
-    fn is_at_work(&self) -> bool {
+    /// Whether work is under way that must be done before anything else can be asked for.
+    pub fn is_at_work(&self) -> bool {
         match &self.state {
             State::Entering { .. } => true,
             State::Receiving(receiving) => !matches!(receiving.step, Step::Open),
@@ -120,7 +120,7 @@ impl Session {
     }
 
     fn carry_out(&mut self, question: Question, command: Command, now: Instant) -> Vec<Effect> {
-        let is_stranger = self.is_disturbed_by(question.asker(), &command).is_some();
+        let is_stranger = self.is_disturbed_by(question.asker, &command).is_some();
         match command {
             Command::Version | Command::ServiceInfo => Vec::new(), // answered already
             Command::Enter => self.enter(question, now),
@@ -139,9 +139,9 @@ impl Session {
                 question.answer(Answer::Check(CheckAnswer::CheckFailed))
             }
             Command::DcftpStart(offer) => self.dcftp_start(question, offer),
-            Command::DcftpData { sequence, data } => self.dcftp_data(question, sequence, data, now),
+            Command::DcftpData { place, data } => self.dcftp_data(question, place, data, now),
             Command::DcftpFinish(md5) => self.dcftp_finish(question, md5),
-            Command::Transfer => self.transfer(&question),
+            Command::Transfer => self.transfer(question),
             Command::Check => self.check(question, now),
         }
     }
@@ -150,24 +150,24 @@ impl Session {
     /// failure code.
     pub fn malformed(
         &mut self,
-        question: &Question,
+        question: Question,
         malformed: Malformed,
         now: Instant,
     ) -> Vec<Effect> {
-        self.hear(question.asker(), now);
+        self.hear(question.asker, now);
         match malformed {
             Malformed::Enter => question.answer(Answer::EnterRefused),
             _ if self.offered() == Some(Offered::Ftp) => Vec::new(),
             Malformed::DcftpStart | Malformed::DcftpFinish => question.answer(Answer::Refused),
             Malformed::DcftpData => question.answer(match self.sequence() {
-                Some(sequence) if self.owner() == Some(question.asker()) => failed(sequence.next()),
+                Some(sequence) if self.owner() == Some(question.asker) => failed(sequence.next()),
                 _ => Answer::NothingReceived,
             }),
         }
     }
 
     /// A host that speaks is not silent, whatever the answer is.
-    fn hear(&mut self, asker: Address, now: Instant) {
+    fn hear(&mut self, asker: Asker, now: Instant) {
         let (State::Entered(Entered { upgrade, .. })
         | State::Receiving(Receiving { upgrade, .. })
         | State::Received { upgrade, .. }) = &mut self.state
@@ -202,23 +202,23 @@ impl Session {
     fn enter(&mut self, question: Question, now: Instant) -> Vec<Effect> {
         let before = match &mut self.state {
             State::Idle | State::Concluded(_) => None,
-            State::Entered(entered) if entered.is_fresh(question.asker(), now) => {
+            State::Entered(entered) if entered.is_fresh(question.asker, now) => {
                 return question.answer(Answer::Entered(entered.upgrade.offered));
             }
-            State::Entering { askers, .. } if askers.asker() == question.asker() => {
+            State::Entering { askers, .. } if askers.asker() == question.asker => {
                 askers.join(question);
                 return Vec::new();
             }
             State::Entered(Entered { upgrade, .. })
             | State::Receiving(Receiving { upgrade, .. })
             | State::Received { upgrade, .. }
-                if upgrade.asker == question.asker() =>
+                if upgrade.asker == question.asker =>
             {
                 Some(upgrade.id.clone())
             }
             _ => return question.answer(Answer::EnterRefused),
         };
-        let asker = question.asker();
+        let asker = question.asker;
         self.state = State::Entering { askers: Askers::new(question), before };
         vec![Effect::Enter { asker }]
     }
@@ -226,10 +226,17 @@ impl Session {
     /// `2A 01`
     fn dcftp_start(&mut self, question: Question, offer: FileOffer) -> Vec<Effect> {
         let upgrade = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Receiving(mut receiving) if receiving.is_fresh(&offer) => {
+            State::Receiving(mut receiving) if receiving.goes_on_with(&offer) => {
                 let answer = receiving.restart(question);
                 self.state = State::Receiving(receiving);
                 return answer;
+            }
+            State::Received { upgrade, offer: received, sequence, md5 }
+                if offer.goes_on(&received) =>
+            {
+                let there = sequence.received();
+                self.state = State::Received { upgrade, offer: received, sequence, md5 };
+                return question.answer(Answer::DcftpStarted(there));
             }
             State::Entered(Entered { upgrade, .. })
             | State::Receiving(Receiving { upgrade, .. })
@@ -240,7 +247,7 @@ impl Session {
             }
         };
         let effect = Effect::Receive(upgrade.id.clone(), offer.clone());
-        let sequence = Sequence::new(u64::from(offer.size));
+        let sequence = Sequence::new(u64::from(offer.size), 0);
         self.state = State::Receiving(Receiving {
             upgrade,
             offer,
@@ -254,12 +261,12 @@ impl Session {
     fn dcftp_data(
         &mut self,
         question: Question,
-        number: u32,
+        place: Place,
         data: Bytes,
         now: Instant,
     ) -> Vec<Effect> {
         match &mut self.state {
-            State::Receiving(receiving) => match receiving.offer(&question, number, data.len()) {
+            State::Receiving(receiving) => match receiving.offer(question, place, data.len()) {
                 Chunk::Store => {
                     receiving.step =
                         Step::Storing { askers: Askers::new(question), length: data.len() };
@@ -267,14 +274,14 @@ impl Session {
                 }
                 Chunk::Joined => Vec::new(),
                 Chunk::Answer(answer) => question.answer(answer),
-                Chunk::TooMuch => self.refuse_excess(&question, now),
+                Chunk::TooMuch => self.refuse_excess(question, now),
             },
-            State::Received { sequence, .. } => question.answer(late(sequence, number)),
+            State::Received { sequence, .. } => question.answer(late(sequence, place)),
             _ => question.answer(Answer::NothingReceived),
         }
     }
 
-    fn refuse_excess(&mut self, question: &Question, now: Instant) -> Vec<Effect> {
+    fn refuse_excess(&mut self, question: Question, now: Instant) -> Vec<Effect> {
         let answer = question.answer(failed(self.sequence().map_or(0, Sequence::next)));
         let excess = Failure::new(
             FailureKind::TransferFailed,
@@ -305,7 +312,7 @@ impl Session {
     }
 
     /// `84`
-    fn transfer(&mut self, question: &Question) -> Vec<Effect> {
+    fn transfer(&mut self, question: Question) -> Vec<Effect> {
         let port = Answer::FtpPort(self.ftp_port);
         question.answer(match &mut self.state {
             State::Entered(entered) if entered.upgrade.offered == Offered::Ftp => {
@@ -344,7 +351,7 @@ impl Session {
             upgrade.offered,
             question,
             &self.view,
-            now,
+            (now, now + self.patience),
         ));
         effects
     }
@@ -360,7 +367,7 @@ impl Session {
 
 impl Entered {
     /// Whether the host has just entered, and done nothing since.
-    fn is_fresh(&self, asker: Address, now: Instant) -> bool {
+    fn is_fresh(&self, asker: Asker, now: Instant) -> bool {
         let repeats = now.duration_since(self.since) < guess::REPEATED_ENTER;
         repeats && asker == self.upgrade.asker && !self.port_told && self.failure.is_none()
     }
@@ -376,10 +383,11 @@ enum Chunk {
 }
 
 impl Receiving {
-    /// Whether this is the file of `offer`, with no byte of it there yet.
-    fn is_fresh(&self, offer: &FileOffer) -> bool {
-        self.offer == *offer
-            && self.sequence.is_untouched()
+    /// Whether `offer` is that of this file once more: nothing came since, or its sender goes on
+    /// with it.
+    fn goes_on_with(&self, offer: &FileOffer) -> bool {
+        let is_fresh = self.offer == *offer && self.sequence.is_untouched();
+        (is_fresh || offer.goes_on(&self.offer))
             && matches!(self.step, Step::Opening(_) | Step::Open)
     }
 
@@ -389,19 +397,19 @@ impl Receiving {
                 askers.join(question);
                 Vec::new()
             }
-            _ => question.answer(Answer::DcftpStarted),
+            _ => question.answer(Answer::DcftpStarted(self.sequence.received())),
         }
     }
 
-    fn offer(&mut self, question: &Question, number: u32, length: usize) -> Chunk {
-        match (&mut self.step, self.sequence.offer(number, length)) {
+    fn offer(&mut self, question: Question, place: Place, length: usize) -> Chunk {
+        match (&mut self.step, self.sequence.offer(place, length)) {
             (Step::Open, Offer::Next) => Chunk::Store,
             (Step::Open, Offer::TooMuch) => Chunk::TooMuch,
             (Step::Storing { askers, .. }, Offer::Next) => {
-                askers.join(question.clone());
+                askers.join(question);
                 Chunk::Joined
             }
-            (Step::Finishing { .. }, _) => Chunk::Answer(late(&self.sequence, number)),
+            (Step::Finishing { .. }, _) => Chunk::Answer(late(&self.sequence, place)),
             (Step::Open | Step::Opening(_) | Step::Storing { .. }, _) => {
                 Chunk::Answer(not_taken(&self.sequence))
             }
@@ -411,6 +419,6 @@ impl Receiving {
 
 /// The answer to a chunk after the end: a repeated one has its last acknowledgement again, a new
 /// one is refused.
-fn late(sequence: &Sequence, number: u32) -> Answer {
-    if number < sequence.next() { not_taken(sequence) } else { failed(sequence.next()) }
+fn late(sequence: &Sequence, place: Place) -> Answer {
+    if sequence.is_past(place) { not_taken(sequence) } else { failed(sequence.next()) }
 }

@@ -2,23 +2,23 @@
 
 use proptest::prelude::*;
 
-use super::super::message::{Command, Reason, id};
-use super::super::route::PAYLOAD_PORT as PAYLOAD;
+use super::super::words::{Command, Reason};
 use super::tests::{OTHER, PC, PORT, command_id, offer, question, report, upgrade, viewing, work};
 use super::*;
 use crate::model::Phase;
+use crate::transfer::dcftp::Place;
 
 #[derive(Debug, Clone)]
 enum Input {
-    Command(Address, Command),
+    Command(Asker, Command),
     Result(Event),
     Pass(Duration),
 }
 
 fn command() -> impl Strategy<Value = Command> {
     let md5 = (0..2u8).prop_map(|n| Command::DcftpFinish(Md5Digest([n; 16])));
-    let data = (0..4u32, 1..6usize).prop_map(|(sequence, length)| Command::DcftpData {
-        sequence,
+    let data = (0..4u32, 1..6usize).prop_map(|(number, length)| Command::DcftpData {
+        place: Place::Number(number),
         data: vec![0; length].into(),
     });
     let start = (0..2u32).prop_map(|n| Command::DcftpStart(FileOffer { size: 8 + n, ..offer() }));
@@ -67,7 +67,7 @@ fn result() -> impl Strategy<Value = Event> {
     ];
     prop_oneof![
         entered.prop_map(Event::Entered),
-        done.clone().prop_map(Event::Opened),
+        done.clone().prop_map(|done| Event::Opened(done.map(|()| 0))),
         done.clone().prop_map(Event::Stored),
         done.prop_map(Event::Finished),
         prop::sample::select(decided).prop_map(Event::Decided),
@@ -115,16 +115,14 @@ impl Past {
                 Effect::CheckAndStart(_) => {
                     (self.check_asked, self.check_passed, self.open) = (Some(now), false, None);
                 }
-                Effect::Answer(frame) => self.judge_answer(frame, now),
+                Effect::Answer(_, answer) => self.judge_answer(*answer, now),
                 Effect::Push(_) | Effect::Acknowledge => {}
             }
         }
     }
 
-    fn judge_answer(&self, frame: &Frame, now: Instant) {
-        assert_eq!(frame.kind, Kind::Response);
-        assert_eq!(frame.sender, PAYLOAD);
-        if frame.command == id::CHECK && frame.payload[..] == [guess::CHECK_PASSED_AND_STARTED] {
+    fn judge_answer(&self, answer: Answer, now: Instant) {
+        if answer == Answer::Check(CheckAnswer::Started) {
             let waited = self.check_asked.map_or(Duration::ZERO, |asked| now - asked);
             assert!(
                 self.check_passed || waited >= guess::HOST_WAIT_FOR_CHECK,
@@ -138,7 +136,7 @@ proptest! {
     #[test]
     fn any_order_of_things_keeps_the_rules(inputs in proptest::collection::vec(input(), 0..120)) {
         let mut now = Instant::now();
-        let mut session = Session::new(viewing(None, None), PORT, now);
+        let mut session = Session::new(viewing(None, None), PORT, guess::HOST_WAIT_FOR_CHECK, now);
         let mut past = Past::default();
         for input in inputs {
             let effects = match input {

@@ -3,12 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::frame::Address;
-use super::super::guess;
-use super::super::message::{Answer, CheckAnswer, Offered, StatusPush};
+use super::super::words::{Answer, Asker, CheckAnswer, Offered, Question, StatusPush};
 use super::askers::Askers;
-use super::{Effect, Entered, Question, Receiving, Rejection, Session, State, Step, View, Work};
-use crate::model::{Phase, TransferKind, UpgradeId};
+use super::{Effect, Entered, Receiving, Rejection, Session, State, Step, View, Work};
+use crate::model::{Phase, UpgradeId};
 
 /// A status is pushed at least this often.
 const PUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,7 +16,7 @@ const PUSH_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Started {
     id: UpgradeId,
     /// Who asked for it; not known when the daemon has started since.
-    asker: Option<Address>,
+    asker: Option<Asker>,
     offered: Offered,
     decision: Decision,
     meter: Meter,
@@ -44,13 +42,10 @@ impl Started {
         offered: Offered,
         question: Question,
         view: &View,
-        now: Instant,
+        (now, answer_by): (Instant, Instant),
     ) -> Self {
-        let asker = Some(question.asker());
-        let decision = Decision::Awaited {
-            askers: Askers::new(question),
-            answer_by: now + guess::HOST_WAIT_FOR_CHECK,
-        };
+        let asker = Some(question.asker);
+        let decision = Decision::Awaited { askers: Askers::new(question), answer_by };
         let meter = Meter::starting_at(view.work.as_ref());
         let pushed = StatusPush::Ongoing(0);
         let countdown = Countdown::default();
@@ -59,8 +54,7 @@ impl Started {
 
     /// An upgrade that was started before the daemon was.
     fn found(work: &Work, now: Instant) -> Self {
-        let offered =
-            if work.transfer == TransferKind::Ftp { Offered::Ftp } else { Offered::Dcftp };
+        let offered = work.offered();
         let mut meter = Meter::default();
         let mut countdown = Countdown::default();
         let pushed =
@@ -77,7 +71,7 @@ impl Started {
         }
     }
 
-    pub(super) const fn asker(&self) -> Option<Address> {
+    pub(super) const fn asker(&self) -> Option<Asker> {
         self.asker
     }
 

@@ -3,15 +3,16 @@
 mod reporting;
 mod together;
 
-use super::super::frame::{Ack, CommandId};
-use super::super::message::{Command, Malformed, Reason, id};
-use super::super::route::PAYLOAD_PORT as PAYLOAD;
+use super::super::serial::frame::CommandId;
+use super::super::serial::wire::id;
+use super::super::words::{Command, Malformed, Reason, Ticket};
 use super::*;
 use crate::model::version::Version;
 use crate::model::{Phase, TransferKind};
+use crate::transfer::dcftp::Place;
 
-pub(super) const PC: Address = Address(0x2A);
-pub(super) const OTHER: Address = Address(0xED);
+pub(super) const PC: Asker = Asker(0x2A);
+pub(super) const OTHER: Asker = Asker(0xED);
 pub(super) const PORT: u16 = 2121;
 const MD5: Md5Digest = Md5Digest([7; 16]);
 const CHUNK: &[u8] = &[1, 2, 3, 4];
@@ -20,8 +21,14 @@ pub(super) fn upgrade(name: &str) -> UpgradeId {
     UpgradeId(name.into())
 }
 
-pub(super) fn question(asker: Address, command: CommandId) -> Question {
-    Question::of(&Frame::request(asker, PAYLOAD, 5, command, Bytes::new()))
+/// The question of a number.
+pub(super) fn numbered(asker: Asker, number: u16, command: CommandId) -> Question {
+    let [low, high] = number.to_le_bytes();
+    Question { asker, ticket: Ticket([low, high, command.set, command.id, 0, 0, 0, 0]) }
+}
+
+pub(super) fn question(asker: Asker, command: CommandId) -> Question {
+    numbered(asker, 5, command)
 }
 
 pub(super) fn command_id(command: &Command) -> CommandId {
@@ -37,7 +44,7 @@ pub(super) fn command_id(command: &Command) -> CommandId {
 }
 
 pub(super) fn offer() -> FileOffer {
-    FileOffer { size: 8, name: "P_V01.00.00.01.bin".into() }
+    FileOffer { size: 8, from: 0, name: "P_V01.00.00.01.bin".into() }
 }
 
 pub(super) fn work(phase: Phase) -> Work {
@@ -71,14 +78,17 @@ struct Bench {
 impl Bench {
     fn idle() -> Self {
         let now = Instant::now();
-        Self { session: Session::new(viewing(None, None), PORT, now), now }
+        Self {
+            session: Session::new(viewing(None, None), PORT, guess::HOST_WAIT_FOR_CHECK, now),
+            now,
+        }
     }
 
     fn is_idle(&self) -> bool {
         matches!(self.session.state, State::Idle)
     }
 
-    fn ask_as(&mut self, asker: Address, command: Command) -> Vec<Effect> {
+    fn ask_as(&mut self, asker: Asker, command: Command) -> Vec<Effect> {
         self.session.command(question(asker, command_id(&command)), command, self.now)
     }
 
@@ -104,13 +114,16 @@ impl Bench {
             bench.ask(Command::DcftpStart(offer())),
             [Effect::Receive(upgrade("a"), offer())]
         );
-        let effects = bench.tell(Event::Opened(Ok(())));
-        assert_eq!(answers(&effects), [Answer::DcftpStarted.encode()]);
+        let effects = bench.tell(Event::Opened(Ok(0)));
+        assert_eq!(answers(&effects), [Answer::DcftpStarted(0).encode()]);
         bench
     }
 
     fn chunk(&mut self, sequence: u32) -> Vec<Effect> {
-        self.ask(Command::DcftpData { sequence, data: Bytes::from_static(CHUNK) })
+        self.ask(Command::DcftpData {
+            place: Place::Number(sequence),
+            data: Bytes::from_static(CHUNK),
+        })
     }
 
     fn store(&mut self, sequence: u32) {
@@ -154,7 +167,12 @@ impl Bench {
     fn concluded() -> Self {
         let now = Instant::now();
         Self {
-            session: Session::new(viewing(None, Some(report(StatusPush::Succeeded))), PORT, now),
+            session: Session::new(
+                viewing(None, Some(report(StatusPush::Succeeded))),
+                PORT,
+                guess::HOST_WAIT_FOR_CHECK,
+                now,
+            ),
             now,
         }
     }
@@ -168,7 +186,7 @@ impl Bench {
 
 fn answers(effects: &[Effect]) -> Vec<Bytes> {
     let payload = |effect: &Effect| match effect {
-        Effect::Answer(frame) => Some(frame.payload.clone()),
+        Effect::Answer(_, answer) => Some(answer.encode()),
         _ => None,
     };
     effects.iter().filter_map(payload).collect()
@@ -249,7 +267,7 @@ fn a_host_that_enters_again_later_finds_an_empty_store() {
 #[test]
 fn row_2a_01_starts_and_starts_over() {
     let refused = [Answer::Refused.encode()];
-    let again = [Answer::DcftpStarted.encode()];
+    let again = [Answer::DcftpStarted(0).encode()];
     let command = Command::DcftpStart(offer());
     row(
         &command,
@@ -264,7 +282,7 @@ fn row_2a_01_starts_and_starts_over() {
     let mut bench = Bench::receiving();
     bench.store(0);
     assert_eq!(bench.ask(command), [Effect::Receive(upgrade("a"), offer())]);
-    bench.tell(Event::Opened(Ok(())));
+    bench.tell(Event::Opened(Ok(0)));
     bench.store(0);
 }
 
@@ -272,7 +290,10 @@ fn row_2a_01_starts_and_starts_over() {
 fn row_2a_02_takes_data_only_while_receiving() {
     let refused = [data_answer(1, 0, 0)];
     let complete = [data_answer(1, 1, 2)];
-    let command = |sequence| Command::DcftpData { sequence, data: Bytes::from_static(CHUNK) };
+    let command = |sequence| Command::DcftpData {
+        place: Place::Number(sequence),
+        data: Bytes::from_static(CHUNK),
+    };
     row(
         &command(0),
         [
@@ -317,7 +338,8 @@ fn a_chunk_is_acknowledged_when_it_is_handed_over_and_not_before() {
 fn more_than_announced_is_never_taken() {
     let mut bench = Bench::receiving();
     bench.store(0);
-    let effects = bench.ask(Command::DcftpData { sequence: 1, data: Bytes::from_static(&[0; 5]) });
+    let effects = bench
+        .ask(Command::DcftpData { place: Place::Number(1), data: Bytes::from_static(&[0; 5]) });
     assert_eq!(answers(&effects), [data_answer(1, 0, 1)]);
     assert!(
         matches!(&effects[1..], [Effect::ReceptionFailed(id, why)] if *id == upgrade("a") && why.kind == FailureKind::TransferFailed)
@@ -429,7 +451,7 @@ fn malformed_commands_are_answered_with_the_failure_code_and_change_nothing() {
     for (name, bench) in columns() {
         let mut bench = bench();
         let mut ask = |malformed, id| {
-            answers(&bench.session.malformed(&question(PC, id), malformed, bench.now))
+            answers(&bench.session.malformed(question(PC, id), malformed, bench.now))
         };
         assert_eq!(ask(Malformed::Enter, id::ENTER), [Answer::EnterRefused.encode()], "{name}");
         let no_answer = name == "entered, FTP";
@@ -440,15 +462,6 @@ fn malformed_commands_are_answered_with_the_failure_code_and_change_nothing() {
             bench.store(0);
         }
     }
-}
-
-#[test]
-fn a_command_that_wants_no_answer_gets_none() {
-    let mut bench = Bench::idle();
-    let push = Frame::push(PC, PAYLOAD, 1, id::VERSION, Bytes::new());
-    assert_eq!(bench.session.command(Question::of(&push), Command::Version, bench.now), []);
-    let before = Frame { kind: Kind::Request(Ack::BeforeExecution), ..push };
-    assert_eq!(bench.session.command(Question::of(&before), Command::Version, bench.now).len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the session sees of the engine's status: the upgrade of its own channel, and that channel's
 //! report.
 
-use super::super::message::{Reason, StatusPush};
+use super::super::words::{Offered, Reason, StatusPush};
 use crate::config::{self, VersionOf};
 use crate::model::version::Version;
 use crate::model::{
@@ -96,6 +96,11 @@ impl Work {
             received: upgrade.progress.percent(),
             seconds_left: upgrade.seconds_left,
         }
+    }
+
+    /// How its file comes.
+    pub(super) fn offered(&self) -> Offered {
+        if self.transfer == TransferKind::Ftp { Offered::Ftp } else { Offered::Dcftp }
     }
 
     /// Whether the point of no return to the host is passed: it has asked for the check, and waits

@@ -11,7 +11,7 @@ use nix::sys::stat::{major, minor};
 
 use super::units::Systemd;
 use super::{Findings, Level};
-use crate::channel::psdk::link::held_back;
+use crate::channel::psdk::serial::link::held_back;
 use crate::config::{Config, Link, Password, TransferChoice};
 use crate::transfer::ftp_client::FtpClient;
 

@@ -79,7 +79,8 @@ fn the_answer_to_the_check_goes_before_the_restart() {
 fn after_a_restart_of_the_daemon_the_upgrade_goes_on_being_reported() {
     let now = Instant::now();
     let trial = Work { seconds_left: Some(20), ..work(Phase::Trial) };
-    let mut session = Session::new(viewing(Some(trial), None), PORT, now);
+    let mut session =
+        Session::new(viewing(Some(trial), None), PORT, guess::HOST_WAIT_FOR_CHECK, now);
     assert_eq!(session.deadline(), Some(now + PUSHED));
     assert_eq!(session.command(question(PC, id::CHECK), Command::Check, now).len(), 1);
     assert_eq!(session.tick(now + PUSHED), [Effect::Push(StatusPush::Rebooting(19))]);

@@ -4,17 +4,24 @@
 use super::*;
 
 /// The same with another sequence number.
-fn again(asker: Address, sequence: u16, command: &Command) -> Question {
-    Question::of(&Frame::request(asker, PAYLOAD, sequence, command_id(command), Bytes::new()))
+fn again(asker: Asker, number: u16, command: &Command) -> Question {
+    numbered(asker, number, command_id(command))
 }
 
-/// Whom the answers go to: address and sequence number.
-fn receivers(effects: &[Effect]) -> Vec<(Address, u16)> {
+/// Whom the answers go to: who asked, and his number.
+fn receivers(effects: &[Effect]) -> Vec<(Asker, u16)> {
     let receiver = |effect: &Effect| match effect {
-        Effect::Answer(frame) => Some((frame.receiver, frame.sequence)),
+        Effect::Answer(Question { asker, ticket: Ticket([low, high, ..]) }, _) => {
+            Some((*asker, u16::from_le_bytes([*low, *high])))
+        }
         _ => None,
     };
     effects.iter().filter_map(receiver).collect()
+}
+
+/// Whether an upgrade goes on. A report that waits is none.
+fn is_under_way(bench: &Bench) -> bool {
+    matches!(bench.session.stage(), Stage::Waits | Stage::Started)
 }
 
 /// How a session comes to where a command begins work, the command, and how the work ends.
@@ -23,10 +30,10 @@ type WorkCase = (fn() -> Bench, Command, Event);
 #[test]
 fn everybody_who_joined_gets_an_answer_of_his_own() {
     let start = || Command::DcftpStart(offer());
-    let data = || Command::DcftpData { sequence: 0, data: Bytes::from_static(CHUNK) };
+    let data = || Command::DcftpData { place: Place::Number(0), data: Bytes::from_static(CHUNK) };
     let cases: [WorkCase; 5] = [
         (Bench::idle, Command::Enter, Event::Entered(Ok((upgrade("a"), Offered::Ftp)))),
-        (|| Bench::entered(Offered::Dcftp), start(), Event::Opened(Ok(()))),
+        (|| Bench::entered(Offered::Dcftp), start(), Event::Opened(Ok(0))),
         (Bench::receiving, data(), Event::Stored(Ok(()))),
         (Bench::complete, Command::DcftpFinish(MD5), Event::Finished(Ok(()))),
         (Bench::received, Command::Check, Event::Decided(Ok(()))),
@@ -104,7 +111,7 @@ fn what_comes_in_one_write_is_carried_out_one_after_the_other() {
     assert_eq!([bench.chunk(0), bench.chunk(1)], [vec![], vec![]]);
     let effects = bench.tell(Event::Entered(Ok((upgrade("a"), Offered::Dcftp))));
     assert_eq!(effects[1..], [Effect::Receive(upgrade("a"), offer())]);
-    let effects = bench.tell(Event::Opened(Ok(())));
+    let effects = bench.tell(Event::Opened(Ok(0)));
     assert_eq!(effects[1..], [Effect::Store(Bytes::from_static(CHUNK))]);
     // And a host that starts over.
     let mut bench = Bench::complete();
@@ -117,7 +124,7 @@ fn what_comes_in_one_write_is_carried_out_one_after_the_other() {
 /// way, and the owner's goes on.
 #[test]
 fn a_stranger_disturbs_nothing() {
-    let data = Command::DcftpData { sequence: 0, data: Bytes::from_static(CHUNK) };
+    let data = Command::DcftpData { place: Place::Number(0), data: Bytes::from_static(CHUNK) };
     let commands = [
         (Command::DcftpStart(offer()), Answer::Refused.encode()),
         (data, data_answer(1, 0, 0)),
@@ -128,7 +135,7 @@ fn a_stranger_disturbs_nothing() {
     for (name, bench) in columns() {
         for (command, refusal) in &commands {
             let mut bench = bench();
-            let is_under_way = bench.session.is_under_way();
+            let is_under_way = is_under_way(&bench);
             assert_eq!(
                 bench.session.is_disturbed_by(OTHER, command),
                 is_under_way.then_some(PC),
@@ -196,7 +203,7 @@ fn row_83_from_another_sender_is_refused_while_one_is_served() {
 #[test]
 fn a_report_that_waits_is_no_upgrade_that_holds_a_dead_rate() {
     let under_way: Vec<_> =
-        columns().iter().map(|(name, bench)| (*name, bench().session.is_under_way())).collect();
+        columns().iter().map(|(name, bench)| (*name, is_under_way(&bench()))).collect();
     for (name, under_way) in under_way {
         assert_eq!(under_way, !matches!(name, "idle" | "concluded"), "{name}");
     }

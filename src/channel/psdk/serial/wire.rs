@@ -1,15 +1,19 @@
-//! The messages of the upgrade exchange (docs/payload-link.md sections 2 to 4): what a host may
-//! ask, what it is answered, what is pushed.
+//! The words of the payload link as bytes of the serial line (docs/payload-link.md sections 2 to 4).
 //!
 //! Bytes in, types out, and back; bounds-checked. The module must not know the order of things
-//! (that is [`super::session`]) nor frames.
+//! (that is [`super::super::session`]) nor frames.
 
 use bytes::Bytes;
 
+use super::super::guess;
+use super::super::words::{
+    Acknowledgement, Answer, CheckAnswer, Command, DataResult, FileOffer, Malformed, Offered,
+    StatusPush,
+};
 use super::frame::{Address, CommandId};
-use super::guess;
+use crate::model::Md5Digest;
 use crate::model::version::Version;
-use crate::model::{FailureKind, Md5Digest, TransferKind};
+use crate::transfer::dcftp::Place;
 
 /// Who is told the status and the presence.
 pub const HOST: Address = Address(0xED);
@@ -47,44 +51,6 @@ const FIRMWARE_VERSION: u8 = 4;
 /// The action of "upgrade control" that ends the reporting; others are not supported.
 const FINISH: u8 = 4;
 
-/// What a host asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// `4F`: the version that runs.
-    Version,
-    /// `83`: enter the upgrade mode.
-    Enter,
-    /// `2A 01`: a file will come over this link.
-    DcftpStart(FileOffer),
-    /// `2A 02`: the next chunk of it.
-    DcftpData {
-        /// Number of the chunk, from 0.
-        sequence: u32,
-        /// Its bytes.
-        data: Bytes,
-    },
-    /// `2A 03`: the file is complete.
-    DcftpFinish(Md5Digest),
-    /// `84`: the transfer is finished (DCFTP), or where shall the file go (FTP).
-    Transfer,
-    /// `85`: check and start.
-    Check,
-    /// `41 04`: stop reporting.
-    Finish,
-    /// `3C/45`: upgrade service info.
-    ServiceInfo,
-}
-
-/// A file that a host announces over DCFTP. The name is data, never a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileOffer {
-    /// Size in bytes.
-    pub size: u32,
-    /// Name as the host gave it; bytes that are no UTF-8 show as replacement characters, which no
-    /// name may contain.
-    pub name: String,
-}
-
 /// Why bytes are no [`Command`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -94,19 +60,6 @@ pub enum ParseError {
     /// A known command whose fields do not fit its payload: answered with the failure code.
     #[error("malformed {0:?}")]
     Malformed(Malformed),
-}
-
-/// A known command whose payload is too short or contradicts itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
-    /// `83` without its action.
-    Enter,
-    /// `2A 01`.
-    DcftpStart,
-    /// `2A 02`.
-    DcftpData,
-    /// `2A 03`.
-    DcftpFinish,
 }
 
 impl Command {
@@ -146,6 +99,7 @@ fn parse_start(fields: &[u8]) -> Option<Command> {
     let name = name.iter().rposition(|byte| *byte != 0).map_or(&[][..], |last| &name[..=last]);
     Some(Command::DcftpStart(FileOffer {
         size: u32::from_le_bytes(*size),
+        from: 0,
         name: String::from_utf8_lossy(name).into_owned(),
     }))
 }
@@ -154,89 +108,13 @@ fn parse_start(fields: &[u8]) -> Option<Command> {
 fn parse_data(payload: &Bytes, fields: &[u8]) -> Option<Command> {
     let (sequence, data) = fields.split_first_chunk()?;
     (!data.is_empty()).then(|| Command::DcftpData {
-        sequence: u32::from_le_bytes(*sequence),
+        place: Place::Number(u32::from_le_bytes(*sequence)),
         data: payload.slice_ref(data),
     })
 }
 
 fn parse_finish(fields: &[u8]) -> Option<Command> {
     fields.first_chunk().map(|md5| Command::DcftpFinish(Md5Digest(*md5)))
-}
-
-/// What a host is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// To `4F`; a version that is not known is V00.00.00.00.
-    Version(Option<Version>),
-    /// To `83`: accepted, with the way in which the file shall come.
-    Entered(Offered),
-    /// To `83`: refused.
-    EnterRefused,
-    /// To `2A 01`: go ahead.
-    DcftpStarted,
-    /// To `2A 02`.
-    DcftpData(Acknowledgement),
-    /// To `2A 02`: no file is being received.
-    NothingReceived,
-    /// To `2A 03` and, over DCFTP, to `84`: done.
-    Done,
-    /// To `2A 01`, `2A 03` and `84`: refused or failed.
-    Refused,
-    /// To `84` over FTP: the server's port.
-    FtpPort(u16),
-    /// To `85`.
-    Check(CheckAnswer),
-    /// To `3C/45`.
-    ServiceInfo,
-}
-
-/// The two ways in which a file comes from a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offered {
-    /// Uploaded to the FTP server.
-    Ftp,
-    /// In chunks over this link.
-    Dcftp,
-}
-
-impl From<Offered> for TransferKind {
-    fn from(offered: Offered) -> Self {
-        match offered {
-            Offered::Ftp => Self::Ftp,
-            Offered::Dcftp => Self::Dcftp,
-        }
-    }
-}
-
-/// The answer to a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Acknowledgement {
-    /// Whether the chunk was taken, not taken because it is not the next one, or refused for good.
-    pub result: DataResult,
-    /// The chunk that is expected next; the last good one is the one before it.
-    pub next: u32,
-}
-
-/// What became of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DataResult {
-    /// Taken.
-    Taken,
-    /// Repeated or ahead of its turn: not taken.
-    NotTaken,
-    /// Nothing is being received, or it failed.
-    Failed,
-}
-
-/// The answer to "check and start".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckAnswer {
-    /// The check passed (or takes longer than a host waits) and the upgrade started.
-    Started,
-    /// The check failed, or there is nothing to check.
-    CheckFailed,
-    /// The check passed, but the upgrade could not start.
-    StartFailed,
 }
 
 const SUCCESS: u8 = 0x00;
@@ -251,7 +129,7 @@ impl Answer {
                 encode_enter(guess::ENTER_ACCEPTED, offered.code(), guess::ENTER_WAIT_SECONDS)
             }
             Self::EnterRefused => encode_enter(guess::ENTER_REFUSED, 0, 0),
-            Self::DcftpStarted => {
+            Self::DcftpStarted(_) => {
                 let [low, high] = guess::CHUNK_SIZE_OFFERED.to_le_bytes();
                 Bytes::copy_from_slice(&[SUCCESS, low, high, 0x01, 0x00, 0x01, 0x00])
             }
@@ -320,19 +198,6 @@ fn encode_port(port: u16) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-/// What is pushed as upgrade status (section 4). While idle nothing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusPush {
-    /// Work goes on; percent of what was left to do at "check and start".
-    Ongoing(u8),
-    /// The device restarts and proves itself; seconds until it must have ended.
-    Rebooting(u8),
-    /// The new program runs.
-    Succeeded,
-    /// It does not, and this is the nearest of the peer's reasons.
-    Failed(Reason),
-}
-
 impl StatusPush {
     /// The push's payload.
     pub fn encode(self) -> Bytes {
@@ -359,57 +224,6 @@ impl StatusPush {
 /// A status whose value is 1 has three bytes, whatever its stage.
 fn short(stage: u8) -> Bytes {
     Bytes::copy_from_slice(&[stage, 1, 0])
-}
-
-/// Completion reasons of the public dissector (section 4) that a failure can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Reason {
-    /// No nearer word.
-    Failure = 2,
-    /// The file is damaged or not trustworthy.
-    FirmwareError = 3,
-    /// This version runs already.
-    SameVersion = 4,
-    /// Somebody gave up.
-    Cancelled = 5,
-    /// A deadline passed.
-    Timeout = 6,
-    /// The file is for something else.
-    DoesNotMatch = 8,
-    /// A lower version than the one that runs.
-    Downgrade = 9,
-}
-
-impl From<FailureKind> for Reason {
-    /// The one table from our failures to the peer's words.
-    fn from(kind: FailureKind) -> Self {
-        use FailureKind as Kind;
-        match kind {
-            Kind::Cancelled => Self::Cancelled,
-            Kind::Timeout => Self::Timeout,
-            Kind::SameVersion => Self::SameVersion,
-            Kind::Downgrade => Self::Downgrade,
-            Kind::NameInvalid | Kind::WrongProduct | Kind::WrongMachine => Self::DoesNotMatch,
-            Kind::TooLarge
-            | Kind::WrongVersion
-            | Kind::Truncated
-            | Kind::DigestMismatch
-            | Kind::SealMissing
-            | Kind::SealInvalid
-            | Kind::KnownBad
-            | Kind::PreflightFailed
-            | Kind::Unhealthy => Self::FirmwareError,
-            Kind::Busy
-            | Kind::Interrupted
-            | Kind::TransferFailed
-            | Kind::NoSpace
-            | Kind::InstallFailed
-            | Kind::RestartFailed
-            | Kind::NotNow
-            | Kind::Internal => Self::Failure,
-        }
-    }
 }
 
 /// The presence push: "psdk" and zeros.

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::channel::psdk::words::Reason;
+use crate::model::FailureKind;
 
 impl From<(u8, u8)> for CommandId {
     fn from((set, id): (u8, u8)) -> Self {
@@ -21,9 +23,9 @@ fn every_command_of_section_3_is_read() {
     assert_eq!(parse((0, 0x4F), &[4]), Ok(Command::Version));
     assert_eq!(parse((0, 0x83), &[0]), Ok(Command::Enter));
     assert_eq!(parse((0, 0x83), &[1, 2, 3]), Ok(Command::Enter));
-    let offer = FileOffer { size: 0x0403_0201, name: "a_b".into() };
+    let offer = FileOffer { size: 0x0403_0201, from: 0, name: "a_b".into() };
     assert_eq!(dcftp(&[1, 1, 2, 3, 4, 3, b'a', b'_', b'b']), Ok(Command::DcftpStart(offer)));
-    let data = Command::DcftpData { sequence: 1, data: Bytes::from_static(&[9, 8]) };
+    let data = Command::DcftpData { place: Place::Number(1), data: Bytes::from_static(&[9, 8]) };
     assert_eq!(dcftp(&[2, 1, 0, 0, 0, 9, 8]), Ok(data));
     let mut finish = vec![3];
     finish.extend(1..=16);
@@ -111,7 +113,7 @@ fn answers_are_those_of_section_3() {
     assert_eq!(hex(Answer::Entered(Offered::Ftp)), "c701000000000000000000");
     assert_eq!(hex(Answer::Entered(Offered::Dcftp)), "c702000000000000000000");
     assert_eq!(hex(Answer::EnterRefused), "cd00000000000000000000");
-    assert_eq!(hex(Answer::DcftpStarted), "00000101000100");
+    assert_eq!(hex(Answer::DcftpStarted(0)), "00000101000100");
     assert_eq!(hex(Answer::Refused), "01");
     assert_eq!(hex(Answer::Done), "00");
     let acknowledge = |result, next| Answer::DcftpData(Acknowledgement { result, next });

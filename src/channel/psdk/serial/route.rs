@@ -6,9 +6,9 @@
 
 use bytes::Bytes;
 
+use super::super::guess;
 use super::frame::{Address, Frame, Kind};
-use super::guess;
-use super::message::id;
+use super::wire::id;
 
 /// The payload's address on a payload port. The failure report names it on every port.
 pub const PAYLOAD_PORT: Address = Address(0x13);
