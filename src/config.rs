@@ -161,6 +161,14 @@ impl Paths {
         self.control.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Where the payload link is reached.
+    pub fn of_link(&self, link: &Link) -> PathBuf {
+        match link.door {
+            Door::Serial => link.device.clone(),
+            Door::Bridge => self.bridge(),
+        }
+    }
+
     /// The socket on which an upload server hands over what it receives, beside the control socket.
     pub fn uploads(&self) -> PathBuf {
         self.control.with_file_name("uploads.sock")

@@ -396,7 +396,7 @@ impl fmt::Display for TrialWait {
 /// The payload link, for `uplift status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStatus {
-    /// Device path, such as /dev/ttyUSB0.
+    /// Device path, such as /dev/ttyUSB0, or that of the bridge.
     pub device: String,
     /// What the link does.
     pub state: LinkState,
@@ -416,11 +416,11 @@ pub enum LinkState {
     /// No payload link is configured.
     #[default]
     Disabled,
-    /// The device is not there, or can't be opened.
+    /// The device is not there, or can't be opened; no application is connected to the bridge.
     Waiting,
     /// The device is open, and the aircraft is looked for.
     Probing,
-    /// The aircraft answered.
+    /// The aircraft answered; an application is connected.
     Linked,
 }
 
@@ -428,7 +428,7 @@ impl fmt::Display for LinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Disabled => "disabled",
-            Self::Waiting => "waiting for the device",
+            Self::Waiting => "waiting",
             Self::Probing => "looking for the aircraft",
             Self::Linked => "linked",
         })

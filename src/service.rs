@@ -92,7 +92,7 @@ fn introduction(config: &Config) -> String {
     let components = each.collect::<Vec<_>>().join("; ");
     let link = link.as_ref().map_or_else(
         || "no payload link".to_owned(),
-        |link| format!("payload link {}", link.device.display()),
+        |link| format!("payload link {}", paths.of_link(link).display()),
     );
     format!(
         "uplift {} is ready for {components}; control socket {}, {link}",

@@ -373,7 +373,7 @@ const fn is_lost(before: LinkState, now: LinkState) -> bool {
 
 fn link_before_it_speaks(config: &Config) -> LinkStatus {
     config.link.as_ref().map_or_else(LinkStatus::default, |link| LinkStatus {
-        device: link.device.display().to_string(),
+        device: config.paths.of_link(link).display().to_string(),
         state: LinkState::Waiting,
         ..LinkStatus::default()
     })

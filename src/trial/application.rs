@@ -124,3 +124,6 @@ fn check_group(peer: &Peer, name: &str, unit: &Unit) -> Result<(), String> {
         Err(error) => Err(format!("process {main} can't be read: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! names, and changes nothing: the one file that it makes, to see whether files get a mode, it
 //! removes at once.
 
+mod bridge;
 mod link;
 mod place;
 mod policy;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, Group, access, geteuid};
 
-use crate::config::{Config, Program};
+use crate::config::{Config, Door, Program};
 use crate::disk::mounts::existing;
 use crate::trial::restart;
 use units::Systemd;
@@ -62,10 +63,15 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     findings.policy(config);
     if let Some(link) = &config.link {
-        findings.device(link);
-        findings.terminal(link);
-        findings.braille(&systemd, link);
-        findings.adapter(&systemd, link);
+        match link.door {
+            Door::Serial => {
+                findings.device(link);
+                findings.terminal(link);
+                findings.braille(&systemd, link);
+                findings.adapter(&systemd, link);
+            }
+            Door::Bridge => findings.bridge(&systemd, config),
+        }
         findings.ftp(&systemd, config, link.transfer);
     }
     findings.needless_port(&systemd, config);

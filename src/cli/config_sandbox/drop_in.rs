@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{CREDENTIALS, Config, FtpServer, Link, Paths, Program, TransferChoice};
+use crate::config::{CREDENTIALS, Config, Door, FtpServer, Link, Paths, Program, TransferChoice};
 use crate::host::unit;
 
 /// The daemon's unit.
@@ -181,7 +181,9 @@ fn daemon(config: &Config, programs: &[(String, &Path)]) -> DropIn {
     }
     drop_in.credential("transfer.ftp.password_file", config.ftp.password_file.as_deref());
     if let Some(link) = &config.link {
-        device(&mut drop_in, link);
+        if link.door == Door::Serial {
+            device(&mut drop_in, link);
+        }
         let server = config.ftp.address.ip();
         if link.transfer != TransferChoice::Dcftp && !server.is_loopback() {
             drop_in.add("transfer.ftp.address", "IPAddressAllow", server.to_string());

@@ -26,7 +26,11 @@ impl Systemd {
     }
 
     /// Properties of a unit; one that is told several times has several lines.
-    fn properties(&self, unit: &str, names: &[&str]) -> io::Result<HashMap<String, String>> {
+    pub(super) fn properties(
+        &self,
+        unit: &str,
+        names: &[&str],
+    ) -> io::Result<HashMap<String, String>> {
         let wanted = format!("--property={}", names.join(","));
         let text = self.0.block_on(unit::systemctl(&["show", &wanted, "--", unit]))?;
         let mut properties: HashMap<String, String> = HashMap::new();
