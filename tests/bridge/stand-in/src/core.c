@@ -24,6 +24,7 @@ static struct port port;
 static struct request *first, **last = &first;
 static int waiting;
 static T_DjiSemaHandle was_found, was_queued;
+static T_DjiTaskHandle root, linker;
 
 void core_found(const struct port *answered)
 {
@@ -123,14 +124,13 @@ static uint32_t rate_of(const T_DjiUserInfo *user)
 
 static T_DjiReturnCode start_tasks(void)
 {
-    T_DjiTaskHandle task;
     T_DjiReturnCode code = OSAL->SemaphoreCreate(0, &was_found);
     if (code == OK)
         code = OSAL->SemaphoreCreate(0, &was_queued);
     if (code == OK)
-        code = OSAL->TaskCreate("root_task", root_task, ROOT_TASK_STACK, NULL, &task);
+        code = OSAL->TaskCreate("root_task", root_task, ROOT_TASK_STACK, NULL, &root);
     if (code == OK)
-        code = OSAL->TaskCreate("linker_task", linker_task, LINKER_TASK_STACK, NULL, &task);
+        code = OSAL->TaskCreate("linker_task", linker_task, LINKER_TASK_STACK, NULL, &linker);
     return code;
 }
 
