@@ -6,12 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dji_error.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define DJI_FILE_NAME_SIZE_MAX 256
 #define DJI_FILE_PATH_SIZE_MAX (DJI_FILE_NAME_SIZE_MAX + 256)
+#define DJI_IP_ADDR_STR_SIZE_MAX 15
 #define DJI_MD5_BUFFER_LEN 16
 
 /* Module number << 32 and raw code; 0 is success. */
