@@ -68,12 +68,16 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         let file = upgrade.file_name.as_ref().map(|name| format!("{name:?}, ")).unwrap_or_default();
         let file = of_component(upgrade.component) + &file;
         let request = &upgrade.request;
+        let caller = request.caller.as_ref().map(|caller| format!(": {caller}"));
         line(
             &mut text,
             "Upgrade",
             &format!(
-                "{file}asked for by {} ({}), {}",
-                request.channel, request.requester, request.transfer
+                "{file}asked for by {} ({}{}), {}",
+                request.channel,
+                request.requester,
+                caller.unwrap_or_default(),
+                request.transfer
             ),
         );
     }
