@@ -4,7 +4,10 @@
 
 T_DjiReturnCode link_register(const struct options *options)
 {
-    return uart_register(options->device);
+    if (options->device)
+        return uart_register(options->device);
+    say(3, "--device is missing");
+    return DJI_ERROR_SYSTEM_MODULE_CODE_INVALID_PARAMETER;
 }
 
 bool link_is_lost(void)

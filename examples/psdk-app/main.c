@@ -15,6 +15,7 @@
 #include "dji_logger.h"
 #include "files.h"
 #include "osal.h"
+#include "uart.h"
 #include "uplift_psdk.h"
 
 /* From CMakeLists.txt: the one place that the version and the product have. */
@@ -98,6 +99,8 @@ static void start_library(const struct options *options)
     require(DjiLogger_AddConsole(&console), "the log");
     require(link_register(options), "the link's hooks");
     require(files_register(), "the file system's hooks");
+    if (options->device)
+        uart_await();
     /* Blocks until the aircraft is there and knows this application. */
     require(DjiCore_Init(&user), "the start");
     explicit_bzero(&user, sizeof user);
