@@ -9,8 +9,8 @@ use console::Term;
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
 use crate::model::{
-    ChannelStatus, ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus, Outcome, Phase,
-    PolicyStatus, Progress, Report, RunningEvidence, Status, TransferKind,
+    BridgeHealth, ChannelStatus, ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus,
+    Outcome, Phase, PolicyStatus, Progress, Report, RunningEvidence, Status, TransferKind,
 };
 
 /// Width of the bar of the live view, in characters.
@@ -382,6 +382,13 @@ fn trial(evidence: &Evidence) -> String {
     }
     if let Some(command) = &evidence.health_command {
         let _ = write!(text, "; `{}` succeeded", command.join(" "));
+    }
+    match evidence.bridge {
+        Some(BridgeHealth::Connected) => text.push_str("; it speaks at the bridge"),
+        Some(BridgeHealth::Aircraft) => {
+            text.push_str("; it speaks at the bridge, and has seen the aircraft");
+        }
+        None => {}
     }
     if let Some(by) = &evidence.confirmed_by {
         let _ = write!(text, "; confirmed by {by}");

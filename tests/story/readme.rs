@@ -42,6 +42,7 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "version_command",
         "password_file",
         "health_command",
+        "health",
         "socket",
         "restart_deadline",
         "components",
