@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OK DJI_ERROR_SYSTEM_MODULE_CODE_SUCCESS
@@ -83,7 +84,7 @@ static T_DjiReturnCode uart_open(E_DjiHalUartNum number, uint32_t rate, T_DjiUar
         *handle = handle_of(port);
         return OK;
     }
-    fprintf(stderr, "%s at %u baud: %s\n", path, (unsigned)rate, strerror(errno));
+    fprintf(stderr, "<3>%s at %u baud: %s\n", path, (unsigned)rate, strerror(errno));
     if (port >= 0)
         close(port);
     return FAILED;
@@ -147,6 +148,15 @@ static T_DjiReturnCode uart_device_info(T_DjiHalUartDeviceInfo *info)
     return DJI_ERROR_SYSTEM_MODULE_CODE_NONSUPPORT;
 }
 #endif
+
+void uart_await(void)
+{
+    if (access(path, R_OK | W_OK) == 0)
+        return;
+    fprintf(stderr, "<4>%s: %s; waiting for it\n", path, strerror(errno));
+    while (access(path, R_OK | W_OK) != 0)
+        nanosleep(&(struct timespec){.tv_nsec = 200 * 1000000}, NULL);
+}
 
 T_DjiReturnCode uart_register(const char *device)
 {

@@ -99,6 +99,8 @@ T_DjiReturnCode init_as(E_DjiFirmwareTransferType transfer, uint8_t major)
     return DjiUpgrade_Init(&wanted);
 }
 
+bool over_usb;
+
 void register_hooks(void)
 {
     CHECK(osal_register() == OK);
@@ -106,7 +108,8 @@ void register_hooks(void)
     T_DjiOsalHandler watched = hooks;
     watched.TaskCreate = create_task;
     CHECK(DjiPlatform_RegOsalHandler(&watched) == OK);
-    CHECK(DjiPlatform_RegHalUartHandler(&host_line_hooks) == OK);
+    CHECK((over_usb ? DjiPlatform_RegHalUsbBulkHandler(&host_bulk_hooks)
+                    : DjiPlatform_RegHalUartHandler(&host_line_hooks)) == OK);
 }
 
 T_DjiReturnCode init_core(void)

@@ -29,6 +29,8 @@ extern const T_DjiUpgradeHandler handler;
 T_DjiUpgradeConfig config(E_DjiFirmwareTransferType transfer, uint8_t major);
 T_DjiReturnCode init_as(E_DjiFirmwareTransferType transfer, uint8_t major);
 
+/* Over USB bulk in place of the serial line. */
+extern bool over_usb;
 void register_hooks(void);
 T_DjiReturnCode init_core(void);
 /* The same on a thread of its own; its return code comes later. */

@@ -86,6 +86,27 @@ const T_DjiHalUartHandler host_line_hooks = {
     .UartGetStatus = uart_status,
 };
 
+static T_DjiReturnCode bulk_open(T_DjiHalUsbBulkInfo info, T_DjiUsbBulkHandle *handle)
+{
+    CHECK(info.channelInfo.interfaceNum == 7);
+    *handle = &line;
+    return OK;
+}
+
+static T_DjiReturnCode bulk_info(T_DjiHalUsbBulkDeviceInfo *info)
+{
+    *info = (T_DjiHalUsbBulkDeviceInfo){.channelInfo = {{.interfaceNum = 7}, {.interfaceNum = 8}}};
+    return OK;
+}
+
+const T_DjiHalUsbBulkHandler host_bulk_hooks = {
+    .UsbBulkInit = bulk_open,
+    .UsbBulkDeInit = uart_close,
+    .UsbBulkWriteData = uart_write,
+    .UsbBulkReadData = uart_read,
+    .UsbBulkGetDeviceInfo = bulk_info,
+};
+
 /* ---- the host ---- */
 
 static struct wire_inbox inbox;

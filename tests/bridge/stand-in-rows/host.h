@@ -32,6 +32,7 @@ void sleep_ms(long ms);
 /* The line, and the application's hooks for it. */
 void host_make_line(void);
 extern const T_DjiHalUartHandler host_line_hooks;
+extern const T_DjiHalUsbBulkHandler host_bulk_hooks;
 extern atomic_uint host_rate;
 extern atomic_bool host_cannot_open;
 

@@ -307,6 +307,14 @@ static bool pushes(E_DjiUpgradeStage stage, uint8_t value, const uint8_t *wanted
     return true;
 }
 
+static void usb_bulk(void)
+{
+    over_usb = true;
+    start_all(DJI_FIRMWARE_TRANSFER_TYPE_DCFTP);
+    CHECK(tells_version(1, 2, 3, 4));
+    CHECK(ANSWERS(0x83, BYTES(1), 0xC7, 2, 0, 1, 2, 0, 0, 0, 0, 0, 0));
+}
+
 static void statuses(void)
 {
     start_all(DJI_FIRMWARE_TRANSFER_TYPE_DCFTP);
@@ -404,6 +412,7 @@ static const struct {
     {"an_upgrade", an_upgrade},
     {"failing_callbacks", failing_callbacks},
     {"ftp", ftp},
+    {"usb_bulk", usb_bulk},
     {"statuses", statuses},
     {"pushes_of_many_threads", pushes_of_many_threads},
     {"a_port_that_cannot_be_opened", a_port_that_cannot_be_opened},
