@@ -216,7 +216,7 @@ def become_application(payload):
     payload.shell(f"cat >/etc/systemd/system/psdk-demo.service <<'END'\n{unit}\nEND\nprintf '{credentials}' >/etc/psdk-app/credentials")
     payload.shell("chmod 600 /etc/psdk-app/credentials && systemctl daemon-reload")
     text = payload.configuration().replace('device = "/dev/ttyUSB0"', 'door = "bridge"')
-    payload.configure(text.replace('deadline = "120s"', 'deadline = "120s"\nhealth = "bridge"\naircraft = true'))
+    payload.configure(text.replace("[trial]", '[trial]\nhealth = "bridge"\naircraft = true'))
     payload.shell("systemctl start psdk-demo")
 
 
