@@ -909,6 +909,22 @@ static void keep_bytes(const uint8_t *bytes, uint32_t count)
     job.received += count;
 }
 
+static bool has_room(uint32_t count)
+{
+    return count <= WINDOW_BYTES - (job.received - job.kept);
+}
+
+/* Where the daemon is behind, the host waits with the library: it may count how often it repeats a
+ * chunk, and give up. */
+static void wait_for_room(uint32_t count)
+{
+    const struct timespec deadline = in_ms(bridge.config.answer_wait_ms);
+
+    while (!has_room(count) && !job.failed && bridge.running &&
+           pthread_cond_timedwait(&changed, &mutex, &deadline) == 0) {
+    }
+}
+
 /* An error is no abort: the host repeats the chunk until it ends the transfer by finish. */
 static T_DjiReturnCode take_chunk(const uint8_t *bytes, uint32_t count)
 {
@@ -918,14 +934,17 @@ static T_DjiReturnCode take_chunk(const uint8_t *bytes, uint32_t count)
     if (job.step != STEP_FILE) {
         return failure(CODE_WRONG_STATE);
     }
-    if (job.failed) {
-        return failure(CODE_SYSTEM_ERROR);
-    }
     if (count > job.size - job.received) {
         leave_note(NOTE_TOO_MANY_BYTES);
         return failure(CODE_OUT_OF_RANGE);
     }
-    if (count > WINDOW_BYTES - (job.received - job.kept)) {
+    if (!has_room(count)) {
+        wait_for_room(count);
+    }
+    if (job.failed) {
+        return failure(CODE_SYSTEM_ERROR);
+    }
+    if (!has_room(count)) {
         leave_note(NOTE_WINDOW_FULL);
         return failure(CODE_BUSY);
     }
@@ -1266,6 +1285,7 @@ static bool take_written(const uint8_t *body)
     }
     if (job.flowing && offset > job.kept) {
         job.kept = offset;
+        (void)pthread_cond_broadcast(&changed);
     }
     return true;
 }

@@ -162,7 +162,9 @@ class Upgrade(Case):
         for at in range(0, WINDOW, 4096):
             self.send_chunk(link, at, bytes(4096))
         for _ in range(5):
+            began = time.monotonic()
             self.assertEqual(self.application.chunk(b"x" * 10), BUSY)
+            self.assertGreater(time.monotonic() - began, 0.05, "the host is held up, and repeats the less")
         self.application.event("log 1 The daemon is slower than the host")
         link.send(WRITTEN, struct.pack("<I", 4096))
         self.until_taken(b"y" * 4096)
