@@ -55,6 +55,9 @@ pub struct Arguments {
 
 /// The subcommands of `uplift`.
 #[derive(Debug, Subcommand)]
+// The options of one are made when it is called: those of all at once are a stack of 130 kB, which
+// a daemon would keep.
+#[command(defer = true)]
 pub enum Command {
     /// Run the daemon.
     #[command(after_help = "Example:\n  uplift daemon --config /etc/uplift/uplift.toml")]
@@ -235,6 +238,7 @@ pub enum Command {
 
 /// The subcommands of `uplift config`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum ConfigCommand {
     /// Say whether the configuration can be used on this machine.
     ///

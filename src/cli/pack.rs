@@ -31,7 +31,7 @@ const LARGEST_KEY_FILE: u64 = 4096;
 /// Mode of a manifest; it is no secret.
 const MANIFEST_MODE: u32 = 0o644;
 
-/// The arguments of `uplift pack`.
+// Documentation here would take the place of what the subcommand says of itself.
 #[derive(Debug, Args)]
 pub struct PackArguments {
     /// The program, an ELF file, or any other payload; without a seal.
