@@ -1,6 +1,7 @@
 //! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses,
 //! calls, and prints.
 
+mod bar;
 mod channels;
 mod check;
 mod config_check;
