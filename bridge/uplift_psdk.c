@@ -809,11 +809,9 @@ static void fail_job(enum note why)
     (void)pthread_cond_broadcast(&changed);
 }
 
-static void send_file_again(void)
+static void say_file_again(void)
 {
     if (!job.failed) {
-        job.flowing = false;
-        job.sent = job.kept;
         ask(&start_request);
         if (job.finished) {
             ask(&finish_request);
@@ -821,27 +819,35 @@ static void send_file_again(void)
     }
 }
 
+static void say_job_again(bool enter_again)
+{
+    if (enter_again) {
+        ask(&enter_request);
+    }
+    if (job.step == STEP_FILE || job.finished) {
+        say_file_again();
+    }
+    if (job.step == STEP_CHECK) {
+        ask(&check_request);
+    }
+}
+
 /* docs/bridge.md section 4: what a new connection makes of the job that the old one had. */
 static void resume_job(uint8_t stage)
 {
-    const bool entering = enter_request.open;
+    const bool waiting = stage == STAGE_WAITING;
+    const bool enter_again = enter_request.open || !waiting;
+    /* Without an answer to START the daemon may never have heard of the file. What came of it is
+     * still here, so it can begin anew. */
+    const bool unknown_file = start_request.open && job.kept == 0U && job.step != STEP_CHECK;
 
     drop_requests();
     job.flowing = false;
     owed.end = acknowledged && stage == STAGE_REPORT;
     if (job.step == STEP_IDLE || stage == STAGE_STARTED) {
         forget_job();
-    } else if (job.step == STEP_ENTERED) {
-        if (entering || stage != STAGE_WAITING) {
-            ask(&enter_request);
-        }
-    } else if (stage == STAGE_WAITING) {
-        if (job.step != STEP_CHECK || job.finished) {
-            send_file_again();
-        }
-        if (job.step == STEP_CHECK) {
-            ask(&check_request);
-        }
+    } else if (waiting || job.step == STEP_ENTERED || unknown_file) {
+        say_job_again(enter_again);
     } else if (job.step == STEP_CHECK) {
         forget_job();
     } else {
@@ -1271,6 +1277,8 @@ static void take_started(uint8_t number, const uint8_t *body)
     } else {
         job.sent = from;
         job.flowing = true;
+        /* Whoever takes a file has let its host enter. */
+        drop(&enter_request);
     }
 }
 

@@ -135,14 +135,17 @@ static void on_restart(void *context, uint16_t ms)
 
 static uint8_t bytes[LINE_BYTES / 2];
 
+static uint8_t digit(char c)
+{
+    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
 static size_t hex(const char *text)
 {
     size_t count = 0;
-    unsigned value;
 
-    while (text[2 * count] != '\0' && text[2 * count] != '\n' &&
-           sscanf(text + 2 * count, "%2x", &value) == 1) {
-        bytes[count++] = (uint8_t)value;
+    for (; text[0] != '\0' && text[1] != '\0'; text += 2) {
+        bytes[count++] = (uint8_t)(digit(text[0]) << 4 | digit(text[1]));
     }
     return count;
 }

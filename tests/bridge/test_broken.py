@@ -31,6 +31,27 @@ class Broken(Case):
         link.greet()
         self.upgrade(link)
 
+    def test_an_absent_daemon_is_not_waited_for(self):
+        self.start_alone()
+        times = []
+        for _ in range(10):
+            self.assertEqual(self.application.call("enter"), SYSTEM)
+            times.append(self.application.took_ms)
+        self.assertLess(min(times), 80)
+
+    def test_a_connection_that_ends_before_the_bridge_sees_it(self):
+        link = self.start()
+        self.entered_file(link, 100)
+        self.application.call("restart_ms 500")
+        link.send(RESTARTING, bytes(2))
+        self.application.event("restarting")
+        link.close()
+        for _ in range(3):
+            self.assertEqual(self.application.chunk(b"abc"), 0)
+        link = self.daemon.accept()
+        link.greet(welcome(WAITING))
+        link.expect(START)
+
     def test_every_order_of_callbacks_with_a_daemon_that_serves(self):
         self.daemon = Serving(self.path)
         self.begin_start()

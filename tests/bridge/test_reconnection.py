@@ -80,6 +80,27 @@ class Reconnection(Case):
             link.silent()
             self.application.call("stop", None)
 
+    def test_a_file_that_the_daemon_never_heard_of_begins_anew(self):
+        link = self.start()
+        self.enter(link)
+        self.daemon.leave()
+        self.assertEqual(self.application.file(6, b"f"), 0)
+        self.assertEqual(self.application.chunk(b"abc"), 0)
+        self.listen()
+        link = self.daemon.accept()
+        link.greet(welcome(NOTHING))
+        link.expect(ENTER)
+        link.answer(ENTERED, bytes(3))
+        self.assertEqual(link.expect(START), struct.pack("<IIH", 6, 0, 1) + b"f")
+        link = self.again(link, REPORTED)
+        link.expect(ENTER)
+        link.expect(START)
+        link.answer(STARTED, bytes(5))
+        self.assertEqual(link.expect(DATA), struct.pack("<I", 0) + b"abc")
+        self.send_chunk(link, 3, b"def")
+        link = self.again(link, NOTHING)
+        self.application.event("log 1 The daemon was restarted and has forgotten the upgrade")
+
     def test_what_has_started_is_forgotten(self):
         link = self.start()
         self.entered_file(link, 9)

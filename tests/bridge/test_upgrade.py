@@ -229,13 +229,17 @@ class Upgrade(Case):
             code, _ = self.ask(f"finish {md5(data).hex()}", link, FINISH, FINISHED, b"\0")
             self.assertEqual(code, 0)
 
-    def test_finish_refused_at_once_and_late(self):
+    def test_finish_refused(self):
         link = self.start()
         self.entered_file(link, 3)
         self.send_chunk(link, 0, b"abc")
         code, _ = self.ask(f"finish {md5(b'abc').hex()}", link, FINISH, FINISHED, b"\1")
         self.assertEqual(code, SYSTEM)
-        self.begin_file(link, 3)
+        self.complete_file(link)
+
+    def test_finish_refused_late(self):
+        link = self.start()
+        self.entered_file(link, 3)
         self.send_chunk(link, 0, b"abc")
         self.assertEqual(self.application.finish(md5(b"abc")), 0)
         link.expect(FINISH)
