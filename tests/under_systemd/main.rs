@@ -14,6 +14,7 @@ mod channels;
 mod machine;
 #[path = "../world/programs.rs"]
 mod programs;
+mod psdk_app;
 mod updater;
 
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};

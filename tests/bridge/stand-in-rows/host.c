@@ -1,6 +1,7 @@
 #include "host.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,7 +58,11 @@ static T_DjiReturnCode uart_write(T_DjiUartHandle handle, const uint8_t *bytes, 
                                   uint32_t *written)
 {
     (void)handle;
-    *written = (uint32_t)send(line[1], bytes, length, 0);
+    /* In two pieces, as a driver may: nothing of another frame may come between. */
+    ssize_t first = send(line[1], bytes, length / 2, 0);
+    sched_yield();
+    ssize_t rest = send(line[1], bytes + length / 2, length - length / 2, 0);
+    *written = first >= 0 && rest >= 0 ? (uint32_t)(first + rest) : 0;
     return *written == length ? OK : EC;
 }
 
@@ -178,6 +183,12 @@ bool answers(uint8_t id, const void *bytes, size_t length, const void *wanted, i
 {
     uint8_t answer[WIRE_LONGEST_PAYLOAD];
     return ask(id, bytes, length, answer) == count && memcmp(answer, wanted, (size_t)count) == 0;
+}
+
+bool is_silent(uint8_t id, const void *bytes, size_t length)
+{
+    uint8_t answer[WIRE_LONGEST_PAYLOAD];
+    return ask(id, bytes, length, answer) < 0;
 }
 
 bool tells_version(uint8_t major, uint8_t minor, uint8_t modify, uint8_t debug)

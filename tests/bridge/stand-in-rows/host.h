@@ -48,6 +48,8 @@ bool hear_push(uint8_t to, uint8_t id, struct wire_frame *push, long ms);
 
 /* Whether exactly this answer comes soon. */
 bool answers(uint8_t id, const void *bytes, size_t length, const void *wanted, int count);
+/* Whether no answer comes. */
+bool is_silent(uint8_t id, const void *bytes, size_t length);
 
 #define BYTES(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
 #define ANSWERS(id, asked, ...) answers(id, asked, BYTES(__VA_ARGS__))

@@ -77,7 +77,7 @@ static void ports(void)
             }
             if (payload_address != 0x13) {
                 payload_address = 0x13;
-                CHECK(!tells_version(1, 2, 3, 4));
+                CHECK(is_silent(0x4F, BYTES(4)));
             }
             if (failures > 0)
                 fprintf(stderr, "ports: %02X to %02X, type %d\n", rows[i].from, rows[i].to,
@@ -113,7 +113,7 @@ static void wants_more_of_a_mavic3(void)
     CHECK(DjiUpgrade_EnableLocalUpgrade() == OK);
     struct wire_frame push;
     CHECK(hear_push(0xED, 0x82, &push, 2500));
-    CHECK(!tells_version(1, 2, 3, 4));
+    CHECK(is_silent(0x4F, BYTES(4)));
 }
 
 static void codes_of_the_start(void)
@@ -139,7 +139,7 @@ static void codes_of_the_start(void)
     CHECK(tells_version(1, 2, 3, 4));
     CHECK(init_as(DJI_FIRMWARE_TRANSFER_TYPE_DCFTP, 200) == DUPLICATE);
     CHECK(tells_version(200, 2, 3, 4));
-    CHECK(!ANSWERS(0x4F, BYTES(3), 0));
+    CHECK(is_silent(0x4F, BYTES(3)));
     CHECK(entered + started + transferred + finished + checked + begun + ended == 0);
     CHECK(init_core() == DUPLICATE);
 }
@@ -154,7 +154,7 @@ static void silent_without_init(void)
     CHECK(DjiUpgrade_EnableLocalUpgrade() == OK);
     struct wire_frame frame;
     CHECK(!hear_push(0xED, 0x82, &frame, 1500));
-    CHECK(!tells_version(1, 2, 3, 4));
+    CHECK(is_silent(0x4F, BYTES(4)));
 }
 
 static void init_before_the_identity_is_verified(void)
@@ -174,6 +174,8 @@ static void init_before_the_identity_is_verified(void)
     say(&control);
     sleep_ms(50);
     CHECK(ended == 1);
+    /* Nobody is told of a payload that has not enabled local upgrade. */
+    CHECK(!hear_push(0xED, 0x82, &push, 1500));
 }
 
 static void presence(void)
@@ -247,8 +249,8 @@ static void an_upgrade(void)
         pushes += heard.id == 0x42;
     CHECK(pushes == 4 && heard.length == 1 && heard.payload[0] == 0x06);
     push_inside = false;
-    CHECK(!ANSWERS(0x41, BYTES(5), 0) && ended == 0);
-    CHECK(!ANSWERS(0x41, BYTES(4), 0) && ended == 1);
+    CHECK(is_silent(0x41, BYTES(5)) && ended == 0);
+    CHECK(is_silent(0x41, BYTES(4)) && ended == 1);
     CHECK(checked == 1 && begun == 1 && wrong_thread == 0);
     struct wire_frame service = request(0x45, NULL, 0);
     service.set = 0x3C;
@@ -272,6 +274,9 @@ static void failing_callbacks(void)
     CHECK(ANSWERS(0x85, BYTES(0), 0xFF));
     CHECK(ANSWERS(0x2A, BYTES(1, 1, 0, 0, 0, 1, 'n'), 0, 0, 1, 1, 0, 1, 0));
     CHECK(transferred == 0 && started == 2 && checked == 2 && begun == 1);
+    fail_start = true;
+    CHECK(ANSWERS(0x2A, BYTES(1, 1, 0, 0, 0, 1, 'n'), 1));
+    CHECK(ANSWERS(0x2A, BYTES(2, 0, 0, 0, 0, 9), 1, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
 static void ftp(void)
@@ -279,7 +284,7 @@ static void ftp(void)
     uint8_t where[71] = {[5] = 0x45, [6] = 0x23};
     start_all(DJI_FIRMWARE_TRANSFER_TYPE_FTP);
     CHECK(ANSWERS(0x83, BYTES(1), 0xC7, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0));
-    CHECK(!ANSWERS(0x2A, BYTES(1, 1, 0, 0, 0, 1, 'n'), 0));
+    CHECK(is_silent(0x2A, BYTES(1, 1, 0, 0, 0, 1, 'n')));
     CHECK(answers(0x84, "", 1, where, sizeof where));
     CHECK(ANSWERS(0x85, BYTES(0), 0x06));
     CHECK(started + transferred + finished == 0);
