@@ -2,17 +2,17 @@
 /*
  * See uplift_psdk.h for what an integrator needs.
  *
- * The library calls all callbacks on one thread, answers nobody else meanwhile, and carries out every
- * repetition that it queued. So a callback only notes what the host wants, sends what the socket takes
- * at once, and waits for the daemon for a moment at most. The bridge's own thread connects, reads what
- * the daemon says, and sends what the socket did not take.
+ * The library calls all callbacks on one thread, answers nobody else meanwhile, and carries out
+ * every repetition that it queued. So a callback only notes what the host wants, sends what the
+ * socket takes at once, and waits for the daemon for a moment at most. The bridge's own thread
+ * connects, reads what the daemon says, and sends what the socket did not take.
  *
  * What is to be sent is not a queue but a state: which requests are unsent, and which bytes of the
  * file. send_next knows their order. Repetitions thus merge while the daemon hangs, and after a
  * reconnection the same state says what has to be said again.
  *
- * One mutex guards everything. It is held neither while the library or the application is called nor
- * over anything that can block.
+ * One mutex guards everything. It is held neither while the library or the application is called
+ * nor over anything that can block.
  */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -53,13 +53,13 @@
 #define APPLICATION_BYTES_MAX 64U
 #define MD5_BYTES 16U
 
-/* Bytes of the file that the daemon has not confirmed are kept for a reconnection. A power of two, so
- * that the place of a byte goes on evenly where its offset wraps. */
+/* Bytes of the file that the daemon has not confirmed are kept for a reconnection. A power of two,
+ * so that the place of a byte goes on evenly where its offset wraps. */
 #define WINDOW_BYTES 32768U
 
 #define PAUSE_FIRST_MS 100U
 #define PAUSE_MAX_MS 2000U
-/* Whoever was replaced by another application comes back late, so that two don't chase each other. */
+/* Whoever was replaced by another application comes back late: two must not chase each other. */
 #define PAUSE_REPLACED_MS 2000U
 #define REPLACED_DOUBLINGS_MAX 5U
 #define LASTING_MS 1000U
@@ -126,13 +126,7 @@ struct request {
     uint8_t code;
 };
 
-enum step {
-    STEP_IDLE,
-    STEP_ENTERED,
-    STEP_FILE,
-    STEP_COMPLETE,
-    STEP_CHECK
-};
+enum step { STEP_IDLE, STEP_ENTERED, STEP_FILE, STEP_COMPLETE, STEP_CHECK };
 
 /* What the host has said, and the file that it sends. Offsets: kept <= sent <= received <= size. */
 static struct {
@@ -160,8 +154,11 @@ static struct request enter_request;
 static struct request start_request;
 static struct request finish_request;
 static struct request check_request;
+static uint8_t last_number;
 /* Check was called, and Start has a decision to tell. */
 static bool check_asked;
+/* The host has seen the report. END has no answer, so a daemon that still has it hears it again. */
+static bool acknowledged;
 
 /* What is to be said and has no answer. */
 static struct {
@@ -201,7 +198,7 @@ static struct {
 
 static struct {
     struct uplift_psdk_config config;
-    char path[sizeof ((struct sockaddr_un *)0)->sun_path];
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
     uint8_t application_length;
     uint8_t application[APPLICATION_BYTES_MAX];
     bool exists;
@@ -313,8 +310,8 @@ static void wake(void)
 
 /* ---- Log lines ---- */
 
-/* A callback can't log: the application's function may be slow and want more stack than there is. It
- * leaves a note, and the bridge's thread tells it. */
+/* A callback can't log: the application's function may be slow and want more stack than there is.
+ * It leaves a note, and the bridge's thread tells it. */
 enum note {
     NOTE_CONNECTED,
     NOTE_AWAY,
@@ -400,7 +397,8 @@ static void copy_text(char *to, size_t room, const uint8_t *text, size_t length)
     to[end] = '\0';
 }
 
-static void say_text(enum uplift_psdk_level level, const char *what, const uint8_t *text, size_t length)
+static void say_text(enum uplift_psdk_level level, const char *what, const uint8_t *text,
+                     size_t length)
 {
     char said[160];
     char line[256];
@@ -457,7 +455,10 @@ static const uint32_t md5_sines[64] = {
     0xeb86d391U,
 };
 static const uint8_t md5_turns[4][4] = {
-    { 7, 12, 17, 22 }, { 5, 9, 14, 20 }, { 4, 11, 16, 23 }, { 6, 10, 15, 21 },
+    { 7, 12, 17, 22 },
+    { 5, 9, 14, 20 },
+    { 4, 11, 16, 23 },
+    { 6, 10, 15, 21 },
 };
 
 static void md5_begin(struct md5 *md5)
@@ -704,8 +705,8 @@ static bool send_next(void)
 static bool flush(void)
 {
     if (wire.out_from < wire.out_to) {
-        wire.out_from += sent_of(send(wire_fd, wire.out + wire.out_from, wire.out_to - wire.out_from,
-                                      MSG_DONTWAIT | MSG_NOSIGNAL));
+        wire.out_from += sent_of(send(wire_fd, wire.out + wire.out_from,
+                                      wire.out_to - wire.out_from, MSG_DONTWAIT | MSG_NOSIGNAL));
     }
     return wire.out_from == wire.out_to;
 }
@@ -737,8 +738,6 @@ static void pump(void)
 
 static void ask(struct request *request)
 {
-    static uint8_t last_number;
-
     last_number = last_number == UINT8_MAX ? 1U : (uint8_t)(last_number + 1U);
     request->number = last_number;
     request->open = true;
@@ -810,11 +809,9 @@ static void fail_job(enum note why)
     (void)pthread_cond_broadcast(&changed);
 }
 
-static void send_file_again(void)
+static void say_file_again(void)
 {
     if (!job.failed) {
-        job.flowing = false;
-        job.sent = job.kept;
         ask(&start_request);
         if (job.finished) {
             ask(&finish_request);
@@ -822,27 +819,35 @@ static void send_file_again(void)
     }
 }
 
+static void say_job_again(bool enter_again)
+{
+    if (enter_again) {
+        ask(&enter_request);
+    }
+    if (job.step == STEP_FILE || job.finished) {
+        say_file_again();
+    }
+    if (job.step == STEP_CHECK) {
+        ask(&check_request);
+    }
+}
+
 /* docs/bridge.md section 4: what a new connection makes of the job that the old one had. */
 static void resume_job(uint8_t stage)
 {
-    const bool entering = enter_request.open;
+    const bool waiting = stage == STAGE_WAITING;
+    const bool enter_again = enter_request.open || !waiting;
+    /* Without an answer to START the daemon may never have heard of the file. What came of it is
+     * still here, so it can begin anew. */
+    const bool unknown_file = start_request.open && job.kept == 0U && job.step != STEP_CHECK;
 
     drop_requests();
     job.flowing = false;
-    owed.end = owed.end && stage == STAGE_REPORT;
+    owed.end = acknowledged && stage == STAGE_REPORT;
     if (job.step == STEP_IDLE || stage == STAGE_STARTED) {
         forget_job();
-    } else if (job.step == STEP_ENTERED) {
-        if (entering || stage != STAGE_WAITING) {
-            ask(&enter_request);
-        }
-    } else if (stage == STAGE_WAITING) {
-        if (job.step != STEP_CHECK || job.finished) {
-            send_file_again();
-        }
-        if (job.step == STEP_CHECK) {
-            ask(&check_request);
-        }
+    } else if (waiting || job.step == STEP_ENTERED || unknown_file) {
+        say_job_again(enter_again);
     } else if (job.step == STEP_CHECK) {
         forget_job();
     } else {
@@ -857,6 +862,7 @@ static T_DjiReturnCode enter(uint16_t *wait_seconds)
 {
     forget_job();
     check_asked = false;
+    acknowledged = false;
     job.step = STEP_ENTERED;
     hand_over(&enter_request);
     if (enter_request.open && !wire.welcomed) {
@@ -866,7 +872,8 @@ static T_DjiReturnCode enter(uint16_t *wait_seconds)
     if (job.refused) {
         return failure(CODE_SYSTEM_ERROR);
     }
-    /* Where it is open still, the daemon is busy or hangs. A refusal that comes later fails start. */
+    /* Where it is still open, the daemon is busy or hangs. A refusal that comes later fails
+     * start. */
     *wait_seconds = enter_request.open ? bridge.config.enter_wait_s : job.wait_s;
     return 0;
 }
@@ -886,8 +893,8 @@ static T_DjiReturnCode start_file(const T_DjiUpgradeFileInfo *file)
     job.received = 0;
     job.sent = 0;
     job.kept = 0;
-    job.name_length = (uint16_t)(end == NULL ? NAME_BYTES_MAX
-                                             : (size_t)((const char *)end - file->fileName));
+    job.name_length =
+        (uint16_t)(end == NULL ? NAME_BYTES_MAX : (size_t)((const char *)end - file->fileName));
     (void)memcpy(job.name, file->fileName, job.name_length);
     md5_begin(&job.md5);
     check_asked = false;
@@ -908,7 +915,23 @@ static void keep_bytes(const uint8_t *bytes, uint32_t count)
     job.received += count;
 }
 
-/* An error is no abort: the library repeats the chunk until the host ends the transfer by finish. */
+static bool has_room(uint32_t count)
+{
+    return count <= WINDOW_BYTES - (job.received - job.kept);
+}
+
+/* Where the daemon is behind, the host waits with the library: it may count how often it repeats a
+ * chunk, and give up. */
+static void wait_for_room(uint32_t count)
+{
+    const struct timespec deadline = in_ms(bridge.config.answer_wait_ms);
+
+    while (!has_room(count) && !job.failed && bridge.running &&
+           pthread_cond_timedwait(&changed, &mutex, &deadline) == 0) {
+    }
+}
+
+/* An error is no abort: the host repeats the chunk until it ends the transfer by finish. */
 static T_DjiReturnCode take_chunk(const uint8_t *bytes, uint32_t count)
 {
     if (count > WINDOW_BYTES) {
@@ -917,14 +940,17 @@ static T_DjiReturnCode take_chunk(const uint8_t *bytes, uint32_t count)
     if (job.step != STEP_FILE) {
         return failure(CODE_WRONG_STATE);
     }
-    if (job.failed) {
-        return failure(CODE_SYSTEM_ERROR);
-    }
     if (count > job.size - job.received) {
         leave_note(NOTE_TOO_MANY_BYTES);
         return failure(CODE_OUT_OF_RANGE);
     }
-    if (count > WINDOW_BYTES - (job.received - job.kept)) {
+    if (!has_room(count)) {
+        wait_for_room(count);
+    }
+    if (job.failed) {
+        return failure(CODE_SYSTEM_ERROR);
+    }
+    if (!has_room(count)) {
         leave_note(NOTE_WINDOW_FULL);
         return failure(CODE_BUSY);
     }
@@ -993,6 +1019,7 @@ static T_DjiReturnCode start_upgrade(void)
 static T_DjiReturnCode finish_upgrade(void)
 {
     /* The daemon knows whether there is a report that this acknowledges. */
+    acknowledged = true;
     owed.end = true;
     if (job.step == STEP_CHECK) {
         forget_job();
@@ -1140,7 +1167,10 @@ static T_DjiReturnCode tell_version(T_DjiFirmwareVersion version)
 static T_DjiReturnCode arm_library(T_DjiFirmwareVersion version)
 {
     static const T_DjiUpgradeHandler handler = {
-        on_enter, on_check, on_start_upgrade, on_finish_upgrade,
+        on_enter,
+        on_check,
+        on_start_upgrade,
+        on_finish_upgrade,
     };
     T_DjiReturnCode code = tell_version(version);
 
@@ -1163,7 +1193,8 @@ static void keep_version(void)
 {
     const int cancel = lock();
     const T_DjiFirmwareVersion version = bridge.version;
-    const bool due = is_initialised() && bridge.version_known && !same_version(version, bridge.told);
+    const bool due =
+        is_initialised() && bridge.version_known && !same_version(version, bridge.told);
 
     if (due) {
         bridge.told = version;
@@ -1174,7 +1205,7 @@ static void keep_version(void)
     }
 }
 
-/* ---- Messages of the daemon: each handler returns false where the connection must end ---- */
+/* ---- Messages of the daemon ---- */
 
 static T_DjiFirmwareVersion version_of(const uint8_t *from)
 {
@@ -1187,6 +1218,7 @@ static T_DjiFirmwareVersion version_of(const uint8_t *from)
     return version;
 }
 
+/* False where the connection must end. */
 static bool take_welcome(const uint8_t *body)
 {
     const uint32_t version = get16(body);
@@ -1213,14 +1245,13 @@ static bool take_welcome(const uint8_t *body)
     return true;
 }
 
-static bool take_version(const uint8_t *body)
+static void take_version(const uint8_t *body)
 {
     bridge.version_known = true;
     bridge.version = version_of(body);
-    return true;
 }
 
-static bool take_entered(uint8_t number, const uint8_t *body)
+static void take_entered(uint8_t number, const uint8_t *body)
 {
     if (settle(&enter_request, number, body[0])) {
         job.wait_s = get16(body + 1);
@@ -1232,25 +1263,26 @@ static bool take_entered(uint8_t number, const uint8_t *body)
             job.step = STEP_IDLE;
         }
     }
-    return true;
 }
 
-static bool take_started(uint8_t number, const uint8_t *body)
+static void take_started(uint8_t number, const uint8_t *body)
 {
     const uint32_t from = get32(body + 1);
 
     if (!settle(&start_request, number, body[0])) {
-        return true;
+        return;
     }
     if (body[0] != 0U || from < job.kept || from > job.received) {
         fail_job(NOTE_START_REFUSED);
     } else {
         job.sent = from;
         job.flowing = true;
+        /* Whoever takes a file has let its host enter. */
+        drop(&enter_request);
     }
-    return true;
 }
 
+/* False where the daemon confirms what it was never sent. */
 static bool take_written(const uint8_t *body)
 {
     const uint32_t offset = get32(body);
@@ -1261,27 +1293,26 @@ static bool take_written(const uint8_t *body)
     }
     if (job.flowing && offset > job.kept) {
         job.kept = offset;
+        (void)pthread_cond_broadcast(&changed);
     }
     return true;
 }
 
-static bool take_failed(void)
+static void take_failed(void)
 {
     if (job.flowing) {
         fail_job(NOTE_RECEPTION_FAILED);
     }
-    return true;
 }
 
-static bool take_finished(uint8_t number, const uint8_t *body)
+static void take_finished(uint8_t number, const uint8_t *body)
 {
     if (settle(&finish_request, number, body[0]) && body[0] != 0U) {
         fail_job(NOTE_FINISH_REFUSED);
     }
-    return true;
 }
 
-static bool take_checked(uint8_t number, const uint8_t *body)
+static void take_checked(uint8_t number, const uint8_t *body)
 {
     if (settle(&check_request, number, body[0])) {
         if (body[0] != 0U) {
@@ -1291,7 +1322,6 @@ static bool take_checked(uint8_t number, const uint8_t *body)
             job.step = STEP_IDLE;
         }
     }
-    return true;
 }
 
 static void take_report(const uint8_t *body, size_t length)
@@ -1374,29 +1404,40 @@ static void take_gone(const uint8_t *text, size_t length)
     pacing.gone = true;
 }
 
-/* What only notes something, with the mutex held. */
+/* What only notes something, with the mutex held. False where the connection must end. */
 static bool handle_locked(uint8_t kind, uint8_t number, const uint8_t *body)
 {
+    bool good = true;
+
     switch (kind) {
-    case KIND_VERSION:
-        return take_version(body);
-    case KIND_ENTERED:
-        return take_entered(number, body);
-    case KIND_STARTED:
-        return take_started(number, body);
-    case KIND_WRITTEN:
-        return take_written(body);
-    case KIND_FAILED:
-        return take_failed();
-    case KIND_FINISHED:
-        return take_finished(number, body);
-    case KIND_CHECKED:
-        return take_checked(number, body);
     case KIND_WELCOME:
-        return take_welcome(body);
+        good = take_welcome(body);
+        break;
+    case KIND_VERSION:
+        take_version(body);
+        break;
+    case KIND_ENTERED:
+        take_entered(number, body);
+        break;
+    case KIND_STARTED:
+        take_started(number, body);
+        break;
+    case KIND_WRITTEN:
+        good = take_written(body);
+        break;
+    case KIND_FAILED:
+        take_failed();
+        break;
+    case KIND_FINISHED:
+        take_finished(number, body);
+        break;
+    case KIND_CHECKED:
+        take_checked(number, body);
+        break;
     default:
-        return true;
+        break;
     }
+    return good;
 }
 
 /* What calls the application or the library, without the mutex. */
@@ -1504,8 +1545,8 @@ static bool handle_messages(void)
 /* False where the connection is over. */
 static bool receive(void)
 {
-    const ssize_t count = recv(wire_fd, in.bytes + in.length, sizeof in.bytes - in.length,
-                               MSG_DONTWAIT);
+    const ssize_t count =
+        recv(wire_fd, in.bytes + in.length, sizeof in.bytes - in.length, MSG_DONTWAIT);
 
     if (count < 0) {
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
@@ -1528,8 +1569,8 @@ static uint32_t with_jitter(uint32_t ms)
 
 static void pause_longer(void)
 {
-    pacing.pause_ms = pacing.pause_ms == 0U ? PAUSE_FIRST_MS
-                                            : at_most(pacing.pause_ms * 2U, PAUSE_MAX_MS);
+    pacing.pause_ms =
+        pacing.pause_ms == 0U ? PAUSE_FIRST_MS : at_most(pacing.pause_ms * 2U, PAUSE_MAX_MS);
     pacing.attempt_at = now_ms() + with_jitter(pacing.pause_ms);
 }
 
@@ -1749,7 +1790,9 @@ static void begin_anew(void)
     (void)memset(&owed, 0, sizeof owed);
     (void)memset(notes, 0, sizeof notes);
     wire.try_now = false;
+    last_number = 0;
     check_asked = false;
+    acknowledged = false;
     forget_job();
 }
 
@@ -1810,9 +1853,13 @@ static void choose_transfer(void)
 
 static void join_thread(void)
 {
+    int cancel;
+
     if (bridge.exists) {
         (void)pthread_join(bridge.thread, NULL);
+        cancel = lock();
         bridge.exists = false;
+        unlock(cancel);
     }
 }
 

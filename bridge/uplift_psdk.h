@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The bridge between an application that uses DJI's Payload SDK and the daemon uplift, which upgrades
- * the payload's firmware. Add uplift_psdk.h and uplift_psdk.c to the application, and replace the
- * start of the sample's upgrade module by one call after DjiCore_Init returned 0:
+ * The bridge between an application that uses DJI's Payload SDK and the daemon uplift, which
+ * upgrades the payload's firmware. Add uplift_psdk.h and uplift_psdk.c to the application, and
+ * replace the start of the sample's upgrade module by one call after DjiCore_Init returned 0:
  *
  *     struct uplift_psdk_config config;
  *     memset(&config, 0, sizeof config);
@@ -10,9 +10,9 @@
  *     config.fallback_version.majorVersion = 2;
  *     T_DjiReturnCode code = uplift_psdk_start(&config);
  *
- * From then on the bridge answers the library's upgrade callbacks and pushes the upgrade's state. It
- * has one thread of its own, allocates nothing, and needs libc and pthreads only. Nothing else of the
- * application may call DjiUpgrade_* or DjiCore_SetFirmwareVersion.
+ * From then on the bridge answers the library's upgrade callbacks and pushes the upgrade's state.
+ * It has one thread of its own, allocates nothing, and needs libc and pthreads only. Nothing else
+ * of the application may call DjiUpgrade_* or DjiCore_SetFirmwareVersion.
  *
  * The library must have DjiCore_SetFirmwareVersion: Payload SDK 3.4 and later. The files compile as
  * C11, gnu99 and C++17.
@@ -38,11 +38,7 @@ enum uplift_psdk_transfer {
     UPLIFT_PSDK_TRANSFER_FTP = 2
 };
 
-enum uplift_psdk_level {
-    UPLIFT_PSDK_ERROR = 0,
-    UPLIFT_PSDK_WARNING = 1,
-    UPLIFT_PSDK_INFO = 2
-};
+enum uplift_psdk_level { UPLIFT_PSDK_ERROR = 0, UPLIFT_PSDK_WARNING = 1, UPLIFT_PSDK_INFO = 2 };
 
 /* Zero and NULL mean the default everywhere. Strings are copied. */
 struct uplift_psdk_config {
@@ -103,8 +99,8 @@ T_DjiReturnCode uplift_psdk_start(const struct uplift_psdk_config *config);
 
 /*
  * Ends the bridge's thread and refuses every upgrade from then on; the library can't be told to
- * forget the callbacks. Waits for a running log or about_to_restart, unless it is called from there.
- * uplift_psdk_start starts anew.
+ * forget the callbacks. Waits for a running log or about_to_restart, unless it is called from
+ * there. uplift_psdk_start starts anew.
  */
 void uplift_psdk_stop(void);
 

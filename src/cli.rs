@@ -1,6 +1,7 @@
 //! What a person types: one file a subcommand. Nothing here knows how anything is done; it parses,
 //! calls, and prints.
 
+mod bar;
 mod channels;
 mod check;
 mod config_check;
@@ -55,6 +56,9 @@ pub struct Arguments {
 
 /// The subcommands of `uplift`.
 #[derive(Debug, Subcommand)]
+// The options of one are made when it is called: those of all at once are a stack of 130 kB, which
+// a daemon would keep.
+#[command(defer = true)]
 pub enum Command {
     /// Run the daemon.
     #[command(after_help = "Example:\n  uplift daemon --config /etc/uplift/uplift.toml")]
@@ -235,6 +239,7 @@ pub enum Command {
 
 /// The subcommands of `uplift config`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum ConfigCommand {
     /// Say whether the configuration can be used on this machine.
     ///

@@ -330,7 +330,7 @@ fn speak_of(trial: &Trial, phase: Phase) {
 
 async fn last_lines(trial: &Trial) -> Vec<String> {
     let Some(unit) = &trial.terms.unit else { return Vec::new() };
-    unit::last_lines(unit, trial.terms.start_before.as_deref()).await
+    unit::last_lines(unit, None, trial.terms.start_before.as_deref()).await
 }
 
 /// Whole seconds of the first number in a file such as `/proc/uptime`, which counts what

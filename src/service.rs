@@ -9,6 +9,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ pub(crate) use systemd::{notify, status_line};
 /// another program.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
+/// A part of the daemon that ends only with it. In one kind of task for all of them: the runtime's
+/// code for a kind, and the stack on which one is made, are kilobytes of an idle daemon's memory.
+type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The file in the state's directory that the daemon which runs has locked.
 const LOCK: &str = "lock";
 
@@ -64,12 +69,13 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         opened = Actor::open(Arc::clone(&config)) => opened.context("the daemon can't start")?,
         () = stop.wanted() => return Ok(()),
     };
-    let mut rooms = JoinSet::new();
+    let mut rooms: Vec<Room> = Vec::new();
     let link = open_rooms(&mut rooms, &config, actor, &engine)?;
     tracing::info!("{}", introduction(&config));
     // Not a room: it has an end.
     let started = tokio::spawn(units::start(Arc::clone(&config), engine.clone()));
-    rooms.spawn(systemd::tell(engine, link));
+    rooms.push(Box::pin(systemd::tell(engine, link)));
+    let mut rooms: JoinSet<()> = rooms.into_iter().collect();
     tokio::select! {
         () = stop.wanted() => {}
         ended = rooms.join_next() => anyhow::bail!("a part of the daemon stopped: {ended:?}"),
@@ -101,10 +107,10 @@ fn introduction(config: &Config) -> String {
     )
 }
 
-/// Has all parts at work. The answer comes when the payload link is, too; without one it is there
+/// Makes all parts. The answer comes when the payload link is at work, too; without one it is there
 /// already.
 fn open_rooms(
-    rooms: &mut JoinSet<()>,
+    rooms: &mut Vec<Room>,
     config: &Arc<Config>,
     actor: Actor,
     engine: &Engine,
@@ -118,15 +124,15 @@ fn open_rooms(
         .map(|path| bind(path, PEOPLE, "metrics socket", "metrics.socket"))
         .transpose()?;
     let (running, link) = oneshot::channel();
-    rooms.spawn(actor.run());
-    rooms.spawn(control::serve(control, engine.clone()));
+    rooms.push(Box::pin(actor.run()));
+    rooms.push(Box::pin(control::serve(control, engine.clone())));
     if config.networks().next().is_some() {
         let path = config.paths.channels();
         let socket = bind(&path, CHANNELS, "socket of channels", "paths.control")?;
-        rooms.spawn(handover::serve_channels(socket, engine.clone(), Arc::clone(config)));
+        rooms.push(Box::pin(handover::serve_channels(socket, engine.clone(), Arc::clone(config))));
     }
     if let Some(metrics) = metrics {
-        rooms.spawn(metrics::serve(metrics, engine.clone()));
+        rooms.push(Box::pin(metrics::serve(metrics, engine.clone())));
     }
     match &config.link {
         Some(link) => {
@@ -134,22 +140,23 @@ fn open_rooms(
             if link.transfer != TransferChoice::Dcftp {
                 let path = config.paths.uploads();
                 let socket = bind(&path, UPLOAD_SERVER, "socket of uploads", "paths.control")?;
-                rooms.spawn(handover::serve_uploads(socket, through.clone()));
+                rooms.push(Box::pin(handover::serve_uploads(socket, through.clone())));
             }
             let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone(), through);
             let (engine, uploads) = (engine.clone(), Arc::new(uploads));
             match link.door {
                 Door::Serial => {
                     let driver = Driver::new(Serial::new(link), link, engine, uploads);
-                    rooms.spawn(driver.run(running));
+                    rooms.push(Box::pin(driver.run(running)));
                 }
                 Door::Bridge => {
                     let path = config.paths.bridge();
                     let socket = bind(&path, BRIDGE, "bridge", "paths.control")?;
                     let (port, applications) = (config.ftp.address.port(), engine.applications());
                     let (door, guests) = Bridge::open(socket, path, link, port, applications);
-                    rooms.spawn(guests);
-                    rooms.spawn(Driver::new(door, link, engine, uploads).run(running));
+                    rooms.push(Box::pin(guests));
+                    let driver = Driver::new(door, link, engine, uploads);
+                    rooms.push(Box::pin(driver.run(running)));
                 }
             }
         }

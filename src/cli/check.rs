@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
-use super::output::hashing_bar;
+use super::bar::Bar;
 use super::view;
 use crate::component::command::told_version;
 use crate::config::{Component, Config, Package};
@@ -226,10 +226,8 @@ fn digests(
     if size > rules.largest() {
         return Ok(None);
     }
-    let bar = hashing_bar(size, quiet);
-    let digests = hash_file(&File::open(path)?, size, |bytes| bar.set_position(bytes));
-    bar.finish_and_clear();
-    digests.map(Some)
+    let bar = Bar::of_bytes("hashing", size, quiet);
+    hash_file(&File::open(path)?, size, |bytes| bar.set_done(bytes)).map(Some)
 }
 
 /// The daemon's knowledge of this very program, or a clause that says why there is none.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use crate::cli::bar::Bar;
 use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ClientError, ControlAnswer, ControlRequest};
@@ -14,8 +13,8 @@ const RESTART_DEADLINE: Duration = Duration::from_secs(300);
 /// Between two attempts to reach a daemon that restarts: it has no way to call us.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Between two turns of the spinner.
-const REDRAW: Duration = Duration::from_millis(100);
+/// What is waited for where the daemon has said nothing yet, or is away.
+const DAEMON: &str = "waiting for the daemon";
 
 /// Prints how it ended.
 pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
@@ -94,10 +93,11 @@ fn look_for(config: &Config, id: &UpgradeId) -> Result<Found, ClientError> {
     Ok(report.map_or(if under_way { Found::UnderWay } else { Found::Nothing }, Found::Report))
 }
 
-/// A bar while the file is sent, then the phases with a spinner; plain lines where there is no
+/// A bar while the file is sent, then the phases and their times; plain lines where there is no
 /// terminal, nothing with `--json`.
 pub(super) struct View {
-    bar: ProgressBar,
+    bar: Bar,
+    sent: u64,
     quiet: bool,
     phase: Phase,
     waits_for: Option<TrialWait>,
@@ -106,28 +106,22 @@ pub(super) struct View {
 impl View {
     /// A view that begins with the sending of so many bytes.
     pub(super) fn sending(json: bool, size: u64) -> Self {
-        let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(size) };
-        let style = ProgressStyle::with_template(
-            "{msg} [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
-        );
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
-        bar.set_message("sending");
+        let bar = Bar::of_bytes("sending", size, json);
         if bar.is_hidden() && !json {
             view::complain(&format!("sending {}", view::bytes(size)));
         }
-        Self { bar, quiet: json, phase: Phase::Receiving, waits_for: None }
+        Self { bar, sent: 0, quiet: json, phase: Phase::Receiving, waits_for: None }
     }
 
     /// A view that begins with waiting.
     pub(super) fn waiting(json: bool) -> Self {
-        let bar = if json { ProgressBar::hidden() } else { ProgressBar::no_length() };
-        let view = Self { bar, quiet: json, phase: Phase::Idle, waits_for: None };
-        view.wait();
-        view
+        let bar = Bar::of_wait(DAEMON, json);
+        Self { bar, sent: 0, quiet: json, phase: Phase::Idle, waits_for: None }
     }
 
-    pub(super) fn sent(&self, bytes: u64) {
-        self.bar.inc(bytes);
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+        self.bar.set_done(self.sent);
     }
 
     /// All is sent: from now on the phases count.
@@ -135,29 +129,20 @@ impl View {
         if self.bar.is_hidden() {
             return;
         }
-        self.say(&format!("sent {}", view::bytes(self.bar.position())));
-        self.wait();
-    }
-
-    fn wait(&self) {
-        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        self.bar.set_message("waiting for the daemon");
-        self.bar.reset_elapsed();
-        self.bar.enable_steady_tick(REDRAW);
+        self.say(&format!("sent {}", view::bytes(self.sent)));
+        self.bar.wait_for(DAEMON.to_owned());
     }
 
     fn show(&mut self, status: &Status) {
         if status.phase != self.phase && !matches!(status.phase, Phase::Idle | Phase::Receiving) {
             self.phase = status.phase;
             self.say(self.phase.as_str());
-            self.bar.set_message(
+            self.bar.wait_for(
                 match status.upgrade.as_ref().and_then(|upgrade| upgrade.seconds_left) {
                     Some(seconds) => format!("{}, at most {seconds} s", self.phase),
                     None => self.phase.to_string(),
                 },
             );
-            self.bar.reset_elapsed();
         }
         self.show_wait(status.upgrade.as_ref().and_then(|upgrade| upgrade.waits_for.as_ref()));
     }
@@ -172,21 +157,17 @@ impl View {
         if matches!(wait, TrialWait::Confirmation {}) {
             self.say(&format!("{}: {wait}", self.phase));
         }
-        self.bar.set_message(format!("{}: {wait}", self.phase));
+        self.bar.reword(format!("{}: {wait}", self.phase));
     }
 
     fn away(&mut self) {
         self.say("the payload restarts; waiting for the daemon");
-        self.bar.set_message("waiting for the daemon");
+        self.bar.reword(DAEMON.to_owned());
     }
 
     fn say(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| view::complain(text));
+            self.bar.print_above(|| view::complain(text));
         }
-    }
-
-    pub(super) fn end(&self) {
-        self.bar.finish_and_clear();
     }
 }

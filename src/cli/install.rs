@@ -34,9 +34,9 @@ pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyh
         _ => anyhow::bail!("the daemon's answer does not accept the file"),
     }
     let mut view = View::sending(json, size);
-    let report = send(&mut client, &mut source, size, &view)
+    let report = send(&mut client, &mut source, size, &mut view)
         .and_then(|()| follow(config, client, &mut view));
-    view.end();
+    drop(view);
     let report = report?;
     follow::print(&report, json)?;
     match report.failure {
@@ -47,7 +47,7 @@ pub(super) fn run(config: &Config, file: &Path, force: bool, json: bool) -> anyh
 
 /// Sends the bytes that were announced. A file that somebody has cut off meanwhile is an error at
 /// once: the daemon would wait for the rest.
-fn send(client: &mut Client, source: &mut File, size: u64, view: &View) -> anyhow::Result<()> {
+fn send(client: &mut Client, source: &mut File, size: u64, view: &mut View) -> anyhow::Result<()> {
     let mut buffer = vec![0; BUFFER_SIZE];
     let mut source = source.take(size);
     loop {

@@ -13,7 +13,7 @@ use crate::seal::signing::NewKeys;
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 
-/// The arguments of `uplift keygen`.
+// Documentation here would take the place of what the subcommand says of itself.
 #[derive(Debug, Args)]
 pub struct KeygenArguments {
     /// Path of the two files without their ends: NAME.key is the secret key, NAME.pub the public

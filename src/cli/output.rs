@@ -1,12 +1,10 @@
-//! Files that a subcommand makes, the passwords that it needs for them, and the bar while a file is
-//! hashed.
+//! Files that a subcommand makes, and the passwords that it needs for them.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use nix::errno::Errno;
 
 use crate::disk::{Disk as _, LocalDisk, Operation, remove_if_present};
@@ -172,14 +170,4 @@ pub(super) fn ask_password(prompt: &str, hint: &str) -> anyhow::Result<String> {
             false => anyhow::Error::new(error).context("the password can't be asked for"),
         }
     })
-}
-
-/// A bar while `size` bytes are hashed; nothing where there is no terminal.
-pub(super) fn hashing_bar(size: u64, hidden: bool) -> ProgressBar {
-    let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(size) };
-    let style = ProgressStyle::with_template(
-        "hashing [{bar:24}] {percent:>3} %  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
-    );
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"));
-    bar
 }

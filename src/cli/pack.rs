@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use super::output::{
-    Mistake, NewFile, Written, ask_password, hashing_bar, read_password, read_small,
-};
+use super::output::{Mistake, NewFile, Written, ask_password, read_password, read_small};
+use crate::cli::bar::Bar;
 use crate::cli::view;
 use crate::digest::hashing::hash_file;
 use crate::journal;
@@ -31,7 +30,7 @@ const LARGEST_KEY_FILE: u64 = 4096;
 /// Mode of a manifest; it is no secret.
 const MANIFEST_MODE: u32 = 0o644;
 
-/// The arguments of `uplift pack`.
+// Documentation here would take the place of what the subcommand says of itself.
 #[derive(Debug, Args)]
 pub struct PackArguments {
     /// The program, an ELF file, or any other payload; without a seal.
@@ -380,10 +379,8 @@ fn something_behind(unsealed: &Unsealed) -> String {
 }
 
 fn measure(file: &File) -> anyhow::Result<Unsealed> {
-    let bar = hashing_bar(file.metadata()?.len(), false);
-    let measured = Unsealed::measure(file, |bytes| bar.set_position(bytes));
-    bar.finish_and_clear();
-    Ok(measured?)
+    let bar = Bar::of_bytes("hashing", file.metadata()?.len(), false);
+    Ok(Unsealed::measure(file, |bytes| bar.set_done(bytes))?)
 }
 
 fn open(program: &Path) -> anyhow::Result<File> {

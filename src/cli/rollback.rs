@@ -32,7 +32,7 @@ pub(super) fn run(
     client.ask(&ControlRequest::Rollback { component })?;
     let mut view = View::waiting(json);
     let report = follow(config, client, &mut view);
-    view.end();
+    drop(view);
     let report = report?;
     follow::print(&report, json)?;
     match report.failure {

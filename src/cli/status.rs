@@ -15,7 +15,7 @@ use crate::control::{Client, ControlAnswer, ControlRequest};
 use crate::model::{Progress, Status};
 
 use live::Live;
-use screen::{Screen, Size};
+use screen::{Screen, size};
 use watch::{Seen, Watcher};
 
 /// Longest wait for a status that is owed at once.
@@ -100,7 +100,7 @@ fn watch_live(watcher: &Watcher) -> anyhow::Result<()> {
         if let Some(seen) = watcher.next_within(patience)? {
             live.see(seen, Instant::now());
         }
-        let size = Size::now();
+        let size = size();
         screen.draw(&live.lines(Instant::now(), size), size)?;
     }
 }

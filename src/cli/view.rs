@@ -2,9 +2,10 @@
 //! on a terminal.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::os::fd::AsFd;
 
-use console::Term;
+use rustix::termios::tcgetwinsize;
 
 use crate::cli::fold::{fold, text_indent};
 use crate::model::version::Version;
@@ -25,19 +26,37 @@ pub(super) fn print(line: impl fmt::Display) -> io::Result<()> {
 
 /// Prints text for a person: on a terminal no line is wider than it.
 pub(super) fn say(text: impl fmt::Display) -> io::Result<()> {
-    print(folded(&text.to_string(), &Term::stdout()))
+    print(folded(&text.to_string(), &io::stdout()))
 }
 
 /// [`say`], where errors go.
 pub(super) fn complain(text: &str) {
-    eprintln!("{}", folded(text, &Term::stderr()));
+    eprintln!("{}", folded(text, &io::stderr()));
 }
 
-fn folded(text: &str, terminal: &Term) -> String {
-    if !terminal.is_term() {
+/// Size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Size {
+    /// That of this terminal; the usual one where it does not tell its own.
+    pub(super) fn of(terminal: &impl AsFd) -> Self {
+        let told = tcgetwinsize(terminal).ok().filter(|told| told.ws_row > 0 && told.ws_col > 0);
+        told.map_or(Self { rows: 24, columns: 80 }, |told| Self {
+            rows: told.ws_row.into(),
+            columns: told.ws_col.into(),
+        })
+    }
+}
+
+fn folded(text: &str, terminal: &(impl AsFd + IsTerminal)) -> String {
+    if !terminal.is_terminal() {
         return text.to_owned();
     }
-    let columns = terminal.size().1.into();
+    let Size { columns, .. } = Size::of(terminal);
     text.lines()
         .flat_map(|line| fold(line, text_indent(line), columns))
         .collect::<Vec<_>>()
@@ -68,12 +87,16 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         let file = upgrade.file_name.as_ref().map(|name| format!("{name:?}, ")).unwrap_or_default();
         let file = of_component(upgrade.component) + &file;
         let request = &upgrade.request;
+        let caller = request.caller.as_ref().map(|caller| format!(": {caller}"));
         line(
             &mut text,
             "Upgrade",
             &format!(
-                "{file}asked for by {} ({}), {}",
-                request.channel, request.requester, request.transfer
+                "{file}asked for by {} ({}{}), {}",
+                request.channel,
+                request.requester,
+                caller.unwrap_or_default(),
+                request.transfer
             ),
         );
     }
@@ -158,14 +181,7 @@ fn capitalized(word: &str) -> String {
 pub(super) fn phase(status: &Status) -> String {
     match &status.upgrade {
         Some(upgrade) if status.phase == Phase::Receiving => {
-            let Progress { done, total } = upgrade.progress;
-            format!(
-                "{} {}\n{} of {}",
-                status.phase,
-                bar(upgrade.progress),
-                bytes(done),
-                bytes(total)
-            )
+            format!("{} {}\n{}", status.phase, bar(upgrade.progress), of_total(upgrade.progress))
         }
         Some(upgrade) => {
             let left = upgrade
@@ -192,6 +208,15 @@ pub(super) fn waits_for(upgrade: &CurrentUpgrade) -> String {
         (None, Some(why)) => format!("\nwaits: {}", plain(why)),
         (None, None) => String::new(),
     }
+}
+
+/// How far it is, in one line.
+pub(super) fn progress(progress: Progress) -> String {
+    format!("{}, {}", bar(progress), of_total(progress))
+}
+
+fn of_total(Progress { done, total }: Progress) -> String {
+    format!("{} of {}", bytes(done), bytes(total))
 }
 
 fn bar(progress: Progress) -> String {

@@ -51,10 +51,13 @@ pub(super) async fn all_installed(
     each.map(|(component, found)| describe(component, found, journal)).collect()
 }
 
-fn side_by_side(looks: Vec<Look>) -> Vec<Found> {
+fn side_by_side(mut looks: Vec<Look>) -> Vec<Found> {
+    // One of them needs no thread of its own, and mostly there is but one.
+    let last = looks.pop();
     thread::scope(|scope| {
-        let looks: Vec<_> = looks.into_iter().map(|look| scope.spawn(look)).collect();
-        looks.into_iter().map(|look| look.join().unwrap_or_default()).collect()
+        let others: Vec<_> = looks.into_iter().map(|look| scope.spawn(look)).collect();
+        let last = last.map(|look| look());
+        others.into_iter().map(|look| look.join().unwrap_or_default()).chain(last).collect()
     })
 }
 

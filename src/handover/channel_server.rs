@@ -129,6 +129,7 @@ impl Channels {
         Ok(Request {
             channel,
             requester,
+            caller: None,
             transfer: TransferKind::HandOver,
             receipt: Receipt::Acknowledged,
             rejoins: true,

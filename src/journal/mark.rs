@@ -3,7 +3,7 @@
 //! True as long as the kernel lives, so it lies where the sockets do, and a boot forgets it. A sender
 //! on this machine that keeps what is not yet in the file loses nothing to a daemon that dies.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -39,28 +39,22 @@ impl Mark {
         words.next()?.parse().ok().filter(|_| is_meant)
     }
 
-    /// The pen for the file of this name.
-    pub(crate) fn pen(&self, staged: &str) -> io::Result<Pen> {
+    /// So many bytes are in the file of this name. One write of one length: a process that dies
+    /// leaves the old mark or the new one.
+    pub(crate) fn write(&self, staged: &str, offset: u64) -> io::Result<()> {
         let flags = OFlag::O_NOFOLLOW.bits();
         let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(flags).open(&self.path)?;
-        Ok(Pen { file, words: format!("{} {staged}", self.boot_id) })
+        file.write_all_at(format!("{} {staged} {offset:020}\n", self.boot_id).as_bytes(), 0)
     }
-}
 
-/// Writes the mark of one file, over and over.
-#[derive(Debug)]
-pub(crate) struct Pen {
-    file: File,
-    words: String,
-}
-
-impl Pen {
-    /// So many bytes are in the file. One write: a process that dies leaves the old mark or the new
-    /// one.
-    pub(crate) fn write(&self, offset: u64) -> io::Result<()> {
-        self.file.write_all_at(format!("{} {offset:020}\n", self.words).as_bytes(), 0)
+    /// Nothing is told: a name may come again.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 
@@ -73,15 +67,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mark = |boot: &str| Mark::new(directory.path(), boot.into());
         assert_eq!(mark("a").read("incoming-1-1"), None);
-        let pen = mark("a").pen("incoming-1-1").unwrap();
-        assert_eq!(mark("a").read("incoming-1-1"), None, "nothing is told yet");
         for offset in [u64::MAX, 1 << 40, 7] {
-            pen.write(offset).unwrap();
+            mark("a").write("incoming-1-1", offset).unwrap();
             assert_eq!(mark("a").read("incoming-1-1"), Some(offset));
         }
         assert_eq!(mark("a").read("incoming-1-2"), None);
         assert_eq!(mark("b").read("incoming-1-1"), None);
-        mark("a").pen("incoming-1-2").unwrap();
-        assert_eq!(mark("a").read("incoming-1-1"), None, "another file's reception began");
+        mark("a").forget().unwrap();
+        mark("a").forget().unwrap();
+        assert_eq!(mark("a").read("incoming-1-1"), None);
     }
 }

@@ -10,6 +10,7 @@ use super::{ChannelName, Reference, TransferKind};
 /// |---|---|
 /// | `channel` | its name |
 /// | `requester` | who on that channel, such as "0xed" or "uid 1000" |
+/// | `caller` | the process that asked, where a channel's peers are processes of this machine: its own name, number, user. Absent: nothing |
 /// | `transfer` | how the bytes come |
 /// | `receipt` | `"acknowledged"`: the report is repeated until somebody says that it was seen; `"history"`: whoever wants it reads the history. Absent, in files of version 0.1.0: what follows from the channel |
 /// | `rejoins` | whether who asks again under the same name comes back to its upgrade. Absent: the same |
@@ -24,6 +25,8 @@ use super::{ChannelName, Reference, TransferKind};
 pub struct Request {
     pub channel: ChannelName,
     pub requester: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
     pub transfer: TransferKind,
     pub receipt: Receipt,
     pub rejoins: bool,
@@ -62,6 +65,7 @@ impl Request {
         Self {
             channel: ChannelName::SHELL,
             requester,
+            caller: None,
             transfer: TransferKind::Local,
             receipt: Receipt::History,
             rejoins: false,
@@ -89,6 +93,7 @@ impl Request {
 struct Written {
     channel: ChannelName,
     requester: String,
+    caller: Option<String>,
     transfer: TransferKind,
     receipt: Option<Receipt>,
     rejoins: Option<bool>,
@@ -108,6 +113,7 @@ impl From<Written> for Request {
         let Written {
             channel,
             requester,
+            caller,
             transfer,
             receipt,
             rejoins,
@@ -122,6 +128,7 @@ impl From<Written> for Request {
         Self {
             channel,
             requester,
+            caller,
             transfer,
             receipt: receipt.unwrap_or(by_channel),
             rejoins: rejoins.unwrap_or(is_link),

@@ -130,8 +130,9 @@ impl Trial {
                 // Where somebody else replaced it, what was seen proves nothing about the program
                 // on trial.
                 let failure = self.check_path(Program::known_digest).await.err().unwrap_or(failure);
+                let before = self.terms.start_before.as_deref();
                 let program_log = match &self.terms.unit {
-                    Some(unit) => unit::last_lines(unit, self.terms.start_before.as_deref()).await,
+                    Some(unit) => unit::last_lines(unit, self.window.unit_name(), before).await,
                     None => Vec::new(),
                 };
                 Err(Verdict { failure, program_log })

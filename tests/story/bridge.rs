@@ -1,5 +1,6 @@
 //! The bridge: the payload's own application passes the link on, and speaks as docs/bridge.md says.
 
+mod application;
 mod client;
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,8 @@ fn an_application_in_python_upgrades() {
     payload.wait_for_status(|status| status.phase == Phase::Idle).unwrap();
     let report = payload.last_report();
     assert_eq!(report.outcome, Outcome::Succeeded);
-    assert!(report.request.requester.starts_with("client.py, process "), "{report:?}");
+    let caller = report.request.caller.unwrap();
+    assert!(caller.starts_with("client.py, process "), "{caller}");
     assert_eq!(payload.reported_version().unwrap(), NEW);
 }
 

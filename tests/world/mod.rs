@@ -5,6 +5,7 @@ pub(crate) mod local_socket;
 pub(crate) mod mounted;
 pub(crate) mod payload;
 pub(crate) mod programs;
+pub(crate) mod psdk_app;
 pub(crate) mod running;
 pub(crate) mod servers;
 pub(crate) mod watched;

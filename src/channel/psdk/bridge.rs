@@ -277,10 +277,12 @@ impl Door for Bridge {
     }
 
     fn name_of(&self, _asker: Asker) -> String {
-        self.client.as_ref().map_or_else(String::new, |client| {
-            let Client { guest, name, .. } = client;
-            format!("{name}, process {}, uid {}", guest.peer.pid, guest.peer.uid)
-        })
+        "bridge".into()
+    }
+
+    fn caller(&self) -> Option<String> {
+        let Client { guest, name, .. } = self.client.as_ref()?;
+        Some(format!("{name}, process {}, uid {}", guest.peer.pid, guest.peer.uid))
     }
 
     fn answer(&mut self, question: Question, answer: Answer) {
@@ -359,6 +361,10 @@ fn offset(bytes: u64) -> u32 {
 
 fn told(report: &Report) -> Told {
     let wanted = report.package.as_ref().map(|package| package.version);
-    let text = report.failure.as_ref().map_or_else(String::new, ToString::to_string);
+    let text = match (&report.failure, wanted) {
+        (Some(failure), _) => failure.to_string(),
+        (None, Some(version)) => format!("{version} runs"),
+        (None, None) => String::new(),
+    };
     Told::Report { outcome: report.outcome, before: report.from, wanted, text }
 }

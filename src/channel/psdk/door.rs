@@ -28,8 +28,11 @@ pub trait Door: Send {
     /// Which transfer a host is offered that enters now.
     fn choice(&self) -> TransferChoice;
 
-    /// Whoever asks, for reports.
+    /// Whoever asks, for reports: the same one comes back to its upgrade.
     fn name_of(&self, asker: Asker) -> String;
+
+    /// The process that asks, where it is one of this machine.
+    fn caller(&self) -> Option<String>;
 
     /// Sends an answer.
     fn answer(&mut self, question: Question, answer: Answer);

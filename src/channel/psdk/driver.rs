@@ -226,8 +226,12 @@ impl<D: Door> Driver<D> {
         self.operation = Some(match effect {
             Effect::Enter { asker } => {
                 let (uploads, choice) = (Arc::clone(&self.uploads), self.door.choice());
-                let requester = self.door.name_of(asker);
-                Box::pin(enter(engine, uploads, choice, requester, D::RESUMES))
+                let request = Request {
+                    resumes: D::RESUMES,
+                    caller: self.door.caller(),
+                    ..Request::of_link(self.door.name_of(asker), Offered::Dcftp.into())
+                };
+                Box::pin(enter(engine, uploads, choice, request))
             }
             Effect::Receive(id, offer) => Box::pin(open(engine, id, offer)),
             Effect::FinishReception(md5) => Box::pin(finish_reception(file, md5)),
@@ -270,18 +274,17 @@ async fn enter(
     engine: Engine,
     uploads: Arc<dyn Uploads>,
     choice: TransferChoice,
-    requester: String,
-    resumes: bool,
+    request: Request,
 ) -> Done {
     let entered = async {
         let offered = choose(choice, &*uploads).await.inspect_err(|failure| {
             // What the engine refuses, it tells itself.
             tracing::warn!(
                 MESSAGE_ID = message_id::REFUSED, UPLIFT_KIND = %failure.kind, UPLIFT_CHANNEL = %ChannelName::PSDK,
-                "the request of {requester} was refused: {failure}"
+                "the request of {} was refused: {failure}", request.requester
             );
         })?;
-        let request = Request { resumes, ..Request::of_link(requester, offered.into()) };
+        let request = Request { transfer: offered.into(), ..request };
         let id = engine.begin(request).await?;
         Ok((id, offered))
     };

@@ -69,6 +69,10 @@ impl Door for Serial {
         format!("0x{asker}").to_lowercase()
     }
 
+    fn caller(&self) -> Option<String> {
+        None
+    }
+
     fn answer(&mut self, question: Question, answer: Answer) {
         if let Some(response) = response(question, answer) {
             self.link.send(&response);

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::screen::Size;
 use super::watch::{AWAY, Seen};
 use crate::cli::fold::fold;
-use crate::cli::view;
+use crate::cli::view::{self, Size};
 use crate::model::{LinkState, LinkStatus, Phase, Progress, Status};
 
 /// Events that are shown.

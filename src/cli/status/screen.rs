@@ -3,22 +3,13 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use console::Term;
+use crate::cli::view::Size;
 
-/// Size of a terminal, in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-}
-
-impl Size {
-    /// That of the terminal at the standard output, now, but for the last column: a cursor that
-    /// waits there would erase what it stands on together with the rest of its row.
-    pub(super) fn now() -> Self {
-        let (rows, columns) = Term::stdout().size();
-        Self { rows: rows.into(), columns: usize::from(columns).saturating_sub(1) }
-    }
+/// The size of the terminal at the standard output, now, but for the last column: a cursor that
+/// waits there would erase what it stands on together with the rest of its row.
+pub(super) fn size() -> Size {
+    let size = Size::of(&std::io::stdout());
+    Size { columns: size.columns.saturating_sub(1), ..size }
 }
 
 /// The screen, and what is on it.

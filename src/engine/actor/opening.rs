@@ -127,7 +127,8 @@ impl Actor {
                 (from, &swap.terms.unit, verdict.program_log.is_empty())
         {
             // Its boots are used up; what it had to say, it said in those.
-            verdict.program_log = unit::last_lines(unit, swap.terms.start_before.as_deref()).await;
+            let before = swap.terms.start_before.as_deref();
+            verdict.program_log = unit::last_lines(unit, None, before).await;
         }
         self.state = state.clone();
         speak_of(&self.state);

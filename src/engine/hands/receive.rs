@@ -107,15 +107,16 @@ impl Hands {
             if let Some(part) = parts.of(&upgrade).filter(is_same) {
                 parts.set_end(&upgrade, ends).map_err(unkept)?;
                 let there = mark.read(&part.staged).map_or(part.offset, |mark| mark.min(size));
-                let keeper = keeper(parts, &mark, part.staged.clone()).map_err(unkept)?;
+                let keeper = keeper(parts, mark, part.staged.clone());
                 return stage.resume(&part.staged, announced, there, observer, keeper);
             }
             // Of another file nothing is needed any more.
             stage.drop_receptions(None)?;
             let file = (announced.file_name.clone(), size);
             stage.receive_kept(announced, observer, move |staged| {
+                mark.forget()?;
                 parts.begin(Part::new(upgrade, component, staged.clone(), file, ends))?;
-                keeper(parts, &mark, staged)
+                Ok(keeper(parts, mark, staged))
             })
         })
         .await
@@ -164,12 +165,12 @@ impl Hands {
 }
 
 /// Writes down how much of a file is there.
-fn keeper(parts: Parts, mark: &Mark, staged: String) -> io::Result<Keeper> {
-    let pen = mark.pen(&staged)?;
-    Ok(Keeper {
+fn keeper(parts: Parts, mark: Mark, staged: String) -> Keeper {
+    let name = staged.clone();
+    Keeper {
         durable: Arc::new(move |offset| parts.advance(&staged, offset)),
-        written: Arc::new(move |offset| pen.write(offset)),
-    })
+        written: Arc::new(move |offset| mark.write(&name, offset)),
+    }
 }
 
 fn unkept(error: io::Error) -> Failure {

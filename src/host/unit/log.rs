@@ -26,9 +26,10 @@ const NAME_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The last lines that a unit wrote since its start `before`, an invocation id, was over: what came
 /// up to then was another program's. Oldest first, without control characters. None where the
-/// journal can't be read: they explain a failure, and nothing depends on them.
-pub async fn last_lines(unit: &str, before: Option<&str>) -> Vec<String> {
-    match timeout(DEADLINE, read(unit)).await {
+/// journal can't be read: they explain a failure, and nothing depends on them. Who has seen the
+/// unit knows its `own_name`; else systemd is asked.
+pub async fn last_lines(unit: &str, own_name: Option<&str>, before: Option<&str>) -> Vec<String> {
+    match timeout(DEADLINE, read(unit, own_name)).await {
         Ok(Ok(bytes)) => lines(&bytes, before),
         Ok(Err(error)) => none(unit, &error),
         Err(late) => none(unit, &late.into()),
@@ -41,10 +42,14 @@ fn none(unit: &str, error: &std::io::Error) -> Vec<String> {
 }
 
 /// The newest entries first.
-async fn read(unit: &str) -> std::io::Result<Vec<u8>> {
+async fn read(unit: &str, own_name: Option<&str>) -> std::io::Result<Vec<u8>> {
     // The journal knows a unit by its own name, and by no alias.
-    let shown = timeout(NAME_DEADLINE, super::show(unit)).await.ok().and_then(Result::ok);
-    let name = shown.and_then(|unit| unit.id).unwrap_or_else(|| unit.to_owned());
+    let asked = match own_name {
+        Some(_) => None,
+        None => timeout(NAME_DEADLINE, super::show(unit)).await.ok().and_then(Result::ok),
+    };
+    let told = asked.and_then(|unit| unit.id);
+    let name = own_name.or(told.as_deref()).unwrap_or(unit);
     let (most, unit) = (format!("--lines={LINES}"), format!("--unit={name}"));
     let arguments =
         ["--quiet", "--no-pager", "--output=json", "--all", FIELDS, "--reverse", &most, &unit];

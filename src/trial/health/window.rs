@@ -35,6 +35,11 @@ impl Window {
         self.last = Some(unit.clone());
     }
 
+    /// The unit's own name, as systemd told it at the last look.
+    pub(super) fn unit_name(&self) -> Option<&str> {
+        self.last.as_ref()?.id.as_deref()
+    }
+
     /// Restarts so far.
     pub(super) fn restarts(&self) -> u32 {
         self.by_counter.max(self.by_invocation)

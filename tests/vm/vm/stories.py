@@ -4,7 +4,7 @@ import json
 
 from .aircraft import Aircraft
 from .checks import equal, holds
-from .firmware import FIRMWARE, digest, firmware
+from .firmware import FIRMWARE, application, digest, firmware
 from .payload import CONFIGURATION
 from .places import REPOSITORY, program, run
 
@@ -49,6 +49,32 @@ def crash(payload):
     holds("the report has the program's last words", any("no sensor" in line for line in report["program_log"]), report["program_log"])
     again = payload.run("/usr/bin/uplift", "install", payload.take(bad))
     holds("the same program is refused", again.code == 1 and "rolled back here before" in again.err, f"{again}")
+
+
+@story
+def bridge(payload):
+    """The payload's own application has the serial port; it is upgraded through the bridge, over a reboot, and reports that itself."""
+    become_application(payload)
+    new, boot_id = application(NEW), payload.boot_id()
+    verdict = Aircraft(payload, new, "--via", "dcftp", *PERSON).verdict()
+    equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("success", NEW), verdict["message"])
+    holds("the machine restarted", payload.boot_id() != boot_id)
+    report = reported(payload, NEW, "succeeded", digest(new))
+    equal("what the program showed", report["evidence"]["bridge"], "aircraft", report)
+    holds("the caller is told", report["request"]["caller"].startswith("psdk-app 01.00.00.00, process "), report)
+    holds("the application has the port, and the daemon has not", "psdk_demo" in (holder := port_holders(payload)) and "uplift" not in holder, holder)
+
+
+@story
+def bridge_mute(payload):
+    """A new application that the bridge does not understand: the old one is back, and reports that."""
+    become_application(payload)
+    mute = application(NEW, "UPLIFT_PSDK_PROTOCOL_LOWEST=7U", "UPLIFT_PSDK_PROTOCOL_HIGHEST=7U")
+    verdict = Aircraft(payload, mute, "--via", "dcftp", *PERSON).verdict()
+    equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("failure", OLD), verdict["message"])
+    report = reported(payload, NEW, "rolled-back", digest(mute))
+    holds("the reason", "at the bridge" in report["failure"]["sentence"], report)
+    equal("what the unit runs", payload.digest_of_process("psdk-demo.service"), digest(application(OLD)))
 
 
 @story
@@ -179,6 +205,24 @@ def reported(payload, version, outcome, program_digest):
     equal("the report", (report["package"]["version"], report["outcome"]), (version, outcome), report)
     equal("the digest in the report", report["package"]["program_digest"], program_digest)
     return report
+
+
+def become_application(payload):
+    """The payload's program is the example application, by its own unit's words, and has the serial port."""
+    unit = (REPOSITORY / "examples/psdk-app/psdk-app.service").read_text(encoding="utf-8").replace("psdk-app --", "psdk_demo --")
+    credentials = "app_name = vm\napp_id = 1\napp_key = k\napp_license = l\naccount = vm@example.org\n"
+    payload.shell("systemctl stop psdk-demo uplift && mkdir -p /etc/psdk-app")
+    payload.shell(f"install -m 755 {payload.take(application(OLD))} /usr/local/bin/psdk_demo")
+    payload.shell(f"cat >/etc/systemd/system/psdk-demo.service <<'END'\n{unit}\nEND\nprintf '{credentials}' >/etc/psdk-app/credentials")
+    payload.shell("chmod 600 /etc/psdk-app/credentials && systemctl daemon-reload")
+    text = payload.configuration().replace('device = "/dev/ttyUSB0"', 'door = "bridge"')
+    payload.configure(text.replace("[trial]", '[trial]\nhealth = "bridge"\naircraft = true'))
+    payload.shell("systemctl start psdk-demo")
+
+
+def port_holders(payload):
+    """The programs that have the serial port open."""
+    return payload.shell("for fd in /proc/[0-9]*/fd/*; do [ \"$(readlink $fd)\" != /dev/ttyUSB0 ] || readlink ${fd%/fd/*}/exe; done; true")
 
 
 def become_own_program(payload):

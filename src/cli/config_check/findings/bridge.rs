@@ -31,7 +31,7 @@ impl Findings {
                 "{unit} runs as {user}, who is not in the group {BRIDGE}: the bridge does not let it in"
             );
             let hint = format!("add `SupplementaryGroups={BRIDGE}` to the unit");
-            self.warning(&program.common.field("unit"), sentence, hint);
+            self.warning(program.common.field("unit"), sentence, hint);
         }
     }
 }

@@ -92,6 +92,17 @@ fn a_unit_that_systemd_gave_up_is_a_verdict_at_once() {
 }
 
 #[test]
+fn the_journal_is_asked_for_the_units_own_name_that_the_last_look_told() {
+    let story = story(None);
+    let (ended, asked) =
+        on(|_, _| Some(Ok("Id=own.service\nActiveState=failed\nMainPID=0\n".into())), story.run());
+    assert!(ended.is_err());
+    let [look, journal] = &asked[..] else { panic!("{asked:?}") };
+    assert!(look.starts_with("systemctl show ") && look.ends_with(" -- p.service"), "{look}");
+    assert!(journal.ends_with(" --unit=own.service"), "{journal}");
+}
+
+#[test]
 fn another_program_in_the_unit_is_a_verdict_that_tells_of_it() {
     let story = story(None);
     let answer = |_: &str, _| -> Answer { Some(Ok(runs(1, 0))) };
