@@ -158,6 +158,16 @@ class Broken(Case):
         self.assertGreater(ends, 10)
         self.upgrade(link)
 
+    def test_what_did_not_fit_follows_by_itself(self):
+        link = self.start()
+        for _ in range(3000):
+            self.assertEqual(self.application.call("end"), 0)
+        self.assertEqual(self.application.call("check"), 0)
+        kind = END
+        while kind in (END, STATE):
+            kind, _, _ = link.message()
+        self.assertEqual(kind, CHECK)
+
     def test_a_daemon_that_speaks_byte_by_byte(self):
         link = self.start()
 

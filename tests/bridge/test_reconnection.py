@@ -68,6 +68,15 @@ class Reconnection(Case):
         link.expect(FINISH)
         link.expect(CHECK)
 
+    def test_a_file_that_was_taken_before_the_answer_to_enter(self):
+        link = self.start()
+        self.assertEqual(self.application.call("enter"), 0)
+        link.expect(ENTER)
+        self.begin_file(link, 3)
+        self.send_chunk(link, 0, b"abc")
+        link = self.again(link, WAITING)
+        link.expect(START)
+
     def test_a_file_is_lost(self):
         for stage in (NOTHING, REPORTED):
             link = self.start()
