@@ -225,6 +225,7 @@ impl Config {
         } = sections;
         let mut components = Components::of(component, &trial)?;
         let (Channels { psdk: link, shell, loopback }, Transfers { ftp }) = (channel, transfer);
+        let link = link.map(Link::settled);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
             if let VersionOf::Component(name) = link.version_of

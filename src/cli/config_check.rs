@@ -6,7 +6,7 @@ mod findings;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::config::{Baud, Component, Config, Package, Policy, SealRule, TransferChoice};
+use crate::config::{Baud, Component, Config, Door, Package, Policy, SealRule, TransferChoice};
 use crate::model::without_number;
 
 use findings::{Finding, Level};
@@ -52,16 +52,17 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
     let Some(link) = &config.link else {
         return writeln!(out, "  link     none: upgrades come through `uplift install` only");
     };
-    let baud = match link.baud {
-        Baud::Auto => "at the baud rate that the aircraft answers".to_owned(),
-        Baud::Fixed(rate) => format!("at {rate} baud"),
+    let by = match (link.door, link.baud) {
+        (Door::Bridge, _) => "by the payload's own application".to_owned(),
+        (Door::Serial, Baud::Auto) => "at the baud rate that the aircraft answers".to_owned(),
+        (Door::Serial, Baud::Fixed(rate)) => format!("at {rate} baud"),
     };
     let transfer = match link.transfer {
         TransferChoice::Auto => "FTP where the server answers, DCFTP otherwise",
         TransferChoice::Ftp => "FTP only",
         TransferChoice::Dcftp => "DCFTP only",
     };
-    writeln!(out, "  link     {} {baud}; {transfer}", link.device.display())
+    writeln!(out, "  link     {} {by}; {transfer}", config.paths.of_link(link).display())
 }
 
 fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {

@@ -137,6 +137,18 @@ pub enum TransferChoice {
     Dcftp,
 }
 
+impl Link {
+    /// At the bridge nobody knows whether a network leads to the aircraft: FTP is offered where it is
+    /// asked for, and no port is open for nothing.
+    pub(super) fn settled(self) -> Self {
+        let transfer = match (self.door, self.transfer) {
+            (Door::Bridge, TransferChoice::Auto) => TransferChoice::Dcftp,
+            (_, transfer) => transfer,
+        };
+        Self { transfer, ..self }
+    }
+}
+
 /// What a trial wants to see at the bridge, only a program can show that is there.
 pub(super) fn check_bridge(components: &Components, link: Option<&Link>) -> Result<(), Mistake> {
     for component in components {
@@ -189,4 +201,51 @@ pub(super) fn announce(components: &mut Components, link: &Link) -> Result<(), M
         component.longest_restart = LONGEST_ANNOUNCED.saturating_sub(trial);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(sections: &str) -> Result<Config, String> {
+        let text = format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n{sections}\n");
+        Config::parse(&text, Path::new("uplift.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn at_the_bridge_ftp_is_offered_where_it_is_asked_for() {
+        let offered =
+            |link: &str| parse(&format!("[channel.psdk]\n{link}")).unwrap().link.unwrap().transfer;
+        assert_eq!(offered(""), TransferChoice::Auto);
+        assert_eq!(offered("door = \"bridge\""), TransferChoice::Dcftp);
+        assert_eq!(offered("door = \"bridge\"\ntransfer = \"ftp\""), TransferChoice::Ftp);
+    }
+
+    #[test]
+    fn what_can_not_be_shown_at_the_bridge_is_an_error() {
+        let bridge = "[channel.psdk]\ndoor = \"bridge\"\n";
+        let trial = "[trial]\nhealth = \"bridge\"\n";
+        let unit = "unit = \"p.service\"\n";
+        assert!(parse(&format!("{unit}{bridge}{trial}")).is_ok());
+        for (sections, reason) in [
+            (format!("{unit}{trial}"), "door = \"bridge\""),
+            (format!("{unit}[channel.psdk]\n{trial}"), "door = \"bridge\""),
+            (format!("{bridge}{trial}"), "it needs `unit`"),
+            (format!("{unit}runs = \"another\"\n{bridge}{trial}"), "stays itself"),
+            (
+                format!(
+                    "{unit}[component.modem]\nkind = \"command\"\nproduct = \"M\"\ninstall = [\"i\", \"{{file}}\"]\ntrial = {{ health = \"bridge\" }}\n{bridge}"
+                ),
+                "no program of uplift's",
+            ),
+        ] {
+            let error = parse(&sections).unwrap_err();
+            assert!(error.contains(reason) && error.contains("health"), "{sections}: {error}");
+        }
+        let long = parse(&format!("{bridge}farewell = \"31s\"")).unwrap_err();
+        assert!(long.contains("at most 30s"), "{long}");
+    }
 }

@@ -88,7 +88,6 @@ impl Bridge {
         applications: watch::Sender<Option<Application>>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (door, heard) = mpsc::channel(WAITING);
-        // DCFTP reaches every aircraft; whether a network leads to this one is not known here.
         let transfer = match config.transfer {
             TransferChoice::Ftp => Offered::Ftp,
             TransferChoice::Auto | TransferChoice::Dcftp => Offered::Dcftp,

@@ -193,7 +193,10 @@ fn an_application_whose_library_offers_ftp_is_upgraded_over_it() {
     let (payload, aircraft) = {
         let mut payload = setup.stopped();
         payload.edit_config(|text| {
-            text.replace("[channel.psdk]\n", "[channel.psdk]\ndoor = \"bridge\"\n")
+            text.replace(
+                "[channel.psdk]\n",
+                "[channel.psdk]\ndoor = \"bridge\"\ntransfer = \"ftp\"\n",
+            )
         });
         payload.install_application();
         let aircraft = payload.plug(Transfer::Ftp, &payload.new_application(&[]));
