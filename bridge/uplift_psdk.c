@@ -765,9 +765,9 @@ static bool settle(struct request *request, uint8_t number, uint8_t code)
 
 /* Hands over, and waits for the answer no longer than the library's thread may be held. Without a
  * connection one attempt is made, and its failure ends the wait. */
-static void hand_over(struct request *request)
+static void hand_over(struct request *request, uint16_t wait_ms)
 {
-    const struct timespec deadline = in_ms(bridge.config.answer_wait_ms);
+    const struct timespec deadline = in_ms(wait_ms);
     const uint32_t failed_attempts = wire.failed_attempts;
 
     ask(request);
@@ -864,7 +864,7 @@ static T_DjiReturnCode enter(uint16_t *wait_seconds)
     check_asked = false;
     acknowledged = false;
     job.step = STEP_ENTERED;
-    hand_over(&enter_request);
+    hand_over(&enter_request, bridge.config.answer_wait_ms);
     if (enter_request.open && !wire.welcomed) {
         forget_job();
         return failure(CODE_SYSTEM_ERROR);
@@ -900,7 +900,7 @@ static T_DjiReturnCode start_file(const T_DjiUpgradeFileInfo *file)
     check_asked = false;
     drop(&finish_request);
     drop(&check_request);
-    hand_over(&start_request);
+    hand_over(&start_request, bridge.config.answer_wait_ms);
     return job.failed ? failure(CODE_SYSTEM_ERROR) : 0U;
 }
 
@@ -984,7 +984,7 @@ static T_DjiReturnCode finish_file(const uint8_t md5[MD5_BYTES])
         leave_note(NOTE_WRONG_FILE);
         return failure(CODE_SYSTEM_ERROR);
     }
-    hand_over(&finish_request);
+    hand_over(&finish_request, bridge.config.check_wait_ms);
     return job.failed ? failure(CODE_SYSTEM_ERROR) : 0U;
 }
 
@@ -1001,7 +1001,7 @@ static T_DjiReturnCode check_firmware(void)
         job.step = STEP_CHECK;
     }
     check_asked = true;
-    hand_over(&check_request);
+    hand_over(&check_request, bridge.config.check_wait_ms);
     return check_request.code == 0U || check_request.code == CHECKED_START_FAILED
                ? 0U
                : failure(CODE_SYSTEM_ERROR);
@@ -1774,6 +1774,7 @@ static bool adopt(const struct uplift_psdk_config *config)
     bridge.config.enter_wait_s = or_default(config->enter_wait_s, 3);
     bridge.config.answer_wait_ms =
         (uint16_t)at_most(or_default(config->answer_wait_ms, 100), ANSWER_WAIT_MAX_MS);
+    bridge.config.check_wait_ms = (uint16_t)at_most(config->check_wait_ms, ANSWER_WAIT_MAX_MS);
     if (config->thread_stack == 0U) {
         bridge.config.thread_stack = THREAD_STACK_BYTES;
     }

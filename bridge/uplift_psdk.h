@@ -53,9 +53,13 @@ struct uplift_psdk_config {
     uint16_t ftp_port;
     /* How long uplift_psdk_start waits for the daemon. 1000 by default. */
     uint16_t start_wait_ms;
-    /* How long a callback waits for the daemon's answer. 100 by default, at most 130. The library
+    /* How long Enter, start and a chunk without room wait for the daemon. 100 by default, at most 130. The library
      * answers no other request meanwhile, and a longer wait multiplies itself. */
     uint16_t answer_wait_ms;
+    /* How long finish and Check wait for the daemon, which syncs and checks the file meanwhile. 0 by
+     * default: the host goes on at once, and a failure is told by the upgrade's end. At most 130: then
+     * a failure that is known so soon is answered as one. */
+    uint16_t check_wait_ms;
     /* The wait that the host is told where the daemon has not answered yet. 3 by default. */
     uint16_t enter_wait_s;
     /* The stack of the bridge's thread, on which log, about_to_restart and the library's push run.

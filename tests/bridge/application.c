@@ -174,6 +174,7 @@ static T_DjiReturnCode start_bridge(char *arguments)
     config.ftp_port = (uint16_t)port;
     config.start_wait_ms = (uint16_t)wait;
     config.enter_wait_s = 7;
+    config.check_wait_ms = 100;
     config.log = on_log;
     config.about_to_restart = on_restart;
 #ifdef BIG_STACK
@@ -325,6 +326,7 @@ static void set_patience(uint16_t ms)
     const int cancel = lock();
 
     bridge.config.answer_wait_ms = ms;
+    bridge.config.check_wait_ms = ms;
     unlock(cancel);
 }
 

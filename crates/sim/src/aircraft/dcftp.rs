@@ -24,6 +24,8 @@ pub(super) fn hand_over(
 ) -> Result<(), Trouble> {
     let size = u32::try_from(firmware.size).map_err(|_| Trouble::TooLarge(firmware.size))?;
     let trouble = |cause| Trouble::File { path: options.firmware.clone(), cause };
+    // A host knows it before it begins: the payload's time at the end is the payload's.
+    let md5 = options.claims.md5.map_or_else(|| md5_of(firmware), Ok).map_err(trouble)?;
     let announced = words::dcftp_start(options.claims.size.unwrap_or(size), &firmware.name);
     let answer = when_ready(host, words::DCFTP, &announced, ready)?;
     let chunk = options
@@ -33,7 +35,6 @@ pub(super) fn hand_over(
     send(host, firmware, chunk.into(), &trouble)?;
     host.begin(Stage::Finish);
     host.reach(Stage::Finish)?;
-    let md5 = options.claims.md5.map_or_else(|| md5_of(firmware), Ok).map_err(trouble)?;
     accept(host, words::DCFTP, words::dcftp_finish(md5))?;
     accept(host, words::TRANSFERRED, Vec::new())?;
     Ok(())
