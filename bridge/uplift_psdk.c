@@ -284,21 +284,42 @@ static struct timespec in_ms(uint32_t ms)
     return then;
 }
 
-/* The sample's threads are ended by pthread_cancel, at any instruction. Whoever held the mutex then
- * would keep it. */
-static int lock(void)
-{
-    int cancel = PTHREAD_CANCEL_ENABLE;
+/* Whether and how a thread can be ended, before it was kept from it. */
+struct cancellation {
+    int state;
+    int type;
+};
 
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    (void)pthread_mutex_lock(&mutex);
-    return cancel;
+/* The sample's threads are ended by pthread_cancel, at any instruction. Whoever held the mutex then
+ * would keep it. The type, too: glibc 2.36 ends a thread of the asynchronous kind though its state
+ * forbids it by now, where the word was on its way. */
+static struct cancellation forbid_cancellation(void)
+{
+    struct cancellation before = { PTHREAD_CANCEL_ENABLE, PTHREAD_CANCEL_DEFERRED };
+
+    (void)pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &before.type);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before.state);
+    return before;
 }
 
-static void unlock(int cancel)
+static void allow_cancellation(struct cancellation before)
+{
+    (void)pthread_setcancelstate(before.state, NULL);
+    (void)pthread_setcanceltype(before.type, NULL);
+}
+
+static struct cancellation lock(void)
+{
+    const struct cancellation before = forbid_cancellation();
+
+    (void)pthread_mutex_lock(&mutex);
+    return before;
+}
+
+static void unlock(struct cancellation before)
 {
     (void)pthread_mutex_unlock(&mutex);
-    (void)pthread_setcancelstate(cancel, NULL);
+    allow_cancellation(before);
 }
 
 static void wake(void)
@@ -370,7 +391,7 @@ static void leave_note(enum note which)
 /* The same for whoever does not hold the mutex. */
 static void leave_note_alone(enum note which)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     leave_note(which);
     unlock(cancel);
@@ -410,7 +431,7 @@ static void say_text(enum uplift_psdk_level level, const char *what, const uint8
 
 static uint32_t take_note(size_t which)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const uint64_t now = now_ms();
     const bool due = notes[which].said_at == 0U || now - notes[which].said_at >= NOTE_INTERVAL_MS;
     const uint32_t count = due ? notes[which].count : 0U;
@@ -1049,7 +1070,7 @@ static bool callback_may_run(void)
 static T_DjiReturnCode on_enter(uint16_t *wait_seconds)
 {
     T_DjiReturnCode code = failure(CODE_WRONG_STATE);
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     if (wait_seconds == NULL) {
         code = failure(CODE_INVALID_PARAMETER);
@@ -1063,7 +1084,7 @@ static T_DjiReturnCode on_enter(uint16_t *wait_seconds)
 static T_DjiReturnCode on_start(const T_DjiUpgradeFileInfo *file)
 {
     T_DjiReturnCode code = failure(CODE_WRONG_STATE);
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     if (file == NULL) {
         code = failure(CODE_INVALID_PARAMETER);
@@ -1077,7 +1098,7 @@ static T_DjiReturnCode on_start(const T_DjiUpgradeFileInfo *file)
 static T_DjiReturnCode on_transfer(const uint8_t *bytes, uint16_t count)
 {
     T_DjiReturnCode code = failure(CODE_WRONG_STATE);
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     if (bytes == NULL || count == 0U) {
         code = failure(CODE_INVALID_PARAMETER);
@@ -1091,7 +1112,7 @@ static T_DjiReturnCode on_transfer(const uint8_t *bytes, uint16_t count)
 static T_DjiReturnCode on_finish(const uint8_t md5[DJI_MD5_BUFFER_LEN])
 {
     T_DjiReturnCode code = failure(CODE_WRONG_STATE);
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     if (md5 == NULL) {
         code = failure(CODE_INVALID_PARAMETER);
@@ -1104,7 +1125,7 @@ static T_DjiReturnCode on_finish(const uint8_t md5[DJI_MD5_BUFFER_LEN])
 
 static T_DjiReturnCode on_check(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const T_DjiReturnCode code = callback_may_run() ? check_firmware() : failure(CODE_WRONG_STATE);
 
     unlock(cancel);
@@ -1113,7 +1134,7 @@ static T_DjiReturnCode on_check(void)
 
 static T_DjiReturnCode on_start_upgrade(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const T_DjiReturnCode code = callback_may_run() ? start_upgrade() : failure(CODE_WRONG_STATE);
 
     unlock(cancel);
@@ -1122,7 +1143,7 @@ static T_DjiReturnCode on_start_upgrade(void)
 
 static T_DjiReturnCode on_finish_upgrade(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const T_DjiReturnCode code = callback_may_run() ? finish_upgrade() : failure(CODE_WRONG_STATE);
 
     unlock(cancel);
@@ -1191,7 +1212,7 @@ static bool is_initialised(void)
 /* Tells the library again where the daemon knows better by now. */
 static void keep_version(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const T_DjiFirmwareVersion version = bridge.version;
     const bool due =
         is_initialised() && bridge.version_known && !same_version(version, bridge.told);
@@ -1328,7 +1349,7 @@ static void take_report(const uint8_t *body, size_t length)
 {
     struct uplift_psdk_report report;
     bool news;
-    int cancel;
+    struct cancellation cancel;
 
     if (body[0] < (uint8_t)UPLIFT_PSDK_SUCCEEDED || body[0] > (uint8_t)UPLIFT_PSDK_ROLLED_BACK) {
         return;
@@ -1352,7 +1373,7 @@ static void take_report(const uint8_t *body, size_t length)
 /* The library does not survive a push before its Init succeeded. */
 static bool may_push(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const bool may = is_initialised();
 
     unlock(cancel);
@@ -1385,7 +1406,7 @@ static void take_push(const uint8_t *body)
 
 static void take_restarting(uint8_t number, const uint8_t *body)
 {
-    int cancel;
+    struct cancellation cancel;
 
     say(UPLIFT_PSDK_INFO, "The daemon is about to restart the application or the machine");
     if (bridge.config.about_to_restart != NULL) {
@@ -1494,7 +1515,7 @@ static bool handle(const uint8_t *message, size_t length)
     const uint8_t *body = message + HEAD_BYTES;
     bool welcomed = false;
     bool good = true;
-    int cancel;
+    struct cancellation cancel;
 
     if (length < least_of(kind)) {
         leave_note_alone(NOTE_DAMAGED);
@@ -1607,7 +1628,7 @@ static void begin_connection(int fd)
 static void attempt(void)
 {
     const int fd = open_connection();
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     wire.try_now = false;
     if (fd >= 0) {
@@ -1645,7 +1666,7 @@ static void plan_next_attempt(void)
 
 static void end_connection(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     (void)close(wire_fd);
     wire_fd = -1;
@@ -1684,7 +1705,7 @@ static bool wait_for_events(int timeout, short events)
 
 static void look_for_daemon(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const uint64_t now = now_ms();
     const bool due = wire.try_now || now >= pacing.attempt_at;
 
@@ -1698,7 +1719,7 @@ static void look_for_daemon(void)
 
 static void serve_connection(void)
 {
-    int cancel = lock();
+    struct cancellation cancel = lock();
     const bool rest = has_rest();
 
     unlock(cancel);
@@ -1712,7 +1733,7 @@ static void serve_connection(void)
 
 static bool is_running(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const bool running = bridge.running;
 
     unlock(cancel);
@@ -1854,7 +1875,7 @@ static void choose_transfer(void)
 
 static void join_thread(void)
 {
-    int cancel;
+    struct cancellation cancel;
 
     if (bridge.exists) {
         (void)pthread_join(bridge.thread, NULL);
@@ -1869,7 +1890,7 @@ static T_DjiReturnCode start_controlled(const struct uplift_psdk_config *config)
 {
     T_DjiReturnCode code = 0;
     T_DjiFirmwareVersion version;
-    int cancel;
+    struct cancellation cancel;
 
     if (!is_running()) {
         /* Stopped from its own thread, which could not wait for itself. */
@@ -1902,7 +1923,7 @@ static T_DjiReturnCode start_controlled(const struct uplift_psdk_config *config)
 
 static bool is_own_thread(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const bool own = bridge.exists && pthread_equal(bridge.thread, pthread_self()) != 0;
 
     unlock(cancel);
@@ -1912,7 +1933,7 @@ static bool is_own_thread(void)
 T_DjiReturnCode uplift_psdk_start(const struct uplift_psdk_config *config)
 {
     T_DjiReturnCode code;
-    int cancel = PTHREAD_CANCEL_ENABLE;
+    struct cancellation cancel;
 
     if (config == NULL) {
         return failure(CODE_INVALID_PARAMETER);
@@ -1920,18 +1941,18 @@ T_DjiReturnCode uplift_psdk_start(const struct uplift_psdk_config *config)
     if (is_own_thread()) {
         return failure(CODE_WRONG_STATE);
     }
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    cancel = forbid_cancellation();
     (void)pthread_once(&once, prepare_once);
     (void)pthread_mutex_lock(&control);
     code = start_controlled(config);
     (void)pthread_mutex_unlock(&control);
-    (void)pthread_setcancelstate(cancel, NULL);
+    allow_cancellation(cancel);
     return code;
 }
 
 static void tell_thread_to_end(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     if (bridge.exists) {
         bridge.running = false;
@@ -1943,23 +1964,23 @@ static void tell_thread_to_end(void)
 
 void uplift_psdk_stop(void)
 {
-    int cancel = PTHREAD_CANCEL_ENABLE;
+    struct cancellation cancel;
 
     if (is_own_thread()) {
         tell_thread_to_end();
         return;
     }
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    cancel = forbid_cancellation();
     (void)pthread_mutex_lock(&control);
     tell_thread_to_end();
     join_thread();
     (void)pthread_mutex_unlock(&control);
-    (void)pthread_setcancelstate(cancel, NULL);
+    allow_cancellation(cancel);
 }
 
 void uplift_psdk_aircraft_seen(void)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     see_fact(FACT_AIRCRAFT_SEEN);
     unlock(cancel);
@@ -1967,7 +1988,7 @@ void uplift_psdk_aircraft_seen(void)
 
 bool uplift_psdk_last_report(struct uplift_psdk_report *report)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
     const bool has_report = bridge.has_report;
 
     if (has_report && report != NULL) {

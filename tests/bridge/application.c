@@ -323,7 +323,7 @@ static T_DjiReturnCode carry_out(char *line, char *extra, size_t room)
 
 static void set_patience(uint16_t ms)
 {
-    const int cancel = lock();
+    const struct cancellation cancel = lock();
 
     bridge.config.answer_wait_ms = ms;
     bridge.config.check_wait_ms = ms;

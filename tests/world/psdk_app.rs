@@ -10,18 +10,16 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// A version of it, built once by each test process.
-pub(crate) fn psdk_app(version: &str) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+pub(crate) fn psdk_app(version: &str) -> Vec<u8> {
+    static BUILT: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || build(version);
     built.entry(version.to_owned()).or_insert_with(build).clone()
 }
 
 /// Another one, which is the same but for these definitions.
-pub(crate) fn build_with(version: &str, definitions: &[&str]) -> PathBuf {
-    // Kept until the machine is emptied, like all that a test binary builds.
-    let directory =
-        TempDir::with_prefix_in("psdk-app-", env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+pub(crate) fn build_with(version: &str, definitions: &[&str]) -> Vec<u8> {
+    let directory = TempDir::with_prefix("psdk-app-").unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (app, stand_in) = (root.join("examples/psdk-app"), root.join("tests/bridge/stand-in"));
     let sources = ["main", "credentials", "files", "osal", "uart", "link_serial"];
@@ -36,7 +34,7 @@ pub(crate) fn build_with(version: &str, definitions: &[&str]) -> PathBuf {
     let text = version.strip_prefix('V').unwrap();
     let numbers: Vec<String> =
         text.split('.').map(|number| number.parse::<u8>().unwrap().to_string()).collect();
-    let program = directory.join("psdk-app");
+    let program = directory.path().join("psdk-app");
     // The compiler that links Rust's programs.
     let output = Command::new("cc")
         .args(["-std=c11", "-O1", "-g", "-pthread", "-D_GNU_SOURCE", "-DHAVE_OSAL_RANDOM"])
@@ -56,9 +54,9 @@ pub(crate) fn build_with(version: &str, definitions: &[&str]) -> PathBuf {
         .output()
         .expect("a C compiler, which Rust needs too");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    program
+    fs::read(program).unwrap()
 }
 
-fn build(version: &str) -> PathBuf {
+fn build(version: &str) -> Vec<u8> {
     build_with(version, &[])
 }

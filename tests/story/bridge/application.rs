@@ -59,7 +59,7 @@ impl Payload {
     }
 
     fn install_application(&self) {
-        executable::write(&self.program(), &fs::read(psdk_app(OLD)).unwrap()).unwrap();
+        executable::write(&self.program(), &psdk_app(OLD)).unwrap();
         let run = self.root().join("run");
         let credentials = run.join("credentials");
         executable::write(&credentials, CREDENTIALS.as_bytes()).unwrap();
@@ -92,7 +92,7 @@ impl Payload {
             definitions => build_with(NEW, definitions),
         };
         let file = self.root().join(format!("PSDK_APPALIAS_{NEW}.bin"));
-        fs::copy(built, &file).unwrap();
+        fs::write(&file, built).unwrap();
         file
     }
 }
@@ -117,7 +117,7 @@ fn an_aircraft_upgrades_the_application_through_the_vendors_library() {
 fn a_refusal_is_told_at_once_and_the_application_runs_on() {
     let (payload, verdict) = upgraded_by_aircraft("", |payload| {
         let lower = payload.root().join("PSDK_APPALIAS_V00.09.00.00.bin");
-        fs::copy(psdk_app(OLD), &lower).unwrap();
+        fs::write(&lower, psdk_app(OLD)).unwrap();
         lower
     });
     assert_eq!(verdict["result"], "failure", "{verdict}");
@@ -159,16 +159,20 @@ fn a_daemon_that_is_killed_at_any_phase_goes_on() {
 
 #[test]
 fn a_daemon_that_hangs_for_a_while_costs_the_host_repetitions_alone() {
-    let (payload, aircraft) =
-        upgrade(&setup(""), Transfer::Dcftp, |payload| payload.new_application(&[]));
-    payload.wait_for_phase(Phase::Receiving);
-    payload.signal_daemon(Signal::SIGSTOP);
-    std::thread::sleep(Duration::from_millis(700)); // what is tested is how long it hangs
-    payload.signal_daemon(Signal::SIGCONT);
-    aircraft.hears("success");
+    for phase in [Phase::Preparing, Phase::Receiving, Phase::Trial] {
+        let sections = "health = \"bridge\"\n";
+        let (payload, aircraft) =
+            upgrade(&setup(sections), Transfer::Dcftp, |payload| payload.new_application(&[]));
+        payload.wait_for_phase(phase);
+        payload.signal_daemon(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(700)); // what is tested is how long it hangs
+        payload.signal_daemon(Signal::SIGCONT);
+        aircraft.hears("success");
+        assert_eq!(payload.ending(), (Outcome::Succeeded, None), "{phase}");
+    }
 }
 
-/// The library's new process knows nothing of the transfer, and the host begins again.
+/// The library's new process knows nothing of the file, and the host begins again.
 #[test]
 fn an_application_that_dies_in_the_transfer_is_upgraded_by_the_next_try() {
     let (payload, aircraft) =
@@ -180,6 +184,32 @@ fn an_application_that_dies_in_the_transfer_is_upgraded_by_the_next_try() {
     payload.start_unit();
     again.hears("success");
     assert_eq!(payload.ending(), (Outcome::Succeeded, None));
+}
+
+/// Nothing of a file is there yet, and the daemon knows who has entered.
+#[test]
+fn an_application_that_dies_before_the_transfer_goes_on() {
+    let (payload, aircraft) =
+        upgrade(&setup(""), Transfer::Dcftp, |payload| payload.new_application(&[]));
+    payload.wait_for_phase(Phase::Preparing);
+    payload.start_unit();
+    aircraft.hears("success");
+    assert_eq!(payload.ending(), (Outcome::Succeeded, None));
+}
+
+/// Its next start shows itself, and its host hears the end all the same.
+#[test]
+fn an_application_that_dies_in_its_trial_shows_itself_once_more() {
+    let (payload, aircraft) =
+        upgrade(&setup("health = \"bridge\"\n"), Transfer::Dcftp, |payload| {
+            payload.new_application(&[])
+        });
+    payload.wait_for_phase(Phase::Trial);
+    payload.start_unit();
+    aircraft.hears("success");
+    let report = payload.last_report();
+    assert_eq!(report.outcome, Outcome::Succeeded);
+    assert!(report.evidence.unwrap().bridge.is_some());
 }
 
 #[test]
