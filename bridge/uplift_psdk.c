@@ -218,7 +218,7 @@ static struct {
     struct uplift_psdk_report report;
 } bridge;
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t mutex;
 static pthread_mutex_t control = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_cond_t changed;
@@ -308,11 +308,37 @@ static void allow_cancellation(struct cancellation before)
     (void)pthread_setcanceltype(before.type, NULL);
 }
 
+static void prepare_once(void)
+{
+    pthread_condattr_t condition;
+    pthread_mutexattr_t robust;
+
+    (void)pthread_condattr_init(&condition);
+    (void)pthread_condattr_setclock(&condition, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&changed, &condition);
+    (void)pthread_condattr_destroy(&condition);
+    (void)pthread_mutexattr_init(&robust);
+    (void)pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST);
+    (void)pthread_mutex_init(&mutex, &robust);
+    (void)pthread_mutexattr_destroy(&robust);
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+/* The mutex of a thread that was ended all the same. What it left half done is a file whose MD5 is
+ * wrong at worst. */
+static void inherit(int code)
+{
+    if (code == EOWNERDEAD) {
+        (void)pthread_mutex_consistent(&mutex);
+    }
+}
+
 static struct cancellation lock(void)
 {
     const struct cancellation before = forbid_cancellation();
 
-    (void)pthread_mutex_lock(&mutex);
+    (void)pthread_once(&once, prepare_once);
+    inherit(pthread_mutex_lock(&mutex));
     return before;
 }
 
@@ -320,6 +346,25 @@ static void unlock(struct cancellation before)
 {
     (void)pthread_mutex_unlock(&mutex);
     allow_cancellation(before);
+}
+
+static void release(void *unused)
+{
+    (void)unused;
+    (void)pthread_mutex_unlock(&mutex);
+}
+
+/* False when it is too late. glibc makes the thread of the asynchronous kind for the wait, and then
+ * ends it by the same word: a thread that ends in here has the mutex again by then. */
+static bool wait_until(const struct timespec *deadline)
+{
+    int code;
+
+    pthread_cleanup_push(release, NULL);
+    code = pthread_cond_timedwait(&changed, &mutex, deadline);
+    pthread_cleanup_pop(0);
+    inherit(code);
+    return code == 0 || code == EOWNERDEAD;
 }
 
 static void wake(void)
@@ -798,7 +843,7 @@ static void hand_over(struct request *request, uint16_t wait_ms)
         wake();
     }
     while (request->open && bridge.running && wire.failed_attempts == failed_attempts &&
-           pthread_cond_timedwait(&changed, &mutex, &deadline) == 0) {
+           wait_until(&deadline)) {
     }
 }
 
@@ -948,7 +993,7 @@ static void wait_for_room(uint32_t count)
     const struct timespec deadline = in_ms(bridge.config.answer_wait_ms);
 
     while (!has_room(count) && !job.failed && bridge.running &&
-           pthread_cond_timedwait(&changed, &mutex, &deadline) == 0) {
+           wait_until(&deadline)) {
     }
 }
 
@@ -1760,17 +1805,6 @@ static void *run_bridge(void *unused)
 
 /* ---- Start and stop ---- */
 
-static void prepare_once(void)
-{
-    pthread_condattr_t attributes;
-
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-}
-
 static uint16_t or_default(uint16_t value, uint16_t otherwise)
 {
     return value == 0U ? otherwise : value;
@@ -1858,7 +1892,7 @@ static void wait_for_welcome(void)
     const struct timespec deadline = in_ms(bridge.config.start_wait_ms);
 
     while (!wire.welcomed && bridge.running &&
-           pthread_cond_timedwait(&changed, &mutex, &deadline) == 0) {
+           wait_until(&deadline)) {
     }
 }
 
