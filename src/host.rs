@@ -64,6 +64,16 @@ pub(crate) fn executable(pid: u32) -> PathBuf {
     format!("/proc/{pid}/exe").into()
 }
 
+/// Place of the start among the fields behind a process's name.
+const START: usize = 19;
+
+/// When a process started, as its `stat` below `/proc` tells it: ticks of the clock since the boot.
+/// Its name is in brackets, and may hold some itself.
+pub(crate) fn start_in(stat: &str) -> Option<&str> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(START)
+}
+
 /// Machines that are models, one a thread: a test runs its daemon on its own.
 #[cfg(test)]
 pub(crate) mod modelled {

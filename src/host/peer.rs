@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
 
-use super::executable;
+use super::{executable, start_in};
 
 /// A process that connected.
 #[derive(Debug)]
@@ -70,11 +70,9 @@ impl Peer {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold anything.
 fn start_of(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = text.rsplit_once(") ").map(|(_, fields)| fields);
-    let start = fields.and_then(|fields| fields.split(' ').nth(19)?.parse().ok());
+    let start = start_in(&text).and_then(|start| start.parse().ok());
     start.ok_or_else(|| io::Error::other("the kernel does not tell when it started"))
 }
 

@@ -3,12 +3,14 @@
 //! True as long as the kernel lives, so it lies where the sockets do, and a boot forgets it. A sender
 //! on this machine that keeps what is not yet in the file loses nothing to a daemon that dies.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+
+use crate::disk::{LocalDisk, remove_if_present};
 
 /// The file's name, beside the control socket.
 const MARK_FILE: &str = "part.mark";
@@ -51,10 +53,7 @@ impl Mark {
 
     /// Nothing is told: a name may come again.
     pub(crate) fn forget(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove_if_present(&LocalDisk, &self.path)
     }
 }
 

@@ -71,7 +71,7 @@ struct Incoming {
     failure_told: bool,
 }
 
-/// Why the same kind of answer was asked for.
+/// What an answer that several words have is an answer to.
 mod ticket {
     pub(super) const START: u8 = 1;
     pub(super) const FINISH: u8 = 2;
@@ -143,6 +143,10 @@ impl Bridge {
         let (stage, version) = (self.stage, self.version);
         let (transfer, ftp_port) = (self.transfer, self.ftp_port);
         self.tell(number, &Told::Welcome { stage, version, transfer, ftp_port });
+        self.tell_report();
+    }
+
+    fn tell_report(&mut self) {
         if let Some((_, report)) = self.report.clone() {
             self.tell(0, &report);
         }
@@ -329,9 +333,7 @@ impl Door for Bridge {
         }
         if standing.report.map(|report| &report.id) != self.report.as_ref().map(|(id, _)| id) {
             self.report = standing.report.map(|report| (report.id.clone(), told(report)));
-            if let Some((_, report)) = self.report.clone() {
-                self.tell(0, &report);
-            }
+            self.tell_report();
         }
     }
 

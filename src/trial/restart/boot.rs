@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::Paths;
+use crate::host::start_in;
 use crate::model::CONTAINER_START;
 
 /// Files by which a container is known: systemd's, podman's, docker's.
@@ -13,9 +14,6 @@ const MARKS: [&str; 3] = ["/run/systemd/container", "/run/.containerenv", "/.doc
 /// The first process of the container. In one that shares the numbers of processes with its host it
 /// is the host's, and tells nothing.
 const FIRST_PROCESS: &str = "/proc/1/stat";
-/// Place of the start among the fields behind the process's name: ticks of the clock since the
-/// host's boot.
-const START: usize = 19;
 
 /// The name of this boot: what the kernel says in this file; in a container, where it is the
 /// kernel's own file, with the container's start.
@@ -34,9 +32,7 @@ fn by_marks(file: &Path, marks: &[&str]) -> io::Result<String> {
 }
 
 fn in_container(id: String, first_process: &str) -> String {
-    // Its name is in brackets, and may hold some itself.
-    let fields = first_process.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace());
-    match fields.and_then(|mut fields| fields.nth(START)) {
+    match start_in(first_process) {
         Some(start) => format!("{id}{CONTAINER_START}{start}"),
         None => id,
     }

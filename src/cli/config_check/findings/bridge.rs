@@ -1,6 +1,6 @@
 //! Whether the payload's application may open the bridge.
 
-use std::fs;
+use nix::unistd::Group;
 
 use super::Findings;
 use super::units::Systemd;
@@ -10,6 +10,7 @@ use crate::wire::local_socket::BRIDGE;
 impl Findings {
     pub(super) fn bridge(&mut self, systemd: &Systemd, config: &Config) {
         let Some(link) = &config.link else { return };
+        let group = Group::from_name(BRIDGE).ok().flatten();
         let names = link.components.iter();
         let programs = names.filter_map(|name| config.components.get(*name)?.program());
         for (program, unit) in programs.filter_map(|one| Some((one, one.unit.as_deref()?))) {
@@ -23,7 +24,7 @@ impl Findings {
             let user = of("User");
             if matches!(user, "" | "root")
                 || groups.split_whitespace().any(|group| group == BRIDGE)
-                || is_member(&fs::read_to_string("/etc/group").unwrap_or_default(), user)
+                || group.as_ref().is_some_and(|group| is_member(group, user))
             {
                 continue;
             }
@@ -36,13 +37,8 @@ impl Findings {
     }
 }
 
-/// Whether a user is in the group, by the text of /etc/group.
-fn is_member(groups: &str, user: &str) -> bool {
-    let fields = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let mut members = fields.filter(|fields| fields.first() == Some(&BRIDGE));
-    members.any(|fields| {
-        fields.get(3).is_some_and(|members| members.split(',').any(|member| member == user))
-    })
+fn is_member(group: &Group, user: &str) -> bool {
+    group.mem.iter().any(|member| member == user)
 }
 
 #[cfg(test)]
@@ -51,8 +47,11 @@ mod tests {
 
     #[test]
     fn a_member_of_the_group_is_found() {
-        let groups = "root:x:0:\nuplift-bridge:x:7:you,me\nother:x:8:her\n";
-        assert!(is_member(groups, "me") && is_member(groups, "you"));
-        assert!(!is_member(groups, "her") && !is_member(groups, "m") && !is_member("", "me"));
+        let members = ["you", "me"].map(str::to_owned).to_vec();
+        let (name, passwd, gid) = (BRIDGE.to_owned(), c"x".to_owned(), 7.into());
+        let group = Group { name, passwd, gid, mem: members };
+        assert!(is_member(&group, "me") && is_member(&group, "you"));
+        assert!(!is_member(&group, "her") && !is_member(&group, "m"));
+        assert!(!is_member(&Group { mem: Vec::new(), ..group }, "me"));
     }
 }
