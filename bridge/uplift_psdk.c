@@ -1976,7 +1976,6 @@ T_DjiReturnCode uplift_psdk_start(const struct uplift_psdk_config *config)
         return failure(CODE_WRONG_STATE);
     }
     cancel = forbid_cancellation();
-    (void)pthread_once(&once, prepare_once);
     (void)pthread_mutex_lock(&control);
     code = start_controlled(config);
     (void)pthread_mutex_unlock(&control);

@@ -6,30 +6,7 @@
 
 #include <stdlib.h>
 
-static T_DjiUpgradeConfig library;
-
-T_DjiReturnCode DjiUpgrade_Init(const T_DjiUpgradeConfig *config)
-{
-    library = *config;
-    return 0;
-}
-
-T_DjiReturnCode DjiUpgrade_RegHandler(const T_DjiUpgradeHandler *given)
-{
-    (void)given;
-    return 0;
-}
-
-T_DjiReturnCode DjiUpgrade_EnableLocalUpgrade(void)
-{
-    return 0;
-}
-
-T_DjiReturnCode DjiCore_SetFirmwareVersion(T_DjiFirmwareVersion version)
-{
-    (void)version;
-    return 0;
-}
+#include "no_library.h"
 
 T_DjiReturnCode DjiUpgrade_PushUpgradeState(const T_DjiUpgradeState *state)
 {
