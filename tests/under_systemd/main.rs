@@ -11,6 +11,8 @@
 )]
 
 mod channels;
+#[path = "../world/psdk_app.rs"]
+mod example;
 mod machine;
 #[path = "../world/programs.rs"]
 mod programs;

@@ -1,11 +1,9 @@
 //! The example application in its own unit, with its own configuration, as docs/psdk-app.md installs
 //! it: a simulated aircraft upgrades it through the stand-in for the vendor's library and the bridge.
 
-use std::path::Path;
-use std::process::Command;
-
 use uplift::model::Outcome;
 
+use crate::example::psdk_app;
 use crate::machine::{Machine, NEW, OLD, PRODUCT};
 
 const UNIT: &str = include_str!("../../examples/psdk-app/psdk-app.service");
@@ -13,25 +11,6 @@ const CONFIGURATION: &str = include_str!("../../examples/psdk-app/uplift.toml");
 const CREDENTIALS: &str = include_str!("../../examples/psdk-app/credentials.example");
 const PROGRAM: &str = "/usr/local/bin/psdk-app";
 const PORT: &str = "/run/aircraft";
-
-fn done(command: &mut Command) {
-    let output = command.output().unwrap();
-    let said =
-        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    assert!(output.status.success(), "{command:?}: {said:?}");
-}
-
-/// The application, built against the stand-in.
-fn application(version: &str) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/psdk-app");
-    let version = format!("-DAPP_VERSION={}", version.trim_start_matches('V'));
-    let mut configure = Command::new("cmake");
-    configure.arg("-S").arg(source).arg("-B").arg(directory.path());
-    done(configure.args(["-DPSDK_STAND_IN=ON", &version]));
-    done(Command::new("cmake").arg("--build").arg(directory.path()));
-    std::fs::read(directory.path().join("psdk-app")).unwrap()
-}
 
 #[test]
 fn an_aircraft_upgrades_the_example_in_its_own_unit() {
@@ -41,9 +20,9 @@ fn an_aircraft_upgrades_the_example_in_its_own_unit() {
     machine.done(&["chmod", "600", "/etc/psdk-app/credentials"]);
     let unit = UNIT.replace("/dev/ttyUSB0", PORT);
     machine.write("/etc/systemd/system/psdk-app.service", unit.as_bytes());
-    machine.write_executable(PROGRAM, &application(OLD));
+    machine.write_executable(PROGRAM, &psdk_app(OLD, &[]));
     let firmware = format!("/root/{PRODUCT}_{NEW}.bin");
-    machine.write(&firmware, &application(NEW));
+    machine.write(&firmware, &psdk_app(NEW, &[]));
     machine.done(&["systemctl", "daemon-reload"]);
     machine.done(&["systemctl", "enable", "--now", "psdk-app.service"]);
 

@@ -12,7 +12,7 @@ use uplift::model::{BridgeHealth, FailureKind, Outcome, Phase};
 use uplift_fixtures::executable;
 
 use crate::world::payload::{Aircraft, NEW, OLD, Payload, Setup, Transfer};
-use crate::world::psdk_app::{build_with, psdk_app};
+use crate::world::psdk_app::psdk_app;
 
 const CREDENTIALS: &str =
     "app_name = test\napp_id = 1\napp_key = k\napp_license = l\naccount = a@example.org\n";
@@ -59,7 +59,7 @@ impl Payload {
     }
 
     fn install_application(&self) {
-        executable::write(&self.program(), &psdk_app(OLD)).unwrap();
+        executable::write(&self.program(), &psdk_app(OLD, &[])).unwrap();
         let run = self.root().join("run");
         let credentials = run.join("credentials");
         executable::write(&credentials, CREDENTIALS.as_bytes()).unwrap();
@@ -87,12 +87,8 @@ impl Payload {
 
     /// A firmware file: the application in the new version.
     fn new_application(&self, definitions: &[&str]) -> PathBuf {
-        let built = match definitions {
-            [] => psdk_app(NEW),
-            definitions => build_with(NEW, definitions),
-        };
         let file = self.root().join(format!("PSDK_APPALIAS_{NEW}.bin"));
-        fs::write(&file, built).unwrap();
+        fs::write(&file, psdk_app(NEW, definitions)).unwrap();
         file
     }
 }
@@ -117,7 +113,7 @@ fn an_aircraft_upgrades_the_application_through_the_vendors_library() {
 fn a_refusal_is_told_at_once_and_the_application_runs_on() {
     let (payload, verdict) = upgraded_by_aircraft("", |payload| {
         let lower = payload.root().join("PSDK_APPALIAS_V00.09.00.00.bin");
-        fs::write(&lower, psdk_app(OLD)).unwrap();
+        fs::write(&lower, psdk_app(OLD, &[])).unwrap();
         lower
     });
     assert_eq!(verdict["result"], "failure", "{verdict}");

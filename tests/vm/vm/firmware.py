@@ -31,23 +31,18 @@ def firmware(version, size=4 << 20, crashes=False, product=PRODUCT):
 
 def application(version, *definitions):
     """The example application with the bridge, linked to the stand-in for the vendor's library, as a firmware file."""
-    example, stand_in, bridge = (REPOSITORY / name for name in ("examples/psdk-app", "tests/bridge/stand-in", "bridge"))
-    sources = [example / f"{name}.c" for name in ("main", "credentials", "files", "osal", "uart", "link_serial")]
-    sources += [*sorted((stand_in / "src").glob("*.c")), bridge / "uplift_psdk.c"]
-    headers = [file for place in (example, stand_in, bridge) for file in sorted(place.rglob("*.h"))]
-    content = b"".join(file.read_bytes() for file in [*sources, *headers])
-    directory = FIRMWARE / hashlib.sha256(content + repr((version, definitions)).encode()).hexdigest()[:12]
+    example, *others = (REPOSITORY / name for name in ("examples/psdk-app", "tests/bridge/stand-in", "bridge"))
+    files = [file for place in (example, *others) for file in sorted(place.rglob("*")) if file.is_file()]
+    recipe = hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr((version, definitions)).encode()).hexdigest()[:12]
+    directory = FIRMWARE / recipe
     path = directory / f"{PRODUCT}_{version}.bin"
     if path.exists():
         return path
-    directory.mkdir(parents=True, exist_ok=True)
-    numbers = ",".join(str(int(number)) for number in version[1:].split("."))
-    defined = ["_GNU_SOURCE", "HAVE_OSAL_RANDOM", "HAVE_UART_DEVICE_INFO", f'APP_PRODUCT="{PRODUCT}"', f"APP_VERSION={numbers}",
-               f'APP_VERSION_TEXT="{version[1:]}"', *definitions]
-    unfinished = directory / "unfinished"
-    run("gcc", "-static", "-std=c11", "-O1", "-s", "-pthread", *(f"-D{word}" for word in defined), "-I", stand_in / "include", "-I", bridge,
-        "-I", example, "-o", unfinished, *sources)
-    unfinished.rename(path)
+    build = directory / "build"
+    run("cmake", "-S", example, "-B", build, "-DPSDK_STAND_IN=ON", f"-DAPP_VERSION={version[1:]}", f"-DAPP_PRODUCT={PRODUCT}",
+        f"-DCMAKE_C_FLAGS={' '.join(f'-D{word}' for word in definitions)}", "-DCMAKE_EXE_LINKER_FLAGS=-static")
+    run("cmake", "--build", build)
+    (build / "psdk-app").rename(path)
     return path
 
 
