@@ -2,4 +2,7 @@
 //! engine's handle, nothing else.
 
 pub(crate) mod loopback;
+// The channels that use it come next.
+#[allow(dead_code)]
+pub(crate) mod offer;
 pub mod psdk;

@@ -30,7 +30,7 @@ use version::Version;
 pub use change::{Change, ChangeTerms, Step};
 pub use channel::{ChannelState, ChannelStatus, LONGEST_SENTENCE, PartStatus, Reference};
 pub use countdown::{Countdown, Uptime};
-pub use digest::{FileDigest, Md5Digest, ProgramDigest};
+pub use digest::{AnnouncedDigests, FileDigest, Md5Digest, ProgramDigest, Sha1Digest};
 pub use entry::Entry;
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};

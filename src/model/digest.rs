@@ -1,6 +1,6 @@
-//! The names of bytes. Three digests, which never mix: the [`FileDigest`] of all bytes received, the
+//! The names of bytes. Digests that never mix: the [`FileDigest`] of all bytes received, the
 //! [`ProgramDigest`] of the program without its seal, which is its identity (known-bad, running,
-//! installed), and MD5, because the payload link's peer announces one; it never decides trust.
+//! installed), and MD5 and SHA-1, because some peers announce those; they never decide trust.
 
 use std::fmt;
 
@@ -54,6 +54,28 @@ digest_type!(
     Md5Digest,
     16
 );
+digest_type!(
+    /// SHA-1 of a file, compared with what a channel announced.
+    Sha1Digest,
+    20
+);
+
+/// What a channel announces of a file's bytes. None of it decides trust.
+///
+/// | field | what |
+/// |---|---|
+/// | `sha256`, `sha1`, `md5` | in hexadecimal; absent where the peer does not say it |
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the table above")]
+pub struct AnnouncedDigests {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<FileDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<Sha1Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Md5Digest>,
+}
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let text = text.as_bytes();

@@ -56,6 +56,10 @@ impl ChannelName {
     pub const PSDK: Self = Self::of(b"psdk");
     /// A person or a program on this machine, through the control socket.
     pub const SHELL: Self = Self::of(b"shell");
+    /// A hawkBit server, or one that speaks as it does.
+    pub const HAWKBIT: Self = Self::of(b"hawkbit");
+    /// The LuatOS platform, or a server that speaks as it does.
+    pub const LUATOS: Self = Self::of(b"luatos");
     /// A network channel for tests, whose network is this machine.
     pub const LOOPBACK: Self = Self::of(b"loopback");
 }
