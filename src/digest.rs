@@ -8,10 +8,11 @@ use std::mem;
 
 use sha2::Digest as _;
 
-use crate::model::{FileDigest, Md5Digest, ProgramDigest};
+use crate::model::{AnnouncedDigests, FileDigest, Md5Digest, ProgramDigest, Sha1Digest};
 use crate::seal::{self, Beginning, HEAD_SIZE, LARGEST_SEAL, Seal};
 
-/// Hashes bytes as they pass: SHA-256 always, MD5 in the same pass where a channel announces one.
+/// Hashes bytes as they pass: SHA-256 always, a weaker digest in the same pass where a channel
+/// announces nothing better.
 ///
 /// One pass gives both the digest of the file and that of the program. Only the end of a file tells
 /// whether a seal stands there, so SHA-256 lags behind by the largest seal that there is; what
@@ -25,6 +26,25 @@ pub struct Hasher {
     head: Head,
     size: u64,
     md5: Option<md5::Md5>,
+    sha1: Option<sha1::Sha1>,
+}
+
+/// Which digests are computed beside SHA-256.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// MD5, at about four times the cost.
+    pub md5: bool,
+    /// SHA-1.
+    pub sha1: bool,
+}
+
+impl Beside {
+    /// What is needed to compare a file with these: the strongest of them.
+    pub fn of(announced: &AnnouncedDigests) -> Self {
+        let sha1 = announced.sha256.is_none() && announced.sha1.is_some();
+        let md5 = announced.sha256.is_none() && announced.sha1.is_none() && announced.md5.is_some();
+        Self { md5, sha1 }
+    }
 }
 
 /// The beginning of a file, as far as it may be a seal.
@@ -48,17 +68,20 @@ pub struct Digests {
     pub program: ProgramDigest,
     /// MD5, where it was asked for.
     pub md5: Option<Md5Digest>,
+    /// SHA-1, where it was asked for.
+    pub sha1: Option<Sha1Digest>,
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing; `with_md5` computes MD5 too, at about four times the cost.
-    pub fn new(with_md5: bool) -> Self {
+    /// A hasher that has seen nothing.
+    pub fn new(beside: Beside) -> Self {
         Self {
             sha256: sha2::Sha256::new(),
             tail: Vec::with_capacity(LARGEST_SEAL),
             head: Head::Open(Vec::new()),
             size: 0,
-            md5: with_md5.then(md5::Md5::new),
+            md5: beside.md5.then(md5::Md5::new),
+            sha1: beside.sha1.then(sha1::Sha1::new),
         }
     }
 
@@ -66,6 +89,9 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
         }
         self.size += bytes.len() as u64;
         self.head.update(bytes);
@@ -99,6 +125,7 @@ impl Hasher {
             file: FileDigest(self.sha256.finalize().into()),
             program: ProgramDigest(program.finalize().into()),
             md5: self.md5.map(|md5| Md5Digest(md5.finalize().into())),
+            sha1: self.sha1.map(|sha1| Sha1Digest(sha1.finalize().into())),
         }
     }
 }
@@ -139,7 +166,7 @@ pub const BUFFER_SIZE: usize = 256 * 1024;
 
 /// Reads to the end and returns the digest of the program, without its seal if it has one.
 pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
-    let mut hasher = Hasher::new(false);
+    let mut hasher = Hasher::new(Beside::default());
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         match program.read(&mut buffer) {
@@ -155,14 +182,16 @@ pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
 mod tests {
     use super::*;
 
-    /// Bytes 00..FF sixteen times; digests by md5sum and sha256sum.
+    /// Bytes 00..FF sixteen times; digests by md5sum, sha1sum and sha256sum.
     #[test]
     fn digests_of_a_known_file() {
         let bytes: Vec<u8> = (0..4096).map(|i| (i % 256) as u8).collect();
-        let mut hasher = Hasher::new(true);
+        let mut hasher = Hasher::new(Beside { md5: true, sha1: true });
         bytes.chunks(100).for_each(|chunk| hasher.update(chunk));
         let digests = hasher.finish();
         assert_eq!(digests.md5.unwrap().to_string(), "2bcd3c4de20c918e19fab5c36249c70d");
+        let sha1 = digests.sha1.unwrap().to_string();
+        assert_eq!(sha1, "e9dded8c84614e894501965af60c2525794a8c7d");
         assert_eq!(
             digests.file.to_string(),
             "c8f5d0341d54d951a71b136e6e2afcb14d11ed8489a7ae126a8fee0df6ecf193"

@@ -9,6 +9,7 @@ pub(crate) mod channel_client;
 mod channel_server;
 pub(crate) mod channels;
 pub(crate) mod client;
+pub(crate) mod delivery;
 mod pieces;
 mod server;
 

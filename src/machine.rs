@@ -106,7 +106,7 @@ pub enum Event {
     /// A transfer knows what it is going to receive.
     Receive {
         /// The file's name as the peer gave it.
-        file_name: String,
+        file_name: Option<String>,
         /// What it is for, where that can be told.
         component: Option<ComponentName>,
         /// The version of that which runs.
@@ -119,7 +119,7 @@ pub enum Event {
     /// The file was received whole.
     Received {
         /// Its name: the peer may have given it another one since it began.
-        file_name: String,
+        file_name: Option<String>,
     },
     /// All checks passed.
     CheckPassed(PackageSummary),
@@ -362,7 +362,6 @@ impl State {
                 | Self::Ready { upgrade, .. },
                 Event::Receive { file_name, component, from },
             ) => {
-                let file_name = Some(file_name);
                 let upgrade = Upgrade { file_name, component, from, ..upgrade };
                 (Self::Receiving { upgrade }, vec![Action::DropReceptions])
             }
@@ -371,7 +370,7 @@ impl State {
             }
             (state @ Self::Receiving { .. }, Event::Kept) => (state, vec![Record]),
             (Self::Receiving { upgrade }, Event::Received { file_name }) => {
-                let upgrade = Upgrade { file_name: Some(file_name), ..upgrade };
+                let upgrade = Upgrade { file_name: file_name.or(upgrade.file_name), ..upgrade };
                 (Self::Checking { upgrade }, vec![Record, Check])
             }
             (Self::Checking { upgrade }, Event::CheckPassed(package)) => {

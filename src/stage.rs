@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::fcntl::OFlag;
 
 use crate::disk::{self, DIRECTORY_MODE, Disk, LocalDisk, Operation, PRIVATE_MODE};
-use crate::model::{Failure, FailureKind};
+use crate::model::{AnnouncedDigests, Failure, FailureKind};
 
 pub(crate) use part::Keeper;
 use part::Turns;
@@ -44,15 +44,26 @@ const RECEPTION_PREFIX: &str = "incoming-";
 pub(crate) const RESERVED_SPACE: u64 = 1024 * 1024;
 
 /// What a peer says of a file before it sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Announced {
-    /// The file's name as the peer gave it: data, never a path.
-    pub file_name: String,
+    /// The file's name as the peer gave it: data, never a path. Absent where its seal is to say it.
+    pub file_name: Option<String>,
     /// Size in bytes: not one more is taken, not one less is enough. Absent where the peer itself
     /// learns it at the end.
     pub size: Option<u64>,
     /// Whether the peer will give an MD5 at the end.
     pub with_md5: bool,
+    /// Digests that the peer gives beforehand.
+    pub digests: AnnouncedDigests,
+    /// Whether it begins anew, whatever came of it before.
+    pub anew: bool,
+}
+
+impl Announced {
+    /// A file of this name and size, and no word more.
+    pub fn named(file_name: impl Into<String>, size: Option<u64>) -> Self {
+        Self { file_name: Some(file_name.into()), size, ..Self::default() }
+    }
 }
 
 /// The staging area of one program.

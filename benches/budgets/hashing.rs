@@ -5,7 +5,7 @@ use std::io::{Seek as _, Write as _};
 
 use anyhow::Result;
 use sha2::Digest as _;
-use uplift::digest::{BUFFER_SIZE, Hasher, program_digest};
+use uplift::digest::{BUFFER_SIZE, Beside, Hasher, program_digest};
 
 use super::payload::MIB;
 use super::statistics::timed;
@@ -24,7 +24,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     for _ in 0..RUNS {
         ceiling = ceiling.min(seconds(|| black_box(sha2::Sha256::digest(&content)))?);
         receiving = receiving.min(seconds(|| {
-            let mut hasher = Hasher::new(false);
+            let mut hasher = Hasher::new(Beside::default());
             content.chunks(BUFFER_SIZE).for_each(|piece| hasher.update(piece));
             black_box(hasher.finish())
         })?);

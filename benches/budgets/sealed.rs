@@ -68,8 +68,7 @@ fn receive(config: &Config, content: &[u8]) -> Result<f64> {
     let rules =
         Rules::new(config.components.iter().next().context("a component")?, &config.package);
     let time = timed(|| {
-        let announced =
-            Announced { file_name: NAME.into(), size: Some(content.len() as u64), with_md5: false };
+        let announced = Announced::named(NAME, Some(content.len() as u64));
         let mut receiving = stage.receive(announced, Box::new(|_| {}))?;
         content.chunks(BUFFER_SIZE).try_for_each(|piece| receiving.write(piece))?;
         check(receiving.finish(None)?, &rules)?;

@@ -61,11 +61,7 @@ impl Bench {
     }
 
     fn checked(&self, content: &[u8]) -> Result<Checked> {
-        let announced = Announced {
-            file_name: "BENCH_V01.00.00.00.bin".into(),
-            size: Some(content.len() as u64),
-            with_md5: false,
-        };
+        let announced = Announced::named("BENCH_V01.00.00.00.bin", Some(content.len() as u64));
         let stage = Stage::beside(
             &self.config.components.programs().next().context("a component")?.path,
             self.config.package.max_size.0,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uplift::digest::{Digests, Hasher};
+use uplift::digest::{Beside, Digests, Hasher};
 use uplift::seal::{HEAD_SIZE, LARGEST_SEAL, Place, Seal};
 
 /// Bytes of a header, and of a footer.
@@ -15,7 +15,7 @@ fn find(file: &[u8]) -> Option<Seal> {
 }
 
 fn hashed(file: &[u8], piece: usize) -> Digests {
-    let mut hasher = Hasher::new(false);
+    let mut hasher = Hasher::new(Beside::default());
     file.chunks(piece).for_each(|bytes| hasher.update(bytes));
     hasher.finish()
 }

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::digest::BUFFER_SIZE;
-use crate::handover::channel_client::{Conversation, Own, Pieces, Watch};
-use crate::handover::channels::OwnUpgrade;
+use crate::handover::channel_client::{Conversation, Own, Watch};
+use crate::handover::channels::{Incoming, OwnUpgrade};
 use crate::handover::client::Trouble;
-use crate::model::{ChannelName, ChannelStatus, Failure, FailureKind, Phase, Reference};
+use crate::handover::delivery::Delivery;
+use crate::model::{ChannelName, ChannelStatus, Failure, FailureKind, Phase, Reference, UpgradeId};
 use crate::wire::local_socket;
 
 /// How long it waits before it looks for a daemon that is away, with as much again by chance.
@@ -109,7 +110,7 @@ impl Loopback {
         let path = upgrade.reference.as_ref().map(|reference| PathBuf::from(reference.as_str()));
         let opened =
             path.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|path| opened(&path));
-        let (file, file_name, size) = match opened {
+        let (file, name, size) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 let sentence = "the file that was offered can't be read";
@@ -117,13 +118,14 @@ impl Loopback {
                 return engine.abandon(id, failure).await;
             }
         };
-        let send = move |offset, pieces: &mut Pieces<'_>| send(file, offset, pieces);
-        engine.receive(id.clone(), file_name, size, send).await?;
-        // What is refused here has ended the upgrade, and its report says so.
-        match engine.check(id.clone()).await {
+        let incoming = Incoming { name: Some(name), size: Some(size), ..Incoming::default() };
+        let (socket, of) = (self.daemon.clone(), id.clone());
+        let sent = tokio::task::spawn_blocking(move || send(&socket, of, incoming, file));
+        match sent.await.unwrap_or_else(|died| Err(io::Error::other(died).into())) {
             Err(away @ Trouble::Away(_)) => return Err(away),
+            // What is refused here has ended the upgrade, and its report says so.
             Err(Trouble::Refused(_)) => return Ok(()),
-            Ok(_) => {}
+            Ok(()) => {}
         }
         match engine.start(id).await {
             Err(away @ Trouble::Away(_)) => Err(away),
@@ -151,13 +153,20 @@ fn opened(path: &Path) -> io::Result<(File, String, u64)> {
     Ok((file, name, size))
 }
 
-fn send(mut file: File, offset: u64, pieces: &mut Pieces<'_>) -> io::Result<()> {
+fn send(
+    socket: &Path,
+    upgrade: UpgradeId,
+    incoming: Incoming,
+    mut file: File,
+) -> Result<(), Trouble> {
+    let mut delivery = Delivery::open(socket, upgrade)?;
+    let offset = delivery.begin(incoming)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => pieces.send(&buffer[..count])?,
+            0 => return delivery.prove().map(drop),
+            count => delivery.send(&buffer[..count])?,
         }
     }
 }

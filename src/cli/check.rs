@@ -128,7 +128,7 @@ fn rules<'a>(known: Known<'a>, name: &str) -> Result<(Rules, Source<'a>), Failur
             return Ok((Rules::without_payload(&Package::default()), Source::File { missing }));
         }
     };
-    let component = choice::of_file(config, ChannelName::SHELL, name)?;
+    let component = choice::of_file(config, ChannelName::SHELL, Some(name))?;
     let rules = Rules::new(component, &config.package);
     Ok(match ask_daemon(config, component) {
         Ok(installed) => {
@@ -210,7 +210,8 @@ fn examine(
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
     let digests = digests(rules, path, &metadata, quiet)
         .with_context(|| format!("{} can't be read", path.display()))?;
-    let subject = Subject { file_name: name, path, size: metadata.len(), digests, owned: false };
+    let subject =
+        Subject { file_name: Some(name), path, size: metadata.len(), digests, owned: false };
     Ok((check::examine(subject, rules), digests))
 }
 

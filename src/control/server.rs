@@ -90,13 +90,8 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
             }
             ControlRequest::Install { file_name, size, force } => {
                 guests::stay(place)?;
-                return install(
-                    connection,
-                    engine,
-                    Announced { file_name, size: Some(size), with_md5: false },
-                    force,
-                )
-                .await;
+                return install(connection, engine, Announced::named(file_name, Some(size)), force)
+                    .await;
             }
         }
     }

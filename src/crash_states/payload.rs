@@ -446,7 +446,7 @@ impl Payload {
 /// What is said of a file before it comes.
 fn announced(firmware: &Firmware) -> Announced {
     let file_name = format!("P_{}.bin", firmware.version);
-    Announced { file_name, size: Some(firmware.bytes.len() as u64), with_md5: false }
+    Announced::named(file_name, Some(firmware.bytes.len() as u64))
 }
 
 /// Waits until nothing is under way.

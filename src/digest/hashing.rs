@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::digest::{BUFFER_SIZE, Digests, Hasher};
+use crate::digest::{BUFFER_SIZE, Beside, Digests, Hasher};
 
 /// Buffers that go round: one is filled, one waits, one is hashed.
 const BUFFERS: usize = 3;
@@ -24,7 +24,7 @@ const SMALL: u64 = 4 * BUFFER_SIZE as u64;
 pub fn hash_file(file: &File, size: u64, mut progress: impl FnMut(u64)) -> io::Result<Digests> {
     // The kernel then reads ahead further; nothing is lost where it can't be told.
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-    let mut hashing = Hashing::start(size, false);
+    let mut hashing = Hashing::start(size, Beside::default());
     let mut buffer = Vec::with_capacity(BUFFER_SIZE);
     let mut left = size;
     while left > 0 {
@@ -55,9 +55,9 @@ pub(crate) struct HashThread {
 }
 
 impl Hashing {
-    /// Hashing of a file of this size; MD5 too where it is asked for.
-    pub(crate) fn start(size: u64, with_md5: bool) -> Self {
-        let hasher = Hasher::new(with_md5);
+    /// Hashing of a file of this size.
+    pub(crate) fn start(size: u64, beside: Beside) -> Self {
+        let hasher = Hasher::new(beside);
         if size <= SMALL {
             return Self::Here(Box::new(hasher));
         }
@@ -148,7 +148,7 @@ mod tests {
             (whole + 9, whole),
         ] {
             file.rewind().unwrap();
-            let mut hasher = Hasher::new(false);
+            let mut hasher = Hasher::new(Beside::default());
             hasher.update(&content[..usize::try_from(hashed).unwrap()]);
             let mut told = 0;
             let digests = hash_file(&file, size, |bytes| told = bytes).unwrap();

@@ -11,15 +11,16 @@ pub(crate) fn only(config: &Config, channel: ChannelName) -> Option<&Component> 
     permitted.next().filter(|_| permitted.next().is_none())
 }
 
-/// The one for a file of this name.
+/// The one for a file of this name, or for one whose seal is to say it.
 pub(crate) fn of_file<'a>(
     config: &'a Config,
     channel: ChannelName,
-    file_name: &str,
+    file_name: Option<&str>,
 ) -> Result<&'a Component, Failure> {
     if let Some(only) = only(config, channel) {
         return Ok(only); // its own check says what is wrong with another's file
     }
+    let Some(file_name) = file_name else { return named(config, channel, None) };
     let parsed = file_name.parse::<FileName>();
     let name = parsed.map_err(|error| error.into_failure(file_name))?;
     let mut permitted = config.replaceable_by(channel);

@@ -33,7 +33,7 @@ async fn receiving(engine: &Engine) -> UpgradeId {
     let request = Request::of_link("0x2a".into(), TransferKind::Dcftp);
     let id = engine.begin(request).await.unwrap();
     let announced =
-        || Announced { file_name: "P_V02.00.00.00.bin".into(), size: Some(4), with_md5: true };
+        || Announced { with_md5: true, ..Announced::named("P_V02.00.00.00.bin", Some(4)) };
     engine.receive(&id, announced()).await.unwrap();
     id
 }
@@ -74,8 +74,7 @@ async fn a_failed_reception_is_known_at_once_and_can_begin_again() {
     let status = engine.status_now();
     let failure = status.upgrade.and_then(|upgrade| upgrade.failure).map(|failure| failure.kind);
     assert_eq!((status.phase, failure), (Phase::Preparing, Some(FailureKind::DigestMismatch)));
-    let announced =
-        Announced { file_name: "P_V02.00.00.00.bin".into(), size: Some(5), with_md5: true };
+    let announced = Announced { with_md5: true, ..Announced::named("P_V02.00.00.00.bin", Some(5)) };
     engine.receive(&id, announced).await.unwrap();
     let status = engine.status_now();
     assert_eq!(
@@ -100,7 +99,7 @@ async fn a_host_replaces_only_what_its_channel_is_given() {
     let engine = engine(directory.path()).await;
     let receive = async |request: Request, file_name: &str| {
         let id = engine.begin(request).await.unwrap();
-        let announced = Announced { file_name: file_name.into(), size: Some(4), with_md5: true };
+        let announced = Announced { with_md5: true, ..Announced::named(file_name, Some(4)) };
         let received = engine.receive(&id, announced).await;
         let component = engine.status_now().upgrade.and_then(|upgrade| upgrade.component);
         let _ = engine.give_up(&id, Failure::new(FailureKind::Cancelled, "enough")).await;

@@ -1,24 +1,17 @@
 //! The engine as a network channel has it: what it asks, and what it is told.
 
 use std::io;
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use super::channels::{ChannelAnswer, ChannelRequest, OwnUpgrade};
+use super::channels::{ChannelAnswer, ChannelRequest, OwnComponent, OwnUpgrade};
 use super::client::Trouble;
-use super::pieces;
-use crate::model::{
-    ChannelName, ChannelStatus, Failure, PackageSummary, Reference, Report, UpgradeId,
-};
+use crate::model::{ChannelName, ChannelStatus, Failure, Reference, Report, UpgradeId};
 use crate::wire::lines::Lines;
 
 /// Longest answer: all reports that a peer has not acknowledged, with a program's last words each.
-const LONGEST_ANSWER: usize = 4 << 20;
-/// Longest wait for the daemon to say how a piece was taken: it may have to wait for its disk.
-const PIECE_DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_ANSWER: usize = 4 << 20;
 
 /// A conversation with the engine.
 pub(crate) struct Conversation(Lines);
@@ -27,7 +20,7 @@ pub(crate) struct Conversation(Lines);
 pub(crate) struct Watch(Lines);
 
 /// How a channel's upgrades are.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Own {
     /// The one that runs.
     pub(crate) upgrade: Option<OwnUpgrade>,
@@ -35,16 +28,8 @@ pub(crate) struct Own {
     pub(crate) busy: bool,
     /// Reports that nobody has acknowledged.
     pub(crate) reports: Vec<Report>,
-}
-
-/// Where the bytes of a file go.
-pub(crate) struct Pieces<'a>(&'a StdStream);
-
-impl Pieces<'_> {
-    /// Sends the next bytes.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        pieces::write(&mut self.0, bytes)
-    }
+    /// What the channel may replace.
+    pub(crate) components: Vec<OwnComponent>,
 }
 
 impl Conversation {
@@ -64,42 +49,6 @@ impl Conversation {
         let request = ChannelRequest::Begin { channel, requester, waits, reference };
         match self.ask(&request).await? {
             ChannelAnswer::Begun { upgrade } => Ok(upgrade),
-            other => Err(senseless(&other)),
-        }
-    }
-
-    /// Hands a file over. `send` is given the number of bytes that are there already, and sends the
-    /// rest, on a thread of its own.
-    pub(crate) async fn receive(
-        &mut self,
-        upgrade: UpgradeId,
-        file_name: String,
-        size: u64,
-        send: impl FnOnce(u64, &mut Pieces<'_>) -> io::Result<()> + Send + 'static,
-    ) -> Result<(), Trouble> {
-        let request = ChannelRequest::Receive { upgrade, file_name, size };
-        let offset = match self.ask(&request).await? {
-            ChannelAnswer::Send { offset } => offset,
-            other => return Err(senseless(&other)),
-        };
-        let send = move |stream: &StdStream| {
-            let mut stream = stream;
-            send(offset, &mut Pieces(stream)).and_then(|()| pieces::end(&mut stream))
-        };
-        let sent = self.0.on_thread(PIECE_DEADLINE, send).await?;
-        // A daemon that can't go on says why before it closes.
-        match (self.answer().await, sent) {
-            (Ok(ChannelAnswer::Stored { .. }), Ok(())) => Ok(()),
-            (Err(refused @ Trouble::Refused(_)), _) => Err(refused),
-            (_, Err(error)) | (Err(Trouble::Away(error)), Ok(())) => Err(Trouble::Away(error)),
-            (Ok(other), Ok(())) => Err(senseless(&other)),
-        }
-    }
-
-    /// Has the file proved that was handed over in this conversation.
-    pub(crate) async fn check(&mut self, upgrade: UpgradeId) -> Result<PackageSummary, Trouble> {
-        match self.ask(&ChannelRequest::Check { upgrade }).await? {
-            ChannelAnswer::Checked { package } => Ok(package),
             other => Err(senseless(&other)),
         }
     }
@@ -157,7 +106,9 @@ impl Watch {
     /// How they are now, or when that has changed.
     pub(crate) async fn next(&mut self) -> Result<Own, Trouble> {
         match answer(&mut self.0).await? {
-            ChannelAnswer::Own { upgrade, busy, reports } => Ok(Own { upgrade, busy, reports }),
+            ChannelAnswer::Own { upgrade, busy, reports, components } => {
+                Ok(Own { upgrade, busy, reports, components })
+            }
             other => Err(senseless(&other)),
         }
     }
@@ -172,6 +123,6 @@ async fn answer(lines: &mut Lines) -> Result<ChannelAnswer, Trouble> {
     }
 }
 
-fn senseless(answer: &ChannelAnswer) -> Trouble {
+pub(super) fn senseless(answer: &ChannelAnswer) -> Trouble {
     Trouble::Away(io::Error::other(format!("its answer is senseless: {answer:?}")))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::channels::{ChannelAnswer, ChannelRequest, OwnUpgrade};
+use super::channels::{ChannelAnswer, ChannelRequest, Incoming, OwnComponent, OwnUpgrade};
 use super::{Ended, LONGEST_CHANNEL_LINE, pieces};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -77,11 +77,12 @@ impl Channels {
                 let upgrade = self.engine.begin(request).await?;
                 return Ok(ChannelAnswer::Begun { upgrade });
             }
-            ChannelRequest::Receive { upgrade, file_name, size } => {
+            ChannelRequest::Receive { upgrade, file } => {
                 guests::stay(place)?;
                 *sent = None;
-                let staged = self.receive(lines, &upgrade, file_name, size).await?;
+                let staged = self.receive(lines, &upgrade, file).await?;
                 place.stand(Standing::Idle);
+                let size = staged.size;
                 *sent = Some((upgrade, staged));
                 return Ok(ChannelAnswer::Stored { size });
             }
@@ -160,12 +161,16 @@ impl Channels {
         &self,
         lines: &mut Lines,
         upgrade: &UpgradeId,
-        file_name: String,
-        size: u64,
+        file: Incoming,
     ) -> Result<Staged, Ended> {
         self.owned(upgrade)?;
-        let announced = Announced { file_name, size: Some(size), with_md5: false };
+        let Incoming { name: file_name, size, digests, note, anew } = file;
+        not_too_long(note.as_deref())?;
+        let announced = Announced { file_name, size, digests, anew, with_md5: false };
         let receiving = self.engine.receive(upgrade, announced).await?;
+        if note.is_some() {
+            self.engine.note(upgrade, note).await?;
+        }
         lines.send(&ChannelAnswer::Send { offset: receiving.received() }).await?;
         let taken = lines.on_thread(CLIENT_DEADLINE, move |stream| take(stream, receiving)).await?;
         if let Err(Ended::Failed(failure)) = &taken {
@@ -182,7 +187,7 @@ impl Channels {
         }
         let (mut watcher, mut told) = (self.engine.status(), None);
         loop {
-            let own = own(&watcher.borrow_and_update(), channel);
+            let own = self.own(&watcher.borrow_and_update(), channel);
             if told.as_ref() != Some(&own) {
                 lines.send(&own).await?;
                 told = Some(own);
@@ -192,6 +197,37 @@ impl Channels {
                 closed = lines.closed() => return closed,
             }
         }
+    }
+
+    /// What a channel may know of the status.
+    fn own(&self, status: &Status, channel: ChannelName) -> ChannelAnswer {
+        let current = status.upgrade.as_ref();
+        let upgrade = current.filter(|upgrade| upgrade.request.channel == channel);
+        let reports = status.unacknowledged.iter().filter(|one| one.request.channel == channel);
+        ChannelAnswer::Own {
+            upgrade: upgrade.map(|upgrade| OwnUpgrade {
+                id: upgrade.id.clone(),
+                phase: status.phase,
+                reference: upgrade.request.reference.clone(),
+                progress: upgrade.progress,
+                failure: upgrade.failure.clone(),
+            }),
+            busy: current.is_some() && upgrade.is_none(),
+            reports: reports.cloned().collect(),
+            components: self.components(status, channel),
+        }
+    }
+
+    /// What it may replace.
+    fn components(&self, status: &Status, channel: ChannelName) -> Vec<OwnComponent> {
+        let replaceable = self.config.replaceable_by(channel);
+        let installed = replaceable.filter_map(|component| status.component(component.name()));
+        let told = installed.map(|installed| OwnComponent {
+            component: installed.component,
+            product: installed.product.clone(),
+            version: installed.version,
+        });
+        told.collect()
     }
 }
 
@@ -206,24 +242,6 @@ fn take(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Ende
                 return Err(error.into());
             }
         }
-    }
-}
-
-/// What a channel may know of the status.
-fn own(status: &Status, channel: ChannelName) -> ChannelAnswer {
-    let current = status.upgrade.as_ref();
-    let upgrade = current.filter(|upgrade| upgrade.request.channel == channel);
-    let reports = status.unacknowledged.iter().filter(|one| one.request.channel == channel);
-    ChannelAnswer::Own {
-        upgrade: upgrade.map(|upgrade| OwnUpgrade {
-            id: upgrade.id.clone(),
-            phase: status.phase,
-            reference: upgrade.request.reference.clone(),
-            progress: upgrade.progress,
-            failure: upgrade.failure.clone(),
-        }),
-        busy: current.is_some() && upgrade.is_none(),
-        reports: reports.cloned().collect(),
     }
 }
 

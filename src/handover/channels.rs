@@ -5,9 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ChannelStatus, Failure, PackageSummary, PartStatus, Phase, Progress, Reference,
-    Report, UpgradeId,
+    AnnouncedDigests, ChannelName, ChannelStatus, ComponentName, Failure, PackageSummary,
+    PartStatus, Phase, Progress, Reference, Report, UpgradeId,
 };
 
 /// What a network channel may ask; one a line.
@@ -15,7 +16,7 @@ use crate::model::{
 /// | `request` | fields | answers |
 /// |---|---|---|
 /// | `begin` | `channel`; `requester`: who on it; `waits` (optional): it may be put off; `reference` (optional): what the channel must know again, at most 1 KiB | `begun` |
-/// | `receive` | `upgrade`, `file_name`, `size` | `send`, then the client sends pieces, then `stored` |
+/// | `receive` | `upgrade`; `file`: an [`Incoming`] | `send`, then the client sends pieces, then `stored` |
 /// | `part` | `upgrade` | `part`: what is there of its file |
 /// | `note` | `upgrade`, `note`: a text of at most 8 KiB or `null` | `done`: it is kept with what is there |
 /// | `check` | `upgrade` | `checked`: of the file that this connection has sent |
@@ -44,10 +45,8 @@ pub(crate) enum ChannelRequest {
     Receive {
         /// For which upgrade.
         upgrade: UpgradeId,
-        /// The file's name.
-        file_name: String,
-        /// Its size in bytes.
-        size: u64,
+        /// What it is.
+        file: Incoming,
     },
     /// What is there of the file.
     Part {
@@ -95,6 +94,26 @@ pub(crate) enum ChannelRequest {
     },
 }
 
+/// A file that is handed over. All is optional.
+///
+/// | field | what |
+/// |---|---|
+/// | `name` | its name; absent where its seal is to say it |
+/// | `size` | bytes; absent where nobody knows |
+/// | `digests` | what its sender says of its bytes |
+/// | `note` | what the channel keeps with what comes, as of the request `note`; it may hold secrets |
+/// | `anew` | whether nothing that came before counts |
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "the table above")]
+pub(crate) struct Incoming {
+    pub(crate) name: Option<String>,
+    pub(crate) size: Option<u64>,
+    pub(crate) digests: AnnouncedDigests,
+    pub(crate) note: Option<String>,
+    pub(crate) anew: bool,
+}
+
 /// What the daemon answers; one a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -135,12 +154,26 @@ pub(crate) enum ChannelAnswer {
         busy: bool,
         /// Reports that its peer has not acknowledged.
         reports: Vec<Report>,
+        /// What the channel may replace.
+        #[serde(default)]
+        components: Vec<OwnComponent>,
     },
     /// It failed; the connection ends.
     Failure {
         /// Why.
         failure: Failure,
     },
+}
+
+/// A component, as a channel that may replace it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnComponent {
+    /// Its name.
+    pub(crate) component: ComponentName,
+    /// The product that its files are for.
+    pub(crate) product: String,
+    /// The version that runs, where known.
+    pub(crate) version: Option<Version>,
 }
 
 /// The upgrade that runs, as the channel that asked for it is told.

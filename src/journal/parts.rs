@@ -101,7 +101,7 @@ mod tests {
 
     fn part(upgrade: &str, staged: &str) -> Part {
         let now = Uptime { boot_id: "b".into(), since_boot: Duration::ZERO };
-        let announced = ("DEMO_V02.00.00.00.bin".into(), 100);
+        let announced = (Some("DEMO_V02.00.00.00.bin".into()), Some(100));
         let ends = Countdown::begin(Duration::from_secs(60), &now);
         let (upgrade, component) = (UpgradeId(upgrade.into()), ComponentName::PROGRAM);
         Part::new(upgrade, component, staged.into(), announced, ends)

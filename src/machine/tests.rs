@@ -143,11 +143,15 @@ fn events() -> Vec<(&'static str, Event)> {
         ("begin (other requester)", Event::Begin(upgrade("0x2a", "second"))),
         (
             "receive",
-            Event::Receive { file_name: "P_V02.00.00.00.bin".into(), component: None, from: None },
+            Event::Receive {
+                file_name: Some("P_V02.00.00.00.bin".into()),
+                component: None,
+                from: None,
+            },
         ),
         ("kept", Event::Kept),
         ("reception failed", Event::ReceptionFailed),
-        ("received", Event::Received { file_name: "P_V02.00.00.00.bin".into() }),
+        ("received", Event::Received { file_name: Some("P_V02.00.00.00.bin".into()) }),
         ("check passed", Event::CheckPassed(package())),
         ("fail", Event::Fail(failure())),
         ("later", Event::Later(deferral("not ready", 50))),
@@ -247,7 +251,7 @@ fn a_step_keeps_what_its_event_tells() {
     let (upgrade, swap, verdict) = (upgrade("0xed", "first"), swap(), verdict());
     let (received, _) = State::Preparing { upgrade: upgrade.clone() }
         .step(Event::Receive {
-            file_name: "name".into(),
+            file_name: Some("name".into()),
             component: "camera".parse().ok(),
             from: "V01.50.00.00".parse().ok(),
         })
@@ -257,7 +261,7 @@ fn a_step_keeps_what_its_event_tells() {
     assert_eq!(received.component.unwrap().to_string(), "camera");
     assert_eq!(received.from.unwrap().to_string(), "V01.50.00.00");
     let renamed = State::Receiving { upgrade: upgrade.clone() };
-    let (renamed, _) = renamed.step(Event::Received { file_name: "renamed".into() }).unwrap();
+    let (renamed, _) = renamed.step(Event::Received { file_name: Some("renamed".into()) }).unwrap();
     assert_eq!(renamed.upgrade().unwrap().file_name.as_deref(), Some("renamed"));
     let reverting = State::Reverting { upgrade, swap, verdict };
     let (back, _) =

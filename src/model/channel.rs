@@ -43,10 +43,10 @@ impl From<Reference> for String {
 /// What is there of a file that is received over restarts, for the channel that sends it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartStatus {
-    /// Its name as it was announced.
-    pub file_name: String,
-    /// Bytes that were announced.
-    pub size: u64,
+    /// Its name as it was announced; absent where its seal is to say it.
+    pub file_name: Option<String>,
+    /// Bytes that were announced; absent where nobody knew.
+    pub size: Option<u64>,
     /// Bytes that are there, durably.
     pub offset: u64,
     /// What the channel keeps with it, such as an ETag and a URL: nobody else's to see.

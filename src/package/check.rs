@@ -22,6 +22,7 @@ use crate::config::Format;
 use crate::digest::Digests;
 use crate::model::file_name::{FileName, NameError};
 use crate::model::{Failure, FailureKind, PackageSummary};
+use crate::seal::Seal;
 use crate::stage::Staged;
 
 use examiner::{Examiner, format_of, read_content};
@@ -33,8 +34,8 @@ use sealed::read_seal;
 /// A file to be examined: what is known of it before.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// Its name as its sender gave it; data, not where it lies.
-    pub file_name: &'a str,
+    /// Its name as its sender gave it; data, not where it lies. Absent where its seal is to say it.
+    pub file_name: Option<&'a str>,
     /// Where it lies.
     pub path: &'a Path,
     /// Its size in bytes.
@@ -94,18 +95,18 @@ impl Checked {
 /// Proves a staged file, and takes a seal before its payload away. One that fails is removed from
 /// the staging area.
 pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
-    let subject = subject_of(&staged);
-    let name = name_of(subject)?;
-    let examination = Examiner::new(subject, rules).examine();
+    let examiner = Examiner::new(subject_of(&staged), rules);
+    let examination = examiner.examine();
     if let Some(failure) = examination.failure() {
         return Err(failure.clone());
     }
+    let name = examiner.name?;
     let trusted_key = examination.seal.as_ref().and_then(|seal| match rules.signer(seal) {
         Signer::Trusted(key) => Some(key.public.id()),
         Signer::Forged(_) | Signer::Unknown | Signer::NotChecked => None,
     });
     let summary = PackageSummary {
-        file_name: staged.file_name.clone(),
+        file_name: staged.file_name.clone().unwrap_or_else(|| name.to_string()),
         product: name.product().to_owned(),
         version: name.version(),
         size: staged.size,
@@ -123,7 +124,7 @@ pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
 
 fn subject_of(staged: &Staged) -> Subject<'_> {
     Subject {
-        file_name: &staged.file_name,
+        file_name: staged.file_name.as_deref(),
         path: staged.path(),
         size: staged.size,
         digests: Some(staged.digests),
@@ -151,20 +152,38 @@ fn without_seal_before(
 
 /// What can be said of a file before its first byte: name, product, version, size. A transfer that
 /// would be refused at its end, perhaps hours later, is refused at its beginning.
-pub fn check_announced(file_name: &str, size: Option<u64>, rules: &Rules) -> Result<(), Failure> {
+pub fn check_announced(
+    file_name: Option<&str>,
+    size: Option<u64>,
+    rules: &Rules,
+) -> Result<(), Failure> {
     let known = size.unwrap_or_default();
     let subject =
         Subject { file_name, path: Path::new(""), size: known, digests: None, owned: false };
-    let name = name_of(subject);
+    let name = name_of(subject, None);
     let examiner =
         Examiner { subject, rules, format: Format::Any, name, content: None, seal: None };
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
-    let can_be_run = |check: &Check| *check != Check::Size || size.is_some();
+    let can_be_run = |check: &Check| match check {
+        Check::Size => size.is_some(),
+        _ => file_name.is_some(),
+    };
     checks.into_iter().filter(can_be_run).try_for_each(|check| examiner.run(check).map(drop))
 }
 
-fn name_of(subject: Subject<'_>) -> Result<FileName, Failure> {
-    subject.file_name.parse().map_err(|error: NameError| error.into_failure(subject.file_name))
+/// A name that nobody gave is what the seal says, which must hold of the file like any other.
+fn name_of(subject: Subject<'_>, seal: Option<&Seal>) -> Result<FileName, Failure> {
+    match (subject.file_name, seal) {
+        (Some(given), _) => given.parse().map_err(|error: NameError| error.into_failure(given)),
+        (None, Some(seal)) => {
+            let name = format!("{}_{}.bin", seal.manifest.product, seal.manifest.version);
+            name.parse().map_err(|error: NameError| error.into_failure(&name))
+        }
+        (None, None) => {
+            let sentence = "the file came without a name, and has no seal that says it";
+            Err(Failure::new(FailureKind::SealMissing, sentence))
+        }
+    }
 }
 
 /// Runs every check that can be run. One that builds on a failed one is skipped, and the program is
@@ -195,7 +214,8 @@ impl<'a> Examiner<'a> {
             None => Format::Elf,
         };
         let content = readable.then(|| read_content(subject.path, payload, format));
-        Self { subject, rules, format, name: name_of(subject), content, seal }
+        let name = name_of(subject, found);
+        Self { subject, rules, format, name, content, seal }
     }
 
     /// Every check but the one that runs the program.

@@ -23,8 +23,8 @@ const LARGEST_FILE: u64 = 64 << 10;
 /// | `upgrade` | whose |
 /// | `component` | what the file is for |
 /// | `staged` | its name in the staging area |
-/// | `file_name` | its name as it was announced |
-/// | `size` | bytes that were announced |
+/// | `file_name` | its name as it was announced; absent where its seal is to say it |
+/// | `size` | bytes that were announced; absent where nobody knew |
 /// | `offset` | bytes that are there, durably |
 /// | `ends` | the [`Countdown`] until it is given up |
 /// | `note` | what its channel keeps with it, such as an ETag and a URL, or `null`. It is in no status, report or log |
@@ -35,8 +35,8 @@ pub(crate) struct Part {
     pub(crate) upgrade: UpgradeId,
     pub(crate) component: ComponentName,
     pub(crate) staged: String,
-    pub(crate) file_name: String,
-    pub(crate) size: u64,
+    pub(crate) file_name: Option<String>,
+    pub(crate) size: Option<u64>,
     pub(crate) offset: u64,
     pub(crate) ends: Countdown,
     pub(crate) note: Option<String>,
@@ -48,7 +48,7 @@ impl Part {
         upgrade: UpgradeId,
         component: ComponentName,
         staged: String,
-        (file_name, size): (String, u64),
+        (file_name, size): (Option<String>, Option<u64>),
         ends: Countdown,
     ) -> Self {
         let (format, offset, note) = (FORMAT, 0, None);
@@ -61,7 +61,7 @@ impl Part {
         let text = disk::read_limited(&directory.join(PART_FILE), LARGEST_FILE).ok()??;
         checksum::examine(&text).ok()?;
         let part: Self = serde_json::from_slice(&text).ok()?;
-        (part.format == FORMAT && part.offset <= part.size).then_some(part)
+        (part.format == FORMAT && part.size.is_none_or(|size| part.offset <= size)).then_some(part)
     }
 
     /// Writes it down, durably.
@@ -107,7 +107,7 @@ mod tests {
             UpgradeId("an id".into()),
             ComponentName::PROGRAM,
             "incoming-1-1".into(),
-            ("DEMO_V02.00.00.00.bin".into(), 100),
+            (Some("DEMO_V02.00.00.00.bin".into()), Some(100)),
             Countdown::begin(Duration::from_secs(60), &now),
         );
         Part { offset: 40, note: Some("https://user:secret@example.org/".into()), ..part }

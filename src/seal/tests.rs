@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::signing::{NewKeys, SecretKey};
 use super::*;
-use crate::digest::{Hasher, program_digest};
+use crate::digest::{Beside, Hasher, program_digest};
 use crate::model::{NotAKeyId, ProgramDigest};
 
 const PROGRAM: &[u8] = b"any bytes will do for a program here";
@@ -218,7 +218,7 @@ fn a_hasher_tells_the_program_from_its_seal_in_one_pass_however_the_bytes_come()
     for program in [PROGRAM, &long, b""] {
         let file = [program, &seal].concat();
         for piece in [1, 63, LARGEST_SEAL - 1, LARGEST_SEAL, LARGEST_SEAL + 1, 1 << 20] {
-            let mut hasher = Hasher::new(false);
+            let mut hasher = Hasher::new(Beside::default());
             file.chunks(piece).for_each(|bytes| hasher.update(bytes));
             let digests = hasher.finish();
             assert_eq!(
@@ -255,7 +255,7 @@ fn a_hasher_tells_the_payload_from_the_seal_before_it_in_one_pass_however_the_by
         for payload in [PROGRAM, &long, b"", b"1234567", b"12345678"] {
             let file = [seal, payload].concat();
             for piece in [1, 63, LARGEST_SEAL - 1, LARGEST_SEAL, LARGEST_SEAL + 9, 1 << 20] {
-                let mut hasher = Hasher::new(false);
+                let mut hasher = Hasher::new(Beside::default());
                 file.chunks(piece).for_each(|bytes| hasher.update(bytes));
                 let digests = hasher.finish();
                 let what = format!("{} bytes by {piece}", file.len());
@@ -472,7 +472,7 @@ proptest! {
         let at = at % file.len();
         file[at] = value;
         file.truncate(file.len().saturating_sub(cut.saturating_sub(600)));
-        let mut hasher = Hasher::new(false);
+        let mut hasher = Hasher::new(Beside::default());
         file.chunks(piece).for_each(|bytes| hasher.update(bytes));
         let payload = find(&file).ok().flatten().map_or(0..file.len(), |seal| {
             seal.payload.start.try_into().unwrap()..seal.payload.end.try_into().unwrap()

@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 
 use super::staged::Reception;
 use super::{RECEPTION_PREFIX, Stage, Staged, unwritable};
-use crate::digest::{BUFFER_SIZE, Hasher};
+use crate::digest::{BUFFER_SIZE, Beside, Hasher};
 use crate::disk::Operation;
 use crate::model::{Failure, FailureKind};
 
@@ -56,7 +56,7 @@ impl Stage {
         if !file.metadata().map_err(gone)?.is_file() {
             return Err(gone(io::Error::other("it is no regular file")));
         }
-        let (mut hasher, mut size) = (Hasher::new(false), 0);
+        let (mut hasher, mut size) = (Hasher::new(Beside::default()), 0);
         let mut buffer = vec![0; BUFFER_SIZE];
         loop {
             let n = (&file).read(&mut buffer).map_err(gone)?;
@@ -69,7 +69,7 @@ impl Stage {
         let mut reception = Reception::new(self.clone(), path);
         reception.set_kept(true);
         reception.is_whole();
-        Ok(Staged { file_name, size, digests: hasher.finish(), reception, file })
+        Ok(Staged { file_name: Some(file_name), size, digests: hasher.finish(), reception, file })
     }
 }
 

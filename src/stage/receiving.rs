@@ -10,9 +10,9 @@ use super::staged::{Reception, Staged};
 use super::write_back::{PART_SIZE, WriteBack};
 use super::{Announced, unwritable};
 use crate::digest::hashing::Hashing;
-use crate::digest::{BUFFER_SIZE, Digests};
+use crate::digest::{BUFFER_SIZE, Beside, Digests};
 use crate::disk::Operation;
-use crate::model::{Failure, FailureKind, Md5Digest};
+use crate::model::{AnnouncedDigests, Failure, FailureKind, Md5Digest};
 
 /// Called with the number of bytes received so far.
 pub type Observer = Box<dyn FnMut(u64) + Send>;
@@ -113,7 +113,7 @@ impl Receiving {
 
     /// Its peer gives the file another name.
     pub(crate) fn rename(&mut self, file_name: &str) {
-        self.announced.file_name = file_name.to_owned();
+        self.announced.file_name = Some(file_name.to_owned());
     }
 
     /// Bytes received so far.
@@ -174,8 +174,9 @@ impl Receiving {
         Ok(())
     }
 
-    /// Ends the reception: exactly the announced size (`truncated` otherwise) and the MD5 given, if
-    /// one is (`digest-mismatch` otherwise); then the data is durable.
+    /// Ends the reception: exactly the announced size (`truncated` otherwise), the MD5 given, if one
+    /// is, and the strongest of the digests announced (`digest-mismatch` otherwise); then the data is
+    /// durable.
     pub fn finish(mut self, md5: Option<Md5Digest>) -> Result<Staged, Failure> {
         if let Some(size) = self.announced.size.filter(|size| self.received < *size) {
             let sentence =
@@ -184,9 +185,10 @@ impl Receiving {
         }
         self.flush()?;
         self.end_write_back()?;
-        let hashing = std::mem::replace(&mut self.hashing, Hashing::start(0, false));
+        let hashing = std::mem::replace(&mut self.hashing, Hashing::start(0, Beside::default()));
         let digests = hashing.finish().map_err(unwritable)?;
         compare(md5, &digests)?;
+        compare_announced(&self.announced.digests, &digests)?;
         self.reception.disk().apply(Operation::Sync { file: &self.file }).map_err(unwritable)?;
         self.keep(self.received)?;
         let Some(file) = self.reception.reopen(&self.file).map_err(unwritable)? else {
@@ -267,7 +269,9 @@ impl Receiving {
 }
 
 fn hashing_of(announced: &Announced) -> Hashing {
-    Hashing::start(announced.size.unwrap_or(u64::MAX), announced.with_md5)
+    let mut beside = Beside::of(&announced.digests);
+    beside.md5 |= announced.with_md5;
+    Hashing::start(announced.size.unwrap_or(u64::MAX), beside)
 }
 
 /// MD5 is computed only for a peer that gives one (`Announced::with_md5`).
@@ -285,6 +289,27 @@ fn compare(given: Option<Md5Digest>, digests: &Digests) -> Result<(), Failure> {
             FailureKind::Internal,
             "the sender gave an MD5 that it had not announced",
         )),
+    }
+}
+
+/// The strongest of what was announced decides; [`Beside::of`] sees to it that it was computed.
+fn compare_announced(announced: &AnnouncedDigests, digests: &Digests) -> Result<(), Failure> {
+    let differs = |name: &str, announced: String, computed: String| {
+        let sentence =
+            format!("{name} {announced} was announced, but the file that arrived has {computed}");
+        Err(Failure::new(FailureKind::DigestMismatch, sentence))
+    };
+    match (announced.sha256, announced.sha1.zip(digests.sha1), announced.md5.zip(digests.md5)) {
+        (Some(sha256), _, _) if sha256 != digests.file => {
+            differs("the SHA-256", sha256.to_string(), digests.file.to_string())
+        }
+        (None, Some((sha1, computed)), _) if sha1 != computed => {
+            differs("the SHA-1", sha1.to_string(), computed.to_string())
+        }
+        (None, None, Some((md5, computed))) if md5 != computed => {
+            differs("the MD5", md5.to_string(), computed.to_string())
+        }
+        _ => Ok(()),
     }
 }
 

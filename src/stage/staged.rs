@@ -21,8 +21,8 @@ use crate::model::{Failure, FailureKind};
 /// is open for reading: as long as it is, no other file can come by the same inode number.
 #[derive(Debug)]
 pub struct Staged {
-    /// Name as announced.
-    pub file_name: String,
+    /// Name as announced; absent where its seal is to say it.
+    pub file_name: Option<String>,
     /// Size in bytes.
     pub size: u64,
     /// Digests of all bytes.
@@ -47,11 +47,9 @@ impl Staged {
     /// the disk as another one from a peer, with room, digests and syncs of its own.
     pub(crate) fn behind(&self, start: u64) -> Result<Self, Failure> {
         let stage = Stage { max_size: self.size, ..self.reception.stage.clone() };
-        let announced = Announced {
-            file_name: self.file_name.clone(),
-            size: Some(self.size.saturating_sub(start)),
-            with_md5: false,
-        };
+        let size = Some(self.size.saturating_sub(start));
+        let announced =
+            Announced { file_name: self.file_name.clone(), size, ..Announced::default() };
         let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(twice)?;
         let mut from = &self.file;
         from.seek(SeekFrom::Start(start)).map_err(unwritable)?;

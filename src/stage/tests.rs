@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tempfile::TempDir;
 
 use super::*;
-use crate::digest::Hasher;
+use crate::digest::{Beside, Hasher};
 use crate::disk::faulty::FaultyDisk;
 use crate::disk::mounted::Mounted;
 use crate::model::{FileDigest, Md5Digest};
@@ -17,11 +17,7 @@ use crate::model::{FileDigest, Md5Digest};
 const MIB: u64 = 1024 * 1024;
 
 fn announced(size: u64) -> Announced {
-    Announced {
-        file_name: "PSDK_APPALIAS_V01.00.00.00.bin".into(),
-        size: Some(size),
-        with_md5: true,
-    }
+    Announced { with_md5: true, ..Announced::named("PSDK_APPALIAS_V01.00.00.00.bin", Some(size)) }
 }
 
 fn silent() -> Observer {
@@ -53,7 +49,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 fn digest_of(content: &[u8]) -> (FileDigest, Md5Digest) {
-    let mut hasher = Hasher::new(true);
+    let mut hasher = Hasher::new(Beside { md5: true, ..Beside::default() });
     hasher.update(content);
     let digests = hasher.finish();
     (digests.file, digests.md5.unwrap())

@@ -136,8 +136,7 @@ impl Through {
     /// Begins an upload of `owner` behind its first `offset` bytes. Blocks.
     pub fn begin(&self, name: &str, owner: &str, offset: u64) -> Result<Arriving, Declined> {
         let (mut arriving, beginning, receive) = self.enter(name, owner, offset)?;
-        let receive =
-            || receive(Announced { file_name: name.to_owned(), size: None, with_md5: false });
+        let receive = || receive(Announced::named(name.to_owned(), None));
         let receiving = match beginning {
             // The pull will find the reason too, and tell it.
             Beginning::Nothing => {
@@ -249,7 +248,7 @@ impl Through {
                 return Err(Failure::new(FailureKind::Busy, sentence));
             }
             Content::Part(part) => part.rename(to),
-            Content::Whole(staged) => staged.file_name = to.to_owned(),
+            Content::Whole(staged) => staged.file_name = Some(to.to_owned()),
         }
         upload.name = to.to_owned();
         Ok(())

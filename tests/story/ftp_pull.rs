@@ -168,7 +168,7 @@ impl Pulling {
             runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut self.answer).await });
         let staged = answer.expect("no answer in time").expect("the pull is gone")?;
         let bytes = std::fs::read(staged.path()).unwrap();
-        assert_eq!((staged.size, staged.file_name.as_str()), (bytes.len() as u64, NAME));
+        assert_eq!((staged.size, staged.file_name.as_deref()), (bytes.len() as u64, Some(NAME)));
         assert!(staged.path().starts_with(self.directory.path()));
         Ok(bytes)
     }

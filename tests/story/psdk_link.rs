@@ -13,7 +13,7 @@ use bytes::Bytes;
 use uplift::channel::psdk::serial::frame::{Address, Frame};
 use uplift::channel::psdk::serial::wire::id;
 use uplift::config::{Baud, TransferChoice};
-use uplift::digest::Hasher;
+use uplift::digest::{Beside, Hasher};
 use uplift::model::{FailureKind, LinkState, Outcome};
 
 use self::aircraft::{Aircraft, HOST, PAYLOAD, PC, Probes};
@@ -42,7 +42,7 @@ fn at_a_fixed_rate(device: &Path) -> PayloadSide {
 }
 
 fn md5(content: &[u8]) -> [u8; 16] {
-    let mut hasher = Hasher::new(true);
+    let mut hasher = Hasher::new(Beside { md5: true, ..Beside::default() });
     hasher.update(content);
     hasher.finish().md5.unwrap().0
 }

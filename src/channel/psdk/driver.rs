@@ -312,7 +312,7 @@ async fn receive(
     offer: FileOffer,
 ) -> Result<(Reception, u64), Failure> {
     let FileOffer { size, from, name } = offer;
-    let announced = Announced { file_name: name, size: Some(u64::from(size)), with_md5: true };
+    let announced = Announced { with_md5: true, ..Announced::named(name, Some(u64::from(size))) };
     let mut receiving = engine.receive(&id, announced).await?;
     if from == 0 {
         // The host begins the file; what was there of it may have been of another one.

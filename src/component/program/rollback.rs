@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::swap::{Swap, sync_directories};
 use super::{Lock, Program, digest_at};
-use crate::digest::Hasher;
+use crate::digest::{Beside, Hasher};
 use crate::disk::{self, Operation};
 use crate::model::{Failure, FailureKind, ProgramDigest};
 
@@ -182,7 +182,7 @@ impl Program {
 
 /// The digest of no bytes: of the file that says that no program was there.
 fn nothing() -> ProgramDigest {
-    Hasher::new(false).finish().program
+    Hasher::new(Beside::default()).finish().program
 }
 
 fn not_reverted(step: &'static str) -> impl FnOnce(io::Error) -> Failure {

@@ -54,11 +54,7 @@ impl Payload {
     }
 
     fn staged(&self, content: &[u8]) -> Staged {
-        let announced = Announced {
-            file_name: "DEMO_V01.00.00.00.bin".into(),
-            size: Some(content.len() as u64),
-            with_md5: false,
-        };
+        let announced = Announced::named("DEMO_V01.00.00.00.bin", Some(content.len() as u64));
         let mut receiving = self.stage.receive(announced, Box::new(|_| {})).unwrap();
         receiving.write(content).unwrap();
         receiving.finish(None).unwrap()
@@ -104,7 +100,7 @@ fn temporary_path(temporary: &TempDir) -> PathBuf {
 
 fn summary(staged: &Staged) -> PackageSummary {
     PackageSummary {
-        file_name: staged.file_name.clone(),
+        file_name: staged.file_name.clone().unwrap(),
         product: "DEMO".into(),
         version: "V01.00.00.00".parse().unwrap(),
         size: staged.size,

@@ -23,7 +23,7 @@ impl Actor {
     ) -> Result<Receiving, Failure> {
         self.owned(id)?;
         let channel = self.state.upgrade().map_or(ChannelName::SHELL, |one| one.request.channel);
-        let chosen = choice::of_file(&self.config, channel, &announced.file_name);
+        let chosen = choice::of_file(&self.config, channel, announced.file_name.as_deref());
         if let Ok(component) = chosen
             && choice::only(&self.config, channel).is_none()
         {
@@ -39,7 +39,7 @@ impl Actor {
         }
         let component = chosen.ok();
         let from = component.and_then(|name| self.herald.installed(name).0);
-        let file_name = kept_name(&announced.file_name);
+        let file_name = announced.file_name.as_deref().map(kept_name);
         self.apply(Event::Receive { file_name, component, from }).await?;
         let received = match admitted {
             Ok(component) => {
@@ -101,9 +101,10 @@ impl Actor {
             return;
         };
         if part.ends.left(&now).is_zero() {
+            let of_all = part.size.map(|size| format!(" of {size}")).unwrap_or_default();
             let sentence = format!(
-                "{} of {} bytes came, and no more for as long as an upgrade may wait",
-                part.offset, part.size
+                "{}{of_all} bytes came, and no more for as long as an upgrade may wait",
+                part.offset
             );
             let failure = Failure::new(FailureKind::Timeout, sentence);
             return super::told(self.apply(Event::Fail(failure)).await);
@@ -153,7 +154,7 @@ impl Actor {
             let _ = answer.send(Err(failure));
             return;
         }
-        let file_name = kept_name(&staged.file_name);
+        let file_name = staged.file_name.as_deref().map(kept_name);
         self.hands.take_staged(Some(staged));
         // Before the step: one that can't be written down ends the upgrade, and with it the wait,
         // at once.

@@ -69,7 +69,7 @@ impl Hands {
         let (config, announced, paths) =
             (config.clone(), announced.clone(), self.config.paths.clone());
         blocking(move || {
-            check_announced(&announced.file_name, announced.size, &rules)?;
+            check_announced(announced.file_name.as_deref(), announced.size, &rules)?;
             config.program().map_or(Ok(()), |program| storage::examine(program, &paths))
         })
         .await
@@ -98,15 +98,18 @@ impl Hands {
         let (ends, upgrade) = (self.policy.longest_wait()?, upgrade.clone());
         let mark = self.mark()?;
         blocking(move || {
-            let size = announced.size.unwrap_or_default();
+            let size = announced.size;
             let is_same = |part: &Part| {
-                part.component == component
+                !announced.anew
+                    && part.component == component
                     && (&part.file_name, part.size) == (&announced.file_name, size)
                     && stage.has_part(&part.staged, part.offset)
             };
             if let Some(part) = parts.of(&upgrade).filter(is_same) {
                 parts.set_end(&upgrade, ends).map_err(unkept)?;
-                let there = mark.read(&part.staged).map_or(part.offset, |mark| mark.min(size));
+                let there = mark
+                    .read(&part.staged)
+                    .map_or(part.offset, |mark| mark.min(size.unwrap_or(u64::MAX)));
                 let keeper = keeper(parts, mark, part.staged.clone());
                 return stage.resume(&part.staged, announced, there, observer, keeper);
             }

@@ -125,7 +125,7 @@ async fn send_named(
 ) -> Result<UpgradeId, Failure> {
     let id = engine.begin(request).await?;
     let file_name = format!("P_{version}.bin");
-    let announced = Announced { file_name, size: Some(bytes.len() as u64), with_md5: false };
+    let announced = Announced::named(file_name, Some(bytes.len() as u64));
     let mut receiving = engine.receive(&id, announced).await?;
     receiving.write(bytes)?;
     engine.check(&id, receiving.finish(None)?).await?;

@@ -45,8 +45,7 @@ impl Payload {
     }
 
     fn stage(&self, name: &str, bytes: &[u8]) -> Staged {
-        let announced =
-            Announced { file_name: name.into(), size: Some(bytes.len() as u64), with_md5: false };
+        let announced = Announced::named(name, Some(bytes.len() as u64));
         let stage = Stage::beside(&self.directory.path().join("program"), 1 << 30);
         let mut receiving = stage.receive(announced, Box::new(|_| {})).unwrap();
         receiving.write(bytes).unwrap();
@@ -150,7 +149,7 @@ fn a_program_path_that_never_answers_is_not_waited_for() {
 fn what_is_announced_is_checked_before_a_byte_is_there() {
     let rules = Payload::new("[package]\nmax_size = 1000").rules;
     let announced =
-        |name, size| check_announced(name, size, &rules).map_err(|failure| failure.kind);
+        |name, size| check_announced(Some(name), size, &rules).map_err(|failure| failure.kind);
     assert_eq!(announced(RIGHT, Some(1000)), Ok(()));
     assert_eq!(announced(RIGHT, None), Ok(()), "its size is not known yet");
     assert_eq!(announced(RIGHT, Some(1001)), Err(FailureKind::TooLarge));
@@ -254,7 +253,7 @@ fn a_step_between_32_and_64_bits_says_whether_a_preflight_proves_it() {
         let payload = Payload::new(more);
         let staged = payload.stage(RIGHT, &of_32_bits());
         let (path, size) = (staged.path(), staged.size);
-        let subject = Subject { file_name: RIGHT, path, size, digests: None, owned: true };
+        let subject = Subject { file_name: Some(RIGHT), path, size, digests: None, owned: true };
         let examination = examine(subject, &payload.rules.clone().forced(true));
         let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
         let Verdict::Passed(sentence) = &finding.unwrap().verdict else {
@@ -291,7 +290,8 @@ fn an_examination_has_every_check_in_order_and_skips_what_builds_on_a_failed_one
     let payload = Payload::new("version_command = [\"--version\"]");
     let path = payload.directory.path().join("file");
     File::create(&path).unwrap().write_all(b"text").unwrap();
-    let subject = Subject { file_name: "file", path: &path, size: 4, digests: None, owned: false };
+    let subject =
+        Subject { file_name: Some("file"), path: &path, size: 4, digests: None, owned: false };
     let findings = examine(subject, &payload.rules).findings;
     assert_eq!(findings.iter().map(|finding| finding.check).collect::<Vec<_>>(), Check::ALL);
     let results: String = findings
@@ -312,7 +312,8 @@ fn what_is_empty_or_too_large_is_not_read() {
     for size in [0, 1025] {
         File::create(&path).unwrap().write_all(&vec![b'x'; size]).unwrap();
         let size = size as u64;
-        let subject = Subject { file_name: RIGHT, path: &path, size, digests: None, owned: false };
+        let subject =
+            Subject { file_name: Some(RIGHT), path: &path, size, digests: None, owned: false };
         let examination = examine(subject, &payload.rules);
         let finding = examination.findings.iter().find(|finding| finding.check == Check::Machine);
         assert!(matches!(finding.unwrap().verdict, Verdict::Skipped(_)), "{examination:?}");
@@ -323,7 +324,8 @@ fn what_is_empty_or_too_large_is_not_read() {
 fn a_file_that_can_not_be_read_is_not_said_to_be_a_wrong_one() {
     let payload = Payload::new("");
     let path = payload.directory.path().join("gone");
-    let subject = Subject { file_name: RIGHT, path: &path, size: 9, digests: None, owned: false };
+    let subject =
+        Subject { file_name: Some(RIGHT), path: &path, size: 9, digests: None, owned: false };
     let findings = examine(subject, &payload.rules).findings;
     let machine = findings.iter().find(|finding| finding.check == Check::Machine).unwrap();
     let Verdict::Failed(failure) = &machine.verdict else { panic!("{machine:?}") };
@@ -339,7 +341,8 @@ fn a_program_is_asked_only_when_all_else_is_right() {
     File::create(&path).unwrap().write_all(&bytes).unwrap();
     let size = bytes.len() as u64;
     for (file_name, is_asked) in [("OTHER_V02.00.00.00.bin", false), (RIGHT, true)] {
-        let subject = Subject { file_name, path: &path, size, digests: None, owned: true };
+        let subject =
+            Subject { file_name: Some(file_name), path: &path, size, digests: None, owned: true };
         let examination = examine(subject, &payload.rules);
         let last = &examination.findings.last().unwrap().verdict;
         let others_failed = matches!(last, Verdict::Skipped(why) if why == "other checks failed");

@@ -104,7 +104,7 @@ fn a_file_that_is_kept_stays_until_it_is_let_go() {
     drop(other);
     let reopened = stage.reopen(&name, "P_V02.00.00.00.bin".into()).unwrap();
     assert_eq!((reopened.size, reopened.digests.file), (MIB, digests.file));
-    assert_eq!(reopened.file_name, "P_V02.00.00.00.bin");
+    assert_eq!(reopened.file_name.as_deref(), Some("P_V02.00.00.00.bin"));
     drop(reopened);
     assert!(stage.has_kept(&name, MIB), "looked at, it stays");
     let mut again = stage.reopen(&name, "P_V02.00.00.00.bin".into()).unwrap();

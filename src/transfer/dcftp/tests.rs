@@ -4,14 +4,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::digest::Hasher;
+use crate::digest::{Beside, Hasher};
 use crate::stage::{Announced, Stage};
 
 const SIZE: u64 = 300_000;
 
 fn receiving(directory: &Path, size: u64) -> Receiving {
     let announced =
-        Announced { file_name: "P_V01.00.00.01.bin".into(), size: Some(size), with_md5: true };
+        Announced { with_md5: true, ..Announced::named("P_V01.00.00.01.bin", Some(size)) };
     Stage::beside(&directory.join("program"), 1 << 30).receive(announced, Box::new(|_| {})).unwrap()
 }
 
@@ -20,7 +20,7 @@ fn content() -> Vec<u8> {
 }
 
 fn md5(content: &[u8]) -> Md5Digest {
-    let mut hasher = Hasher::new(true);
+    let mut hasher = Hasher::new(Beside { md5: true, ..Beside::default() });
     hasher.update(content);
     hasher.finish().md5.unwrap()
 }
@@ -95,7 +95,7 @@ async fn a_disk_that_stands_still_holds_up_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let (go_on, gone_on) = std::sync::mpsc::channel::<()>();
     let announced =
-        Announced { file_name: "P_V01.00.00.01.bin".into(), size: Some(SIZE), with_md5: true };
+        Announced { with_md5: true, ..Announced::named("P_V01.00.00.01.bin", Some(SIZE)) };
     // Blocks at the first chunk until the sender is dropped.
     let stalled = Box::new(move |_| {
         let _ = gone_on.recv();

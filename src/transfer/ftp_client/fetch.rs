@@ -106,8 +106,7 @@ impl Fetcher<'_> {
         if self.watchdog.stopped() == Some(Stopped::Cancelled) {
             return Err(SessionError::Cancelled.into());
         }
-        let announced =
-            Announced { file_name: file.name.clone(), size: Some(file.size), with_md5: false };
+        let announced = Announced::named(file.name.clone(), Some(file.size));
         (self.receive)(announced).map_err(FetchError::Lasting)
     }
 

@@ -244,7 +244,7 @@ impl Puller {
             return nothing.failure;
         };
         // The name alone is reason enough; the size does not matter any more.
-        let announced = Announced { file_name, size: Some(0), with_md5: false };
+        let announced = Announced::named(file_name, Some(0));
         (self.receive)(announced).err().unwrap_or(nothing.failure)
     }
 

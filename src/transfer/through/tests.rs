@@ -72,7 +72,7 @@ fn an_upload_is_seen_as_it_comes_and_taken_when_it_is_whole() {
     assert_eq!(place.seen(), Some((NAME.into(), 2, Standing::Whole)));
     place.through.settle();
     let staged = place.through.take_whole().unwrap();
-    assert_eq!((&*staged.file_name, staged.size), (NAME, 2));
+    assert_eq!((staged.file_name.as_deref(), staged.size), (Some(NAME), 2));
     assert!(is_elsewhere(&place.through.begin(NAME, "host", 0)), "it waits for nothing any more");
     drop(staged);
     assert!(place.files() == 0 && place.heard.try_recv().is_err());
@@ -194,7 +194,7 @@ fn its_owner_goes_on_behind_what_came() {
 }
 
 fn digest(bytes: &[u8]) -> crate::model::FileDigest {
-    let mut hasher = crate::digest::Hasher::new(false);
+    let mut hasher = crate::digest::Hasher::new(crate::digest::Beside::default());
     hasher.update(bytes);
     hasher.finish().file
 }
@@ -220,7 +220,7 @@ fn a_rename_is_for_the_same_component_alone_and_renames_what_is_staged() {
     place.through.begin(OTHER, "host", 0).unwrap().finish().unwrap();
     place.through.rename(OTHER, "DEMO_2_V09.00.00.00.bin").unwrap();
     let staged = place.through.take_whole().unwrap();
-    assert_eq!(staged.file_name, "DEMO_2_V09.00.00.00.bin");
+    assert_eq!(staged.file_name.as_deref(), Some("DEMO_2_V09.00.00.00.bin"));
 }
 
 #[test]

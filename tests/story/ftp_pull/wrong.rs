@@ -258,7 +258,7 @@ fn one_file_of_another_product_or_with_a_wrong_name_is_told_as_such_under_its_na
             answer.blocking_recv().unwrap().unwrap_err().sentence,
             "refused by whoever was told"
         );
-        assert_eq!(names.iter().collect::<Vec<_>>(), [name]);
+        assert_eq!(names.iter().collect::<Vec<_>>(), [Some(name.to_owned())]);
         assert!(downloads(&server).is_empty());
     }
 }

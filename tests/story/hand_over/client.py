@@ -32,7 +32,7 @@ class Conversation:
 
     def hand_over(self, upgrade, path):
         name, size = os.path.basename(path), os.path.getsize(path)
-        offset = self.ask("receive", upgrade=upgrade, file_name=name, size=size)["offset"]
+        offset = self.ask("receive", upgrade=upgrade, file={"name": name, "size": size})["offset"]
         with open(path, "rb") as file:
             file.seek(offset)
             while piece := file.read(PIECE):

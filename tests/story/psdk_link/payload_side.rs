@@ -211,7 +211,8 @@ impl Fake {
             }
             Command::Receive(_, announced, _, answer) => {
                 let size = announced.size.unwrap_or_default();
-                self.note(format!("receive {} {size}", announced.file_name));
+                let name = announced.file_name.as_deref().unwrap_or_default();
+                self.note(format!("receive {name} {size}"));
                 self.enter(Phase::Receiving);
                 let size = self.script.disk_takes.or(announced.size);
                 let _ = answer
@@ -284,7 +285,7 @@ impl Fake {
         let (file_digest, program_digest) = (FileDigest([0; 32]), ProgramDigest([0; 32]));
         let (product, version) = ("P".into(), Version::new([1, 0, 0, 1]).expect("a version"));
         Ok(PackageSummary {
-            file_name: staged.file_name.clone(),
+            file_name: staged.file_name.clone().unwrap(),
             product,
             version,
             size: staged.size,
@@ -332,11 +333,7 @@ impl Uploads for FakeUploads {
         let (stage, upload) = (self.stage.clone(), self.script.upload.clone());
         std::thread::spawn(move || {
             if told.blocking_recv().is_ok() {
-                let announced = Announced {
-                    file_name: "P_V01.00.00.01.bin".into(),
-                    size: Some(upload.len() as u64),
-                    with_md5: false,
-                };
+                let announced = Announced::named("P_V01.00.00.01.bin", Some(upload.len() as u64));
                 let mut receiving = stage.receive(announced, Box::new(|_| {})).expect("a stage");
                 receiving.write(&upload).expect("a disk");
                 let _ = result.send(receiving.finish(None));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 use uplift::config::{Config, Format};
-use uplift::digest::Hasher;
+use uplift::digest::{Beside, Hasher};
 use uplift::package::check::{Rules, Subject, examine};
 use uplift_fixtures::elf::{Architecture, Program};
 use uplift_sim::signer::Signer;
@@ -80,10 +80,10 @@ impl Judge {
     fn lets_in(&self, bytes: &[u8]) -> bool {
         let path = self.directory.path().join(NAME);
         write(&path, bytes);
-        let mut hasher = Hasher::new(false);
+        let mut hasher = Hasher::new(Beside::default());
         hasher.update(bytes);
         let subject = Subject {
-            file_name: NAME,
+            file_name: Some(NAME),
             path: &path,
             size: bytes.len() as u64,
             digests: Some(hasher.finish()),

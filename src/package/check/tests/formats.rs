@@ -188,7 +188,8 @@ fn a_file_that_is_only_explained_is_not_run_with_its_seal_before_it() {
         let path = payload.directory.path().join("file");
         File::create(&path).unwrap().write_all(&file).unwrap();
         let size = file.len() as u64;
-        let subject = Subject { file_name: RIGHT, path: &path, size, digests: None, owned: false };
+        let subject =
+            Subject { file_name: Some(RIGHT), path: &path, size, digests: None, owned: false };
         let examination = examine(subject, &payload.rules);
         let Verdict::Skipped(why) = &examination.findings.last().unwrap().verdict else {
             panic!("{examination:?}")

@@ -166,7 +166,7 @@ fn without_keys_the_finding_says_that_the_signer_is_not_checked() {
     let (signer, payload) = (Signer::new().unwrap(), Payload::new(""));
     let staged = payload.stage(RIGHT, &sealed(&signer, &program("V02.00.00.00"), |_| {}));
     let subject = Subject {
-        file_name: RIGHT,
+        file_name: Some(RIGHT),
         path: staged.path(),
         size: staged.size,
         digests: Some(staged.digests),

@@ -13,7 +13,8 @@ fn found(payload: &Payload, rules: &Rules, bytes: &[u8], mode: u32, check: Check
     File::create(&path).unwrap().write_all(bytes).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     let size = bytes.len() as u64;
-    let subject = Subject { file_name: RIGHT, path: &path, size, digests: None, owned: false };
+    let subject =
+        Subject { file_name: Some(RIGHT), path: &path, size, digests: None, owned: false };
     let findings = examine(subject, rules).findings;
     findings.into_iter().find(|finding| finding.check == check).unwrap().verdict
 }
