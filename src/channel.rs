@@ -2,7 +2,9 @@
 //! engine's handle, nothing else.
 
 pub(crate) mod loopback;
-// The channels that use it come next.
+// The channels that use them come next.
+#[allow(dead_code)]
+pub(crate) mod job;
 #[allow(dead_code)]
 pub(crate) mod offer;
 pub mod psdk;

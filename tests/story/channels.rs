@@ -79,7 +79,7 @@ impl Client {
 
     fn hand_over(&mut self, upgrade: &str, content: &[u8]) -> Value {
         let announced = json!({
-            "request": "receive", "upgrade": upgrade, "file_name": NAME, "size": content.len(),
+            "request": "receive", "upgrade": upgrade, "file": {"name": NAME, "size": content.len()},
         });
         assert_eq!(self.ask(&announced), json!({"answer": "send", "offset": 0}));
         for piece in content.chunks(100_000) {
@@ -180,7 +180,7 @@ fn a_channel_replaces_nothing_that_it_is_not_given() {
     let payload = payload(&section, "components = [\"camera\"]");
     let mut client = Client::of(&payload);
     let id = client.begin();
-    let announced = json!({"request": "receive", "upgrade": id, "file_name": NAME, "size": 9});
+    let announced = json!({"request": "receive", "upgrade": id, "file": {"name": NAME, "size": 9}});
     assert_eq!(is_refused(&client.ask(&announced)), "wrong-product");
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::WrongProduct);
 }
@@ -203,7 +203,7 @@ fn whoever_has_taken_over_the_process_can_do_nothing_that_a_channel_may_not() {
         json!({"request": "rollback"}),
         json!({"request": "hold"}),
         json!({"request": "release"}),
-        json!({"request": "install", "file_name": NAME, "size": 9}),
+        json!({"request": "install", "file": {"name": NAME, "size": 9}}),
         json!({"request": "begin", "channel": "loopback", "requester": "me", "forced": true}),
         json!({"request": "begin", "channel": "loopback", "requester": "me", "sealed": false}),
         json!({"request": "begin", "channel": "loopback", "requester": "me", "reference": "x".repeat(1025)}),
@@ -214,7 +214,7 @@ fn whoever_has_taken_over_the_process_can_do_nothing_that_a_channel_may_not() {
         json!({"request": "acknowledge", "channel": "psdk"}),
         json!({"request": "start", "upgrade": "none"}),
         json!({"request": "check", "upgrade": "none"}),
-        json!({"request": "receive", "upgrade": "none", "file_name": NAME, "size": 9}),
+        json!({"request": "receive", "upgrade": "none", "file": {"name": NAME, "size": 9}}),
         json!({"request": "tell", "status": {"name": "psdk", "state": "works", "sentence": ""}}),
     ] {
         is_refused(&ask(&payload, &request));
@@ -244,12 +244,15 @@ fn another_s_upgrade_and_its_report_are_nobody_else_s() {
     let id = status.upgrade.unwrap().id;
     let mut watch = Client::of(&payload);
     let own = watch.ask(&json!({"request": "watch", "channel": "loopback"}));
-    assert_eq!(own, json!({"answer": "own", "upgrade": null, "busy": true, "reports": []}));
+    let version = &status.components[0].version;
+    let program = json!({"component": "program", "product": "PSDK_APPALIAS", "version": version});
+    let nothing_of_theirs = json!({"answer": "own", "upgrade": null, "busy": true, "reports": [], "components": [program]});
+    assert_eq!(own, nothing_of_theirs);
     let begin = json!({"request": "begin", "channel": "loopback", "requester": "me"});
     assert_eq!(is_refused(&ask(&payload, &begin)), "busy");
     let failure = json!({"kind": "cancelled", "sentence": "gone", "causes": []});
     for request in [
-        json!({"request": "receive", "upgrade": id, "file_name": NAME, "size": 9}),
+        json!({"request": "receive", "upgrade": id, "file": {"name": NAME, "size": 9}}),
         json!({"request": "start", "upgrade": id}),
         json!({"request": "abandon", "upgrade": id, "failure": failure}),
     ] {
@@ -316,7 +319,7 @@ fn clients_that_mean_harm_hold_neither_the_engine_nor_a_place() {
     let mut client = Client::of(&payload);
     let id = client.begin();
     let request =
-        json!({"request": "receive", "upgrade": id, "file_name": NAME, "size": 1_000_000});
+        json!({"request": "receive", "upgrade": id, "file": {"name": NAME, "size": 1_000_000}});
     assert_eq!(client.ask(&request)["answer"], "send");
     // A piece that is longer than any may be.
     client.0.get_mut().write_all(&[255; 8]).unwrap();

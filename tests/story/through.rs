@@ -54,6 +54,16 @@ impl Entered {
         self.payload.ftp_address()
     }
 
+    /// How many have a connection to the FTP server.
+    fn guests(&self) -> usize {
+        let here = format!(" 0100007F:{:04X} ", self.ftp().port());
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let established = |line: &&str| {
+            line.split_once(&here).is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some("01"))
+        };
+        connections.lines().filter(established).count()
+    }
+
     fn content(&self) -> Vec<u8> {
         std::fs::read(&self.firmware).unwrap()
     }
@@ -321,8 +331,10 @@ fn a_daemon_that_goes_during_an_upload_is_451() {
 fn an_ftp_server_that_goes_after_the_upload_costs_nothing() {
     let mut entered = Entered::at(setup().start(), "finish=3s");
     let content = entered.content();
-    // All bytes are there a moment before the daemon has heard that they are all.
-    entered.payload.wait_for("the upload", || entered.with_daemon() == (content.len(), false));
+    // All bytes are there a moment before the daemon has heard that they are all, and the host is
+    // told later still: it says goodbye then, and the daemon alone is connected.
+    let is_over = || entered.with_daemon() == (content.len(), false) && entered.guests() <= 1;
+    entered.payload.wait_for("the upload", is_over);
     entered.payload.kill_ftp_server();
     entered.payload.restart_when_asked();
     entered.aircraft.hears("success");

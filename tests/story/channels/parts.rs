@@ -38,7 +38,7 @@ impl Begun {
 
     fn request(&self) -> Value {
         json!({
-            "request": "receive", "upgrade": self.id, "file_name": NAME, "size": self.content.len(),
+            "request": "receive", "upgrade": self.id, "file": {"name": NAME, "size": self.content.len()},
         })
     }
 
@@ -140,7 +140,7 @@ fn another_file_is_received_from_its_beginning() {
     drop(client);
     begun.payload.wait_for("what came", || begun.offset() == SENT);
     let other = json!({
-        "request": "receive", "upgrade": begun.id, "file_name": NAME, "size": 7,
+        "request": "receive", "upgrade": begun.id, "file": {"name": NAME, "size": 7},
     });
     assert_eq!(ask(&begun.payload, &other), json!({"answer": "send", "offset": 0}));
     begun.payload.wait_for("its end", || begun.part()["size"] == 7);
@@ -211,7 +211,7 @@ fn a_part_of_which_no_more_comes_is_given_up() {
         .clone();
     let mut client = Client::of(&payload);
     let request =
-        json!({"request": "receive", "upgrade": id, "file_name": NAME, "size": 1_000_000});
+        json!({"request": "receive", "upgrade": id, "file": {"name": NAME, "size": 1_000_000}});
     assert_eq!(client.ask(&request)["answer"], "send");
     drop(client);
     payload.wait_for("its end", || !payload.history().is_empty());
