@@ -85,13 +85,17 @@ pub enum Command {
     /// Upgrade to a firmware file, and follow it to its end.
     ///
     /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may
-    /// restart the machine.
+    /// restart the machine. A URL is downloaded by this command, with the rights of whoever calls it
+    /// and as [transfer.http] of the configuration says; the file is called what the last part of its
+    /// path says.
     #[command(
-        after_help = "Examples:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n  uplift install --force PSDK_APPALIAS_V01.00.00.00.bin"
+        after_help = "Examples:\n  uplift install PSDK_APPALIAS_V02.01.00.03.bin\n  uplift install --force PSDK_APPALIAS_V01.00.00.00.bin\n  \
+        uplift install https://example.com/firmware/PSDK_APPALIAS_V02.01.00.03.bin"
     )]
     Install {
-        /// The firmware file.
-        file: PathBuf,
+        /// The firmware file, or its URL.
+        #[arg(value_name = "FILE|URL", value_parser = install::source())]
+        source: install::Source,
         /// Accept a lower version, the same one, a program that was rolled back here, or the step
         /// between 32 and 64 bits; and go on under a hold, outside of the window, or while the
         /// payload is not ready.
@@ -363,7 +367,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Daemon => daemon::run(load()?),
         Command::Status { json, watch } => status::run(&load()?, *json, *watch),
         Command::History { json } => history::run(&load()?, *json),
-        Command::Install { file, force, json } => install::run(&load()?, file, *force, *json),
+        Command::Install { source, force, json } => install::run(&load()?, source, *force, *json),
         Command::Confirm => confirm::run(&load()?),
         Command::Rollback { component, yes, json } => {
             rollback::run(&load()?, *component, *yes, *json)

@@ -10,6 +10,7 @@ mod component;
 mod error;
 mod fields;
 mod ftp;
+mod http;
 mod link;
 mod network;
 mod package;
@@ -32,6 +33,7 @@ pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
+pub use http::Http;
 pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
 use link::{announce, check_bridge};
 pub use network::{Loopback, Network, Unsealed};
@@ -69,6 +71,8 @@ pub struct Config {
     pub shell: Shell,
     /// The FTP server that the daemon pulls from.
     pub ftp: Ftp,
+    /// Downloads from servers of the network.
+    pub http: Http,
     /// The upload server `uplift ftp-server`.
     pub ftp_server: FtpServer,
     /// What monitoring may read.
@@ -122,6 +126,7 @@ pub struct Shell {
 #[serde(deny_unknown_fields, default)]
 struct Transfers {
     ftp: Ftp,
+    http: Http,
 }
 
 /// Largest configuration file in bytes; the shipped one, with every field explained, has some six
@@ -224,7 +229,8 @@ impl Config {
             paths,
         } = sections;
         let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell, loopback }, Transfers { ftp }) = (channel, transfer);
+        let (Channels { psdk: link, shell, loopback }, Transfers { ftp, http }) =
+            (channel, transfer);
         let link = link.map(Link::settled);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
@@ -248,6 +254,7 @@ impl Config {
             loopback,
             shell,
             ftp,
+            http,
             ftp_server,
             metrics,
             paths,
@@ -257,6 +264,7 @@ impl Config {
             network.check_key(&config.package)?;
         }
         config.check_sockets()?;
+        config.http.check()?;
         config.ftp_server.check_password()?;
         config.package.check_keys()?;
         config.package.check_machine(&config.components)?;
@@ -370,6 +378,9 @@ mod tests {
             "command_deadline",
             "clock_file",
             "ready_command",
+            "ca_file",
+            "client_certificate",
+            "client_key",
         ];
         let all: String = shipped
             .lines()
@@ -388,6 +399,7 @@ mod tests {
             "channel.psdk",
             "channel.shell",
             "transfer.ftp",
+            "transfer.http",
             "ftp_server",
             "policy",
             "trial",

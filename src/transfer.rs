@@ -3,4 +3,5 @@
 
 pub mod dcftp;
 pub mod ftp_client;
+pub mod http;
 pub mod through;

@@ -97,6 +97,8 @@ fn look_for(config: &Config, id: &UpgradeId) -> Result<Found, ClientError> {
 /// terminal, nothing with `--json`.
 pub(super) struct View {
     bar: Bar,
+    /// What is said once all bytes have passed.
+    done: &'static str,
     sent: u64,
     quiet: bool,
     phase: Phase,
@@ -106,17 +108,31 @@ pub(super) struct View {
 impl View {
     /// A view that begins with the sending of so many bytes.
     pub(super) fn sending(json: bool, size: u64) -> Self {
-        let bar = Bar::of_bytes("sending", size, json);
-        if bar.is_hidden() && !json {
-            view::complain(&format!("sending {}", view::bytes(size)));
-        }
-        Self { bar, sent: 0, quiet: json, phase: Phase::Receiving, waits_for: None }
+        Self::passing("sending", "sent", json, size)
     }
 
-    /// A view that begins with waiting.
+    /// A view that begins with the download of so many bytes, which are sent at once.
+    pub(super) fn downloading(json: bool, size: u64) -> Self {
+        Self::passing("downloading", "downloaded", json, size)
+    }
+
+    fn passing(what: &'static str, done: &'static str, json: bool, size: u64) -> Self {
+        let bar = Bar::of_bytes(what, size, json);
+        if bar.is_hidden() && !json {
+            view::complain(&format!("{what} {}", view::bytes(size)));
+        }
+        Self { bar, done, sent: 0, quiet: json, phase: Phase::Receiving, waits_for: None }
+    }
+
+    /// A view that begins with waiting for the daemon.
     pub(super) fn waiting(json: bool) -> Self {
-        let bar = Bar::of_wait(DAEMON, json);
-        Self { bar, sent: 0, quiet: json, phase: Phase::Idle, waits_for: None }
+        Self::waiting_for(DAEMON, json)
+    }
+
+    /// A view that begins with waiting for this.
+    pub(super) fn waiting_for(what: &str, json: bool) -> Self {
+        let bar = Bar::of_wait(what, json);
+        Self { bar, done: "", sent: 0, quiet: json, phase: Phase::Idle, waits_for: None }
     }
 
     pub(super) fn sent(&mut self, bytes: u64) {
@@ -129,7 +145,7 @@ impl View {
         if self.bar.is_hidden() {
             return;
         }
-        self.say(&format!("sent {}", view::bytes(self.sent)));
+        self.say(&format!("{} {}", self.done, view::bytes(self.sent)));
         self.bar.wait_for(DAEMON.to_owned());
     }
 
@@ -165,7 +181,7 @@ impl View {
         self.bar.reword(DAEMON.to_owned());
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if !self.quiet {
             self.bar.print_above(|| view::complain(text));
         }

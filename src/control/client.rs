@@ -83,6 +83,16 @@ impl Client {
         answer
     }
 
+    /// Sends no more, and waits until the daemon has given up what it was sent for: it may be asked for
+    /// the next thing then.
+    pub fn leave(mut self) {
+        // A daemon that is gone has given it up too.
+        let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Write);
+        while let Ok(ControlAnswer::Status { .. } | ControlAnswer::Send) =
+            self.answer_within(DEADLINE)
+        {}
+    }
+
     /// Sends bytes of a file that is to be installed.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         Ok(self.stream.get_mut().write_all(bytes)?)

@@ -3,6 +3,7 @@
 //! removes at once.
 
 mod bridge;
+mod http;
 mod link;
 mod place;
 mod policy;
@@ -76,6 +77,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
     }
     findings.needless_port(&systemd, config);
     findings.password_files(config);
+    findings.http(&config.http);
     findings.empty_password(config);
     findings.paths(config);
     findings.rescue(&systemd, config.paths.rescue_timer.as_deref());

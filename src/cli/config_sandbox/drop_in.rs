@@ -10,7 +10,9 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{CREDENTIALS, Config, Door, FtpServer, Link, Paths, Program, TransferChoice};
+use crate::config::{
+    CREDENTIALS, Config, Door, FtpServer, Http, Link, Paths, Program, TransferChoice,
+};
 use crate::host::unit;
 
 /// The daemon's unit.
@@ -22,6 +24,8 @@ const RESCUES: [(&str, &str); 2] =
 pub(in crate::cli) const FTP_SERVER: &str = "uplift-ftp.service";
 /// Its port.
 pub(in crate::cli) const FTP_SOCKET: &str = "uplift-ftp.socket";
+/// The network channels' unit.
+const CHANNELS: &str = "uplift-channels.service";
 
 /// Directory of programs that the units let uplift write to.
 const PROGRAMS: &str = "/usr/local/bin";
@@ -147,6 +151,7 @@ pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
     drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, &programs)));
     drop_ins.push(ftp_server(&config.ftp_server));
     drop_ins.push(ftp_socket(config.ftp_server.listen));
+    drop_ins.push(channels(&config.http));
     drop_ins
 }
 
@@ -248,6 +253,12 @@ fn ftp_server(config: &FtpServer) -> DropIn {
         drop_in.add("ftp_server.home", "ReadWritePaths", "");
         drop_in.writable("ftp_server.home", home);
     }
+    drop_in
+}
+
+fn channels(config: &Http) -> DropIn {
+    let mut drop_in = DropIn::of(CHANNELS);
+    drop_in.credential("transfer.http.client_key", config.client_key.as_deref());
     drop_in
 }
 

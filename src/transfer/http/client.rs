@@ -1,0 +1,297 @@
+//! One exchange with a server, and where its answer leads.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ct_codecs::{Base64, Encoder as _};
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderName};
+use ureq::http::response::Parts;
+use ureq::http::{HeaderMap, HeaderValue, Method, Request};
+use ureq::{Agent, Body, SendBody};
+
+use super::socket::{Halt, Limit, Watch};
+use super::tls::Tls;
+use super::transport::{Dialler, broken};
+use super::trouble::{Late, Trouble};
+use super::url::Url;
+use super::{Authorization, Stop, accept, redirect};
+use crate::config::Http;
+use crate::digest::BUFFER_SIZE;
+use crate::model::Failure;
+
+/// DL-10.
+const MOST_REDIRECTS: usize = 5;
+/// Largest head of an answer in bytes.
+const LARGEST_HEAD: usize = 32 << 10;
+/// Who we are.
+const USER_AGENT: &str = concat!("uplift/", env!("CARGO_PKG_VERSION"));
+
+/// What all exchanges with servers have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    tls: Arc<Tls>,
+    pub(super) config: Http,
+}
+
+/// What a server is asked.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    /// How.
+    pub(crate) method: Method,
+    /// Where.
+    pub(crate) url: Url,
+    /// By whom. Not told to another server that an answer leads to.
+    pub(crate) authorization: Option<Authorization>,
+    /// What else is said.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is sent.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// Nothing of what is sent: it may hold secrets.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ask({} {})", self.method, self.url)
+    }
+}
+
+/// What it answers, whatever the status.
+#[allow(dead_code, reason = "channels of the network converse with their servers")]
+pub(crate) struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+#[allow(dead_code, reason = "channels of the network converse with their servers")]
+impl Reply {
+    /// The status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// A header that is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long the server wants to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        accept::retry_after(&self.headers)
+    }
+
+    /// The body, all of it.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// Nothing of what was sent: it may hold secrets.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+/// An answer whose body was not read yet.
+pub(super) struct Answer {
+    pub(super) parts: Parts,
+    pub(super) body: Body,
+    pub(super) watch: Arc<Watch>,
+    /// Who answers.
+    place: String,
+}
+
+impl Answer {
+    /// One that nobody sent.
+    #[cfg(test)]
+    pub(super) fn scripted(status: u16, headers: HeaderMap, body: Body) -> Self {
+        let mut response = ureq::http::Response::new(());
+        *response.status_mut() = ureq::http::StatusCode::from_u16(status).unwrap();
+        *response.headers_mut() = headers;
+        let limit = Limit::Silence(Duration::from_secs(9));
+        let watch = Arc::new(Watch::new(Stop::default(), limit));
+        Self { parts: response.into_parts().0, body, watch, place: "h".to_owned() }
+    }
+
+    /// Reads of the body; 0 is its end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
+        let read = self.body.as_reader().read(buffer);
+        read.map_err(|error| of_io(&self.place, error))
+    }
+
+    pub(super) fn head(&self) -> accept::Head<'_> {
+        let Parts { status, version, headers, .. } = &self.parts;
+        accept::Head { status: status.as_u16(), version: *version, headers }
+    }
+}
+
+impl Client {
+    /// A client by this configuration. Certificates of its own are read now, those of the system
+    /// when they are needed.
+    pub(crate) fn new(config: &Http) -> Result<Self, Failure> {
+        Ok(Self { tls: Arc::new(Tls::new(config)?), config: config.clone() })
+    }
+
+    /// Asks, and takes an answer with a body of at most `limit` bytes. Redirects are followed where
+    /// nothing is sent.
+    #[allow(dead_code, reason = "channels of the network converse with their servers")]
+    pub(crate) fn exchange(&self, ask: &Ask, limit: usize, stop: &Stop) -> Result<Reply, Trouble> {
+        let mut answer = self.answer(ask, stop, None)?;
+        // A small answer comes at once, or drop by drop for ever.
+        let end = Instant::now() + self.config.stall_deadline;
+        answer.watch.limit(Limit::Until(end, Late::Body));
+        accept::plain(&answer.parts.headers)?;
+        let (mut body, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
+        loop {
+            match answer.read(&mut buffer)? {
+                0 => break,
+                n if body.len() + n > limit => {
+                    return Err(Trouble::TooLarge { most: limit as u64 });
+                }
+                n => body.extend_from_slice(&buffer[..n]),
+            }
+        }
+        let Parts { status, headers, .. } = answer.parts;
+        Ok(Reply { status: status.as_u16(), headers, body })
+    }
+
+    /// Asks, and where that leads elsewhere asks there. All that is before the answer is over at
+    /// `latest`.
+    pub(super) fn answer(
+        &self,
+        ask: &Ask,
+        stop: &Stop,
+        latest: Option<Instant>,
+    ) -> Result<Answer, Trouble> {
+        let (mut url, mut authorization) = (ask.url.clone(), authorization(ask));
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.ask(ask, &url, authorization.as_ref(), stop, latest)?;
+            let status = answer.parts.status.as_u16();
+            let leads_on = ask.method == Method::GET || ask.method == Method::HEAD;
+            if !leads_on {
+                return Ok(answer);
+            }
+            let Some(next) = redirect::next(&url, status, &answer.parts.headers)? else {
+                return Ok(answer);
+            };
+            if !next.same_origin(&url) {
+                authorization = None;
+            }
+            url = next;
+        }
+        Err(Trouble::Redirects(MOST_REDIRECTS))
+    }
+
+    fn ask(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        authorization: Option<&Authorization>,
+        stop: &Stop,
+        latest: Option<Instant>,
+    ) -> Result<Answer, Trouble> {
+        let end = Instant::now() + self.config.connect_deadline;
+        let end = latest.map_or(end, |latest| end.min(latest));
+        let watch = Arc::new(Watch::new(stop.clone(), Limit::Until(end, Late::Connection)));
+        let dialler = Dialler {
+            watch: Arc::clone(&watch),
+            tls: Arc::clone(&self.tls),
+            end,
+            answer: self.config.first_byte_deadline,
+            latest,
+        };
+        let place = url.authority();
+        let request = request(ask, url, authorization)?;
+        let agent = Agent::with_parts(settings(), dialler.clone(), dialler);
+        let response = agent.run(request).map_err(|error| of_library(&place, error))?;
+        watch.limit(Limit::Silence(self.config.stall_deadline));
+        let (parts, body) = response.into_parts();
+        Ok(Answer { parts, body, watch, place })
+    }
+}
+
+/// Of the library's own rules only its limit of the head: redirects, statuses, deadlines and proxies
+/// are ours or nobody's.
+fn settings() -> ureq::config::Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(USER_AGENT)
+        .max_response_header_size(LARGEST_HEAD)
+        .input_buffer_size(BUFFER_SIZE)
+        .max_idle_connections(0)
+        .allow_non_standard_methods(false)
+        .build()
+}
+
+fn request(
+    ask: &Ask,
+    url: &Url,
+    authorization: Option<&Authorization>,
+) -> Result<Request<SendBody<'static>>, Trouble> {
+    let mut request = Request::builder().method(&ask.method).uri(url.target());
+    if let Some(headers) = request.headers_mut() {
+        headers.extend(ask.headers.iter().cloned());
+        // DL-7.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(Authorization(value)) = authorization {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+    }
+    let body = match &ask.body {
+        Some(body) => SendBody::from_owned_reader(io::Cursor::new(body.clone())),
+        None => SendBody::none(),
+    };
+    request.body(body).map_err(|_| Trouble::Senseless("its URL can't be asked for"))
+}
+
+/// The one that is given, or the user of the URL.
+fn authorization(ask: &Ask) -> Option<Authorization> {
+    let of_user = || {
+        let basic = Base64::encode_to_string(ask.url.user()?).ok()?;
+        Authorization::of(format!("Basic {basic}").as_bytes())
+    };
+    ask.authorization.clone().or_else(of_user)
+}
+
+/// What an error of the library means. Its own words are left out where they could repeat a URL.
+fn of_library(place: &str, error: ureq::Error) -> Trouble {
+    match error {
+        ureq::Error::Io(error) => of_io(place, error),
+        ureq::Error::Other(error) => match error.downcast::<Trouble>() {
+            Ok(trouble) => *trouble,
+            Err(error) => Trouble::Broken(io::Error::other(error)),
+        },
+        ureq::Error::LargeResponseHeader(..) => {
+            Trouble::NotHttp(format!("its head has more than {LARGEST_HEAD} bytes"))
+        }
+        ureq::Error::HostNotFound => {
+            Trouble::NoAddress(place.to_owned(), io::ErrorKind::NotFound.into())
+        }
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            Trouble::Senseless("its URL can't be asked for")
+        }
+        other => Trouble::NotHttp(other.to_string()),
+    }
+}
+
+fn of_io(place: &str, error: io::Error) -> Trouble {
+    match Halt::in_error(&error) {
+        Some(Halt::Stopped) => return Trouble::Stopped,
+        Some(Halt::Late(late)) => return late.into(),
+        None => {}
+    }
+    let is_librarys = error.get_ref().is_some_and(|inner| inner.is::<ureq::Error>());
+    if !is_librarys {
+        return broken(place, error);
+    }
+    match ureq::Error::from(error) {
+        ureq::Error::Io(error) => broken(place, error),
+        error => of_library(place, error),
+    }
+}
