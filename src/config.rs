@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod ftp;
 mod http;
+mod hawkbit;
 mod link;
 mod network;
 mod package;
@@ -34,6 +35,8 @@ pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use http::Http;
+pub use hawkbit::{Hawkbit, HawkbitConfirm, HawkbitLink, HawkbitNames, ServerUrl};
+pub(crate) use hawkbit::{LONGEST_ATTRIBUTE, LONGEST_POLL, MOST_ATTRIBUTES, SHORTEST_POLL, units};
 pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
 use link::{announce, check_bridge};
 pub use network::{Loopback, Network, Unsealed};
@@ -65,6 +68,8 @@ pub struct Config {
     pub policy: Policy,
     /// The payload link on the serial port. Without this section there is none.
     pub link: Option<Link>,
+    /// A hawkBit server. Without this section none is asked.
+    pub hawkbit: Option<Hawkbit>,
     /// A network channel for tests.
     pub loopback: Option<Loopback>,
     /// People and programs on this machine.
@@ -110,6 +115,7 @@ struct Sections {
 struct Channels {
     psdk: Option<Link>,
     shell: Shell,
+    hawkbit: Option<Hawkbit>,
     loopback: Option<Loopback>,
 }
 
@@ -229,7 +235,7 @@ impl Config {
             paths,
         } = sections;
         let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell, loopback }, Transfers { ftp, http }) =
+        let (Channels { psdk: link, shell, hawkbit, loopback }, Transfers { ftp, http }) =
             (channel, transfer);
         let link = link.map(Link::settled);
         if let Some(link) = &link {
@@ -251,6 +257,7 @@ impl Config {
             package,
             policy,
             link,
+            hawkbit,
             loopback,
             shell,
             ftp,
@@ -263,6 +270,7 @@ impl Config {
             check_names(network.name.as_str(), &network.components, &config.components)?;
             network.check_key(&config.package)?;
         }
+        config.hawkbit.as_ref().map_or(Ok(()), Hawkbit::check)?;
         config.check_sockets()?;
         config.http.check()?;
         config.ftp_server.check_password()?;
@@ -289,7 +297,8 @@ impl Config {
 
     /// The channels of the network.
     pub fn networks(&self) -> impl Iterator<Item = Network> {
-        self.loopback.iter().map(Loopback::network)
+        let hawkbit = self.hawkbit.iter().map(Hawkbit::network);
+        hawkbit.chain(self.loopback.iter().map(Loopback::network))
     }
 
     /// The channel of the network of this name.
@@ -349,16 +358,74 @@ mod tests {
         assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
     }
 
+    /// The shipped file without the sections that are commented out as a whole, and these.
+    fn shipped() -> (String, Vec<String>) {
+        let (mut rest, mut sections, mut is_inside) = (String::new(), Vec::new(), false);
+        for line in include_str!("../config/uplift.toml").lines() {
+            if line.starts_with("# [channel.") && line.ends_with(']') {
+                sections.push(String::new());
+                is_inside = true;
+            }
+            is_inside &= !line.starts_with('[');
+            let text = sections.last_mut().filter(|_| is_inside).unwrap_or(&mut rest);
+            *text += &format!("{line}\n");
+        }
+        (rest, sections)
+    }
+
+    fn is_field(line: &str) -> bool {
+        line.split_once(" = ")
+            .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    }
+
+    /// The fields that a section has: the parser itself tells.
+    fn fields(section: &str) -> Vec<String> {
+        let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
+        let known = error.rsplit("expected ").next().unwrap().split('`').skip(1).step_by(2);
+        let known: Vec<String> = known.map(String::from).collect();
+        assert!(!known.is_empty(), "{error}");
+        known
+    }
+
+    /// A section that is commented out as a whole lists its fields alike; those that it needs have
+    /// an example, and so have those without a default.
+    #[test]
+    fn a_shipped_section_that_is_commented_out_lists_every_field_with_its_default() {
+        const NEEDED: [&str; 2] = ["server", "controller_id"];
+        const WITHOUT_DEFAULT: [&str; 2] = ["target_token_file", "gateway_token_file"];
+        let (_, sections) = shipped();
+        assert!(!sections.is_empty());
+        for section in sections {
+            let header = section.lines().next().unwrap().strip_prefix("# ").unwrap().to_owned();
+            let with = |is_wanted: &dyn Fn(&str) -> bool| {
+                let fields = section
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("# ").filter(|line| is_field(line)))
+                    .filter(|line| is_wanted(line.split(' ').next().unwrap()))
+                    .map(|line| format!("{line}\n"));
+                let fields: String = fields.collect();
+                let text = format!(
+                    "[component.program]\nname = \"demo\"\nproduct = \"P\"\n{header}\n{fields}"
+                );
+                // No key is needed for what is sealed by none.
+                let text = text.replace("unsealed = \"never\"", "");
+                format!("{:?}", parse(&format!("{text}unsealed = \"lab\"\n")).unwrap())
+            };
+            let needed = with(&|field| NEEDED.contains(&field));
+            assert_eq!(with(&|field| !WITHOUT_DEFAULT.contains(&field)), needed, "{header}");
+            for field in fields(header.trim_matches(['[', ']'])) {
+                assert!(section.contains(&format!("\n# {field} = ")), "{header} {field}");
+            }
+        }
+    }
+
     /// The file that is shipped lists every field with its default: with all comment signs in front
     /// of fields taken away it must still parse, and mean the same as the file itself, but for the
     /// fields that have no default.
     #[test]
     fn the_shipped_configuration_lists_every_field_with_its_default() {
-        let shipped = include_str!("../config/uplift.toml");
-        let is_field = |line: &str| {
-            line.split_once(" = ")
-                .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-        };
+        let (shipped, _) = shipped();
+        let shipped = shipped.as_str();
         let without_default = [
             "path",
             "unit",
@@ -392,7 +459,6 @@ mod tests {
             })
             .collect();
         assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
-        // The parser itself tells which fields a section has.
         for section in [
             "component.program",
             "package",
@@ -406,20 +472,9 @@ mod tests {
             "metrics",
             "paths",
         ] {
-            let error = parse(&format!("[{section}]\nno_such_field = 1\n")).unwrap_err();
-            let known = error
-                .rsplit("expected ")
-                .next()
-                .unwrap()
-                .split('`')
-                .skip(1)
-                .step_by(2)
-                .map(String::from)
-                .collect::<Vec<_>>();
-            assert!(!known.is_empty(), "{error}");
             let start = shipped.find(&format!("\n[{section}]\n")).unwrap();
             let end = shipped[start + 1..].find("\n[").map_or(shipped.len(), |end| start + 1 + end);
-            for field in known {
+            for field in fields(section) {
                 assert!(
                     shipped[start..end].contains(&format!("{field} = ")),
                     "[{section}] {field} is not listed"

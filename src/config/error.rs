@@ -199,7 +199,8 @@ fn is_unknown_field(message: &str) -> bool {
 
 /// Whether a password stands here, or a piece of one.
 fn is_secret(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("pass")
+    let has_user_or_query = text.contains("://") && text.contains(['@', '?']);
+    text.to_ascii_lowercase().contains("pass") || has_user_or_query
 }
 
 /// Whether no password can stand in a line. What comes before it must be complete by itself, or the

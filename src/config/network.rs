@@ -72,6 +72,6 @@ impl Network {
     }
 }
 
-fn program_alone() -> BTreeSet<ComponentName> {
+pub(super) fn program_alone() -> BTreeSet<ComponentName> {
     [ComponentName::PROGRAM].into()
 }

@@ -1,0 +1,168 @@
+//! How a server's file comes by product and version, and which of its modules concern this device.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{self, HawkbitLink, HawkbitNames};
+use crate::model::file_name::{FileName, NameError};
+use crate::model::version::Version;
+use crate::model::{Failure, FailureKind};
+
+/// What is agreed of names with whoever fills the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Naming {
+    /// Where product and version are read.
+    pub(crate) names: Names,
+    /// Types of the modules that concern this device; all where it is empty.
+    pub(crate) parts: BTreeSet<String>,
+    /// Which link of a file is preferred (HB-3).
+    pub(crate) link: HawkbitLink,
+}
+
+/// Where product and version of a file are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Names {
+    /// In its own name, `Product_Vaa.bb.cc.dd.bin`.
+    #[default]
+    File,
+    /// In name and version of its module.
+    Chunk {
+        /// The product that a module's name stands for; without an entry it is the name.
+        products: BTreeMap<String, String>,
+    },
+}
+
+impl From<&config::Hawkbit> for Naming {
+    fn from(config: &config::Hawkbit) -> Self {
+        let names = match config.names {
+            HawkbitNames::File => Names::File,
+            HawkbitNames::Chunk => Names::Chunk { products: config.products.clone() },
+        };
+        Self { names, parts: config.parts.clone(), link: config.link }
+    }
+}
+
+impl Naming {
+    /// Whether a module of this type concerns this device. One without a type does so where all do.
+    pub(super) fn concerns(&self, part: Option<&str>) -> bool {
+        self.parts.is_empty() || part.is_some_and(|part| self.parts.contains(part))
+    }
+}
+
+/// The name that the checks ask for, of a file whose module has this name and version.
+pub(super) fn of_module(
+    products: &BTreeMap<String, String>,
+    module: &str,
+    version: &str,
+) -> Result<FileName, Failure> {
+    let product = products.get(module).map_or(module, String::as_str);
+    let version = version_of(version).ok_or_else(|| {
+        Failure::new(
+            FailureKind::WrongVersion,
+            format!("the software module's version {} is none that a payload can have", shown(version)),
+        )
+        .with_hint(
+            "give the module a version of one to four numbers up to 99 with dots between them, such as 1.0.2",
+        )
+    })?;
+    let name = format!("{product}_{version}.bin");
+    name.parse().map_err(|error: NameError| error.into_failure(&name))
+}
+
+/// One to four numbers of one or two digits with dots between them, behind a `V` or not; those that
+/// are missing are 0.
+fn version_of(text: &str) -> Option<Version> {
+    let text = text.strip_prefix(['V', 'v']).unwrap_or(text);
+    let mut numbers = [0; 4];
+    let mut places = numbers.iter_mut();
+    for part in text.split('.') {
+        let is_short = (1..=2).contains(&part.len());
+        if !is_short || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        *places.next()? = part.parse().ok()?;
+    }
+    Version::new(numbers)
+}
+
+/// A text of the server for a person, not longer than one reads.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let short: String = text.chars().take(LONGEST).collect();
+    let rest = if short.len() < text.len() { "..." } else { "" };
+    format!("{short:?}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_s_version_is_one_to_four_numbers() {
+        for (text, version) in [
+            ("1", "V01.00.00.00"),
+            ("1.0.3", "V01.00.03.00"),
+            ("V1.2", "V01.02.00.00"),
+            ("v01.02.03.04", "V01.02.03.04"),
+            ("99.99.99.99", "V99.99.99.99"),
+            ("0", "V00.00.00.00"),
+        ] {
+            assert_eq!(
+                version_of(text).map(|version| version.to_string()).as_deref(),
+                Some(version)
+            );
+        }
+        for text in [
+            "",
+            "V",
+            "1.",
+            ".1",
+            "1..2",
+            "1.2.3.4.5",
+            "100",
+            "1.0.100",
+            "007",
+            "1.0.3-rc1",
+            "1.0.3+5",
+            "+1",
+            "-1",
+            " 1",
+            "1.x",
+            "VV1",
+            "٣",
+            "latest",
+        ] {
+            assert_eq!(version_of(text), None, "{text}");
+            let failure = of_module(&BTreeMap::new(), "P", text).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::WrongVersion);
+        }
+    }
+
+    #[test]
+    fn a_module_s_name_is_the_product_or_stands_for_one() {
+        let products = BTreeMap::from([("payload-fw".to_owned(), "PSDK_APPALIAS".to_owned())]);
+        for (module, name) in [
+            ("payload-fw", "PSDK_APPALIAS_V01.00.03.00.bin"),
+            ("GIMBAL", "GIMBAL_V01.00.03.00.bin"),
+        ] {
+            assert_eq!(of_module(&products, module, "1.0.3").unwrap().to_string(), name);
+        }
+        for wrong in ["", "../P", "a\nb", &"x".repeat(300)] {
+            let failure = of_module(&products, wrong, "1.0.3").unwrap_err();
+            assert_eq!(failure.kind, FailureKind::NameInvalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_module_concerns_this_device_by_its_type() {
+        let naming = Naming { parts: BTreeSet::from(["os".to_owned()]), ..Naming::default() };
+        assert!(naming.concerns(Some("os")));
+        assert!(!naming.concerns(Some("bApp")) && !naming.concerns(None));
+        assert!(Naming::default().concerns(Some("bApp")) && Naming::default().concerns(None));
+    }
+
+    #[test]
+    fn a_text_of_the_server_is_shown_in_part() {
+        assert_eq!(shown("a\u{1b}[2J"), "\"a\\u{1b}[2J\"");
+        assert!(shown(&"x".repeat(1 << 20)).len() < 100);
+    }
+}
