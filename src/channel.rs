@@ -2,6 +2,9 @@
 //! engine's handle, nothing else.
 
 pub(crate) mod loopback;
+// Its loop comes next.
+#[allow(dead_code)]
+pub mod luatos;
 // The channels that use it come next.
 #[allow(dead_code)]
 pub(crate) mod offer;

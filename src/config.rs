@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod ftp;
 mod link;
+mod luatos;
 mod network;
 mod package;
 mod policy;
@@ -34,6 +35,7 @@ use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
 use link::{announce, check_bridge};
+pub use luatos::{Codes, Device, Identity, Luatos, LuatosServer, ServerUrl, VersionForm};
 pub use network::{Loopback, Network, Unsealed};
 pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
 pub use policy::{Clock, Policy};
@@ -65,6 +67,8 @@ pub struct Config {
     pub link: Option<Link>,
     /// A network channel for tests.
     pub loopback: Option<Loopback>,
+    /// The LuatOS platform, or a server of its kind.
+    pub luatos: Option<Luatos>,
     /// People and programs on this machine.
     pub shell: Shell,
     /// The FTP server that the daemon pulls from.
@@ -107,6 +111,7 @@ struct Channels {
     psdk: Option<Link>,
     shell: Shell,
     loopback: Option<Loopback>,
+    luatos: Option<luatos::Fields>,
 }
 
 /// Section `[channel.shell]`: people and programs on this machine.
@@ -224,7 +229,9 @@ impl Config {
             paths,
         } = sections;
         let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell, loopback }, Transfers { ftp }) = (channel, transfer);
+        let (Channels { psdk: link, shell, loopback, luatos }, Transfers { ftp }) =
+            (channel, transfer);
+        let luatos = luatos.map(luatos::Fields::settled).transpose()?;
         let link = link.map(Link::settled);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
@@ -246,6 +253,7 @@ impl Config {
             policy,
             link,
             loopback,
+            luatos,
             shell,
             ftp,
             ftp_server,
@@ -281,7 +289,7 @@ impl Config {
 
     /// The channels of the network.
     pub fn networks(&self) -> impl Iterator<Item = Network> {
-        self.loopback.iter().map(Loopback::network)
+        self.loopback.iter().map(Loopback::network).chain(self.luatos.iter().map(Luatos::network))
     }
 
     /// The channel of the network of this name.
