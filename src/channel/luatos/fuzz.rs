@@ -12,8 +12,8 @@ use crate::model::ComponentName;
 const URL: &str = "http://127.0.0.1/firmware";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Takes bytes as an answer: its status and headers, one a line, an empty line, its body. And as
-/// the channel's record. Panics where a promise is broken.
+/// Takes bytes as an answer: its status and headers, one a line, `-` where there is none, then an
+/// empty line and its body. And as the channel's record. Panics where a promise is broken.
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8]) {
     let (lines, body) = parted(bytes);
@@ -68,7 +68,7 @@ fn parted(bytes: &[u8]) -> (Vec<&str>, &[u8]) {
 }
 
 fn head<'a>(lines: &[&'a str]) -> Head<'a> {
-    let line = |number: usize| lines.get(number).copied().filter(|line| !line.is_empty());
+    let line = |number: usize| lines.get(number).copied().filter(|line| *line != "-");
     Head {
         status: line(0).and_then(|status| status.parse().ok()).unwrap_or_default(),
         content_length: line(1),

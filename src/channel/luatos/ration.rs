@@ -32,6 +32,10 @@ const DAY: u64 = 24 * 60 * 60;
 /// After this time a file that was refused is tried once more: somebody may have corrected the
 /// configuration, such as a key that is trusted.
 const REFUSED: u64 = 7 * DAY;
+/// What is counted of the time between two looks: longer than anything here lasts.
+const LONGEST_LEAP: u64 = 30 * DAY;
+/// A clock that is further has not been counted.
+const LATEST: u64 = u64::MAX / 2;
 
 /// How far the machine's clock is: of which boot, and how long ago that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +139,11 @@ fn refuses(kind: FailureKind) -> bool {
     )
 }
 
+/// The earliest of the last `most` times, where there are so many.
+fn earliest_of_most(times: &[u64], most: usize) -> Option<u64> {
+    times.len().checked_sub(most).and_then(|first| times.get(first).copied())
+}
+
 impl Ration {
     /// The record that these bytes are, or an empty one with the reason; no bytes are the first
     /// record.
@@ -159,7 +168,8 @@ impl Ration {
     fn is_plausible(&self) -> bool {
         let is_past = |at: u64| at <= self.clock;
         let is_short = |text: &str| text.len() <= 256;
-        self.served.len() <= MOST_OF_ALL
+        self.clock <= LATEST
+            && self.served.len() <= MOST_OF_ALL
             && self.served.iter().all(|served| is_past(served.at) && is_short(&served.name))
             && self.blocked_until.is_none_or(|until| is_past(until.saturating_sub(DAY)))
             && self
@@ -181,42 +191,42 @@ impl Ration {
         // What is less than a second is left for the next look.
         let whole = Duration::from_secs(passed.as_secs());
         let up = now.up.saturating_sub(passed - whole);
-        self.clock = self.clock.saturating_add(whole.as_secs());
+        self.clock = self.clock.saturating_add(whole.as_secs().min(LONGEST_LEAP));
         self.seen = Some(Now { boot: now.boot, up });
         let clock = self.clock;
         self.served.retain(|served| clock - served.at < DAY);
         self.blocked_until = self.blocked_until.filter(|until| *until > clock);
     }
 
-    /// Whether the server may be asked: its answer may be the file that it had last time.
+    /// Whether the server may be asked: its answer may be any file that it had before.
     pub(crate) fn may_ask(&self) -> Gate {
-        let last = self.served.last().map(|served| served.name.as_str());
-        self.gate(last, MOST_OF_A_FILE - FOR_THE_FILE)
+        let most = MOST_OF_A_FILE - FOR_THE_FILE;
+        self.gate(self.served.iter().filter_map(|served| self.reached(&served.name, most)).max())
     }
 
     /// Whether a file may be fetched, or gone on with.
     pub(crate) fn may_fetch(&self, target: &Target) -> Gate {
-        self.gate(Some(&target.name()), MOST_OF_A_FILE)
+        self.gate(self.reached(&target.name(), MOST_OF_A_FILE))
     }
 
-    fn gate(&self, name: Option<&str>, most: usize) -> Gate {
+    fn gate(&self, of_a_file: Option<u64>) -> Gate {
         if let Some(until) = self.blocked_until {
             return self.shut(until, "the server has blocked this payload");
         }
-        let of_file = self.served.iter().filter(|served| Some(served.name.as_str()) == name);
-        let of_file: Vec<u64> = of_file.map(|served| served.at).collect();
         let of_all: Vec<u64> = self.served.iter().map(|served| served.at).collect();
-        // The one that must be over before fewer than the most are left.
-        let full = |times: &[u64], most: usize| {
-            times.len().checked_sub(most).and_then(|first| times.get(first).copied())
-        };
-        match full(&of_file, most).max(full(&of_all, MOST_OF_ALL)) {
+        match of_a_file.max(earliest_of_most(&of_all, MOST_OF_ALL)) {
             Some(at) => self.shut(
                 at.saturating_add(DAY),
                 "the server has sent the same file as often as it may in a day",
             ),
             None => Gate::Open,
         }
+    }
+
+    /// Where so many requests were answered with a file: after which of them there is room again.
+    fn reached(&self, name: &str, most: usize) -> Option<u64> {
+        let of_file = self.served.iter().filter(|served| served.name == name);
+        earliest_of_most(&of_file.map(|served| served.at).collect::<Vec<_>>(), most)
     }
 
     fn shut(&self, until: u64, why: &str) -> Gate {
