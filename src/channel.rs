@@ -6,6 +6,9 @@ pub(crate) mod loopback;
 // The channels that use them come next.
 #[allow(dead_code)]
 pub(crate) mod job;
+// Its loop comes next.
+#[allow(dead_code)]
+pub mod luatos;
 #[allow(dead_code)]
 pub(crate) mod offer;
 pub mod psdk;

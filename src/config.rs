@@ -10,9 +10,10 @@ mod component;
 mod error;
 mod fields;
 mod ftp;
-mod http;
 mod hawkbit;
+mod http;
 mod link;
+mod luatos;
 mod network;
 mod package;
 mod policy;
@@ -34,11 +35,12 @@ pub use component::{Component, Components};
 pub use error::ConfigError;
 use error::{Mistake, Source};
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
-pub use http::Http;
 pub use hawkbit::{Hawkbit, HawkbitConfirm, HawkbitLink, HawkbitNames, ServerUrl};
 pub(crate) use hawkbit::{LONGEST_ATTRIBUTE, LONGEST_POLL, MOST_ATTRIBUTES, SHORTEST_POLL, units};
+pub use http::Http;
 pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
 use link::{announce, check_bridge};
+pub use luatos::{Codes, Device, Identity, Luatos, LuatosServer, RequestUrl, VersionForm};
 pub use network::{Loopback, Network, Unsealed};
 pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
 pub use policy::{Clock, Policy};
@@ -72,6 +74,8 @@ pub struct Config {
     pub hawkbit: Option<Hawkbit>,
     /// A network channel for tests.
     pub loopback: Option<Loopback>,
+    /// The LuatOS platform, or a server of its kind.
+    pub luatos: Option<Luatos>,
     /// People and programs on this machine.
     pub shell: Shell,
     /// The FTP server that the daemon pulls from.
@@ -117,6 +121,7 @@ struct Channels {
     shell: Shell,
     hawkbit: Option<Hawkbit>,
     loopback: Option<Loopback>,
+    luatos: Option<luatos::Fields>,
 }
 
 /// Section `[channel.shell]`: people and programs on this machine.
@@ -235,8 +240,9 @@ impl Config {
             paths,
         } = sections;
         let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell, hawkbit, loopback }, Transfers { ftp, http }) =
+        let (Channels { psdk: link, shell, hawkbit, loopback, luatos }, Transfers { ftp, http }) =
             (channel, transfer);
+        let luatos = luatos.map(luatos::Fields::settled).transpose()?;
         let link = link.map(Link::settled);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
@@ -259,6 +265,7 @@ impl Config {
             link,
             hawkbit,
             loopback,
+            luatos,
             shell,
             ftp,
             http,
@@ -298,7 +305,8 @@ impl Config {
     /// The channels of the network.
     pub fn networks(&self) -> impl Iterator<Item = Network> {
         let hawkbit = self.hawkbit.iter().map(Hawkbit::network);
-        hawkbit.chain(self.loopback.iter().map(Loopback::network))
+        let luatos = self.luatos.iter().map(Luatos::network);
+        hawkbit.chain(luatos).chain(self.loopback.iter().map(Loopback::network))
     }
 
     /// The channel of the network of this name.

@@ -197,10 +197,10 @@ fn is_unknown_field(message: &str) -> bool {
     message.starts_with("unknown field")
 }
 
-/// Whether a password stands here, or a piece of one.
+/// Whether a password stands here, or a piece of one; a URL may hold one, too.
 fn is_secret(text: &str) -> bool {
-    let has_user_or_query = text.contains("://") && text.contains(['@', '?']);
-    text.to_ascii_lowercase().contains("pass") || has_user_or_query
+    let text = text.to_ascii_lowercase();
+    text.contains("pass") || text.contains("url") || text.contains("://")
 }
 
 /// Whether no password can stand in a line. What comes before it must be complete by itself, or the
