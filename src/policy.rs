@@ -6,7 +6,7 @@
 //! hold's file. The room knows neither what an upgrade is nor who wants it. What goes back to the old
 //! program is never asked about.
 
-mod clock;
+pub(crate) mod clock;
 mod gatekeeper;
 #[cfg(test)]
 mod tests;

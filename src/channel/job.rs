@@ -134,7 +134,14 @@ impl Job {
         if let Some(mark) = mark {
             self.told = Some((mark, telling.what.clone()));
         }
-        if matches!(&self.wanted, Wanted::Impossible(action, _) if *action == telling.action) {
+        // Whether it has understood, its next answer shows.
+        let is_of = |action: &Action| *action == telling.action;
+        let is_wanted = match &self.wanted {
+            Wanted::Offer(offer) => is_of(&offer.action),
+            Wanted::Impossible(action, _) => is_of(action),
+            Wanted::Unknown | Wanted::Nothing => false,
+        };
+        if is_wanted {
             self.wanted = Wanted::Unknown;
         }
     }
@@ -225,7 +232,9 @@ impl Job {
 
     /// A report of this channel waits for its acknowledgement.
     fn of_report(&self, mark: Mark, report: &Report) -> Wants {
-        let is_told = self.told.as_ref().is_some_and(|(told, _)| *told == mark);
+        if self.told.as_ref().is_some_and(|(told, _)| *told == mark) {
+            return Wants::act(Act::Acknowledge);
+        }
         let succeeded = report.outcome == Outcome::Succeeded;
         let more = match &self.wanted {
             Wanted::Offer(offer) if Mark::of(offer).is_of_same_offer(&mark) => {
@@ -235,7 +244,7 @@ impl Job {
             Wanted::Unknown if succeeded && mark.is_of_several() => return Wants::default(),
             _ => false,
         };
-        if is_told || (succeeded && more) {
+        if succeeded && more {
             return Wants::act(Act::Acknowledge);
         }
         let what = self.verdict(&mark, report);

@@ -1,15 +1,23 @@
 //! `uplift channels`: the network channels, until SIGTERM or SIGINT.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::task::JoinSet;
 
+use crate::channel::hawkbit;
 use crate::channel::loopback::Loopback;
+use crate::channel::platform::{Runner, Settings};
 use crate::config::Config;
 use crate::host::stop::Stop;
 use crate::log;
 use crate::service::notify;
+use crate::transfer::http::Client;
 use crate::wire::local_socket::{self, CHANNELS};
+
+/// Over how long the first polls of devices are spread that start together.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// Serves until a signal stops it.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
@@ -26,6 +34,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("SIGTERM can't be handled")?;
     let mut channels = JoinSet::new();
+    let settings = || Settings {
+        daemon: config.paths.channels(),
+        most: config.package.max_size.0,
+        spread: SPREAD,
+    };
+    if let Some(hawkbit) = &config.hawkbit {
+        let (server, client) = (hawkbit::Server::new(hawkbit)?, Client::new(&config.http)?);
+        channels.spawn(Runner::new(server, client, settings()).run());
+    }
     if let Some(loopback) = &config.loopback {
         let (path, field) = (&loopback.socket, "channel.loopback.socket");
         let offers = local_socket::bind(path, CHANNELS, "socket of offers", field)?;

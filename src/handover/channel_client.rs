@@ -30,6 +30,8 @@ pub(crate) struct Own {
     pub(crate) reports: Vec<Report>,
     /// What the channel may replace.
     pub(crate) components: Vec<OwnComponent>,
+    /// Why no upgrade may begin now, a sentence.
+    pub(crate) not_now: Option<String>,
 }
 
 impl Conversation {
@@ -106,8 +108,8 @@ impl Watch {
     /// How they are now, or when that has changed.
     pub(crate) async fn next(&mut self) -> Result<Own, Trouble> {
         match answer(&mut self.0).await? {
-            ChannelAnswer::Own { upgrade, busy, reports, components } => {
-                Ok(Own { upgrade, busy, reports, components })
+            ChannelAnswer::Own { upgrade, busy, reports, components, not_now } => {
+                Ok(Own { upgrade, busy, reports, components, not_now })
             }
             other => Err(senseless(&other)),
         }

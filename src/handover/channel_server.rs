@@ -215,6 +215,7 @@ impl Channels {
             busy: current.is_some() && upgrade.is_none(),
             reports: reports.cloned().collect(),
             components: self.components(status, channel),
+            not_now: self.engine.status_now().policy.not_now(),
         }
     }
 

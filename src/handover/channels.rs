@@ -157,6 +157,9 @@ pub(crate) enum ChannelAnswer {
         /// What the channel may replace.
         #[serde(default)]
         components: Vec<OwnComponent>,
+        /// Why no upgrade may begin now, a sentence.
+        #[serde(default)]
+        not_now: Option<String>,
     },
     /// It failed; the connection ends.
     Failure {

@@ -1,6 +1,7 @@
 //! The hand-over of one file by a network channel; blocking, for the thread that brings its bytes.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,6 +54,13 @@ impl Delivery {
             }
             other => Err(super::channel_client::senseless(&other)),
         }
+    }
+
+    /// Nothing comes for a while: the daemon makes durable what came, and waits for no more. The file
+    /// goes on by [`Delivery::begin`].
+    pub(crate) fn pause(&mut self) {
+        // One that is away has put it down already.
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
     /// The next bytes. What the daemon can't take it says why.

@@ -15,6 +15,15 @@ pub struct PolicyStatus {
     pub window: Option<WindowStatus>,
 }
 
+impl PolicyStatus {
+    /// Why no upgrade may begin now, as far as this tells.
+    pub fn not_now(&self) -> Option<String> {
+        let held = self.hold.as_ref().map(|hold| format!("upgrades are {hold}"));
+        let closed = self.window.as_ref().filter(|window| !window.open);
+        held.or_else(|| closed.map(|window| format!("the maintenance window is {window}")))
+    }
+}
+
 /// A hold that somebody has put on upgrades.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldStatus {

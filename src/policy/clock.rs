@@ -33,11 +33,15 @@ pub(super) fn is_synchronized(policy: &Policy) -> bool {
 }
 
 /// Since midnight, in UTC.
+pub(super) fn time_of_day() -> Option<Duration> {
+    Some(Duration::from_secs(since_1970()?.as_secs() % DAY))
+}
+
+/// Since 1970, in UTC.
 #[allow(
     clippy::disallowed_methods,
-    reason = "a window is a time of the day; whoever asks knows whether to believe it"
+    reason = "a window is a time of the day, and some peers are told the time; whoever asks knows whether to believe it"
 )]
-pub(super) fn time_of_day() -> Option<Duration> {
-    let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(Duration::from_secs(since_epoch.as_secs() % DAY))
+pub(crate) fn since_1970() -> Option<Duration> {
+    std::time::SystemTime::now().duration_since(UNIX_EPOCH).ok()
 }

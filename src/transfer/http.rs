@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::http::HeaderValue;
+pub(crate) use ureq::http::{Method, header};
 
-#[allow(unused_imports, reason = "channels of the network converse with their servers")]
 pub(crate) use client::{Ask, Client, Reply};
 pub(crate) use download::download;
 pub(crate) use tls::examine;
@@ -47,7 +47,6 @@ pub(crate) struct Wanted {
 
 /// Bytes that are there durably, and what proves of which file they are.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "channels of the network resume; the command line has nothing")]
 pub(crate) struct Have {
     /// How many.
     pub(crate) bytes: u64,
@@ -75,7 +74,6 @@ pub(crate) struct Authorization(HeaderValue);
 
 impl Authorization {
     /// Nothing where it can't be in a header.
-    #[allow(dead_code, reason = "channels of the network have tokens; the command line has none")]
     pub(crate) fn new(value: &str) -> Option<Self> {
         Self::of(value.as_bytes())
     }
@@ -99,7 +97,6 @@ pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// All that look at it end.
-    #[allow(dead_code, reason = "channels of the network end; the command line is killed")]
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -246,7 +246,7 @@ fn another_s_upgrade_and_its_report_are_nobody_else_s() {
     let own = watch.ask(&json!({"request": "watch", "channel": "loopback"}));
     let version = &status.components[0].version;
     let program = json!({"component": "program", "product": "PSDK_APPALIAS", "version": version});
-    let nothing_of_theirs = json!({"answer": "own", "upgrade": null, "busy": true, "reports": [], "components": [program]});
+    let nothing_of_theirs = json!({"answer": "own", "upgrade": null, "busy": true, "reports": [], "components": [program], "not_now": null});
     assert_eq!(own, nothing_of_theirs);
     let begin = json!({"request": "begin", "channel": "loopback", "requester": "me"});
     assert_eq!(is_refused(&ask(&payload, &begin)), "busy");

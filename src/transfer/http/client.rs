@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ct_codecs::{Base64, Encoder as _};
-use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderName};
+use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, HeaderValue, Method, Request};
 use ureq::{Agent, Body, SendBody};
@@ -50,6 +50,31 @@ pub(crate) struct Ask {
     pub(crate) body: Option<Vec<u8>>,
 }
 
+impl Ask {
+    /// For what lies at a URL.
+    pub(crate) fn get(url: Url, authorization: Option<Authorization>) -> Self {
+        Self { method: Method::GET, url, authorization, headers: Vec::new(), body: None }
+    }
+
+    /// The same, with one thing more said; what can't be in a header is left out.
+    #[must_use]
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    /// JSON to be taken there.
+    pub(crate) fn json(
+        method: Method,
+        url: Url,
+        authorization: Option<Authorization>,
+        body: Vec<u8>,
+    ) -> Self {
+        let asked = Self { method, body: Some(body), ..Self::get(url, authorization) };
+        asked.with(CONTENT_TYPE, "application/json")
+    }
+}
+
 /// Nothing of what is sent: it may hold secrets.
 impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,14 +83,12 @@ impl fmt::Debug for Ask {
 }
 
 /// What it answers, whatever the status.
-#[allow(dead_code, reason = "channels of the network converse with their servers")]
 pub(crate) struct Reply {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-#[allow(dead_code, reason = "channels of the network converse with their servers")]
 impl Reply {
     /// The status.
     pub(crate) fn status(&self) -> u16 {
@@ -137,25 +160,36 @@ impl Client {
 
     /// Asks, and takes an answer with a body of at most `limit` bytes. Redirects are followed where
     /// nothing is sent.
-    #[allow(dead_code, reason = "channels of the network converse with their servers")]
     pub(crate) fn exchange(&self, ask: &Ask, limit: usize, stop: &Stop) -> Result<Reply, Trouble> {
+        match self.beginning(ask, limit, stop)? {
+            (reply, false) => Ok(reply),
+            (_, true) => Err(Trouble::TooLarge { most: limit as u64 }),
+        }
+    }
+
+    /// Asks, and takes the first `limit` bytes of the answer's body; true where more would come.
+    pub(crate) fn beginning(
+        &self,
+        ask: &Ask,
+        limit: usize,
+        stop: &Stop,
+    ) -> Result<(Reply, bool), Trouble> {
         let mut answer = self.answer(ask, stop, None)?;
         // A small answer comes at once, or drop by drop for ever.
         let end = Instant::now() + self.config.stall_deadline;
         answer.watch.limit(Limit::Until(end, Late::Body));
         accept::plain(&answer.parts.headers)?;
         let (mut body, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
-        loop {
+        while body.len() <= limit {
             match answer.read(&mut buffer)? {
                 0 => break,
-                n if body.len() + n > limit => {
-                    return Err(Trouble::TooLarge { most: limit as u64 });
-                }
                 n => body.extend_from_slice(&buffer[..n]),
             }
         }
+        let is_more = body.len() > limit;
+        body.truncate(limit);
         let Parts { status, headers, .. } = answer.parts;
-        Ok(Reply { status: status.as_u16(), headers, body })
+        Ok((Reply { status: status.as_u16(), headers, body }, is_more))
     }
 
     /// Asks, and where that leads elsewhere asks there. All that is before the answer is over at

@@ -1,0 +1,193 @@
+//! A file of a platform on its way into the daemon: downloaded, handed over as it comes, proved.
+//!
+//! Blocking, on a thread of its own. Nothing of the file lies here; what came of it outlives this
+//! process in the daemon, with what proves on the next try that the server's file is still the same.
+
+use std::io;
+use std::path::Path;
+
+use crate::channel::offer::{FirmwareName, OfferedFile};
+use crate::handover::channels::Incoming;
+use crate::handover::client::Trouble as Daemon;
+use crate::handover::delivery::Delivery;
+use crate::model::{Failure, FailureKind, UpgradeId};
+use crate::transfer::http::{
+    self, Authorization, Client, Have, Sink, Stop, Trouble, Url, Validator, Wanted,
+};
+
+/// Bytes of what is durable as one: what came behind the last whole block is sent again after a
+/// pause.
+const BLOCK: u64 = 4096;
+
+/// A file to be fetched.
+pub(crate) struct Fetch {
+    /// For which upgrade.
+    pub(crate) upgrade: UpgradeId,
+    /// Which.
+    pub(crate) file: OfferedFile,
+    /// Who asks for it, where the server is the platform's own.
+    pub(crate) authorization: Option<Authorization>,
+    /// The largest file in bytes that may come.
+    pub(crate) most: u64,
+}
+
+/// Why a file was not handed over.
+#[derive(Debug)]
+pub(crate) enum NotFetched {
+    /// The daemon has ended the upgrade, and its report says why.
+    Ended,
+    /// The daemon is away.
+    Away(io::Error),
+    /// It may come another time.
+    Rests(Failure),
+    /// It will never come.
+    Never(Failure),
+    /// Somebody said so.
+    Stopped,
+}
+
+impl Fetch {
+    /// Fetches it, and has it proved.
+    pub(crate) fn run(self, client: &Client, daemon: &Path, stop: &Stop) -> Result<(), NotFetched> {
+        let url: Url = self.file.url.parse().map_err(|error| {
+            let sentence = "where the file lies is no URL that can be fetched";
+            NotFetched::Never(Failure::new(FailureKind::TransferFailed, sentence).because(error))
+        })?;
+        let mut delivery = Delivery::open(daemon, self.upgrade.clone())?;
+        let have = delivery.part()?.and_then(|part| {
+            let validator = serde_json::from_str(&part.note?).ok()?;
+            Some(Have { bytes: part.offset, validator })
+        });
+        let wanted = Wanted {
+            url,
+            size: self.file.size,
+            most: self.most,
+            authorization: self.authorization.clone(),
+        };
+        let mut handing_over = HandingOver::new(&self.file, delivery);
+        let ended = http::download(client, &wanted, have, &mut handing_over, stop);
+        handing_over.end(ended)
+    }
+}
+
+/// Passes on what comes.
+struct HandingOver<'a> {
+    file: &'a OfferedFile,
+    delivery: Delivery,
+    /// What is said of the file when a connection to the daemon begins.
+    incoming: Incoming,
+    /// Bytes that were passed on.
+    sent: u64,
+    /// Of them, those behind the last whole block.
+    tail: Vec<u8>,
+    /// The daemon waits for nothing: what came is durable.
+    pauses: bool,
+    /// What the daemon said, where it took no more.
+    trouble: Option<Daemon>,
+}
+
+impl<'a> HandingOver<'a> {
+    fn new(file: &'a OfferedFile, delivery: Delivery) -> Self {
+        let name = match &file.name {
+            FirmwareName::Known(name) => Some(name.to_string()),
+            FirmwareName::BySeal => None,
+        };
+        let incoming = Incoming { name, digests: file.digests, ..Incoming::default() };
+        let (tail, trouble) = (Vec::new(), None);
+        Self { file, delivery, incoming, sent: 0, tail, pauses: false, trouble }
+    }
+
+    fn end(mut self, ended: Result<u64, Trouble>) -> Result<(), NotFetched> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble.into());
+        }
+        match ended {
+            Ok(_) => {
+                self.go_on()?;
+                self.delivery.prove()?;
+                Ok(())
+            }
+            Err(Trouble::Stopped) => Err(NotFetched::Stopped),
+            Err(trouble) => {
+                let passes = trouble.passes() || matches!(trouble, Trouble::GaveUp { .. });
+                let failure = trouble.into_failure();
+                Err(if passes { NotFetched::Rests(failure) } else { NotFetched::Never(failure) })
+            }
+        }
+    }
+
+    /// Begins a connection to the daemon that goes on behind `offset` bytes.
+    fn begin_at(&mut self, offset: u64) -> Result<(), Daemon> {
+        let there = self.delivery.begin(self.incoming.clone())?;
+        if there != offset {
+            let text = format!("it goes on behind {there} bytes, and {offset} are there");
+            return Err(io::Error::other(text).into());
+        }
+        Ok(())
+    }
+
+    /// After a pause: the daemon may have written less than it was sent.
+    fn go_on(&mut self) -> Result<(), Daemon> {
+        if !std::mem::take(&mut self.pauses) {
+            return Ok(());
+        }
+        self.incoming.anew = false;
+        self.begin_at(self.sent - self.tail.len() as u64)?;
+        self.delivery.send(&self.tail)
+    }
+
+    fn keep(&mut self, done: Result<(), Daemon>) -> io::Result<()> {
+        done.map_err(|trouble| {
+            let text = trouble.to_string();
+            self.trouble = Some(trouble);
+            io::Error::other(text)
+        })
+    }
+}
+
+impl Sink for HandingOver<'_> {
+    fn begin(&mut self, offset: u64, total: Option<u64>, validator: &Validator) -> io::Result<()> {
+        self.incoming.size = self.file.size.or(total);
+        self.incoming.note = serde_json::to_string(validator).ok();
+        self.incoming.anew = offset == 0;
+        self.pauses = false;
+        self.tail.clear();
+        self.sent = offset;
+        let begun = self.begin_at(offset);
+        self.keep(begun)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = self.go_on().and_then(|()| self.delivery.send(bytes));
+        self.keep(sent)?;
+        self.sent += bytes.len() as u64;
+        self.tail.extend_from_slice(bytes);
+        let behind = usize::try_from(self.sent % BLOCK).unwrap_or_default();
+        self.tail.drain(..self.tail.len().saturating_sub(behind));
+        Ok(())
+    }
+
+    /// The daemon leaves a client from which nothing comes. Left by it, it makes durable what came.
+    fn pauses(&mut self, trouble: &Trouble, pause: std::time::Duration) {
+        tracing::info!("the download pauses for {} s: {trouble}", pause.as_secs());
+        if self.sent > 0 || self.incoming.note.is_some() {
+            self.delivery.pause();
+            self.pauses = true;
+        }
+    }
+}
+
+impl From<Daemon> for NotFetched {
+    fn from(trouble: Daemon) -> Self {
+        match trouble {
+            Daemon::Refused(_) => Self::Ended,
+            Daemon::Away(error) => Self::Away(error),
+        }
+    }
+}
+
+impl From<io::Error> for NotFetched {
+    fn from(error: io::Error) -> Self {
+        Self::Away(error)
+    }
+}

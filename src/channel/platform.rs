@@ -1,0 +1,492 @@
+//! The life of a channel whose platform is asked over the network: it polls, tells, fetches, and has
+//! the daemon do the next thing. What is to be done the [`Job`] says; how a platform is spoken to,
+//! the [`Platform`]; here is when.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::channel::fetch::{Fetch, NotFetched};
+use crate::channel::job::{Act, Job};
+use crate::channel::offer::{Action, Offer, OfferedFile, Telling};
+use crate::handover::channel_client::{Conversation, Own, Watch};
+use crate::handover::channels::OwnComponent;
+use crate::handover::client::Trouble as Daemon;
+use crate::model::{ChannelName, ChannelState, ChannelStatus, Failure, UpgradeId};
+use crate::transfer::http::{Authorization, Client, Stop, Trouble};
+
+/// How long it waits before it looks for a daemon that is away, or asks it again after a refusal,
+/// with as much again by chance.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The same where a download rests, or the daemon does not begin an upgrade now.
+const REST: Duration = Duration::from_secs(30);
+/// First pause after a platform that does not answer; it doubles up to the pause between two polls.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// Longest pause before a word is said again that a platform has not taken.
+const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
+
+/// A platform of the network, as it is spoken to. It blocks.
+pub(crate) trait Platform: Send + 'static {
+    /// The channel.
+    const NAME: ChannelName;
+
+    /// What it wants now.
+    fn poll(&mut self, here: &Here, link: &Link) -> Result<Poll, Trouble>;
+
+    /// Tells it something.
+    fn tell(&mut self, telling: &Telling, link: &Link) -> Result<Taken, Trouble>;
+
+    /// How long a word waits that is not the last one of its request.
+    fn due(&self, telling: &Telling) -> Option<Duration>;
+
+    /// Who asks for a file at this URL.
+    fn authorization(&self, file: &OfferedFile) -> Option<Authorization>;
+}
+
+/// How it stands here.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    /// What may be replaced.
+    pub(crate) components: Vec<OwnComponent>,
+    /// Why no upgrade may begin now, a sentence.
+    pub(crate) not_now: Option<String>,
+}
+
+/// How servers are reached.
+#[derive(Clone)]
+pub(crate) struct Link {
+    /// The client of them all.
+    pub(crate) client: Client,
+    /// Ends what is being asked.
+    pub(crate) stop: Stop,
+}
+
+/// What a platform wants.
+#[derive(Debug)]
+pub(crate) struct Poll {
+    /// That.
+    pub(crate) wanted: Wanted,
+    /// A request that it takes back.
+    pub(crate) taken_back: Option<Action>,
+    /// When it wants to be asked again.
+    pub(crate) next: Duration,
+    /// What a person should know of it.
+    pub(crate) status: Standing,
+}
+
+/// What a platform asks for.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// This.
+    Offer(Offer),
+    /// Something that can't be done.
+    InVain(Action, Failure),
+    /// Nothing.
+    Nothing,
+    /// It did not say.
+    Unsaid,
+}
+
+/// How a channel stands with its platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// How.
+    pub(crate) state: ChannelState,
+    /// The same as a sentence.
+    pub(crate) sentence: String,
+}
+
+/// What became of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The platform has it, or is finished with the request.
+    Yes,
+    /// It can't take it now; a minimum for the pause, where it says one.
+    Later(Option<Duration>),
+}
+
+/// How a channel is run.
+pub(crate) struct Settings {
+    /// The daemon's socket.
+    pub(crate) daemon: PathBuf,
+    /// The largest file in bytes that may come.
+    pub(crate) most: u64,
+    /// Over how long the first polls of many devices are spread.
+    pub(crate) spread: Duration,
+}
+
+/// A channel at work. [`Runner::run`] is its life.
+pub(crate) struct Runner<P> {
+    settings: Settings,
+    link: Link,
+    job: Job,
+    /// The platform, while nothing is asked of it.
+    platform: Option<P>,
+    call: Option<JoinHandle<(P, Called)>>,
+    next_poll: Instant,
+    poll_every: Duration,
+    poll_failures: u32,
+    next_tell: Instant,
+    tell_failures: u32,
+    /// The last word that was taken and is not final.
+    said: Option<Telling>,
+    fetch: Option<Fetching>,
+    /// When the daemon may be asked again.
+    rests_until: Option<Instant>,
+    standing: Option<Standing>,
+    errors: u64,
+}
+
+/// A file on its way.
+struct Fetching {
+    upgrade: UpgradeId,
+    stop: Stop,
+    stage: Stage,
+}
+
+/// How far a file is.
+enum Stage {
+    /// It comes.
+    Comes(JoinHandle<Result<(), NotFetched>>),
+    /// It rests before the next try.
+    Rests,
+    /// The daemon has it, or wants it no more, and will say so.
+    Over,
+}
+
+/// What came of a call.
+enum Called {
+    Polled(Result<Poll, Trouble>),
+    Told(Telling, Result<Taken, Trouble>),
+}
+
+/// What happened.
+enum Event<P> {
+    Own(Result<Own, Daemon>),
+    Called(P, Called),
+    Fetched(Result<(), NotFetched>),
+    Died(String),
+    Time,
+}
+
+impl<P: Platform> Runner<P> {
+    /// A channel to this platform.
+    pub(crate) fn new(platform: P, client: Client, settings: Settings) -> Self {
+        let now = Instant::now();
+        // Devices that start together, after a power cut or an upgrade, do not ask together.
+        let next_poll = now + settings.spread.mul_f64(fastrand::f64());
+        Self {
+            poll_every: settings.spread.max(FIRST_RETRY),
+            settings,
+            link: Link { client, stop: Stop::default() },
+            job: Job::default(),
+            platform: Some(platform),
+            call: None,
+            next_poll,
+            poll_failures: 0,
+            next_tell: now,
+            tell_failures: 0,
+            said: None,
+            fetch: None,
+            rests_until: None,
+            standing: None,
+            errors: 0,
+        }
+    }
+
+    /// Serves until the task is dropped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if let Err(trouble) = self.follow().await {
+                tracing::info!("the daemon is waited for: {trouble}");
+            }
+            self.job.own(None);
+            sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
+        }
+    }
+
+    /// Follows the daemon until it is away.
+    async fn follow(&mut self) -> Result<(), Daemon> {
+        let mut watch = Watch::open(&self.settings.daemon, P::NAME).await?;
+        // One that was started anew may want a file again.
+        if self.fetch.as_ref().is_some_and(|fetch| matches!(fetch.stage, Stage::Over)) {
+            self.stop_fetching();
+        }
+        self.take_own(watch.next().await?);
+        self.tell_standing().await?;
+        loop {
+            let acted = self.act().await?;
+            self.call().await?;
+            let event =
+                if acted { Event::Own(watch.next().await) } else { self.wait(&mut watch).await };
+            match event {
+                Event::Own(own) => self.take_own(own?),
+                Event::Called(platform, called) => {
+                    self.platform = Some(platform);
+                    self.take_called(called);
+                    self.tell_standing().await?;
+                }
+                Event::Fetched(ended) => self.take_fetched(ended).await?,
+                Event::Died(why) => return Err(io::Error::other(why).into()),
+                Event::Time => self.take_time(),
+            }
+        }
+    }
+
+    async fn wait(&mut self, watch: &mut Watch) -> Event<P> {
+        let time = self.next_time();
+        let fetching = self.fetch.as_mut().and_then(|fetch| match &mut fetch.stage {
+            Stage::Comes(thread) => Some(thread),
+            Stage::Rests | Stage::Over => None,
+        });
+        tokio::select! {
+            own = watch.next() => Event::Own(own),
+            called = joined(self.call.as_mut()) => {
+                self.call = None;
+                match called {
+                    Ok((platform, called)) => Event::Called(platform, called),
+                    Err(died) => Event::Died(died),
+                }
+            }
+            fetched = joined(fetching) => match fetched {
+                Ok(ended) => Event::Fetched(ended),
+                Err(died) => Event::Died(died),
+            },
+            () = sleep_until(time) => Event::Time,
+        }
+    }
+
+    /// When there is something to do, whatever happens.
+    fn next_time(&self) -> Instant {
+        let mut next = self.rests_until;
+        if self.call.is_none() {
+            let tell = self.job.wants().tell.filter(|tell| self.said.as_ref() != Some(tell));
+            let tell = tell.map(|telling| self.when_to_tell(&telling));
+            next = [next, tell, Some(self.next_poll)].into_iter().flatten().min();
+        }
+        next.unwrap_or_else(|| Instant::now() + LONGEST_RETRY)
+    }
+
+    fn take_own(&mut self, own: Own) {
+        let upgrade = own.upgrade.as_ref().map(|upgrade| &upgrade.id);
+        if self.fetch.as_ref().is_some_and(|fetch| Some(&fetch.upgrade) != upgrade) {
+            self.stop_fetching();
+        }
+        self.job.own(Some(own));
+    }
+
+    fn take_time(&mut self) {
+        if self.rests_until.is_some_and(|until| until <= Instant::now()) {
+            self.rests_until = None;
+            self.job.try_again();
+            if self.fetch.as_ref().is_some_and(|fetch| matches!(fetch.stage, Stage::Rests)) {
+                self.stop_fetching();
+            }
+        }
+    }
+
+    fn stop_fetching(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.stop.set();
+        }
+        self.job.fetching(None);
+    }
+
+    /// Has the daemon do the next thing; true where it will tell of it.
+    async fn act(&mut self) -> Result<bool, Daemon> {
+        let Some(act) = self.job.wants().act else { return Ok(false) };
+        let rests = self.rests_until.is_some_and(|until| until > Instant::now());
+        let begins = matches!(act, Act::Begin(_));
+        if rests && (begins || matches!(act, Act::Start(_))) {
+            return Ok(false);
+        }
+        let fetches = matches!(act, Act::Fetch(..));
+        match self.perform(act).await {
+            Ok(()) => Ok(!fetches),
+            Err(Daemon::Refused(failure)) => {
+                tracing::info!("the daemon refused: {failure}");
+                self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
+                if begins {
+                    self.job.refused(failure);
+                }
+                Ok(false)
+            }
+            Err(away) => Err(away),
+        }
+    }
+
+    async fn perform(&mut self, act: Act) -> Result<(), Daemon> {
+        let mut engine = Conversation::open(&self.settings.daemon).await?;
+        match act {
+            Act::Begin(reference) => {
+                let requester = P::NAME.to_string();
+                engine.begin(P::NAME, requester, true, Some(reference)).await.map(drop)
+            }
+            Act::Fetch(upgrade, file) => {
+                self.start_fetching(upgrade, *file);
+                Ok(())
+            }
+            Act::Start(upgrade) => engine.start(upgrade).await,
+            Act::Abandon(upgrade, failure) => {
+                self.stop_fetching();
+                engine.abandon(upgrade, failure).await
+            }
+            Act::Acknowledge => engine.acknowledge(P::NAME).await,
+        }
+    }
+
+    fn start_fetching(&mut self, upgrade: UpgradeId, file: OfferedFile) {
+        let authorization = self.platform.as_ref().and_then(|one| one.authorization(&file));
+        let fetch =
+            Fetch { upgrade: upgrade.clone(), file, authorization, most: self.settings.most };
+        let (client, daemon) = (self.link.client.clone(), self.settings.daemon.clone());
+        let stop = Stop::default();
+        let stopped = stop.clone();
+        let thread = tokio::task::spawn_blocking(move || fetch.run(&client, &daemon, &stopped));
+        self.job.fetching(Some(upgrade.clone()));
+        self.fetch = Some(Fetching { upgrade, stop, stage: Stage::Comes(thread) });
+    }
+
+    async fn take_fetched(&mut self, ended: Result<(), NotFetched>) -> Result<(), Daemon> {
+        let Some(fetch) = &mut self.fetch else { return Ok(()) };
+        fetch.stage = Stage::Over;
+        let upgrade = fetch.upgrade.clone();
+        match ended {
+            Ok(()) | Err(NotFetched::Ended | NotFetched::Stopped) => Ok(()),
+            Err(NotFetched::Away(error)) => {
+                self.stop_fetching();
+                Err(error.into())
+            }
+            Err(NotFetched::Rests(failure)) => {
+                fetch.stage = Stage::Rests;
+                self.errors += 1;
+                tracing::warn!(UPLIFT_KIND = %failure.kind, "the download rests: {failure}");
+                self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
+                Ok(())
+            }
+            Err(NotFetched::Never(failure)) => {
+                self.stop_fetching();
+                let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
+                // Refused, it is over already.
+                given_up.or_else(|trouble| match trouble {
+                    Daemon::Refused(_) => Ok(()),
+                    away @ Daemon::Away(_) => Err(away),
+                })
+            }
+        }
+    }
+
+    /// Asks or tells the platform, where it is time.
+    async fn call(&mut self) -> Result<(), Daemon> {
+        let now = Instant::now();
+        let tell = self.job.wants().tell.filter(|telling| self.said.as_ref() != Some(telling));
+        let tell = tell.filter(|telling| self.when_to_tell(telling) <= now);
+        let polls = self.next_poll <= now;
+        if self.platform.is_none() || (tell.is_none() && !polls) {
+            return Ok(());
+        }
+        // Asked anew: whether an upgrade may begin changes with the time of day.
+        let own = Watch::open(&self.settings.daemon, P::NAME).await?.next().await?;
+        let here = Here { components: own.components, not_now: own.not_now };
+        let Some(mut platform) = self.platform.take() else { return Ok(()) };
+        let link = self.link.clone();
+        self.call = Some(tokio::task::spawn_blocking(move || {
+            let called = match tell {
+                Some(telling) => {
+                    let taken = platform.tell(&telling, &link);
+                    Called::Told(telling, taken)
+                }
+                None => Called::Polled(platform.poll(&here, &link)),
+            };
+            (platform, called)
+        }));
+        Ok(())
+    }
+
+    /// When a word may be said.
+    fn when_to_tell(&self, telling: &Telling) -> Instant {
+        let due = self.platform.as_ref().and_then(|platform| platform.due(telling));
+        let paced = due.map(|due| Instant::now() + due);
+        paced.map_or(self.next_tell, |paced| paced.max(self.next_tell))
+    }
+
+    fn take_called(&mut self, called: Called) {
+        match called {
+            Called::Polled(Ok(poll)) => self.take_poll(poll),
+            Called::Polled(Err(trouble)) => {
+                self.errors += 1;
+                self.standing = Some(Standing {
+                    state: ChannelState::Waits,
+                    sentence: format!("its server does not answer: {trouble}"),
+                });
+                let pause = self.retry(self.poll_failures, self.poll_every, trouble.retry_after());
+                self.poll_failures += 1;
+                self.next_poll = Instant::now() + pause;
+            }
+            Called::Told(telling, Ok(Taken::Yes)) => {
+                self.tell_failures = 0;
+                self.job.told(&telling);
+                // Its answer may change what it wants.
+                if telling.what.is_final() {
+                    self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                }
+                self.said = Some(telling).filter(|telling| !telling.what.is_final());
+            }
+            Called::Told(_, Ok(Taken::Later(least))) => self.tell_later(least),
+            Called::Told(_, Err(trouble)) => {
+                self.errors += 1;
+                tracing::info!("its server was not told: {trouble}");
+                self.tell_later(trouble.retry_after());
+            }
+        }
+    }
+
+    fn take_poll(&mut self, poll: Poll) {
+        let Poll { wanted, taken_back, next, status } = poll;
+        match wanted {
+            Wanted::Offer(offer) => self.job.offered(offer),
+            Wanted::InVain(action, failure) => self.job.offered_in_vain(action, failure),
+            Wanted::Nothing => self.job.offered_nothing(),
+            Wanted::Unsaid => {}
+        }
+        if let Some(action) = taken_back {
+            self.job.taken_back(action);
+        }
+        self.poll_failures = 0;
+        self.poll_every = next;
+        self.next_poll = Instant::now() + next;
+        self.standing = Some(status);
+    }
+
+    fn tell_later(&mut self, least: Option<Duration>) {
+        let pause = self.retry(self.tell_failures, LONGEST_RETRY, least);
+        self.tell_failures += 1;
+        self.next_tell = Instant::now() + pause;
+    }
+
+    /// Full jitter: any time up to a limit that doubles, so that devices whose server comes back do
+    /// not come back together.
+    fn retry(&self, failures: u32, longest: Duration, least: Option<Duration>) -> Duration {
+        let limit = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(longest);
+        least.unwrap_or_default() + limit.mul_f64(fastrand::f64())
+    }
+
+    /// The daemon hears how the channel stands, when that has changed.
+    async fn tell_standing(&mut self) -> Result<(), Daemon> {
+        let Some(Standing { state, sentence }) = self.standing.clone() else { return Ok(()) };
+        let (name, errors) = (P::NAME, self.errors);
+        let status = ChannelStatus { name, state, sentence, errors, unsealed: false };
+        Conversation::open(&self.settings.daemon).await?.tell(status).await
+    }
+}
+
+/// What a thread has brought; never where there is none.
+async fn joined<T>(thread: Option<&mut JoinHandle<T>>) -> Result<T, String> {
+    match thread {
+        Some(thread) => thread.await.map_err(|died| died.to_string()),
+        None => std::future::pending().await,
+    }
+}
