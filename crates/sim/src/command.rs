@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::aircraft::narrator::Narrator;
 use super::aircraft::{self, Claims, FtpOptions, Model, Options, Patience, Stage, Verdict, Via};
+use super::cloud::command::Cloud;
 use super::demo;
 use super::line::{Damage, Line, LineOptions, Port, PortName, PtyLine};
 
@@ -34,6 +35,12 @@ enum Command {
         Exit codes: 0 the payload runs the new firmware, 1 it does not, 2 wrong command line."
     )]
     Aircraft(Box<Aircraft>),
+    /// An upgrade platform that a payload polls: offers firmware, and exits 0 only if the device ended
+    /// that as a device should.
+    Cloud {
+        #[command(subcommand)]
+        cloud: Cloud,
+    },
     /// Show two upgrades by a simulated aircraft, in a sandbox.
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
@@ -162,6 +169,7 @@ pub fn command() -> clap::Command {
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Aircraft(arguments) => arguments.run(),
+        Command::Cloud { cloud } => cloud.run(),
         Command::Demo { uplift } => demonstrate(uplift).map(|()| true),
     };
     match done {

@@ -1,0 +1,17 @@
+//! Simulated upgrade platforms: real HTTP servers that a payload polls. For tests in a Rust program,
+//! and as `uplift-sim cloud` for a person who tries a channel without the platform.
+//!
+//! They are written from what the platforms' public sources and documents say (docs/simulated-clouds.md), and
+//! know nothing of the daemon.
+
+pub mod content;
+pub mod delivery;
+pub mod event;
+pub mod hawkbit;
+pub mod luatos;
+
+mod date;
+mod http;
+mod percent;
+
+pub(crate) mod command;
