@@ -1,7 +1,5 @@
 //! `uplift channels`: the network channels, until SIGTERM or SIGINT.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::task::JoinSet;
@@ -15,9 +13,6 @@ use crate::log;
 use crate::service::notify;
 use crate::transfer::http::Client;
 use crate::wire::local_socket::{self, CHANNELS};
-
-/// Over how long the first polls of devices are spread that start together.
-const SPREAD: Duration = Duration::from_secs(10);
 
 /// Serves until a signal stops it.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
@@ -34,14 +29,14 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("SIGTERM can't be handled")?;
     let mut channels = JoinSet::new();
-    let settings = || Settings {
+    let settings = |spread| Settings {
         daemon: config.paths.channels(),
         most: config.package.max_size.0,
-        spread: SPREAD,
+        spread,
     };
     if let Some(hawkbit) = &config.hawkbit {
         let (server, client) = (hawkbit::Server::new(hawkbit)?, Client::new(&config.http)?);
-        channels.spawn(Runner::new(server, client, settings()).run());
+        channels.spawn(Runner::new(server, client, settings(hawkbit.spread)).run());
     }
     if let Some(loopback) = &config.loopback {
         let (path, field) = (&loopback.socket, "channel.loopback.socket");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::error::Mistake;
 use super::network::{Network, Unsealed, program_alone};
-use super::values::{password_file, some_time};
+use super::values::{duration, password_file, some_time};
 use crate::model::{ChannelName, ComponentName};
 
 /// Shortest pause between two polls, whoever says it.
@@ -50,6 +50,9 @@ pub struct Hawkbit {
     /// Pause between two polls where the server says none; 5 s to 24 h.
     #[serde(default = "default_poll", deserialize_with = "poll")]
     pub poll: Duration,
+    /// Over how long the requests of many devices are spread that start together.
+    #[serde(default = "default_spread", deserialize_with = "duration")]
+    pub spread: Duration,
     /// What the server is told of this device, beside its components and their versions.
     #[serde(default, deserialize_with = "attributes")]
     pub attributes: BTreeMap<String, String>,
@@ -184,6 +187,10 @@ pub(crate) fn units(text: &str) -> usize {
 
 fn default_tenant() -> String {
     "DEFAULT".to_owned()
+}
+
+fn default_spread() -> Duration {
+    Duration::from_secs(10)
 }
 
 fn default_poll() -> Duration {
