@@ -285,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_is_right() {
+        let page = include_str!("../../docs/hawkbit.md");
+        let example = page.split_once("```toml\n[channel.hawkbit]\n").unwrap().1;
+        let hawkbit = parse(example.split_once("```").unwrap().0, "unsealed = \"lab\"\n").unwrap();
+        assert_eq!(hawkbit.names, HawkbitNames::Chunk);
+        assert_eq!(hawkbit.attributes["hw_revision"], "default.default");
+    }
+
+    #[test]
     fn what_comes_from_the_network_needs_a_trusted_seal() {
         let error = parse(LEAST, "").unwrap_err();
         assert!(error.contains("field channel.hawkbit: what comes from the network"), "{error}");

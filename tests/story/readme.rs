@@ -50,10 +50,16 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "revert",
         "clock_file",
         "ready_command",
+        "server",
+        "controller_id",
+        "target_token_file",
+        "gateway_token_file",
     ];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        // A section may be commented out as a whole.
+        let header = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(name) = header.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             part = section(name);
         } else if let Some((name, value, set)) = field(line) {
             let row = row(part, &format!("`{name}`"))

@@ -82,3 +82,6 @@ impl TryFrom<Id> for crate::channel::offer::Action {
         Self::try_from(text).map_err(|_| Senseless::NoAction)
     }
 }
+
+#[cfg(test)]
+mod tests;
