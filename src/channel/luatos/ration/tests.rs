@@ -24,7 +24,7 @@ fn fresh() -> Ration {
     ration
 }
 
-fn left(gate: Gate) -> u64 {
+fn left(gate: &Gate) -> u64 {
     match gate {
         Gate::Open => 0,
         Gate::Shut { left, .. } => left.as_secs(),
@@ -38,15 +38,15 @@ fn lu_3_a_file_is_asked_for_five_times_a_day_at_most() {
     for hour in 0..5 {
         ration.advance(at(hour * HOUR));
         // A request that finds the file needs another one to fetch it.
-        assert_eq!(left(ration.may_ask()) > 0, hour >= 4, "{hour}");
+        assert_eq!(left(&ration.may_ask()) > 0, hour >= 4, "{hour}");
         assert_eq!(ration.may_fetch(&file), Gate::Open);
         ration.served(&file);
     }
-    assert_eq!(left(ration.may_fetch(&file)), 20 * HOUR);
-    assert_eq!(left(ration.may_ask()), 21 * HOUR);
+    assert_eq!(left(&ration.may_fetch(&file)), 20 * HOUR);
+    assert_eq!(left(&ration.may_ask()), 21 * HOUR);
     assert_eq!(ration.may_fetch(&target("2")), Gate::Open, "another file has its own");
     ration.advance(at(24 * HOUR - 1));
-    assert_eq!(left(ration.may_fetch(&file)), 1);
+    assert_eq!(left(&ration.may_fetch(&file)), 1);
     ration.advance(at(24 * HOUR));
     assert_eq!(ration.may_fetch(&file), Gate::Open);
 }
@@ -58,8 +58,8 @@ fn lu_3_a_server_with_another_file_each_time_has_a_limit_too() {
         assert_eq!(ration.may_ask(), Gate::Open);
         ration.served(&target(&file.to_string()));
     }
-    assert_eq!(left(ration.may_ask()), 24 * HOUR);
-    assert_eq!(left(ration.may_fetch(&target("new"))), 24 * HOUR);
+    assert_eq!(left(&ration.may_ask()), 24 * HOUR);
+    assert_eq!(left(&ration.may_fetch(&target("new"))), 24 * HOUR);
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn code_40_blocks_for_a_day_over_restarts_of_the_process_and_of_the_machine() {
     ration.hear(Heard::Blocked { sentence: "x".into() });
     ration.advance(at(HOUR));
     let mut ration = Ration::read(&ration.write()).0;
-    assert_eq!(left(ration.may_ask()), 23 * HOUR);
+    assert_eq!(left(&ration.may_ask()), 23 * HOUR);
     // The machine was off for any time, and has been on for two hours.
     ration.advance(now("two", 2 * HOUR));
-    assert_eq!(left(ration.may_fetch(&target("1"))), 21 * HOUR);
+    assert_eq!(left(&ration.may_fetch(&target("1"))), 21 * HOUR);
     ration.advance(now("two", 23 * HOUR));
     assert_eq!(ration.may_ask(), Gate::Open);
 }
@@ -245,7 +245,7 @@ proptest! {
             }
         }
         ration.advance(now("two", 0));
-        prop_assert!(left(ration.may_ask()) <= DAY);
+        prop_assert!(left(&ration.may_ask()) <= DAY);
         ration.advance(now("two", DAY));
         prop_assert_eq!(ration.may_ask(), Gate::Open);
     }

@@ -63,7 +63,8 @@ pub(crate) enum Heard {
 
 /// What an answer comes to: its head, and the first bytes of its body, [`FIRST_BYTES`] at most, in
 /// the turnkey protocol [`LONGEST_ANSWER`](super::LONGEST_ANSWER). `more` says that the body goes
-/// on behind them; `url` is what was asked, after redirects have been followed.
+/// on behind them. `url` is what was asked, before any redirect: what one leads to may expire before
+/// the file is there.
 pub(crate) fn heard(
     settings: &Settings,
     url: &str,
