@@ -22,6 +22,7 @@ mod demo;
 mod faults;
 mod ftp_pull;
 mod ftp_server;
+mod http;
 mod install;
 mod journal;
 mod killed;
