@@ -50,6 +50,9 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "revert",
         "clock_file",
         "ready_command",
+        "ca_file",
+        "client_certificate",
+        "client_key",
     ];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {
