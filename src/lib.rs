@@ -18,7 +18,7 @@
 //! | [`rescue`] | the second, independent deadline: `uplift-rescue`, the only writer of its file |
 //! | [`policy`] | whether an upgrade may begin now: hold, window, readiness, free space; the only writer of the hold |
 //! | [`trial`] | after the swap: restart and evidence |
-//! | [`transfer`] | how bytes arrive: FTP client, DCFTP receiver |
+//! | [`transfer`] | how bytes arrive: FTP client, DCFTP receiver, downloads over HTTP |
 //! | [`component`] | what an upgrade replaces: the program at its path; what another updater looks after |
 //! | [`journal`] | the only writer of the state file and the history |
 //! | [`package`] | a firmware file: its executable format, all checks in one order, packing |

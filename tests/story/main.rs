@@ -23,6 +23,7 @@ mod faults;
 mod ftp_pull;
 mod ftp_server;
 mod hawkbit;
+mod http;
 mod install;
 mod journal;
 mod killed;

@@ -54,6 +54,9 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "controller_id",
         "target_token_file",
         "gateway_token_file",
+        "ca_file",
+        "client_certificate",
+        "client_key",
     ];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {

@@ -1,5 +1,5 @@
-//! What the stories share: the payload, programs and processes, servers, mounted file systems, and the daemon's
-//! status.
+//! What the stories share: the payload, programs and processes, FTP and web servers, mounted file systems, and the
+//! daemon's status.
 
 pub(crate) mod local_socket;
 pub(crate) mod mounted;
@@ -9,3 +9,4 @@ pub(crate) mod psdk_app;
 pub(crate) mod running;
 pub(crate) mod servers;
 pub(crate) mod watched;
+pub(crate) mod web;

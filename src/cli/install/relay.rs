@@ -3,21 +3,21 @@
 use std::io;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 
 use super::ask;
 use crate::cli::follow::{View, follow};
 use crate::config::{Config, Http};
 use crate::control::{Client, ClientError};
-use crate::model::Report;
+use crate::model::{Failure, FailureKind, Report};
 use crate::transfer::http::{self, Sink, Stop, Trouble, Url, Validator, Wanted};
 use crate::wire::lines::CLIENT_DEADLINE;
 
 /// Downloads the file, hands it over, and follows the upgrade to its end.
 pub(super) fn run(config: &Config, url: &Url, force: bool, json: bool) -> anyhow::Result<Report> {
-    let file_name = url.file_name().context(
-        "the last part of the URL's path is no file name, which tells product and version",
-    )?;
+    let file_name = url.file_name().ok_or_else(|| {
+        Failure::new(FailureKind::NameInvalid, "the last part of the URL's path is no file name")
+    })?;
     let client = http::Client::new(&patient(&config.http))?;
     let wanted = Wanted {
         url: url.clone(),
@@ -74,9 +74,7 @@ impl Relay<'_> {
     }
 
     fn hand_over(&mut self, total: Option<u64>) -> anyhow::Result<()> {
-        let size = total.context(
-            "the server does not say how large the file is, which the daemon must know before the first byte",
-        )?;
+        let size = total.ok_or_else(size_unknown)?;
         if let Some(daemon) = self.daemon.take() {
             daemon.leave();
             self.view.say("the server begins anew, and so does the upgrade");
@@ -85,6 +83,13 @@ impl Relay<'_> {
         self.view = View::downloading(self.json, size);
         Ok(())
     }
+}
+
+/// The daemon refuses at once what is too large, and holds the client to the rest.
+fn size_unknown() -> Failure {
+    let sentence = "the server does not say how large the file is, and the daemon takes none whose size it does not know";
+    Failure::new(FailureKind::TransferFailed, sentence)
+        .with_hint("let the server send a Content-Length, or download the file and install it then")
 }
 
 impl Sink for Relay<'_> {
