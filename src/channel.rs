@@ -5,8 +5,6 @@ pub(crate) mod fetch;
 pub mod hawkbit;
 pub(crate) mod job;
 pub(crate) mod loopback;
-// Its loop comes next.
-#[allow(dead_code)]
 pub mod luatos;
 pub(crate) mod offer;
 pub(crate) mod platform;

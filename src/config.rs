@@ -197,6 +197,13 @@ impl Paths {
         self.control.with_file_name("channels.sock")
     }
 
+    /// Where the process of the network's channels keeps back-off and counters, beside `state`.
+    pub fn of_channels(&self) -> PathBuf {
+        let mut name = self.state.clone().into_os_string();
+        name.push("-channels");
+        name.into()
+    }
+
     /// The socket over which the payload's own application passes the link on, beside it.
     pub fn bridge(&self) -> PathBuf {
         self.control.with_file_name("bridge.sock")

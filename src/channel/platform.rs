@@ -53,6 +53,8 @@ pub(crate) struct Here {
     pub(crate) components: Vec<OwnComponent>,
     /// Why no upgrade may begin now, a sentence.
     pub(crate) not_now: Option<String>,
+    /// The kernel's name of this boot, which this process may not read.
+    pub(crate) boot: String,
 }
 
 /// How servers are reached.
@@ -390,7 +392,7 @@ impl<P: Platform> Runner<P> {
         }
         // Asked anew: whether an upgrade may begin changes with the time of day.
         let own = Watch::open(&self.settings.daemon, P::NAME).await?.next().await?;
-        let here = Here { components: own.components, not_now: own.not_now };
+        let here = Here { components: own.components, not_now: own.not_now, boot: own.boot };
         let Some(mut platform) = self.platform.take() else { return Ok(()) };
         let link = self.link.clone();
         self.call = Some(tokio::task::spawn_blocking(move || {

@@ -4,10 +4,10 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::task::JoinSet;
 
-use crate::channel::hawkbit;
 use crate::channel::loopback::Loopback;
 use crate::channel::platform::{Runner, Settings};
-use crate::config::Config;
+use crate::channel::{hawkbit, luatos};
+use crate::config::{Component, Config};
 use crate::host::stop::Stop;
 use crate::log;
 use crate::service::notify;
@@ -37,6 +37,13 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     if let Some(hawkbit) = &config.hawkbit {
         let (server, client) = (hawkbit::Server::new(hawkbit)?, Client::new(&config.http)?);
         channels.spawn(Runner::new(server, client, settings(hawkbit.spread)).run());
+    }
+    if let Some(luatos) = &config.luatos {
+        let component = config.components.get(luatos.component);
+        let product = component.map(Component::product).unwrap_or_default();
+        let server = luatos::Server::new(luatos, product, config.paths.of_channels())?;
+        let client = Client::new(&config.http)?;
+        channels.spawn(Runner::new(server, client, settings(luatos.spread)).run());
     }
     if let Some(loopback) = &config.loopback {
         let (path, field) = (&loopback.socket, "channel.loopback.socket");

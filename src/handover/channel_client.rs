@@ -32,6 +32,8 @@ pub(crate) struct Own {
     pub(crate) components: Vec<OwnComponent>,
     /// Why no upgrade may begin now, a sentence.
     pub(crate) not_now: Option<String>,
+    /// The kernel's name of this boot.
+    pub(crate) boot: String,
 }
 
 impl Conversation {
@@ -108,8 +110,8 @@ impl Watch {
     /// How they are now, or when that has changed.
     pub(crate) async fn next(&mut self) -> Result<Own, Trouble> {
         match answer(&mut self.0).await? {
-            ChannelAnswer::Own { upgrade, busy, reports, components, not_now } => {
-                Ok(Own { upgrade, busy, reports, components, not_now })
+            ChannelAnswer::Own { upgrade, busy, reports, components, not_now, boot } => {
+                Ok(Own { upgrade, busy, reports, components, not_now, boot })
             }
             other => Err(senseless(&other)),
         }

@@ -15,6 +15,7 @@ use crate::model::{
     ChannelName, Failure, FailureKind, Receipt, Request, Status, TransferKind, UpgradeId,
 };
 use crate::stage::{Announced, Receiving, Staged};
+use crate::trial::restart::boot_id;
 use crate::wire::guests::{self, Conversation, Seats};
 use crate::wire::lines::{CLIENT_DEADLINE, Lines};
 use crate::wire::places::{Place, Standing};
@@ -216,6 +217,7 @@ impl Channels {
             reports: reports.cloned().collect(),
             components: self.components(status, channel),
             not_now: self.engine.status_now().policy.not_now(),
+            boot: boot_id(&self.config.paths.boot_id).unwrap_or_default(),
         }
     }
 

@@ -160,6 +160,9 @@ pub(crate) enum ChannelAnswer {
         /// Why no upgrade may begin now, a sentence.
         #[serde(default)]
         not_now: Option<String>,
+        /// The kernel's name of this boot.
+        #[serde(default)]
+        boot: String,
     },
     /// It failed; the connection ends.
     Failure {

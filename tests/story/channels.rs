@@ -243,7 +243,8 @@ fn another_s_upgrade_and_its_report_are_nobody_else_s() {
     let status = payload.wait_for_phase(Phase::Receiving);
     let id = status.upgrade.unwrap().id;
     let mut watch = Client::of(&payload);
-    let own = watch.ask(&json!({"request": "watch", "channel": "loopback"}));
+    let mut own = watch.ask(&json!({"request": "watch", "channel": "loopback"}));
+    assert!(own.as_object_mut().unwrap().remove("boot").is_some());
     let version = &status.components[0].version;
     let program = json!({"component": "program", "product": "PSDK_APPALIAS", "version": version});
     let nothing_of_theirs = json!({"answer": "own", "upgrade": null, "busy": true, "reports": [], "components": [program], "not_now": null});
