@@ -34,13 +34,11 @@ pub(crate) struct Fetch {
 /// Why a file was not handed over.
 #[derive(Debug)]
 pub(crate) enum NotFetched {
-    /// The daemon has ended the upgrade, and its report says why.
-    Ended,
     /// The daemon is away.
     Away(io::Error),
     /// It may come another time.
     Rests(Failure),
-    /// It will never come.
+    /// It will never come, or the daemon does not take it.
     Never(Failure),
     /// Somebody said so.
     Stopped,
@@ -180,7 +178,7 @@ impl Sink for HandingOver<'_> {
 impl From<Daemon> for NotFetched {
     fn from(trouble: Daemon) -> Self {
         match trouble {
-            Daemon::Refused(_) => Self::Ended,
+            Daemon::Refused(failure) => Self::Never(failure),
             Daemon::Away(error) => Self::Away(error),
         }
     }

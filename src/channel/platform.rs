@@ -357,7 +357,7 @@ impl<P: Platform> Runner<P> {
         fetch.stage = Stage::Over;
         let upgrade = fetch.upgrade.clone();
         match ended {
-            Ok(()) | Err(NotFetched::Ended | NotFetched::Stopped) => Ok(()),
+            Ok(()) | Err(NotFetched::Stopped) => Ok(()),
             Err(NotFetched::Away(error)) => {
                 self.stop_fetching();
                 Err(error.into())
@@ -370,9 +370,8 @@ impl<P: Platform> Runner<P> {
                 Ok(())
             }
             Err(NotFetched::Never(failure)) => {
-                self.stop_fetching();
                 let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
-                // Refused, it is over already.
+                // Refused, it is over already, and its report says why.
                 given_up.or_else(|trouble| match trouble {
                     Daemon::Refused(_) => Ok(()),
                     away @ Daemon::Away(_) => Err(away),
