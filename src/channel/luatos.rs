@@ -17,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::channel::offer::{Action, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
-use crate::config::{Luatos, LuatosServer, Password};
+use crate::config::{Luatos, Password};
 use crate::disk::{self, LocalDisk};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
@@ -50,7 +50,7 @@ impl Server {
     /// The configured one; the project's key and the record are read now.
     pub(crate) fn new(config: &Luatos, product: &str, directory: PathBuf) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::new(FailureKind::Internal, why);
-        let key = key_file(config).map(|file| {
+        let key = config.project_key_file().map(|file| {
             Password::read(file).map_err(|error| {
                 let sentence = format!("the project's key in {} can't be read", file.display());
                 Failure::from_io(FailureKind::Internal, sentence, error)
@@ -218,13 +218,4 @@ fn head(reply: &Reply) -> Head<'_> {
 fn read(directory: &std::path::Path) -> io::Result<Vec<u8>> {
     let record = disk::read_limited(&directory.join(RECORD), LARGEST_RECORD as u64)?;
     Ok(record.unwrap_or_default())
-}
-
-fn key_file(config: &Luatos) -> Option<&PathBuf> {
-    match &config.server {
-        LuatosServer::Verbatim { .. } => None,
-        LuatosServer::Query { device, .. } | LuatosServer::Turnkey { device, .. } => {
-            Some(&device.project_key_file)
-        }
-    }
 }

@@ -10,9 +10,7 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{
-    CREDENTIALS, Config, Door, FtpServer, Http, Link, Paths, Program, TransferChoice,
-};
+use crate::config::{CREDENTIALS, Config, Door, FtpServer, Link, Paths, Program, TransferChoice};
 use crate::host::unit;
 
 /// The daemon's unit.
@@ -151,7 +149,7 @@ pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
     drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, &programs)));
     drop_ins.push(ftp_server(&config.ftp_server));
     drop_ins.push(ftp_socket(config.ftp_server.listen));
-    drop_ins.push(channels(&config.http));
+    drop_ins.push(channels(config));
     drop_ins
 }
 
@@ -256,9 +254,14 @@ fn ftp_server(config: &FtpServer) -> DropIn {
     drop_in
 }
 
-fn channels(config: &Http) -> DropIn {
-    let mut drop_in = DropIn::of(CHANNELS);
-    drop_in.credential("transfer.http.client_key", config.client_key.as_deref());
+fn channels(config: &Config) -> DropIn {
+    let (mut drop_in, paths) = (DropIn::of(CHANNELS), &config.paths);
+    for (field, file) in config.network_secrets() {
+        drop_in.credential(field, file);
+    }
+    if config.networks().next().is_some() && paths.state != Paths::default().state {
+        drop_in.writable("paths.state", &paths.of_channels());
+    }
     drop_in
 }
 
