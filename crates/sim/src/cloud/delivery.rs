@@ -162,7 +162,9 @@ impl Delivery {
         };
         let (mut response, from) = self.send(&wanted, served);
         response.framing = self.framing();
-        response.pace = Pace { cut_after: self.cut(counts), ..self.pace(from, served) };
+        // Of a head alone there is nothing to cut.
+        let cut_after = if request.method == "HEAD" { None } else { self.cut(counts) };
+        response.pace = Pace { cut_after, ..self.pace(from, served) };
         (self.head(response, served), from)
     }
 

@@ -53,6 +53,11 @@ impl Hawkbit {
             },
         };
         let (response, from) = delivery.answer(asked.request, &served, &self.counts);
+        let is_whole = asked.request.method == "GET" && asked.request.header("Range").is_none();
+        if is_whole && let Some(action) = lock(&self.fleet).device(&asked.device).action_mut(action)
+        {
+            action.note_download();
+        }
         self.watched(asked, response, from, action, module, &artifact)
     }
 
