@@ -236,7 +236,7 @@ impl Chunk {
             Names::Chunk { .. } if own.len() > 1 => return Err(several(&module)),
             Names::Chunk { products } => {
                 let version = self.version.unwrap_or_default();
-                Some(naming::of_module(products, &module, &version)?)
+                Some(naming::of_module(products, &module, self.part.as_deref(), &version)?)
             }
         };
         for artifact in own {

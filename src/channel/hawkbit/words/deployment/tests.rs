@@ -86,21 +86,23 @@ fn a_deployment_of_hawkbit_is_an_offer() {
     assert_eq!(file.digests.md5.unwrap().to_string(), MD5);
 }
 
-/// As gooseBit 0.2.12 writes it: the file is an update package of another format, SHA-1 is the only
-/// digest.
+/// As gooseBit 0.2.12 writes it: the file is an update package of another format, its module is
+/// called as the file, SHA-1 is the only digest.
 #[test]
-fn a_deployment_of_goosebit_is_an_offer_by_the_name_of_its_chunk() {
+fn a_deployment_of_goosebit_is_an_offer_by_the_type_of_its_chunk() {
     let answer = json!({
         "id": "12",
         "deployment": {"download": "forced", "update": "forced", "chunks": [{
-            "part": "os", "version": "1.0.3", "name": "payload-fw",
+            "part": "os", "version": "1.0.3", "name": "payload-1.0.3.swu",
             "artifacts": [{
                 "filename": "payload-1.0.3.swu", "hashes": {"sha1": SHA1}, "size": 4096,
                 "_links": {"download": {"href": "http://srv/DEFAULT/controller/v1/P/download"}},
             }],
         }]},
     });
-    let offer = offer(&answer, &by_chunk());
+    let products = BTreeMap::from([("os".to_owned(), "PSDK_APPALIAS".to_owned())]);
+    let by_type = Naming { names: Names::Chunk { products }, ..Naming::default() };
+    let offer = offer(&answer, &by_type);
     assert_eq!(names(&offer), [NAME]);
     assert_eq!(offer.files[0].digests.sha256, None);
     let failure = refused(&answer, &Naming::default());
