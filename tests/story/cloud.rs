@@ -150,7 +150,7 @@ fn the_simulated_goosebit_answers_as_goosebit_does() {
         );
     };
     both("GET", "", &Value::Null);
-    both("PUT", "/configData", &json!({ "mode": "merge", "data": attributes.clone() }));
+    both("PUT", "/configData", &json!({ "mode": "merge", "data": attributes }));
     both("GET", "", &Value::Null);
     both("GET", "/deploymentBase/1", &Value::Null);
     assign(&goosebit);
