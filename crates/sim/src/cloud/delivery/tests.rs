@@ -8,7 +8,7 @@ fn answer(delivery: &Delivery, headers: &[(&str, &str)]) -> (Response, u64) {
         name: "a.bin",
         tag: "abc",
         elsewhere: Some("http://elsewhere/a.bin".to_owned()),
-        habits: Habits { unquoted_if_match: true, seek_ms_per_gb: 0 },
+        habits: Habits { unquoted_if_match: true, ..Habits::default() },
     };
     delivery.answer(&Request::of("GET", "/a", headers), &served, &Counts::default())
 }
@@ -116,7 +116,7 @@ fn the_first_requests_only_are_cut() {
 #[test]
 fn an_old_server_reads_up_to_where_a_range_begins() {
     let content = example();
-    let habits = Habits { unquoted_if_match: true, seek_ms_per_gb: 1 << 20 };
+    let habits = Habits { seek_ms_per_gb: 1 << 20, ..Habits::default() };
     let served = Served { content: &content, name: "a", tag: "a", elsewhere: None, habits };
     let request = Request::of("GET", "/", &[("Range", "bytes=2048-")]);
     let (response, _) = Delivery::default().answer(&request, &served, &Counts::default());

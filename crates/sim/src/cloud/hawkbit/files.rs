@@ -48,6 +48,7 @@ impl Hawkbit {
             elsewhere: Some(self.addresses().1 + &asked.request.target),
             habits: Habits {
                 unquoted_if_match: true,
+                bad_range_is_400: false,
                 seek_ms_per_gb: if old { SEEK_MS_PER_GB } else { 0 },
             },
         };

@@ -200,7 +200,7 @@ fn download(site: &Hawkbit, asked: &Asked<'_>) -> Response {
         // Not the SHA-1, but it changes with the file.
         tag: &artifact.content.digests().md5,
         elsewhere: None,
-        habits: Habits::default(),
+        habits: Habits { bad_range_is_400: true, ..Habits::default() },
     };
     let (response, from) = asked.options.delivery.answer(asked.request, &served, &site.counts);
     site.watched(asked, response, from, action, 0, &artifact)
