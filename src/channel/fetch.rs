@@ -34,13 +34,14 @@ pub(crate) struct Fetch {
 /// Why a file was not handed over.
 #[derive(Debug)]
 pub(crate) enum NotFetched {
-    /// The daemon has ended the upgrade, and its report says why.
-    Ended,
     /// The daemon is away.
     Away(io::Error),
     /// It may come another time.
     Rests(Failure),
-    /// It will never come.
+    /// The server does not have it, or not for us.
+    Gone(Failure),
+    /// It will never come, or the daemon does not take it. Of most files that it does not take the
+    /// daemon has ended the upgrade itself; after a wrong digest it waits for another try.
     Never(Failure),
     /// Somebody said so.
     Stopped,
@@ -110,8 +111,13 @@ impl<'a> HandingOver<'a> {
             Err(Trouble::Stopped) => Err(NotFetched::Stopped),
             Err(trouble) => {
                 let passes = trouble.passes() || matches!(trouble, Trouble::GaveUp { .. });
+                let is_gone = matches!(trouble, Trouble::Gone(_) | Trouble::NotAllowed(_));
                 let failure = trouble.into_failure();
-                Err(if passes { NotFetched::Rests(failure) } else { NotFetched::Never(failure) })
+                Err(match (passes, is_gone) {
+                    (true, _) => NotFetched::Rests(failure),
+                    (_, true) => NotFetched::Gone(failure),
+                    _ => NotFetched::Never(failure),
+                })
             }
         }
     }
@@ -180,7 +186,7 @@ impl Sink for HandingOver<'_> {
 impl From<Daemon> for NotFetched {
     fn from(trouble: Daemon) -> Self {
         match trouble {
-            Daemon::Refused(_) => Self::Ended,
+            Daemon::Refused(failure) => Self::Never(failure),
             Daemon::Away(error) => Self::Away(error),
         }
     }

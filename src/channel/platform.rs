@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::channel::fetch::{Fetch, NotFetched};
 use crate::channel::job::{Act, Job};
-use crate::channel::offer::{Action, Offer, OfferedFile, Telling};
+use crate::channel::offer::{Action, Offer, OfferedFile, Telling, What};
 use crate::handover::channel_client::{Conversation, Own, Watch};
 use crate::handover::channels::OwnComponent;
 use crate::handover::client::Trouble as Daemon;
@@ -155,6 +155,9 @@ enum Stage {
     Comes(JoinHandle<Result<(), NotFetched>>),
     /// It rests before the next try.
     Rests,
+    /// The server does not have it, or not for us. Before it is given up the platform is asked
+    /// whether it still wants it: it may be gone because its request was taken back.
+    Gone(Failure),
     /// The daemon has it, or wants it no more, and will say so.
     Over,
 }
@@ -228,8 +231,12 @@ impl<P: Platform> Runner<P> {
                 Event::Own(own) => self.take_own(own?),
                 Event::Called(platform, called) => {
                     self.platform = Some(platform);
+                    let was_polled = matches!(called, Called::Polled(Ok(_)));
                     self.take_called(called);
                     self.tell_standing().await?;
+                    if was_polled {
+                        self.give_up_what_is_gone().await?;
+                    }
                 }
                 Event::Fetched(ended) => self.take_fetched(ended).await?,
                 Event::Died(why) => return Err(io::Error::other(why).into()),
@@ -242,7 +249,7 @@ impl<P: Platform> Runner<P> {
         let time = self.next_time();
         let fetching = self.fetch.as_mut().and_then(|fetch| match &mut fetch.stage {
             Stage::Comes(thread) => Some(thread),
-            Stage::Rests | Stage::Over => None,
+            Stage::Rests | Stage::Gone(_) | Stage::Over => None,
         });
         tokio::select! {
             own = watch.next() => Event::Own(own),
@@ -355,9 +362,8 @@ impl<P: Platform> Runner<P> {
     async fn take_fetched(&mut self, ended: Result<(), NotFetched>) -> Result<(), Daemon> {
         let Some(fetch) = &mut self.fetch else { return Ok(()) };
         fetch.stage = Stage::Over;
-        let upgrade = fetch.upgrade.clone();
         match ended {
-            Ok(()) | Err(NotFetched::Ended | NotFetched::Stopped) => Ok(()),
+            Ok(()) | Err(NotFetched::Stopped) => Ok(()),
             Err(NotFetched::Away(error)) => {
                 self.stop_fetching();
                 Err(error.into())
@@ -369,16 +375,37 @@ impl<P: Platform> Runner<P> {
                 self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
                 Ok(())
             }
+            Err(NotFetched::Gone(failure)) => {
+                fetch.stage = Stage::Gone(failure);
+                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                Ok(())
+            }
             Err(NotFetched::Never(failure)) => {
-                self.stop_fetching();
-                let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
-                // Refused, it is over already.
-                given_up.or_else(|trouble| match trouble {
-                    Daemon::Refused(_) => Ok(()),
-                    away @ Daemon::Away(_) => Err(away),
-                })
+                let upgrade = fetch.upgrade.clone();
+                self.give_up(upgrade, failure).await
             }
         }
+    }
+
+    /// The platform was asked, and still wants what it does not have.
+    async fn give_up_what_is_gone(&mut self) -> Result<(), Daemon> {
+        let fetch = self.fetch.as_ref().map(|fetch| (&fetch.upgrade, &fetch.stage));
+        let Some((upgrade, Stage::Gone(failure))) = fetch else { return Ok(()) };
+        // It may be given up for another reason.
+        if matches!(self.job.wants().act, Some(Act::Abandon(..))) {
+            return Ok(());
+        }
+        let (upgrade, failure) = (upgrade.clone(), failure.clone());
+        self.give_up(upgrade, failure).await
+    }
+
+    async fn give_up(&mut self, upgrade: UpgradeId, failure: Failure) -> Result<(), Daemon> {
+        let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
+        // Refused, it is over already.
+        given_up.or_else(|trouble| match trouble {
+            Daemon::Refused(_) => Ok(()),
+            away @ Daemon::Away(_) => Err(away),
+        })
     }
 
     /// Asks or tells the platform, where it is time.
@@ -435,7 +462,9 @@ impl<P: Platform> Runner<P> {
                 if telling.what.is_final() {
                     self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
                 }
-                self.said = Some(telling).filter(|telling| !telling.what.is_final());
+                // A cancellation that comes again wants another answer.
+                let is_news_later = telling.what.is_final() || telling.what == What::TooLate;
+                self.said = Some(telling).filter(|_| !is_news_later);
             }
             Called::Told(_, Ok(Taken::Later(least))) => self.tell_later(least),
             Called::Told(_, Err(trouble)) => {
