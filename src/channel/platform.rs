@@ -163,6 +163,9 @@ enum Stage {
     Comes(JoinHandle<Result<(), NotFetched>>),
     /// It rests before the next try.
     Rests,
+    /// The server does not have it, or not for us. Before it is given up the platform is asked
+    /// whether it still wants it: it may be gone because its request was taken back.
+    Gone(Failure),
     /// The daemon has it, or wants it no more, and will say so.
     Over,
 }
@@ -235,8 +238,12 @@ impl<P: Platform> Runner<P> {
                 Event::Own(own) => self.take_own(own?),
                 Event::Called(platform, called) => {
                     self.platform = Some(platform);
+                    let was_polled = matches!(called, Called::Polled(Ok(_)));
                     self.take_called(called);
                     self.tell_standing().await?;
+                    if was_polled {
+                        self.give_up_what_is_gone().await?;
+                    }
                 }
                 Event::Fetched(ended) => self.take_fetched(ended).await?,
                 Event::Time => self.take_time(),
@@ -248,7 +255,7 @@ impl<P: Platform> Runner<P> {
         let time = self.next_time();
         let fetching = self.fetch.as_mut().and_then(|fetch| match &mut fetch.stage {
             Stage::Comes(thread) => Some(thread),
-            Stage::Rests | Stage::Over => None,
+            Stage::Rests | Stage::Gone(_) | Stage::Over => None,
         });
         tokio::select! {
             own = watch.next() => Event::Own(own),
@@ -370,7 +377,6 @@ impl<P: Platform> Runner<P> {
     async fn take_fetched(&mut self, ended: Result<(), NotFetched>) -> Result<(), Daemon> {
         let Some(fetch) = &mut self.fetch else { return Ok(()) };
         fetch.stage = Stage::Over;
-        let upgrade = fetch.upgrade.clone();
         match ended {
             Ok(()) | Err(NotFetched::Stopped) => Ok(()),
             Err(NotFetched::Away(error)) => {
@@ -384,15 +390,37 @@ impl<P: Platform> Runner<P> {
                 self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
                 Ok(())
             }
+            Err(NotFetched::Gone(failure)) => {
+                fetch.stage = Stage::Gone(failure);
+                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                Ok(())
+            }
             Err(NotFetched::Never(failure)) => {
-                let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
-                // Refused, it is over already, and its report says why.
-                given_up.or_else(|trouble| match trouble {
-                    Daemon::Refused(_) => Ok(()),
-                    away @ Daemon::Away(_) => Err(away),
-                })
+                let upgrade = fetch.upgrade.clone();
+                self.give_up(upgrade, failure).await
             }
         }
+    }
+
+    /// The platform was asked, and still wants what it does not have.
+    async fn give_up_what_is_gone(&mut self) -> Result<(), Daemon> {
+        let fetch = self.fetch.as_ref().map(|fetch| (&fetch.upgrade, &fetch.stage));
+        let Some((upgrade, Stage::Gone(failure))) = fetch else { return Ok(()) };
+        // It may be given up for another reason.
+        if matches!(self.job.wants().act, Some(Act::Abandon(..))) {
+            return Ok(());
+        }
+        let (upgrade, failure) = (upgrade.clone(), failure.clone());
+        self.give_up(upgrade, failure).await
+    }
+
+    async fn give_up(&mut self, upgrade: UpgradeId, failure: Failure) -> Result<(), Daemon> {
+        let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
+        // Refused, it is over already.
+        given_up.or_else(|trouble| match trouble {
+            Daemon::Refused(_) => Ok(()),
+            away @ Daemon::Away(_) => Err(away),
+        })
     }
 
     /// Asks or tells the platform, where it is time.
