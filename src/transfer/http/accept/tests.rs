@@ -456,4 +456,14 @@ proptest! {
             Err(Refused::Trouble(_)) => {}
         }
     }
+
+    #[test]
+    fn what_the_fuzzer_holds_is_held(
+        at in (200..210_u16, any::<u8>(), any::<u8>()),
+        pairs in prop::collection::vec((name(), value()), 0..5),
+    ) {
+        let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let (status, offset, size) = at;
+        fuzz(&[&status.to_be_bytes()[..], &[offset, size], lines.join("\n").as_bytes()].concat());
+    }
 }
