@@ -54,9 +54,10 @@ impl Platform {
                 self.taken_back = taken_back;
             }
             Step::Forget(forgets) => {
-                let is_simple = self.open.as_ref().is_none_or(|open| {
-                    !open.is_exchanged && !self.took_back(&open.offer.action)
-                });
+                let is_simple = self
+                    .open
+                    .as_ref()
+                    .is_none_or(|open| !open.is_exchanged && !self.took_back(&open.offer.action));
                 self.forgets = forgets && is_simple;
                 self.has_forgotten |= self.forgets;
             }
