@@ -452,6 +452,12 @@ impl Wants {
     }
 }
 
+/// The reference of an upgrade for an offer's first file.
+#[cfg(test)]
+pub(crate) fn reference_of(offer: &Offer) -> Option<Reference> {
+    Mark::of(offer).to_reference()
+}
+
 /// Why an upgrade is given up that its platform takes back.
 const TAKEN_BACK: &str = "the platform took it back";
 
