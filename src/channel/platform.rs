@@ -2,6 +2,9 @@
 //! the daemon do the next thing. What is to be done the [`Job`] says; how a platform is spoken to,
 //! the [`Platform`]; here is when.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
