@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uplift::model::{Phase, Report, Status};
 use uplift_sim::cloud::hawkbit::{

@@ -392,3 +392,27 @@ fn an_answer_without_an_action_is_senseless() {
     let found = Deployment::parse(long.as_bytes(), None, &Naming::default());
     assert!(matches!(found, Err(Senseless::TooLong(_))));
 }
+
+/// hawkBit keeps modules as a set.
+#[test]
+fn the_order_in_which_modules_come_makes_no_other_offer() {
+    let (one, other) = (
+        chunk(&[artifact("B_V01.00.00.00.bin")]),
+        chunk(&[artifact("A_V01.00.00.00.bin"), artifact("C_V01.00.00.00.bin")]),
+    );
+    let offered = |chunks: [Value; 2]| offer(&deployment(&chunks), &Naming::default());
+    let first = offered([one.clone(), other.clone()]);
+    assert_eq!(first, offered([other, one]));
+    assert_eq!(names(&first), ["A", "B", "C"].map(|name| format!("{name}_V01.00.00.00.bin")));
+}
+
+#[test]
+fn a_deployment_is_about_the_action_of_its_link() {
+    let answer = deployment(&[chunk(&[artifact(NAME)])]).to_string();
+    let read = |action: &str| {
+        let action = Action::try_from(action.to_owned()).unwrap();
+        Deployment::parse(answer.as_bytes(), Some(&action), &Naming::default())
+    };
+    assert!(read("12").is_ok());
+    assert_eq!(read("13"), Err(Senseless::OtherAction));
+}
