@@ -88,7 +88,9 @@ pub(crate) struct Job {
     /// The daemon did not begin an upgrade for this offer, or not now.
     refused: Option<(Mark, Failure)>,
     /// The final word that the platform has taken.
-    told: Option<(Subject, What)>,
+    told: Option<(Mark, What)>,
+    /// The report that it was of, whatever the platform has offered since.
+    told_of: Option<UpgradeId>,
 }
 
 impl Job {
@@ -139,7 +141,7 @@ impl Job {
 
     fn remember_only(&mut self, is_wanted: impl Fn(&Mark) -> bool) {
         self.refused = self.refused.take().filter(|(refused, _)| is_wanted(refused));
-        self.told = self.told.take().filter(|(told, _)| is_wanted(&told.mark));
+        self.told = self.told.take().filter(|(told, _)| is_wanted(told));
     }
 
     /// The platform has taken this word, or is finished with the request.
@@ -153,8 +155,9 @@ impl Job {
         if !is_final {
             return;
         }
-        if let Some(of) = of {
-            self.told = Some((of.clone(), telling.what.clone()));
+        if let Some(Subject { mark, report }) = of {
+            self.told = Some((mark.clone(), telling.what.clone()));
+            self.told_of = report.clone().or(self.told_of.take());
         }
         // Whether it has understood, its next answer shows.
         let is_of = |action: &Action| *action == telling.action;
@@ -204,10 +207,11 @@ impl Job {
     /// What a platform hears that takes back what is not at work here.
     fn answer(&self, action: &Action) -> Word {
         let telling = |what| Telling { action: action.clone(), what };
-        let told = self.told.as_ref().filter(|(told, _)| told.mark.action == *action);
-        if let Some((of, what)) = told {
+        let told = self.told.as_ref().filter(|(told, _)| told.action == *action);
+        if let Some((mark, what)) = told {
             let what = if *what == What::Cancelled { What::Cancelled } else { What::TooLate };
-            return Word { telling: telling(what), of: Some(of.clone()) };
+            let of = Some(Subject { mark: mark.clone(), report: None });
+            return Word { telling: telling(what), of };
         }
         let Some(offer) = self.offer().filter(|offer| offer.action == *action) else {
             return Word { telling: telling(What::Cancelled), of: None };
@@ -294,8 +298,7 @@ impl Job {
 
     /// A report of this channel waits for its acknowledgement.
     fn of_report(&self, mark: Mark, report: &Report) -> Wants {
-        let is_told = |(told, _): &(Subject, What)| told.report.as_ref() == Some(&report.id);
-        if self.told.as_ref().is_some_and(is_told) {
+        if self.told_of.as_ref() == Some(&report.id) {
             return Wants::act(Act::Acknowledge);
         }
         // Nobody waits for the end of it, and gooseBit would take it for that of what it asks for now.
@@ -335,8 +338,10 @@ impl Job {
         let failure = report.failure.clone().unwrap_or_else(|| {
             Failure::new(FailureKind::Internal, format!("the upgrade has {}", report.outcome))
         });
-        let is_cancelled = failure.kind == FailureKind::Cancelled && mark.file == 0;
-        if is_cancelled && self.taken_back.as_ref() == Some(&mark.action) {
+        // By the report alone, so that whoever starts anew says the same.
+        let is_taken_back =
+            (failure.kind, failure.sentence.as_str()) == (FailureKind::Cancelled, TAKEN_BACK);
+        if is_taken_back && mark.file == 0 {
             return What::Cancelled;
         }
         let (replaced, kept) = self.replaced_and_kept(mark, report);
@@ -383,7 +388,7 @@ impl Job {
         let mark = Mark::of(offer);
         // Still offered, it has not heard the end, or does not remember it.
         if let Some((told, what)) = &self.told
-            && told.mark.is_of_same_offer(&mark)
+            && told.is_of_same_offer(&mark)
         {
             return Wants::tell(mark, what.clone());
         }

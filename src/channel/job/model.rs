@@ -8,7 +8,7 @@ mod platform;
 use std::collections::BTreeSet;
 
 use super::{Act, Job, Word};
-use crate::channel::offer::{Action, Install, Offer, What};
+use crate::channel::offer::{Action, Install, Offer, Telling, What};
 use crate::model::{Failure, FailureKind, Outcome, Phase, UpgradeId};
 
 use daemon::Daemon;
@@ -131,6 +131,8 @@ pub(super) struct World {
     platform: Platform,
     /// What is being said, and of which report.
     in_flight: Option<(Word, Option<UpgradeId>)>,
+    /// What it has said last, unless that was final.
+    said: Option<Telling>,
     /// What this process was offered last.
     seen: Option<Offer>,
     /// Reports whose end this process knows to be taken.
@@ -164,7 +166,7 @@ impl World {
             Step::LoseFile { for_ever } => self.lose_file(for_ever),
             Step::ChannelDies => {
                 self.job = Job::default();
-                (self.in_flight, self.seen) = (None, None);
+                (self.in_flight, self.said, self.seen) = (None, None, None);
                 self.taken.clear();
                 self.daemon.lose_sender();
             }
@@ -182,6 +184,9 @@ impl World {
         self.daemon.heal();
         self.platform.heal();
         for _ in 0..ROUNDS {
+            if self.in_flight.is_some() {
+                self.tell();
+            }
             self.follow();
             if self.is_settled() {
                 let often = self.daemon.most_often();
@@ -201,7 +206,8 @@ impl World {
     fn is_settled(&self) -> bool {
         let wants = self.job.wants();
         let is_idle = self.daemon.upgrade.is_none() && self.daemon.report.is_none();
-        let is_silent = wants.tell.is_none() && wants.act.is_none() && self.in_flight.is_none();
+        let news = wants.tell.filter(|word| self.said.as_ref() != Some(&word.telling));
+        let is_silent = news.is_none() && wants.act.is_none() && self.in_flight.is_none();
         is_idle && is_silent && self.platform.is_content()
     }
 
@@ -244,7 +250,9 @@ impl World {
     /// What is to be said is on its way, or what was on its way comes back.
     fn tell(&mut self) {
         let Some((word, report)) = self.in_flight.take() else {
-            let Some(word) = self.job.wants().tell else { return };
+            let said = self.said.as_ref();
+            let word = self.job.wants().tell.filter(|word| Some(&word.telling) != said);
+            let Some(word) = word else { return };
             self.is_true(&word);
             let report = self.daemon.report.as_ref();
             let report = report.filter(|report| report.is_of(&word.telling.action));
@@ -261,6 +269,7 @@ impl World {
         if network == Network::Works {
             self.taken.extend(report.map(|id| id.0));
             self.job.told(&word);
+            self.said = Some(word.telling).filter(|telling| !telling.what.is_final());
         }
     }
 
