@@ -255,8 +255,7 @@ impl Job {
             Wanted::Offer(offer) if Mark::of(offer).is_of_same_offer(&mark) => Some(offer),
             Wanted::Unknown => None,
             _ if is_open => {
-                let why = "the platform does not ask for this any more";
-                return give_up(FailureKind::Cancelled, why);
+                return give_up(FailureKind::Cancelled, NOT_ASKED);
             }
             _ => None,
         };
@@ -300,6 +299,10 @@ impl Job {
     /// A report of this channel waits for its acknowledgement.
     fn of_report(&self, mark: Mark, report: &Report) -> Wants {
         if self.told_of.as_ref() == Some(&report.id) {
+            return Wants::act(Act::Acknowledge);
+        }
+        // Nobody waits for the end of it, and gooseBit would take it for that of what it asks for now.
+        if was_given_up(report, NOT_ASKED) {
             return Wants::act(Act::Acknowledge);
         }
         let is_taken_back = self.taken_back.as_ref() == Some(&mark.action);
@@ -460,6 +463,17 @@ pub(crate) fn reference_of(offer: &Offer) -> Option<Reference> {
 
 /// Why an upgrade is given up that its platform takes back.
 const TAKEN_BACK: &str = "the platform took it back";
+/// The same of one that it has ended by itself, or put behind something else.
+const NOT_ASKED: &str = "the platform does not ask for this any more";
+
+/// Whether an upgrade was given up for this reason. By the report alone, so that whoever starts anew
+/// says the same.
+fn was_given_up(report: &Report, why: &str) -> bool {
+    report
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.kind == FailureKind::Cancelled && failure.sentence == why)
+}
 
 /// Whether the daemon may say something else another time.
 fn is_for_now(failure: &Failure) -> bool {

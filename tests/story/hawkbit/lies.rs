@@ -111,7 +111,7 @@ fn what_makes_no_sense_is_left_alone_and_shown() {
         (replaced("/id", json!({"x": 1})), "the answer is none of a hawkBit server"),
         (Lie::HugeString, "more than 1048576 bytes"),
         (Lie::OtherAction, "the answer is about another action"),
-        (Lie::PollHref("file:///etc/passwd".to_owned()), "http"),
+        (Lie::PollHref("file:///etc/passwd".to_owned()), "is no URL that is followed"),
     ] {
         let what = format!("{lie:?}");
         site.server.change(|options| options.lies = vec![lie]);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uplift::model::{Phase, Report, Status};
 use uplift_sim::cloud::hawkbit::{
@@ -231,8 +231,11 @@ impl Site {
     /// What `uplift status` shows of the channel, once it shows this.
     #[track_caller]
     pub(super) fn shows(&self, text: &str) -> String {
-        let is_shown =
-            |status: &Status| status.channels.iter().any(|channel| channel.sentence.contains(text));
+        let end = Instant::now() + LONG;
+        let is_shown = |status: &Status| {
+            assert!(Instant::now() < end, "{text}: {}", self.seen());
+            status.channels.iter().any(|channel| channel.sentence.contains(text))
+        };
         self.payload
             .wait_for_status(is_shown)
             .unwrap_or_else(|error| panic!("{error:#}: {}", self.payload.uplift(&["status"]).1));

@@ -160,6 +160,9 @@ impl Plan {
             chunk.add_to(&mut files, naming, passed_over)?;
         }
         check_products(&files)?;
+        // hawkBit keeps modules as a set: their order may be another one in the next answer, and it
+        // would be another offer.
+        files.sort_by_cached_key(product);
         // HB-4. Outside its window the server says "skip"; what else it may say of the window one
         // day is no word to install either.
         let is_open = self.maintenance_window.is_none_or(|window| window == "available");
@@ -185,21 +188,22 @@ fn check_products(files: &[OfferedFile]) -> Result<(), Failure> {
             "give its software module a file, of a type that `parts` of [channel.hawkbit] lists",
         ));
     }
-    let mut products: Vec<&str> = files
-        .iter()
-        .filter_map(|file| match &file.name {
-            FirmwareName::Known(name) => Some(name.product()),
-            FirmwareName::BySeal => None,
-        })
-        .collect();
+    let mut products: Vec<String> = files.iter().filter_map(product).collect();
     products.sort_unstable();
     match products.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
         Some(pair) => Err(Failure::new(
             FailureKind::WrongProduct,
-            format!("the action has two files for the product {}", shown(pair[0])),
+            format!("the action has two files for the product {}", shown(&pair[0])),
         )
         .with_hint("leave one of them in the distribution set")),
+    }
+}
+
+fn product(file: &OfferedFile) -> Option<String> {
+    match &file.name {
+        FirmwareName::Known(name) => Some(name.product().to_owned()),
+        FirmwareName::BySeal => None,
     }
 }
 

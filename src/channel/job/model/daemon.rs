@@ -54,7 +54,7 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) is_last: bool,
     mark: Option<Mark>,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl Ended {

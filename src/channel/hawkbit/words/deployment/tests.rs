@@ -249,14 +249,6 @@ fn a_size_is_a_number_or_a_decimal_text_or_unknown() {
 }
 
 #[test]
-fn several_files_keep_the_platform_s_order() {
-    let (a, b, c) = ("B_V01.00.00.00.bin", "A_V01.00.00.00.bin", "C_V01.00.00.00.bin");
-    let answer =
-        deployment(&[chunk(&[artifact(a), artifact(b)]), chunk(&[]), chunk(&[artifact(c)])]);
-    assert_eq!(names(&offer(&answer, &Naming::default())), [a, b, c]);
-}
-
-#[test]
 fn one_name_that_is_none_refuses_the_whole_action() {
     for wrong in ["pl.bin", "PSDK_V1.2.3.4.bin", "../PSDK_V01.02.03.04.bin", "", "notes.txt.MD5SUM"]
     {
@@ -292,7 +284,7 @@ fn a_chunk_s_name_is_that_of_one_file() {
     other["name"] = json!("GIMBAL");
     other["version"] = json!("v2");
     let answer = deployment(&[chunk(&[artifact("a.swu")]), chunk(&[]), other]);
-    assert_eq!(names(&offer(&answer, &by_chunk())), [NAME, "GIMBAL_V02.00.00.00.bin"]);
+    assert_eq!(names(&offer(&answer, &by_chunk())), ["GIMBAL_V02.00.00.00.bin", NAME]);
     for (member, value, kind) in [
         ("version", json!("1.0.3-rc1"), FailureKind::WrongVersion),
         ("version", json!(null), FailureKind::WrongVersion),
@@ -393,4 +385,28 @@ fn an_answer_without_an_action_is_senseless() {
     let long = json!({"id": "x".repeat(10 << 20)}).to_string();
     let found = Deployment::parse(long.as_bytes(), None, &Naming::default());
     assert!(matches!(found, Err(Senseless::TooLong(_))));
+}
+
+/// hawkBit keeps modules as a set.
+#[test]
+fn the_order_in_which_modules_come_makes_no_other_offer() {
+    let (one, other) = (
+        chunk(&[artifact("B_V01.00.00.00.bin")]),
+        chunk(&[artifact("A_V01.00.00.00.bin"), artifact("C_V01.00.00.00.bin")]),
+    );
+    let offered = |chunks: [Value; 2]| offer(&deployment(&chunks), &Naming::default());
+    let first = offered([one.clone(), other.clone()]);
+    assert_eq!(first, offered([other, one]));
+    assert_eq!(names(&first), ["A", "B", "C"].map(|name| format!("{name}_V01.00.00.00.bin")));
+}
+
+#[test]
+fn a_deployment_is_about_the_action_of_its_link() {
+    let answer = deployment(&[chunk(&[artifact(NAME)])]).to_string();
+    let read = |action: &str| {
+        let action = Action::try_from(action.to_owned()).unwrap();
+        Deployment::parse(answer.as_bytes(), Some(&action), &Naming::default())
+    };
+    assert!(read("12").is_ok());
+    assert_eq!(read("13"), Err(Senseless::OtherAction));
 }
