@@ -369,7 +369,7 @@ impl Wants {
 const TAKEN_BACK: &str = "the platform took it back";
 
 /// Whether the daemon may say something else another time.
-fn is_for_now(failure: &Failure) -> bool {
+pub(crate) fn is_for_now(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Busy | FailureKind::NotNow | FailureKind::Interrupted)
 }
 
