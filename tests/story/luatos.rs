@@ -73,7 +73,8 @@ fn reported(payload: &Payload) -> Report {
     let is_over = |status: &uplift::model::Status| {
         status.phase == Phase::Idle && status.unacknowledged.is_empty() && status.last.is_some()
     };
-    payload.wait_for_status(is_over).unwrap_or_else(|error| panic!("{error:#}"));
+    let over = payload.wait_for_status(is_over);
+    over.unwrap_or_else(|error| panic!("{error:#}: {:?}", payload.status()));
     payload.last_report()
 }
 

@@ -209,10 +209,16 @@ impl Ration {
         }
     }
 
-    /// Whether the server may be asked: its answer may be any file that it had before.
+    /// Whether the server may be asked: its answer may be any file that it had before. One that is
+    /// settled would not be fetched.
     pub(crate) fn may_ask(&self) -> Gate {
-        let most = MOST_OF_A_FILE - FOR_THE_FILE;
-        self.gate(self.served.iter().filter_map(|served| self.reached(&served.name, most)).max())
+        let settled = self.settled_target().map(|ended| ended.target.name());
+        let reached = |served: &Served| {
+            let is_settled = settled.as_ref() == Some(&served.name);
+            let reserve = if is_settled { 0 } else { FOR_THE_FILE };
+            self.reached(&served.name, MOST_OF_A_FILE - reserve)
+        };
+        self.gate(self.served.iter().filter_map(reached).max())
     }
 
     /// Whether a file may be fetched, or gone on with.

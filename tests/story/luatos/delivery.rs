@@ -69,7 +69,7 @@ fn dl_2_the_rest_is_asked_for_with_the_proof_that_it_is_of_the_same_file() {
     payload.restart_when_asked();
     assert_eq!(reported(&payload).outcome, Outcome::Succeeded);
     let requests = raw.requests();
-    assert!(requests[2].contains("range: bytes=100000-\r\n"), "{}", requests[2]);
+    assert!(requests[2].contains("range: bytes=100000-\r\n"), "{requests:#?}");
     assert!(requests[2].contains("if-range: \"generation-0\"\r\n"), "{}", requests[2]);
     assert!(requests.iter().all(|request| request.contains("accept-encoding: identity\r\n")));
     // What is installed is told.

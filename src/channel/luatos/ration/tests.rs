@@ -107,6 +107,19 @@ fn a_file_that_is_installed_is_never_fetched_again_and_the_server_is_told_so() {
     assert_eq!(ration.settled(&target("\"2\"")), None);
 }
 
+/// A platform hears the new version in the next request.
+#[test]
+fn lu_3_a_file_that_is_installed_needs_nothing_left_to_fetch_it() {
+    let mut ration = fresh();
+    let file = target("1");
+    (0..4).for_each(|_| ration.served(&file));
+    assert_ne!(ration.may_ask(), Gate::Open);
+    end(&mut ration, &file, Ending::Installed);
+    assert_eq!(ration.may_ask(), Gate::Open);
+    ration.served(&file);
+    assert_ne!(ration.may_ask(), Gate::Open);
+}
+
 #[test]
 fn a_file_that_was_refused_is_tried_again_after_a_week_and_one_that_failed_at_once() {
     let mut ration = fresh();
