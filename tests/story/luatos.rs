@@ -153,7 +153,8 @@ impl Site {
 
     #[track_caller]
     fn succeeds(&mut self) -> Report {
-        self.payload.restart_when_asked();
+        self.payload.wait_for_restart_request_within(LONG).unwrap();
+        self.payload.reboot();
         let report = reported(&self.payload);
         assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
         assert_eq!(report.request.channel.as_str(), "luatos");
