@@ -212,10 +212,11 @@ fn lu_3_a_record_that_is_damaged_begins_anew() {
     let mut site = Site::stopped(Payload::setup(), PLATFORM, Options::default());
     let large = vec![b'x'; 64 << 10];
     for damaged in [&b"{"[..], b"\xff\xff", &large, b"{\"clock\":18446744073709551615}"] {
+        site.payload.kill_channels();
         fs::create_dir_all(record(&site.payload).parent().unwrap()).unwrap();
         fs::write(record(&site.payload), damaged).unwrap();
         let before = site.requests();
-        asks_anew(&mut site.payload);
+        site.payload.start_channels().unwrap();
         site.payload.wait_for("a request", || site.requests() > before);
         let record = record(&site.payload);
         site.payload.wait_for("a new record", || {
