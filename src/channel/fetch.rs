@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::channel::job::is_for_now;
 use crate::channel::offer::{FirmwareName, OfferedFile};
 use crate::handover::channels::Incoming;
 use crate::handover::client::Trouble as Daemon;
@@ -29,6 +30,17 @@ pub(crate) struct Fetch {
     pub(crate) authorization: Option<Authorization>,
     /// The largest file in bytes that may come.
     pub(crate) most: u64,
+    /// Who counts, where the server does.
+    pub(crate) ledger: Option<Box<dyn Ledger>>,
+}
+
+/// Counts how often a server has sent a file.
+pub(crate) trait Ledger: Send {
+    /// Whether it may be asked for the file, or the rest of it, once more; if not, why.
+    fn may_ask(&mut self) -> Result<(), Failure>;
+
+    /// It has answered with the file, or with a part of it.
+    fn answered(&mut self);
 }
 
 /// Why a file was not handed over.
@@ -65,7 +77,7 @@ impl Fetch {
             most: self.most,
             authorization: self.authorization.clone(),
         };
-        let mut handing_over = HandingOver::new(&self.file, delivery);
+        let mut handing_over = HandingOver::new(&self.file, delivery, self.ledger);
         let ended = http::download(client, &wanted, have, &mut handing_over, stop);
         handing_over.end(ended)
     }
@@ -85,22 +97,29 @@ struct HandingOver<'a> {
     pauses: bool,
     /// What the daemon said, where it took no more.
     trouble: Option<Daemon>,
+    ledger: Option<Box<dyn Ledger>>,
+    /// Why the server may not be asked any more.
+    shut: Option<Failure>,
 }
 
 impl<'a> HandingOver<'a> {
-    fn new(file: &'a OfferedFile, delivery: Delivery) -> Self {
+    fn new(file: &'a OfferedFile, delivery: Delivery, ledger: Option<Box<dyn Ledger>>) -> Self {
         let name = match &file.name {
             FirmwareName::Known(name) => Some(name.to_string()),
             FirmwareName::BySeal => None,
         };
         let incoming = Incoming { name, digests: file.digests, ..Incoming::default() };
-        let (tail, trouble) = (Vec::new(), None);
-        Self { file, delivery, incoming, sent: 0, tail, pauses: false, trouble }
+        let (tail, pauses) = (Vec::new(), false);
+        let (trouble, shut) = (None, None);
+        Self { file, delivery, incoming, sent: 0, tail, pauses, trouble, ledger, shut }
     }
 
     fn end(mut self, ended: Result<u64, Trouble>) -> Result<(), NotFetched> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble.into());
+        }
+        if let Some(failure) = self.shut.take() {
+            return Err(NotFetched::Never(failure));
         }
         match ended {
             Ok(_) => {
@@ -173,6 +192,21 @@ impl Sink for HandingOver<'_> {
         Ok(())
     }
 
+    fn asks(&mut self) -> io::Result<()> {
+        let Some(Err(failure)) = self.ledger.as_mut().map(|ledger| ledger.may_ask()) else {
+            return Ok(());
+        };
+        let text = failure.to_string();
+        self.shut = Some(failure);
+        Err(io::Error::other(text))
+    }
+
+    fn answered(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.answered();
+        }
+    }
+
     /// The daemon leaves a client from which nothing comes. Left by it, it makes durable what came.
     fn pauses(&mut self, trouble: &Trouble, pause: std::time::Duration) {
         tracing::info!("the download pauses for {} s: {trouble}", pause.as_secs());
@@ -186,6 +220,8 @@ impl Sink for HandingOver<'_> {
 impl From<Daemon> for NotFetched {
     fn from(trouble: Daemon) -> Self {
         match trouble {
+            Daemon::Refused(failure) if is_for_now(&failure) => Self::Rests(failure),
+            // Such as another digest than the announced one. What has ended already stays ended.
             Daemon::Refused(failure) => Self::Never(failure),
             Daemon::Away(error) => Self::Away(error),
         }

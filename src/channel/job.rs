@@ -476,7 +476,7 @@ fn was_given_up(report: &Report, why: &str) -> bool {
 }
 
 /// Whether the daemon may say something else another time.
-fn is_for_now(failure: &Failure) -> bool {
+pub(crate) fn is_for_now(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Busy | FailureKind::NotNow | FailureKind::Interrupted)
 }
 

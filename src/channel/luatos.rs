@@ -7,43 +7,36 @@
 
 mod fuzz;
 pub(crate) mod ration;
+mod record;
 pub(crate) mod words;
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
-use crate::channel::offer::{Action, OfferedFile, Telling};
+use crate::channel::fetch::Ledger;
+use crate::channel::offer::{Offer, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
 use crate::config::{Luatos, Password};
-use crate::disk::{self, LocalDisk};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
 
 pub use fuzz::fuzz;
-use ration::{Ending, Gate, LARGEST_RECORD, Now, Ration};
+use ration::{Ending, Gate, Ration};
+use record::Record;
 use words::pace::Pace;
 use words::{FIRST_BYTES, Head, Heard, LONGEST_ANSWER, Settings, Target};
 
-/// The record of what the server was asked, in the channels' own directory.
-const RECORD: &str = "luatos.json";
 /// A word that is not said at all: looked at again after a day.
 const NEVER: Duration = Duration::from_secs(86400);
-/// When the end of an upgrade is told that began before this process: after it has asked.
-const AFTER_ASKING: Duration = Duration::from_secs(10);
+/// Until it is looked again whether something that must be put right is.
+const SOON: Duration = Duration::from_secs(60);
 
 /// The server, as this device asks it.
 pub(crate) struct Server {
     settings: Settings,
     component: ComponentName,
     pace: Pace,
-    directory: PathBuf,
-    ration: Ration,
-    /// What it offers, and whether it was asked yet.
-    offered: Option<(Action, Target)>,
-    asked: bool,
+    record: Record,
 }
 
 impl Server {
@@ -58,35 +51,13 @@ impl Server {
         });
         let settings = Settings::new(config, product, key.transpose()?)
             .map_err(|mistake| unusable(mistake.to_string()))?;
-        let record = read(&directory).map_err(|error| {
-            let sentence = format!("{} can't be read", directory.join(RECORD).display());
-            Failure::from_io(FailureKind::Internal, sentence, error)
-        })?;
-        let (ration, damaged) = Ration::read(&record);
-        if let Some(damaged) = damaged {
-            tracing::warn!("{damaged}");
-        }
         let (component, pace) = (config.component, Pace::new(config));
-        Ok(Self { settings, component, pace, directory, ration, offered: None, asked: false })
-    }
-
-    fn advance(&mut self, here: &Here) {
-        let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-        self.ration.advance(Now { boot: here.boot.clone(), up });
-    }
-
-    fn save(&self) {
-        let written =
-            disk::write_atomic_private(&LocalDisk, &self.directory, RECORD, &self.ration.write());
-        if let Err(error) = written {
-            // Without it the same file may be fetched more often than it should.
-            tracing::warn!("{} can't be written: {error}", self.directory.join(RECORD).display());
-        }
+        Ok(Self { settings, component, pace, record: Record::open(directory) })
     }
 
     fn ask(&self, url: &str) -> Result<Ask, Trouble> {
         let mut ask = Ask::get(url.parse::<Url>()?, None);
-        let validators = self.ration.validators();
+        let validators = self.record.look(Ration::validators);
         for (name, value) in [
             (header::IF_NONE_MATCH, validators.if_none_match),
             (header::IF_MODIFIED_SINCE, validators.if_modified_since),
@@ -100,14 +71,12 @@ impl Server {
     }
 
     /// What an answer comes to, and what is wanted then.
-    fn take(&mut self, heard: Heard) -> (Wanted, Standing) {
-        let standing = |state, sentence: String| Standing { state, sentence };
+    fn take(&self, heard: Heard) -> (Wanted, Standing) {
         match heard {
-            Heard::Nothing { why } => {
-                self.offered = None;
-                (Wanted::Nothing, standing(ChannelState::Works, why))
+            Heard::Nothing { why } => (Wanted::Nothing, standing(ChannelState::Works, why)),
+            Heard::File { offer, target } => {
+                self.record.change(|ration| self.take_file(ration, offer, target))
             }
-            Heard::File { offer, target } => self.take_file(offer, target),
             Heard::NotYet { why } | Heard::Retry { why } => {
                 (Wanted::Unsaid, standing(ChannelState::Waits, why))
             }
@@ -117,64 +86,62 @@ impl Server {
         }
     }
 
-    fn take_file(
-        &mut self,
-        offer: crate::channel::offer::Offer,
-        target: Target,
-    ) -> (Wanted, Standing) {
-        let works =
-            |sentence: &str| Standing { state: ChannelState::Works, sentence: sentence.to_owned() };
-        if let Some(ending) = self.ration.settled(&target) {
+    fn take_file(&self, ration: &mut Ration, offer: Offer, target: Target) -> (Wanted, Standing) {
+        let works = |sentence: &str| standing(ChannelState::Works, sentence);
+        if let Some(ending) = ration.settled(&target) {
+            // The file was sent, in part; an offer of it is nothing.
+            if !self.settings.is_turnkey() {
+                ration.served(&target);
+            }
             let sentence = match ending {
                 Ending::Installed => "its server offers the file that runs",
                 _ => "its server offers the file that failed here before",
             };
             return (Wanted::Nothing, works(sentence));
         }
-        if let Gate::Shut { why, .. } = self.ration.may_fetch(&target) {
-            return (Wanted::Unsaid, Standing { state: ChannelState::Waits, sentence: why });
+        ration.served(&target);
+        if let Gate::Shut { why, .. } = ration.may_fetch(&target) {
+            return (Wanted::Unsaid, standing(ChannelState::Waits, why));
         }
-        self.ration.served(&target);
-        self.offered = Some((offer.action.clone(), target));
+        ration.take(target);
         (Wanted::Offer(offer), works("its server offers a file"))
     }
+}
+
+fn standing(state: ChannelState, sentence: impl Into<String>) -> Standing {
+    Standing { state, sentence: sentence.into() }
 }
 
 impl Platform for Server {
     const NAME: ChannelName = ChannelName::LUATOS;
 
     fn poll(&mut self, here: &Here, link: &Link) -> Result<Poll, Trouble> {
-        self.advance(here);
+        self.record.advance(&here.boot);
         let poll = |wanted, next, status| Poll { wanted, taken_back: None, next, status };
-        if let Gate::Shut { left, why } = self.ration.may_ask() {
-            let status = Standing { state: ChannelState::Waits, sentence: why };
-            return Ok(poll(Wanted::Unsaid, left.max(AFTER_ASKING), status));
+        if let Gate::Shut { left, why } = self.record.look(Ration::may_ask) {
+            let status = standing(ChannelState::Waits, why);
+            return Ok(poll(Wanted::Unsaid, left.max(SOON), status));
         }
         let installed = here.components.iter().find(|one| one.component == self.component);
         let version = installed.and_then(|one| one.version);
         let url = match words::request_url(&self.settings, version) {
             Ok(url) => url,
             Err(mistake) => {
-                let status = Standing { state: ChannelState::Fails, sentence: mistake.to_string() };
-                return Ok(poll(Wanted::Unsaid, AFTER_ASKING * 6, status));
+                let status = standing(ChannelState::Fails, mistake.to_string());
+                return Ok(poll(Wanted::Unsaid, SOON, status));
             }
         };
         let limit = if self.settings.is_turnkey() { LONGEST_ANSWER } else { FIRST_BYTES };
         let (reply, more) = link.client.beginning(&self.ask(&url)?, limit, &link.stop)?;
         let head = head(&reply);
         let heard = words::heard(&self.settings, &url, &head, reply.body(), more);
-        let heard = self.ration.hear(heard);
+        let heard = self.record.change(|ration| ration.hear(heard));
         let next = self.pace.next(&heard, fastrand::f64());
         let (wanted, status) = self.take(heard);
-        self.asked = true;
-        self.save();
         Ok(poll(wanted, next, status))
     }
 
     fn tell(&mut self, telling: &Telling, link: &Link) -> Result<Taken, Trouble> {
-        if !self.asked {
-            return Ok(Taken::Later(Some(AFTER_ASKING)));
-        }
         let told = words::telling::told(&self.settings, telling);
         if let Some(post) = told.post {
             let url = post.url.parse::<Url>()?;
@@ -185,11 +152,8 @@ impl Platform for Server {
             }
         }
         tracing::info!("{}", told.line);
-        let ending = Ending::of(&telling.what);
-        let of = |(action, _): &(Action, Target)| *action == telling.action;
-        if let (Some(ending), Some((_, target))) = (ending, self.offered.take_if(|one| of(one))) {
-            self.ration.end(target, ending);
-            self.save();
+        if let Some(ending) = Ending::of(&telling.what) {
+            self.record.change(|ration| ration.end(telling.action.as_str(), ending));
         }
         Ok(Taken::Yes)
     }
@@ -202,6 +166,11 @@ impl Platform for Server {
     fn authorization(&self, _: &OfferedFile) -> Option<Authorization> {
         None
     }
+
+    fn ledger(&self, _: &OfferedFile) -> Option<Box<dyn Ledger>> {
+        let taken = self.record.look(|ration| ration.taken().cloned());
+        taken.map(|target| self.record.ledger(target))
+    }
 }
 
 fn head(reply: &Reply) -> Head<'_> {
@@ -213,9 +182,4 @@ fn head(reply: &Reply) -> Head<'_> {
         etag: reply.header("etag"),
         last_modified: reply.header("last-modified"),
     }
-}
-
-fn read(directory: &std::path::Path) -> io::Result<Vec<u8>> {
-    let record = disk::read_limited(&directory.join(RECORD), LARGEST_RECORD as u64)?;
-    Ok(record.unwrap_or_default())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::channel::fetch::{Fetch, NotFetched};
+use crate::channel::fetch::{Fetch, Ledger, NotFetched};
 use crate::channel::job::{Act, Job, Word};
 use crate::channel::offer::{Action, Offer, OfferedFile, Telling, What};
 use crate::handover::channel_client::{Conversation, Own, Watch};
@@ -51,6 +51,11 @@ pub(crate) trait Platform: Send + 'static {
 
     /// Who asks for a file at this URL.
     fn authorization(&self, file: &OfferedFile) -> Option<Authorization>;
+
+    /// Who counts how often this file comes, where its server counts too.
+    fn ledger(&self, _file: &OfferedFile) -> Option<Box<dyn Ledger>> {
+        None
+    }
 }
 
 /// How it stands here.
@@ -367,8 +372,9 @@ impl<P: Platform> Runner<P> {
 
     fn start_fetching(&mut self, upgrade: UpgradeId, file: OfferedFile) {
         let authorization = self.platform.as_ref().and_then(|one| one.authorization(&file));
-        let fetch =
-            Fetch { upgrade: upgrade.clone(), file, authorization, most: self.settings.most };
+        let ledger = self.platform.as_ref().and_then(|one| one.ledger(&file));
+        let most = self.settings.most;
+        let fetch = Fetch { upgrade: upgrade.clone(), file, authorization, most, ledger };
         let (client, daemon) = (self.link.client.clone(), self.settings.daemon.clone());
         let stop = Stop::default();
         let stopped = stop.clone();

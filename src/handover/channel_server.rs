@@ -188,7 +188,9 @@ impl Channels {
         }
         let (mut watcher, mut told) = (self.engine.status(), None);
         loop {
-            let own = self.own(&watcher.borrow_and_update(), channel);
+            // Not held while it is looked at again: whoever writes in between would wait for both.
+            let status = watcher.borrow_and_update().clone();
+            let own = self.own(&status, channel);
             if told.as_ref() != Some(&own) {
                 lines.send(&own).await?;
                 told = Some(own);

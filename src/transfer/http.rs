@@ -64,6 +64,14 @@ pub(crate) trait Sink {
     /// The next bytes, never none. An error ends the download.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// The server is about to be asked for it, or for the rest of it. An error ends the download.
+    fn asks(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The server has answered with it, or with a part of it.
+    fn answered(&mut self) {}
+
     /// It goes on after a pause, because of this.
     fn pauses(&mut self, _trouble: &Trouble, _pause: Duration) {}
 }

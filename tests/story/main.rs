@@ -29,6 +29,7 @@ mod install;
 mod journal;
 mod killed;
 mod local_upgrade;
+mod luatos;
 mod manual;
 mod metrics;
 mod policy;

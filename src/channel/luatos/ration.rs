@@ -90,6 +90,9 @@ pub(crate) struct Ration {
     blocked_until: Option<u64>,
     /// Answers in a row that the file is still being made.
     not_yet: u32,
+    /// The file that was taken last: how that ends may be heard after a restart.
+    #[serde(default)]
+    taken: Option<Target>,
     /// The file of the upgrade that ended last.
     ended: Option<Ended>,
 }
@@ -176,6 +179,7 @@ impl Ration {
                 .ended
                 .as_ref()
                 .is_none_or(|ended| is_past(ended.at) && ended.target.is_plausible())
+            && self.taken.as_ref().is_none_or(Target::is_plausible)
             && self.seen.as_ref().is_none_or(|seen| is_short(&seen.boot))
             && self.not_yet <= MOST_NOT_YET
     }
@@ -198,10 +202,23 @@ impl Ration {
         self.blocked_until = self.blocked_until.filter(|until| *until > clock);
     }
 
-    /// Whether the server may be asked: its answer may be any file that it had before.
+    /// The same, still in the boot of the last look.
+    pub(crate) fn advance_in_boot(&mut self, up: Duration) {
+        if let Some(Now { boot, .. }) = self.seen.clone() {
+            self.advance(Now { boot, up });
+        }
+    }
+
+    /// Whether the server may be asked: its answer may be any file that it had before. One that is
+    /// settled would not be fetched.
     pub(crate) fn may_ask(&self) -> Gate {
-        let most = MOST_OF_A_FILE - FOR_THE_FILE;
-        self.gate(self.served.iter().filter_map(|served| self.reached(&served.name, most)).max())
+        let settled = self.settled_target().map(|ended| ended.target.name());
+        let reached = |served: &Served| {
+            let is_settled = settled.as_ref() == Some(&served.name);
+            let reserve = if is_settled { 0 } else { FOR_THE_FILE };
+            self.reached(&served.name, MOST_OF_A_FILE - reserve)
+        };
+        self.gate(self.served.iter().filter_map(reached).max())
     }
 
     /// Whether a file may be fetched, or gone on with.
@@ -234,7 +251,8 @@ impl Ration {
     }
 
     /// A request was answered with this file: the one that found it, each that fetched it or went
-    /// on with it. In the turnkey protocol the answer that offers it is none.
+    /// on with it. In the turnkey protocol the answer that offers it counts as well: otherwise a
+    /// file that never comes would be asked for without end.
     pub(crate) fn served(&mut self, target: &Target) {
         if self.served.len() >= MOST_OF_ALL {
             self.served.remove(0);
@@ -257,9 +275,21 @@ impl Ration {
         heard
     }
 
-    /// The upgrade with this file has ended.
-    pub(crate) fn end(&mut self, target: Target, how: Ending) {
-        self.ended = Some(Ended { target, how, at: self.clock });
+    /// This file is to be installed.
+    pub(crate) fn take(&mut self, target: Target) {
+        self.taken = Some(target);
+    }
+
+    /// The file that was taken last.
+    pub(crate) fn taken(&self) -> Option<&Target> {
+        self.taken.as_ref()
+    }
+
+    /// The upgrade with the file of this name has ended.
+    pub(crate) fn end(&mut self, name: &str, how: Ending) {
+        if let Some(target) = self.taken.take_if(|target| target.name() == name) {
+            self.ended = Some(Ended { target, how, at: self.clock });
+        }
     }
 
     /// How the upgrade with this very file ended, if it is not to be tried again.

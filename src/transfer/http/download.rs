@@ -126,7 +126,11 @@ impl<'a> Download<'a> {
     ) -> Result<Attempt, Trouble> {
         let (offset, if_range) = self.place();
         let left = self.patience.left(self.clock.now()).max(LOOK);
+        self.sink.asks().map_err(Trouble::Sink)?;
         let mut answer = server(&self.ask(offset, if_range), left)?;
+        if answer.parts.status.is_success() {
+            self.sink.answered();
+        }
         let asked = Asked {
             offset,
             size: self.wanted.size,

@@ -17,6 +17,7 @@ server.serve_forever()
 pub(crate) struct Python {
     pub(crate) address: SocketAddr,
     files: tempfile::TempDir,
+    log: tempfile::NamedTempFile,
     server: Child,
 }
 
@@ -24,18 +25,24 @@ impl Python {
     /// Starts it, with no files.
     pub(crate) fn start() -> Self {
         let files = tempfile::tempdir().unwrap();
+        let log = tempfile::NamedTempFile::new().unwrap();
         let mut server = Command::new("/usr/bin/python3");
         server.args(["-c", PROGRAM]).arg(files.path());
-        server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.reopen().unwrap());
         let mut server = server.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { address: line.trim().parse().unwrap(), files, server }
+        Self { address: line.trim().parse().unwrap(), files, log, server }
     }
 
     /// What it has.
     pub(crate) fn files(&self) -> PathBuf {
         self.files.path().to_owned()
+    }
+
+    /// What it was asked, and what it answered.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
     }
 }
 

@@ -24,6 +24,11 @@ fn fresh() -> Ration {
     ration
 }
 
+fn end(ration: &mut Ration, file: &Target, how: Ending) {
+    ration.take(file.clone());
+    ration.end(&file.name(), how);
+}
+
 fn left(gate: &Gate) -> u64 {
     match gate {
         Gate::Open => 0,
@@ -95,23 +100,36 @@ fn code_43_is_waited_for_ten_times() {
 fn a_file_that_is_installed_is_never_fetched_again_and_the_server_is_told_so() {
     let mut ration = fresh();
     let file = target("\"1\"");
-    ration.end(file.clone(), Ending::Installed);
+    end(&mut ration, &file, Ending::Installed);
     ration.advance(at(1000 * DAY));
     assert_eq!(ration.settled(&file), Some(Ending::Installed));
     assert_eq!(ration.validators().if_none_match.as_deref(), Some("\"1\""));
     assert_eq!(ration.settled(&target("\"2\"")), None);
 }
 
+/// A platform hears the new version in the next request.
+#[test]
+fn lu_3_a_file_that_is_installed_needs_nothing_left_to_fetch_it() {
+    let mut ration = fresh();
+    let file = target("1");
+    (0..4).for_each(|_| ration.served(&file));
+    assert_ne!(ration.may_ask(), Gate::Open);
+    end(&mut ration, &file, Ending::Installed);
+    assert_eq!(ration.may_ask(), Gate::Open);
+    ration.served(&file);
+    assert_ne!(ration.may_ask(), Gate::Open);
+}
+
 #[test]
 fn a_file_that_was_refused_is_tried_again_after_a_week_and_one_that_failed_at_once() {
     let mut ration = fresh();
     let file = target("1");
-    ration.end(file.clone(), Ending::Refused);
+    end(&mut ration, &file, Ending::Refused);
     ration.advance(at(REFUSED - 1));
     assert_eq!(ration.settled(&file), Some(Ending::Refused));
     ration.advance(at(REFUSED));
     assert_eq!((ration.settled(&file), ration.validators()), (None, Validators::default()));
-    ration.end(file.clone(), Ending::Failed);
+    end(&mut ration, &file, Ending::Failed);
     assert_eq!((ration.settled(&file), ration.validators()), (None, Validators::default()));
 }
 
@@ -120,7 +138,7 @@ fn a_file_that_was_refused_is_tried_again_after_a_week_and_one_that_failed_at_on
 fn a_size_alone_settles_nothing() {
     let file: Target = serde_json::from_str("{\"size\":4096}").unwrap();
     let mut ration = fresh();
-    ration.end(file.clone(), Ending::Installed);
+    end(&mut ration, &file, Ending::Installed);
     assert_eq!(ration.settled(&file), None);
 }
 
@@ -266,7 +284,7 @@ fn the_longest_record_has_room() {
             serde_json::json!({ "sn": name, "etag": name, "last_modified": name, "size": 1 });
         let file: Target = serde_json::from_value(file).unwrap();
         ration.served(&file);
-        ration.end(file, Ending::Installed);
+        end(&mut ration, &file, Ending::Installed);
     }
     assert_eq!(Ration::read(&ration.write()), (ration, None));
 }

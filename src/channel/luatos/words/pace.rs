@@ -32,12 +32,7 @@ impl Pace {
         Self { poll: section.poll, spread: section.spread, failures: 0 }
     }
 
-    /// Time from the start to the first request. `chance` is from 0 to below 1, here and below.
-    pub(crate) fn first(&self, chance: f64) -> Duration {
-        part(self.spread, chance)
-    }
-
-    /// Time from an answer to the next request.
+    /// Time from an answer to the next request. `chance` is from 0 to below 1, here and below.
     pub(crate) fn next(&mut self, heard: &Heard, chance: f64) -> Duration {
         let usual = match heard {
             Heard::Retry { .. } => return self.back_off(chance),
@@ -85,8 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn lu_3_it_asks_at_the_start_and_every_poll_and_both_are_spread() {
-        assert_eq!((pace().first(0.0), pace().first(0.5)), (Duration::ZERO, SPREAD / 2));
+    fn lu_3_it_asks_every_poll_and_is_spread() {
         let nothing = Heard::Nothing { why: sentence() };
         assert_eq!(pace().next(&nothing, 0.0), 4 * HOUR);
         assert_eq!(pace().next(&nothing, 0.5), 4 * HOUR + SPREAD / 2);
@@ -130,7 +124,6 @@ mod tests {
             let mut pace = Pace { poll, spread, failures };
             let wait = pace.back_off(chance);
             prop_assert!((LEAST..=spread.max(BACK_OFF)).contains(&wait));
-            prop_assert!(pace.first(chance) <= spread);
             let wait = pace.next(&Heard::Nothing { why: sentence() }, chance);
             prop_assert!(wait >= poll);
         }
