@@ -17,6 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::channel::offer::{Action, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
+use crate::channel::spread::Chance;
 use crate::config::{Luatos, Password};
 use crate::disk::{self, LocalDisk};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
@@ -39,6 +40,7 @@ pub(crate) struct Server {
     settings: Settings,
     component: ComponentName,
     pace: Pace,
+    chance: Chance,
     directory: PathBuf,
     ration: Ration,
     /// What it offers, and whether it was asked yet.
@@ -48,7 +50,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// The configured one; the project's key and the record are read now.
-    pub(crate) fn new(config: &Luatos, product: &str, directory: PathBuf) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        config: &Luatos,
+        product: &str,
+        directory: PathBuf,
+        chance: Chance,
+    ) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::new(FailureKind::Internal, why);
         let key = config.project_key_file().map(|file| {
             Password::read(file).map_err(|error| {
@@ -67,7 +74,8 @@ impl Server {
             tracing::warn!("{damaged}");
         }
         let (component, pace) = (config.component, Pace::new(config));
-        Ok(Self { settings, component, pace, directory, ration, offered: None, asked: false })
+        let (offered, asked) = (None, false);
+        Ok(Self { settings, component, pace, chance, directory, ration, offered, asked })
     }
 
     fn advance(&mut self, here: &Here) {
@@ -164,7 +172,7 @@ impl Platform for Server {
         let head = head(&reply);
         let heard = words::heard(&self.settings, &url, &head, reply.body(), more);
         let heard = self.ration.hear(heard);
-        let next = self.pace.next(&heard, fastrand::f64());
+        let next = self.pace.next(&heard, (self.chance)());
         let (wanted, status) = self.take(heard);
         self.asked = true;
         self.save();
