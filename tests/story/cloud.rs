@@ -194,6 +194,14 @@ fn the_simulated_goosebit_answers_as_goosebit_does() {
     both("POST", "/deploymentBase/1/feedback", &feedback("closed", "success"));
     both("GET", "", &Value::Null);
     both("GET", "/deploymentBase/1", &Value::Null);
+    both("PUT", "/configData", &json!({ "data": { "sw_version": "2.0.0" } }));
+    for version in ["V02.00.00.00", "2.0.0"] {
+        let mut told = attributes.clone();
+        told["sw_version"] = json!(version);
+        both("PUT", "/configData", &json!({ "mode": "merge", "data": told }));
+        both("GET", "", &Value::Null);
+    }
+    both("GET", "/download", &Value::Null);
     let known = goosebit.device(DEVICE);
     assert_eq!((&known["last_state"], &known["sw_version"]), (&json!("Finished"), &json!("2.0.0")));
 }

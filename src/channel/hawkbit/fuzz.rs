@@ -35,7 +35,7 @@ pub fn fuzz(answer: &[u8]) {
         }
     }
     for naming in namings() {
-        if let Ok(Some(deployment)) = Deployment::parse(answer, &naming) {
+        if let Ok(Some(deployment)) = Deployment::parse(answer, None, &naming) {
             judge(&address, deployment);
         }
     }

@@ -313,6 +313,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_network_channels_show_their_servers_are_credentials_of_their_unit() {
+        let secret = |name: &str| format!("/run/credentials/uplift-channels.service/{name}");
+        let sections = format!(
+            "[paths]\nstate = \"/data/uplift\"\n[channel.hawkbit]\nserver = \"https://h\"\ncontroller_id = \"P\"\nunsealed = \"lab\"\n\
+             target_token_file = \"{}\"\n[channel.luatos]\nunsealed = \"lab\"\nproject_key_file = \"{}\"\nfirmware_name = \"f\"\n\
+             identity = {{ imei = \"P\" }}\ncore = 1\n",
+            secret("token"),
+            secret("key")
+        );
+        let all = by_unit("name = \"p\"", &sections);
+        let channels: String = all.into_iter().filter(|text| text.starts_with(CHANNELS)).collect();
+        for line in [
+            "LoadCredential=token:/etc/uplift/token\n",
+            "LoadCredential=key:/etc/uplift/key\n",
+            "ReadWritePaths=/data/uplift-channels\n",
+        ] {
+            assert!(channels.contains(line), "{line:?} in {channels}");
+        }
+    }
+
+    #[test]
     fn the_defaults_need_nothing() {
         assert_eq!(drop_ins("name = \"p\"", "[channel.psdk]"), "");
         assert_eq!(drop_ins("name = \"p\"", "[channel.psdk]\ndevice = \"/dev/uplift-link\""), "");

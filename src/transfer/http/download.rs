@@ -262,13 +262,17 @@ impl<'a> Download<'a> {
         self.sleep(pause)
     }
 
-    /// Waits before the next attempt, unless it was enough.
+    /// Waits before the next attempt, unless it was enough. The last one is at the end of the
+    /// patience, unless the server wants it later.
     fn pause(&mut self, trouble: Trouble) -> Result<(), Trouble> {
-        let pause = self.backoff.next(trouble.retry_after(), fastrand::f64());
-        if self.patience.left(self.clock.now()) <= pause {
-            let after = self.patience.longest();
+        let (now, asked) = (self.clock.now(), trouble.retry_after());
+        let left = self.patience.left(now);
+        let pause = self.backoff.next(asked, fastrand::f64());
+        if left.is_zero() || asked.is_some_and(|_| pause > left) {
+            let after = self.patience.waited(now);
             return Err(Trouble::GaveUp { after, last: Box::new(trouble) });
         }
+        let pause = pause.min(left);
         tracing::debug!("the download pauses for {pause:?}: {trouble}");
         self.sink.pauses(&trouble, pause);
         self.sleep(pause)

@@ -169,11 +169,12 @@ impl Patience {
 
     /// What is left of it.
     pub(super) fn left(&self, now: Instant) -> Duration {
-        self.longest.saturating_sub(now.saturating_duration_since(self.since))
+        self.longest.saturating_sub(self.waited(now))
     }
 
-    pub(super) fn longest(&self) -> Duration {
-        self.longest
+    /// For how long there was no progress.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 

@@ -37,7 +37,8 @@ fn with(member: &str, value: Value) -> Value {
 }
 
 fn parse(answer: &Value, naming: &Naming) -> Deployment {
-    let deployment = Deployment::parse(answer.to_string().as_bytes(), naming).unwrap().unwrap();
+    let deployment =
+        Deployment::parse(answer.to_string().as_bytes(), None, naming).unwrap().unwrap();
     assert_eq!(deployment.action.as_str(), "12");
     deployment
 }
@@ -108,7 +109,7 @@ fn a_deployment_of_goosebit_is_an_offer_by_the_type_of_its_chunk() {
     let failure = refused(&answer, &Naming::default());
     assert_eq!(failure.kind, FailureKind::NameInvalid);
     assert!(failure.sentence.contains("payload-1.0.3.swu"), "{failure}");
-    assert_eq!(Deployment::parse(b"null", &by_chunk()), Ok(None));
+    assert_eq!(Deployment::parse(b"null", None, &by_chunk()), Ok(None));
 }
 
 /// HB-12: a confirmation has the same form.
@@ -383,13 +384,13 @@ fn an_answer_without_an_action_is_senseless() {
         ("", Some(Senseless::NoJson { line: 1, column: 0 })),
         ("{\"id\":\"12\"", Some(Senseless::NoJson { line: 1, column: 10 })),
     ] {
-        let found = Deployment::parse(answer.as_bytes(), &Naming::default()).unwrap_err();
+        let found = Deployment::parse(answer.as_bytes(), None, &Naming::default()).unwrap_err();
         match error {
             Some(error) => assert_eq!(found, error, "{answer}"),
             None => assert!(matches!(found, Senseless::WrongForm { .. }), "{answer}: {found:?}"),
         }
     }
     let long = json!({"id": "x".repeat(10 << 20)}).to_string();
-    let found = Deployment::parse(long.as_bytes(), &Naming::default());
+    let found = Deployment::parse(long.as_bytes(), None, &Naming::default());
     assert!(matches!(found, Err(Senseless::TooLong(_))));
 }
