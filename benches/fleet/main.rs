@@ -80,8 +80,8 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    if let Some(socket) = &arguments.play_daemon {
-        daemon::serve(socket)?;
+    if let Some(root) = &arguments.play_daemon {
+        daemon::serve(root, arguments.devices)?;
     } else if let Some(port) = arguments.play_server {
         let document = Behind::Document(arguments.document);
         server::serve(port, &arguments.before.map_or(document, Behind::Port))?;
@@ -114,7 +114,8 @@ impl Fleet {
 
     fn measure(&self, how: &str, chance: Chance) -> Result<Vec<Row>> {
         let place = Place::new(self.devices)?;
-        let _daemon = play(&["--play-daemon", path(&place.socket())?])?;
+        let devices = self.devices.to_string();
+        let _daemon = play(&["--play-daemon", path(place.root.path())?, "--devices", &devices])?;
         let mut site = Site::start(self, &place)?;
         let port = site.port;
         let configs: Result<Vec<Config>> =
@@ -193,6 +194,8 @@ impl Fleet {
     }
 
     fn config(&self, device: usize, port: u16, place: &Place) -> Result<Config> {
+        let daemon = daemon::directory(place.root.path(), device);
+        let control = daemon.display();
         let (root, spread, poll) = (place.root.path().display(), self.spread, self.poll());
         let channel = match self.who {
             Who::Hawkbit | Who::Goosebit => format!(
@@ -208,7 +211,7 @@ impl Fleet {
         };
         let text = format!(
             "[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"\n\
-             [paths]\ncontrol = \"{root}/control.sock\"\nstate = \"{root}/{device}\"\n\
+             [paths]\ncontrol = \"{control}/control.sock\"\nstate = \"{root}/{device}\"\n\
              {channel}spread = \"{spread}s\"\nunsealed = \"lab\"\n"
         );
         Ok(Config::parse(&text, Path::new("uplift.toml"))?)
@@ -235,12 +238,9 @@ impl Place {
         std::io::Write::write_all(&mut std::fs::File::create(root.path().join("key"))?, b"key\n")?;
         for device in 0..devices {
             std::fs::create_dir(root.path().join(format!("{device}-channels")))?;
+            std::fs::create_dir_all(daemon::directory(root.path(), device))?;
         }
         Ok(Self { root })
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.root.path().join("channels.sock")
     }
 }
 
