@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo bench --bench fleet -- hawkbit luatos --devices 10000 --spread 30
-//! cargo bench --bench fleet -- goosebit --devices 1000 --spread 30
+//! cargo bench --bench fleet -- goosebit --devices 200 --spread 30 --windows 10
 //! ```
 //!
 //! Each device is what `uplift channels` runs, in one process all of them; daemon and server are
@@ -36,8 +36,6 @@ use self::arrivals::{Arrival, Return, count};
 use self::server::{Behind, DEVICE, now};
 use self::table::{Row, Table};
 
-/// Windows of a spread in which requests are counted.
-const WINDOWS: u64 = 60;
 /// The issue's bars.
 const PEAK: f64 = 2.0;
 const BACK: f64 = 1.5;
@@ -54,6 +52,9 @@ struct Arguments {
     /// Seconds.
     #[arg(long, default_value_t = 30)]
     spread: u64,
+    /// Windows of a spread in which requests are counted; few devices need long ones.
+    #[arg(long, default_value_t = 60)]
+    windows: u64,
     /// With chance alone, and not without it beside.
     #[arg(long)]
     chance_alone: bool,
@@ -88,7 +89,8 @@ fn main() -> Result<ExitCode> {
     }
     let mut table = Table::default();
     for who in arguments.who {
-        let fleet = Fleet { who, devices: arguments.devices, spread: arguments.spread };
+        let Arguments { devices, spread, windows, .. } = arguments;
+        let fleet = Fleet { who, devices, spread, windows };
         for (how, chance) in [("", fastrand::f64 as Chance), (", fixed", || 0.5)] {
             if how.is_empty() || !arguments.chance_alone {
                 table.extend(fleet.measure(how, chance)?);
@@ -104,6 +106,8 @@ struct Fleet {
     devices: usize,
     /// Seconds.
     spread: u64,
+    /// Of a spread.
+    windows: u64,
 }
 
 impl Fleet {
@@ -165,7 +169,7 @@ impl Fleet {
 
     fn counted(&self, arrivals: &[Arrival], span: (u64, u64)) -> Return {
         let spread = self.spread * 1000;
-        count(arrivals, self.devices, spread, spread / WINDOWS, span)
+        count(arrivals, self.devices, spread, spread / self.windows, span)
     }
 
     fn rows(&self, how: &str, start: &Return, back: &Return) -> Vec<Row> {
