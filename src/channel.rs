@@ -6,6 +6,8 @@ pub mod hawkbit;
 pub mod job;
 pub(crate) mod loopback;
 pub mod luatos;
+pub mod network;
 pub(crate) mod offer;
 pub(crate) mod platform;
 pub mod psdk;
+pub mod spread;

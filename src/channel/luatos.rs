@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::channel::fetch::Ledger;
 use crate::channel::offer::{Offer, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
+use crate::channel::spread::Chance;
 use crate::config::{Luatos, Password};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
@@ -36,12 +37,18 @@ pub(crate) struct Server {
     settings: Settings,
     component: ComponentName,
     pace: Pace,
+    chance: Chance,
     record: Record,
 }
 
 impl Server {
     /// The configured one; the project's key and the record are read now.
-    pub(crate) fn new(config: &Luatos, product: &str, directory: PathBuf) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        config: &Luatos,
+        product: &str,
+        directory: PathBuf,
+        chance: Chance,
+    ) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::new(FailureKind::Internal, why);
         let key = config.project_key_file().map(|file| {
             Password::read(file).map_err(|error| {
@@ -52,7 +59,8 @@ impl Server {
         let settings = Settings::new(config, product, key.transpose()?)
             .map_err(|mistake| unusable(mistake.to_string()))?;
         let (component, pace) = (config.component, Pace::new(config));
-        Ok(Self { settings, component, pace, record: Record::open(directory) })
+        let record = Record::open(directory);
+        Ok(Self { settings, component, pace, chance, record })
     }
 
     fn ask(&self, url: &str) -> Result<Ask, Trouble> {
@@ -136,7 +144,7 @@ impl Platform for Server {
         let head = head(&reply);
         let heard = words::heard(&self.settings, &url, &head, reply.body(), more);
         let heard = self.record.change(|ration| ration.hear(heard));
-        let next = self.pace.next(&heard, fastrand::f64());
+        let next = self.pace.next(&heard, (self.chance)());
         let (wanted, status) = self.take(heard);
         Ok(poll(wanted, next, status))
     }

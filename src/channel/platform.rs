@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::channel::fetch::{Fetch, Ledger, NotFetched};
 use crate::channel::job::{Act, Job, Word};
 use crate::channel::offer::{Action, Offer, OfferedFile, Telling, What};
+use crate::channel::spread::{self, Chance};
 use crate::handover::channel_client::{Conversation, Own, Watch};
 use crate::handover::channels::OwnComponent;
 use crate::handover::client::Trouble as Daemon;
@@ -25,8 +26,8 @@ use crate::transfer::http::{Authorization, Client, Stop, Trouble};
 const PAUSE: Duration = Duration::from_millis(500);
 /// The same where a download rests, or the daemon does not begin an upgrade now.
 const REST: Duration = Duration::from_secs(30);
-/// First pause after a platform that does not answer; it doubles up to the pause between two polls.
-const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// How soon a platform is asked again whose answer may have changed.
+const SOON: Duration = Duration::from_secs(5);
 /// Longest pause before a word is said again that a platform has not taken.
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
 /// Longest time that a platform is left alone because it says so.
@@ -128,8 +129,10 @@ pub(crate) struct Settings {
     pub(crate) daemon: PathBuf,
     /// The largest file in bytes that may come.
     pub(crate) most: u64,
-    /// Over how long the first polls of many devices are spread.
+    /// Over how long the polls of many devices are spread that start, or whose server comes back.
     pub(crate) spread: Duration,
+    /// What spreads them.
+    pub(crate) chance: Chance,
 }
 
 /// A channel at work. [`Runner::run`] is its life.
@@ -141,8 +144,6 @@ pub(crate) struct Runner<P> {
     platform: Option<P>,
     call: Option<JoinHandle<(P, Called)>>,
     next_poll: Instant,
-    poll_every: Duration,
-    poll_failures: u32,
     next_tell: Instant,
     tell_failures: u32,
     /// The last word that was taken and is not final.
@@ -197,16 +198,14 @@ impl<P: Platform> Runner<P> {
     pub(crate) fn new(platform: P, client: Client, settings: Settings) -> Self {
         let now = Instant::now();
         // Devices that start together, after a power cut or an upgrade, do not ask together.
-        let next_poll = now + settings.spread.mul_f64(fastrand::f64());
+        let next_poll = now + spread::part(settings.spread, (settings.chance)());
         Self {
-            poll_every: settings.spread.max(FIRST_RETRY),
             settings,
             link: Link { client, stop: Stop::default() },
             job: Job::default(),
             platform: Some(platform),
             call: None,
             next_poll,
-            poll_failures: 0,
             next_tell: now,
             tell_failures: 0,
             said: None,
@@ -401,7 +400,7 @@ impl<P: Platform> Runner<P> {
             }
             Err(NotFetched::Gone(failure)) => {
                 fetch.stage = Stage::Gone(failure);
-                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                self.next_poll = self.next_poll.min(Instant::now() + SOON);
                 Ok(())
             }
             Err(NotFetched::Never(failure)) => {
@@ -479,16 +478,15 @@ impl<P: Platform> Runner<P> {
                     state: ChannelState::Waits,
                     sentence: format!("its server does not answer: {trouble}"),
                 });
-                let pause = self.retry(self.poll_failures, self.poll_every, trouble.retry_after());
-                self.poll_failures += 1;
-                self.next_poll = Instant::now() + pause;
+                self.next_poll =
+                    Instant::now() + self.again(self.settings.spread, trouble.retry_after());
             }
             Called::Told(word, Ok(Taken::Yes)) => self.take_taken(word),
-            Called::Told(_, Ok(Taken::Later(least))) => self.tell_later(least),
+            Called::Told(_, Ok(Taken::Later(least))) => self.tell_later(least, spread::LEAST),
             Called::Told(_, Err(trouble)) => {
                 self.errors += 1;
                 tracing::info!("its server was not told: {trouble}");
-                self.tell_later(trouble.retry_after());
+                self.tell_later(trouble.retry_after(), self.settings.spread);
             }
         }
     }
@@ -501,7 +499,7 @@ impl<P: Platform> Runner<P> {
             // Its answer may change what it wants. One that was told the same before, and offers
             // the same still, has its own pace.
             if self.ended.as_ref() != Some(&telling) {
-                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                self.next_poll = self.next_poll.min(Instant::now() + SOON);
             }
             (self.said, self.ended) = (None, Some(telling));
         } else {
@@ -521,23 +519,22 @@ impl<P: Platform> Runner<P> {
         if let Some(action) = taken_back {
             self.job.taken_back(action);
         }
-        self.poll_failures = 0;
-        self.poll_every = next;
         self.next_poll = Instant::now() + next;
         self.standing = Some(status);
     }
 
-    fn tell_later(&mut self, least: Option<Duration>) {
-        let pause = self.retry(self.tell_failures, LONGEST_RETRY, least);
+    fn tell_later(&mut self, least: Option<Duration>, first: Duration) {
+        // What was not taken several times is hardly taken soon.
+        let first = first.max(spread::LEAST);
+        let slower = first.saturating_mul(1 << self.tell_failures.min(16));
+        let spread = slower.min(LONGEST_RETRY).max(first);
         self.tell_failures += 1;
-        self.next_tell = Instant::now() + pause;
+        self.next_tell = Instant::now() + self.again(spread, least);
     }
 
-    /// Full jitter: any time up to a limit that doubles, so that devices whose server comes back do
-    /// not come back together.
-    fn retry(&self, failures: u32, longest: Duration, least: Option<Duration>) -> Duration {
-        let limit = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(longest);
-        least.unwrap_or_default().min(LONGEST_REST) + limit.mul_f64(fastrand::f64())
+    fn again(&self, spread: Duration, least: Option<Duration>) -> Duration {
+        let least = least.map(|least| least.min(LONGEST_REST));
+        spread::again(spread, least, (self.settings.chance)())
     }
 
     /// The daemon hears how the channel stands, when that has changed.

@@ -4,15 +4,11 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::task::JoinSet;
 
-use crate::channel::loopback::Loopback;
-use crate::channel::platform::{Runner, Settings};
-use crate::channel::{hawkbit, luatos};
-use crate::config::{Component, Config};
+use crate::channel::network;
+use crate::config::Config;
 use crate::host::stop::Stop;
 use crate::log;
 use crate::service::notify;
-use crate::transfer::http::Client;
-use crate::wire::local_socket::{self, CHANNELS};
 
 /// Serves until a signal stops it.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
@@ -29,27 +25,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("SIGTERM can't be handled")?;
     let mut channels = JoinSet::new();
-    let settings = |spread| Settings {
-        daemon: config.paths.channels(),
-        most: config.package.max_size.0,
-        spread,
-    };
-    if let Some(hawkbit) = &config.hawkbit {
-        let (server, client) = (hawkbit::Server::new(hawkbit)?, Client::new(&config.http)?);
-        channels.spawn(Runner::new(server, client, settings(hawkbit.spread)).run());
-    }
-    if let Some(luatos) = &config.luatos {
-        let component = config.components.get(luatos.component);
-        let product = component.map(Component::product).unwrap_or_default();
-        let server = luatos::Server::new(luatos, product, config.paths.of_channels())?;
-        let client = Client::new(&config.http)?;
-        channels.spawn(Runner::new(server, client, settings(luatos.spread)).run());
-    }
-    if let Some(loopback) = &config.loopback {
-        let (path, field) = (&loopback.socket, "channel.loopback.socket");
-        let offers = local_socket::bind(path, CHANNELS, "socket of offers", field)?;
-        channels.spawn(Loopback::new(offers, config.paths.channels()).run());
-    }
+    network::start(config, fastrand::f64, &mut channels)?;
     anyhow::ensure!(
         !channels.is_empty(),
         "the configuration has no network channel, so there is nothing to do"

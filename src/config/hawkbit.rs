@@ -50,7 +50,8 @@ pub struct Hawkbit {
     /// Pause between two polls where the server says none; 5 s to 24 h.
     #[serde(default = "default_poll", deserialize_with = "poll")]
     pub poll: Duration,
-    /// Over how long the requests of many devices are spread that start together.
+    /// Over how long the requests of many devices are spread that start or lose their server
+    /// together.
     #[serde(default = "default_spread", deserialize_with = "duration")]
     pub spread: Duration,
     /// What the server is told of this device, beside its components and their versions.

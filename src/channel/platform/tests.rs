@@ -152,7 +152,7 @@ where
     let script = Arc::<Script>::default();
     let platform = Fake { script: Arc::clone(&script), poll };
     let (daemon, spread) = (daemon.socket.clone(), Duration::ZERO);
-    let settings = Settings { daemon, most: 1 << 20, spread };
+    let settings = Settings { daemon, most: 1 << 20, spread, chance: fastrand::f64 };
     let client = Client::new(&Http::default()).unwrap();
     (script, tokio::spawn(Runner::new(platform, client, settings).run()))
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::heard::Heard;
+use crate::channel::spread::{again, part};
 use crate::config::Luatos;
 
 /// How much more rarely a server is asked that somebody must first correct something for.
@@ -12,54 +13,33 @@ const SLOW: u32 = 6;
 const NOT_YET: Duration = Duration::from_secs(30);
 /// As long as a block lasts that nobody ends before.
 const BLOCKED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest wait after the first failure.
-const BACK_OFF: Duration = Duration::from_secs(10);
-/// Shortest wait after a failure: whoever is refused at once must not ask at once.
-const LEAST: Duration = Duration::from_secs(1);
 
 /// How often is asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     poll: Duration,
     spread: Duration,
-    /// Failures in a row.
-    failures: u32,
 }
 
 impl Pace {
     /// The pace of a section.
     pub(crate) fn new(section: &Luatos) -> Self {
-        Self { poll: section.poll, spread: section.spread, failures: 0 }
+        Self { poll: section.poll, spread: section.spread }
     }
 
-    /// Time from an answer to the next request. `chance` is from 0 to below 1, here and below.
-    pub(crate) fn next(&mut self, heard: &Heard, chance: f64) -> Duration {
+    /// Time from an answer to the next request; `chance` is from 0 to below 1.
+    pub(crate) fn next(&self, heard: &Heard, chance: f64) -> Duration {
         let usual = match heard {
-            Heard::Retry { .. } => return self.back_off(chance),
+            Heard::Retry { .. } => return again(self.spread, None, chance),
             Heard::NotYet { .. } => NOT_YET,
             Heard::Blocked { .. } => BLOCKED.max(self.poll),
             Heard::WrongSetting { is_slow: true, .. } => self.poll.saturating_mul(SLOW),
             Heard::WrongSetting { .. } | Heard::Nothing { .. } | Heard::File { .. } => self.poll,
         };
-        self.failures = 0;
         // The platform makes the file within minutes: many that wait for it are few seconds apart.
         let spread = self.spread.min(usual);
         usual.saturating_add(part(spread, chance))
     }
-
-    /// Time from a failure, of the network or of an answer, to the next request: any up to a limit
-    /// that doubles until it is the spread.
-    pub(crate) fn back_off(&mut self, chance: f64) -> Duration {
-        let doubled = BACK_OFF.saturating_mul(2_u32.saturating_pow(self.failures));
-        self.failures = self.failures.saturating_add(1);
-        part(doubled.min(self.spread.max(BACK_OFF)), chance).max(LEAST)
-    }
-}
-
-fn part(whole: Duration, chance: f64) -> Duration {
-    // What is no number between 0 and 1 is the whole.
-    let chance = if (0.0..1.0).contains(&chance) { chance } else { 1.0 };
-    Duration::try_from_secs_f64(whole.as_secs_f64() * chance).map_or(whole, |part| part.min(whole))
 }
 
 #[cfg(test)]
@@ -72,7 +52,7 @@ mod tests {
     const SPREAD: Duration = Duration::from_secs(300);
 
     fn pace() -> Pace {
-        Pace { poll: 4 * HOUR, spread: SPREAD, failures: 0 }
+        Pace { poll: 4 * HOUR, spread: SPREAD }
     }
 
     fn sentence() -> String {
@@ -80,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn lu_3_it_asks_every_poll_and_is_spread() {
+    fn lu_3_it_asks_every_poll_and_that_is_spread() {
         let nothing = Heard::Nothing { why: sentence() };
         assert_eq!(pace().next(&nothing, 0.0), 4 * HOUR);
         assert_eq!(pace().next(&nothing, 0.5), 4 * HOUR + SPREAD / 2);
@@ -103,12 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_up_to_the_spread_until_an_answer_comes() {
-        let mut pace = pace();
-        let waits: Vec<u64> = (0..7).map(|_| pace.back_off(0.999_999).as_secs() + 1).collect();
-        assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
-        pace.next(&Heard::Nothing { why: sentence() }, 0.0);
-        assert_eq!(pace.back_off(0.5), Duration::from_secs(5));
+    fn what_failed_is_tried_again_about_a_spread_later() {
+        let wait = |chance| pace().next(&Heard::Retry { why: sentence() }, chance);
+        assert_eq!((wait(0.0), wait(0.5)), (SPREAD / 2, SPREAD));
     }
 
     proptest! {
@@ -118,12 +95,9 @@ mod tests {
             poll in 1u64..u64::MAX,
             spread in 0..u64::MAX,
             chance in prop::num::f64::ANY,
-            failures in 0..u32::MAX,
         ) {
             let (poll, spread) = (Duration::from_secs(poll), Duration::from_secs(spread));
-            let mut pace = Pace { poll, spread, failures };
-            let wait = pace.back_off(chance);
-            prop_assert!((LEAST..=spread.max(BACK_OFF)).contains(&wait));
+            let pace = Pace { poll, spread };
             let wait = pace.next(&Heard::Nothing { why: sentence() }, chance);
             prop_assert!(wait >= poll);
         }
