@@ -42,8 +42,10 @@ fn parse(text: &str) -> Result<Config, String> {
 /// an example, and so have those without a default.
 #[test]
 fn a_shipped_section_that_is_commented_out_lists_every_field_with_its_default() {
-    const NEEDED: [&str; 2] = ["server", "controller_id"];
-    const WITHOUT_DEFAULT: [&str; 2] = ["target_token_file", "gateway_token_file"];
+    const NEEDED: [&str; 6] =
+        ["server", "controller_id", "project_key_file", "firmware_name", "identity", "core"];
+    const WITHOUT_DEFAULT: [&str; 4] =
+        ["target_token_file", "gateway_token_file", "model", "core_id"];
     let (_, sections) = shipped();
     assert!(!sections.is_empty());
     for section in sections {

@@ -12,6 +12,7 @@ mod feedback;
 mod heard;
 mod naming;
 mod pace;
+mod path;
 mod plain;
 mod sleep;
 

@@ -140,28 +140,3 @@ fn lu_7_what_comes_from_there_needs_a_trusted_seal() {
     let network = parse(DEVICE).unwrap().network();
     assert!(network.unsealed && network.name == ChannelName::LUATOS);
 }
-
-/// The section is off in the file that is shipped.
-#[test]
-fn the_shipped_configuration_has_the_section_with_every_field_and_its_default() {
-    let shipped = include_str!("../../../config/uplift.toml");
-    let section = shipped.split_once("\n# [channel.luatos]\n").unwrap().1;
-    let section = section.split_once("\n[").unwrap().0;
-    let fields: Vec<(&str, &str)> =
-        section.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = ")).collect();
-    let parsed = |names: &dyn Fn(&str) -> bool| {
-        let given = fields.iter().filter(|(name, _)| names(name));
-        let given: String = given.map(|(name, value)| format!("{name} = {value}\n")).collect();
-        let text = format!("{PROGRAM}[channel.luatos]\n{given}{LAB}");
-        format!("{:?}", Config::parse(&text, Path::new("uplift.toml")).unwrap().luatos)
-    };
-    let required = ["project_key_file", "firmware_name", "identity", "core"];
-    let without_default = ["model", "core_id", "unsealed"];
-    let all = parsed(&|name| !without_default.contains(&name));
-    assert_eq!(all, parsed(&|name| required.contains(&name)));
-    let unknown = parse("no_such_field = 1").unwrap_err();
-    let known = unknown.rsplit("expected ").next().unwrap();
-    for field in known.split('`').skip(1).step_by(2) {
-        assert!(fields.iter().any(|(name, _)| *name == field), "{field} is not listed");
-    }
-}

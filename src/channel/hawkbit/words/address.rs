@@ -4,9 +4,8 @@
 //! configured, by the name of the action: that is known after a restart, too, and the device's token
 //! belongs to that server alone.
 
-use std::fmt::Write as _;
-
-use super::base::{Link, segments};
+use super::base::Link;
+use super::path::{decoded, encoded, segments};
 use crate::channel::offer::{Action, Telling, What};
 use crate::config::Hawkbit;
 
@@ -65,40 +64,6 @@ impl Address {
         // Servers whose database takes small and capital letters alike answer in either.
         named.is_some_and(|named| !decoded(named).eq_ignore_ascii_case(&self.controller_id))
     }
-}
-
-/// A text as one part of a URL's path.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a text never fails.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-/// The text that a part of a URL's path stands for.
-pub(super) fn decoded(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.filter(|_| first == b'%').and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::address::decoded;
+use super::path::{decoded, segments};
 use super::{Id, Senseless, read, sleep};
 use crate::channel::offer::Action;
 
@@ -60,12 +60,6 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("action", &self.action).finish_non_exhaustive()
     }
-}
-
-/// The parts of a URL's path, as they stand there.
-pub(super) fn segments(href: &str) -> impl Iterator<Item = &str> {
-    let path = href.split(['?', '#']).next().unwrap_or_default();
-    path.split('/')
 }
 
 #[derive(Deserialize)]
