@@ -3,7 +3,7 @@
 
 pub(crate) mod fetch;
 pub mod hawkbit;
-pub(crate) mod job;
+pub mod job;
 pub(crate) mod loopback;
 pub mod luatos;
 pub(crate) mod offer;

@@ -50,7 +50,10 @@ pub(crate) enum NotFetched {
     Away(io::Error),
     /// It may come another time.
     Rests(Failure),
-    /// It will never come.
+    /// The server does not have it, or not for us.
+    Gone(Failure),
+    /// It will never come, or the daemon does not take it. Of most files that it does not take the
+    /// daemon has ended the upgrade itself; after a wrong digest it waits for another try.
     Never(Failure),
     /// Somebody said so.
     Stopped,
@@ -127,8 +130,13 @@ impl<'a> HandingOver<'a> {
             Err(Trouble::Stopped) => Err(NotFetched::Stopped),
             Err(trouble) => {
                 let passes = trouble.passes() || matches!(trouble, Trouble::GaveUp { .. });
+                let is_gone = matches!(trouble, Trouble::Gone(_) | Trouble::NotAllowed(_));
                 let failure = trouble.into_failure();
-                Err(if passes { NotFetched::Rests(failure) } else { NotFetched::Never(failure) })
+                Err(match (passes, is_gone) {
+                    (true, _) => NotFetched::Rests(failure),
+                    (_, true) => NotFetched::Gone(failure),
+                    _ => NotFetched::Never(failure),
+                })
             }
         }
     }

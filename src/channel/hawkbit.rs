@@ -41,8 +41,9 @@ pub(crate) struct Server {
     denied: BTreeMap<String, String>,
     /// The action that feedback is of, and its pace.
     pace: Option<(Action, Pace)>,
-    /// Whether an earlier feedback of it was taken.
-    taken_before: bool,
+    /// Whether the server has let this device in, and not sent it away since: then 403 to feedback is
+    /// a quota, also of an action that another process has begun.
+    is_let_in: bool,
 }
 
 impl Server {
@@ -56,7 +57,7 @@ impl Server {
         let (token, naming) = (token(config)?, Naming::from(config));
         let (denied, pace) = (BTreeMap::new(), None);
         let config = config.clone();
-        Ok(Self { config, address, url, token, naming, denied, pace, taken_before: false })
+        Ok(Self { config, address, url, token, naming, denied, pace, is_let_in: false })
     }
 
     /// Where a link leads, and with what right: the token is the server's own alone.
@@ -100,10 +101,10 @@ impl Server {
             return self.cancelled(cancel.href(), link);
         }
         if let Some(confirmation) = confirmation {
-            return self.confirm(confirmation.href(), here, link);
+            return self.confirm(&confirmation, here, link);
         }
         match deployment {
-            Some(deployment) => self.deployed(deployment.href(), link),
+            Some(deployment) => self.deployed(&deployment, link),
             None => Ok(Found::of(Wanted::Nothing)),
         }
     }
@@ -139,8 +140,8 @@ impl Server {
         }
     }
 
-    fn deployed(&mut self, href: &str, link: &Link) -> Result<Found, Trouble> {
-        let reply = self.get(href, link)?;
+    fn deployed(&mut self, offered: &words::Link, link: &Link) -> Result<Found, Trouble> {
+        let reply = self.get(offered.href(), link)?;
         match Heard::of(reply.status(), Question::Fetch) {
             Heard::Taken => {}
             // HB-6.
@@ -148,7 +149,7 @@ impl Server {
             _ => return Err(later(&reply)),
         }
         let Deployment { action, asked, passed_over } =
-            match Deployment::parse(reply.body(), &self.naming) {
+            match Deployment::parse(reply.body(), offered.action(), &self.naming) {
                 Ok(Some(deployment)) => deployment,
                 Ok(None) => return Ok(Found::of(Wanted::Nothing)),
                 Err(senseless) => return Ok(Found::senseless(&senseless)),
@@ -167,14 +168,19 @@ impl Server {
     }
 
     /// Answers whether an action may begin (HB-12).
-    fn confirm(&mut self, href: &str, here: &Here, link: &Link) -> Result<Found, Trouble> {
-        let reply = self.get(href, link)?;
+    fn confirm(
+        &mut self,
+        offered: &words::Link,
+        here: &Here,
+        link: &Link,
+    ) -> Result<Found, Trouble> {
+        let reply = self.get(offered.href(), link)?;
         match Heard::of(reply.status(), Question::Fetch) {
             Heard::Taken => {}
             Heard::Over => return Ok(Found::of(Wanted::Nothing)),
             _ => return Err(later(&reply)),
         }
-        let deployment = match Deployment::parse(reply.body(), &self.naming) {
+        let deployment = match Deployment::parse(reply.body(), offered.action(), &self.naming) {
             Ok(Some(deployment)) => deployment,
             Ok(None) => return Ok(Found::of(Wanted::Nothing)),
             Err(senseless) => return Ok(Found::senseless(&senseless)),
@@ -206,7 +212,7 @@ impl Server {
 
     fn pace(&mut self, action: &Action) -> &mut Pace {
         if self.pace.as_ref().is_some_and(|(of, _)| of != action) {
-            (self.pace, self.taken_before) = (None, false);
+            self.pace = None;
         }
         &mut self.pace.get_or_insert_with(|| (action.clone(), Pace::default())).1
     }
@@ -238,7 +244,9 @@ impl Platform for Server {
 
     fn poll(&mut self, here: &Here, link: &Link) -> Result<Poll, Trouble> {
         let reply = self.get(self.address.poll(), link)?;
-        match Heard::of(reply.status(), Question::Poll) {
+        let heard = Heard::of(reply.status(), Question::Poll);
+        self.is_let_in = heard == Heard::Taken || self.is_let_in && heard != Heard::NotAllowed;
+        match heard {
             Heard::Taken => {}
             Heard::NotAllowed => {
                 let sentence = format!(
@@ -278,13 +286,13 @@ impl Platform for Server {
         let reply = self.send(Method::POST, &self.address.feedback(telling), body, link)?;
         let question = match telling.what {
             What::Cancelled | What::TooLate => Question::Answer,
-            _ => Question::Feedback { taken_before: self.taken_before },
+            _ => Question::Feedback { is_let_in: self.is_let_in },
         };
         let is_final = telling.what.is_final();
         Ok(match Heard::of(reply.status(), question) {
             Heard::Taken => {
                 self.pace(&telling.action).told(telling.what.clone(), Instant::now());
-                self.taken_before = true;
+                self.is_let_in = true;
                 Taken::Yes
             }
             Heard::Over => Taken::Yes,

@@ -6,7 +6,9 @@
 //! enough to go on, so the end of either process at any moment loses nothing. Nothing here knows a
 //! platform, a clock, a socket or a file.
 
+mod fuzz;
 mod mark;
+mod model;
 #[cfg(test)]
 mod tests;
 
@@ -17,15 +19,32 @@ use crate::model::{
     ComponentName, Failure, FailureKind, Outcome, Phase, Reference, Report, UpgradeId,
 };
 
+pub use fuzz::fuzz;
 use mark::Mark;
 
 /// What is wanted now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wants {
     /// The platform should know this. Of what is not final, the last word is enough.
-    pub(crate) tell: Option<Telling>,
+    pub(crate) tell: Option<Word>,
     /// The daemon should do this next.
     pub(crate) act: Option<Act>,
+}
+
+/// What the platform should know, with what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// That.
+    pub(crate) telling: Telling,
+    of: Option<Subject>,
+}
+
+/// What a word is about. While it is on its way, all may change here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Subject {
+    mark: Mark,
+    /// The upgrade whose report says it.
+    report: Option<UpgradeId>,
 }
 
 /// The next thing to do with the daemon.
@@ -69,7 +88,7 @@ pub(crate) struct Job {
     /// The daemon did not begin an upgrade for this offer, or not now.
     refused: Option<(Mark, Failure)>,
     /// The final word that the platform has taken.
-    told: Option<(Mark, What)>,
+    told: Option<(Subject, What)>,
 }
 
 impl Job {
@@ -81,13 +100,13 @@ impl Job {
     /// The platform offers this. It says so as long as it wants it.
     pub(crate) fn offered(&mut self, offer: Offer) {
         let mark = Mark::of(&offer);
-        self.refused = self.refused.take().filter(|(refused, _)| *refused == mark);
-        self.told = self.told.take().filter(|(told, _)| *told == mark);
+        self.remember_only(|of| of.is_of_same_offer(&mark));
         self.wanted = Wanted::Offer(Box::new(offer));
     }
 
     /// The platform offers something that can't be done, and is told why.
     pub(crate) fn offered_in_vain(&mut self, action: Action, failure: Failure) {
+        self.remember_only(|of| of.action == action);
         self.wanted = Wanted::Impossible(action, failure);
     }
 
@@ -118,21 +137,24 @@ impl Job {
         self.refused = self.refused.take().filter(|(_, failure)| !is_for_now(failure));
     }
 
+    fn remember_only(&mut self, is_wanted: impl Fn(&Mark) -> bool) {
+        self.refused = self.refused.take().filter(|(refused, _)| is_wanted(refused));
+        self.told = self.told.take().filter(|(told, _)| is_wanted(&told.mark));
+    }
+
     /// The platform has taken this word, or is finished with the request.
-    pub(crate) fn told(&mut self, telling: &Telling) {
-        if self.taken_back.as_ref() == Some(&telling.action)
-            && matches!(telling.what, What::Cancelled | What::TooLate)
-        {
+    pub(crate) fn told(&mut self, word: &Word) {
+        let Word { telling, of } = word;
+        let is_final = telling.what.is_final();
+        let is_answer = is_final || telling.what == What::TooLate;
+        if self.taken_back.as_ref() == Some(&telling.action) && is_answer {
             self.taken_back = None;
         }
-        if !telling.what.is_final() {
+        if !is_final {
             return;
         }
-        let of_report = self.report().map(|(mark, _)| mark);
-        let of_offer = self.offer().map(Mark::of);
-        let mark = of_report.or(of_offer).filter(|mark| mark.action == telling.action);
-        if let Some(mark) = mark {
-            self.told = Some((mark, telling.what.clone()));
+        if let Some(of) = of {
+            self.told = Some((of.clone(), telling.what.clone()));
         }
         // Whether it has understood, its next answer shows.
         let is_of = |action: &Action| *action == telling.action;
@@ -149,6 +171,16 @@ impl Job {
     /// What is wanted now.
     pub(crate) fn wants(&self) -> Wants {
         let Some(own) = &self.own else { return Wants::default() };
+        let wants = self.of_own(own);
+        match &self.taken_back {
+            Some(action) if self.at_work(own).is_none_or(|mark| mark.action != *action) => {
+                Wants { tell: Some(self.answer(action)), act: wants.act }
+            }
+            _ => wants,
+        }
+    }
+
+    fn of_own(&self, own: &Own) -> Wants {
         if let Some(upgrade) = &own.upgrade {
             return self.of_upgrade(upgrade);
         }
@@ -158,10 +190,40 @@ impl Job {
         if !own.reports.is_empty() {
             return Wants::act(Act::Acknowledge); // of a request that no version here has made
         }
-        if let Some(action) = &self.taken_back {
-            return Wants::tell(action, What::Cancelled);
-        }
         self.of_wanted(own)
+    }
+
+    /// What runs, or what has ended and waits.
+    fn at_work(&self, own: &Own) -> Option<Mark> {
+        match &own.upgrade {
+            Some(upgrade) => upgrade.reference.as_ref().and_then(Mark::read),
+            None => self.report().map(|(mark, _)| mark),
+        }
+    }
+
+    /// What a platform hears that takes back what is not at work here.
+    fn answer(&self, action: &Action) -> Word {
+        let telling = |what| Telling { action: action.clone(), what };
+        let told = self.told.as_ref().filter(|(told, _)| told.mark.action == *action);
+        if let Some((of, what)) = told {
+            let what = if *what == What::Cancelled { What::Cancelled } else { What::TooLate };
+            return Word { telling: telling(what), of: Some(of.clone()) };
+        }
+        let Some(offer) = self.offer().filter(|offer| offer.action == *action) else {
+            return Word { telling: telling(What::Cancelled), of: None };
+        };
+        let of = Some(Subject { mark: Mark::of(offer), report: None });
+        // Of several files the first ones may have been installed.
+        let next = offer.files.iter().position(|file| !self.runs(file));
+        let what = match next.unwrap_or_default() {
+            0 => What::Cancelled,
+            next => {
+                let (replaced, kept) = self.parted(offer, next);
+                let failure = Failure::new(FailureKind::Cancelled, TAKEN_BACK);
+                What::Failed { failure, replaced, kept }
+            }
+        };
+        Word { telling: telling(what), of }
     }
 
     /// An upgrade of this channel runs.
@@ -182,7 +244,7 @@ impl Job {
             return if is_open {
                 give_up(FailureKind::Cancelled, TAKEN_BACK)
             } else {
-                Wants::tell(&mark.action, What::TooLate)
+                Wants::tell(mark, What::TooLate)
             };
         }
         let offer = match &self.wanted {
@@ -198,18 +260,19 @@ impl Job {
     }
 
     fn of_phase(&self, upgrade: &OwnUpgrade, mark: &Mark, offer: Option<&Offer>) -> Wants {
+        // What came was refused, and is no better when it comes again.
+        if let (Phase::Preparing, Some(failure)) = (upgrade.phase, &upgrade.failure) {
+            return Wants::act(Act::Abandon(upgrade.id.clone(), failure.clone()));
+        }
         let file = offer.and_then(|offer| offer.files.get(mark.file));
         let is_fetched_already = self.fetching.as_ref() == Some(&upgrade.id);
         let (what, act) = match upgrade.phase {
             Phase::Preparing | Phase::Receiving => {
                 let fetch = file.filter(|_| !is_fetched_already).cloned().map(Box::new);
-                let received = upgrade.progress.done;
-                let size = upgrade.progress.total;
-                let what = match received {
-                    0 => What::Accepted,
-                    _ => What::Downloading { received, size },
-                };
-                (Some(what), fetch.map(|file| Act::Fetch(upgrade.id.clone(), file)))
+                (
+                    Some(comes(upgrade, mark, offer)),
+                    fetch.map(|file| Act::Fetch(upgrade.id.clone(), file)),
+                )
             }
             Phase::Ready => match offer.map(|offer| offer.install) {
                 Some(Install::Now) => (None, Some(Act::Start(upgrade.id.clone()))),
@@ -226,40 +289,50 @@ impl Job {
             Phase::Trial => (Some(What::OnTrial), None),
             Phase::Idle | Phase::Checking | Phase::Concluded => (None, None),
         };
-        let tell = what.map(|what| Telling { action: mark.action.clone(), what });
+        let tell = what.and_then(|what| Wants::tell(mark.clone(), what).tell);
         Wants { tell, act }
     }
 
     /// A report of this channel waits for its acknowledgement.
     fn of_report(&self, mark: Mark, report: &Report) -> Wants {
-        if self.told.as_ref().is_some_and(|(told, _)| *told == mark) {
+        let is_told = |(told, _): &(Subject, What)| told.report.as_ref() == Some(&report.id);
+        if self.told.as_ref().is_some_and(is_told) {
             return Wants::act(Act::Acknowledge);
         }
-        let succeeded = report.outcome == Outcome::Succeeded;
-        let more = match &self.wanted {
-            Wanted::Offer(offer) if Mark::of(offer).is_of_same_offer(&mark) => {
-                offer.files.len() > mark.file + 1
+        let is_taken_back = self.taken_back.as_ref() == Some(&mark.action);
+        match &self.wanted {
+            // What is wanted under this name now has not ended yet.
+            Wanted::Offer(offer) if offer.action == mark.action => {
+                let is_same = Mark::of(offer).is_of_same_offer(&mark);
+                let succeeded = report.outcome == Outcome::Succeeded;
+                if !is_same || (succeeded && !mark.is_last()) {
+                    return Wants::act(Act::Acknowledge);
+                }
             }
-            // Whether more is to come the platform has not said yet.
-            Wanted::Unknown if succeeded && mark.is_of_several() => return Wants::default(),
-            _ => false,
-        };
-        if succeeded && more {
-            return Wants::act(Act::Acknowledge);
+            // The platform has not said yet of which components it speaks.
+            Wanted::Unknown if mark.is_of_several() && !is_taken_back => return Wants::default(),
+            _ => {}
         }
-        let what = self.verdict(&mark, report);
-        Wants::tell(&mark.action, what)
+        let telling = Telling { action: mark.action.clone(), what: self.verdict(&mark, report) };
+        let of = Some(Subject { mark, report: Some(report.id.clone()) });
+        Wants { tell: Some(Word { telling, of }), act: None }
     }
 
     /// The final word of a report.
     fn verdict(&self, mark: &Mark, report: &Report) -> What {
         if report.outcome == Outcome::Succeeded {
-            return What::Succeeded { sentence: installed(report) };
+            if mark.is_last() {
+                return What::Succeeded { sentence: installed(report) };
+            }
+            let why = "the platform does not ask for the files that come after it any more";
+            let failure = Failure::new(FailureKind::Cancelled, why);
+            let replaced = report.component.into_iter().collect();
+            return What::Failed { failure, replaced, kept: Vec::new() };
         }
         let failure = report.failure.clone().unwrap_or_else(|| {
             Failure::new(FailureKind::Internal, format!("the upgrade has {}", report.outcome))
         });
-        let is_cancelled = failure.kind == FailureKind::Cancelled;
+        let is_cancelled = failure.kind == FailureKind::Cancelled && mark.file == 0;
         if is_cancelled && self.taken_back.as_ref() == Some(&mark.action) {
             return What::Cancelled;
         }
@@ -277,10 +350,15 @@ impl Job {
         else {
             return (Vec::new(), report.component.into_iter().collect());
         };
+        self.parted(offer, mark.file)
+    }
+
+    /// The components of the files before this one, and the others.
+    fn parted(&self, offer: &Offer, file: usize) -> (Vec<ComponentName>, Vec<ComponentName>) {
         let names = |files: &[OfferedFile]| -> Vec<ComponentName> {
             files.iter().filter_map(|file| self.component(file)).collect()
         };
-        let (before, after) = offer.files.split_at(mark.file.min(offer.files.len()));
+        let (before, after) = offer.files.split_at(file.min(offer.files.len()));
         (names(before), names(after))
     }
 
@@ -291,33 +369,36 @@ impl Job {
             Wanted::Impossible(action, failure) => {
                 let failure = failure.clone();
                 let what = What::Failed { failure, replaced: Vec::new(), kept: Vec::new() };
-                return Wants::tell(action, what);
+                let telling = Telling { action: action.clone(), what };
+                return Wants { tell: Some(Word { telling, of: None }), act: None };
             }
             Wanted::Offer(offer) => offer,
         };
+        if self.taken_back.as_ref() == Some(&offer.action) {
+            return Wants::default();
+        }
         let mark = Mark::of(offer);
         // Still offered, it has not heard the end, or does not remember it.
         if let Some((told, what)) = &self.told
-            && told.is_of_same_offer(&mark)
+            && told.mark.is_of_same_offer(&mark)
         {
-            return Wants::tell(&mark.action, what.clone());
+            return Wants::tell(mark, what.clone());
         }
         let Some(next) = offer.files.iter().position(|file| !self.runs(file)) else {
             let sentence = "what was asked for runs here already".to_owned();
-            return Wants::tell(&mark.action, What::Succeeded { sentence });
+            return Wants::tell(mark, What::Succeeded { sentence });
         };
         if own.busy {
             let why = "another upgrade runs".to_owned();
-            return Wants::tell(&mark.action, What::NotNow { why });
+            return Wants::tell(mark, What::NotNow { why });
         }
         match &self.refused {
             Some((_, failure)) if is_for_now(failure) => {
-                Wants::tell(&mark.action, What::NotNow { why: failure.sentence.clone() })
+                Wants::tell(mark, What::NotNow { why: failure.sentence.clone() })
             }
             Some((_, failure)) => {
-                let kept = offer.files.iter().filter_map(|file| self.component(file)).collect();
-                let (failure, replaced) = (failure.clone(), Vec::new());
-                Wants::tell(&mark.action, What::Failed { failure, replaced, kept })
+                let (replaced, kept) = self.parted(offer, next);
+                Wants::tell(mark, What::Failed { failure: failure.clone(), replaced, kept })
             }
             None => Wants { tell: None, act: mark.at(next).to_reference().map(Act::Begin) },
         }
@@ -360,8 +441,9 @@ impl Wants {
         Self { tell: None, act: Some(act) }
     }
 
-    fn tell(action: &Action, what: What) -> Self {
-        Self { tell: Some(Telling { action: action.clone(), what }), act: None }
+    fn tell(mark: Mark, what: What) -> Self {
+        let telling = Telling { action: mark.action.clone(), what };
+        Self { tell: Some(Word { telling, of: Some(Subject { mark, report: None }) }), act: None }
     }
 }
 
@@ -371,6 +453,28 @@ const TAKEN_BACK: &str = "the platform took it back";
 /// Whether the daemon may say something else another time.
 pub(crate) fn is_for_now(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Busy | FailureKind::NotNow | FailureKind::Interrupted)
+}
+
+/// How far the files are, where the sizes of all are known; of a single one always.
+fn comes(upgrade: &OwnUpgrade, mark: &Mark, offer: Option<&Offer>) -> What {
+    let (done, total) = (upgrade.progress.done, upgrade.progress.total);
+    if done == 0 && mark.file == 0 {
+        return What::Accepted;
+    }
+    if !mark.is_of_several() {
+        return What::Downloading { received: done, size: total };
+    }
+    let files = offer.map(|offer| offer.files.as_slice()).unwrap_or_default();
+    let size = |files: &[OfferedFile]| {
+        files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size?))
+    };
+    let before = files.get(..mark.file).and_then(size);
+    match (before, size(files)) {
+        (Some(before), Some(size)) => {
+            What::Downloading { received: before.saturating_add(done), size }
+        }
+        _ => What::Downloading { received: done, size: 0 },
+    }
 }
 
 fn installed(report: &Report) -> String {

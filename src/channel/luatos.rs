@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::channel::fetch::Ledger;
 use crate::channel::offer::{Offer, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
-use crate::config::{Luatos, LuatosServer, Password};
+use crate::config::{Luatos, Password};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
 
@@ -43,7 +43,7 @@ impl Server {
     /// The configured one; the project's key and the record are read now.
     pub(crate) fn new(config: &Luatos, product: &str, directory: PathBuf) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::new(FailureKind::Internal, why);
-        let key = key_file(config).map(|file| {
+        let key = config.project_key_file().map(|file| {
             Password::read(file).map_err(|error| {
                 let sentence = format!("the project's key in {} can't be read", file.display());
                 Failure::from_io(FailureKind::Internal, sentence, error)
@@ -181,14 +181,5 @@ fn head(reply: &Reply) -> Head<'_> {
         content_encoding: reply.header("content-encoding"),
         etag: reply.header("etag"),
         last_modified: reply.header("last-modified"),
-    }
-}
-
-fn key_file(config: &Luatos) -> Option<&PathBuf> {
-    match &config.server {
-        LuatosServer::Verbatim { .. } => None,
-        LuatosServer::Query { device, .. } | LuatosServer::Turnkey { device, .. } => {
-            Some(&device.project_key_file)
-        }
     }
 }

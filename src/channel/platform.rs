@@ -2,7 +2,6 @@
 //! the daemon do the next thing. What is to be done the [`Job`] says; how a platform is spoken to,
 //! the [`Platform`]; here is when.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::channel::fetch::{Fetch, Ledger, NotFetched};
-use crate::channel::job::{Act, Job};
-use crate::channel::offer::{Action, Offer, OfferedFile, Telling};
+use crate::channel::job::{Act, Job, Word};
+use crate::channel::offer::{Action, Offer, OfferedFile, Telling, What};
 use crate::handover::channel_client::{Conversation, Own, Watch};
 use crate::handover::channels::OwnComponent;
 use crate::handover::client::Trouble as Daemon;
@@ -27,6 +26,11 @@ const REST: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// Longest pause before a word is said again that a platform has not taken.
 const LONGEST_RETRY: Duration = Duration::from_secs(15 * 60);
+/// Longest time that a platform is left alone because it says so.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the daemon has to tell of what it was asked to do. It always does; if it ever does not,
+/// it is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A platform of the network, as it is spoken to. It blocks.
 pub(crate) trait Platform: Send + 'static {
@@ -140,9 +144,13 @@ pub(crate) struct Runner<P> {
     tell_failures: u32,
     /// The last word that was taken and is not final.
     said: Option<Telling>,
+    /// The last one that is final.
+    ended: Option<Telling>,
     fetch: Option<Fetching>,
-    /// When the daemon may be asked again.
+    /// When the daemon may be asked again that did not do something.
     rests_until: Option<Instant>,
+    /// The same after it has done something, of which it will tell.
+    done_until: Option<Instant>,
     standing: Option<Standing>,
     errors: u64,
 }
@@ -160,6 +168,9 @@ enum Stage {
     Comes(JoinHandle<Result<(), NotFetched>>),
     /// It rests before the next try.
     Rests,
+    /// The server does not have it, or not for us. Before it is given up the platform is asked
+    /// whether it still wants it: it may be gone because its request was taken back.
+    Gone(Failure),
     /// The daemon has it, or wants it no more, and will say so.
     Over,
 }
@@ -167,7 +178,7 @@ enum Stage {
 /// What came of a call.
 enum Called {
     Polled(Result<Poll, Trouble>),
-    Told(Telling, Result<Taken, Trouble>),
+    Told(Word, Result<Taken, Trouble>),
 }
 
 /// What happened.
@@ -175,7 +186,6 @@ enum Event<P> {
     Own(Result<Own, Daemon>),
     Called(P, Called),
     Fetched(Result<(), NotFetched>),
-    Died(String),
     Time,
 }
 
@@ -197,8 +207,10 @@ impl<P: Platform> Runner<P> {
             next_tell: now,
             tell_failures: 0,
             said: None,
+            ended: None,
             fetch: None,
             rests_until: None,
+            done_until: None,
             standing: None,
             errors: 0,
         }
@@ -225,19 +237,20 @@ impl<P: Platform> Runner<P> {
         self.take_own(watch.next().await?);
         self.tell_standing().await?;
         loop {
-            let acted = self.act().await?;
+            self.act().await?;
             self.call().await?;
-            let event =
-                if acted { Event::Own(watch.next().await) } else { self.wait(&mut watch).await };
-            match event {
+            match self.wait(&mut watch).await {
                 Event::Own(own) => self.take_own(own?),
                 Event::Called(platform, called) => {
                     self.platform = Some(platform);
+                    let was_polled = matches!(called, Called::Polled(Ok(_)));
                     self.take_called(called);
                     self.tell_standing().await?;
+                    if was_polled {
+                        self.give_up_what_is_gone().await?;
+                    }
                 }
                 Event::Fetched(ended) => self.take_fetched(ended).await?,
-                Event::Died(why) => return Err(io::Error::other(why).into()),
                 Event::Time => self.take_time(),
             }
         }
@@ -247,34 +260,29 @@ impl<P: Platform> Runner<P> {
         let time = self.next_time();
         let fetching = self.fetch.as_mut().and_then(|fetch| match &mut fetch.stage {
             Stage::Comes(thread) => Some(thread),
-            Stage::Rests | Stage::Over => None,
+            Stage::Rests | Stage::Gone(_) | Stage::Over => None,
         });
         tokio::select! {
             own = watch.next() => Event::Own(own),
             called = joined(self.call.as_mut()) => {
                 self.call = None;
-                match called {
-                    Ok((platform, called)) => Event::Called(platform, called),
-                    Err(died) => Event::Died(died),
-                }
+                let (platform, called) = called;
+                Event::Called(platform, called)
             }
-            fetched = joined(fetching) => match fetched {
-                Ok(ended) => Event::Fetched(ended),
-                Err(died) => Event::Died(died),
-            },
+            fetched = joined(fetching) => Event::Fetched(fetched),
             () = sleep_until(time) => Event::Time,
         }
     }
 
     /// When there is something to do, whatever happens.
     fn next_time(&self) -> Instant {
-        let mut next = self.rests_until;
+        let now = Instant::now();
+        let mut next = self.rests_until.into_iter().chain(self.done_until).min();
         if self.call.is_none() {
-            let tell = self.job.wants().tell.filter(|tell| self.said.as_ref() != Some(tell));
-            let tell = tell.map(|telling| self.when_to_tell(&telling));
-            next = [next, tell, Some(self.next_poll)].into_iter().flatten().min();
+            let tell = self.news().map(|word| self.when_to_tell(&word.telling, now));
+            next = next.into_iter().chain(tell).chain([self.next_poll]).min();
         }
-        next.unwrap_or_else(|| Instant::now() + LONGEST_RETRY)
+        next.unwrap_or_else(|| now + LONGEST_RETRY)
     }
 
     fn take_own(&mut self, own: Own) {
@@ -282,10 +290,12 @@ impl<P: Platform> Runner<P> {
         if self.fetch.as_ref().is_some_and(|fetch| Some(&fetch.upgrade) != upgrade) {
             self.stop_fetching();
         }
+        self.done_until = None;
         self.job.own(Some(own));
     }
 
     fn take_time(&mut self) {
+        self.done_until = self.done_until.filter(|until| *until > Instant::now());
         if self.rests_until.is_some_and(|until| until <= Instant::now()) {
             self.rests_until = None;
             self.job.try_again();
@@ -302,24 +312,36 @@ impl<P: Platform> Runner<P> {
         self.job.fetching(None);
     }
 
-    /// Has the daemon do the next thing; true where it will tell of it.
-    async fn act(&mut self) -> Result<bool, Daemon> {
-        let Some(act) = self.job.wants().act else { return Ok(false) };
-        let rests = self.rests_until.is_some_and(|until| until > Instant::now());
+    /// Has the daemon do the next thing.
+    async fn act(&mut self) -> Result<(), Daemon> {
+        let Some(act) = self.job.wants().act else { return Ok(()) };
+        let now = Instant::now();
+        let rests = self.rests_until.is_some_and(|until| until > now);
+        let is_done = self.done_until.is_some_and(|until| until > now);
         let begins = matches!(act, Act::Begin(_));
-        if rests && (begins || matches!(act, Act::Start(_))) {
-            return Ok(false);
+        let waits = match act {
+            Act::Begin(_) | Act::Start(_) => rests || is_done,
+            // Who asks for the file, only the platform can say.
+            Act::Fetch(..) => self.platform.is_none(),
+            Act::Abandon(..) | Act::Acknowledge => is_done,
+        };
+        if waits {
+            return Ok(());
         }
         let fetches = matches!(act, Act::Fetch(..));
         match self.perform(act).await {
-            Ok(()) => Ok(!fetches),
+            Ok(()) if fetches => Ok(()),
+            Ok(()) => {
+                self.done_until = Some(now + PATIENCE);
+                Ok(())
+            }
             Err(Daemon::Refused(failure)) => {
                 tracing::info!("the daemon refused: {failure}");
-                self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
+                self.rests_until = Some(now + REST.mul_f64(1.0 + fastrand::f64()));
                 if begins {
                     self.job.refused(failure);
                 }
-                Ok(false)
+                Ok(())
             }
             Err(away) => Err(away),
         }
@@ -361,7 +383,6 @@ impl<P: Platform> Runner<P> {
     async fn take_fetched(&mut self, ended: Result<(), NotFetched>) -> Result<(), Daemon> {
         let Some(fetch) = &mut self.fetch else { return Ok(()) };
         fetch.stage = Stage::Over;
-        let upgrade = fetch.upgrade.clone();
         match ended {
             Ok(()) | Err(NotFetched::Stopped) => Ok(()),
             Err(NotFetched::Away(error)) => {
@@ -375,23 +396,43 @@ impl<P: Platform> Runner<P> {
                 self.rests_until = Some(Instant::now() + REST.mul_f64(1.0 + fastrand::f64()));
                 Ok(())
             }
+            Err(NotFetched::Gone(failure)) => {
+                fetch.stage = Stage::Gone(failure);
+                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+                Ok(())
+            }
             Err(NotFetched::Never(failure)) => {
-                self.stop_fetching();
-                let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
-                // Refused, it is over already.
-                given_up.or_else(|trouble| match trouble {
-                    Daemon::Refused(_) => Ok(()),
-                    away @ Daemon::Away(_) => Err(away),
-                })
+                let upgrade = fetch.upgrade.clone();
+                self.give_up(upgrade, failure).await
             }
         }
+    }
+
+    /// The platform was asked, and still wants what it does not have.
+    async fn give_up_what_is_gone(&mut self) -> Result<(), Daemon> {
+        let fetch = self.fetch.as_ref().map(|fetch| (&fetch.upgrade, &fetch.stage));
+        let Some((upgrade, Stage::Gone(failure))) = fetch else { return Ok(()) };
+        // It may be given up for another reason.
+        if matches!(self.job.wants().act, Some(Act::Abandon(..))) {
+            return Ok(());
+        }
+        let (upgrade, failure) = (upgrade.clone(), failure.clone());
+        self.give_up(upgrade, failure).await
+    }
+
+    async fn give_up(&mut self, upgrade: UpgradeId, failure: Failure) -> Result<(), Daemon> {
+        let given_up = self.perform(Act::Abandon(upgrade, failure)).await;
+        // Refused, it is over already.
+        given_up.or_else(|trouble| match trouble {
+            Daemon::Refused(_) => Ok(()),
+            away @ Daemon::Away(_) => Err(away),
+        })
     }
 
     /// Asks or tells the platform, where it is time.
     async fn call(&mut self) -> Result<(), Daemon> {
         let now = Instant::now();
-        let tell = self.job.wants().tell.filter(|telling| self.said.as_ref() != Some(telling));
-        let tell = tell.filter(|telling| self.when_to_tell(telling) <= now);
+        let tell = self.news().filter(|word| self.when_to_tell(&word.telling, now) <= now);
         let polls = self.next_poll <= now;
         if self.platform.is_none() || (tell.is_none() && !polls) {
             return Ok(());
@@ -403,9 +444,9 @@ impl<P: Platform> Runner<P> {
         let link = self.link.clone();
         self.call = Some(tokio::task::spawn_blocking(move || {
             let called = match tell {
-                Some(telling) => {
-                    let taken = platform.tell(&telling, &link);
-                    Called::Told(telling, taken)
+                Some(word) => {
+                    let taken = platform.tell(&word.telling, &link);
+                    Called::Told(word, taken)
                 }
                 None => Called::Polled(platform.poll(&here, &link)),
             };
@@ -414,10 +455,15 @@ impl<P: Platform> Runner<P> {
         Ok(())
     }
 
+    /// What the platform should know, and was not told last.
+    fn news(&self) -> Option<Word> {
+        self.job.wants().tell.filter(|word| self.said.as_ref() != Some(&word.telling))
+    }
+
     /// When a word may be said.
-    fn when_to_tell(&self, telling: &Telling) -> Instant {
+    fn when_to_tell(&self, telling: &Telling, now: Instant) -> Instant {
         let due = self.platform.as_ref().and_then(|platform| platform.due(telling));
-        let paced = due.map(|due| Instant::now() + due);
+        let paced = due.map(|due| now + due);
         paced.map_or(self.next_tell, |paced| paced.max(self.next_tell))
     }
 
@@ -434,21 +480,30 @@ impl<P: Platform> Runner<P> {
                 self.poll_failures += 1;
                 self.next_poll = Instant::now() + pause;
             }
-            Called::Told(telling, Ok(Taken::Yes)) => {
-                self.tell_failures = 0;
-                self.job.told(&telling);
-                // Its answer may change what it wants.
-                if telling.what.is_final() {
-                    self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
-                }
-                self.said = Some(telling).filter(|telling| !telling.what.is_final());
-            }
+            Called::Told(word, Ok(Taken::Yes)) => self.take_taken(word),
             Called::Told(_, Ok(Taken::Later(least))) => self.tell_later(least),
             Called::Told(_, Err(trouble)) => {
                 self.errors += 1;
                 tracing::info!("its server was not told: {trouble}");
                 self.tell_later(trouble.retry_after());
             }
+        }
+    }
+
+    fn take_taken(&mut self, word: Word) {
+        self.tell_failures = 0;
+        self.job.told(&word);
+        let Word { telling, .. } = word;
+        if telling.what.is_final() {
+            // Its answer may change what it wants. One that was told the same before, and offers
+            // the same still, has its own pace.
+            if self.ended.as_ref() != Some(&telling) {
+                self.next_poll = self.next_poll.min(Instant::now() + FIRST_RETRY);
+            }
+            (self.said, self.ended) = (None, Some(telling));
+        } else {
+            // Each time that it takes something back it waits for the answer.
+            self.said = Some(telling).filter(|telling| telling.what != What::TooLate);
         }
     }
 
@@ -479,7 +534,7 @@ impl<P: Platform> Runner<P> {
     /// not come back together.
     fn retry(&self, failures: u32, longest: Duration, least: Option<Duration>) -> Duration {
         let limit = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(longest);
-        least.unwrap_or_default() + limit.mul_f64(fastrand::f64())
+        least.unwrap_or_default().min(LONGEST_REST) + limit.mul_f64(fastrand::f64())
     }
 
     /// The daemon hears how the channel stands, when that has changed.
@@ -491,10 +546,16 @@ impl<P: Platform> Runner<P> {
     }
 }
 
-/// What a thread has brought; never where there is none.
-async fn joined<T>(thread: Option<&mut JoinHandle<T>>) -> Result<T, String> {
-    match thread {
-        Some(thread) => thread.await.map_err(|died| died.to_string()),
-        None => std::future::pending().await,
+/// What a thread has brought; never where there is none. One that died takes this task with it, so
+/// that the process ends and is started anew.
+async fn joined<T>(thread: Option<&mut JoinHandle<T>>) -> T {
+    let Some(thread) = thread else { return std::future::pending().await };
+    match thread.await {
+        Ok(brought) => brought,
+        Err(died) => match died.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime stops, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -130,7 +130,7 @@ impl PackArguments {
         let program = self.program.display();
         match (self.seal_place, unsealed.foreign()) {
             (Some(SealPlace::Before), _) => Ok(Place::Before),
-            (_, None) => Ok(Place::Behind),
+            (_, None) | (Some(SealPlace::Behind), Some(Foreign::Archive(_))) => Ok(Place::Behind),
             (Some(SealPlace::Behind), Some(_)) => Err(Mistake::new(
                 format!(
                     "{program} is no ELF program, and what reads it would read a seal behind it too"

@@ -59,7 +59,8 @@ pub struct Hawkbit {
     /// Where product and version of a file are read.
     #[serde(default)]
     pub names: HawkbitNames,
-    /// The product that a software module's name stands for; without an entry it is the name.
+    /// The product that a software module's name stands for, or else its type; without an entry it
+    /// is the name.
     #[serde(default)]
     pub products: BTreeMap<String, String>,
     /// Types of the software modules that concern this device; all where nothing is said.

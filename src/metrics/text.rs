@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use crate::engine::{Ended, Measures};
-use crate::model::{ComponentName, LinkState, Outcome, Phase, Status, UpgradeId};
+use crate::model::{ChannelState, ComponentName, LinkState, Outcome, Phase, Status, UpgradeId};
 
 /// Label of an upgrade that did not fail.
 const NO_KIND: &str = "none";
@@ -75,6 +75,9 @@ pub(super) fn render(status: &Status, measures: &Measures, tally: &Tally) -> Str
     page.sample("uplift_received_bytes_total", &[], measures.received_bytes);
     if status.link.state != LinkState::Disabled {
         page.link(status, measures);
+    }
+    if !status.channels.is_empty() {
+        page.channels(status);
     }
     page.0
 }
@@ -164,6 +167,23 @@ impl Page {
             "How often the device or the aircraft was lost since the daemon started.",
         );
         self.sample("uplift_link_errors_total", &[], measures.link_errors);
+    }
+
+    fn channels(&mut self, status: &Status) {
+        self.gauge("uplift_channel_up", "1 while a network channel reaches its server.");
+        for channel in &status.channels {
+            let is_up = channel.state == ChannelState::Works;
+            let labels = [("channel", channel.name.as_str())];
+            self.sample("uplift_channel_up", &labels, u8::from(is_up));
+        }
+        self.counter(
+            "uplift_channel_errors_total",
+            "How often a network channel lost its server since its process started.",
+        );
+        for channel in &status.channels {
+            let labels = [("channel", channel.name.as_str())];
+            self.sample("uplift_channel_errors_total", &labels, channel.errors);
+        }
     }
 
     fn gauge(&mut self, name: &str, help: &str) {

@@ -31,7 +31,7 @@ pub enum Foreign {
 }
 
 /// First bytes, and what begins with them.
-const MAGICS: [(&[u8], Foreign); 19] = [
+const MAGICS: [(&[u8], Foreign); 21] = [
     (b"PK\x03\x04", Foreign::Archive("zip archive")),
     (b"PK\x05\x06", Foreign::Archive("zip archive")),
     (b"\x1f\x8b", Foreign::Archive("gzip file")),
@@ -40,6 +40,8 @@ const MAGICS: [(&[u8], Foreign); 19] = [
     (b"\x28\xb5\x2f\xfd", Foreign::Archive("Zstandard file")),
     (b"7z\xbc\xaf\x27\x1c", Foreign::Archive("7z archive")),
     (b"hsqs", Foreign::Archive("squashfs image")),
+    (b"070701", Foreign::Archive("cpio archive")),
+    (b"070702", Foreign::Archive("cpio archive")),
     (b"!<arch>\ndebian-binary", Foreign::Package("Debian package")),
     (b"!<arch>\n", Foreign::Archive("ar archive")),
     (b"\xed\xab\xee\xdb", Foreign::Package("RPM package")),

@@ -1,6 +1,7 @@
 //! Network channels: a process without rights asks for upgrades over a socket of its own, and what
 //! it may not, it can't.
 
+mod files;
 mod parts;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -82,13 +83,18 @@ impl Client {
             "request": "receive", "upgrade": upgrade, "file": {"name": NAME, "size": content.len()},
         });
         assert_eq!(self.ask(&announced), json!({"answer": "send", "offset": 0}));
+        self.send(content);
+        self.answer()
+    }
+
+    /// All bytes of a file, in pieces.
+    fn send(&mut self, content: &[u8]) {
         for piece in content.chunks(100_000) {
             let length = u32::try_from(piece.len()).unwrap();
             self.0.get_mut().write_all(&length.to_be_bytes()).unwrap();
             self.0.get_mut().write_all(piece).unwrap();
         }
         self.0.get_mut().write_all(&[0; 4]).unwrap();
-        self.answer()
     }
 }
 

@@ -151,6 +151,22 @@ fn a_password_file_that_can_not_be_read() {
 }
 
 #[test]
+fn a_token_of_a_network_channel_that_can_not_be_read() {
+    let sandbox = sandbox();
+    let section = |file: &str| {
+        format!(
+            "[channel.hawkbit]\nserver = \"https://h\"\ncontroller_id = \"P\"\nunsealed = \"lab\"\n\
+             target_token_file = \"{file}\"\n"
+        )
+    };
+    let said = check(&sandbox, &sandbox.restart_line(), &section("/no/such/file"));
+    assert_error(&said, "channel.hawkbit.target_token_file: /no/such/file can't be read");
+    let credential = "/run/credentials/uplift-channels.service/token";
+    let (code, said, _) = check(&sandbox, &sandbox.restart_line(), &section(credential));
+    assert!(code == Some(0) && said.contains("uplift config sandbox"), "{said}");
+}
+
+#[test]
 fn a_password_file_that_is_empty_or_has_no_end() {
     let sandbox = sandbox();
     let file = sandbox.root().join("password");

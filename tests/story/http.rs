@@ -151,6 +151,16 @@ fn what_the_daemon_refuses_is_not_downloaded() {
 }
 
 #[test]
+fn without_a_daemon_no_server_is_asked() {
+    let payload = Payload::setup().stopped();
+    let raw = Raw::start(b"file", []);
+    let url = format!("http://{}/PSDK_APPALIAS_{NEW}.bin", raw.address());
+    let (code, said) = payload.uplift(&["install", &url]);
+    assert!(code == Some(4) && said.contains("the daemon does not run"), "{said}");
+    assert!(raw.requests().is_empty());
+}
+
+#[test]
 fn a_rate_limit_is_kept() {
     let nginx = Nginx::start(None);
     let mut payload = Payload::setup().sections("[transfer.http]\nrate_limit = \"6MiB\"\n").start();

@@ -14,6 +14,7 @@ mod world;
 mod bridge;
 mod channels;
 mod check;
+mod cloud;
 mod components;
 mod config_check;
 mod config_sandbox;

@@ -1,6 +1,8 @@
 //! What the stories share: the payload, programs and processes, FTP and web servers, mounted file systems, and the
 //! daemon's status.
 
+pub(crate) mod goosebit;
+pub(crate) mod http;
 pub(crate) mod local_socket;
 pub(crate) mod mounted;
 pub(crate) mod payload;
@@ -8,5 +10,6 @@ pub(crate) mod programs;
 pub(crate) mod psdk_app;
 pub(crate) mod running;
 pub(crate) mod servers;
+pub(crate) mod swu;
 pub(crate) mod watched;
 pub(crate) mod web;

@@ -172,7 +172,7 @@ impl Payload {
 
     /// What its processes said.
     pub(crate) fn logs(&self) -> String {
-        let logs = ["daemon", "ftp-server", "channels"].map(|name| self.log(name));
+        let logs = ["daemon", "channels", "ftp-server"].map(|name| self.log(name));
         let logs = logs.into_iter().chain([self.systemd_file("output")]);
         logs.map(|log| String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned())
             .collect()

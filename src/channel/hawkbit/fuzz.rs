@@ -1,6 +1,6 @@
 //! What must hold of any answer of a server, and of anything that it is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub fn fuzz(answer: &[u8]) {
         }
     }
     for naming in namings() {
-        if let Ok(Some(deployment)) = Deployment::parse(answer, &naming) {
+        if let Ok(Some(deployment)) = Deployment::parse(answer, None, &naming) {
             judge(&address, deployment);
         }
     }
@@ -43,7 +43,8 @@ pub fn fuzz(answer: &[u8]) {
 }
 
 fn namings() -> [Naming; 2] {
-    let products = BTreeMap::from([("payload-fw".to_owned(), "P".to_owned())]);
+    let products = [("payload-fw", "P"), ("os", "Q")];
+    let products = products.map(|(of, product)| (of.to_owned(), product.to_owned())).into();
     let parts = BTreeSet::from(["os".to_owned()]);
     let by_chunk =
         Naming { names: Names::Chunk { products }, parts, link: HawkbitLink::DownloadHttp };

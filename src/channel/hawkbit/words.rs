@@ -46,6 +46,8 @@ pub(crate) enum Senseless {
     NoAction,
     #[error("the answer names two actions where there can be one")]
     TwoActions,
+    #[error("the answer is about another action than the one that was offered")]
+    OtherAction,
 }
 
 /// Reads an answer.

@@ -62,6 +62,10 @@ impl Mark {
         self.files > 1
     }
 
+    pub(super) fn is_last(&self) -> bool {
+        self.file.saturating_add(1) >= self.files
+    }
+
     /// As the daemon keeps it; nothing where it is too long, which the limit of an action rules out.
     pub(super) fn to_reference(&self) -> Option<Reference> {
         Reference::try_from(serde_json::to_string(self).ok()?).ok()

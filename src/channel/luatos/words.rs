@@ -4,6 +4,8 @@
 
 mod answer;
 mod code;
+mod head;
+mod heard;
 pub(crate) mod pace;
 mod target;
 pub(crate) mod telling;
@@ -16,7 +18,9 @@ mod tests;
 use crate::config::{Codes, Device, Luatos, LuatosServer, Password, VersionForm};
 use crate::model::version::Version;
 
-pub(crate) use answer::{FIRST_BYTES, Head, Heard, heard};
+pub(crate) use answer::{FIRST_BYTES, heard};
+pub(crate) use head::Head;
+pub(crate) use heard::Heard;
 pub(crate) use target::{Target, Validators};
 pub(crate) use turnkey::{LONGEST_ANSWER, is_taken};
 

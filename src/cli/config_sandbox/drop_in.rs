@@ -10,9 +10,7 @@ use std::path::Path;
 
 use nix::sys::stat::major;
 
-use crate::config::{
-    CREDENTIALS, Config, Door, FtpServer, Http, Link, Paths, Program, TransferChoice,
-};
+use crate::config::{CREDENTIALS, Config, Door, FtpServer, Link, Paths, Program, TransferChoice};
 use crate::host::unit;
 
 /// The daemon's unit.
@@ -151,7 +149,7 @@ pub(in crate::cli) fn all(config: &Config) -> Vec<DropIn> {
     drop_ins.extend(RESCUES.map(|(unit, call)| rescue(unit, call, &config.paths, &programs)));
     drop_ins.push(ftp_server(&config.ftp_server));
     drop_ins.push(ftp_socket(config.ftp_server.listen));
-    drop_ins.push(channels(&config.http));
+    drop_ins.push(channels(config));
     drop_ins
 }
 
@@ -256,9 +254,14 @@ fn ftp_server(config: &FtpServer) -> DropIn {
     drop_in
 }
 
-fn channels(config: &Http) -> DropIn {
-    let mut drop_in = DropIn::of(CHANNELS);
-    drop_in.credential("transfer.http.client_key", config.client_key.as_deref());
+fn channels(config: &Config) -> DropIn {
+    let (mut drop_in, paths) = (DropIn::of(CHANNELS), &config.paths);
+    for (field, file) in config.network_secrets() {
+        drop_in.credential(field, file);
+    }
+    if config.networks().next().is_some() && paths.state != Paths::default().state {
+        drop_in.writable("paths.state", &paths.of_channels());
+    }
     drop_in
 }
 
@@ -307,6 +310,27 @@ mod tests {
             .filter(|drop_in| !drop_in.is_empty())
             .map(|drop_in| format!("{}: {drop_in}", drop_in.unit))
             .collect()
+    }
+
+    #[test]
+    fn what_the_network_channels_show_their_servers_are_credentials_of_their_unit() {
+        let secret = |name: &str| format!("/run/credentials/uplift-channels.service/{name}");
+        let sections = format!(
+            "[paths]\nstate = \"/data/uplift\"\n[channel.hawkbit]\nserver = \"https://h\"\ncontroller_id = \"P\"\nunsealed = \"lab\"\n\
+             target_token_file = \"{}\"\n[channel.luatos]\nunsealed = \"lab\"\nproject_key_file = \"{}\"\nfirmware_name = \"f\"\n\
+             identity = {{ imei = \"P\" }}\ncore = 1\n",
+            secret("token"),
+            secret("key")
+        );
+        let all = by_unit("name = \"p\"", &sections);
+        let channels: String = all.into_iter().filter(|text| text.starts_with(CHANNELS)).collect();
+        for line in [
+            "LoadCredential=token:/etc/uplift/token\n",
+            "LoadCredential=key:/etc/uplift/key\n",
+            "ReadWritePaths=/data/uplift-channels\n",
+        ] {
+            assert!(channels.contains(line), "{line:?} in {channels}");
+        }
     }
 
     #[test]

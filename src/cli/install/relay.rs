@@ -18,6 +18,8 @@ pub(super) fn run(config: &Config, url: &Url, force: bool, json: bool) -> anyhow
     let file_name = url.file_name().ok_or_else(|| {
         Failure::new(FailureKind::NameInvalid, "the last part of the URL's path is no file name")
     })?;
+    // Where nobody would take the file, nobody is asked for it.
+    drop(Client::connect(&config.paths.control)?);
     let client = http::Client::new(&patient(&config.http))?;
     let wanted = Wanted {
         url: url.clone(),

@@ -106,7 +106,7 @@ impl Examiner<'_> {
                 let sentence = format!("the program is for {found}, and sealed for {machine:?}");
                 return Err(Failure::new(FailureKind::WrongMachine, sentence));
             }
-            stands_where_it_may(seal, content)?;
+            self.stands_where_it_may(seal, content)?;
         }
         if seal.payload_size() != *size {
             let sentence = format!(
@@ -142,6 +142,20 @@ impl Examiner<'_> {
         }
     }
 
+    /// Behind an ELF program nobody reads on; a shell runs what stands behind a script, and of the
+    /// signature's first line nobody says who wrote it. Another updater is handed the payload alone.
+    fn stands_where_it_may(&self, seal: &Seal, content: &Content) -> Result<(), Failure> {
+        let handed_on =
+            self.rules.payload.as_ref().is_some_and(|payload| payload.program.is_none());
+        let is_before = seal.manifest.place == Place::Before;
+        if is_before || content.machine().is_some() || handed_on {
+            return Ok(());
+        }
+        let sentence = "the seal stands behind a file that is no ELF program, and would be read as a part of it";
+        Err(Failure::new(FailureKind::SealInvalid, sentence)
+            .with_hint("seal the file again with `uplift pack`, which puts the seal before it"))
+    }
+
     /// What another updater has installed is taken for something.
     fn something_is_installed(&self) -> bool {
         self.rules
@@ -150,16 +164,4 @@ impl Examiner<'_> {
             .and_then(|payload| payload.program.as_ref())
             .is_none_or(|program| program.path.symlink_metadata().is_ok())
     }
-}
-
-/// Behind an ELF program nobody reads on; a shell runs what stands behind a script, and of the
-/// signature's first line nobody says who wrote it.
-fn stands_where_it_may(seal: &Seal, content: &Content) -> Result<(), Failure> {
-    if seal.manifest.place == Place::Before || content.machine().is_some() {
-        return Ok(());
-    }
-    let sentence =
-        "the seal stands behind a file that is no ELF program, and would be read as a part of it";
-    Err(Failure::new(FailureKind::SealInvalid, sentence)
-        .with_hint("seal the file again with `uplift pack`, which puts the seal before it"))
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ct_codecs::{Base64, Encoder as _};
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use ureq::http::response::Parts;
-use ureq::http::{HeaderMap, HeaderValue, Method, Request};
-use ureq::{Agent, Body, SendBody};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Response};
+use ureq::{Agent, Body};
 
 use super::socket::{Halt, Limit, Watch};
 use super::tls::Tls;
@@ -238,9 +238,9 @@ impl Client {
             latest,
         };
         let place = url.authority();
-        let request = request(ask, url, authorization)?;
         let agent = Agent::with_parts(settings(), dialler.clone(), dialler);
-        let response = agent.run(request).map_err(|error| of_library(&place, error))?;
+        let response =
+            run(&agent, ask, url, authorization).map_err(|error| of_library(&place, error))?;
         watch.limit(Limit::Silence(self.config.stall_deadline));
         let (parts, body) = response.into_parts();
         Ok(Answer { parts, body, watch, place })
@@ -258,16 +258,18 @@ fn settings() -> ureq::config::Config {
         .user_agent(USER_AGENT)
         .max_response_header_size(LARGEST_HEAD)
         .input_buffer_size(BUFFER_SIZE)
+        .output_buffer_size(LARGEST_HEAD)
         .max_idle_connections(0)
         .allow_non_standard_methods(false)
         .build()
 }
 
-fn request(
+fn run(
+    agent: &Agent,
     ask: &Ask,
     url: &Url,
     authorization: Option<&Authorization>,
-) -> Result<Request<SendBody<'static>>, Trouble> {
+) -> Result<Response<Body>, ureq::Error> {
     let mut request = Request::builder().method(&ask.method).uri(url.target());
     if let Some(headers) = request.headers_mut() {
         headers.extend(ask.headers.iter().cloned());
@@ -277,11 +279,10 @@ fn request(
             headers.insert(AUTHORIZATION, value.clone());
         }
     }
-    let body = match &ask.body {
-        Some(body) => SendBody::from_owned_reader(io::Cursor::new(body.clone())),
-        None => SendBody::none(),
-    };
-    request.body(body).map_err(|_| Trouble::Senseless("its URL can't be asked for"))
+    match &ask.body {
+        Some(body) => agent.run(request.body(body.as_slice())?),
+        None => agent.run(request.body(())?),
+    }
 }
 
 /// The one that is given, or the user of the URL.
@@ -329,3 +330,6 @@ fn of_io(place: &str, error: io::Error) -> Trouble {
         error => of_library(place, error),
     }
 }
+
+#[cfg(test)]
+mod tests;

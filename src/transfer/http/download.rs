@@ -41,7 +41,6 @@ struct Download<'a> {
     ranges: bool,
     changes: u32,
     bucket: Bucket,
-    lowest_rate: u64,
     lowest: Lowest,
     patience: Patience,
     backoff: Backoff,
@@ -79,13 +78,12 @@ impl<'a> Download<'a> {
         clock: &'a dyn Clock,
     ) -> Self {
         let (config, now) = (&client.config, clock.now());
-        let lowest_rate = config.lowest_rate.0;
-        let lowest = Lowest::new(lowest_rate, config.lowest_rate_window, now);
+        let lowest = Lowest::new(config.lowest_rate.0, config.lowest_rate_window);
+        let step = lowest.bytes_in(config.patience);
         let file = have.map_or_else(File::default, |have| File::resumed(have, wanted));
         Self {
-            patience: Patience::new(config.patience, lowest.bytes(), file.bytes, now),
+            patience: Patience::new(config.patience, step, file.bytes, now),
             bucket: Bucket::new(config.rate_limit.0, now),
-            lowest_rate,
             lowest,
             wanted,
             sink,
@@ -189,9 +187,9 @@ impl<'a> Download<'a> {
     fn goes_on(&mut self, offset: u64, total: Option<u64>, answer: &Answer) -> Result<(), Trouble> {
         let validator = Validator::of(&self.wanted.url, &answer.parts.headers, total);
         if offset > 0 {
-            // The answer may say less of the file than the one before.
+            // The answer may say less of the file than the one before, or its size at last.
             let before = self.file.validator.take();
-            self.file.validator = before.or(Some(validator));
+            self.file.validator = before.map(|before| before.with_total(total)).or(Some(validator));
             self.file.total = total;
             return if self.file.begun { Ok(()) } else { self.begin(offset) };
         }
@@ -219,15 +217,20 @@ impl<'a> Download<'a> {
 
     /// Takes the body of an answer, which has this length where one is known.
     fn take(&mut self, answer: &mut Answer, length: Option<u64>) -> Result<Attempt, Trouble> {
-        self.lowest.begin(self.clock.now());
+        self.lowest.begin();
         let end = length.map(|length| self.file.bytes + length);
         loop {
             let piece = self.bucket.piece(self.buffer.len());
+            let since = self.clock.now();
             let count = answer.read(&mut self.buffer[..piece])?;
             if count == 0 {
                 break;
             }
+            let waited = self.clock.now().saturating_duration_since(since);
             self.write(count, end)?;
+            if !self.lowest.is_kept(count, waited) {
+                return Err(Trouble::Slow(self.lowest.rate()));
+            }
         }
         match end {
             Some(end) if self.file.bytes < end => {
@@ -260,17 +263,20 @@ impl<'a> Download<'a> {
             self.backoff.reset();
         }
         let pause = self.bucket.passed(count, now);
-        self.sleep(pause)?;
-        if self.lowest.is_kept(count, now) { Ok(()) } else { Err(Trouble::Slow(self.lowest_rate)) }
+        self.sleep(pause)
     }
 
-    /// Waits before the next attempt, unless it was enough.
+    /// Waits before the next attempt, unless it was enough. The last one is at the end of the
+    /// patience, unless the server wants it later.
     fn pause(&mut self, trouble: Trouble) -> Result<(), Trouble> {
-        let pause = self.backoff.next(trouble.retry_after(), fastrand::f64());
-        if self.patience.left(self.clock.now()) <= pause {
-            let after = self.patience.longest();
+        let (now, asked) = (self.clock.now(), trouble.retry_after());
+        let left = self.patience.left(now);
+        let pause = self.backoff.next(asked, fastrand::f64());
+        if left.is_zero() || asked.is_some_and(|_| pause > left) {
+            let after = self.patience.waited(now);
             return Err(Trouble::GaveUp { after, last: Box::new(trouble) });
         }
+        let pause = pause.min(left);
         tracing::debug!("the download pauses for {pause:?}: {trouble}");
         self.sink.pauses(&trouble, pause);
         self.sleep(pause)

@@ -67,41 +67,47 @@ impl Bucket {
     }
 }
 
-/// The lowest rate that is worth while.
+/// The lowest rate that is worth while. Only waits for the server count: who takes the bytes may be
+/// slow, too, and so may be a rate that we keep.
 #[derive(Debug)]
 pub(super) struct Lowest {
-    /// Bytes in each window; 0 is no limit.
-    bytes: u64,
+    /// Bytes a second; 0 is no limit.
+    rate: u64,
     window: Duration,
-    began: Instant,
+    waited: Duration,
     passed: u64,
 }
 
 impl Lowest {
     /// So many bytes a second, over this time.
-    pub(super) fn new(rate: u64, window: Duration, now: Instant) -> Self {
-        let bytes = rate.saturating_mul(window.as_millis().try_into().unwrap_or(u64::MAX)) / 1000;
-        Self { bytes, window, began: now, passed: 0 }
+    pub(super) fn new(rate: u64, window: Duration) -> Self {
+        Self { rate, window, waited: Duration::ZERO, passed: 0 }
     }
 
-    /// Bytes that a window must have.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Bytes that must come in a window, or in a shorter time.
+    pub(super) fn bytes_in(&self, time: Duration) -> u64 {
+        let milliseconds = self.window.min(time).as_millis().try_into().unwrap_or(u64::MAX);
+        self.rate.saturating_mul(milliseconds) / 1000
     }
 
     /// A connection begins.
-    pub(super) fn begin(&mut self, now: Instant) {
-        (self.began, self.passed) = (now, 0);
+    pub(super) fn begin(&mut self) {
+        (self.waited, self.passed) = (Duration::ZERO, 0);
     }
 
-    /// Whether it is still fast enough with these bytes.
-    pub(super) fn is_kept(&mut self, bytes: usize, now: Instant) -> bool {
-        self.passed += bytes as u64;
-        if now.saturating_duration_since(self.began) < self.window {
+    /// Whether it is still fast enough with these bytes, which were waited for.
+    pub(super) fn is_kept(&mut self, bytes: usize, waited: Duration) -> bool {
+        self.passed = self.passed.saturating_add(bytes as u64);
+        self.waited = self.waited.saturating_add(waited);
+        if self.waited < self.window {
             return true;
         }
-        let is_kept = self.passed >= self.bytes;
-        self.begin(now);
+        let is_kept = self.passed >= self.bytes_in(self.window);
+        self.begin();
         is_kept
     }
 }
@@ -163,11 +169,12 @@ impl Patience {
 
     /// What is left of it.
     pub(super) fn left(&self, now: Instant) -> Duration {
-        self.longest.saturating_sub(now.saturating_duration_since(self.since))
+        self.longest.saturating_sub(self.waited(now))
     }
 
-    pub(super) fn longest(&self) -> Duration {
-        self.longest
+    /// For how long there was no progress.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 
@@ -209,13 +216,15 @@ mod tests {
 
     #[test]
     fn a_window_with_too_little_is_noticed_and_the_next_one_begins() {
-        let start = Instant::now();
-        let mut lowest = Lowest::new(100, 10 * SECOND, start);
-        assert!(lowest.is_kept(1, start + 9 * SECOND));
-        assert!(!lowest.is_kept(998, start + 10 * SECOND));
-        assert!(lowest.is_kept(1000, start + 11 * SECOND));
-        assert!(lowest.is_kept(0, start + 20 * SECOND));
-        assert!(Lowest::new(0, SECOND, start).is_kept(0, start + 100 * SECOND));
+        let mut lowest = Lowest::new(100, 10 * SECOND);
+        assert!(lowest.is_kept(1, 9 * SECOND));
+        assert!(!lowest.is_kept(998, SECOND));
+        assert!(lowest.is_kept(1000, SECOND));
+        assert!(lowest.is_kept(0, 9 * SECOND));
+        assert!(!lowest.is_kept(0, 10 * SECOND));
+        assert!(Lowest::new(0, SECOND).is_kept(0, 100 * SECOND));
+        assert_eq!(lowest.bytes_in(2 * SECOND), 200);
+        assert_eq!(lowest.bytes_in(99 * SECOND), 1000);
     }
 
     #[test]
@@ -252,7 +261,7 @@ mod tests {
             let mut bucket = Bucket::new(rate, start);
             prop_assert!(bucket.piece(1 << 18) > 0);
             bucket.passed(bytes, now);
-            Lowest::new(rate, Duration::from_secs(seconds), start).is_kept(bytes >> 1, now);
+            Lowest::new(rate, Duration::from_secs(seconds)).is_kept(bytes, now - start);
             if !chance.is_nan() {
                 Backoff::default().next(Some(Duration::from_secs(rate)), chance);
             }

@@ -408,7 +408,7 @@ mod tests {
             text in "(https?://)?[ -~\\PC]{0,40}", reference in "[ -~\\PC]{0,40}"
         ) {
             if let Ok(url) = text.parse::<Url>() {
-                prop_assert_eq!(url.text().parse::<Url>().unwrap(), url.clone());
+                prop_assert_eq!(&url.text().parse::<Url>().unwrap(), &url);
                 if let Ok(next) = url.join(&reference) {
                     prop_assert_eq!(next.text().parse::<Url>().unwrap(), next);
                 }

@@ -42,6 +42,11 @@ impl Validator {
         self.total
     }
 
+    /// The same, where only now the size is known.
+    pub(super) fn with_total(self, total: Option<u64>) -> Self {
+        Self { total: self.total.or(total), ..self }
+    }
+
     /// Whether it is of what lies there, with this size where one is known.
     pub(super) fn is_of(&self, url: &Url, size: Option<u64>) -> bool {
         let other_size = size.zip(self.total).is_some_and(|(size, total)| size != total);

@@ -24,9 +24,10 @@ fn what_ends_well_is_the_file_to_the_last_byte() {
     let rest = &file[150_000..];
     let range = "Content-Range: bytes 150000-299999/300000";
     let partial = |lines: &[&str], body: &[u8]| Turn::Say(answer(lines, body));
-    for (row, turns) in [
+    for (row, asked, turns) in [
         (
             "206 in chunks, without a length",
+            2,
             vec![
                 half(&file),
                 partial(&[PARTIAL, range, "Transfer-Encoding: chunked"], &chunked(rest)),
@@ -34,18 +35,25 @@ fn what_ends_well_is_the_file_to_the_last_byte() {
         ),
         (
             "200 with Content-Range",
+            2,
             vec![half(&file), partial(&[OK, range, "Content-Length: 150000"], rest)],
         ),
         (
             "206 that begins elsewhere",
+            3,
             vec![
                 half(&file),
                 partial(&[PARTIAL, "Content-Range: bytes 149999-299999/300000"], &file[149_999..]),
             ],
         ),
-        ("206 of another file", vec![half(&file), partial(&[PARTIAL, range, "ETag: \"x\""], rest)]),
+        (
+            "206 of another file",
+            3,
+            vec![half(&file), partial(&[PARTIAL, range, "ETag: \"x\""], rest)],
+        ),
         (
             "206 that is cut off again",
+            3,
             vec![
                 half(&file),
                 partial(&[PARTIAL, range, "Content-Length: 150000"], &rest[..70_000]),
@@ -53,6 +61,7 @@ fn what_ends_well_is_the_file_to_the_last_byte() {
         ),
         (
             "416 with a page, of a file that is longer",
+            3,
             vec![
                 half(&file),
                 partial(
@@ -63,10 +72,12 @@ fn what_ends_well_is_the_file_to_the_last_byte() {
         ),
         (
             "a body that is shorter than its length",
+            2,
             vec![partial(&[OK, LENGTH, TAG], &file[..200_000])],
         ),
         (
             "chunks that break off",
+            3,
             vec![
                 half(&file),
                 partial(
@@ -75,20 +86,29 @@ fn what_ends_well_is_the_file_to_the_last_byte() {
                 ),
             ],
         ),
-        ("429 with Retry-After", vec![partial(&["HTTP/1.1 429 Too Many", "Retry-After: 1"], b"")]),
-        ("503", vec![partial(&["HTTP/1.1 503 No", "Content-Length: 4"], b"busy")]),
-        ("a stall in the body", vec![Turn::Stall(answer(&[OK, LENGTH, TAG], &file[..150_000]))]),
+        (
+            "429 with Retry-After",
+            2,
+            vec![partial(&["HTTP/1.1 429 Too Many", "Retry-After: 1"], b"")],
+        ),
+        ("503", 2, vec![partial(&["HTTP/1.1 503 No", "Content-Length: 4"], b"busy")]),
+        ("a stall in the body", 2, vec![Turn::Stall(answer(&[OK, LENGTH, TAG], &file[..150_000]))]),
         (
             "a redirect, relative",
+            2,
             vec![partial(&["HTTP/1.1 302 Found", "Location: ../x/y?z"], b"gone")],
         ),
-        ("closed without a word", vec![Turn::Say(Vec::new())]),
-        ("reset without a word", vec![Turn::Reset(Vec::new())]),
+        ("closed without a word", 2, vec![Turn::Say(Vec::new())]),
+        ("reset without a word", 2, vec![Turn::Reset(Vec::new())]),
     ] {
+        let goes_on = matches!(&turns[0], Turn::Say(said) | Turn::Stall(said) if said.ends_with(&file[149_000..150_000]));
         let raw = Raw::start(&file, turns);
         let url = format!("http://{}/dir/PSDK_APPALIAS_{NEW}.bin", raw.address());
         succeeded(&mut payload, &["install", "--force", &url], NEW);
-        assert!(raw.requests().len() >= 2, "{row}: {:?}", raw.requests());
+        let requests = raw.requests();
+        assert_eq!(requests.len(), asked, "{row}: {requests:?}");
+        let ranges = requests[1].contains("range: bytes=150000-\r\n");
+        assert_eq!(ranges, goes_on, "{row}: {}", requests[1]);
     }
 }
 

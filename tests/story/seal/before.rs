@@ -124,6 +124,9 @@ fn a_seal_behind_what_is_no_program_is_not_made() {
         assert!(refused(&pack(&shop, file, &[])).contains("--seal-place before seals it all the"));
         assert_done(&pack(&shop, file, &["--seal-place", "before"]));
     }
+    // A server may want to recognise it; its updater is handed it without the seal.
+    shop.file("archive", b"070701 and so on");
+    assert_done(&pack(&shop, "archive", &["--seal-place", "behind"]));
     shop.file("nothing", b"");
     assert!(refused(&pack(&shop, "nothing", &["--seal-place", "before"])).contains("it is empty"));
     assert_eq!(shop.left_behind(), Vec::<String>::new());

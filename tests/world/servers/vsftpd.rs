@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// Where it is unpacked.
-pub(crate) const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ftp-servers");
+pub(crate) const SERVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/servers");
 /// An id that no account has.
 pub(crate) const ACCOUNT_ID: u32 = 61_021;
 /// The vendor's password, as crypt(3) keeps it.

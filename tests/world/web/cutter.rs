@@ -1,5 +1,6 @@
 //! A way to a server on which connections break.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -22,13 +23,13 @@ impl Cutter {
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let mut cuts = cuts.to_vec().into_iter();
+        let mut cuts: VecDeque<usize> = cuts.iter().copied().collect();
         let acceptor = thread::spawn(move || {
             for client in listener.incoming() {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (client, cut) = (client.unwrap(), cuts.next().unwrap_or(usize::MAX));
+                let (client, cut) = (client.unwrap(), cuts.pop_front().unwrap_or(usize::MAX));
                 let server = TcpStream::connect(server).unwrap();
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 thread::spawn(move || {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use uplift_sim::sandbox::free_address;
 
 use super::certificates::Certificates;
+use crate::world::servers::vsftpd::SERVERS;
 
 const CONFIGURATION: &str = "\
 daemon off;
@@ -95,7 +96,7 @@ impl Nginx {
         text = text.replace("http://PLAIN", &format!("http://{}", addresses[0]));
         let file = directory.path().join("nginx.conf");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new("/usr/sbin/nginx");
+        let mut command = Command::new(format!("{SERVERS}/usr/sbin/nginx"));
         command.arg("-e").arg(directory.path().join("error.log")).arg("-c").arg(&file);
         let server = command
             .stdin(Stdio::null())

@@ -111,6 +111,8 @@ pub(super) struct Counts {
 pub(super) struct Habits {
     /// `If-Match` is compared with the tag without its quotes (hawkBit).
     pub(super) unquoted_if_match: bool,
+    /// A range that is none is 400, and not 416 (gooseBit).
+    pub(super) bad_range_is_400: bool,
     /// Milliseconds that each gigabyte before a range takes (hawkBit before 1.1: read, and thrown away).
     pub(super) seek_ms_per_gb: u64,
 }
@@ -133,7 +135,10 @@ enum Wanted {
     All,
     /// First byte, and the byte behind the last.
     Ranges(Vec<(u64, u64)>),
+    /// There are no such bytes.
     Unsatisfiable,
+    /// It makes no sense.
+    NoRange,
 }
 
 impl Delivery {
@@ -157,7 +162,9 @@ impl Delivery {
         };
         let (mut response, from) = self.send(&wanted, served);
         response.framing = self.framing();
-        response.pace = Pace { cut_after: self.cut(counts), ..self.pace(from, served) };
+        // Of a head alone there is nothing to cut.
+        let cut_after = if request.method == "HEAD" { None } else { self.cut(counts) };
+        response.pace = Pace { cut_after, ..self.pace(from, served) };
         (self.head(response, served), from)
     }
 
@@ -197,7 +204,10 @@ impl Delivery {
                 response.body = Body(vec![Piece::Part(served.content.clone(), 0..size)]);
                 (response, 0)
             }
-            Wanted::Unsatisfiable => {
+            Wanted::NoRange if served.habits.bad_range_is_400 => {
+                (Response::text(400, "text/plain", "no such range"), 0)
+            }
+            Wanted::Unsatisfiable | Wanted::NoRange => {
                 let response = Response::text(416, "text/html", "<p>no such range</p>");
                 (response.with("Content-Range", format!("bytes */{size}")), 0)
             }
@@ -267,20 +277,19 @@ fn is_not_older(validator: &str) -> bool {
     Date::parse(validator).zip(Date::parse(LAST_MODIFIED)).is_some_and(|(known, own)| known >= own)
 }
 
-/// Any range that is none makes the whole header unsatisfiable, as at hawkBit.
+/// Any range that is none makes the whole header none.
 fn read_ranges(header: &str, size: u64) -> Wanted {
     let read = || -> Option<Vec<(u64, u64)>> {
         let ranges = header.strip_prefix("bytes=")?.split(',');
         ranges.map(|range| read_range(range, size)).collect()
     };
-    match read() {
-        Some(mut ranges) if !ranges.is_empty() => {
-            ranges.sort_unstable();
-            let overlap = ranges.windows(2).any(|pair| pair[1].0 < pair[0].1);
-            if overlap { Wanted::Unsatisfiable } else { Wanted::Ranges(ranges) }
-        }
-        _ => Wanted::Unsatisfiable,
+    let Some(mut ranges) = read() else { return Wanted::NoRange };
+    ranges.sort_unstable();
+    let overlap = ranges.windows(2).any(|pair| pair[1].0 < pair[0].1);
+    if overlap || ranges.iter().any(|(from, _)| *from >= size) {
+        return Wanted::Unsatisfiable;
     }
+    Wanted::Ranges(ranges.into_iter().map(|(from, to)| (from, to.min(size))).collect())
 }
 
 fn read_range(text: &str, size: u64) -> Option<(u64, u64)> {
@@ -289,9 +298,9 @@ fn read_range(text: &str, size: u64) -> Option<(u64, u64)> {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten()
     };
     let (from, to) = match (first, last) {
-        ("", last) => (size.saturating_sub(number(last)?), size),
-        (first, "") => (number(first)?, size),
-        (first, last) => (number(first)?, number(last)?.saturating_add(1).min(size)),
+        ("", last) => (size.saturating_sub(number(last)?), u64::MAX),
+        (first, "") => (number(first)?, u64::MAX),
+        (first, last) => (number(first)?, number(last)?.saturating_add(1)),
     };
     (from < to).then_some((from, to))
 }

@@ -39,7 +39,7 @@ pub(super) struct Server {
 
 struct Shared {
     site: Arc<dyn Site>,
-    connections: Mutex<HashMap<u64, TcpStream>>,
+    connections: Mutex<HashMap<u64, Arc<TcpStream>>>,
     /// Requests that are being answered.
     answering: Mutex<usize>,
     answered: Condvar,
@@ -141,7 +141,9 @@ impl Shared {
         stream.set_write_timeout(Some(IDLE))?;
         stream.set_nodelay(true)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.connections).insert(number, stream.try_clone()?);
+        // One descriptor each: a fleet has thousands.
+        let stream = Arc::new(stream);
+        lock(&self.connections).insert(number, Arc::clone(&stream));
         let shared = Arc::clone(self);
         let serving = thread::Builder::new().name("connection".to_owned()).stack_size(STACK);
         let started = serving.spawn(move || {

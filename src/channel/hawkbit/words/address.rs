@@ -82,7 +82,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The text that a part of a URL's path stands for.
-fn decoded(part: &str) -> String {
+pub(super) fn decoded(part: &str) -> String {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::address::decoded;
 use super::{Id, Senseless, read, sleep};
 use crate::channel::offer::Action;
 
@@ -39,7 +40,7 @@ impl Link {
         let action = segments(&href)
             .skip_while(|part| *part != resource)
             .nth(1)
-            .and_then(|id| Action::try_from(id.to_owned()).ok());
+            .and_then(|id| Action::try_from(decoded(id)).ok());
         Self { href, action }
     }
 

@@ -123,9 +123,19 @@ impl Deployment {
     /// `null`.
     ///
     /// An answer that names its action is never senseless: what is wrong with it can be told.
-    pub(crate) fn parse(answer: &[u8], naming: &Naming) -> Result<Option<Self>, Senseless> {
+    ///
+    /// It must be about the action of the link that it was read from, where that names one: what is
+    /// said of any other goes to an action that the server does not wait for.
+    pub(crate) fn parse(
+        answer: &[u8],
+        offered: Option<&Action>,
+        naming: &Naming,
+    ) -> Result<Option<Self>, Senseless> {
         let Some(head) = read::<Option<Head>>(answer)? else { return Ok(None) };
         let action = Action::try_from(head.id.ok_or(Senseless::NoAction)?)?;
+        if offered.is_some_and(|offered| *offered != action) {
+            return Err(Senseless::OtherAction);
+        }
         let mut passed_over = Vec::new();
         let plan =
             read(answer).map_err(|error| not_understood().because(error)).and_then(|body: Body| {
@@ -236,7 +246,7 @@ impl Chunk {
             Names::Chunk { .. } if own.len() > 1 => return Err(several(&module)),
             Names::Chunk { products } => {
                 let version = self.version.unwrap_or_default();
-                Some(naming::of_module(products, &module, &version)?)
+                Some(naming::of_module(products, &module, self.part.as_deref(), &version)?)
             }
         };
         for artifact in own {

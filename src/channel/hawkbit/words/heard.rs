@@ -9,8 +9,8 @@ pub(crate) enum Question {
     Fetch,
     /// How an action fares.
     Feedback {
-        /// Whether it took an earlier feedback of this action.
-        taken_before: bool,
+        /// Whether it has let this device in before.
+        is_let_in: bool,
     },
     /// What becomes of a cancellation, or of a confirmation.
     Answer,
@@ -43,7 +43,7 @@ impl Heard {
             (200..=299, _) => Self::Taken,
             (401, _) => Self::NotAllowed,
             // A server before 0.10.0: credentials that were right are right still.
-            (403, Feedback { taken_before: true }) => Self::Quota,
+            (403, Feedback { is_let_in: true }) => Self::Quota,
             (403, _) => Self::NotAllowed,
             (404, Poll | ConfigData) => Self::NotAllowed,
             (404 | 410, Fetch | Feedback { .. } | Answer) => Self::Over,
@@ -65,8 +65,8 @@ mod tests {
         let questions = [
             Question::Poll,
             Question::Fetch,
-            Question::Feedback { taken_before: false },
-            Question::Feedback { taken_before: true },
+            Question::Feedback { is_let_in: false },
+            Question::Feedback { is_let_in: true },
             Question::Answer,
             Question::ConfigData,
         ];

@@ -26,7 +26,8 @@ pub(crate) enum Names {
     File,
     /// In name and version of its module.
     Chunk {
-        /// The product that a module's name stands for; without an entry it is the name.
+        /// The product that a module's name stands for, or else its type; without an entry it is
+        /// the name. gooseBit calls each module after its file, and all are of one type.
         products: BTreeMap<String, String>,
     },
 }
@@ -52,9 +53,11 @@ impl Naming {
 pub(super) fn of_module(
     products: &BTreeMap<String, String>,
     module: &str,
+    part: Option<&str>,
     version: &str,
 ) -> Result<FileName, Failure> {
-    let product = products.get(module).map_or(module, String::as_str);
+    let product = products.get(module).or_else(|| products.get(part?));
+    let product = product.map_or(module, String::as_str);
     let version = version_of(version).ok_or_else(|| {
         Failure::new(
             FailureKind::WrongVersion,
@@ -132,7 +135,7 @@ mod tests {
             "latest",
         ] {
             assert_eq!(version_of(text), None, "{text}");
-            let failure = of_module(&BTreeMap::new(), "P", text).unwrap_err();
+            let failure = of_module(&BTreeMap::new(), "P", Some("os"), text).unwrap_err();
             assert_eq!(failure.kind, FailureKind::WrongVersion);
         }
     }
@@ -144,11 +147,26 @@ mod tests {
             ("payload-fw", "PSDK_APPALIAS_V01.00.03.00.bin"),
             ("GIMBAL", "GIMBAL_V01.00.03.00.bin"),
         ] {
-            assert_eq!(of_module(&products, module, "1.0.3").unwrap().to_string(), name);
+            let found = of_module(&products, module, Some("os"), "1.0.3").unwrap();
+            assert_eq!(found.to_string(), name);
         }
         for wrong in ["", "../P", "a\nb", &"x".repeat(300)] {
-            let failure = of_module(&products, wrong, "1.0.3").unwrap_err();
+            let failure = of_module(&products, wrong, None, "1.0.3").unwrap_err();
             assert_eq!(failure.kind, FailureKind::NameInvalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_module_s_type_stands_for_a_product_where_its_name_does_not() {
+        let entries = [("os", "PSDK_APPALIAS"), ("gimbal.swu", "GIMBAL")];
+        let products = entries.map(|(of, product)| (of.to_owned(), product.to_owned())).into();
+        for (module, part, product) in [
+            ("payload-1.0.3.swu", Some("os"), "PSDK_APPALIAS"),
+            ("gimbal.swu", Some("os"), "GIMBAL"),
+            ("MODEM", Some("bApp"), "MODEM"),
+            ("MODEM", None, "MODEM"),
+        ] {
+            assert_eq!(of_module(&products, module, part, "1").unwrap().product(), product);
         }
     }
 

@@ -172,7 +172,7 @@ proptest! {
         let bytes = answer.to_string().into_bytes();
         fuzz(&bytes);
         let named = answer["id"] == "12";
-        match Deployment::parse(&bytes, &Naming::default()) {
+        match Deployment::parse(&bytes, None, &Naming::default()) {
             Ok(Some(Deployment { asked: Asked::Offer(offer), .. })) => prop_assert!(!offer.files.is_empty()),
             Ok(found) => prop_assert!(found.is_some(), "{answer}"),
             Err(error) => prop_assert!(!named, "{answer}: {error}"),
@@ -255,7 +255,7 @@ proptest! {
 
     #[test]
     fn any_status_means_something(status: u16) {
-        let again = Heard::of(status, Question::Feedback { taken_before: false });
+        let again = Heard::of(status, Question::Feedback { is_let_in: false });
         prop_assert_eq!(again == Heard::Taken, (200..300).contains(&status));
     }
 }

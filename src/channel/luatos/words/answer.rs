@@ -1,6 +1,8 @@
 //! The answer to a request: the file itself, or why there is none (docs/luatos.md, "The answer").
 
 use super::code::Word;
+use super::head::Head;
+use super::heard::Heard;
 use super::target::Target;
 use super::{Settings, turnkey};
 use crate::channel::offer::{FirmwareName, Install, Offer, OfferedFile};
@@ -8,58 +10,6 @@ use crate::model::AnnouncedDigests;
 
 /// Bytes of an answer's body that are read to tell a file from a word: a word is shorter (LU-6).
 pub(crate) const FIRST_BYTES: usize = 512;
-
-/// What an answer says of its body: the status, and the values of those headers that it has, as
-/// they came.
-#[derive(Debug, Clone, Copy, Default)]
-#[allow(missing_docs, reason = "each is the header of its name")]
-pub(crate) struct Head<'a> {
-    pub(crate) status: u16,
-    pub(crate) content_length: Option<&'a str>,
-    pub(crate) content_range: Option<&'a str>,
-    pub(crate) content_encoding: Option<&'a str>,
-    pub(crate) etag: Option<&'a str>,
-    pub(crate) last_modified: Option<&'a str>,
-}
-
-/// What an answer comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// There is nothing to install.
-    Nothing {
-        /// Why, a sentence.
-        why: String,
-    },
-    /// There is a file.
-    File {
-        /// Where it is to be had.
-        offer: Offer,
-        /// What tells it from others.
-        target: Target,
-    },
-    /// The server is making the file.
-    NotYet {
-        /// A sentence.
-        why: String,
-    },
-    /// The server answers no more until somebody allows it there, or a day has passed.
-    Blocked {
-        /// A sentence.
-        sentence: String,
-    },
-    /// Somebody must correct something, here or at the server.
-    WrongSetting {
-        /// What, a sentence.
-        sentence: String,
-        /// Whether it is asked more rarely until then.
-        is_slow: bool,
-    },
-    /// The answer is none, and another time there may be one.
-    Retry {
-        /// What was wrong, a sentence.
-        why: String,
-    },
-}
 
 /// What an answer comes to: its head, and the first bytes of its body, [`FIRST_BYTES`] at most, in
 /// the turnkey protocol [`LONGEST_ANSWER`](super::LONGEST_ANSWER). `more` says that the body goes
@@ -95,26 +45,7 @@ pub(crate) fn heard(
                 .into(),
         },
         200 | 206 => file(url, head),
-        status => without_word(status),
-    }
-}
-
-/// An answer without a file and without a word.
-pub(super) fn without_word(status: u16) -> Heard {
-    match status {
-        204 | 404 | 410 => {
-            Heard::Nothing { why: format!("the server has no file (HTTP {status})") }
-        }
-        401 | 403 => Heard::WrongSetting {
-            sentence: format!(
-                "the server lets this payload in nowhere near a file (HTTP {status})"
-            ),
-            is_slow: true,
-        },
-        408 | 429 | 500.. | 0..=299 => {
-            Heard::Retry { why: format!("the server can't answer now (HTTP {status})") }
-        }
-        _ => Heard::Nothing { why: format!("the server has nothing to install (HTTP {status})") },
+        status => Heard::of_status(status),
     }
 }
 

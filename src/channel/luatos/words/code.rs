@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::Heard;
+use super::heard::Heard;
 use crate::config::Codes;
 
 /// Longest text of a server's in characters that goes into a log.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::answer::Heard;
+use super::heard::Heard;
 use crate::config::Luatos;
 
 /// How much more rarely a server is asked that somebody must first correct something for.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::answer::Head;
+use super::head::Head;
 use crate::channel::offer::Action;
 
 /// Longest text of a server that is kept to know a file again, in bytes.

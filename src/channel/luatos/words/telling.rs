@@ -1,9 +1,8 @@
 //! What becomes of what is told: a line of the log, and in the turnkey protocol the result of a
 //! request. The wire has no progress, and success is heard by the version of the next request.
 
-use std::fmt;
-
-use super::{Settings, turnkey};
+use super::Settings;
+use super::turnkey::{self, Post};
 use crate::channel::offer::{Telling, What};
 
 /// What becomes of a telling.
@@ -14,22 +13,6 @@ pub(crate) struct Told {
     /// For the server. It is repeated until the server has taken it ([`super::is_taken`]): the
     /// report is acknowledged to the daemon only then (LU-8).
     pub(crate) post: Option<Post>,
-}
-
-/// A request with JSON as its body.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Post {
-    /// Where it goes.
-    pub(crate) url: String,
-    /// The JSON.
-    pub(crate) body: String,
-}
-
-/// Without the URL.
-impl fmt::Debug for Post {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Post").field("body", &self.body).finish_non_exhaustive()
-    }
 }
 
 /// What becomes of a telling.

@@ -1,13 +1,14 @@
 //! The turnkey protocol: an answer in JSON says where the file lies, and the server hears how it
 //! ended.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::{Heard, without_word};
 use super::code::Word;
+use super::heard::Heard;
 use super::target::Target;
-use super::telling::Post;
 use super::version::Triple;
 use super::{Settings, encoded};
 use crate::channel::offer::{FirmwareName, Install, Offer, OfferedFile};
@@ -21,6 +22,22 @@ pub(crate) const LONGEST_ANSWER: usize = 8 << 10;
 pub(super) const SUCCESS: u8 = 1;
 /// Number of everything else.
 pub(super) const FAILURE: u8 = 2;
+
+/// A request with JSON as its body.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Post {
+    /// Where it goes.
+    pub(crate) url: String,
+    /// The JSON.
+    pub(crate) body: String,
+}
+
+/// Without the URL.
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").field("body", &self.body).finish_non_exhaustive()
+    }
+}
 
 #[derive(Deserialize)]
 struct Answer {
@@ -44,13 +61,13 @@ struct Outcome<'a> {
 pub(super) fn heard(settings: &Settings, status: u16, body: &[u8], more: bool) -> Heard {
     if more || body.len() > LONGEST_ANSWER {
         let why = format!("the server's answer is longer than {LONGEST_ANSWER} bytes");
-        return if status == 200 { Heard::Retry { why } } else { without_word(status) };
+        return if status == 200 { Heard::Retry { why } } else { Heard::of_status(status) };
     }
     match (Word::of(body), status) {
         (Some(word), 200) if word.code == 0 => offered(settings, &word, body),
         (Some(word), _) => word.heard(settings.codes),
         (None, 200) => Heard::Retry { why: "the server's answer is none of this protocol".into() },
-        (None, status) => without_word(status),
+        (None, status) => Heard::of_status(status),
     }
 }
 

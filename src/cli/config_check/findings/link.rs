@@ -97,8 +97,10 @@ impl Findings {
             ("transfer.ftp.password_file", &config.ftp.password_file),
             ("ftp_server.password_file", &config.ftp_server.password_file),
         ];
-        for (field, file) in files {
-            let Some((file, error)) = unreadable(file.as_deref()) else { continue };
+        let files = files.map(|(field, file)| (field, file.as_deref()));
+        let of_network = config.network_secrets().filter(|(field, _)| field.starts_with("channel"));
+        for (field, file) in files.into_iter().chain(of_network) {
+            let Some((file, error)) = unreadable(file) else { continue };
             let sentence = format!("{} can't be read: {error}", file.display());
             if file.starts_with(CREDENTIALS) {
                 self.warning(field, sentence, "a credential is there only for its unit, while that runs; `uplift config sandbox` prints the `LoadCredential=` that makes it");

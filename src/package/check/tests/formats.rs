@@ -222,3 +222,21 @@ fn where_no_payload_is_known_a_sealed_file_is_judged_by_what_it_is() {
     let failure = check(&rules, PACKAGE).unwrap_err();
     assert!(failure.sentence.contains("a Debian package, not an ELF program"), "{failure}");
 }
+
+/// Whoever installs it never sees the seal.
+#[test]
+fn a_seal_may_stand_behind_what_another_updater_is_handed() {
+    let signer = Signer::new().unwrap();
+    let text = format!(
+        "[component.modem]\nkind = \"command\"\nproduct = \"DEMO\"\ninstall = [\"true\", \"{{file}}\"]\n[package]\n{}",
+        signer.trusted_section()
+    );
+    let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+    let component = config.components.iter().next().unwrap();
+    let payload = Payload { rules: Rules::new(component, &config.package), ..Payload::new("") };
+    let bytes = sealed_as(&signer, PACKAGE, |manifest| manifest.place = Place::Behind);
+    let checked = check(payload.stage(RIGHT, &bytes), &payload.rules).unwrap();
+    let mut handed = Vec::new();
+    checked.into_payload().read_to_end(&mut handed).unwrap();
+    assert!(handed == PACKAGE);
+}

@@ -130,6 +130,8 @@ struct Kept {
     validator: Option<Validator>,
     fails_at: Option<usize>,
     pauses: u32,
+    /// Is set at the first pause.
+    stops: Option<Stop>,
 }
 
 impl Sink for Kept {
@@ -153,6 +155,7 @@ impl Sink for Kept {
 
     fn pauses(&mut self, _: &Trouble, _: Duration) {
         self.pauses += 1;
+        self.stops.iter().for_each(Stop::set);
     }
 }
 
@@ -222,8 +225,8 @@ fn a_file_comes_over_connections_that_break() {
 fn what_was_there_before_is_gone_on_with_and_nothing_else_is_asked_for() {
     let (server, mut play) = (Server::new(1000), Play::new());
     server.breaks_after.set(300);
-    play.config.patience = Duration::from_millis(1);
-    assert!(matches!(play.run(&server), Err(Trouble::GaveUp { .. })));
+    play.kept.stops = Some(play.stop.clone());
+    assert!(matches!(play.run(&server), Err(Trouble::Stopped)));
     let mut next = Play::new();
     next.kept.bytes = play.kept.bytes;
     next.have = Some(Have { bytes: 300, validator: play.kept.validator.unwrap() });
@@ -393,11 +396,20 @@ fn what_passes_is_waited_for_as_long_as_the_server_asks() {
 }
 
 #[test]
-fn patience_ends_with_the_last_reason() {
+fn patience_ends_with_the_last_reason_and_says_how_long_it_was() {
     let server = Server::with_turns(10, (0..1000).map(|_| later(Some(30))));
-    let ended = Play::new().run(&server).unwrap_err();
+    let mut play = Play::new();
+    let ended = play.run(&server).unwrap_err();
     assert_eq!(ended.retry_after(), Some(Duration::from_secs(30)));
+    let slept = play.clock.0.get();
+    let told = format!("after {} s without progress", slept.as_secs());
+    assert!(ended.to_string().contains(&told) && slept.as_secs() > 260, "{ended}");
+    // Nobody asks for more patience than there is: the last attempt is at its end.
+    let server = Server::with_turns(10, (0..1000).map(|_| later(None)));
+    let mut play = Play::new();
+    let ended = play.run(&server).unwrap_err();
     assert!(ended.to_string().contains("after 300 s without progress"), "{ended}");
+    assert_eq!(play.clock.0.get(), Duration::from_secs(300));
 }
 
 #[test]

@@ -13,14 +13,16 @@ use crate::cloud::hawkbit::{
 };
 
 pub(super) const EXAMPLES: &str = "Examples:
-  uplift-sim cloud hawkbit --firmware PSDK_APPALIAS_V02.00.00.00.bin --listen 127.0.0.1:8080
+  uplift-sim cloud hawkbit --firmware Gimbal_V02.00.00.00.bin --listen 127.0.0.1:8080
   curl http://127.0.0.1:8080/DEFAULT/controller/v1/PAYLOAD0001
 
-  A payload with two components, of a server that asks for a token:
-  uplift-sim cloud hawkbit --firmware A_V02.00.00.00.bin --firmware B_V02.00.00.00.bin --target-token-file token
+  Two components, of a server that asks for a token:
+  uplift-sim cloud hawkbit --firmware A_V02.00.00.00.bin \\
+      --firmware B_V02.00.00.00.bin --target-token-file token
 
-  The server takes the offer back while the file is sent, and loses the first answer to that:
-  uplift-sim cloud hawkbit --firmware A_V02.00.00.00.bin --cancel-at in-download --lose answer
+  The server takes the offer back while the file is sent, and loses an answer:
+  uplift-sim cloud hawkbit --firmware A_V02.00.00.00.bin \\
+      --cancel-at in-download --lose answer
 
 Exit codes: 0 the device ended what it was offered as a device should, 1 it did not, 2 wrong command line.";
 

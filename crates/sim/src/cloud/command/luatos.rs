@@ -9,14 +9,16 @@ use crate::cloud::content::Content;
 use crate::cloud::luatos::{Answer, Ending, Event, Options, Package, Server, Watch};
 
 pub(super) const EXAMPLES: &str = "Examples:
-  uplift-sim cloud luatos --firmware pkg.bin --firmware-name payload_LuatOS-SoC_LINUX --package-version 2012.1.4 \\
-      --listen 127.0.0.1:8081
-  curl -o pkg 'http://127.0.0.1:8081/api/site/firmware_upgrade?imei=PAYLOAD0001&project_key=k&firmware_name=payload_LuatOS-SoC_LINUX&version=2012.1.3'
+  uplift-sim cloud luatos --firmware pkg.bin --listen 127.0.0.1:8081
+  curl -G http://127.0.0.1:8081/api/site/firmware_upgrade -o pkg -d imei=P1 \\
+      -d project_key=k -d firmware_name=payload_LuatOS-SoC_LINUX \\
+      -d version=2012.1.3
 
   A platform that still makes the package, three times, and then sends half of it:
-  uplift-sim cloud luatos --firmware pkg.bin --answer 43 --answer 43 --answer 43 --cut-after 2048
+  uplift-sim cloud luatos --firmware pkg.bin --answer 43 --answer 43 --answer 43 \\
+      --cut-after 2048
 
-Codes: 0 ok, 3 invalid device, 17 other account, 21 forbidden, 25 invalid project, 26 invalid firmware, 27 already
+Codes: 0 ok, 3 invalid device, 17 other account, 21 forbidden, 25 invalid project, 26 invalid firmware, 27 already \
 latest, 40 upgrade loop, 43 package is being made, 44 core version missing.
 
 Exit codes: 0 the device ended what it was offered as a device should, 1 it did not, 2 wrong command line.";

@@ -130,6 +130,12 @@ impl Action {
         self.state == State::Running
     }
 
+    /// A file was asked for as a whole, which is an entry by itself; one that is asked for in part is not.
+    pub(super) fn note_download(&mut self) {
+        self.status = "DOWNLOAD";
+        self.entries += 1;
+    }
+
     /// Takes a feedback to the deployment.
     pub(super) fn feedback(
         &mut self,

@@ -48,10 +48,16 @@ impl Hawkbit {
             elsewhere: Some(self.addresses().1 + &asked.request.target),
             habits: Habits {
                 unquoted_if_match: true,
+                bad_range_is_400: false,
                 seek_ms_per_gb: if old { SEEK_MS_PER_GB } else { 0 },
             },
         };
         let (response, from) = delivery.answer(asked.request, &served, &self.counts);
+        let is_whole = asked.request.method == "GET" && asked.request.header("Range").is_none();
+        if is_whole && let Some(action) = lock(&self.fleet).device(&asked.device).action_mut(action)
+        {
+            action.note_download();
+        }
         self.watched(asked, response, from, action, module, &artifact)
     }
 

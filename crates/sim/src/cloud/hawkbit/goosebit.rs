@@ -35,9 +35,26 @@ pub(super) fn answer(site: &Hawkbit, asked: &Asked<'_>) -> Option<Response> {
     })
 }
 
-/// What the device is to run, if that is not over.
+/// The attribute with the version that runs, which is compared as text.
+const VERSION: &str = "sw_version";
+/// Those that say which hardware it is. Who leaves one out has the default, whatever was told before.
+const HARDWARE: [&str; 2] = ["hw_boardname", "hw_revision"];
+
+/// What the device is to run.
+fn assigned(device: &Device) -> Option<&Action> {
+    device.actions.last()
+}
+
+/// The same, if it neither runs nor failed.
 fn pending(device: &Device) -> Option<&Action> {
-    device.actions.last().filter(|action| action.state != State::Finished)
+    let runs = device.attributes.get(VERSION);
+    assigned(device).filter(|action| {
+        action.state != State::Error && version(action) != runs.map(String::as_str)
+    })
+}
+
+fn version(action: &Action) -> Option<&str> {
+    action.deployment.chunks.first().map(|chunk| chunk.version.as_str())
 }
 
 fn poll(site: &Hawkbit, asked: &Asked<'_>) -> Response {
@@ -53,7 +70,7 @@ fn poll(site: &Hawkbit, asked: &Asked<'_>) -> Response {
     if device.wants_attributes {
         sleep = "00:00:10";
         links["configData"] = json!({ "href": format!("{base}/configData") });
-    } else if let Some(action) = pending(device).filter(|action| action.state != State::Error) {
+    } else if let Some(action) = pending(device) {
         // The software's number, whatever the action's is.
         links["deploymentBase"] = json!({ "href": format!("{base}/deploymentBase/{}", action.id) });
     }
@@ -67,10 +84,20 @@ fn config_data(site: &Hawkbit, asked: &Asked<'_>) -> Response {
     let Some(told) = asked.body::<super::device::Attributes>() else {
         return detail(422, "Input should be a valid dictionary");
     };
+    let mut attributes = told.data.clone();
+    for name in HARDWARE {
+        attributes.entry(name.to_owned()).or_insert_with(|| "default".to_owned());
+    }
     let mut fleet = lock(&site.fleet);
     let device = fleet.device(&asked.device);
-    device.attributes.extend(told.data.clone());
+    let is_other =
+        HARDWARE.iter().any(|name| device.attributes.get(*name) != attributes.get(*name));
+    if is_other && !device.wants_attributes && assigned(device).is_some() {
+        return detail(422, "The assigned software is not compatible with the device's hardware.");
+    }
+    device.attributes = attributes;
     device.wants_attributes = false;
+    drop(fleet);
     site.log.tell(Event::Attributes {
         device: asked.device.clone(),
         status: 200,
@@ -153,6 +180,10 @@ fn feedback(site: &Hawkbit, asked: &Asked<'_>, id: &str) -> Option<Response> {
                 _ => State::Finished,
             };
             changed = Some((action.id, action.state));
+            let version = version(action).unwrap_or_default().to_owned();
+            if action.state == State::Finished {
+                device.attributes.insert(VERSION.to_owned(), version);
+            }
         }
     }
     site.log.tell(feedback.event(&asked.device, "deploymentBase", number, status));
@@ -183,7 +214,7 @@ fn is_valid(body: &[u8]) -> bool {
 
 /// One link for whatever the device is to run now.
 fn download(site: &Hawkbit, asked: &Asked<'_>) -> Response {
-    let action = pending(lock(&site.fleet).device(&asked.device)).cloned();
+    let action = assigned(lock(&site.fleet).device(&asked.device)).cloned();
     let artifact = action.as_ref().and_then(|action| {
         Some((action.id, action.deployment.chunks.first()?.artifacts.first()?.clone()))
     });
@@ -200,7 +231,7 @@ fn download(site: &Hawkbit, asked: &Asked<'_>) -> Response {
         // Not the SHA-1, but it changes with the file.
         tag: &artifact.content.digests().md5,
         elsewhere: None,
-        habits: Habits::default(),
+        habits: Habits { bad_range_is_400: true, ..Habits::default() },
     };
     let (response, from) = asked.options.delivery.answer(asked.request, &served, &site.counts);
     site.watched(asked, response, from, action, 0, &artifact)

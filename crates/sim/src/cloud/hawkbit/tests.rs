@@ -393,6 +393,21 @@ fn there_is_a_quota_of_what_is_said() {
         assert_eq!(said(&[]), status);
         assert_eq!(server.feedback(10, "closed", "failure"), 200, "the end is let in");
     }
+    // A download counts, one of a part does not.
+    let server = Asking::new(Options { entry_quota: 2, ..options() });
+    server.get("");
+    let path = format!("{BASE}/softwaremodules/1001/artifacts/pl.bin");
+    for (headers, status) in [
+        (&[("Range", "bytes=9-")][..], "RUNNING"),
+        (&[("Range", "bytes=9-")], "RUNNING"),
+        (&[], "DOWNLOAD"),
+    ] {
+        server.ask(&Request::of("GET", &path, headers));
+        let (_, document) = server.get("/deploymentBase/10?actionHistory=1");
+        assert_eq!(document["actionHistory"]["status"], status);
+    }
+    assert_eq!(server.feedback(10, "proceeding", "none"), 200);
+    assert_eq!(server.feedback(10, "proceeding", "none"), 429);
     for (release, status) in [(Release::V0_9, 400), (Release::V1_0, 200)] {
         let server = Asking::new(Options { release, ..options() });
         server.get("");

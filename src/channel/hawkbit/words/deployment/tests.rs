@@ -37,7 +37,8 @@ fn with(member: &str, value: Value) -> Value {
 }
 
 fn parse(answer: &Value, naming: &Naming) -> Deployment {
-    let deployment = Deployment::parse(answer.to_string().as_bytes(), naming).unwrap().unwrap();
+    let deployment =
+        Deployment::parse(answer.to_string().as_bytes(), None, naming).unwrap().unwrap();
     assert_eq!(deployment.action.as_str(), "12");
     deployment
 }
@@ -86,27 +87,29 @@ fn a_deployment_of_hawkbit_is_an_offer() {
     assert_eq!(file.digests.md5.unwrap().to_string(), MD5);
 }
 
-/// As gooseBit 0.2.12 writes it: the file is an update package of another format, SHA-1 is the only
-/// digest.
+/// As gooseBit 0.2.12 writes it: the file is an update package of another format, its module is
+/// called as the file, SHA-1 is the only digest.
 #[test]
-fn a_deployment_of_goosebit_is_an_offer_by_the_name_of_its_chunk() {
+fn a_deployment_of_goosebit_is_an_offer_by_the_type_of_its_chunk() {
     let answer = json!({
         "id": "12",
         "deployment": {"download": "forced", "update": "forced", "chunks": [{
-            "part": "os", "version": "1.0.3", "name": "payload-fw",
+            "part": "os", "version": "1.0.3", "name": "payload-1.0.3.swu",
             "artifacts": [{
                 "filename": "payload-1.0.3.swu", "hashes": {"sha1": SHA1}, "size": 4096,
                 "_links": {"download": {"href": "http://srv/DEFAULT/controller/v1/P/download"}},
             }],
         }]},
     });
-    let offer = offer(&answer, &by_chunk());
+    let products = BTreeMap::from([("os".to_owned(), "PSDK_APPALIAS".to_owned())]);
+    let by_type = Naming { names: Names::Chunk { products }, ..Naming::default() };
+    let offer = offer(&answer, &by_type);
     assert_eq!(names(&offer), [NAME]);
     assert_eq!(offer.files[0].digests.sha256, None);
     let failure = refused(&answer, &Naming::default());
     assert_eq!(failure.kind, FailureKind::NameInvalid);
     assert!(failure.sentence.contains("payload-1.0.3.swu"), "{failure}");
-    assert_eq!(Deployment::parse(b"null", &by_chunk()), Ok(None));
+    assert_eq!(Deployment::parse(b"null", None, &by_chunk()), Ok(None));
 }
 
 /// HB-12: a confirmation has the same form.
@@ -381,13 +384,13 @@ fn an_answer_without_an_action_is_senseless() {
         ("", Some(Senseless::NoJson { line: 1, column: 0 })),
         ("{\"id\":\"12\"", Some(Senseless::NoJson { line: 1, column: 10 })),
     ] {
-        let found = Deployment::parse(answer.as_bytes(), &Naming::default()).unwrap_err();
+        let found = Deployment::parse(answer.as_bytes(), None, &Naming::default()).unwrap_err();
         match error {
             Some(error) => assert_eq!(found, error, "{answer}"),
             None => assert!(matches!(found, Senseless::WrongForm { .. }), "{answer}: {found:?}"),
         }
     }
     let long = json!({"id": "x".repeat(10 << 20)}).to_string();
-    let found = Deployment::parse(long.as_bytes(), &Naming::default());
+    let found = Deployment::parse(long.as_bytes(), None, &Naming::default());
     assert!(matches!(found, Err(Senseless::TooLong(_))));
 }

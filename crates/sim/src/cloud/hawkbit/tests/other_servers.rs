@@ -29,10 +29,19 @@ fn goosebit_asks_for_attributes_first_and_tells_one_software() {
     assert_eq!(server.feedback(77, "closed", "failure"), 200);
     assert_eq!(server.links(), Vec::<String>::new());
     server.0.assign("PAYLOAD0001", deployment());
+    assert_eq!(server.links(), ["deploymentBase"]);
     assert_eq!(server.feedback(77, "closed", "none"), 200);
     assert_eq!(server.links(), Vec::<String>::new());
     assert_eq!(server.get("/deploymentBase/10"), (200, Value::Null));
-    assert_eq!(server.download(&format!("{BASE}/download")), 404);
+    assert_eq!(server.download(&format!("{BASE}/download")), 200);
+    // The version is compared as text, and hardware that is not told is the default one.
+    for (version, links) in [("V01.00.03.00", vec!["deploymentBase"]), ("1.0.3", vec![])] {
+        let data = json!({ "data": { "sw_version": version } });
+        assert_eq!(server.send("PUT", "/configData", &data), 200);
+        assert_eq!(server.links(), links);
+    }
+    let other = json!({ "data": { "sw_version": "1.0.3", "hw_revision": "2" } });
+    assert_eq!(server.send("PUT", "/configData", &other), 422);
     // There is no 410, nothing to cancel, and nothing to confirm.
     assert_eq!(server.feedback(77, "closed", "none"), 200);
     for path in ["/cancelAction/10", "/confirmationBase/10", "/installedBase/10"] {
