@@ -54,6 +54,7 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "controller_id",
         "target_token_file",
         "gateway_token_file",
+        "url",
         "project_key_file",
         "firmware_name",
         "identity",

@@ -75,8 +75,6 @@ fn lu_8_a_digest_that_is_not_the_file_s_refuses_it() {
     let report = reported(&site.payload);
     assert_eq!(report.failure.unwrap().kind, FailureKind::DigestMismatch);
     assert_eq!(site.payload.reported_version().unwrap(), OLD);
-    // Tried again within the ration, and then no more.
-    says(&site.payload, ChannelState::Waits, "as often as it may in a day");
 }
 
 #[test]
