@@ -33,7 +33,7 @@ fn component(number: usize) -> ComponentName {
 
 /// Nothing of the channel runs; of the components the first so many have the offer's version.
 fn idle(replaced: usize, version: u8) -> Own {
-    let version = |number| (number < replaced).then_some(version).unwrap_or_default();
+    let version = |number| if number < replaced { version } else { 0 };
     let components = (0..3).map(|number| OwnComponent {
         component: component(number),
         product: format!("P{number}"),
@@ -348,7 +348,7 @@ fn what_may_not_begin_is_put_off_or_ends() {
     job.refused(failure(FailureKind::Internal));
     job.try_again();
     failed(FailureKind::Internal, &[0], &[1])(told(&job));
-    job.offered(offer.clone());
+    job.offered(offer);
     failed(FailureKind::Internal, &[0], &[1])(told(&job));
     job.offered(self::offer("2", 1, 2));
     assert!(matches!(act(&job), Some(Act::Begin(_))), "another one is asked for");
@@ -377,7 +377,7 @@ fn the_first_file_that_fails_ends_it_and_names_what_was_replaced_and_what_was_ke
     failed(FailureKind::Unhealthy, &[0], &[1, 2])(told(&job(&offer, own.clone())));
     // One that was started anew must hear the names of the others first.
     let mut anew = Job::default();
-    anew.own(Some(own.clone()));
+    anew.own(Some(own));
     assert_eq!(anew.wants(), Wants::default());
     anew.offered(offer.clone());
     failed(FailureKind::Unhealthy, &[0], &[1, 2])(Some(take(&mut anew)));
