@@ -56,12 +56,13 @@ fn dl_2_only_the_rest_is_fetched_after_either_process_was_killed_and_after_a_reb
     let action = site.offer(&[&firmware]);
     site.has_received(8 * MIB);
     site.restart_channels();
-    site.has_received(28 * MIB);
+    site.has_received(40 * MIB);
     // What a killed daemon has written down, every 16 MiB.
     site.payload.restart_daemon();
-    site.has_received(50 * MIB);
+    site.has_received(56 * MIB);
     site.payload.reboot();
-    site.ends_with_the_rest(action, &[0, 8 * MIB - 4096, 16 * MIB, 40 * MIB]);
+    let killed = 8 * MIB - 4096;
+    site.ends_with_the_rest(action, &[0, killed, killed + 16 * MIB, killed + 32 * MIB]);
 }
 
 /// DL-11.
