@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::base::{Link, segments};
+use super::base::{Link, decoded, segments};
 use crate::channel::offer::{Action, Telling, What};
 use crate::config::Hawkbit;
 
@@ -79,26 +79,6 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
-}
-
-/// The text that a part of a URL's path stands for.
-pub(super) fn decoded(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.filter(|_| first == b'%').and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
