@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::config::{Baud, Component, Config, Door, Package, Policy, SealRule, TransferChoice};
-use crate::model::without_number;
+use crate::model::{ComponentName, without_number};
 
 use findings::{Finding, Level};
 
@@ -49,8 +49,10 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
     }
     seals(out, &config.package)?;
     policy(out, &config.policy)?;
+    let is_networked = networks(out, config)?;
     let Some(link) = &config.link else {
-        return writeln!(out, "  link     none: upgrades come through `uplift install` only");
+        let rest = if is_networked { "" } else { ": upgrades come through `uplift install` only" };
+        return writeln!(out, "  link     none{rest}");
     };
     let by = match (link.door, link.baud) {
         (Door::Bridge, _) => "by the payload's own application".to_owned(),
@@ -77,6 +79,18 @@ fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
         format!("by {}", keys.join(", "))
     };
     writeln!(out, "  seal     {rule}; {trusted}")
+}
+
+/// The channels of the network, and whether there is one.
+fn networks(out: &mut impl io::Write, config: &Config) -> io::Result<bool> {
+    let mut is_networked = false;
+    for network in config.networks() {
+        is_networked = true;
+        let components: Vec<&str> = network.components.iter().map(ComponentName::as_str).collect();
+        let lab = if network.unsealed { "; lab: also what nobody has sealed" } else { "" };
+        writeln!(out, "  channel  {} may replace {}{lab}", network.name, components.join(", "))?;
+    }
+    Ok(is_networked)
 }
 
 /// When upgrades may begin, where that is not always.

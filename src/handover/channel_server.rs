@@ -188,9 +188,10 @@ impl Channels {
         }
         let (mut watcher, mut told) = (self.engine.status(), None);
         loop {
-            // Not held while it is looked at again: whoever writes in between would wait for both.
-            let status = watcher.borrow_and_update().clone();
-            let own = self.own(&status, channel);
+            // Before the status is borrowed: to borrow it twice waits for ever where somebody waits to
+            // write it.
+            let not_now = self.engine.status_now().policy.not_now();
+            let own = self.own(&watcher.borrow_and_update(), channel, not_now);
             if told.as_ref() != Some(&own) {
                 lines.send(&own).await?;
                 told = Some(own);
@@ -203,7 +204,7 @@ impl Channels {
     }
 
     /// What a channel may know of the status.
-    fn own(&self, status: &Status, channel: ChannelName) -> ChannelAnswer {
+    fn own(&self, status: &Status, channel: ChannelName, not_now: Option<String>) -> ChannelAnswer {
         let current = status.upgrade.as_ref();
         let upgrade = current.filter(|upgrade| upgrade.request.channel == channel);
         let reports = status.unacknowledged.iter().filter(|one| one.request.channel == channel);
@@ -218,7 +219,7 @@ impl Channels {
             busy: current.is_some() && upgrade.is_none(),
             reports: reports.cloned().collect(),
             components: self.components(status, channel),
-            not_now: self.engine.status_now().policy.not_now(),
+            not_now,
             boot: boot_id(&self.config.paths.boot_id).unwrap_or_default(),
         }
     }

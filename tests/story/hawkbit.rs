@@ -44,3 +44,16 @@ fn hb_10_an_action_is_closed_when_the_new_program_has_proved_itself() {
     assert!(shown.contains("hawkbit: works"), "{shown}");
     assert_eq!(site.payload.status().unwrap().channels[0].state, ChannelState::Works);
 }
+
+#[test]
+fn config_check_names_the_channel_and_what_it_may_replace() {
+    let site = Site::new();
+    let (_, said) = site.payload.uplift(&["config", "check"]);
+    assert!(said.contains("\n  channel  hawkbit may replace program\n  link     none\n"), "{said}");
+    let site = Site::of(uplift_sim::cloud::hawkbit::Options::default(), "unsealed = \"lab\"");
+    let (_, said) = site.payload.uplift(&["config", "check"]);
+    assert!(
+        said.contains("hawkbit may replace program; lab: also what nobody has sealed"),
+        "{said}"
+    );
+}
