@@ -119,7 +119,12 @@ impl Job {
 
     /// The platform takes a request back.
     pub(crate) fn taken_back(&mut self, action: Action) {
-        self.taken_back = Some(action);
+        // What it took back before stays so, whether or not the answer got there.
+        let before =
+            self.taken_back.replace(action).filter(|one| self.taken_back.as_ref() != Some(one));
+        if before.is_some() && self.offer().map(|offer| &offer.action) == before.as_ref() {
+            self.wanted = Wanted::Unknown;
+        }
     }
 
     /// The file is being fetched, or that has ended.

@@ -167,6 +167,7 @@ impl World {
             Step::ChannelDies => {
                 self.job = Job::default();
                 (self.in_flight, self.said, self.seen) = (None, None, None);
+                self.platform.ask_anew();
                 self.taken.clear();
                 self.daemon.lose_sender();
             }

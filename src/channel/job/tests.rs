@@ -294,6 +294,16 @@ fn what_is_taken_back_after_its_end_was_told_is_not_called_cancelled() {
 }
 
 #[test]
+fn what_was_taken_back_is_not_begun_when_something_else_is_taken_back_too() {
+    let mut job = job(&offer("1", 1, 1), idle(0, 0));
+    job.taken_back(action("1"));
+    job.taken_back(action("2"));
+    assert_eq!(act(&job), None);
+    assert_eq!(take(&mut job), What::Cancelled);
+    assert_eq!(act(&job), None);
+}
+
+#[test]
 fn another_offer_or_none_gives_up_what_is_not_installed_yet() {
     let (one, two) = (offer("1", 1, 1), offer("2", 1, 2));
     let changes: [fn(&mut Job, &Offer); 3] = [
@@ -453,11 +463,11 @@ fn what_no_version_here_has_asked_for_is_given_up_and_acknowledged() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn whatever_happens_the_platform_hears_the_truth_and_nothing_is_installed_twice(
-        bytes in prop::collection::vec(any::<(u8, u8)>(), 0..120)
+        bytes in prop::collection::vec(any::<(u8, u8)>(), 0..200)
     ) {
         let steps: Vec<Step> = bytes.iter().map(|(code, how)| Step::read(*code, *how)).collect();
         let ended = std::panic::catch_unwind(|| {

@@ -72,6 +72,13 @@ impl Platform {
         self.allow();
     }
 
+    /// Nobody remembers the end of what it goes on offering: it is asked for anew.
+    pub(super) fn ask_anew(&mut self) {
+        if let Some(open) = self.open.as_ref().filter(|_| self.forgets) {
+            self.ended.remove(open.offer.action.as_str());
+        }
+    }
+
     /// Whether it has heard all that it waits for.
     pub(super) fn is_content(&self) -> bool {
         self.open.is_none() && self.taken_back.is_none()
