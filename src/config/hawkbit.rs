@@ -290,7 +290,8 @@ mod tests {
     fn the_example_of_the_documentation_is_right() {
         let page = include_str!("../../docs/hawkbit.md");
         let example = page.split_once("```toml\n[channel.hawkbit]\n").unwrap().1;
-        let modem = "[component.modem]\nkind = \"command\"\nproduct = \"MODEM\"\ninstall = [\"true\", \"{file}\"]\n";
+        // There is no key here.
+        let modem = "unsealed = \"lab\"\n[component.modem]\nkind = \"command\"\nproduct = \"MODEM\"\ninstall = [\"true\", \"{file}\"]\n";
         let hawkbit = parse(example.split_once("```").unwrap().0, modem).unwrap();
         assert_eq!(hawkbit.names, HawkbitNames::Chunk);
         assert_eq!(hawkbit.attributes["hw_revision"], "default.default");

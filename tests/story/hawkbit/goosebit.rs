@@ -1,6 +1,6 @@
 //! gooseBit itself upgrades a component of the payload that another updater installs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use uplift::model::{Outcome, Phase, Status};
@@ -19,13 +19,10 @@ const OLD: &str = "V01.00.00.00";
 /// As gooseBit has it of an archive.
 const MODULE: &str = "modem.swu";
 
-/// No file that it takes can have a seal: one before the archive hides it, and none stands behind what is
-/// no program.
-const LAB: &str = "unsealed = \"lab\"";
-
 struct Site {
     payload: Payload,
     goosebit: Goosebit,
+    signer: Signer,
 }
 
 impl Site {
@@ -37,11 +34,11 @@ impl Site {
              install = [\"/bin/sh\", \"-c\", {INSTALL:?}, \"ROOT/modem\", \"{{file}}\"]\n\
              revert = [\"/bin/sh\", \"-c\", {BACK:?}, \"ROOT/modem\"]\n\
              version_command = [\"/bin/cat\", \"ROOT/modem/version\"]\n{more}\n\
-             [package]\nallow_unproven_end = true\n{}\n\
+             [package]\n{}\n\
              [channel.hawkbit]\nserver = \"{}\"\ncontroller_id = \"{DEVICE}\"\nspread = \"0s\"\ncomponents = [\"modem\"]\n\
              names = \"chunk\"\nproducts = {{ \"{MODULE}\" = \"MODEM\" }}\n\
              attributes = {{ hw_boardname = \"default\", hw_revision = \"default.default\" }}\n{section}\n",
-            if section.contains("lab") { String::new() } else { signer.trusted_section() },
+            signer.trusted_section(),
             goosebit.url()
         );
         let mut payload = Payload::setup().sections(&sections).stopped();
@@ -49,7 +46,7 @@ impl Site {
         std::fs::write(payload.root().join("modem/version"), OLD).unwrap();
         payload.start_daemon().unwrap();
         payload.start_channels().unwrap();
-        let site = Self { payload, goosebit };
+        let site = Self { payload, goosebit, signer };
         // It offers nothing to a device whose hardware it does not know.
         site.payload.wait_for("the attributes", || {
             site.goosebit.device(DEVICE)["sw_version"] == json!("1.0.0")
@@ -57,14 +54,25 @@ impl Site {
         site
     }
 
-    /// An archive of this version with so many bytes in it; its number at gooseBit.
+    /// A sealed archive of this version with so many bytes in it; its number at gooseBit.
     fn upload(&self, version: &str, size: usize) -> u64 {
+        let archive = self.archive(version, size);
+        // It looks at the beginning, so the seal stands behind it.
+        let [a, b, c] = [0, 1, 2].map(|at| version.split('.').nth(at).unwrap());
+        let firmware = archive.with_file_name(format!("MODEM_V{a:0>2}.{b:0>2}.{c:0>2}.00.bin"));
+        std::fs::rename(&archive, &firmware).unwrap();
+        self.signer.seal_file(&firmware).unwrap();
+        std::fs::rename(&firmware, &archive).unwrap();
+        self.goosebit.upload(&archive).unwrap()
+    }
+
+    /// The same, and nobody has sealed it.
+    fn archive(&self, version: &str, size: usize) -> PathBuf {
         let directory = self.payload.root().join(version);
         std::fs::create_dir(&directory).unwrap();
         let content = directory.join("content");
         std::fs::write(&content, vec![version.as_bytes()[0]; size]).unwrap();
-        let archive = swu::wrap(&directory, MODULE, version, &content);
-        self.goosebit.upload(&archive).unwrap()
+        swu::wrap(&directory, MODULE, version, &content)
     }
 
     /// Waits until gooseBit has this of the device, and nothing is under way here.
@@ -94,7 +102,7 @@ impl Site {
 
 #[test]
 fn goosebit_installs_refuses_and_installs_again() {
-    let site = Site::new(LAB, "");
+    let site = Site::new("", "");
     let first = site.upload("2.0.0", 300_000);
     site.goosebit.assign(DEVICE, first);
     let log = site.ends("Finished", "2.0.0");
@@ -121,7 +129,7 @@ fn goosebit_installs_refuses_and_installs_again() {
 #[test]
 fn goosebit_hears_that_the_device_went_back() {
     let site = Site::new(
-        LAB,
+        "",
         "[component.modem.trial]\ndeadline = \"1s\"\nhealth_command = [\"/bin/false\"]",
     );
     let software = site.upload("2.0.0", 10_000);
@@ -138,7 +146,7 @@ fn goosebit_hears_that_the_device_went_back() {
 #[test]
 fn dl_11_goosebit_offers_another_file_at_the_same_link_in_the_middle_of_a_download() {
     let size = 40 << 20;
-    let mut site = Site::new("unsealed = \"lab\"\n[transfer.http]\nrate_limit = \"8MiB\"", "");
+    let mut site = Site::new("[transfer.http]\nrate_limit = \"8MiB\"", "");
     let (first, second) = (site.upload("2.0.0", size), site.upload("3.0.0", size));
     site.goosebit.assign(DEVICE, first);
     let has = |bytes: u64| {
@@ -166,7 +174,7 @@ fn dl_11_goosebit_offers_another_file_at_the_same_link_in_the_middle_of_a_downlo
 #[test]
 fn goosebit_hears_that_an_archive_has_no_seal() {
     let site = Site::new("", "");
-    let software = site.upload("2.0.0", 10_000);
+    let software = site.goosebit.upload(&site.archive("2.0.0", 10_000)).unwrap();
     site.goosebit.assign(DEVICE, software);
     let log = site.ends("Error", "1.0.0");
     assert!(log.contains("seal-missing"), "{log}");
