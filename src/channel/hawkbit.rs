@@ -309,6 +309,10 @@ impl Platform for Server {
     }
 
     fn due(&self, telling: &Telling) -> Option<Duration> {
+        // Before a poll tells whether this device is let in, a refusal says nothing of a quota.
+        if !self.is_let_in && !telling.what.is_final() {
+            return Some(NEVER);
+        }
         let (of, pace) = self.pace.as_ref()?;
         if *of != telling.action {
             return None;

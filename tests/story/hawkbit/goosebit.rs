@@ -177,6 +177,6 @@ fn goosebit_hears_that_an_archive_has_no_seal() {
     let software = site.goosebit.upload(&site.archive("2.0.0", 10_000)).unwrap();
     site.goosebit.assign(DEVICE, software);
     let log = site.ends("Error", "1.0.0");
-    assert!(log.contains("seal-missing"), "{log}");
+    assert!(log.contains("the file has no seal"), "{log}");
     assert_eq!(site.runs(), OLD);
 }
