@@ -2,7 +2,7 @@
 //! told what was heard of either side, and says what is wanted now.
 //!
 //! It keeps nothing that must survive. What the daemon has of the channel (the upgrade that runs,
-//! reports that nobody has acknowledged, each with its [`Mark`]) and what the platform offers are
+//! reports that nobody has acknowledged, each with its mark) and what the platform offers are
 //! enough to go on, so the end of either process at any moment loses nothing. Nothing here knows a
 //! platform, a clock, a socket or a file.
 
