@@ -11,7 +11,7 @@
 //! | [`service`] | the daemon's life: rooms wired together, signals, readiness, watchdog |
 //! | [`control`] | the local socket: requests in, status and progress out |
 //! | `metrics` | what monitoring reads, on a socket of its own |
-//! | [`channel`] | who asks for an upgrade: the payload link |
+//! | [`channel`] | who asks for an upgrade: the payload link, platforms of the network |
 //! | [`ftp_server`] | a process of its own: uploads of the host |
 //! | [`handover`] | files from processes without rights, over sockets of this machine |
 //! | [`engine`] | the one actor that owns the machine and performs its actions |
