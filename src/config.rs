@@ -318,21 +318,6 @@ impl Config {
         hawkbit.chain(luatos).chain(self.loopback.iter().map(Loopback::network))
     }
 
-    /// Files whose secrets the channels of the network show their servers, with their fields.
-    pub fn network_secrets(&self) -> impl Iterator<Item = (&'static str, Option<&Path>)> {
-        let key = ("transfer.http.client_key", self.http.client_key.as_deref());
-        let of_hawkbit = self.hawkbit.iter().flat_map(|hawkbit| {
-            [
-                ("channel.hawkbit.target_token_file", hawkbit.target_token_file.as_deref()),
-                ("channel.hawkbit.gateway_token_file", hawkbit.gateway_token_file.as_deref()),
-            ]
-        });
-        let of_luatos = self.luatos.iter().map(|luatos| {
-            ("channel.luatos.project_key_file", luatos.project_key_file().map(PathBuf::as_path))
-        });
-        std::iter::once(key).chain(of_hawkbit).chain(of_luatos)
-    }
-
     /// The channel of the network of this name.
     pub fn network(&self, name: ChannelName) -> Option<Network> {
         self.networks().find(|network| network.name == name)

@@ -1,10 +1,11 @@
 //! Channels of the network: what each may replace, and that it needs a trusted seal.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Config;
 use super::error::Mistake;
 use super::package::Package;
 use super::values::absolute;
@@ -54,6 +55,23 @@ impl Loopback {
             components: self.components.clone(),
             unsealed: self.unsealed == Unsealed::Lab,
         }
+    }
+}
+
+impl Config {
+    /// Files whose secrets the channels of the network show their servers, with their fields.
+    pub fn network_secrets(&self) -> impl Iterator<Item = (&'static str, Option<&Path>)> {
+        let key = ("transfer.http.client_key", self.http.client_key.as_deref());
+        let of_hawkbit = self.hawkbit.iter().flat_map(|hawkbit| {
+            [
+                ("channel.hawkbit.target_token_file", hawkbit.target_token_file.as_deref()),
+                ("channel.hawkbit.gateway_token_file", hawkbit.gateway_token_file.as_deref()),
+            ]
+        });
+        let of_luatos = self.luatos.iter().map(|luatos| {
+            ("channel.luatos.project_key_file", luatos.project_key_file().map(PathBuf::as_path))
+        });
+        std::iter::once(key).chain(of_hawkbit).chain(of_luatos)
     }
 }
 
