@@ -5,6 +5,7 @@
 //! clients may make and no others. Both ends share these types. The room knows how bytes are
 //! handed over, and nothing of where they come from.
 
+mod blocking;
 pub(crate) mod channel_client;
 mod channel_server;
 pub(crate) mod channels;

@@ -121,7 +121,12 @@ impl Watch {
 async fn answer(lines: &mut Lines) -> Result<ChannelAnswer, Trouble> {
     let line = lines.wait().await.map_err(io::Error::other)?;
     let line = line.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-    match serde_json::from_slice(&line).map_err(io::Error::from)? {
+    taken(serde_json::from_slice(&line).map_err(io::Error::from)?)
+}
+
+/// What the daemon did, unless it refused.
+pub(super) fn taken(answer: ChannelAnswer) -> Result<ChannelAnswer, Trouble> {
+    match answer {
         ChannelAnswer::Failure { failure } => Err(Trouble::Refused(failure)),
         answer => Ok(answer),
     }

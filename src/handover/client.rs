@@ -1,11 +1,11 @@
 //! The side of a process that hands a file over; blocking, one connection a question.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{LONGEST_LINE, UploadAnswer, UploadRequest, Uploaded, pieces};
+use super::{LONGEST_LINE, UploadAnswer, UploadRequest, Uploaded, blocking, pieces};
 use crate::model::Failure;
 
 /// Longest wait for an answer that the daemon owes at once.
@@ -104,10 +104,7 @@ impl Uploads {
         let mut stream = BufReader::new(UnixStream::connect(&self.socket)?);
         stream.get_ref().set_write_timeout(Some(DISK_DEADLINE))?;
         stream.get_ref().set_read_timeout(Some(deadline))?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        stream.get_mut().write_all(&line)?;
-        let answer = answer(&mut stream)?;
+        let answer = blocking::ask(&mut stream, request, LONGEST_LINE)?;
         Ok((stream, answer))
     }
 }
@@ -123,7 +120,7 @@ impl Sending {
     pub(crate) fn finish(mut self) -> Result<u64, Trouble> {
         let ended = pieces::end(self.0.get_mut());
         ended.map_err(|error| self.why(error))?;
-        match answer(&mut self.0)? {
+        match blocking::answer(&mut self.0, LONGEST_LINE)? {
             UploadAnswer::Stored { size } => Ok(size),
             UploadAnswer::Failure { failure } => Err(Trouble::Refused(failure)),
             other => Err(senseless(&other).into()),
@@ -132,20 +129,11 @@ impl Sending {
 
     /// A daemon that can't go on says why before it closes.
     fn why(&mut self, error: io::Error) -> Trouble {
-        match answer(&mut self.0) {
+        match blocking::answer(&mut self.0, LONGEST_LINE) {
             Ok(UploadAnswer::Failure { failure }) => Trouble::Refused(failure),
             _ => Trouble::Away(error),
         }
     }
-}
-
-fn answer(stream: &mut BufReader<UnixStream>) -> io::Result<UploadAnswer> {
-    let mut line = Vec::new();
-    stream.take(LONGEST_LINE as u64).read_until(b'\n', &mut line)?;
-    if line.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(serde_json::from_slice(&line)?)
 }
 
 fn senseless(answer: &UploadAnswer) -> io::Error {

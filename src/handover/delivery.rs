@@ -1,15 +1,15 @@
 //! The hand-over of one file by a network channel; blocking, for the thread that brings its bytes.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::channel_client::LONGEST_ANSWER;
+use super::channel_client::{LONGEST_ANSWER, senseless, taken};
 use super::channels::{ChannelAnswer, ChannelRequest, Incoming};
 use super::client::Trouble;
-use super::pieces;
+use super::{blocking, pieces};
 use crate::model::{PackageSummary, PartStatus, UpgradeId};
 
 /// Longest wait for the daemon to take a piece, or to say where the file goes on: it may have to
@@ -37,7 +37,7 @@ impl Delivery {
     pub(crate) fn part(&mut self) -> Result<Option<PartStatus>, Trouble> {
         match self.ask(&ChannelRequest::Part { upgrade: self.upgrade.clone() })? {
             ChannelAnswer::Part { part } => Ok(part),
-            other => Err(super::channel_client::senseless(&other)),
+            other => Err(senseless(&other)),
         }
     }
 
@@ -52,7 +52,7 @@ impl Delivery {
                 self.is_sending = true;
                 Ok(offset)
             }
-            other => Err(super::channel_client::senseless(&other)),
+            other => Err(senseless(&other)),
         }
     }
 
@@ -75,12 +75,12 @@ impl Delivery {
         ended.map_err(|error| self.reason().unwrap_or(Trouble::Away(error)))?;
         match self.answer()? {
             ChannelAnswer::Stored { .. } => {}
-            other => return Err(super::channel_client::senseless(&other)),
+            other => return Err(senseless(&other)),
         }
         self.stream.get_ref().set_read_timeout(Some(CHECK_DEADLINE))?;
         match self.ask(&ChannelRequest::Check { upgrade: self.upgrade.clone() })? {
             ChannelAnswer::Checked { package } => Ok(package),
-            other => Err(super::channel_client::senseless(&other)),
+            other => Err(senseless(&other)),
         }
     }
 
@@ -90,22 +90,11 @@ impl Delivery {
     }
 
     fn ask(&mut self, request: &ChannelRequest) -> Result<ChannelAnswer, Trouble> {
-        let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
-        line.push(b'\n');
-        self.stream.get_mut().write_all(&line)?;
-        self.answer()
+        taken(blocking::ask(&mut self.stream, request, LONGEST_ANSWER)?)
     }
 
     fn answer(&mut self) -> Result<ChannelAnswer, Trouble> {
-        let mut line = Vec::new();
-        (&mut self.stream).take(LONGEST_ANSWER as u64).read_until(b'\n', &mut line)?;
-        if !line.ends_with(b"\n") {
-            return Err(Trouble::Away(io::ErrorKind::UnexpectedEof.into()));
-        }
-        match serde_json::from_slice(&line).map_err(io::Error::from)? {
-            ChannelAnswer::Failure { failure } => Err(Trouble::Refused(failure)),
-            answer => Ok(answer),
-        }
+        taken(blocking::answer(&mut self.stream, LONGEST_ANSWER)?)
     }
 }
 
