@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::channel::offer::{Action, OfferedFile, Telling, What};
-use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
+use crate::channel::platform::{Here, Link, NEVER, Platform, Poll, Standing, Taken, Wanted};
 use crate::config::{Hawkbit, HawkbitConfirm, Password};
 use crate::model::{ChannelName, ChannelState, Failure, FailureKind};
 use crate::policy::clock::since_1970;
@@ -18,7 +18,7 @@ use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, hea
 
 pub use fuzz::fuzz;
 use words::{
-    Address, Answer, Asked, Base, ConfigData, Deployment, Due, FeedbackStyle, Heard, Installed,
+    Address, Answer, Asked, Base, ConfigData, Deployment, Due, FeedbackStyle, Heard,
     LONGEST_ANSWER, Naming, Pace, Question, Senseless,
 };
 
@@ -27,8 +27,6 @@ const SOON: Duration = Duration::from_secs(1);
 /// Pause before the end of an action is said again to a server that has no room for more of it
 /// (HB-15).
 const QUOTA_PAUSE: Duration = Duration::from_secs(600);
-/// A word that is not said at all: looked at again after a day.
-const NEVER: Duration = Duration::from_secs(86400);
 
 /// A hawkBit server, as this device speaks to it.
 pub(crate) struct Server {
@@ -111,16 +109,7 @@ impl Server {
 
     /// Tells what this device is, where the server asks.
     fn introduce(&self, here: &Here, link: &Link) -> Result<(), Trouble> {
-        let installed: Vec<Installed> = here
-            .components
-            .iter()
-            .map(|one| Installed {
-                component: one.component,
-                product: one.product.clone(),
-                version: one.version,
-            })
-            .collect();
-        let data = ConfigData::of(&self.config.attributes, &installed);
+        let data = ConfigData::of(&self.config.attributes, &here.components);
         data.cut.iter().for_each(|cut| tracing::warn!("{cut}"));
         let reply = self.send(Method::PUT, &self.address.config_data(), data.body, link)?;
         if Heard::of(reply.status(), Question::ConfigData) != Heard::Taken {

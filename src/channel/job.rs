@@ -343,10 +343,7 @@ impl Job {
         let failure = report.failure.clone().unwrap_or_else(|| {
             Failure::new(FailureKind::Internal, format!("the upgrade has {}", report.outcome))
         });
-        // By the report alone, so that whoever starts anew says the same.
-        let is_taken_back =
-            (failure.kind, failure.sentence.as_str()) == (FailureKind::Cancelled, TAKEN_BACK);
-        if is_taken_back && mark.file == 0 {
+        if was_given_up(report, TAKEN_BACK) && mark.file == 0 {
             return What::Cancelled;
         }
         let (replaced, kept) = self.replaced_and_kept(mark, report);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::channel::fetch::Ledger;
 use crate::channel::offer::{Offer, OfferedFile, Telling};
-use crate::channel::platform::{Here, Link, Platform, Poll, Standing, Taken, Wanted};
+use crate::channel::platform::{Here, Link, NEVER, Platform, Poll, Standing, Taken, Wanted};
 use crate::channel::spread::Chance;
 use crate::config::{Luatos, Password};
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
@@ -27,8 +27,6 @@ use record::Record;
 use words::pace::Pace;
 use words::{FIRST_BYTES, Head, Heard, LONGEST_ANSWER, Settings, Target};
 
-/// A word that is not said at all: looked at again after a day.
-const NEVER: Duration = Duration::from_secs(86400);
 /// Until it is looked again whether something that must be put right is.
 const SOON: Duration = Duration::from_secs(60);
 

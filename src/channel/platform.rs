@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -35,6 +35,9 @@ const LONGEST_REST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the daemon has to tell of what it was asked to do. It always does; if it ever does not,
 /// it is asked again.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a word is due that is not said at all: it is looked at again after a day.
+pub(crate) const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A platform of the network, as it is spoken to. It blocks.
 pub(crate) trait Platform: Send + 'static {
@@ -156,6 +159,8 @@ pub(crate) struct Runner<P> {
     /// The same after it has done something, of which it will tell.
     done_until: Option<Instant>,
     standing: Option<Standing>,
+    /// The same as this daemon was told it, with the errors.
+    told_standing: Option<(Standing, u64)>,
     errors: u64,
 }
 
@@ -177,6 +182,12 @@ enum Stage {
     Gone(Failure),
     /// The daemon has it, or wants it no more, and will say so.
     Over,
+}
+
+/// A call.
+enum Ask {
+    Poll(Here),
+    Tell(Word),
 }
 
 /// What came of a call.
@@ -214,6 +225,7 @@ impl<P: Platform> Runner<P> {
             rests_until: None,
             done_until: None,
             standing: None,
+            told_standing: None,
             errors: 0,
         }
     }
@@ -237,6 +249,7 @@ impl<P: Platform> Runner<P> {
             self.stop_fetching();
         }
         self.take_own(watch.next().await?);
+        self.told_standing = None;
         self.tell_standing().await?;
         loop {
             self.act().await?;
@@ -439,18 +452,19 @@ impl<P: Platform> Runner<P> {
         if self.platform.is_none() || (tell.is_none() && !polls) {
             return Ok(());
         }
-        // Asked anew: whether an upgrade may begin changes with the time of day.
-        let own = Watch::open(&self.settings.daemon, P::NAME).await?.next().await?;
-        let here = Here { components: own.components, not_now: own.not_now, boot: own.boot };
+        let ask = match tell {
+            Some(word) => Ask::Tell(word),
+            None => Ask::Poll(here::<P>(&self.settings.daemon).await?),
+        };
         let Some(mut platform) = self.platform.take() else { return Ok(()) };
         let link = self.link.clone();
         self.call = Some(tokio::task::spawn_blocking(move || {
-            let called = match tell {
-                Some(word) => {
+            let called = match ask {
+                Ask::Tell(word) => {
                     let taken = platform.tell(&word.telling, &link);
                     Called::Told(word, taken)
                 }
-                None => Called::Polled(platform.poll(&here, &link)),
+                Ask::Poll(here) => Called::Polled(platform.poll(&here, &link)),
             };
             (platform, called)
         }));
@@ -539,11 +553,22 @@ impl<P: Platform> Runner<P> {
 
     /// The daemon hears how the channel stands, when that has changed.
     async fn tell_standing(&mut self) -> Result<(), Daemon> {
-        let Some(Standing { state, sentence }) = self.standing.clone() else { return Ok(()) };
+        let Some(standing) = self.standing.clone() else { return Ok(()) };
         let (name, errors) = (P::NAME, self.errors);
+        if self.told_standing.as_ref() == Some(&(standing.clone(), errors)) {
+            return Ok(());
+        }
+        self.told_standing = Some((standing.clone(), errors));
+        let Standing { state, sentence } = standing;
         let status = ChannelStatus { name, state, sentence, errors, unsealed: false };
         Conversation::open(&self.settings.daemon).await?.tell(status).await
     }
+}
+
+/// How it stands here, asked anew: whether an upgrade may begin changes with the time of day.
+async fn here<P: Platform>(daemon: &Path) -> Result<Here, Daemon> {
+    let own = Watch::open(daemon, P::NAME).await?.next().await?;
+    Ok(Here { components: own.components, not_now: own.not_now, boot: own.boot })
 }
 
 /// What a thread has brought; never where there is none. One that died takes this task with it, so

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 pub(crate) use address::Address;
 pub(crate) use base::{Base, Link, cancelled};
-pub(crate) use config_data::{ConfigData, Installed};
+pub(crate) use config_data::ConfigData;
 pub(crate) use deployment::{Asked, Deployment};
 pub(crate) use feedback::{Answer, FeedbackStyle, confirmation, feedback};
 pub(crate) use heard::{Heard, Question};

@@ -25,8 +25,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The one in this directory, which is made where systemd has not made it, or the first. One that can't be read is begun anew: it must not
-    /// keep a payload from its upgrades.
+    /// The one in this directory, which is made where systemd has not made it, or the first. One that
+    /// can't be read is begun anew: it must not keep a payload from its upgrades.
     pub(super) fn open(directory: PathBuf) -> Self {
         let file = directory.join(FILE);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);

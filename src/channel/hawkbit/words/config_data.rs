@@ -7,19 +7,8 @@ use serde_json::json;
 use super::feedback::bytes;
 use super::naming::shown;
 use crate::config::{LONGEST_ATTRIBUTE, MOST_ATTRIBUTES, units};
-use crate::model::ComponentName;
+use crate::handover::channels::OwnComponent;
 use crate::model::version::Version;
-
-/// A component of this device, and what is known of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Installed {
-    /// Which.
-    pub(crate) component: ComponentName,
-    /// The product of its files.
-    pub(crate) product: String,
-    /// The version that runs, where it is known.
-    pub(crate) version: Option<Version>,
-}
 
 /// A device's attributes as a server takes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +22,7 @@ pub(crate) struct ConfigData {
 impl ConfigData {
     /// The attributes of a device with these components; the first one's version is that of the
     /// device. What is configured comes before what is known.
-    pub(crate) fn of(configured: &BTreeMap<String, String>, installed: &[Installed]) -> Self {
+    pub(crate) fn of(configured: &BTreeMap<String, String>, installed: &[OwnComponent]) -> Self {
         let mut data = Data::default();
         for (key, value) in configured {
             data.add(key, value);
@@ -43,7 +32,7 @@ impl ConfigData {
         {
             data.add(DEVICE_VERSION, &short(version));
         }
-        for Installed { component, product, version } in installed {
+        for OwnComponent { component, product, version } in installed {
             data.add(&format!("{component}_product"), product);
             if let Some(version) = version {
                 data.add(&format!("{component}_version"), &version.to_string());
@@ -111,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn installed(component: &str, product: &str, version: Option<&str>) -> Installed {
-        Installed {
+    fn installed(component: &str, product: &str, version: Option<&str>) -> OwnComponent {
+        OwnComponent {
             component: component.parse().unwrap(),
             product: product.to_owned(),
             version: version.map(|version| version.parse().unwrap()),
