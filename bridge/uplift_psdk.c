@@ -45,6 +45,13 @@
 #define UPLIFT_PSDK_PROTOCOL_HIGHEST 1U
 #endif
 
+/* So long, and up to DATA_BYTES_MAX, chunks wait for the next ones: a message costs both sides more
+ * than a chunk of 256 bytes does. What a host that falls silent has sent last is late by no more
+ * than its next word. Tests build applications that hold nothing, and one that holds for ever. */
+#ifndef UPLIFT_PSDK_HOLD_MS
+#define UPLIFT_PSDK_HOLD_MS 20U
+#endif
+
 #define HEAD_BYTES 4U
 #define BODY_FROM_DAEMON_MAX 1024U
 #define BODY_TO_DAEMON_MAX 4100U
@@ -146,6 +153,7 @@ static struct {
     uint16_t name_length;
     uint8_t name[NAME_BYTES_MAX];
     uint8_t digest[MD5_BYTES];
+    uint64_t sent_at_ms;
     struct md5 md5;
     uint8_t window[WINDOW_BYTES];
 } job;
@@ -733,6 +741,7 @@ static void send_data(void)
     parts[2].iov_base = job.window;
     parts[2].iov_len = length - before_end;
     job.sent += length;
+    job.sent_at_ms = now_ms();
     send_parts(parts, 3);
 }
 
@@ -898,21 +907,24 @@ static void say_job_again(bool enter_again)
     }
 }
 
-/* docs/bridge.md section 4: what a new connection makes of the job that the old one had. */
+/* docs/wire/bridge.md section 4: what a new connection makes of the job that the old one had. */
 static void resume_job(uint8_t stage)
 {
     const bool waiting = stage == STAGE_WAITING;
     const bool enter_again = enter_request.open || !waiting;
     /* Without an answer to START the daemon may never have heard of the file. What came of it is
      * still here, so it can begin anew. */
-    const bool unknown_file = start_request.open && job.kept == 0U && job.step != STEP_CHECK;
+    const bool unknown_file = start_request.open && job.kept == 0U;
+    /* The host believes that its upgrade has started. Where no report can tell how it ended, the
+     * daemon must hear of it once more, and end it. */
+    const bool untold = job.step == STEP_CHECK && (stage == STAGE_NOTHING || enter_request.open);
 
     drop_requests();
     job.flowing = false;
     owed.end = acknowledged && stage == STAGE_REPORT;
     if (job.step == STEP_IDLE || stage == STAGE_STARTED) {
         forget_job();
-    } else if (waiting || job.step == STEP_ENTERED || unknown_file) {
+    } else if (waiting || job.step == STEP_ENTERED || unknown_file || untold) {
         say_job_again(enter_again);
     } else if (job.step == STEP_CHECK) {
         forget_job();
@@ -959,6 +971,7 @@ static T_DjiReturnCode start_file(const T_DjiUpgradeFileInfo *file)
     job.received = 0;
     job.sent = 0;
     job.kept = 0;
+    job.sent_at_ms = 0;
     job.name_length =
         (uint16_t)(end == NULL ? NAME_BYTES_MAX : (size_t)((const char *)end - file->fileName));
     (void)memcpy(job.name, file->fileName, job.name_length);
@@ -984,6 +997,13 @@ static void keep_bytes(const uint8_t *bytes, uint32_t count)
 static bool has_room(uint32_t count)
 {
     return count <= WINDOW_BYTES - (job.received - job.kept);
+}
+
+/* Not yet where more is about to come: Finish sends all. */
+static bool data_is_due(void)
+{
+    return job.received - job.sent >= DATA_BYTES_MAX || job.received == job.size ||
+           now_ms() - job.sent_at_ms >= UPLIFT_PSDK_HOLD_MS;
 }
 
 /* Where the daemon is behind, the host waits with the library: it may count how often it repeats a
@@ -1021,7 +1041,9 @@ static T_DjiReturnCode take_chunk(const uint8_t *bytes, uint32_t count)
         return failure(CODE_BUSY);
     }
     keep_bytes(bytes, count);
-    pump();
+    if (data_is_due()) {
+        pump();
+    }
     return 0;
 }
 
@@ -1056,18 +1078,25 @@ static T_DjiReturnCode finish_file(const uint8_t md5[MD5_BYTES])
 
 static T_DjiReturnCode check_firmware(void)
 {
+    uint16_t wait_ms;
+
     if (job.step == STEP_COMPLETE && job.failed) {
         return failure(CODE_SYSTEM_ERROR);
     }
     if (job.step == STEP_IDLE && !wire.welcomed) {
         return failure(CODE_SYSTEM_ERROR);
     }
-    /* In the middle of a file the daemon refuses, and the file goes on. */
-    if (job.step != STEP_FILE) {
-        job.step = STEP_CHECK;
+    /* In the middle of a file, or before it: nothing is to be checked, and the file goes on. */
+    if (job.step == STEP_FILE ||
+        (job.step == STEP_ENTERED && bridge.transfer == TRANSFER_DCFTP)) {
+        return failure(CODE_WRONG_STATE);
     }
+    /* Only the daemon knows whether there is something that this process has not seen. It refuses
+     * at once what no end would tell of. */
+    wait_ms = job.step == STEP_IDLE ? bridge.config.answer_wait_ms : bridge.config.check_wait_ms;
+    job.step = STEP_CHECK;
     check_asked = true;
-    hand_over(&check_request, bridge.config.check_wait_ms);
+    hand_over(&check_request, wait_ms);
     return check_request.code == 0U || check_request.code == CHECKED_START_FAILED
                ? 0U
                : failure(CODE_SYSTEM_ERROR);

@@ -8,6 +8,7 @@ mod config_check;
 mod config_sandbox;
 mod confirm;
 mod daemon;
+mod decode;
 mod demo;
 mod fold;
 mod follow;
@@ -15,20 +16,26 @@ mod forget;
 mod ftp_server;
 mod history;
 mod hold;
+mod init;
 mod install;
 mod keygen;
+mod next;
+mod old;
 mod output;
 mod pack;
+mod paint;
 mod rollback;
 mod run_change;
+mod run_stm32;
 mod status;
+mod unpack;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
 use crate::control::ClientError;
@@ -49,6 +56,9 @@ pub struct Arguments {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub config: PathBuf,
+    /// When to use colours; `auto` is on a terminal, where NO_COLOR is not set.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -75,13 +85,11 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Show the last upgrades and how they ended.
-    #[command(after_help = "Example:\n  uplift history --json | jq '.[-1].outcome'")]
-    History {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show the last upgrades and how they ended, newest first.
+    #[command(
+        after_help = "Examples:\n  uplift history\n  uplift history -n 3\n  uplift history 1f0c93ab\n  uplift history --json | jq '.[0].outcome'"
+    )]
+    History(history::HistoryArguments),
     /// Upgrade to a firmware file, and follow it to its end.
     ///
     /// The same upgrade as over the payload link: checked, swapped, restarted, reported. It may
@@ -196,12 +204,12 @@ pub enum Command {
     /// so. It is checked against the keys of the configuration where the file arrives. Signing can
     /// be done elsewhere, with minisign's own tool.
     ///
-    /// An ELF program has its seal behind it, and runs as before, unless it looks for data at the
-    /// end of its own file: the seal stands there then. `pack` says when a program has such data,
-    /// runs it with --version before and after, and refuses to seal it so when the two differ. With
-    /// --seal-place before the program stays as it is. Anything else, such as a script, a Debian
-    /// package or a bundle, has its seal before it. Such a seal is taken away before the payload is
-    /// installed.
+    /// An ELF program has its seal behind it, and runs as before. One that has data behind its end may
+    /// look for it there, and a script is read to its end: such a program goes into a container, and is
+    /// installed as it was. With --seal-place behind, `pack` runs a program with data behind its end with
+    /// --version before and after, and refuses to seal it so when the two differ. Anything else, such as
+    /// a Debian package or a bundle, has its seal before it. Such a seal is taken away before the payload
+    /// is installed.
     #[command(
         after_help = "Examples:\n  uplift pack ./sensor --product SENSOR --version V02.01.00.03 --key release.key\n  \
         uplift pack ./modem.deb --product MODEM --version V01.04.00.00 --key release.key\n  \
@@ -211,9 +219,28 @@ pub enum Command {
         uplift pack ./sensor --attach SENSOR_V02.01.00.03.manifest.minisig --public release.pub"
     )]
     Pack(Box<pack::PackArguments>),
+    /// Take the program out of a firmware file: off its seal, or out of its container.
+    ///
+    /// What comes out is byte for byte what was packed. It is proved against what the file says of it;
+    /// whether anybody trusts who says it, `uplift check` tells.
+    #[command(
+        after_help = "Examples:\n  uplift unpack SENSOR_V02.01.00.03.bin\n  uplift unpack SENSOR_V02.01.00.03.bin --out ./sensor"
+    )]
+    Unpack(unpack::UnpackArguments),
     /// Make a pair of keys for `uplift pack`; minisign's own tool can use them too.
     #[command(after_help = "Example:\n  uplift keygen --out release")]
     Keygen(keygen::KeygenArguments),
+    /// Write a configuration for a program that runs already as a systemd service.
+    ///
+    /// It takes the program's path and its times from the unit, asks for what is not given, writes
+    /// the configuration and checks it as `uplift config check` does. Then it offers the steps that are
+    /// left: the drop-in for the unit, the drop-ins for uplift's own units, and the closed port where
+    /// there is no payload link. It never replaces a configuration that somebody has changed.
+    #[command(
+        after_help = "Examples:\n  uplift init\n  uplift init --unit sensor.service --product SENSOR --key release.pub\n  \
+        uplift init --unit sensor.service --product SENSOR --link none --yes"
+    )]
+    Init(init::InitArguments),
     /// Look at the configuration.
     #[command(subcommand, after_help = "Examples:\n  uplift config check\n  uplift config sandbox")]
     Config(ConfigCommand),
@@ -231,14 +258,42 @@ pub enum Command {
         /// The job's name.
         job: String,
     },
-    /// Show two upgrades by a simulated aircraft, in a sandbox.
+    /// Decode a stream, without rights; the daemon calls it.
+    #[command(hide = true)]
+    Decode {
+        /// What the stream is.
+        codec: String,
+        /// Bytes that are remembered.
+        window: u64,
+        /// Bytes that come of it.
+        size: u64,
+        /// Bytes of the old program that it changes.
+        old_size: Option<u64>,
+    },
+    /// Work on a microcontroller; a runner of `run-change` calls it.
+    #[command(hide = true)]
+    RunStm32 {
+        /// The board, as JSON.
+        board: String,
+        /// The program that is to run.
+        file: Option<PathBuf>,
+        /// The SHA-256 of the program that is to go.
+        #[arg(long, conflicts_with = "file")]
+        away: Option<String>,
+    },
+    /// Show three upgrades by a simulated aircraft, in a sandbox.
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
-    /// upgrades it over FTP, then over DCFTP, with sealed files. Needs no root, no hardware and no
-    /// network, and takes some ten seconds. It is part of uplift-sim, which must be beside this
+    /// upgrades it over FTP, then over DCFTP, with sealed files, and then to a version that does not
+    /// work, so that the one before comes back. Needs no root, no hardware and no network, and takes
+    /// some twenty seconds. It is part of uplift-sim, which must be beside this
     /// program.
     #[command(after_help = "Example:\n  uplift demo")]
-    Demo,
+    Demo {
+        /// Shows a microcontroller beside the payload's computer instead.
+        #[arg(long)]
+        mcu: bool,
+    },
 }
 
 /// The subcommands of `uplift config`.
@@ -286,7 +341,11 @@ pub mod exit {
 
 /// Runs `uplift`.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return tell(&told),
+    };
+    paint::choose(arguments.color);
     let Err(error) = dispatch(&arguments) else { return ExitCode::from(exit::DONE) };
     if error
         .root_cause()
@@ -297,11 +356,26 @@ pub fn run() -> ExitCode {
         return ExitCode::from(exit::DONE);
     }
     let (code, hint) = classify(&error);
-    view::complain(&format!("uplift: {}", sentence(&error)));
+    view::complain(&format!("{} {}", paint::bad("uplift:"), sentence(&error)));
     if let Some(hint) = hint {
-        view::complain(&format!("hint: {hint}"));
+        view::complain(&format!("{} {hint}", paint::hint("hint:")));
     }
     ExitCode::from(code)
+}
+
+/// What the parser tells instead of a command: help, the version, or what is wrong.
+fn tell(told: &clap::Error) -> ExitCode {
+    paint::choose_by(std::env::args_os().skip(1));
+    // The parser breaks its lines itself, but for those of the usage.
+    let text = told.render().ansi().to_string();
+    let text = text.trim_end();
+    if told.use_stderr() {
+        view::complain(text);
+        return ExitCode::from(exit::USAGE);
+    }
+    // Whoever read it has seen enough.
+    let _ = view::say(text);
+    ExitCode::from(exit::DONE)
 }
 
 /// An error and its causes in one line, each once, and without the numbers of the operating system.
@@ -340,6 +414,9 @@ fn classify(error: &anyhow::Error) -> (u8, Option<&str>) {
         Some(ClientError::NotAllowed { .. }) => {
             (exit::FAILED, Some("run this as root, or as a member of the group `uplift`"))
         }
+        Some(ClientError::Silent) => {
+            (exit::FAILED, Some("`journalctl -u uplift` says what it does"))
+        }
         _ => match error.downcast_ref::<ConfigError>() {
             Some(ConfigError::Unreadable { .. }) => (
                 exit::USAGE,
@@ -366,7 +443,7 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.command {
         Command::Daemon => daemon::run(load()?),
         Command::Status { json, watch } => status::run(&load()?, *json, *watch),
-        Command::History { json } => history::run(&load()?, *json),
+        Command::History(choices) => history::run(&load()?, choices),
         Command::Install { source, force, json } => install::run(&load()?, source, *force, *json),
         Command::Confirm => confirm::run(&load()?),
         Command::Rollback { component, yes, json } => {
@@ -377,11 +454,12 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
             hold::run(&load()?, *time, &reason.join(" "), *json)
         }
         Command::Release { json } => hold::release(&load()?, *json),
+        Command::Init(choices) => init::run(&arguments.config, choices),
         Command::Config(ConfigCommand::Check) => config_check::run(&arguments.config, &load()?),
         Command::Config(ConfigCommand::Sandbox { write }) => {
             config_sandbox::run(&load()?, write.as_deref())
         }
-        Command::Demo => demo::run(),
+        Command::Demo { mcu } => demo::run(*mcu),
         Command::Check { file, json } => match load() {
             Ok(config) => check::run(Known::Configuration(&config), file, *json),
             Err(error)
@@ -396,5 +474,12 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::FtpServer => ftp_server::run(&load()?),
         Command::Channels => channels::run(&load()?),
         Command::RunChange { directory, job } => run_change::run(directory, job),
+        Command::Decode { codec, window, size, old_size } => {
+            decode::run(codec, *window, *size, *old_size)
+        }
+        Command::Unpack(arguments) => unpack::run(arguments),
+        Command::RunStm32 { board, file, away } => {
+            run_stm32::run(board, file.as_deref(), away.as_deref())
+        }
     }
 }

@@ -4,9 +4,11 @@
 //! Unknown fields are errors, so that a misspelt one is never silently a default. Nothing here
 //! looks at the machine: whether a device exists or a unit is known is for whoever uses the value.
 
+mod broker;
 mod command;
 mod common;
 mod component;
+mod dji_cloud;
 mod error;
 mod fields;
 mod ftp;
@@ -18,8 +20,13 @@ mod network;
 mod package;
 mod policy;
 mod program;
+mod quectel;
 #[cfg(test)]
 mod shipped;
+mod stm32;
+#[cfg(test)]
+mod tests;
+mod thingspanel;
 mod trial;
 mod unit_name;
 mod values;
@@ -30,12 +37,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::{ChannelName, ComponentName};
-pub use command::{Command, FILE};
+use crate::model::{BrokerName, ChannelName, ComponentName};
+use broker::check_broker;
+pub use broker::{Broker, BrokerUrl, TlsFiles};
+pub use command::{AWAY, Command, FILE};
 pub use common::Common;
 pub use component::{Component, Components};
+pub use dji_cloud::{DeviceKind, DjiCloud, DjiVersionForm, Serial, StepForm, SubDevice, Topology};
 pub use error::ConfigError;
 use error::{Mistake, Source};
+pub use fields::product_name;
 pub use ftp::{Ftp, FtpServer, VENDOR_ACCOUNT, VENDOR_ACCOUNT_NEWER};
 pub use hawkbit::{Hawkbit, HawkbitConfirm, HawkbitLink, HawkbitNames, ServerUrl};
 pub(crate) use hawkbit::{LONGEST_ATTRIBUTE, LONGEST_POLL, MOST_ATTRIBUTES, SHORTEST_POLL, units};
@@ -44,12 +55,20 @@ pub use link::{Baud, Door, Link, TransferChoice, VersionOf};
 use link::{announce, check_bridge};
 pub use luatos::{Codes, Device, Identity, Luatos, LuatosServer, RequestUrl, VersionForm};
 pub use network::{Loopback, Network, Unsealed};
-pub use package::{Format, MachineRule, Package, SealRule, TrustedKey};
+pub use package::{Format, MachineRule, Package, SealRule, Stm32Format, TreeFormat, TrustedKey};
 pub use policy::{Clock, Policy};
 pub use program::Program;
 pub(crate) use program::RESTART_ROOM;
+pub(crate) use quectel::LONGEST_VERSION;
+pub use quectel::{Quectel, QuectelCrc, VersionForm as QuectelVersions};
+use stm32::check_ports;
+pub(crate) use thingspanel::is_device_key;
+pub use thingspanel::{
+    DeviceKey, Generation, PlatformVersion, TaskNames, ThingsPanel, Topic, Topics, WHOLE_FIRMWARE,
+};
 pub use trial::Trial;
 use trial::TrialFields;
+pub use unit_name::service_name;
 pub(crate) use values::CREDENTIALS;
 pub use values::{PassivePorts, Password, Size};
 use values::{absolute, absolute_if_any, read_text, timer};
@@ -78,6 +97,14 @@ pub struct Config {
     pub loopback: Option<Loopback>,
     /// The LuatOS platform, or a server of its kind.
     pub luatos: Option<Luatos>,
+    /// DJI's Cloud API, in the role of a gateway.
+    pub dji_cloud: Option<DjiCloud>,
+    /// The QuecThing platform behind a module of the mobile network.
+    pub quectel: Option<Quectel>,
+    /// ThingsPanel, at a broker.
+    pub thingspanel: Option<ThingsPanel>,
+    /// Brokers of MQTT, by name.
+    pub brokers: BTreeMap<BrokerName, Broker>,
     /// People and programs on this machine.
     pub shell: Shell,
     /// The FTP server that the daemon pulls from.
@@ -99,6 +126,8 @@ struct Sections {
     component: BTreeMap<ComponentName, fields::Fields>,
     #[serde(default)]
     channel: Channels,
+    #[serde(default)]
+    broker: BTreeMap<BrokerName, Broker>,
     #[serde(default)]
     transfer: Transfers,
     #[serde(default)]
@@ -124,6 +153,10 @@ struct Channels {
     hawkbit: Option<Hawkbit>,
     loopback: Option<Loopback>,
     luatos: Option<luatos::Fields>,
+    #[serde(rename = "dji-cloud")]
+    dji_cloud: Option<dji_cloud::Fields>,
+    quectel: Option<Quectel>,
+    thingspanel: Option<thingspanel::Fields>,
 }
 
 /// Section `[channel.shell]`: people and programs on this machine.
@@ -144,7 +177,7 @@ struct Transfers {
 
 /// Largest configuration file in bytes; the shipped one, with every field explained, has some six
 /// thousand.
-const LARGEST_FILE: u64 = 1 << 20;
+pub(crate) const LARGEST_FILE: u64 = 1 << 20;
 
 /// Section `[metrics]`: what monitoring may read.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -240,6 +273,7 @@ impl Config {
         let Sections {
             component,
             channel,
+            broker: brokers,
             transfer,
             package,
             policy,
@@ -248,10 +282,13 @@ impl Config {
             metrics,
             paths,
         } = sections;
-        let mut components = Components::of(component, &trial)?;
-        let (Channels { psdk: link, shell, hawkbit, loopback, luatos }, Transfers { ftp, http }) =
-            (channel, transfer);
+        let mut components = Components::of(component, &trial, &paths.state)?;
+        let Channels { psdk: link, shell, hawkbit, loopback, .. } = channel;
+        let Channels { luatos, dji_cloud, quectel, thingspanel, .. } = channel;
+        let Transfers { ftp, http } = transfer;
         let luatos = luatos.map(luatos::Fields::settled).transpose()?;
+        let dji_cloud = dji_cloud.map(dji_cloud::Fields::settled).transpose()?;
+        let thingspanel = thingspanel.map(thingspanel::Fields::settled).transpose()?;
         let link = link.map(Link::settled);
         if let Some(link) = &link {
             check_names("psdk", &link.components, &components)?;
@@ -264,6 +301,7 @@ impl Config {
             announce(&mut components, link)?;
         }
         check_bridge(&components, link.as_ref())?;
+        check_ports(&components, link.as_ref())?;
         if let Some(names) = &shell.components {
             check_names("shell", names, &components)?;
         }
@@ -275,6 +313,10 @@ impl Config {
             hawkbit,
             loopback,
             luatos,
+            dji_cloud,
+            quectel,
+            thingspanel,
+            brokers,
             shell,
             ftp,
             http,
@@ -282,11 +324,20 @@ impl Config {
             metrics,
             paths,
         };
+        config
+            .dji_cloud
+            .as_ref()
+            .map_or(Ok(()), |dji| dji.check(&config.brokers, &config.components))?;
         for network in config.networks() {
             check_names(network.name.as_str(), &network.components, &config.components)?;
             network.check_key(&config.package)?;
         }
+        config.brokers.iter().try_for_each(|(name, broker)| broker.check(*name))?;
+        if let Some(thingspanel) = &config.thingspanel {
+            check_broker("thingspanel", thingspanel.broker, &config.brokers)?;
+        }
         config.hawkbit.as_ref().map_or(Ok(()), Hawkbit::check)?;
+        config.quectel.as_ref().map_or(Ok(()), Quectel::check)?;
         config.check_sockets()?;
         config.http.check()?;
         config.ftp_server.check_password()?;
@@ -315,7 +366,11 @@ impl Config {
     pub fn networks(&self) -> impl Iterator<Item = Network> {
         let hawkbit = self.hawkbit.iter().map(Hawkbit::network);
         let luatos = self.luatos.iter().map(Luatos::network);
-        hawkbit.chain(luatos).chain(self.loopback.iter().map(Loopback::network))
+        let dji = self.dji_cloud.iter().map(DjiCloud::network);
+        let quectel = self.quectel.iter().map(Quectel::network);
+        let thingspanel = self.thingspanel.iter().map(ThingsPanel::network);
+        let loopback = self.loopback.iter().map(Loopback::network);
+        hawkbit.chain(luatos).chain(dji).chain(quectel).chain(thingspanel).chain(loopback)
     }
 
     /// The channel of the network of this name.
@@ -348,243 +403,4 @@ fn check_names(
         known.join(", ")
     );
     Err(Mistake::new(&[format!("channel.{channel}.components")], explanation))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::shipped::{fields, is_field, shipped};
-    use super::*;
-    use crate::model::Restart;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, Path::new("uplift.toml")).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_smallest_configuration_has_the_documented_defaults() {
-        let config =
-            parse("[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"").unwrap();
-        assert_eq!(
-            config.components.programs().next().unwrap().path,
-            Path::new("/usr/local/bin/demo")
-        );
-        assert_eq!(config.components.programs().next().unwrap().restart, Restart::Reboot);
-        assert!(config.link.is_none());
-        assert_eq!(config.ftp.address.port(), 21);
-        assert!(config.ftp_server.users.contains(VENDOR_ACCOUNT_NEWER));
-    }
-
-    /// The file that is shipped lists every field with its default: with all comment signs in front
-    /// of fields taken away it must still parse, and mean the same as the file itself, but for the
-    /// fields that have no default.
-    #[test]
-    fn the_shipped_configuration_lists_every_field_with_its_default() {
-        let (shipped, _) = shipped();
-        let shipped = shipped.as_str();
-        let without_default = [
-            "path",
-            "unit",
-            "seal",
-            "version",
-            "version_command",
-            "password_file",
-            "health_command",
-            "health",
-            "socket",
-            "restart_deadline",
-            "components",
-            "install",
-            "revert",
-            "suffix",
-            "unchanged_exit_codes",
-            "command_deadline",
-            "clock_file",
-            "ready_command",
-            "ca_file",
-            "client_certificate",
-            "client_key",
-        ];
-        let all: String = shipped
-            .lines()
-            .map(|line| match line.strip_prefix("# ").filter(|line| is_field(line)) {
-                Some(field) if !without_default.contains(&field.split(' ').next().unwrap()) => {
-                    format!("{field}\n")
-                }
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        assert_eq!(format!("{:?}", parse(&all).unwrap()), format!("{:?}", parse(shipped).unwrap()));
-        for section in [
-            "component.program",
-            "package",
-            "channel.psdk",
-            "channel.shell",
-            "transfer.ftp",
-            "transfer.http",
-            "ftp_server",
-            "policy",
-            "trial",
-            "metrics",
-            "paths",
-        ] {
-            let start = shipped.find(&format!("\n[{section}]\n")).unwrap();
-            let end = shipped[start + 1..].find("\n[").map_or(shipped.len(), |end| start + 1 + end);
-            for field in fields(section) {
-                assert!(
-                    shipped[start..end].contains(&format!("{field} = ")),
-                    "[{section}] {field} is not listed"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn an_error_names_file_line_field_and_what_would_be_right() {
-        let error = parse(
-            "[component.program]\nname = \"demo\"\nproduct = \"P\"\n[channel.psdk]\nbuad = 9600\n",
-        )
-        .unwrap_err();
-        assert!(
-            error.contains("uplift.toml, line 5, field channel.psdk") && error.contains("`baud`"),
-            "{error}"
-        );
-        let error = parse("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[channel.psdk]\nbaud = \"fast\"\n")
-            .unwrap_err();
-        assert!(
-            error.contains("line 5, field channel.psdk.baud") && error.contains("921600"),
-            "{error}"
-        );
-        let error =
-            parse("[component.program]\nname = \"demo\"\nproduct = \"P\"\nrestart = \"unit\"\n")
-                .unwrap_err();
-        assert!(
-            error.contains("field component.program") && error.contains("needs `unit`"),
-            "{error}"
-        );
-        let error = parse("[program\n").unwrap_err();
-        assert!(error.contains("line 1"), "{error}");
-    }
-
-    #[test]
-    fn a_restart_and_its_trial_must_be_announceable() {
-        let text = |link: &str| {
-            format!(
-                "[component.program]\nname = \"demo\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\n{link}\n[trial]\ndeadline = \"136s\""
-            )
-        };
-        assert!(parse(&text("")).is_ok(), "without a link nothing is announced");
-        let error = parse(&text("[channel.psdk]")).unwrap_err();
-        assert!(
-            error.contains("line 7, field trial.deadline") && error.contains("256 s together"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_restart_has_the_time_that_its_unit_may_take() {
-        let config = |text: &str| {
-            parse(&format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n{text}"))
-                .unwrap()
-        };
-        let seconds = Duration::from_secs;
-        for (text, stop, start, deadline) in [
-            ("", seconds(90), seconds(90), 190),
-            ("", seconds(2), seconds(3), 60),
-            ("", Duration::MAX, seconds(90), 600),
-            ("restart_deadline = \"5s\"", seconds(90), seconds(90), 5),
-            ("[channel.psdk]", seconds(90), seconds(90), 135),
-            ("[channel.psdk]\n[trial]\ndeadline = \"30s\"", seconds(90), Duration::MAX, 225),
-        ] {
-            assert_eq!(
-                config(text).components.programs().next().unwrap().restart_within(stop, start),
-                seconds(deadline),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn sizes_and_durations_have_units() {
-        let config = parse("[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\nrestart_deadline = \"2m\"\nrestart = [\"/bin/true\"]\n[package]\nmax_size = \"64KiB\"").unwrap();
-        assert_eq!(config.package.max_size, Size(65536));
-        assert_eq!(
-            config.components.programs().next().unwrap().restart_deadline,
-            Some(Duration::from_secs(120))
-        );
-        assert_eq!(
-            config.components.programs().next().unwrap().restart,
-            Restart::Command(vec!["/bin/true".into()])
-        );
-        for bad in ["\"64KB\"", "\"-1\"", "\"99999999999999999999GiB\"", "1.5", "\"\u{e9}\""] {
-            assert!(
-                parse(&format!(
-                    "[component.program]\npath = \"/opt/p\"\nproduct = \"P\"\n[package]\nmax_size = {bad}"
-                ))
-                .is_err(),
-                "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_path_is_the_same_for_everybody() {
-        for (section, field) in [
-            ("channel.psdk", "device"),
-            ("metrics", "socket"),
-            ("paths", "state"),
-            ("paths", "control"),
-            ("paths", "boot_id"),
-        ] {
-            let error = parse(&format!(
-                "[component.program]\nname = \"demo\"\nproduct = \"P\"\n[{section}]\n{field} = \"here\""
-            ))
-            .unwrap_err();
-            assert!(
-                error.contains(&format!(
-                    "line 5, field {section}.{field}: the path must be absolute, not \"here\""
-                )),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_file_without_an_end_is_not_read_to_it() {
-        let error = Config::load(Path::new("/dev/zero")).unwrap_err();
-        assert!(
-            matches!(&error, ConfigError::Unreadable { source, .. } if source.to_string().contains("too large")),
-            "{error:?}"
-        );
-    }
-
-    #[test]
-    fn a_timer_is_named_as_one_or_there_is_none() {
-        let timer = |text: &str| {
-            let config =
-                parse(&format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n{text}"));
-            config.map(|config| config.paths.rescue_timer)
-        };
-        assert_eq!(timer("").unwrap().as_deref(), Some(RESCUE_TIMER));
-        assert_eq!(timer("[paths]\nrescue_timer = \"\"").unwrap(), None);
-        let error = timer("[paths]\nrescue_timer = \"uplift-rescue\"").unwrap_err();
-        assert!(
-            error.contains("field paths.rescue_timer") && error.contains(RESCUE_TIMER),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn metrics_have_a_socket_of_their_own_or_none() {
-        let text = |socket| {
-            format!("[component.program]\nname = \"demo\"\nproduct = \"P\"\n[metrics]\n{socket}")
-        };
-        assert_eq!(parse(&text("")).unwrap().metrics.socket, None);
-        let error = parse(&text("socket = \"/run/uplift/control.sock\"")).unwrap_err();
-        assert!(
-            error.contains("line 5, field metrics.socket: this is the control socket"),
-            "{error}"
-        );
-    }
 }

@@ -1,4 +1,4 @@
-//! The local socket: requests in, status and progress out (docs/control-protocol.md).
+//! The local socket: requests in, status and progress out (docs/wire/control-protocol.md).
 //!
 //! One JSON object a line in both directions over a UNIX stream socket. Who may connect is the
 //! socket's mode; who did is written into the upgrade. The room knows the engine's handle, and

@@ -16,23 +16,25 @@
 //! | [`stories`] | the stories, each exhaustively |
 //! | [`change`] | the stories of another updater, each exhaustively |
 //! | [`fat`] | the stories on a file system that keeps less, which must not pass |
+//! | [`trees`] | the exchange of two directories, exhaustively |
 //! | [`mutants`] | the same stories with a step left out or exchanged, which must not pass |
 //!
-//! The crash model and its bounds stand in docs/crash-states.md.
+//! The crash model and its bounds stand in docs/design/crash-states.md.
 
 mod change;
-mod enumerate;
+pub(crate) mod enumerate;
 mod fat;
 mod files;
 mod firmware;
 mod host;
 mod labels;
-mod model;
+pub(crate) mod model;
 mod mutants;
 mod payload;
 mod proof;
 mod recording;
 mod setting;
 mod stories;
-mod tree;
+pub(crate) mod tree;
+mod trees;
 mod updater;

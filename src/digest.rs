@@ -8,15 +8,18 @@ use std::mem;
 
 use sha2::Digest as _;
 
+use crate::disk;
 use crate::model::{AnnouncedDigests, FileDigest, Md5Digest, ProgramDigest, Sha1Digest};
 use crate::seal::{self, Beginning, HEAD_SIZE, LARGEST_SEAL, Seal};
+use crate::tree;
 
 /// Hashes bytes as they pass: SHA-256 always, a weaker digest in the same pass where a channel
 /// announces nothing better.
 ///
 /// One pass gives both the digest of the file and that of the program. Only the end of a file tells
 /// whether a seal stands there, so SHA-256 lags behind by the largest seal that there is; what
-/// stands behind a seal at the beginning is hashed once more, by itself.
+/// stands behind a seal at the beginning is hashed once more, by itself, and so is the manifest of a
+/// tree.
 #[derive(Debug, Clone)]
 pub struct Hasher {
     /// Of all bytes but those in `tail`.
@@ -56,6 +59,9 @@ enum Head {
     Open(Vec<u8>),
     /// It has the lengths of one; what stands behind those is hashed here.
     Sealed { head: Vec<u8>, payload: sha2::Sha256 },
+    /// It is the header of a tree's archive; the manifest behind it, of which so many bytes are still
+    /// to come, is hashed here.
+    Tree { manifest: sha2::Sha256, left: usize },
 }
 
 /// What a [`Hasher`] has seen.
@@ -64,12 +70,20 @@ pub struct Digests {
     /// SHA-256 of all bytes.
     pub file: FileDigest,
     /// SHA-256 of the bytes before or behind the seal; of all bytes where there is no well-formed
-    /// seal.
+    /// seal. Of the archive of a tree, the digest of its manifest.
     pub program: ProgramDigest,
     /// MD5, where it was asked for.
     pub md5: Option<Md5Digest>,
     /// SHA-1, where it was asked for.
     pub sha1: Option<Sha1Digest>,
+}
+
+impl Digests {
+    /// What the manifest of a container calls a program by that comes out of it, whatever that looks
+    /// like: all its bytes. Of a tree the manifest alone, which says the rest.
+    pub(crate) fn in_container(&self, is_tree: bool) -> ProgramDigest {
+        if is_tree { self.program } else { ProgramDigest(self.file.0) }
+    }
 }
 
 impl Hasher {
@@ -118,6 +132,7 @@ impl Hasher {
             (Head::Open(head), Ok(start @ 1..)) => {
                 sha2::Sha256::new_with_prefix(head.get(start..).unwrap_or_default())
             }
+            (Head::Tree { manifest, left: 0 }, Ok(0)) => manifest,
             _ => self.sha256.clone(),
         };
         self.sha256.update(of_seal);
@@ -138,7 +153,14 @@ impl Head {
                 let (first, rest) = bytes.split_at(bytes.len().min(HEAD_SIZE - head.len()));
                 head.extend_from_slice(first);
                 match seal::beginning(head) {
-                    Beginning::None => *self = Self::Plain,
+                    Beginning::None => {
+                        if let Some(next) = Self::without_seal(head) {
+                            let head = mem::take(head);
+                            *self = next;
+                            self.update(head.get(tree::HEADER_SIZE..).unwrap_or_default());
+                            self.update(rest);
+                        }
+                    }
                     Beginning::Seal(size) => {
                         let payload = sha2::Sha256::new_with_prefix(&head[size..]);
                         *self = Self::Sealed { head: mem::take(head), payload };
@@ -148,13 +170,31 @@ impl Head {
                 }
             }
             Self::Sealed { payload, .. } => payload.update(bytes),
+            Self::Tree { manifest, left } => {
+                let now = bytes.len().min(*left);
+                manifest.update(&bytes[..now]);
+                *left -= now;
+            }
+        }
+    }
+
+    /// What a file is that begins so and has no seal there; nothing as long as that can't be said.
+    fn without_seal(head: &[u8]) -> Option<Self> {
+        let begins = head.starts_with(&tree::MAGIC[..tree::MAGIC.len().min(head.len())]);
+        match head.first_chunk() {
+            None if begins => None,
+            Some(header) => Some(
+                tree::manifest_size(header)
+                    .map_or(Self::Plain, |left| Self::Tree { manifest: sha2::Sha256::new(), left }),
+            ),
+            None => Some(Self::Plain),
         }
     }
 
     /// As much of the beginning as [`Seal::find`] wants of a file that may be sealed there.
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Plain => &[],
+            Self::Plain | Self::Tree { .. } => &[],
             Self::Open(head) | Self::Sealed { head, .. } => head,
         }
     }
@@ -169,11 +209,9 @@ pub fn program_digest(mut program: impl Read) -> io::Result<ProgramDigest> {
     let mut hasher = Hasher::new(Beside::default());
     let mut buffer = vec![0; BUFFER_SIZE];
     loop {
-        match program.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish().program),
-            Ok(n) => hasher.update(&buffer[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match disk::read(&mut program, &mut buffer)? {
+            0 => return Ok(hasher.finish().program),
+            n => hasher.update(&buffer[..n]),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod mounted;
 pub(crate) mod mounts;
 #[cfg(test)]
 pub(crate) mod recording;
+pub(crate) mod stamp;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -80,8 +81,12 @@ pub(crate) enum Operation<'a> {
     RenameToFree { from: &'a Path, to: &'a Path },
     /// Gives a file a second name.
     Link { original: &'a Path, name: &'a Path },
+    /// Makes a symbolic link.
+    MakeLink { target: &'a Path, path: &'a Path },
     /// Removes a name.
     Remove { path: &'a Path },
+    /// Removes a directory, which must be empty.
+    RemoveDirectory { path: &'a Path },
 }
 
 /// Who carries out the operations.
@@ -129,7 +134,9 @@ impl Disk for LocalDisk {
                 rename_with(RenameFlags::RENAME_NOREPLACE, from, to)
             }
             Operation::Link { original, name } => fs::hard_link(original, name),
+            Operation::MakeLink { target, path } => std::os::unix::fs::symlink(target, path),
             Operation::Remove { path } => fs::remove_file(path),
+            Operation::RemoveDirectory { path } => fs::remove_dir(path),
         }
     }
 }
@@ -228,21 +235,35 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
     }
 }
 
+/// Nothing but a directory, wherever a link leads.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads once; a call that a signal has interrupted is none.
+pub(crate) fn read(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// How much of a file is in memory while it is copied.
-const COPY_BUFFER_SIZE: usize = 256 * 1024;
+pub(crate) const COPY_BUFFER_SIZE: usize = 256 * 1024;
 
 /// Copies what is left of `from` to `to`, and counts it; nothing is synced.
 pub(crate) fn copy(disk: &dyn Disk, from: &mut impl Read, to: &File) -> io::Result<u64> {
     let (mut buffer, mut copied) = (vec![0; COPY_BUFFER_SIZE], 0);
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(copied),
-            Ok(n) => {
+        match read(from, &mut buffer)? {
+            0 => return Ok(copied),
+            n => {
                 disk.apply(Operation::Write { file: to, bytes: &buffer[..n] })?;
                 copied += n as u64;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
 }
@@ -281,11 +302,33 @@ fn write_atomic_with(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
+    write_by(mode, disk, directory, name, &mut |write| write(bytes))
+}
+
+/// Says the content, one piece a call of what it is given.
+type Content<'a> = dyn FnMut(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> + 'a;
+
+/// [`write_atomic`] of what is not in memory as a whole.
+pub(crate) fn write_atomic_by(
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    content: &mut Content<'_>,
+) -> io::Result<()> {
+    write_by(READABLE_MODE, disk, directory, name, content)
+}
+
+fn write_by(
+    mode: u32,
+    disk: &dyn Disk,
+    directory: &Path,
+    name: &str,
+    content: &mut Content<'_>,
+) -> io::Result<()> {
     let temporary = directory.join(unfinished(name));
     remove_if_present(disk, &temporary)?;
     let file = disk.create(&temporary, mode)?;
-    let written = disk
-        .apply(Operation::Write { file: &file, bytes })
+    let written = content(&mut |bytes| disk.apply(Operation::Write { file: &file, bytes }))
         .and_then(|()| disk.apply(Operation::Sync { file: &file }))
         .and_then(|()| {
             disk.apply(Operation::Rename { from: &temporary, to: &directory.join(name) })
@@ -296,6 +339,11 @@ fn write_atomic_with(
         let _ = disk.apply(Operation::Remove { path: &temporary });
         return Err(error);
     }
+    sync_name(disk, directory, name)
+}
+
+/// Makes durable what a name of this directory stands for, after it was moved there.
+pub(crate) fn sync_name(disk: &dyn Disk, directory: &Path, name: &str) -> io::Result<()> {
     disk.apply(Operation::SyncDirectory { path: directory })?;
     disk.apply(Operation::SyncMoved { path: &directory.join(name) })
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::model::version::Version;
 use crate::model::{
@@ -29,8 +29,12 @@ use crate::model::{
     Outcome, PackageSummary, PartStatus, Report, Request, Status, UpgradeId,
 };
 use crate::policy::Gatekeeper;
+use crate::record::past::PastReport;
 use crate::stage::{Announced, Receiving, Staged};
 use crate::trial::application::Application;
+
+/// Whoever asks just after the start waits this long for the first look; it takes longer only where a program of hundreds of megabytes lies on a slow card.
+const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A handle to the engine; cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,6 +44,7 @@ pub struct Engine {
     deadline: Deadline,
     policy: Option<Arc<Gatekeeper>>,
     applications: watch::Sender<Option<Application>>,
+    looked: watch::Receiver<bool>,
 }
 
 /// When the phase that runs ends at the latest. The status says how long it may take, and is not
@@ -144,6 +149,13 @@ impl From<&Report> for Ended {
     }
 }
 
+impl From<&PastReport> for Ended {
+    fn from(report: &PastReport) -> Self {
+        let PastReport { id, component, outcome, kind, .. } = report;
+        Self { id: id.clone(), component: *component, outcome: *outcome, kind: *kind }
+    }
+}
+
 /// Where an answer goes.
 pub type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 
@@ -155,7 +167,8 @@ impl Engine {
     /// A handle whose commands arrive at the receiver of `commands`.
     pub fn new(commands: mpsc::Sender<Command>, status: watch::Receiver<Status>) -> Self {
         let (deadline, applications) = (Deadline::default(), watch::channel(None).0);
-        Self { commands, status, deadline, policy: None, applications }
+        let looked = watch::channel(true).1;
+        Self { commands, status, deadline, policy: None, applications, looked }
     }
 
     /// The status, and word of each change of it.
@@ -186,6 +199,24 @@ impl Engine {
             status.policy = policy.status();
         }
         status
+    }
+
+    /// Waits until what is installed was looked at, which takes seconds for a large program: before
+    /// that the status tells of no version, and no upgrade begins. Over at once later on.
+    pub async fn looked(&self) {
+        // The engine is gone only when the daemon stops.
+        let _ = self.looked.clone().wait_for(|looked| *looked).await;
+    }
+
+    /// Whether that is over.
+    pub fn has_looked(&self) -> bool {
+        *self.looked.borrow()
+    }
+
+    /// [`Engine::looked`], for whoever asks just after the start and would rather have half an answer
+    /// than none.
+    pub async fn looked_or_late(&self) {
+        let _ = timeout(FIRST_LOOK_PATIENCE, self.looked()).await;
     }
 
     /// [`Engine::status_now`], after systemd was asked of the clock, where that matters.

@@ -1,4 +1,4 @@
-//! Handing a file over to the daemon through a local socket (docs/hand-over.md).
+//! Handing a file over to the daemon through a local socket (docs/wire/hand-over.md).
 //!
 //! Whatever comes from outside is received by a process without rights, and reaches the daemon
 //! here. Each kind of process has a socket of its own, and a socket has the requests that its
@@ -11,6 +11,7 @@ mod channel_server;
 pub(crate) mod channels;
 pub(crate) mod client;
 pub(crate) mod delivery;
+pub(crate) mod passing;
 mod pieces;
 mod server;
 

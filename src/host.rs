@@ -8,6 +8,8 @@
 pub(crate) mod alarm;
 pub mod command;
 pub(crate) mod descendants;
+pub(crate) mod device;
+pub(crate) mod helper;
 pub mod peer;
 pub(crate) mod stop;
 pub mod unit;

@@ -6,6 +6,7 @@
 //! read (`salvage`): a daemon that was rolled back must not let in again what it refused before.
 //! What became of an upgrade whose state is lost, the rescue may know.
 
+mod history;
 mod lost;
 pub(crate) mod mark;
 pub(crate) mod parts;
@@ -21,15 +22,17 @@ use crate::log::{self, About, message};
 use crate::machine::State;
 use crate::model::version::Version;
 use crate::model::{
-    ChannelName, ComponentName, Entry, Failure, FailureKind, ProgramDigest, Report, Upgrade,
+    ChannelName, ComponentName, Entry, Failure, FailureKind, Outcome, ProgramDigest, Reference,
+    Report, Upgrade,
 };
 
 use crate::record::checksum::{self, FIRST_FORMAT, FORMAT, Wrong};
-use crate::record::history::{HISTORY_LENGTH, HistoryFile};
 use crate::record::memory::Forgotten;
+use crate::record::past::{Past, PastReport};
 use crate::record::salvage::{self, Salvaged};
 use crate::record::state::{Recorded, StateFile};
 use crate::record::{HISTORY_FILE, InstalledRecord, LARGEST_FILE, STATE_FILE};
+use history::History;
 
 /// The journal of one daemon.
 #[derive(Debug, Clone)]
@@ -37,7 +40,7 @@ pub struct Journal {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     state: StateFile,
-    history: HistoryFile,
+    history: History,
     left: Left,
     recovered: Option<String>,
 }
@@ -78,9 +81,7 @@ impl Journal {
         std::fs::create_dir_all(directory)?;
         remove_unfinished(&*disk, directory);
         let mut damaged = Vec::new();
-        let history: Result<Option<HistoryFile>, _> =
-            read(directory, HISTORY_FILE, |file: &HistoryFile| file.format);
-        let history = history.unwrap_or_else(|unusable| {
+        let history = History::open(directory).unwrap_or_else(|unusable| {
             damaged.push(unusable.set_aside(&*disk, directory, HISTORY_FILE));
             None
         });
@@ -101,8 +102,10 @@ impl Journal {
                     // What is not as it was written is believed where the history says the same.
                     let told = unusable.text.as_deref().and_then(salvage::state);
                     let told = told.map(|salvaged| Vec::from(salvaged.state.unacknowledged));
-                    let known = |entry: &Entry| {
-                        history.as_ref().is_some_and(|history| history.reports.contains(entry))
+                    let known = |told: &Entry| {
+                        let mut entries =
+                            history.iter().flat_map(|history| history.entries(directory));
+                        entries.any(|entry| entry == *told)
                     };
                     let told: Vec<Entry> = told.into_iter().flatten().filter(known).collect();
                     let unacknowledged = told.into();
@@ -115,12 +118,10 @@ impl Journal {
             },
         };
         let lost = left != Left::Whole || matches!(state.upgrade, Recorded::Foreign(_));
-        let history =
-            history.unwrap_or_else(|| HistoryFile { format: state.format, reports: Vec::new() });
+        let history = history.unwrap_or_else(|| History::empty(state.format.min(FORMAT)));
         let mut journal =
             Self { disk, directory: directory.to_owned(), state, history, left, recovered: None };
         journal.state.format = journal.state.format.min(FORMAT);
-        journal.history.format = journal.history.format.min(FORMAT);
         if let Err(error) = journal.complete_history() {
             // It stands in memory, and the next report writes it too.
             warn("the history can't be written", error);
@@ -137,8 +138,8 @@ impl Journal {
     /// What the state held, as far as the history tells it too, and the trial that the rescue has a
     /// copy of.
     fn recover(&mut self) {
-        let remembered = StateFile::remembered(&self.history.reports);
-        let trial = lost::trial(&self.directory, &self.history.reports);
+        let remembered = StateFile::remembered(self.history.entries(&self.directory));
+        let trial = lost::trial(&self.directory, |upgrade| self.history.has(upgrade));
         let is_remembered = remembered != StateFile::default();
         if self.left == Left::Nothing && !is_remembered && trial.is_none() {
             return; // nothing is missing
@@ -184,15 +185,15 @@ impl Journal {
             .filter(|state| state.upgrade().is_some_and(of_it))
             .and_then(State::swap)
             .map(|swap| &swap.package);
-        let reports = self.history.known().rev().filter(|report| report.component() == component);
-        let reported = reports.filter_map(|report| report.package.as_ref());
-        let packages = on_trial.into_iter().chain(reported);
-        let by_package = packages.map(|package| InstalledRecord {
+        let on_trial = on_trial.map(|package| InstalledRecord {
             version: package.version,
             digest: package.program_digest,
         });
+        let reports = self.history.known().rev().filter(|report| report.component == component);
+        let reported = reports.filter_map(|report| report.program);
         let memory = self.state.of(component);
-        [memory.installed, memory.previous].into_iter().flatten().chain(by_package).collect()
+        let surest = [memory.installed, memory.previous, on_trial].into_iter().flatten();
+        surest.chain(reported).collect()
     }
 
     /// Whether a program of which it knows no version may be the one that was installed by hand,
@@ -206,8 +207,8 @@ impl Journal {
     /// format of a newer daemon that was rolled back.
     fn absorb_rescue(&mut self) {
         let Some((report, on_trial)) = lost::report(&self.directory) else { return };
-        let is_it = |known: &Entry| known.is_of(&report.id);
-        if self.history.reports.split_last().is_some_and(|(_, earlier)| earlier.iter().any(is_it)) {
+        let is_it = |known: &Past| known.is(&report.id.0);
+        if self.history.pasts().rev().skip(1).any(is_it) {
             return; // told long ago; only the newest one may lack its other half
         }
         log::about(Some(&About::report(&report)));
@@ -240,14 +241,10 @@ impl Journal {
             .unacknowledged
             .reports
             .iter()
-            .filter(|report| !self.knows(report))
+            .filter(|report| !self.history.has(&report.id))
             .cloned()
             .collect();
         if missing.is_empty() { Ok(()) } else { self.append_history(missing) }
-    }
-
-    fn knows(&self, report: &Report) -> bool {
-        self.history.reports.iter().any(|known| known.is_of(&report.id))
     }
 
     /// The upgrade that the last daemon left.
@@ -269,14 +266,44 @@ impl Journal {
         &self.state.unacknowledged.reports
     }
 
-    /// The last entries of the history, oldest first.
-    pub fn history(&self) -> &[Entry] {
-        &self.history.reports
+    /// The last entries of the history, oldest first; all of them are read.
+    pub fn history(&self) -> Vec<Entry> {
+        self.history.entries(&self.directory).collect()
     }
 
     /// Those of them that this version can read.
-    pub fn reports(&self) -> impl DoubleEndedIterator<Item = &Report> {
+    pub fn reports(&self) -> impl DoubleEndedIterator<Item = Report> {
+        self.history.entries(&self.directory).filter_map(Entry::into_report)
+    }
+
+    /// The entry behind the one of this key ([`Entry::key`]), or the oldest one.
+    pub fn entry_after(&self, before: Option<&str>) -> Option<Entry> {
+        self.history.after(&self.directory, before)
+    }
+
+    /// The newest report of which this holds.
+    pub(crate) fn newest_report(&self, is_wanted: impl Fn(&PastReport) -> bool) -> Option<Report> {
+        self.history.newest(&self.directory, is_wanted)
+    }
+
+    /// How the last upgrades ended, oldest first; nothing is read for it.
+    pub(crate) fn past_reports(&self) -> impl DoubleEndedIterator<Item = &PastReport> {
         self.history.known()
+    }
+
+    /// The request of a network channel that brought this program, or the one installed last; nothing
+    /// where none did.
+    pub(crate) fn brought_by(
+        &self,
+        component: ComponentName,
+        program: Option<ProgramDigest>,
+    ) -> Option<(ChannelName, Reference)> {
+        let program = program.or(self.installed(component).map(|installed| installed.digest))?;
+        let brought = |report: &&PastReport| {
+            let is_it = report.program.is_some_and(|one| one.digest == program);
+            report.component == component && report.outcome == Outcome::Succeeded && is_it
+        };
+        self.history.known().rev().find(brought)?.asked.clone()
     }
 
     /// What `uplift` installed last.
@@ -328,8 +355,8 @@ impl Journal {
         // The history first: until it is durable the state file holds the upgrade, and the next
         // daemon concludes it again.
         let listed = self.append_history(vec![report.clone()]);
-        let known = self.history.reports.clone();
-        let earlier = known.split_last().map_or(&known[..], |(_, earlier)| earlier);
+        let mut earlier: Vec<Past> = self.history.pasts().cloned().collect();
+        earlier.pop();
         let kept = self.change_state(|file| {
             file.upgrade = Recorded::Known(None);
             file.unacknowledged
@@ -338,7 +365,7 @@ impl Journal {
             if !acknowledged {
                 file.unacknowledged.reports.push(report.clone());
             }
-            file.take_in(report, earlier);
+            file.take_in(report, &earlier);
         });
         // Each file for itself: what can't be written in one must not cost the other its entry.
         listed.and(kept)
@@ -353,15 +380,11 @@ impl Journal {
 
     fn append_history(&mut self, reports: Vec<Report>) -> io::Result<()> {
         // An upgrade whose end was written here only is concluded again by the next daemon.
-        let is_new = |known: &Entry| !reports.iter().any(|report| known.is_of(&report.id));
-        self.history.reports.retain(is_new);
-        self.history.reports.extend(reports.into_iter().map(Entry::Known));
-        let excess = self.history.reports.len().saturating_sub(HISTORY_LENGTH);
-        self.history.reports.drain(..excess);
+        self.history.push(reports);
         if !self.state.has_trial() {
             self.history.format = FORMAT;
         }
-        write(&*self.disk, &self.directory, HISTORY_FILE, &self.history, self.history.format)
+        self.history.write(&*self.disk, &self.directory)
     }
 
     /// The change stands in memory even when the disk refuses it: the daemon goes on with the truth

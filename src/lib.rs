@@ -27,12 +27,13 @@
 //! | [`machine`] | the upgrade as a pure state machine |
 //! | [`stage`] | the staging area: receive, hash while writing, limits, clean-up |
 //! | [`digest`] | the hashing of bytes while they pass |
+//! | [`tree`] | a directory as a whole: its manifest, its archive |
 //! | [`seal`] | who made a firmware file, and that it is whole |
 //! | `log` | where the words of daemon and FTP server go |
 //! | [`model`] | what is persisted and printed |
 //! | `disk` | the few file-system operations that durability hangs on |
 //! | [`host`] | the machine: `systemctl`, units, a user's programs, deadlines while it sleeps |
-//! | `wire` | local sockets, and a limited number of peers at a time |
+//! | `wire` | local sockets and serial ports, and a limited number of peers at a time |
 //!
 //! Beside the house, for tests alone: `crash_states`, every state that a power cut can leave, proved.
 //! The simulated peers are a package of their own, `crates/sim`, which shares nothing with this one.
@@ -65,5 +66,6 @@ pub mod seal;
 pub mod service;
 pub mod stage;
 pub mod transfer;
+pub mod tree;
 pub mod trial;
 mod wire;

@@ -7,9 +7,10 @@ pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod said;
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::os::fd::AsFd as _;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::debug_fn;
@@ -52,7 +53,7 @@ pub(crate) fn install(identifier: &str) {
                 );
             let lines = tracing_subscriber::fmt::layer()
                 .with_target(false)
-                .with_ansi(io::stderr().is_terminal())
+                .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
                 .without_time()
                 .fmt_fields(sentence)
                 .with_writer(io::stderr);

@@ -1,9 +1,9 @@
 //! The upgrade as a pure state machine: `State` × `Event` → `State` and `Action`s. No I/O, no
 //! clock, no channel's words.
 //!
-//! The table of all transitions stands in docs/machine.md and is checked against this code by a
-//! test. [`State::resume`] answers what a freshly started daemon does with what it finds; every
-//! combination has an answer.
+//! The table of all transitions stands in docs/design/machine.md and is checked against this code
+//! by a test. [`State::resume`] answers what a freshly started daemon does with what it finds;
+//! every combination has an answer.
 
 mod change;
 mod failures;

@@ -45,6 +45,7 @@ async fn converse(
     let head = timeout(CLIENT_DEADLINE, read_head(&mut stream))
         .await
         .context("the client is silent")??;
+    engine.looked_or_late().await;
     let answer = answer(&head, engine, tally).await?;
     timeout(CLIENT_DEADLINE, stream.write_all(answer.as_bytes()))
         .await

@@ -1,9 +1,10 @@
 //! What is persisted and printed: phases, progress, outcomes, failures, reports, status.
 //!
 //! These types are the schema of the state file, the history, the control socket and every `--json`
-//! output, so a change here is a change of a documented format (docs/control-protocol.md). The
+//! output, so a change here is a change of a documented format (docs/wire/control-protocol.md). The
 //! module must not know how anything is done: no I/O, no clock.
 
+mod board;
 mod change;
 mod channel;
 mod countdown;
@@ -27,6 +28,9 @@ use serde::{Deserialize, Serialize};
 
 use version::Version;
 
+pub use board::{
+    BOARD_DEVICE, BOARD_UNCHANGED, Board, Entry as BoardEntry, GpioLine, ModemLine, Pin, Scheme,
+};
 pub use change::{Change, ChangeTerms, Step};
 pub use channel::{ChannelState, ChannelStatus, LONGEST_SENTENCE, PartStatus, Reference};
 pub use countdown::{Countdown, Uptime};
@@ -35,14 +39,14 @@ pub use entry::Entry;
 pub(crate) use failure::without_number;
 pub use failure::{Failure, FailureKind, Verdict};
 pub use key_id::{KeyId, NotAKeyId};
-pub use name::{ChannelName, ComponentName};
+pub use name::{BrokerName, ChannelName, ComponentName};
 pub(crate) use origin::CONTAINER_START;
 pub use origin::Origin;
 pub use policy::{HoldStatus, PolicyStatus, WindowStatus};
 pub use report::Report;
 pub use request::{Receipt, Request};
 pub(crate) use terms::milliseconds;
-pub use terms::{BridgeHealth, Confirm, Restart, Runs, Terms};
+pub use terms::{BridgeHealth, Confirm, Form, Restart, Runs, Terms};
 pub use upgrade::{Attempt, Conclusion, Deferral, Swap, Upgrade};
 
 /// One upgrade's name: a random UUID from the kernel, the same in logs, history and the control
@@ -247,6 +251,9 @@ pub enum RunningEvidence {
     NoUnit,
     /// Another updater has installed it, and a command told the version that was expected.
     VersionTold,
+    /// A microcontroller showed it after a reset: its flash was read back, or its bootloader has
+    /// proved and recorded it.
+    ReadBack,
     /// Another updater says that it has installed it, and nothing else was asked.
     UpdaterSays,
     /// The unit is not active, or runs another digest.
@@ -276,6 +283,9 @@ pub struct PackageSummary {
     pub size: u64,
     /// Digest of all bytes received.
     pub file_digest: FileDigest,
+    /// Bytes of the program that came of it, where the file was a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_size: Option<u64>,
     /// Digest of the program: the identity.
     pub program_digest: ProgramDigest,
     /// The trusted key that sealed the file; absent where it has no seal, or no keys are
@@ -299,6 +309,10 @@ pub struct Installed {
     /// Digest of the program at the path, or of the file that another updater was handed; absent when
     /// there is none.
     pub digest: Option<ProgramDigest>,
+    /// The daemon has started a moment ago and looks at it still: neither version nor digest is known
+    /// yet. Absent: `false`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looking: bool,
     /// Programs that were rolled back here, and are refused.
     #[serde(default)]
     pub known_bad: Vec<ProgramDigest>,
@@ -306,6 +320,9 @@ pub struct Installed {
     /// lower ones are refused.
     #[serde(default)]
     pub minimum_version: Option<Version>,
+    /// The request of a network channel that brought it; never shown, except to that channel.
+    #[serde(skip)]
+    pub brought_by: Option<(ChannelName, Reference)>,
 }
 
 /// The upgrade that runs.
@@ -331,6 +348,9 @@ pub struct CurrentUpgrade {
     /// Percent that another updater has installed, where it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
+    /// What another updater does, in its own words, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
     /// Seconds until the deadline of the phase that runs, where it has one that the peer is told:
     /// from its beginning, and in an answer of the control socket from now.
     pub seconds_left: Option<u64>,

@@ -11,13 +11,14 @@ pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod memory;
 pub(crate) mod part;
+pub(crate) mod past;
 pub(crate) mod rescue;
 pub(crate) mod salvage;
 pub(crate) mod state;
 pub(crate) mod trial;
 
 pub use history::HISTORY_LENGTH;
-pub use memory::InstalledRecord;
+pub use past::InstalledRecord;
 
 /// The state, in the daemon's directory.
 pub(crate) const STATE_FILE: &str = "state.json";

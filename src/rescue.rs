@@ -7,7 +7,7 @@
 //! swap (`copy`), and nothing else of the state; it must not need the daemon, the new program or
 //! the configuration. A verdict is written before it is carried out, so that a power cut between
 //! the two costs nothing: the next call, or the daemon, completes it. What it decides is in
-//! `judge`, for people in docs/rescue.md.
+//! `judge`, for people in docs/use/rescue.md.
 
 pub mod command;
 mod copy;
@@ -104,7 +104,8 @@ impl Rescue {
             return self.stand_down(call, &seen).await;
         };
         speak_of(trial, Phase::Trial);
-        let program = Program::on(Arc::clone(&self.disk), &trial.terms.program);
+        let program =
+            Program::on(Arc::clone(&self.disk), &trial.terms.program).in_form(trial.terms.form);
         let restarter = self.restarter(trial);
         let now = self.now(call, at_path(&program, trial), &restarter).await?;
         // Gathering it takes seconds, in which the lock must not be held.
@@ -349,7 +350,9 @@ fn not_written(error: io::Error) -> Failure {
 /// What can't be read passes for the program on trial: no error of the disk must keep it from its
 /// deadline. Whether the old one is there to be put back, the component proves.
 fn at_path(program: &Program, trial: &Trial) -> Option<ProgramDigest> {
-    program.known_digest().unwrap_or_else(|error| {
+    let found = program.known_digest();
+    let found = found.map(|found| program.counts_as(found, trial.on_trial, trial.old));
+    found.unwrap_or_else(|error| {
         let failure =
             Failure::from_io(FailureKind::Internal, "the program on trial can't be read", error);
         tracing::warn!(MESSAGE_ID = message::TROUBLE, UPLIFT_KIND = %failure.kind, "{failure}");

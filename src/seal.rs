@@ -5,6 +5,7 @@
 //! goes. [`Seal::find`] is the one place that decides whether a file has a seal; hashing and checks
 //! both ask it. Nothing here knows which keys are trusted, or what becomes of a file.
 
+pub mod container;
 mod frame;
 mod key;
 mod manifest;
@@ -17,7 +18,7 @@ use std::ops::Range;
 use crate::model::KeyId;
 use frame::Parts;
 pub use key::{KeyError, PublicKey};
-pub use manifest::{ANY_MACHINE, Manifest, ManifestError, Place};
+pub use manifest::{ANY_MACHINE, Base, Manifest, ManifestError, Place, Stream};
 pub use signature::{Signature, SignatureError};
 
 /// Largest seal in bytes: what a hasher must hold back until it knows the file's end.
@@ -72,7 +73,9 @@ pub struct Seal {
 pub enum SealError {
     #[error("it can't be read")]
     Unreadable(#[from] io::Error),
-    #[error("it has format {0}, and this version of uplift knows format 1 only")]
+    #[error(
+        "it has format {0}, and this version of uplift knows none but 1, and 2 at the beginning"
+    )]
     UnknownFormat(u32),
     #[error(
         "its parts would be larger than the file, or than the {LARGEST_SEAL} bytes that a seal may have"
@@ -88,6 +91,10 @@ pub enum SealError {
     Signature(#[from] SignatureError),
     #[error("its manifest names the key {manifest}, its signature is by {signature}")]
     KeyIds { manifest: KeyId, signature: KeyId },
+    #[error("its manifest names no key")]
+    NoKey,
+    #[error("its manifest is that of a container, and it is none")]
+    NoContainer,
     #[error("it was moved: it stands {found} its payload, and was made to stand {signed} it")]
     Moved { signed: Place, found: Place },
     #[error("there is another one in the file, and one is all that a file may have")]
@@ -128,11 +135,9 @@ impl Seal {
     fn of(parts: Parts<'_>, found: Place, payload: Range<u64>) -> Result<Self, SealError> {
         let manifest = Manifest::parse(parts.manifest)?;
         let signature = Signature::parse(parts.signature)?;
-        if manifest.key_id != signature.key_id() {
-            return Err(SealError::KeyIds {
-                manifest: manifest.key_id,
-                signature: signature.key_id(),
-            });
+        manifest.is_by(&signature)?;
+        if !manifest.streams.is_empty() {
+            return Err(SealError::NoContainer);
         }
         if manifest.place != found {
             return Err(SealError::Moved { signed: manifest.place, found });
@@ -159,7 +164,7 @@ impl Seal {
     pub fn to_bytes(manifest_text: &[u8], signature_text: &str) -> Result<Vec<u8>, SealError> {
         let parts = Parts { manifest: manifest_text, signature: signature_text.as_bytes() };
         let bytes = match Manifest::parse(manifest_text)?.place {
-            Place::Before => parts.with_header(),
+            Place::Before => parts.with_header(frame::SEAL),
             Place::Behind => parts.with_footer(),
         };
         let bytes = bytes.ok_or(SealError::Lengths)?;
@@ -187,7 +192,7 @@ pub(crate) enum Beginning {
 /// What the beginning of a file says of a seal there, for who gets the bytes piece by piece.
 pub(crate) fn beginning(head: &[u8]) -> Beginning {
     let magic = &frame::HEADER_MAGIC;
-    match head.first_chunk().map(frame::size_before) {
+    match head.first_chunk().map(|header| frame::size_before(header, frame::SEAL)) {
         _ if !head.starts_with(&magic[..magic.len().min(head.len())]) => Beginning::None,
         Some(Ok(size)) if head.len() >= size + magic.len() => Beginning::Seal(size),
         // What claims one and is none is for `find` to judge.

@@ -21,9 +21,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::channel::psdk::bridge::Bridge;
+use crate::channel::psdk::door::Door;
 use crate::channel::psdk::driver::Driver;
 use crate::channel::psdk::serial::Serial;
-use crate::config::{Component, Config, Door, TransferChoice};
+use crate::channel::psdk::uploads::Uploads;
+use crate::config::{self, Component, Config, TransferChoice};
 use crate::control;
 use crate::disk::{DIRECTORY_MODE, lock_within, open_lock_to_hold};
 use crate::engine::{Actor, Engine};
@@ -93,7 +95,10 @@ fn introduction(config: &Config) -> String {
         Component::Program(program) => {
             format!("{}, {}", program.common.product, program.path.display())
         }
-        Component::Command(command) => format!("{}, by another updater", command.common.product),
+        Component::Command(command) => match &command.board {
+            Some(_) => format!("{}, {}", command.common.product, command.updater()),
+            None => format!("{}, by another updater", command.common.product),
+        },
     });
     let components = each.collect::<Vec<_>>().join("; ");
     let link = link.as_ref().map_or_else(
@@ -143,26 +148,44 @@ fn open_rooms(
                 rooms.push(Box::pin(handover::serve_uploads(socket, through.clone())));
             }
             let uploads = ftp_uploads::FtpUploads::new(Arc::clone(config), engine.clone(), through);
-            let (engine, uploads) = (engine.clone(), Arc::new(uploads));
+            let (engine, uploads): (_, Arc<dyn Uploads>) = (engine.clone(), Arc::new(uploads));
             match link.door {
-                Door::Serial => {
-                    let driver = Driver::new(Serial::new(link), link, engine, uploads);
-                    rooms.push(Box::pin(driver.run(running)));
+                config::Door::Serial => {
+                    let door = Serial::new(link);
+                    rooms.push(Box::pin(drive(door, Arc::clone(config), engine, uploads, running)));
                 }
-                Door::Bridge => {
+                config::Door::Bridge => {
                     let path = config.paths.bridge();
                     let socket = bind(&path, BRIDGE, "bridge", "paths.control")?;
                     let (port, applications) = (config.ftp.address.port(), engine.applications());
                     let (door, guests) = Bridge::open(socket, path, link, port, applications);
                     rooms.push(Box::pin(guests));
-                    let driver = Driver::new(door, link, engine, uploads);
-                    rooms.push(Box::pin(driver.run(running)));
+                    rooms.push(Box::pin(drive(door, Arc::clone(config), engine, uploads, running)));
                 }
             }
         }
         None => drop(running.send(())),
     }
     Ok(link)
+}
+
+/// The payload link at work. It has a version to tell: while that is looked for, which may take
+/// long, no host is answered, and nobody waits for the link's first step.
+async fn drive(
+    door: impl Door,
+    config: Arc<Config>,
+    engine: Engine,
+    uploads: Arc<dyn Uploads>,
+    running: oneshot::Sender<()>,
+) {
+    let Some(link) = &config.link else { return };
+    let mut running = running;
+    if !engine.has_looked() {
+        // Nobody is there to hear it only if the daemon stops.
+        let _ = std::mem::replace(&mut running, oneshot::channel().0).send(());
+        engine.looked().await;
+    }
+    Driver::new(door, link, engine, uploads).run(running).await;
 }
 
 /// Locks the state; the lock ends with the process. The directory is made if it is missing, and

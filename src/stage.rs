@@ -14,22 +14,21 @@ mod tests;
 mod write_back;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use nix::fcntl::OFlag;
 
 use crate::disk::{self, DIRECTORY_MODE, Disk, LocalDisk, Operation, PRIVATE_MODE};
 use crate::model::{AnnouncedDigests, Failure, FailureKind};
 
 pub(crate) use part::Keeper;
 use part::Turns;
-pub use receiving::{Observer, Receiving};
+pub use receiving::{Observer, Receiving, Watch};
 pub use staged::Staged;
+pub(crate) use staged::names;
 
 use staged::Reception;
 
@@ -207,8 +206,7 @@ impl Stage {
     }
 
     fn adopt(&self) -> io::Result<()> {
-        let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
-        let directory = OpenOptions::new().read(true).custom_flags(flags).open(&self.directory)?;
+        let directory = disk::open_directory(&self.directory)?;
         let metadata = directory.metadata()?;
         if ![0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()) {
             return Err(io::Error::other(format!(

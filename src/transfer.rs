@@ -5,3 +5,4 @@ pub mod dcftp;
 pub mod ftp_client;
 pub mod http;
 pub mod through;
+pub(crate) mod tls;

@@ -16,8 +16,8 @@ mod mounted;
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -29,6 +29,7 @@ use nix::unistd::{Pid, mkfifo};
 use tempfile::TempDir;
 use uplift::component::command::{Change, Ended, Finished, Job, JobId, Purpose};
 use uplift::model::{FailureKind, UpgradeId};
+use uplift::stage::{Announced, Stage, Staged};
 
 use mounted::Mounted;
 
@@ -75,6 +76,15 @@ impl Machine {
         fs::write(self.path("go-on"), "\n").unwrap();
     }
 
+    /// A file that was received for a component with this state.
+    fn staged(&self, content: &[u8]) -> Staged {
+        let stage = Stage::beside(&self.path("state/modem"), u64::MAX);
+        let announced = Announced::named("x", Some(content.len() as u64));
+        let mut receiving = stage.receive(announced, Box::new(|_| ())).unwrap();
+        receiving.write(content).unwrap();
+        receiving.finish(None).unwrap()
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
@@ -119,15 +129,16 @@ fn runner(arguments: &[&str]) -> Output {
 async fn progress_exit_code_and_last_words_are_told() {
     let machine = Machine::new();
     let job = machine.job(
-        "echo percent 10; read x <\"$0/go-on\"; echo 'not percent 50'; echo percent 100; printf 'at 1\\rat 2\\r\\nlast\\033[1m' >&2; exit 7",
+        "echo phase erasing; echo percent 10; read x <\"$0/go-on\"; echo 'not percent 50'; echo percent 100; printf 'at 1\\rat 2\\r\\nlast\\033[1m' >&2; exit 7",
     );
     machine.change().start(&job).await.unwrap();
     let (change, told) = (machine.change(), RefCell::new(Vec::new()));
-    let finished = change.ended(&job.id, |percent| {
-        told.borrow_mut().push(percent);
-        if percent == 10 {
+    let finished = change.ended(&job.id, |news| {
+        assert_eq!(news.doing.as_deref(), Some("erasing"));
+        if news.percent == Some(10) {
             machine.go_on();
         }
+        told.borrow_mut().extend(news.percent);
     });
     let finished = finished.await.unwrap();
     assert_eq!((finished.ended, told.into_inner()), (Ended::Exit(7), vec![10, 100]));
@@ -135,7 +146,7 @@ async fn progress_exit_code_and_last_words_are_told() {
     last_lines.sort(); // they came by two streams
     assert_eq!(
         last_lines,
-        ["at 2", "last\\u{1b}[1m", "not percent 50", "percent 10", "percent 100"]
+        ["at 2", "last\\u{1b}[1m", "not percent 50", "percent 10", "percent 100", "phase erasing"]
     );
 }
 
@@ -198,7 +209,7 @@ async fn the_output_is_bounded() {
         machine.run_script("seq -s ' ' 1 100000 >&2; seq 1 200000; seq 1 60; echo percent 3").await;
     assert_eq!((finished.ended, finished.last_lines.len()), (Ended::Exit(0), 50));
     assert!(finished.last_lines.contains(&"60".into()), "{:?}", finished.last_lines);
-    assert_eq!(machine.read("state/change/progress"), "  3\n");
+    assert_eq!(machine.read("state/change/progress").trim(), "3");
     let files = ["output", "output.before"];
     let kept: usize =
         files.iter().map(|name| machine.read(&format!("state/change/{name}")).len()).sum();
@@ -226,7 +237,7 @@ async fn the_daemon_is_killed_and_another_one_reads_the_result() {
     machine.change().start(&job).await.unwrap();
     machine.go_on();
     let (change, told) = (machine.change(), RefCell::new(Vec::new()));
-    let finished = change.ended(&job.id, |percent| told.borrow_mut().push(percent));
+    let finished = change.ended(&job.id, |news| told.borrow_mut().extend(news.percent));
     assert_eq!(finished.await.unwrap().ended, Ended::Exit(3));
     assert_eq!(told.into_inner(), [50]);
 }
@@ -265,7 +276,7 @@ async fn a_job_that_has_ended_keeps_its_result_until_the_next_one_and_one_that_r
     let revert = Job { id: revert, ..machine.job("true") };
     let busy = [
         change.start(&revert).await.unwrap_err(),
-        change.copy(&mut io::empty(), 0, "x").unwrap_err(),
+        change.take(machine.staged(b"x"), 1, "x").unwrap_err(),
         change.clear().unwrap_err(),
     ];
     assert_eq!(busy.map(|failure| failure.kind), [FailureKind::Busy; 3]);
@@ -310,12 +321,9 @@ async fn a_command_that_fills_the_disk_of_the_state_still_has_its_result() {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_nothing_is_run_and_nothing_is_copied() {
+async fn on_a_full_disk_nothing_is_run() {
     let machine = Machine::new();
     let _mounted = Mounted::on(&machine.path("state"), &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
-    let mut source = io::repeat(1);
-    let failure = machine.change().copy(&mut source, 1_500_000, "x.deb").unwrap_err();
-    assert_eq!(failure.kind, FailureKind::NoSpace, "{failure}");
     let mut ballast = File::create(machine.path("state/ballast")).unwrap();
     while ballast.write_all(&[0; 512]).is_ok() {}
     let failure =
@@ -325,22 +333,32 @@ async fn on_a_full_disk_nothing_is_run_and_nothing_is_copied() {
 }
 
 #[test]
-fn a_copy_is_a_part_of_the_file_that_nobody_can_change_and_the_one_before_is_gone() {
+fn what_is_handed_on_is_the_received_file_without_its_seal_and_the_one_before_is_gone() {
     let machine = Machine::new();
     let content: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
-    let before = machine.change().copy(&mut io::empty(), 0, "before.swu").unwrap();
-    assert_eq!(fs::read(&before).unwrap(), b"");
-    let copy = machine.change().copy(&mut &content[7..], 1_234_567, "P_V01.02.03.04.deb").unwrap();
-    assert_eq!(copy, machine.path("state/change/payload/P_V01.02.03.04.deb"));
-    assert!(fs::read(&copy).unwrap() == content[7..][..1_234_567]);
-    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o7777, 0o444);
+    let before = machine.change().take(machine.staged(b"x"), 1, "before.swu").unwrap();
+    assert_eq!(fs::read(&before).unwrap(), b"x");
+    let staged = machine.staged(&content);
+    let received = fs::metadata(staged.path()).unwrap().ino();
+    let taken = machine.change().take(staged, 1_234_567, "P_V01.02.03.04.deb").unwrap();
+    assert_eq!(taken, machine.path("state/change/payload/P_V01.02.03.04.deb"));
+    assert!(fs::read(&taken).unwrap() == content[..1_234_567]);
+    let metadata = fs::metadata(&taken).unwrap();
+    assert_eq!((metadata.ino(), metadata.permissions().mode() & 0o7777), (received, 0o444));
     assert!(!before.exists());
     for name in ["", ".", "..", "a/b", "/etc/passwd", "a/"] {
-        let failure = machine.change().copy(&mut &content[..], 1, name).unwrap_err();
+        let failure = machine.change().take(machine.staged(&content), 1, name).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NameInvalid, "{name:?}");
     }
-    let failure = machine.change().copy(&mut &content[1_999_999..], 2, "short").unwrap_err();
-    assert!(failure.to_string().contains("1 bytes instead of 2"), "{failure}");
-    let left = fs::read_dir(machine.path("state/change/payload")).unwrap().count();
-    assert_eq!(left, 0, "a part of a copy stays");
+    let failure = machine.change().take(machine.staged(b"x"), 2, "short").unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InstallFailed, "{failure}");
+    let replaced = machine.staged(&content);
+    fs::remove_file(replaced.path()).unwrap();
+    File::create(replaced.path()).unwrap();
+    let failure = machine.change().take(replaced, 7, "replaced").unwrap_err();
+    assert!(failure.to_string().contains("another file"), "{failure}");
+    for directory in ["state/change/payload", "state/.uplift"] {
+        let left = fs::read_dir(machine.path(directory)).unwrap().count();
+        assert_eq!(left, 0, "something stays in {directory}");
+    }
 }

@@ -18,8 +18,8 @@ const SIZE: u64 = MIB / 2;
 const RUNS: usize = 5;
 /// Data bytes of a frame.
 const DATA: f64 = 256.0;
-/// Header and checksum (docs/payload-link.md section 1), sub-command and sequence number (section
-/// 3).
+/// Header and checksum (docs/wire/payload-link.md section 1), sub-command and sequence number
+/// (section 3).
 const REQUEST: f64 = 13.0 + 5.0 + DATA;
 /// Header and checksum, return code, last and next sequence number.
 const ANSWER: f64 = 13.0 + 9.0;

@@ -1,14 +1,18 @@
-//! How fast frames are found on one core, in megabytes (10^6 bytes) of line a second.
+//! How fast frames are found on one core, in megabytes (10^6 bytes) of line a second, and containers
+//! decoded, in those of program.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
+use nix::time::{ClockId, clock_gettime};
 use tokio_util::codec::{Decoder, Encoder};
 use uplift::channel::psdk::serial::frame::{
     Address, CommandId, Frame, FrameCodec, LONGEST_PAYLOAD,
 };
+use uplift::package::codec;
 
+use super::payload::shipped;
 use super::statistics::median_time;
 use super::table::Row;
 
@@ -17,6 +21,9 @@ const RUNS: usize = 9;
 /// What a read from the port hands over at most.
 const READ: usize = 64 << 10;
 const BAR: f64 = 300.0;
+const BAR_OF_CONTAINERS: f64 = 250.0;
+/// As `uplift pack` has it.
+const WINDOW: u64 = 4 << 20;
 
 pub(crate) fn measure() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -29,6 +36,8 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
             "MB/s",
         ));
     }
+    let of_containers = "decoding a container of the shipped binary, of program in processor time";
+    rows.push(Row::at_least(of_containers, containers()?, BAR_OF_CONTAINERS, "MB/s"));
     rows.push(Row::note("decoding noise (random bytes)", speed(&noise())?, "MB/s"));
     rows.push(Row::note(
         "decoding frames with 261 bytes, one byte in 1000 bad",
@@ -36,6 +45,23 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         "MB/s",
     ));
     Ok(rows)
+}
+
+fn containers() -> Result<f64> {
+    let program = std::fs::read(shipped()?)?;
+    let (size, mut stream) = (program.len() as u64, Vec::new());
+    codec::encode(WINDOW, size, 1, &program[..], &mut stream, |_| ())?;
+    let seconds = median_time(RUNS, || {
+        let start = processor_time()?;
+        codec::decode(WINDOW, size, &stream[..], std::io::sink())?;
+        Ok(processor_time()? - start)
+    })?;
+    Ok(size as f64 / 1e6 / seconds)
+}
+
+/// What this thread, which decodes, has had of a processor.
+fn processor_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 fn frames(payload: usize) -> Result<Vec<u8>> {

@@ -3,29 +3,48 @@
 //!
 //! Each part returns its rows; nothing here asserts, and no test depends on a time.
 
+mod applying;
+mod archives;
+mod channels;
 mod check;
+mod commands;
+mod cost;
 mod dcftp;
 mod decoding;
+mod disk;
+mod download;
+mod fetching;
+mod group;
 mod hashing;
+mod hawkbit;
 mod hostile;
 mod idle;
 mod memory;
+mod nginx;
+mod pairs;
 mod payload;
 mod process;
 mod processors;
+mod real;
 mod restart;
 mod rollback;
 mod sealed;
 mod small;
+mod small_files;
+mod start;
 mod statistics;
+mod stm32;
 mod swap;
 mod table;
+mod unit;
+mod updaters;
 mod upload;
 #[allow(clippy::unwrap_used, reason = "shared with tests, where what can't go on panics")]
 #[path = "../../tests/world/servers/vsftpd.rs"]
 mod vsftpd;
 #[path = "../../tests/world/watched.rs"]
 mod watched;
+mod world;
 
 use std::process::ExitCode;
 
@@ -36,7 +55,7 @@ use self::table::{Row, Table};
 /// A part, by the name that the command line has for it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 24] = [
     ("decoding", decoding::measure),
     ("hashing", hashing::measure),
     ("sealed", sealed::measure),
@@ -49,11 +68,35 @@ const PARTS: [Part; 13] = [
     ("dcftp", dcftp::measure),
     ("memory", memory::measure),
     ("hostile", hostile::measure),
-    (SMALL, small::measure),
+    ("small", small::measure),
+    ("download", download::measure),
+    ("updaters", updaters::measure),
+    ("hawkbit", hawkbit::measure),
+    ("channels", channels::measure),
+    ("commands", commands::measure),
+    ("start", start::measure),
+    ("cost", cost::measure),
+    ("stm32", stm32::measure),
+    ("applying", applying::measure),
+    ("compressed", small_files::over_ftp),
+    ("line", small_files::over_dcftp),
 ];
 
-/// The part that needs a machine made for it, and is measured only where it is named.
-const SMALL: &str = "small";
+/// The parts that need much time, or a machine made for them, and are measured only where they are
+/// named.
+const NAMED: [&str; 11] = [
+    "small",
+    "download",
+    "updaters",
+    "hawkbit",
+    "commands",
+    "start",
+    "cost",
+    "stm32",
+    "applying",
+    "compressed",
+    "line",
+];
 
 fn main() -> Result<ExitCode> {
     // Cargo adds an option of its own.
@@ -68,7 +111,7 @@ fn main() -> Result<ExitCode> {
     }
     let mut table = Table::default();
     for (name, measure) in PARTS {
-        let unless_told = wanted.is_empty() && name != SMALL;
+        let unless_told = wanted.is_empty() && !NAMED.contains(&name);
         if unless_told || wanted.iter().any(|wanted| wanted == name) {
             eprintln!("measuring {name} ...");
             table.extend(measure()?);

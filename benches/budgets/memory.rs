@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use uplift_sim::aircraft::{Options, Via};
 
 use super::payload::{MIB, Payload};
-use super::process::pss_kib;
+use super::process::{children, pss_kib_of_all};
 use super::table::Row;
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(2);
@@ -31,12 +31,12 @@ fn peak(size: u64) -> Result<f64> {
     payload.sandbox.start_ftp_server()?;
     payload.sandbox.start_daemon()?;
     let firmware = payload.next_firmware(size)?;
-    let before = Sampler::start(&payload)?;
+    let before = Sampler::of_both(&payload)?;
     let aircraft = payload.aircraft(Options { via: Via::Ftp, ..Options::new(firmware) }, None);
     let requested = payload.sandbox.wait_for_restart_request();
     let before = before.peak()?;
     requested.and_then(|()| payload.sandbox.reboot())?;
-    let after = Sampler::start(&payload)?;
+    let after = Sampler::of_both(&payload)?;
     let (verdict, _) = aircraft.wait()?;
     let after = after.peak()?;
     if !verdict.is_success() {
@@ -45,30 +45,39 @@ fn peak(size: u64) -> Result<f64> {
     Ok(before.max(after) as f64 / 1024.0)
 }
 
-struct Sampler {
+/// Looks again and again at how much memory processes have, with what they start.
+pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
 }
 
 impl Sampler {
-    fn start(payload: &Payload) -> Result<Self> {
+    fn of_both(payload: &Payload) -> Result<Self> {
         let daemon = payload.sandbox.daemon_pid().context("no daemon runs")?;
         let server = payload.sandbox.ftp_server_pid().context("no FTP server runs")?;
+        Ok(Self::start(vec![daemon, server]))
+    }
+
+    pub(crate) fn start(processes: Vec<u32>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut peak = 0;
             while !stopped.load(Ordering::Relaxed) {
-                peak = peak.max(pss_kib(daemon)? + pss_kib(server)?);
+                let mut all = processes.clone();
+                for process in &processes {
+                    all.extend(children(*process)?);
+                }
+                peak = peak.max(pss_kib_of_all(&all));
                 thread::sleep(SAMPLE_EVERY);
             }
             Ok(peak)
         });
-        Ok(Self { stop, thread })
+        Self { stop, thread }
     }
 
     /// KiB.
-    fn peak(self) -> Result<u64> {
+    pub(crate) fn peak(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         let Ok(peak) = self.thread.join() else { bail!("the sampler crashed") };
         peak

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 use uplift_sim::aircraft::{FtpOptions, Options, Step, Via};
 
+use super::disk::{SECTOR, sectors};
 use super::payload::{MIB, Payload};
 use super::statistics::median;
 use super::table::Row;
@@ -26,8 +27,6 @@ const ROUNDS: usize = 3;
 const SLOW_HOST: u64 = 15_000_000;
 /// How long a host waits for the answer to its word.
 const HOST_WAITS: f64 = 5.0;
-/// A sector of the kernel's counts.
-const SECTOR: u64 = 512;
 
 /// What one upgrade took.
 struct Job {
@@ -126,14 +125,6 @@ fn job(payload: &mut Payload, firmware: &Path, host: Option<u64>) -> Result<Job>
         answer: (started - complete).as_secs_f64(),
         written: written as f64 / firmware.metadata()?.len() as f64,
     })
-}
-
-/// Sectors that were written to the disk so far.
-pub(crate) fn sectors() -> Result<u64> {
-    let Some(path) = std::env::var_os("UPLIFT_DISK_STAT") else { return Ok(0) };
-    let text = std::fs::read_to_string(path)?;
-    let sectors = text.split_ascii_whitespace().nth(6).context("the kernel's counts of a disk")?;
-    Ok(sectors.parse()?)
 }
 
 /// A host's bytes through a socket into a hash and a file, which is synced.

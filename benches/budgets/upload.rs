@@ -77,7 +77,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 /// Neither way pays for what was written before it, nor for memory that a virtual machine has to
 /// ask its host for: there, the first use of a page costs more than all else that is done with it
 /// here.
-fn settle(directory: &Path) -> Result<()> {
+pub(crate) fn settle(directory: &Path) -> Result<()> {
     let scratch = directory.join("scratch");
     let mut file = File::create(&scratch)?;
     let block = vec![1; BLOCK];

@@ -1,5 +1,5 @@
-//! The daemon's side of the hand-over (docs/hand-over.md), as far as devices need it to which nothing
-//! is offered: a process of its own, because each device keeps a connection.
+//! The daemon's side of the hand-over (docs/wire/hand-over.md), as far as devices need it to which
+//! nothing is offered: a process of its own, because each device keeps a connection.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ const DONE: &str = "{\"answer\":\"done\"}\n";
 /// Devices that share a socket: no more than the kernel keeps waiting for one.
 pub(crate) const SHARE: usize = 1000;
 
-/// Serves devices until it is killed; says a line when it is ready.
-pub(crate) fn serve(root: &Path, devices: usize) -> Result<()> {
+/// Serves these devices until it is killed; says a line when it is ready.
+pub(crate) fn serve(root: &Path, from: usize, devices: usize) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut sockets = JoinSet::new();
-        for device in (0..devices).step_by(SHARE) {
+        for device in (from..from + devices).step_by(SHARE) {
             let bound = UnixSocket::new_stream()?;
             bound.bind(directory(root, device).join("channels.sock"))?;
             sockets.spawn(accept(bound.listen(4096)?));

@@ -1,16 +1,18 @@
-//! How a fleet asks one server: so many devices as the channels are, real HTTP, a start together, and
-//! a restart of the server. The busiest window is held against the mean of a spread.
+//! How a fleet asks one server or broker: so many devices as the channels are, real HTTP or MQTT, a
+//! start together, and a restart of the server. The busiest window is held against the mean of a spread.
 //!
 //! ```sh
 //! cargo bench --bench fleet -- hawkbit luatos --devices 10000 --spread 30
+//! cargo bench --bench fleet -- dji-cloud thingspanel --devices 10000 --spread 30
 //! cargo bench --bench fleet -- goosebit --devices 200 --spread 30 --windows 10
 //! ```
 //!
-//! Each device is what `uplift channels` runs, in one process all of them; daemon and server are
-//! small, and processes of their own. `fixed` is the same without chance: each device takes the middle
+//! Each device is what `uplift channels` runs, thousands of them in a process; daemon and server are
+//! processes of their own. Of a broker connections are counted, by its log. `fixed` is the same without chance: each device takes the middle
 //! of what it would choose from.
 
 mod arrivals;
+mod broker;
 mod daemon;
 mod server;
 #[allow(dead_code, reason = "not every bench has every kind of row")]
@@ -29,18 +31,23 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use uplift::channel::network;
-use uplift::channel::spread::Chance;
+use uplift::channel::network::Chance;
 use uplift::config::Config;
 
 use self::arrivals::{Arrival, Return, count};
+use self::broker::Broker;
 use self::server::{Behind, DEVICE, now};
 use self::table::{Row, Table};
 
 /// The issue's bars.
 const PEAK: f64 = 2.0;
 const BACK: f64 = 1.5;
-/// Threads on which devices ask.
-const THREADS: usize = 1024;
+/// Threads of a process on which devices ask.
+const THREADS: usize = 512;
+/// Files of a device: two connections to its daemon, one to the server, two alarms of the clock.
+const FILES: u64 = 5;
+/// Files of a process besides.
+const OTHERS: u64 = 100;
 
 #[derive(Parser)]
 struct Arguments {
@@ -63,6 +70,14 @@ struct Arguments {
     #[arg(long, hide = true)]
     play_daemon: Option<PathBuf>,
     #[arg(long, hide = true)]
+    play_devices: Option<PathBuf>,
+    #[arg(long, hide = true, default_value_t = 0)]
+    from: usize,
+    #[arg(long, hide = true, default_value_t = 0)]
+    port: u16,
+    #[arg(long, hide = true)]
+    fixed: bool,
+    #[arg(long, hide = true)]
     play_server: Option<u16>,
     #[arg(long, hide = true, default_value = "")]
     document: String,
@@ -75,6 +90,14 @@ enum Who {
     Hawkbit,
     Luatos,
     Goosebit,
+    DjiCloud,
+    Thingspanel,
+}
+
+impl Who {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -82,7 +105,9 @@ fn main() -> Result<ExitCode> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     if let Some(root) = &arguments.play_daemon {
-        daemon::serve(root, arguments.devices)?;
+        daemon::serve(root, arguments.from, arguments.devices)?;
+    } else if let Some(root) = &arguments.play_devices {
+        devices(root, &arguments)?;
     } else if let Some(port) = arguments.play_server {
         let document = Behind::Document(arguments.document);
         server::serve(port, &arguments.before.map_or(document, Behind::Port))?;
@@ -91,14 +116,39 @@ fn main() -> Result<ExitCode> {
     for who in arguments.who {
         let Arguments { devices, spread, windows, .. } = arguments;
         let fleet = Fleet { who, devices, spread, windows };
-        for (how, chance) in [("", fastrand::f64 as Chance), (", fixed", || 0.5)] {
-            if how.is_empty() || !arguments.chance_alone {
-                table.extend(fleet.measure(how, chance)?);
+        for fixed in [false, true] {
+            if !fixed || !arguments.chance_alone {
+                table.extend(fleet.measure(fixed)?);
             }
         }
     }
     print!("{table}");
     Ok(if table.is_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Devices at work, until the process is killed. They begin together, when its input ends.
+fn devices(root: &Path, arguments: &Arguments) -> Result<()> {
+    let Arguments { devices, spread, windows, from, port, .. } = *arguments;
+    let who = *arguments.who.first().context("which channel?")?;
+    let fleet = Fleet { who, devices, spread, windows };
+    let configs: Result<Vec<Config>> =
+        (from..from + devices).map(|device| fleet.config(device, port, root)).collect();
+    let configs = configs?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .build()?;
+    println!("ready");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    let chance: Chance = if arguments.fixed { || 0.5 } else { fastrand::f64 };
+    runtime.block_on(async {
+        let (began, mut at_work) = (now()?, JoinSet::new());
+        for config in &configs {
+            network::start(config, chance, &mut at_work)?;
+        }
+        println!("{}", now()? - began);
+        std::future::pending().await
+    })
 }
 
 struct Fleet {
@@ -116,39 +166,51 @@ impl Fleet {
         self.spread * 3 / 2
     }
 
-    fn measure(&self, how: &str, chance: Chance) -> Result<Vec<Row>> {
+    /// Devices of a process, none of which lacks a file: one that does never asks, and says nothing.
+    fn share(&self) -> Result<usize> {
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let most = most.saturating_sub(OTHERS);
+        anyhow::ensure!(most > self.devices as u64, "a server may have {most} files here");
+        // Those that share a daemon's socket are of one process.
+        let sockets = (most / FILES) as usize / daemon::SHARE;
+        anyhow::ensure!(sockets > 0, "a process may have {most} files here");
+        Ok(sockets * daemon::SHARE)
+    }
+
+    fn measure(&self, fixed: bool) -> Result<Vec<Row>> {
         let place = Place::new(self.devices)?;
-        let devices = self.devices.to_string();
-        let _daemon = play(&["--play-daemon", path(place.root.path())?, "--devices", &devices])?;
+        let root = path(place.root.path())?;
+        let share = self.share()?;
+        let shares: Vec<[String; 2]> = (0..self.devices)
+            .step_by(share)
+            .map(|from| [from, share.min(self.devices - from)].map(|number| number.to_string()))
+            .collect();
+        let daemons: Result<Vec<_>> = shares
+            .iter()
+            .map(|[from, devices]| {
+                play(&["--play-daemon", root, "--from", from, "--devices", devices])
+            })
+            .collect();
+        let _daemons = daemons?;
         let mut site = Site::start(self, &place)?;
-        let port = site.port;
-        let configs: Result<Vec<Config>> =
-            (0..self.devices).map(|device| self.config(device, port, &place)).collect();
-        let configs = configs?;
-        let agents = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(THREADS)
-            .build()?;
-        let (told, begun) = std::sync::mpsc::channel();
-        let stopped = Arc::new(tokio::sync::Notify::new());
-        let stop = Arc::clone(&stopped);
-        let working = std::thread::spawn(move || -> Result<()> {
-            let mut at_work = JoinSet::new();
-            agents.block_on(async {
-                let from = now()?;
-                for config in &configs {
-                    network::start(config, chance, &mut at_work)?;
-                }
-                told.send(from)?;
-                stop.notified().await;
-                anyhow::Ok(())
-            })?;
-            drop(at_work);
-            agents.shutdown_background();
-            Ok(())
-        });
-        let started = begun.recv().context("the devices do not start")?;
-        eprintln!("{} devices began within {} ms", self.devices, now()? - started);
+        let (port, spread) = (site.port.to_string(), self.spread.to_string());
+        let mut at_work = Vec::new();
+        for [from, devices] in &shares {
+            let who = self.who.name();
+            let mut arguments = vec![who.as_str(), "--play-devices", root, "--from", from];
+            arguments.extend(["--devices", devices, "--port", &port, "--spread", &spread]);
+            arguments.extend(fixed.then_some("--fixed"));
+            at_work.push(play(&arguments)?);
+        }
+        let started = now()?;
+        for (running, _, _) in &mut at_work {
+            drop(running.0.stdin.take());
+        }
+        for (_, _, lines) in &mut at_work {
+            let mut took = String::new();
+            lines.read_line(&mut took)?;
+            eprintln!("devices of a process began within {} ms", took.trim());
+        }
         // All have asked once, and some twice, when the server goes; all have failed when it is back.
         wait_until(started + self.spread * 1500)?;
         let at_start = site.arrivals();
@@ -159,12 +221,11 @@ impl Fleet {
         let restarted = now()?;
         wait_until(restarted + self.spread * 2500)?;
         let after = site.arrivals();
-        stopped.notify_one();
-        working.join().map_err(|_| anyhow::anyhow!("the devices died"))??;
+        drop(at_work);
         let until = started + self.spread * 1500;
         let start = self.counted(&at_start, (started, until));
         let back = self.counted(&after, (restarted, restarted + self.spread * 2500));
-        Ok(self.rows(how, &start, &back))
+        Ok(self.rows(if fixed { ", fixed" } else { "" }, &start, &back))
     }
 
     fn counted(&self, arrivals: &[Arrival], span: (u64, u64)) -> Return {
@@ -173,8 +234,7 @@ impl Fleet {
     }
 
     fn rows(&self, how: &str, start: &Return, back: &Return) -> Vec<Row> {
-        let name = self.who.to_possible_value().map(|value| value.get_name().to_owned());
-        let name = name.unwrap_or_default();
+        let name = self.who.name();
         let mut rows = Vec::new();
         for (when, seen) in [("start", start), ("restart", back)] {
             let what = format!("{name}{how}, {when}");
@@ -197,26 +257,38 @@ impl Fleet {
         rows
     }
 
-    fn config(&self, device: usize, port: u16, place: &Place) -> Result<Config> {
-        let daemon = daemon::directory(place.root.path(), device);
+    fn config(&self, device: usize, port: u16, root: &Path) -> Result<Config> {
+        let daemon = daemon::directory(root, device);
         let control = daemon.display();
-        let (root, spread, poll) = (place.root.path().display(), self.spread, self.poll());
+        let (root, spread, poll) = (root.display(), self.spread, self.poll());
+        let broker = format!(
+            "[broker.cloud]\nspread = \"{spread}s\"\nurl = \"mqtt://127.0.0.1:{port}\"\n\
+             client_id = \"{DEVICE}{device}\"\n"
+        );
         let channel = match self.who {
             Who::Hawkbit | Who::Goosebit => format!(
-                "[channel.hawkbit]\nserver = \"http://127.0.0.1:{port}\"\n\
+                "[channel.hawkbit]\nspread = \"{spread}s\"\nserver = \"http://127.0.0.1:{port}\"\n\
                  controller_id = \"{DEVICE}{device}\"\npoll = \"{poll}s\"\n\
                  attributes = {{ hw_boardname = \"default\", hw_revision = \"default.default\" }}\n"
             ),
             Who::Luatos => format!(
-                "[channel.luatos]\nurl = \"http://127.0.0.1:{port}/upgrade\"\n\
+                "[channel.luatos]\nspread = \"{spread}s\"\nurl = \"http://127.0.0.1:{port}/upgrade\"\n\
                  identity = {{ imei = \"{DEVICE}{device}\" }}\npoll = \"{poll}s\"\ncore = 2012\n\
                  project_key_file = \"{root}/key\"\nfirmware_name = \"payload\"\n"
+            ),
+            // The least that it may say of itself.
+            Who::DjiCloud => format!(
+                "{broker}[channel.dji-cloud]\nbroker = \"cloud\"\ngateway_sn = \"DEVICE{device}\"\nosd = \"20s\"\n"
+            ),
+            Who::Thingspanel => format!(
+                "{broker}[channel.thingspanel]\nbroker = \"cloud\"\ngeneration = \"v1\"\n\
+                 device_number = \"{DEVICE}{device}\"\n"
             ),
         };
         let text = format!(
             "[component.program]\nname = \"demo\"\nproduct = \"PSDK_APPALIAS\"\n\
              [paths]\ncontrol = \"{control}/control.sock\"\nstate = \"{root}/{device}\"\n\
-             {channel}spread = \"{spread}s\"\nunsealed = \"lab\"\n"
+             {channel}unsealed = \"lab\"\n"
         );
         Ok(Config::parse(&text, Path::new("uplift.toml"))?)
     }
@@ -225,6 +297,7 @@ impl Fleet {
     fn document(&self) -> String {
         let poll = self.poll();
         match self.who {
+            Who::DjiCloud | Who::Thingspanel => String::new(),
             Who::Luatos => r#"{"code":27,"msg":"already latest"}"#.to_owned(),
             _ => format!(r#"{{"config":{{"polling":{{"sleep":"PT{poll}S"}}}},"_links":{{}}}}"#),
         }
@@ -254,6 +327,7 @@ struct Site {
     document: String,
     server: Option<Running>,
     goosebit: Option<Goosebit>,
+    broker: Option<Broker>,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
 }
 
@@ -261,12 +335,21 @@ impl Site {
     fn start(fleet: &Fleet, place: &Place) -> Result<Self> {
         let goosebit = match fleet.who {
             Who::Goosebit => Some(Goosebit::start(place, fleet.poll())?),
-            Who::Hawkbit | Who::Luatos => None,
+            _ => None,
         };
         let arrivals = Arc::default();
+        let broker = match fleet.who {
+            Who::DjiCloud => Some(Broker::start(true, Arc::clone(&arrivals))?),
+            // Its platform answers nothing.
+            Who::Thingspanel => Some(Broker::start(false, Arc::clone(&arrivals))?),
+            _ => None,
+        };
         let document = fleet.document();
-        let mut site = Self { port: 0, document, server: None, goosebit, arrivals };
-        site.serve()?;
+        let port = broker.as_ref().map_or(0, Broker::port);
+        let mut site = Self { port, document, server: None, goosebit, broker, arrivals };
+        if site.broker.is_none() {
+            site.serve()?;
+        }
         Ok(site)
     }
 
@@ -299,16 +382,18 @@ impl Site {
 
     /// Whoever counts before gooseBit stays, and has no answer for anybody.
     fn stop(&mut self) {
-        match &mut self.goosebit {
-            Some(goosebit) => goosebit.server = None,
-            None => self.server = None,
+        match (&mut self.goosebit, &mut self.broker) {
+            (Some(goosebit), _) => goosebit.server = None,
+            (_, Some(broker)) => broker.kill(),
+            _ => self.server = None,
         }
     }
 
     fn start_again(&mut self) -> Result<()> {
-        match &mut self.goosebit {
-            Some(goosebit) => goosebit.run(),
-            None => self.serve(),
+        match (&mut self.goosebit, &mut self.broker) {
+            (Some(goosebit), _) => goosebit.run(),
+            (_, Some(broker)) => broker.start_again(),
+            _ => self.serve(),
         }
     }
 }
@@ -374,7 +459,7 @@ fn play(arguments: &[&str]) -> Result<(Running, String, BufReader<ChildStdout>)>
 
 /// Starts it, and waits for its first line.
 fn start(command: &mut Command) -> Result<(Running, String, BufReader<ChildStdout>)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let said = child.stdout.take();
     let running = Running(child);
     let mut lines = BufReader::new(said.context("no output")?);

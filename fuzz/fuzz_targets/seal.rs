@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use uplift::digest::{Beside, Digests, Hasher};
 use uplift::seal::{HEAD_SIZE, LARGEST_SEAL, Place, Seal};
+use uplift::tree::MAGIC;
 
 /// Bytes of a header, and of a footer.
 const FRAME: usize = 32;
@@ -33,6 +34,10 @@ fn sealed_anew(lengths: &[u8], parts: &[u8]) {
 fuzz_target!(|file: &[u8]| {
     let digests = hashed(file, 1000);
     assert_eq!(digests, hashed(file, 7));
+    // A tree is known by its manifest, and the target `tree` says so.
+    if file.windows(MAGIC.len()).any(|bytes| bytes == MAGIC) {
+        return;
+    }
     let Some(seal) = find(file) else {
         assert_eq!(digests.program.0, digests.file.0);
         if let Some((parts, footer)) = file.split_last_chunk::<FRAME>() {

@@ -252,6 +252,7 @@ impl Play {
                 Effect::Enter { .. } | Effect::FinishReception(_) => self.open = None,
                 Effect::Receive(_, offer) => self.open = Some((offer.size.into(), 0, 0)),
                 Effect::Store(data) => self.judge_chunk(data),
+                Effect::Reject(..) => unreachable!("no host is answered ahead"),
                 Effect::CheckAndStart(_) => {
                     (self.check_asked, self.check_passed, self.open) =
                         (Some(self.now), false, None);

@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(open(directory.path()).1, 0);
     resume(journal.upgrade());
     // A change is found again, and so is all that it did not touch.
-    let before = journal.history().to_vec();
+    let before = journal.history();
     let upgrade = journal.upgrade().cloned().unwrap_or(State::Idle);
     journal.record(&upgrade).expect("the disk is sound");
     journal.acknowledge(ChannelName::PSDK).expect("the disk is sound");
@@ -51,7 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
         again.unacknowledged().iter().all(|report| report.request.channel != ChannelName::PSDK)
     );
     assert!(
-        again.unacknowledged().iter().all(|report| again.reports().any(|other| other == report))
+        again.unacknowledged().iter().all(|report| again.reports().any(|other| other == *report))
             || again.history().len() >= HISTORY_LENGTH
     );
 });

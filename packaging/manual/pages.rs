@@ -1,6 +1,6 @@
 //! The manual pages and the shell completions, each from what it describes: the parsers of the
-//! command lines, the README's tables, which a test holds against the configuration's parser, and
-//! the description of the control protocol.
+//! command lines, the pages' tables, which a test holds against the configuration's parser, and the
+//! description of the control protocol.
 
 mod commands;
 mod markdown;
@@ -12,9 +12,12 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 use markdown::{part, render, without_title};
 
-const README: &str = include_str!("../../README.md");
-const PROTOCOL: &str = include_str!("../../docs/control-protocol.md");
-const RESCUE: &str = include_str!("../../docs/rescue.md");
+const INSTALL: &str = include_str!("../../docs/use/install.md");
+const CONFIGURATION: &str = include_str!("../../docs/use/configuration.md");
+const FAILURES: &str = include_str!("../../docs/use/failures.md");
+const MONITORING: &str = include_str!("../../docs/use/monitoring.md");
+const PROTOCOL: &str = include_str!("../../docs/wire/control-protocol.md");
+const RESCUE: &str = include_str!("../../docs/use/rescue.md");
 
 /// A configuration of no more fields than a payload needs.
 const LEAST: &str = "[component.program]\nname = \"psdk_demo\"\nproduct = \"PSDK_APPALIAS\"\nunit = \"psdk-demo.service\"\n\n[channel.psdk]\ndevice = \"/dev/ttyUSB0\"";
@@ -58,9 +61,9 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
             "1",
             &[
                 commands::describe(uplift())?,
-                text("FILES", part(README, "### What is where")?),
-                text("FAILURES", part(README, "## When an upgrade fails")?),
-                text("LOGS", part(README, "## Logs")?),
+                text("FILES", part(INSTALL, "## What is where")?),
+                text("FAILURES", part(FAILURES, "## When an upgrade fails")?),
+                text("LOGS", part(MONITORING, "## Logs")?),
                 text(
                     "SEE ALSO",
                     "**uplift.toml**(5), **uplift-protocol**(7), **uplift-rescue**(8), **uplift-sim**(1), **minisign**(1)",
@@ -89,11 +92,11 @@ pub(crate) fn manual(seconds: u64) -> anyhow::Result<Vec<File>> {
             "5",
             &[
                 text("NAME", "uplift.toml - configuration of uplift"),
-                text("DESCRIPTION", part(README, "## Configuration")?),
+                text("DESCRIPTION", without_title(CONFIGURATION)),
                 text("EXAMPLE", &format!("The least that is useful:\n\n```\n{LEAST}\n```")),
                 text(
                     "SEE ALSO",
-                    "**uplift**(1): `uplift config check` says whether a configuration can be used on this machine.",
+                    "**uplift**(1): `uplift config check` says whether a configuration can be used on this machine. The pages that are named here lie below `/usr/share/doc/uplift/docs`.",
                 ),
             ],
         ),

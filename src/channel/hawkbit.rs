@@ -1,17 +1,18 @@
 //! A hawkBit server, or one that speaks as it does: its Direct Device Integration, the side of the
-//! device (docs/hawkbit.md).
+//! device (docs/use/hawkbit.md).
 //!
 //! `words` are what both sides say; nothing there knows a socket or a clock. Here they are said.
 
 mod fuzz;
 pub(crate) mod words;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::channel::offer::{Action, OfferedFile, Telling, What};
 use crate::channel::platform::{Here, Link, NEVER, Platform, Poll, Standing, Taken, Wanted};
-use crate::config::{Hawkbit, HawkbitConfirm, Password};
+use crate::channel::secret;
+use crate::config::{Components, Hawkbit, HawkbitConfirm};
 use crate::model::{ChannelName, ChannelState, Failure, FailureKind};
 use crate::policy::clock::since_1970;
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
@@ -35,27 +36,29 @@ pub(crate) struct Server {
     url: Url,
     token: Option<Authorization>,
     naming: Naming,
-    /// Actions whose confirmation was denied (HB-12), with why.
-    denied: BTreeMap<String, String>,
+    /// Actions whose confirmation was denied (HB-12).
+    denied: BTreeSet<String>,
     /// The action that feedback is of, and its pace.
     pace: Option<(Action, Pace)>,
     /// Whether the server has let this device in, and not sent it away since: then 403 to feedback is
     /// a quota, also of an action that another process has begun.
     is_let_in: bool,
+    /// The action of whose end it understands nothing, and the status that said so.
+    not_understood: Option<(Action, u16)>,
 }
 
 impl Server {
     /// The configured one; its token is read now.
-    pub(crate) fn new(config: &Hawkbit) -> Result<Self, Failure> {
+    pub(crate) fn new(config: &Hawkbit, components: &Components) -> Result<Self, Failure> {
         let address = Address::of(config);
         let url = address.poll().parse().map_err(|error| {
             let sentence = "`server` of the [channel.hawkbit] section is no URL";
             Failure::new(FailureKind::Internal, sentence).because(error)
         })?;
-        let (token, naming) = (token(config)?, Naming::from(config));
-        let (denied, pace) = (BTreeMap::new(), None);
-        let config = config.clone();
-        Ok(Self { config, address, url, token, naming, denied, pace, is_let_in: false })
+        let (token, naming) = (token(config)?, Naming::new(config, components));
+        let (denied, pace, not_understood) = (BTreeSet::new(), None, None);
+        let (config, is_let_in) = (config.clone(), false);
+        Ok(Self { config, address, url, token, naming, denied, pace, is_let_in, not_understood })
     }
 
     /// Where a link leads, and with what right: the token is the server's own alone.
@@ -163,7 +166,7 @@ impl Server {
         here: &Here,
         link: &Link,
     ) -> Result<Found, Trouble> {
-        let reply = self.get(offered.href(), link)?;
+        let reply = self.get(&words::with_history(offered.href()), link)?;
         match Heard::of(reply.status(), Question::Fetch) {
             Heard::Taken => {}
             Heard::Over => return Ok(Found::of(Wanted::Nothing)),
@@ -180,7 +183,9 @@ impl Server {
             (_, HawkbitConfirm::Auto, not_now) => not_now.clone(),
         };
         let action = deployment.action;
-        if refused.is_some() && self.denied.contains_key(action.as_str()) {
+        // What another process has denied stands in the server's history.
+        let is_denied = || self.denied.contains(action.as_str()) || words::was_denied(reply.body());
+        if refused.is_some() && is_denied() {
             return Ok(Found::of(Wanted::Nothing));
         }
         let answer = match &refused {
@@ -195,8 +200,37 @@ impl Server {
         // Those of actions that are over are of no use.
         self.denied.clear();
         let next = refused.is_none().then_some(SOON);
-        self.denied.extend(refused.map(|why| (action.as_str().to_owned(), why)));
+        self.denied.extend(refused.map(|_| action.as_str().to_owned()));
         Ok(Found { next, ..Found::of(Wanted::Nothing) })
+    }
+
+    /// One feedback.
+    fn say(
+        &self,
+        telling: &Telling,
+        style: &FeedbackStyle,
+        link: &Link,
+    ) -> Result<(Reply, Heard), Trouble> {
+        let body = words::feedback(telling, style);
+        let reply = self.send(Method::POST, &self.address.feedback(telling), body, link)?;
+        let question = match telling.what {
+            What::Cancelled | What::TooLate => Question::Answer,
+            _ => Question::Feedback { is_let_in: self.is_let_in },
+        };
+        let heard = Heard::of(reply.status(), question);
+        Ok((reply, heard))
+    }
+
+    /// Whether it offers an action still of whose end it has understood nothing; the status that said
+    /// so. What it offers otherwise is told as ever.
+    fn is_not_understood(&mut self, base: &Base) -> Option<u16> {
+        let (action, status) = self.not_understood.as_ref()?;
+        let offered = base.deployment.as_ref().and_then(words::Link::action);
+        if offered == Some(action) {
+            return Some(*status);
+        }
+        (self.not_understood, self.pace) = (None, None);
+        None
     }
 
     fn pace(&mut self, action: &Action) -> &mut Pace {
@@ -239,7 +273,14 @@ impl Platform for Server {
             Heard::Taken => {}
             Heard::NotAllowed => {
                 let sentence = format!(
-                    "its server does not let this device in (status {}): look at its name and its token",
+                    "its server does not let this device in (status {}): look at its name, and at its token or certificate",
+                    reply.status()
+                );
+                return Ok(self.nothing(ChannelState::Fails, sentence));
+            }
+            Heard::Senseless => {
+                let sentence = format!(
+                    "its server refuses to be polled (status {}): look at `server`, and whether it wants a certificate",
                     reply.status()
                 );
                 return Ok(self.nothing(ChannelState::Fails, sentence));
@@ -253,7 +294,12 @@ impl Platform for Server {
                 return Ok(self.nothing(ChannelState::Fails, sentence));
             }
         };
-        let found = self.follow(&base, here, link)?;
+        let mut found = self.follow(&base, here, link)?;
+        if let Some(status) = self.is_not_understood(&base) {
+            found.trouble = Some(format!(
+                "its server does not understand how its action has ended (status {status}), and is told no more of it: close the action there"
+            ));
+        }
         let next = found.next.unwrap_or_else(|| base.pause(self.config.poll));
         let status = match found.trouble {
             Some(sentence) => Standing { state: ChannelState::Fails, sentence },
@@ -269,16 +315,16 @@ impl Platform for Server {
         let style = FeedbackStyle {
             minimal: self.config.minimal_feedback,
             timestamp_ms: self.config.timestamps.then(now).flatten(),
+            bare: false,
         };
         self.pace(&telling.action);
-        let body = words::feedback(telling, &style);
-        let reply = self.send(Method::POST, &self.address.feedback(telling), body, link)?;
-        let question = match telling.what {
-            What::Cancelled | What::TooLate => Question::Answer,
-            _ => Question::Feedback { is_let_in: self.is_let_in },
-        };
         let is_final = telling.what.is_final();
-        Ok(match Heard::of(reply.status(), question) {
+        let (mut reply, mut heard) = self.say(telling, &style, link)?;
+        if heard == Heard::Senseless && is_final {
+            // It may be a member of it that it does not take.
+            (reply, heard) = self.say(telling, &FeedbackStyle { bare: true, ..style }, link)?;
+        }
+        Ok(match heard {
             Heard::Taken => {
                 self.pace(&telling.action).told(telling.what.clone(), Instant::now());
                 self.is_let_in = true;
@@ -291,8 +337,18 @@ impl Platform for Server {
             }
             Heard::Again | Heard::NotAllowed => Taken::Later(reply.retry_after()),
             Heard::Senseless => {
-                tracing::warn!("the server does not take feedback (status {})", reply.status());
-                if is_final { Taken::Later(Some(QUOTA_PAUSE)) } else { Taken::Yes }
+                let (action, status) = (&telling.action, reply.status());
+                tracing::warn!(
+                    "the server does not understand feedback of {action} (status {status})"
+                );
+                // HB-8: what it does not understand it does not understand the next time.
+                if is_final {
+                    self.pace(action).give_up();
+                    self.not_understood = Some((action.clone(), status));
+                } else {
+                    self.pace(action).stop();
+                }
+                Taken::Yes
             }
         })
     }
@@ -348,10 +404,7 @@ fn token(config: &Hawkbit) -> Result<Option<Authorization>, Failure> {
         (None, Some(file)) => ("GatewayToken", file),
         (None, None) => return Ok(None),
     };
-    let token = Password::read(file).map_err(|error| {
-        let sentence = format!("the token of hawkBit in {} can't be read", file.display());
-        Failure::from_io(FailureKind::Internal, sentence, error)
-    })?;
+    let token = secret::read(file, "the token of hawkBit")?;
     let wrong = || {
         let sentence = format!("the token of hawkBit in {} can't be sent", file.display());
         Failure::new(FailureKind::Internal, sentence)

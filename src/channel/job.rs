@@ -79,6 +79,8 @@ enum Wanted {
 /// The machine of one platform.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Job {
+    /// Whether the platform does not wait where an upgrade may not begin now: it hears so as its end.
+    is_impatient: bool,
     own: Option<Own>,
     wanted: Wanted,
     /// The request that the platform takes back, until it has heard the answer.
@@ -94,6 +96,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Of a platform that nothing is known of.
+    pub(crate) fn new(waits: bool) -> Self {
+        Self { is_impatient: !waits, ..Self::default() }
+    }
+
     /// What the daemon has of the channel; nothing where it is away.
     pub(crate) fn own(&mut self, own: Option<Own>) {
         self.own = own;
@@ -218,19 +225,17 @@ impl Job {
             let of = Some(Subject { mark: mark.clone(), report: None });
             return Word { telling: telling(what), of };
         }
-        let Some(offer) = self.offer().filter(|offer| offer.action == *action) else {
-            return Word { telling: telling(What::Cancelled), of: None };
-        };
-        let of = Some(Subject { mark: Mark::of(offer), report: None });
-        // Of several files the first ones may have been installed.
-        let next = offer.files.iter().position(|file| !self.runs(file));
-        let what = match next.unwrap_or_default() {
-            0 => What::Cancelled,
-            next => {
-                let (replaced, kept) = self.parted(offer, next);
-                let failure = Failure::new(FailureKind::Cancelled, TAKEN_BACK);
-                What::Failed { failure, replaced, kept }
-            }
+        let offer = self.offer().filter(|offer| offer.action == *action);
+        let of = offer.map(|offer| Subject { mark: Mark::of(offer), report: None });
+        // Of several files the first ones may have been installed, whatever is known of the others.
+        let (replaced, kept) = self.parted(action, offer);
+        let what = if self.brought(action).any(|(_, mark)| mark.is_last()) {
+            What::TooLate
+        } else if replaced.is_empty() {
+            What::Cancelled
+        } else {
+            let failure = Failure::new(FailureKind::Cancelled, TAKEN_BACK);
+            What::Failed { failure, replaced, kept }
         };
         Word { telling: telling(what), of }
     }
@@ -337,39 +342,43 @@ impl Job {
             }
             let why = "the platform does not ask for the files that come after it any more";
             let failure = Failure::new(FailureKind::Cancelled, why);
-            let replaced = report.component.into_iter().collect();
-            return What::Failed { failure, replaced, kept: Vec::new() };
+            let (replaced, kept) = self.parted(&mark.action, None);
+            return What::Failed { failure, replaced, kept };
         }
         let failure = report.failure.clone().unwrap_or_else(|| {
             Failure::new(FailureKind::Internal, format!("the upgrade has {}", report.outcome))
         });
-        if was_given_up(report, TAKEN_BACK) && mark.file == 0 {
+        let offer = self.offer().filter(|offer| Mark::of(offer).is_of_same_offer(mark));
+        let (replaced, mut kept) = self.parted(&mark.action, offer);
+        if was_given_up(report, TAKEN_BACK) && replaced.is_empty() {
             return What::Cancelled;
         }
-        let (replaced, kept) = self.replaced_and_kept(mark, report);
+        if offer.is_none() {
+            kept.extend(report.component);
+        }
         What::Failed { failure, replaced, kept }
     }
 
-    /// What runs anew in spite of the failure of a file, and what stays as it was.
-    fn replaced_and_kept(
-        &self,
-        mark: &Mark,
-        report: &Report,
-    ) -> (Vec<ComponentName>, Vec<ComponentName>) {
-        let Some(offer) = self.offer().filter(|offer| Mark::of(offer).is_of_same_offer(mark))
-        else {
-            return (Vec::new(), report.component.into_iter().collect());
-        };
-        self.parted(offer, mark.file)
+    /// The components that run what this action has brought, and by which of its files.
+    fn brought(&self, action: &Action) -> impl Iterator<Item = (ComponentName, Mark)> {
+        let components = self.own.iter().flat_map(|own| &own.components);
+        components.filter_map(move |one| {
+            let mark = one.brought_by.as_ref().and_then(Mark::read)?;
+            (mark.action == *action).then_some((one.component, mark))
+        })
     }
 
-    /// The components of the files before this one, and the others.
-    fn parted(&self, offer: &Offer, file: usize) -> (Vec<ComponentName>, Vec<ComponentName>) {
-        let names = |files: &[OfferedFile]| -> Vec<ComponentName> {
-            files.iter().filter_map(|file| self.component(file)).collect()
-        };
-        let (before, after) = offer.files.split_at(file.min(offer.files.len()));
-        (names(before), names(after))
+    /// The components that run what this action has brought, and the others of its offer.
+    fn parted(
+        &self,
+        action: &Action,
+        offer: Option<&Offer>,
+    ) -> (Vec<ComponentName>, Vec<ComponentName>) {
+        let replaced: Vec<ComponentName> = self.brought(action).map(|(one, _)| one).collect();
+        let files = offer.map(|offer| offer.files.as_slice()).unwrap_or_default();
+        let named = files.iter().filter_map(|file| self.component(file));
+        let kept = named.filter(|one| !replaced.contains(one)).collect();
+        (replaced, kept)
     }
 
     /// Nothing of this channel runs, and all is acknowledged.
@@ -400,14 +409,19 @@ impl Job {
         };
         if own.busy {
             let why = "another upgrade runs".to_owned();
-            return Wants::tell(mark, What::NotNow { why });
+            if !self.is_impatient {
+                return Wants::tell(mark, What::NotNow { why });
+            }
+            let (replaced, kept) = self.parted(&offer.action, Some(offer));
+            let failure = Failure::new(FailureKind::Busy, why);
+            return Wants::tell(mark, What::Failed { failure, replaced, kept });
         }
         match &self.refused {
-            Some((_, failure)) if is_for_now(failure) => {
+            Some((_, failure)) if !self.is_impatient && is_for_now(failure) => {
                 Wants::tell(mark, What::NotNow { why: failure.sentence.clone() })
             }
             Some((_, failure)) => {
-                let (replaced, kept) = self.parted(offer, next);
+                let (replaced, kept) = self.parted(&offer.action, Some(offer));
                 Wants::tell(mark, What::Failed { failure: failure.clone(), replaced, kept })
             }
             None => Wants { tell: None, act: mark.at(next).to_reference().map(Act::Begin) },
@@ -455,6 +469,11 @@ impl Wants {
         let telling = Telling { action: mark.action.clone(), what };
         Self { tell: Some(Word { telling, of: Some(Subject { mark, report: None }) }), act: None }
     }
+}
+
+/// The request of a platform that an upgrade is for, from what the daemon keeps with it.
+pub(crate) fn action_of(reference: &Reference) -> Option<Action> {
+    Mark::read(reference).map(|mark| mark.action)
 }
 
 /// The reference of an upgrade for an offer's first file.

@@ -1,5 +1,5 @@
 //! The LuatOS platform, or a server of its kind: a device asks with one GET, and the answer is the
-//! file, or a word that there is none (docs/luatos.md). Nothing is reported, but in the turnkey
+//! file, or a word that there is none (docs/use/luatos.md). Nothing is reported, but in the turnkey
 //! protocol.
 //!
 //! `words` are what both sides say, `ration` how often: neither knows a socket or a clock. Here they
@@ -16,10 +16,11 @@ use std::time::Duration;
 use crate::channel::fetch::Ledger;
 use crate::channel::offer::{Offer, OfferedFile, Telling};
 use crate::channel::platform::{Here, Link, NEVER, Platform, Poll, Standing, Taken, Wanted};
-use crate::channel::spread::Chance;
-use crate::config::{Luatos, Password};
+use crate::channel::secret;
+use crate::config::Luatos;
 use crate::model::{ChannelName, ChannelState, ComponentName, Failure, FailureKind};
 use crate::transfer::http::{Ask, Authorization, Method, Reply, Trouble, Url, header};
+use crate::wire::spread::Chance;
 
 pub use fuzz::fuzz;
 use ration::{Ending, Gate, Ration};
@@ -48,12 +49,7 @@ impl Server {
         chance: Chance,
     ) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::new(FailureKind::Internal, why);
-        let key = config.project_key_file().map(|file| {
-            Password::read(file).map_err(|error| {
-                let sentence = format!("the project's key in {} can't be read", file.display());
-                Failure::from_io(FailureKind::Internal, sentence, error)
-            })
-        });
+        let key = config.project_key_file().map(|file| secret::read(file, "the project's key"));
         let settings = Settings::new(config, product, key.transpose()?)
             .map_err(|mistake| unusable(mistake.to_string()))?;
         let (component, pace) = (config.component, Pace::new(config));

@@ -1,4 +1,5 @@
-//! The payload link: DJI Assistant 2's "local upgrade" through the aircraft (docs/payload-link.md).
+//! The payload link: DJI Assistant 2's "local upgrade" through the aircraft
+//! (docs/wire/payload-link.md).
 //!
 //! Data moves down this list, answers back up: a [`door`] brings [`words`], at the [`serial`] line
 //! or over the [`bridge`] from the payload's own application; [`session`] decides, [`driver`]

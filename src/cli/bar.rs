@@ -114,8 +114,8 @@ impl Line {
     fn draw(&self) {
         // One that fills its row would wrap.
         let columns = view::Size::of(&io::stderr()).columns.saturating_sub(1);
-        let text: String = self.text(self.since.elapsed()).chars().take(columns).collect();
-        eprint!("\r{text}\x1b[K");
+        let text = self.text(self.since.elapsed());
+        eprint!("\r{}\x1b[K", cut(&text, columns));
     }
 
     fn text(&self, elapsed: Duration) -> String {
@@ -126,6 +126,18 @@ impl Line {
             What::Wait(message) => format!("{message} ({})", view::seconds(elapsed.as_secs())),
         }
     }
+}
+
+/// As many clauses as have room, or else words.
+fn cut(text: &str, columns: usize) -> &str {
+    let Some((end, next)) = text.char_indices().nth(columns) else { return text };
+    // A word is whole that a blank follows.
+    let place = match text[..end].rfind(", ") {
+        None if next == ' ' => Some(end),
+        None => text[..end].rfind(' '),
+        clause => clause,
+    };
+    &text[..place.unwrap_or(end)]
 }
 
 /// Rate and time left, once they are known.
@@ -163,6 +175,16 @@ mod tests {
         assert!(text(sending(1), 0).ends_with(", 1.0 MiB of 64.0 MiB"));
         assert!(text(sending(0), 9).ends_with(", 0 B of 64.0 MiB"));
         assert_eq!(text(What::Wait("on trial".into()), 3), "on trial (3 s)");
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_by_clauses_or_words() {
+        let text = "sending [###] 50 %, 3 MiB of 6 MiB, 4 s left";
+        assert_eq!(cut(text, 80), text);
+        assert_eq!(cut(text, 40), "sending [###] 50 %, 3 MiB of 6 MiB");
+        assert_eq!(cut(text, 20), "sending [###] 50 %");
+        assert_eq!(cut(text, 12), "sending");
+        assert_eq!(cut(text, 3), "sen");
     }
 
     #[test]

@@ -30,7 +30,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         !channels.is_empty(),
         "the configuration has no network channel, so there is nothing to do"
     );
-    tracing::info!("{} network channels are at work", channels.len());
+    tracing::info!("{} network channels are at work", config.networks().count());
     notify(&[NotifyState::Ready]);
     tokio::select! {
         () = stop.wanted() => {}

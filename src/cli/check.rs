@@ -1,5 +1,6 @@
 //! `uplift check FILE`: explains a firmware file and what would happen to it here.
 
+mod container;
 mod explain;
 
 use std::fs::{File, Metadata};
@@ -11,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::bar::Bar;
-use super::view;
+use super::{paint, view};
 use crate::component::command::told_version;
 use crate::config::{Component, Config, Package};
 use crate::control::{Client, ControlAnswer, ControlRequest};
@@ -25,6 +26,7 @@ use crate::model::{
 use crate::package::check::{self, Examination, Finding, Rules, Subject, Verdict};
 use crate::package::preflight;
 
+use container::ContainerDocument;
 use explain::{SealDocument, explain};
 
 /// Longest wait for the daemon; without its answer the configuration has to do.
@@ -46,6 +48,8 @@ struct Document<'a> {
     /// Absent for a file that is too large to be worth hashing.
     file_digest: Option<FileDigest>,
     program_digest: Option<ProgramDigest>,
+    /// Absent for a file that is no container.
+    container: Option<&'a ContainerDocument>,
     /// Absent for a file without a well-formed seal.
     seal: Option<SealDocument<'a>>,
     findings: &'a [Finding],
@@ -60,7 +64,7 @@ pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<(
         &std::path::absolute(file).with_context(|| format!("{} can't be found", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let (rules, source) = rules(known, &name)?;
-    let (examination, digests) = examine(&rules, file, &name, json)?;
+    let Examined { examination, digests, container } = examine(&rules, file, &name, json)?;
     let seal = examination.seal.as_ref().map(|seal| SealDocument::new(seal, &rules));
     if json {
         let document = Document {
@@ -73,12 +77,16 @@ pub(super) fn run(known: Known<'_>, file: &Path, json: bool) -> anyhow::Result<(
             configuration: !matches!(source, Source::File { .. }),
             file_digest: digests.map(|digests| digests.file),
             program_digest: digests.map(|digests| digests.program),
+            container: container.as_ref(),
             seal,
             findings: &examination.findings,
         };
         view::print(serde_json::to_string_pretty(&document)?)?;
     } else {
-        let text = verdict(&name, &source, &examination) + &explain(seal.as_ref(), &examination);
+        let container = container.as_ref().map(ToString::to_string).unwrap_or_default();
+        let text = verdict(&name, &source, &examination)
+            + &container
+            + &explain(seal.as_ref(), &examination);
         view::say(text.trim_end())?;
     }
     examination.failure().map_or(Ok(()), |failure| Err(refused(failure)))
@@ -150,7 +158,7 @@ fn rules<'a>(known: Known<'a>, name: &str) -> Result<(Rules, Source<'a>), Failur
 fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String {
     let (failure, running) = (examination.failure(), source.running());
     let mut text = match (failure, source) {
-        (Some(failure), _) => format!("{name:?} would be refused: {failure}.\n"),
+        (Some(failure), _) => format!("{name:?} would be {}: {failure}.\n", paint::bad("refused")),
         (None, Source::File { .. }) => {
             format!("{name:?} is right as far as it can be judged here.\n")
         }
@@ -163,10 +171,10 @@ fn verdict(name: &str, source: &Source<'_>, examination: &Examination) -> String
                     program.restart
                 ),
                 Component::Command(command) => {
-                    format!("It would be handed to `{}`{replaced}.", command.install.join(" "))
+                    format!("It would be handed to {}{replaced}.", command.updater())
                 }
             };
-            format!("{name:?} would be accepted.\n{then}\n")
+            format!("{name:?} would be {}.\n{then}\n", paint::good("accepted"))
         }
     };
     match source {
@@ -199,20 +207,28 @@ fn refused(failure: &Failure) -> anyhow::Error {
     anyhow::Error::new(failure.clone()).context("the file would be refused")
 }
 
-fn examine(
-    rules: &Rules,
-    path: &Path,
-    name: &str,
-    quiet: bool,
-) -> anyhow::Result<(Examination, Option<Digests>)> {
+/// What was found of a file.
+struct Examined {
+    examination: Examination,
+    /// Of the file, and of the program that is in it.
+    digests: Option<Digests>,
+    container: Option<ContainerDocument>,
+}
+
+fn examine(rules: &Rules, path: &Path, name: &str, quiet: bool) -> anyhow::Result<Examined> {
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", path.display());
     let digests = digests(rules, path, &metadata, quiet)
         .with_context(|| format!("{} can't be read", path.display()))?;
+    if let Some(digests) = digests
+        && let Some(found) = container::examine(rules, path, name, digests, quiet)?
+    {
+        return Ok(found);
+    }
     let subject =
         Subject { file_name: Some(name), path, size: metadata.len(), digests, owned: false };
-    Ok((check::examine(subject, rules), digests))
+    Ok(Examined { examination: check::examine(subject, rules), digests, container: None })
 }
 
 /// A file above the limit is not hashed: it would be refused anyway, and it may have no end worth
@@ -243,6 +259,9 @@ fn ask_daemon(config: &Config, component: &Component) -> Result<Installed, Strin
                 installed.component == component.name() && installed.path.as_deref() == path
             };
             let found = status.components.iter().find(is_it);
+            if found.is_some_and(|found| found.looking) {
+                return Err("the daemon has started, and looks at the program still".into());
+            }
             found.cloned().ok_or_else(|| {
                 let others = status.components.iter().map(|one| match &one.path {
                     Some(path) => path.display().to_string(),

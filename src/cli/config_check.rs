@@ -1,11 +1,12 @@
 //! `uplift config check`: says whether the configuration can be used on this machine, and what
 //! follows from it.
 
-mod findings;
+pub(super) mod findings;
 
-use std::io::{self, Write as _};
+use std::fmt::{self, Write};
 use std::path::Path;
 
+use crate::cli::{paint, view};
 use crate::config::{Baud, Component, Config, Door, Package, Policy, SealRule, TransferChoice};
 use crate::model::{ComponentName, without_number};
 
@@ -15,31 +16,33 @@ use findings::{Finding, Level};
 /// are no error.
 pub(super) fn run(file: &Path, config: &Config) -> anyhow::Result<()> {
     let findings = findings::find(config)?;
-    let mut out = io::stdout().lock();
+    let mut out = String::new();
     summary(&mut out, file, config)?;
     for Finding { level, field, sentence, hint } in &findings {
         let word = match level {
-            Level::Error => "error",
-            Level::Warning => "warning",
+            Level::Error => paint::bad("error:"),
+            Level::Warning => paint::waiting("warning:"),
+            Level::Advice => paint::heading("advice:"),
         };
-        writeln!(out, "\n{word}: {field}: {}\n  hint: {hint}", without_number(sentence))?;
+        let sentence = without_number(sentence);
+        writeln!(out, "\n{word} {field}: {sentence}\n  {} {hint}", paint::hint("hint:"))?;
     }
-    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
-    let warnings = findings.len() - errors;
+    let of = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let (errors, warnings) = (of(Level::Error), of(Level::Warning));
     writeln!(out, "\n{}, {}", count(errors, "error"), count(warnings, "warning"))?;
-    out.flush()?;
+    view::say(out.trim_end())?;
     anyhow::ensure!(errors == 0, "{} can't be used on this machine as it is", file.display());
     Ok(())
 }
 
-fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result<()> {
+fn summary(out: &mut impl Write, file: &Path, config: &Config) -> fmt::Result {
     writeln!(out, "{} can be read, and says:", file.display())?;
     for component in &config.components {
         let (name, product) = (component.name(), component.product());
         let program = match component {
             Component::Program(program) => program,
             Component::Command(command) => {
-                writeln!(out, "  {name:<8} `{}` of product {product}", command.install.join(" "))?;
+                writeln!(out, "  {name:<8} {} of product {product}", command.updater())?;
                 continue;
             }
         };
@@ -67,7 +70,7 @@ fn summary(out: &mut impl io::Write, file: &Path, config: &Config) -> io::Result
     writeln!(out, "  link     {} {by}; {transfer}", config.paths.of_link(link).display())
 }
 
-fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
+fn seals(out: &mut impl Write, package: &Package) -> fmt::Result {
     let rule = match package.seal_rule() {
         SealRule::Required => "required",
         SealRule::Optional => "optional",
@@ -82,7 +85,7 @@ fn seals(out: &mut impl io::Write, package: &Package) -> io::Result<()> {
 }
 
 /// The channels of the network, and whether there is one.
-fn networks(out: &mut impl io::Write, config: &Config) -> io::Result<bool> {
+fn networks(out: &mut impl Write, config: &Config) -> Result<bool, fmt::Error> {
     let mut is_networked = false;
     for network in config.networks() {
         is_networked = true;
@@ -94,7 +97,7 @@ fn networks(out: &mut impl io::Write, config: &Config) -> io::Result<bool> {
 }
 
 /// When upgrades may begin, where that is not always.
-fn policy(out: &mut impl io::Write, policy: &Policy) -> io::Result<()> {
+fn policy(out: &mut impl Write, policy: &Policy) -> fmt::Result {
     if !policy.window_utc.is_empty() {
         let windows: Vec<String> = policy.window_utc.iter().map(ToString::to_string).collect();
         writeln!(out, "  window   {} UTC", windows.join(", "))?;

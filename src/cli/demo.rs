@@ -12,11 +12,15 @@ use anyhow::Context as _;
 use super::output::Mistake;
 
 /// Becomes `uplift-sim demo`, which shows this very program.
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(mcu: bool) -> anyhow::Result<()> {
     let uplift = env::current_exe().context("this program's own path is unknown")?;
     let sim = uplift.with_file_name("uplift-sim");
     let mut shows = by_cargo(&uplift).unwrap_or_else(|| Command::new(&sim));
-    let error = shows.args(["demo", "--uplift"]).arg(&uplift).exec();
+    shows.args(["demo", "--uplift"]).arg(&uplift);
+    if mcu {
+        shows.arg("--mcu");
+    }
+    let error = shows.exec();
     if error.kind() == ErrorKind::NotFound {
         return Err(Mistake::new(
             format!("{} does not exist, and it has the demonstration", sim.display()),

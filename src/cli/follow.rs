@@ -6,7 +6,7 @@ use crate::cli::bar::Bar;
 use crate::cli::view;
 use crate::config::Config;
 use crate::control::{Client, ClientError, ControlAnswer, ControlRequest};
-use crate::model::{Entry, Phase, Report, Status, TrialWait, UpgradeId};
+use crate::model::{CurrentUpgrade, Entry, Phase, Report, Status, TrialWait, UpgradeId};
 
 /// How long the daemon may be away while it restarts with the payload.
 const RESTART_DEADLINE: Duration = Duration::from_secs(300);
@@ -102,6 +102,7 @@ pub(super) struct View {
     sent: u64,
     quiet: bool,
     phase: Phase,
+    doing: Option<String>,
     waits_for: Option<TrialWait>,
 }
 
@@ -121,7 +122,7 @@ impl View {
         if bar.is_hidden() && !json {
             view::complain(&format!("{what} {}", view::bytes(size)));
         }
-        Self { bar, done, sent: 0, quiet: json, phase: Phase::Receiving, waits_for: None }
+        Self { done, phase: Phase::Receiving, ..Self::under(bar, json) }
     }
 
     /// A view that begins with waiting for the daemon.
@@ -131,8 +132,11 @@ impl View {
 
     /// A view that begins with waiting for this.
     pub(super) fn waiting_for(what: &str, json: bool) -> Self {
-        let bar = Bar::of_wait(what, json);
-        Self { bar, done: "", sent: 0, quiet: json, phase: Phase::Idle, waits_for: None }
+        Self::under(Bar::of_wait(what, json), json)
+    }
+
+    fn under(bar: Bar, quiet: bool) -> Self {
+        Self { bar, done: "", sent: 0, quiet, phase: Phase::Idle, doing: None, waits_for: None }
     }
 
     pub(super) fn sent(&mut self, bytes: u64) {
@@ -160,7 +164,21 @@ impl View {
                 },
             );
         }
+        if let Some(upgrade) = &status.upgrade {
+            self.show_doing(upgrade);
+        }
         self.show_wait(status.upgrade.as_ref().and_then(|upgrade| upgrade.waits_for.as_ref()));
+    }
+
+    /// What another updater does, and how far it is with it.
+    fn show_doing(&mut self, upgrade: &CurrentUpgrade) {
+        let Some(doing) = &upgrade.doing else { return };
+        if self.doing.as_ref() != Some(doing) {
+            self.say(&format!("{}: {doing}", self.phase));
+            self.doing = Some(doing.clone());
+        }
+        let percent = upgrade.percent.map(|percent| format!(", {percent} %")).unwrap_or_default();
+        self.bar.reword(format!("{}: {doing}{percent}", self.phase));
     }
 
     /// What a trial waits for; a line of its own only where it waits for the person who reads.

@@ -4,7 +4,6 @@
 mod relay;
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -13,7 +12,6 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use crate::cli::follow::{self, View, follow};
 use crate::config::Config;
 use crate::control::{Client, ClientError, ControlAnswer, ControlRequest};
-use crate::digest::BUFFER_SIZE;
 use crate::model::{Outcome, Report};
 use crate::transfer::http::{Url, WrongUrl};
 
@@ -62,8 +60,7 @@ fn send_file(config: &Config, file: &Path, force: bool, json: bool) -> anyhow::R
     // Asked before it is opened: opening a FIFO would wait for ever.
     let metadata = file.metadata().with_context(|| format!("{} can't be read", file.display()))?;
     ensure!(metadata.is_file(), "{} is not a regular file", file.display());
-    let mut source =
-        File::open(file).with_context(|| format!("{} can't be opened", file.display()))?;
+    let source = File::open(file).with_context(|| format!("{} can't be opened", file.display()))?;
     let size = metadata.len();
     let file_name = file
         .file_name()
@@ -72,7 +69,7 @@ fn send_file(config: &Config, file: &Path, force: bool, json: bool) -> anyhow::R
         .to_owned();
     let mut client = ask(config, file_name, size, force)?;
     let mut view = View::sending(json, size);
-    send(&mut client, &mut source, size, &mut view).and_then(|()| follow(config, client, &mut view))
+    send(&mut client, &source, size, &mut view).and_then(|()| follow(config, client, &mut view))
 }
 
 /// Asks the daemon to take a file. Its bytes come next.
@@ -88,29 +85,25 @@ fn ask(config: &Config, file_name: String, size: u64, force: bool) -> anyhow::Re
 
 /// Sends the bytes that were announced. A file that somebody has cut off meanwhile is an error at
 /// once: the daemon would wait for the rest.
-fn send(client: &mut Client, source: &mut File, size: u64, view: &mut View) -> anyhow::Result<()> {
-    let mut buffer = vec![0; BUFFER_SIZE];
-    let mut source = source.take(size);
-    loop {
-        let n = source.read(&mut buffer).context("the file can't be read")?;
-        if n == 0 {
-            let missing = source.limit();
-            ensure!(
-                missing == 0,
-                "the file became shorter while it was sent: {missing} of {size} bytes are missing; nothing was changed"
-            );
-            view.all_sent();
-            return Ok(());
-        }
-        match client.send_bytes(&buffer[..n]) {
+fn send(client: &mut Client, source: &File, size: u64, view: &mut View) -> anyhow::Result<()> {
+    let mut missing = size;
+    while missing > 0 {
+        let sent = match client.send_from(source, missing) {
             // The daemon refuses the rest; its answer says why.
             Err(ClientError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
                 return Ok(());
             }
-            sent => sent?,
-        }
-        view.sent(n as u64);
+            sent => sent? as u64,
+        };
+        ensure!(
+            sent > 0,
+            "the file became shorter while it was sent: {missing} of {size} bytes are missing; nothing was changed"
+        );
+        missing -= sent;
+        view.sent(sent);
     }
+    view.all_sent();
+    Ok(())
 }
 
 #[cfg(test)]

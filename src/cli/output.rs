@@ -1,7 +1,8 @@
 //! Files that a subcommand makes, and the passwords that it needs for them.
 
+use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -129,6 +130,15 @@ impl Drop for Place {
         // After a rename it is gone; otherwise the error is told already.
         let _ = remove_if_present(&LocalDisk, &self.temporary);
     }
+}
+
+/// Whether a person at the terminal says yes to this question.
+pub(super) fn agrees(question: fmt::Arguments<'_>) -> io::Result<bool> {
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The password in the first line of a file.

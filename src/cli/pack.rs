@@ -1,6 +1,8 @@
 //! `uplift pack FILE`: seals a program or any other payload, in one step or with a signature that is
 //! made elsewhere, or only gives it its name.
 
+mod compressed;
+mod stream;
 mod tried;
 
 use std::fs::File;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use super::old::OldFile;
 use super::output::{Mistake, NewFile, Written, ask_password, read_password, read_small};
 use crate::cli::bar::Bar;
 use crate::cli::view;
@@ -23,17 +26,24 @@ use crate::package::foreign::Foreign;
 use crate::package::pack::{Label, Unsealed};
 use crate::seal::signing::{SecretKey, SigningError};
 use crate::seal::{LARGEST_SEAL, Manifest, Place, PublicKey, Seal, Signature};
+use crate::tree::{Owners, Scan};
+use compressed::Compressed;
 use tried::Tried;
 
 /// Longest key file that is read; they have two lines.
 const LARGEST_KEY_FILE: u64 = 4096;
+/// Mode of the file with a tree, which nobody runs.
+const TREE_MODE: u32 = 0o644;
 /// Mode of a manifest; it is no secret.
 const MANIFEST_MODE: u32 = 0o644;
 
 // Documentation here would take the place of what the subcommand says of itself.
 #[derive(Debug, Args)]
 pub struct PackArguments {
-    /// The program, an ELF file, or any other payload; without a seal.
+    /// The program, an ELF file, or any other payload, without a seal; or a directory, which becomes a
+    /// tree.
+    ///
+    /// A tree comes in a container: --compress is not needed.
     #[arg(value_name = "FILE")]
     program: PathBuf,
     /// Product that it is for.
@@ -66,11 +76,37 @@ pub struct PackArguments {
     /// Public key that belongs to the signature from elsewhere: a .pub file.
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     public: Option<PathBuf>,
-    /// Where the seal stands [default: behind an ELF program, before anything else].
+    /// Where the seal stands [default: behind an ELF program, before what is no program; a program that
+    /// needs its end as it is becomes a container].
     ///
     /// A seal before the payload is taken away before that is installed, or handed on.
-    #[arg(long, value_name = "PLACE", value_enum, conflicts_with_all = ["attach", "unsigned"])]
+    #[arg(long, value_name = "PLACE", value_enum, conflicts_with = "attach")]
     seal_place: Option<SealPlace>,
+    /// Compress it: a container, whose program a payload installs byte for byte as it is here.
+    ///
+    /// A payload whose uplift does not know containers refuses it, so this is done unasked only for a program that a seal behind it
+    /// would change.
+    #[arg(long)]
+    compress: bool,
+    /// Compress it, and put in what changes this old program into it, for payloads that have that one;
+    /// may be given several times.
+    ///
+    /// The old one is a program, a sealed file or a container. Where it does not say its version, and its
+    /// name does not, that stands before its path: V01.00.00.00=program.
+    #[arg(long, value_name = "OLD")]
+    from: Vec<OldFile>,
+    /// Put in nothing but that: a smaller file, which payloads with other programs refuse.
+    #[arg(long, requires = "from")]
+    delta_only: bool,
+    /// Leave the things in a directory with the user and the group that they have here, by their
+    /// numbers; without this they are root's.
+    #[arg(long)]
+    keep_owners: bool,
+    /// Put files with a set-user-id or set-group-id bit into a tree.
+    ///
+    /// A payload refuses them where its component has no `set_id = true`.
+    #[arg(long)]
+    set_id: bool,
     /// Write the program without a seal, under the name of a firmware file.
     #[arg(long, conflicts_with_all = ["key", "manifest_only", "attach", "public", "replaces_from", "created"])]
     unsigned: bool,
@@ -121,14 +157,22 @@ impl PackArguments {
     }
 
     fn label(&self, name: FileName, key_id: KeyId, place: Place) -> Label {
-        let created = self.created.clone().unwrap_or_else(journal::stamp);
+        let (created, key_id) = (self.created.clone().unwrap_or_else(journal::stamp), Some(key_id));
         Label { name, created, replaces_from: self.replaces_from, key_id, place }
+    }
+
+    /// What is said of a program that nobody signs.
+    fn unsigned_label(&self, name: FileName) -> Label {
+        let created = self.created.clone().unwrap_or_else(journal::stamp);
+        let (replaces_from, key_id, place) = (self.replaces_from, None, Place::Before);
+        Label { name, created, replaces_from, key_id, place }
     }
 
     /// Where the seal of such a payload stands.
     fn place(&self, unsealed: &Unsealed) -> anyhow::Result<Place> {
         let program = self.program.display();
         match (self.seal_place, unsealed.foreign()) {
+            (None, None) if self.is_container(unsealed) => Ok(Place::Before),
             (Some(SealPlace::Before), _) => Ok(Place::Before),
             (_, None) | (Some(SealPlace::Behind), Some(Foreign::Archive(_))) => Ok(Place::Behind),
             (Some(SealPlace::Behind), Some(_)) => Err(Mistake::new(
@@ -152,6 +196,32 @@ impl PackArguments {
         Err(Mistake::new(sentence, "--seal-place before seals it all the same").into())
     }
 
+    fn asks_for_container(&self) -> bool {
+        self.compress || !self.from.is_empty() || self.program.is_dir()
+    }
+
+    /// Whose the things of a directory are to be.
+    pub(super) const fn owners(&self) -> Owners {
+        if self.keep_owners { Owners::Theirs } else { Owners::Root }
+    }
+
+    /// Whether the program becomes a container: where that is asked for, and where nothing is and it would not be
+    /// the same with a seal behind it.
+    fn is_container(&self, unsealed: &Unsealed) -> bool {
+        self.asks_for_container() || self.seal_place.is_none() && unsealed.needs_its_end().is_some()
+    }
+
+    /// Says why it becomes a container, where nobody asked for one.
+    fn say_why_container(&self, unsealed: &Unsealed) -> anyhow::Result<()> {
+        let why = unsealed.needs_its_end().filter(|_| !self.asks_for_container());
+        why.map_or(Ok(()), |why| {
+            let program = self.program.display();
+            Ok(view::say(format_args!(
+                "{program} goes into a container, which leaves it as it is: {why}."
+            ))?)
+        })
+    }
+
     fn can_not_be_sealed(&self) -> String {
         format!("{} can't be sealed", self.program.display())
     }
@@ -163,8 +233,22 @@ fn seal(arguments: &PackArguments, key: &Path) -> anyhow::Result<()> {
     let key = read_secret(key, arguments.password_file.as_deref())?;
     let unsealed = packing.measure()?;
     let label = arguments.label(name.clone(), key.public().id(), arguments.place(&unsealed)?);
-    let text = unsealed.manifest(label).to_text()?;
-    let signature = key.sign(&text, &format!("{name}, sealed by uplift"))?;
+    let sign = |text: &[u8]| key.sign(text, &format!("{name}, sealed by uplift"));
+    let manifest = unsealed.manifest(label);
+    if arguments.is_container(&unsealed) {
+        arguments.say_why_container(&unsealed)?;
+        let compressed = packing.compress(&unsealed)?;
+        let text = compressed.described_in(manifest).to_text()?;
+        let signature = sign(&text)?;
+        return packing.finish_container(
+            &unsealed,
+            compressed,
+            &text,
+            Some((&signature, key.public())),
+        );
+    }
+    let text = manifest.to_text()?;
+    let signature = sign(&text)?;
     packing.finish(&unsealed, (&text, &signature), key.public())
 }
 
@@ -173,6 +257,12 @@ fn unsigned(arguments: &PackArguments) -> anyhow::Result<()> {
     let packing = Packing::begin(arguments, &arguments.name()?)?;
     let unsealed = packing.measure()?;
     unsealed.foreign().map_or(Ok(()), |foreign| arguments.is_meant(foreign))?;
+    if arguments.asks_for_container() {
+        let compressed = packing.compress(&unsealed)?;
+        let label = arguments.unsigned_label(arguments.name()?);
+        let text = compressed.described_in(unsealed.manifest(label)).to_text()?;
+        return packing.finish_container(&unsealed, compressed, &text, None);
+    }
     let path = packing.path.clone();
     packing.write(&unsealed, b"", b"")?.name()?;
     let path = path.display();
@@ -192,15 +282,17 @@ fn manifest_only(arguments: &PackArguments, key_id: KeyId) -> anyhow::Result<()>
     let name = arguments.name()?;
     let path = arguments.out.join(format!("{}_{}.manifest", name.product(), name.version()));
     let manifest = NewFile::create(&path, MANIFEST_MODE, arguments.force)?;
-    let program = open(&arguments.program)?;
+    let program = open(arguments)?;
     let unsealed = measure(&program).with_context(|| arguments.can_not_be_sealed())?;
     let place = arguments.place(&unsealed)?;
-    manifest.finish_with(&unsealed.manifest(arguments.label(name, key_id, place)).to_text()?)?;
-    if unsealed.bytes_behind() > 0 && place == Place::Behind {
-        view::complain(&format!(
-            "note: {}; --attach tries the sealed program",
-            something_behind(&unsealed)
-        ));
+    let mut described = unsealed.manifest(arguments.label(name, key_id, place));
+    if arguments.is_container(&unsealed) {
+        arguments.say_why_container(&unsealed)?;
+        described = Compressed::of(arguments, &program, &unsealed, &path)?.described_in(described);
+    }
+    manifest.finish_with(&described.to_text()?)?;
+    if let Some(why) = unsealed.needs_its_end().filter(|_| place == Place::Behind) {
+        view::complain(&format!("note: {why}; --attach tries the sealed program"));
     }
     let path = path.display();
     view::print(format_args!(
@@ -238,6 +330,20 @@ fn attach(arguments: &PackArguments, signature: &Path, public: &PublicKey) -> an
         path.display()
     );
     let signature = read_small(signature, "signature", LARGEST_SEAL as u64)?;
+    if !manifest.streams.is_empty() {
+        let compressed = packing.compress(&unsealed)?;
+        ensure!(
+            compressed.is_described_by(&manifest),
+            "{} was packed with other old programs, or by another version of uplift, whose streams differ",
+            path.display()
+        );
+        return packing.finish_container(
+            &unsealed,
+            compressed,
+            text.as_bytes(),
+            Some((&signature, public)),
+        );
+    }
     packing.finish(&unsealed, (text.as_bytes(), &signature), public)
 }
 
@@ -251,8 +357,11 @@ struct Packing<'a> {
 
 impl<'a> Packing<'a> {
     fn begin(arguments: &'a PackArguments, name: &FileName) -> anyhow::Result<Self> {
-        let program = open(&arguments.program)?;
-        let mode = program.metadata()?.permissions().mode() & 0o777;
+        let program = open(arguments)?;
+        let mode = match arguments.program.is_dir() {
+            true => TREE_MODE,
+            false => program.metadata()?.permissions().mode() & 0o777,
+        };
         let path = arguments.out.join(name.to_string());
         let target = NewFile::create(&path, mode, arguments.force)?;
         Ok(Self { arguments, program, target, path })
@@ -273,17 +382,7 @@ impl<'a> Packing<'a> {
         let seal =
             Seal::to_bytes(manifest, signature).context("manifest and signature make no seal")?;
         let signed = Signature::parse(signature.as_bytes())?;
-        ensure!(
-            signed.key_id() == public.id(),
-            "the signature is by key {}, and the public key is {}",
-            signed.key_id(),
-            public.id()
-        );
-        ensure!(
-            public.verifies(&signed, manifest),
-            "the signature is not of key {} over this manifest",
-            public.id()
-        );
+        ensure_signed(&signed, manifest, public)?;
         let Manifest { place, .. } = Manifest::parse(manifest)?;
         let (before, behind): (&[u8], &[u8]) = match place {
             Place::Before => (&seal, b""),
@@ -291,8 +390,8 @@ impl<'a> Packing<'a> {
         };
         let (path, arguments) = (self.path.clone(), self.arguments);
         let sealed = self.write(unsealed, before, behind)?;
-        if unsealed.bytes_behind() > 0 && place == Place::Behind {
-            compare(arguments, unsealed, sealed.place())?;
+        if let Some(why) = unsealed.needs_its_end().filter(|_| place == Place::Behind) {
+            compare(arguments, &why, sealed.place())?;
         }
         sealed.name()?;
         let path = path.display();
@@ -329,9 +428,29 @@ impl<'a> Packing<'a> {
     }
 }
 
+/// Whether this is the key's signature over this manifest.
+fn ensure_signed(signed: &Signature, manifest: &[u8], public: &PublicKey) -> anyhow::Result<()> {
+    ensure!(
+        signed.key_id() == public.id(),
+        "the signature is by key {}, and the public key is {}",
+        signed.key_id(),
+        public.id()
+    );
+    ensure!(
+        public.verifies(signed, manifest),
+        "the signature is not of key {} over this manifest",
+        public.id()
+    );
+    Ok(())
+}
+
 /// Which components take what is no ELF program.
 fn say_what_takes_it(unsealed: &Unsealed) -> anyhow::Result<()> {
     let Some(foreign) = unsealed.foreign() else { return Ok(()) };
+    if *foreign == Foreign::Tree {
+        view::say("A component of the kind \"tree\" takes it.")?;
+        return Ok(());
+    }
     let formats = match foreign {
         Foreign::Script(_) | Foreign::ScriptWithZip(_) => {
             "`format = \"script\"` or `format = \"any\"`"
@@ -345,8 +464,7 @@ fn say_what_takes_it(unsealed: &Unsealed) -> anyhow::Result<()> {
 
 /// Says that a program may not find any more what it looks for at its end, and tries that where it
 /// can be tried.
-fn compare(arguments: &PackArguments, unsealed: &Unsealed, sealed: &Path) -> anyhow::Result<()> {
-    let something = something_behind(unsealed);
+fn compare(arguments: &PackArguments, something: &str, sealed: &Path) -> anyhow::Result<()> {
     match tried::compare(&arguments.program, sealed) {
         Tried::Same => view::complain(&format!(
             "note: {something}; with --version it prints the same as before, so try what else it does"
@@ -364,18 +482,11 @@ fn compare(arguments: &PackArguments, unsealed: &Unsealed, sealed: &Path) -> any
         Tried::Differs { before, after } => {
             let sentence =
                 format!("{something}: with --version it {before}, and sealed it {after}");
-            let hint = "--seal-place before leaves its end as it is; --force writes the sealed file all the same";
+            let hint = "without --seal-place it goes into a container, which leaves its end as it is; --force writes the sealed file all the same";
             return Err(Mistake::new(sentence, hint).into());
         }
     }
     Ok(())
-}
-
-fn something_behind(unsealed: &Unsealed) -> String {
-    let bytes = unsealed.bytes_behind();
-    format!(
-        "{bytes} bytes stand behind the end of the ELF file, and a program that looks there for them finds the seal"
-    )
 }
 
 fn measure(file: &File) -> anyhow::Result<Unsealed> {
@@ -383,8 +494,12 @@ fn measure(file: &File) -> anyhow::Result<Unsealed> {
     Ok(Unsealed::measure(file, |bytes| bar.set_done(bytes))?)
 }
 
-fn open(program: &Path) -> anyhow::Result<File> {
+fn open(arguments: &PackArguments) -> anyhow::Result<File> {
+    let program = arguments.program.as_path();
     let unreadable = || format!("{} can't be read", program.display());
+    if program.is_dir() {
+        return tree(arguments);
+    }
     // Asked before it is opened: opening a FIFO would wait for ever.
     ensure!(
         program.metadata().with_context(unreadable)?.is_file(),
@@ -392,6 +507,27 @@ fn open(program: &Path) -> anyhow::Result<File> {
         program.display()
     );
     File::open(program).with_context(unreadable)
+}
+
+/// The archive of a directory, in a file without a name.
+fn tree(arguments: &PackArguments) -> anyhow::Result<File> {
+    let program = arguments.program.display();
+    let no_tree = || format!("{program} can't be packed as a tree");
+    let scan = Scan::of(&arguments.program, arguments.owners()).with_context(no_tree)?;
+    let manifest = scan.manifest();
+    manifest.check().with_context(no_tree)?;
+    if let Some(path) = manifest.set_id().filter(|_| !arguments.set_id) {
+        let sentence = format!("{path:?} in {program} has a set-id bit");
+        let hint = "take it away with `chmod u-s,g-s`, or let it in with --set-id";
+        return Err(Mistake::new(sentence, hint).into());
+    }
+    let archive = scan.archive(&arguments.out).with_context(no_tree)?;
+    let (files, size) = (manifest.files(), manifest.content_size()?);
+    let others = manifest.entries().len() - files;
+    view::say(format_args!(
+        "{program} is a tree of {files} files, {others} directories and links, and {size} bytes."
+    ))?;
+    Ok(archive)
 }
 
 fn read_public(path: &Path) -> anyhow::Result<PublicKey> {

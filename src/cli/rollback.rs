@@ -1,10 +1,11 @@
 //! `uplift rollback`: ends the trial that runs, or puts the program back that was there before the
 //! last upgrade.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use anyhow::bail;
 
+use super::output::agrees;
 use crate::cli::follow::{self, View, follow};
 use crate::config::Config;
 use crate::control::{Client, ControlAnswer, ControlRequest};
@@ -53,12 +54,6 @@ fn agreed(installed: &Installed) -> io::Result<bool> {
     let version = installed
         .version
         .map_or_else(|| "of unknown version".into(), |version| version.to_string());
-    eprint!(
-        "Replace {} {version} with the previous program, and restart? [y/N] ",
-        installed.product
-    );
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let product = &installed.product;
+    agrees(format_args!("Replace {product} {version} with the previous program, and restart?"))
 }

@@ -2,15 +2,18 @@
 //! on a terminal.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 
+use anstream::stream::RawStream;
 use rustix::termios::tcgetwinsize;
 
 use crate::cli::fold::{fold, text_indent};
+use crate::cli::paint::plain;
+use crate::cli::{next, paint};
 use crate::model::version::Version;
 use crate::model::{
-    BridgeHealth, ChannelStatus, ComponentName, CurrentUpgrade, Entry, Evidence, HoldStatus,
+    BridgeHealth, ChannelState, ChannelStatus, ComponentName, CurrentUpgrade, Evidence, HoldStatus,
     Outcome, Phase, PolicyStatus, Progress, Report, RunningEvidence, Status, TransferKind,
 };
 
@@ -24,7 +27,8 @@ pub(super) fn print(line: impl fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints text for a person: on a terminal no line is wider than it.
+/// Prints text for a person: on a terminal no line is wider than it, and words have their colours
+/// where it shows them.
 pub(super) fn say(text: impl fmt::Display) -> io::Result<()> {
     print(folded(&text.to_string(), &io::stdout()))
 }
@@ -52,9 +56,10 @@ impl Size {
     }
 }
 
-fn folded(text: &str, terminal: &(impl AsFd + IsTerminal)) -> String {
+fn folded(text: &str, terminal: &(impl AsFd + RawStream)) -> String {
+    let text = paint::shown(text, terminal);
     if !terminal.is_terminal() {
-        return text.to_owned();
+        return text.into_owned();
     }
     let Size { columns, .. } = Size::of(terminal);
     text.lines()
@@ -76,7 +81,9 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
         };
         let label = capitalized(installed.component.as_str());
         line(&mut text, &label, &format!("{} {version}, {place}", installed.product));
-        if installed.digest.is_none() && installed.path.is_some() {
+        if installed.looking {
+            line(&mut text, "", "the daemon has started, and looks at it still");
+        } else if installed.digest.is_none() && installed.path.is_some() {
             line(&mut text, "", "no program is installed yet");
         }
     }
@@ -114,6 +121,9 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
     match &status.last {
         Some(report) => {
             line(&mut text, "Last", &report_line(report));
+            if let Some(sizes) = sizes(report) {
+                line(&mut text, "", &sizes);
+            }
             if report
                 .evidence
                 .as_ref()
@@ -137,6 +147,9 @@ pub(super) fn status(status: &Status, phase: &str) -> String {
     for notice in &status.notices {
         line(&mut text, "Notice", notice);
     }
+    for (number, step) in next::steps(status).iter().enumerate() {
+        line(&mut text, if number == 0 { "Next" } else { "" }, &paint::hint(step));
+    }
     text
 }
 
@@ -145,7 +158,13 @@ fn channel_line(channel: &ChannelStatus) -> String {
     let sentence = Some(plain(&channel.sentence)).filter(|text| !text.is_empty());
     let sentence = sentence.map(|text| format!(", {text}")).unwrap_or_default();
     let lab = if channel.unsealed { "; lab: it may bring what nobody has sealed" } else { "" };
-    format!("{}: {}{sentence}{lab}", channel.name, channel.state)
+    let state = channel.state.to_string();
+    let state = match channel.state {
+        ChannelState::Works => paint::good(&state),
+        ChannelState::Fails => paint::bad(&state),
+        ChannelState::Waits | ChannelState::Unknown => paint::waiting(&state),
+    };
+    format!("{}: {state}{sentence}{lab}", channel.name)
 }
 
 /// What keeps upgrades from beginning.
@@ -169,7 +188,7 @@ pub(super) fn hold(hold: &HoldStatus) -> String {
 
 fn line(text: &mut String, label: &str, value: &str) {
     // Writing to a String can't fail.
-    let _ = writeln!(text, "{label:>8}  {value}");
+    let _ = writeln!(text, "{}  {value}", paint::heading(&format!("{label:>8}")));
 }
 
 fn capitalized(word: &str) -> String {
@@ -191,21 +210,30 @@ pub(super) fn phase(status: &Status) -> String {
             let failure = upgrade
                 .failure
                 .as_ref()
-                .map(|failure| format!("\nthe last file was refused: {failure}"))
+                .map(|failure| format!("\nthe last file was {}: {failure}", paint::bad("refused")))
                 .unwrap_or_default();
             let percent =
                 upgrade.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
-            format!("{}{percent}{left}{}{failure}", status.phase, waits_for(upgrade))
+            let phase = match status.phase {
+                waiting @ (Phase::Ready | Phase::Deferred) => paint::waiting(waiting.as_str()),
+                phase => phase.to_string(),
+            };
+            format!("{phase}{percent}{left}{}{}{failure}", doing(upgrade), waits_for(upgrade))
         }
         None => status.phase.to_string(),
     }
+}
+
+/// What another updater does, on a line of its own.
+fn doing(upgrade: &CurrentUpgrade) -> String {
+    upgrade.doing.as_ref().map(|doing| format!("\n{}", plain(doing))).unwrap_or_default()
 }
 
 /// What a trial waits for, or what was put off, on a line of its own.
 pub(super) fn waits_for(upgrade: &CurrentUpgrade) -> String {
     match (&upgrade.waits_for, &upgrade.deferred_because) {
         (Some(wait), _) => format!("\n{wait}"),
-        (None, Some(why)) => format!("\nwaits: {}", plain(why)),
+        (None, Some(why)) => format!("\n{}: {}", paint::waiting("waits"), plain(why)),
         (None, None) => String::new(),
     }
 }
@@ -254,32 +282,6 @@ pub(super) fn seconds(seconds: u64) -> String {
     }
 }
 
-/// One entry of the history, in a line and the program's last words.
-pub(super) fn entry(entry: &Entry) -> String {
-    match entry {
-        Entry::Known(report) => format!("{}\n{}", report_line(report), program_log(report)),
-        Entry::Foreign(value) => foreign_line(value),
-    }
-}
-
-/// What can be told of a report in the form of another version: the fields that it may have.
-fn foreign_line(entry: &serde_json::Value) -> String {
-    let word = |name| entry.get(name).and_then(serde_json::Value::as_str);
-    let ended = word("ended").unwrap_or("at an unknown time");
-    let what = word("file_name").or(word("id")).unwrap_or("an upgrade");
-    let outcome = word("outcome").unwrap_or("ended");
-    format!(
-        "{} {what:?}: {}, in a report of another version of uplift",
-        plain(ended),
-        plain(outcome)
-    )
-}
-
-/// Without what would move a terminal's cursor.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 /// One upgrade in one line.
 pub(super) fn report_line(report: &Report) -> String {
     format!("{} {}", report.ended, outcome(report))
@@ -293,23 +295,34 @@ fn outcome(report: &Report) -> String {
 
 /// From what to what, over what, and how it ended.
 pub(super) fn ending(report: &Report) -> String {
+    let way = match report.request.transfer {
+        TransferKind::Local => "at the shell".to_owned(),
+        TransferKind::HandOver => format!("by {}", report.request.channel),
+        transfer => format!("over {transfer}"),
+    };
+    let mut text = format!("{} {way}: {}", change(report), paint::outcome(report.outcome));
+    if let Some(failure) = &report.failure {
+        let _ = write!(text, ", {}", failure.kind);
+    }
+    text
+}
+
+/// From what to what.
+pub(super) fn change(report: &Report) -> String {
     let from = report.from.map_or_else(|| "unknown version".into(), |version| version.to_string());
     let to = match (&report.package, &report.file_name) {
         (Some(package), _) => package.version.to_string(),
         (None, Some(name)) => format!("{name:?}"),
         (None, None) => "unknown version".into(),
     };
-    let way = match report.request.transfer {
-        TransferKind::Local => "at the shell".to_owned(),
-        TransferKind::HandOver => format!("by {}", report.request.channel),
-        transfer => format!("over {transfer}"),
-    };
-    let component = of_component(report.component);
-    let mut text = format!("{component}{from} -> {to} {way}: {}", report.outcome);
-    if let Some(failure) = &report.failure {
-        let _ = write!(text, ", {}", failure.kind);
-    }
-    text
+    format!("{}{from} -> {to}", of_component(report.component))
+}
+
+/// How much came, and how much that became, where the two differ.
+fn sizes(report: &Report) -> Option<String> {
+    let package = report.package.as_ref()?;
+    let program = package.program_size?;
+    Some(format!("{} came, a container of a program of {}", bytes(package.size), bytes(program)))
 }
 
 /// Which component is meant, where it is not the one that nobody need name.
@@ -333,6 +346,9 @@ pub(super) fn report(report: &Report) -> String {
                 "the installed digest is at the path after a restart; no unit is named, so the process was not looked at"
             }
             Some(RunningEvidence::VersionTold) => "the updater succeeded, and the version was told",
+            Some(RunningEvidence::ReadBack) => {
+                "the microcontroller showed the program after a reset"
+            }
             Some(RunningEvidence::UpdaterSays) => {
                 "the updater says so; no `version_command` is given, so nothing else was asked"
             }
@@ -343,6 +359,9 @@ pub(super) fn report(report: &Report) -> String {
             "  evidence: {evidence}{}",
             report.evidence.as_ref().map(trial).unwrap_or_default()
         );
+    }
+    if let Some(sizes) = sizes(report) {
+        let _ = writeln!(text, "  {sizes}");
     }
     // What took no time that can be seen is no news.
     let phases = report.phases.iter().filter(|duration| duration.milliseconds > 0);
@@ -386,7 +405,7 @@ fn what_it_means(report: &Report) -> String {
         Outcome::RolledBack => {
             format!("{} is back{failure}.", version(report.from, "The program before"))
         }
-        Outcome::Failed => format!("The upgrade failed{failure}."),
+        Outcome::Failed => format!("The upgrade {}{failure}.", paint::bad("failed")),
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `job.json` | the command that is to be run ([`Job`]) | daemon |
 //! | `lock` | locked by the runner as long as it lives | runner |
 //! | `begun.json` | the runner is in charge: this job is never begun again | runner |
-//! | `progress` | the last `percent N`, or `N% …`, of the command's standard output: the number, right-aligned in three characters | runner |
+//! | `progress` | what the command told last of its work on its standard output: the number of `percent N`, or of `N% …`, right-aligned in three characters, and the words of `phase WORDS`; 256 bytes | runner |
 //! | `output`, `output.before` | the last lines that it wrote, on both streams, at most 64 KiB | runner |
 //! | `reserve` | room for the result on a disk that the command fills | runner |
 //! | `result.json` | how it ended | runner |
@@ -31,6 +31,7 @@
 mod payload;
 mod runner;
 mod start;
+mod told;
 mod wait;
 
 use std::io;
@@ -49,6 +50,7 @@ pub use change::{Ended, Job, JobId, Purpose};
 #[cfg(test)]
 pub(crate) use runner::carry_out;
 pub(crate) use runner::run;
+pub use told::Told;
 pub use wait::Finished;
 
 /// Locked by the runner.
@@ -108,11 +110,18 @@ impl Change {
 
     /// The job that is known last goes first: without it the rest is nobody's.
     fn forget_job(&self) -> io::Result<()> {
-        let files = [change::JOB_FILE, change::BEGUN_FILE, change::RESULT_FILE];
-        for name in files.into_iter().chain([PROGRESS, RESERVE]).chain(OUTPUT) {
+        disk::remove_if_present(&*self.disk, &self.directory.join(change::JOB_FILE))?;
+        self.forget_run()
+    }
+
+    /// What is left of a run, but not what was to be run.
+    fn forget_run(&self) -> io::Result<()> {
+        let of_run = [change::BEGUN_FILE, change::RESULT_FILE, PROGRESS, RESERVE];
+        for name in of_run.into_iter().chain(OUTPUT) {
             disk::remove_if_present(&*self.disk, &self.directory.join(name))?;
         }
         // What a power cut has left half-written.
+        let files = [change::JOB_FILE, change::BEGUN_FILE, change::RESULT_FILE];
         files.into_iter().try_for_each(|name| {
             disk::remove_if_present(&*self.disk, &self.directory.join(disk::unfinished(name)))
         })

@@ -10,15 +10,22 @@
 //! | `<name>.older` | what `.previous` was before the swap that is on trial; `.previous` again after a rollback, gone after a success |
 //! | `<name>.failed` | the last program that was rolled back, for inspection |
 //! | `<name>.kept` | the old program's second name while a swap without exchange runs |
+//! | `<name>.laying` | a new tree that is not complete yet |
 //! | `lock` | held for the time of a swap or a rollback, by whoever does it |
+//!
+//! Where the program is a tree, each of these is a directory (`.previous` the empty file all the same
+//! where there was none), and a swap is the exchange of two directories; there is no other way
+//! (`directory`).
 //!
 //! The room must not know why a program is installed or put back. All of it blocks, for some
 //! milliseconds.
 
 mod attributes;
+mod directory;
 mod first;
 mod lock;
 mod older;
+mod reading;
 mod rollback;
 mod swap;
 #[cfg(test)]
@@ -27,20 +34,23 @@ mod tests;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::fcntl::OFlag;
 
 use crate::digest::program_digest;
+use crate::disk::stamp::{Stamp, stamp};
 use crate::disk::{Disk, LocalDisk, Operation};
-use crate::model::{Failure, FailureKind, PackageSummary, ProgramDigest};
+use crate::model::{Failure, FailureKind, Form, PackageSummary, ProgramDigest};
 use crate::package::check::Checked;
-use crate::stage::{self, Staged};
+use crate::stage::{self, Staged, names};
 
+use directory::TreeReading;
 use first::First;
+use reading::Reading;
 use swap::{Swap, sync_directories};
 
 pub(crate) use lock::Lock;
@@ -58,30 +68,10 @@ const DIGEST_DIGITS: usize = 16;
 pub struct Program {
     path: PathBuf,
     stage: PathBuf,
+    form: Form,
     disk: Arc<dyn Disk>,
-    last_read: Arc<Mutex<Option<LastRead>>>,
-}
-
-/// What the path was when all of it was read last.
-#[derive(Debug, Clone, Copy)]
-struct LastRead {
-    stamp: Stamp,
-    digest: ProgramDigest,
-}
-
-/// Which file it is, and since when it has not changed: device, inode, size, times of change of
-/// content and inode. The kernel alone sets the last one.
-pub(crate) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-
-pub(crate) fn stamp(metadata: &Metadata) -> Stamp {
-    let modified = (metadata.mtime(), metadata.mtime_nsec());
-    (
-        metadata.dev(),
-        metadata.ino(),
-        metadata.size(),
-        modified,
-        (metadata.ctime(), metadata.ctime_nsec()),
-    )
+    last_read: Arc<Mutex<Option<Reading>>>,
+    last_tree: Arc<Mutex<Option<TreeReading>>>,
 }
 
 /// A swap that is done and durable.
@@ -91,6 +81,19 @@ pub struct Swapped {
     pub summary: PackageSummary,
     /// How it came there.
     pub means: Means,
+}
+
+/// The new program on its way: complete and durable but for its name.
+struct Incoming {
+    path: PathBuf,
+    /// The very file that was checked, or the directory that was made of it.
+    file: File,
+}
+
+impl Incoming {
+    fn is_at(&self, path: &Path) -> bool {
+        names(path, &self.file).unwrap_or(false)
+    }
 }
 
 /// What is at the path before a swap.
@@ -108,7 +111,20 @@ impl Program {
     /// [`Program::new`] on a disk of the caller's.
     pub(crate) fn on(disk: Arc<dyn Disk>, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { stage: stage::directory_beside(&path), path, disk, last_read: Arc::default() }
+        let (stage, form) = (stage::directory_beside(&path), Form::File);
+        let (last_read, last_tree) = (Arc::default(), Arc::default());
+        Self { path, stage, form, disk, last_read, last_tree }
+    }
+
+    /// The same, where it may be a directory.
+    #[must_use]
+    pub fn in_form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// What lies at the path.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// Where the program lies.
@@ -116,7 +132,8 @@ impl Program {
         &self.path
     }
 
-    /// Whether what is at the path can be replaced: nothing, or a regular file. Otherwise
+    /// Whether what is at the path can be replaced: nothing, a regular file, or where it is a tree a
+    /// directory. Otherwise
     /// `install-failed`, for a person to read before anything is sent.
     pub fn examine(&self) -> Result<(), Failure> {
         self.present().map(drop)
@@ -124,25 +141,67 @@ impl Program {
 
     /// The digest of the program at the path; `None` if there is none. Reads all of it.
     pub fn digest(&self) -> io::Result<Option<ProgramDigest>> {
-        let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
-        // Taken before the content is read: what changes meanwhile has another one.
-        let stamp = stamp(&file.metadata()?);
-        let digest = program_digest(file)?;
-        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(LastRead { stamp, digest });
-        Ok(Some(digest))
+        match self.form {
+            Form::File => self.read_unless(Reading::of, |_, _| false),
+            Form::Tree => self.tree_digest(),
+        }
     }
 
     /// The same, but a program that has not changed since it was read last is not read again. Good
-    /// enough to say what is about to be replaced; what is to be proved is read.
+    /// enough to say what is about to be replaced.
     pub fn known_digest(&self) -> io::Result<Option<ProgramDigest>> {
+        match self.form {
+            Form::File => self.read_unless(Reading::of, |last, stamp| last.is_of(stamp)),
+            Form::Tree => self.known_tree_digest(),
+        }
+    }
+
+    /// The same, good enough to prove something: what was read before [`Program::forget_reading`] does
+    /// not count, and what was read since does as long as no change could have gone unnoticed
+    /// (docs/design/README.md, "What was read").
+    pub fn proved_digest(&self) -> io::Result<Option<ProgramDigest>> {
+        match self.form {
+            Form::File => {
+                self.read_unless(Reading::that_tells, |last, stamp| last.is_surely_of(stamp))
+            }
+            // Some file of many may be changed by a mapping, and no stamp would tell.
+            Form::Tree => self.tree_digest(),
+        }
+    }
+
+    /// The digest of the file of this stamp, where that is the one that [`Program::proved_digest`]
+    /// has read.
+    pub(crate) fn proved_digest_of(&self, stamp: Stamp) -> Option<ProgramDigest> {
+        let last_read = *self.last_read();
+        last_read.filter(|last| last.is_surely_of(stamp)).map(|last| last.digest())
+    }
+
+    /// What is to be proved from now on is read anew.
+    pub fn forget_reading(&self) {
+        *self.last_read() = None;
+        self.forget_tree();
+    }
+
+    fn read_unless(
+        &self,
+        read: impl FnOnce(File) -> io::Result<Reading>,
+        is_known: impl FnOnce(&Reading, Stamp) -> bool,
+    ) -> io::Result<Option<ProgramDigest>> {
         let Some(file) = open_if_present(&self.path)? else { return Ok(None) };
         let stamp = stamp(&file.metadata()?);
-        let last_read = *self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        match last_read {
-            Some(last) if last.stamp == stamp => Ok(Some(last.digest)),
-            _ => self.digest(),
-        }
+        // Whoever reads it meanwhile is waited for.
+        let mut last_read = self.last_read();
+        let reading = match *last_read {
+            Some(last) if is_known(&last, stamp) => last,
+            _ => read(file)?,
+        };
+        *last_read = Some(reading);
+        Ok(Some(reading.digest()))
+    }
+
+    fn last_read(&self) -> MutexGuard<'_, Option<Reading>> {
+        // Each holder leaves it whole.
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the checked file at the path, with owner, mode and extended attributes of the program
@@ -159,10 +218,10 @@ impl Program {
         let present = self.present()?;
         // One that a success of long ago left.
         let displaced = File::open(self.beside(".older"));
-        self.prepare(staged.file(), &present)?;
-        let means = self.bring_in(&staged, &next, &present).inspect_err(|_| {
-            self.discard(&staged, &next);
-            self.give_up(&staged);
+        let incoming = self.prepare(&staged, &present)?;
+        let means = self.bring_in(&incoming, &next, &present).inspect_err(|_| {
+            self.discard(&incoming, &next);
+            self.give_up(&incoming);
         })?;
         self.tidy();
         displaced.into_iter().for_each(free_later);
@@ -176,7 +235,7 @@ impl Program {
         let unreadable = |error| {
             Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error)
         };
-        if self.digest().map_err(unreadable)? != Some(expected) {
+        if self.proved_digest().map_err(unreadable)? != Some(expected) {
             return Err(Failure::new(
                 FailureKind::InstallFailed,
                 "the program at the path is not the expected one any more",
@@ -232,7 +291,11 @@ impl Program {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Present::Nothing),
             Err(error) => return Err(not_installed("looking at the program's path")(error)),
         };
-        if !metadata.is_file() {
+        let is_right = match self.form {
+            Form::File => metadata.is_file(),
+            Form::Tree => metadata.is_dir(),
+        };
+        if !is_right {
             return Err(Failure::new(FailureKind::InstallFailed, self.describe(&metadata)));
         }
         open_no_follow(&self.path)
@@ -251,28 +314,42 @@ impl Program {
                 )
             }
             _ if metadata.is_symlink() => format!("{path} is a symbolic link to nothing"),
+            _ if self.form == Form::Tree => format!("{path} is not a directory"),
             _ if metadata.is_dir() => format!("{path} is a directory, not a program"),
             _ => format!("{path} is not a regular file"),
         }
     }
 
-    /// Makes the staged file what the program at the path is, but for its bytes; durable on return.
-    fn prepare(&self, file: &File, present: &Present) -> Result<(), Failure> {
+    /// Makes the staged file what the program at the path is, but for its bytes, or the tree that is
+    /// in it; durable on return.
+    fn prepare(&self, staged: &Staged, present: &Present) -> Result<Incoming, Failure> {
+        if self.form == Form::Tree {
+            return self.lay(staged);
+        }
+        let file = staged.file();
         match present {
             Present::Program(old) => attributes::copy(&*self.disk, old, file),
             Present::Nothing => attributes::set_default(&*self.disk, file),
         }
         .map_err(not_installed("setting owner, mode and attributes of the new program"))?;
-        self.disk.apply(Operation::Sync { file }).map_err(not_installed("syncing the new program"))
+        self.disk
+            .apply(Operation::Sync { file })
+            .map_err(not_installed("syncing the new program"))?;
+        let file = file.try_clone().map_err(not_installed("opening the new program"))?;
+        Ok(Incoming { path: staged.path().to_owned(), file })
     }
 
-    fn bring_in(&self, staged: &Staged, next: &Path, present: &Present) -> Result<Means, Failure> {
-        let rename = Operation::Rename { from: staged.path(), to: next };
-        self.disk.apply(rename).map_err(not_installed("naming the new program"))?;
+    fn bring_in(
+        &self,
+        incoming: &Incoming,
+        next: &Path,
+        present: &Present,
+    ) -> Result<Means, Failure> {
+        self.rename_over(&incoming.path, next).map_err(not_installed("naming the new program"))?;
         self.keep_older().map_err(not_installed("keeping the program before the old one"))?;
         let synced = swap::sync_directories(&*self.disk, &[next]).and_then(|()| self.sync_older());
         synced.map_err(not_installed("syncing the staging area"))?;
-        if !staged.is_at(next) {
+        if !incoming.is_at(next) {
             return Err(Failure::new(
                 FailureKind::InstallFailed,
                 "the staged file is not the one that was checked any more",
@@ -285,18 +362,18 @@ impl Program {
     }
 
     /// Removes the new program after a failure, but never an old one that has its name.
-    fn discard(&self, staged: &Staged, next: &Path) {
-        if staged.is_at(next) {
+    fn discard(&self, incoming: &Incoming, next: &Path) {
+        if incoming.is_at(next) {
             // What stays has a name that tells, and goes with the next swap that succeeds.
-            let _ = self.disk.apply(Operation::Remove { path: next });
+            let _ = self.remove(next);
         }
     }
 
     /// After an error at which the path names still, or again, what it named: that is made durable,
     /// and then the program before it has its place again; the other way round a power cut could
     /// keep the new program and cost the old one its name.
-    fn give_up(&self, staged: &Staged) {
-        if staged.is_at(&self.path) {
+    fn give_up(&self, incoming: &Incoming) {
+        if incoming.is_at(&self.path) {
             return;
         }
         let synced = sync_directories(&*self.disk, &[&self.path, &self.beside(".older")]);
@@ -313,7 +390,7 @@ impl Program {
         for path in leftovers.filter(|path| {
             path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())
         }) {
-            let _ = self.disk.apply(Operation::Remove { path: &path }); // it harms nobody; the next swap tries again
+            let _ = self.remove(&path); // it harms nobody; the next swap tries again
         }
     }
 
@@ -326,6 +403,7 @@ impl Program {
             incoming: next,
             outgoing: &previous,
             kept: &kept,
+            form: self.form,
             irreplaceable: false,
         };
         swap.perform().map_err(|unfinished| {
@@ -335,8 +413,8 @@ impl Program {
 
     fn put_first(&self, next: &Path) -> Result<Means, Failure> {
         let (marker, kept) = (self.beside(".previous"), self.beside(".kept"));
-        First { disk: &*self.disk, path: &self.path, incoming: next, marker: &marker, kept: &kept }
-            .perform()
+        let (disk, path, form) = (&*self.disk, self.path.as_path(), self.form);
+        First { disk, path, incoming: next, marker: &marker, kept: &kept, form }.perform()
     }
 }
 

@@ -7,13 +7,16 @@ use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, RestartField};
 use super::program::SHORTEST_RESTART;
-use crate::model::{ChangeTerms, Restart};
+use crate::model::{Board, ChangeTerms, Restart};
 
 /// Stands for the file's path among the arguments of `install`.
 pub const FILE: &str = "{file}";
 
+/// Stands for the SHA-256 of the payload that is to go among the arguments of `revert`.
+pub const AWAY: &str = "{sha256}";
+
 /// How long the updater may take, unless the configuration says otherwise.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(30 * 60);
+pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// What another updater installs.
 #[derive(Debug, Clone)]
@@ -34,6 +37,10 @@ pub struct Command {
     pub restart: Option<Restart>,
     /// How long a restart may take to begin before it counts as failed.
     pub restart_deadline: Duration,
+    /// Whether it is begun again where it was cut off.
+    pub begins_again: bool,
+    /// The microcontroller, where uplift itself is the updater.
+    pub board: Option<Board>,
 }
 
 impl Command {
@@ -47,6 +54,7 @@ impl Command {
             (".unit", fields.unit.is_some()),
             (".trial.window", fields.trial.has_window()),
         ];
+        fields.check_no_board(&common)?;
         if let Some((field, _)) = foreign.into_iter().find(|(_, given)| *given) {
             return Err(mistake(field, "this belongs to a component of the kind \"program\""));
         }
@@ -77,8 +85,18 @@ impl Command {
             command_deadline: fields.command_deadline.unwrap_or(DEFAULT_DEADLINE),
             restart,
             restart_deadline: fields.restart_deadline.unwrap_or(SHORTEST_RESTART),
+            begins_again: false,
+            board: None,
             common,
         })
+    }
+
+    /// Who is handed the file, for a person.
+    pub fn updater(&self) -> String {
+        match &self.board {
+            Some(board) => format!("the microcontroller at {}", board.port.display()),
+            None => format!("`{}`", self.install.join(" ")),
+        }
     }
 
     /// What an upgrade is agreed to be by this configuration.
@@ -96,6 +114,8 @@ impl Command {
             deadline: trial.deadline,
             boots: trial.boots,
             confirm: trial.confirm,
+            begins_again: self.begins_again,
+            read_back: self.board.is_some(),
         }
     }
 }

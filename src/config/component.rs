@@ -1,23 +1,24 @@
 //! Sections `[component.NAME]`: what is upgraded, by name.
 
 use std::collections::{BTreeMap, btree_map};
+use std::path::Path;
 
 use super::command::Command;
 use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, Kind};
-use super::package::Format;
+use super::package::{Format, Stm32Format, TreeFormat};
 use super::program::Program;
 use super::trial::{Trial, TrialFields};
-use crate::model::ComponentName;
+use crate::model::{Board, ComponentName, Form};
 
 /// What is upgraded.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "there are a few, for the life of the daemon")]
 pub enum Component {
-    /// A file at a path, which uplift itself swaps.
+    /// A file at a path, or a directory, which uplift itself swaps.
     Program(Program),
-    /// What another updater installs.
+    /// What another updater installs, or uplift itself in the place of one.
     Command(Command),
 }
 
@@ -26,10 +27,22 @@ pub enum Component {
 pub struct Components(BTreeMap<ComponentName, Component>);
 
 impl Components {
-    /// The components of these sections; `trial` is what holds for all of them.
+    /// Every updater that is cut off is begun again.
+    #[cfg(test)]
+    pub(crate) fn begin_again(&mut self) {
+        for component in self.0.values_mut() {
+            if let Component::Command(command) = component {
+                command.begins_again = true;
+            }
+        }
+    }
+
+    /// The components of these sections; `trial` is what holds for all of them, and `state` the
+    /// directory of the state.
     pub(super) fn of(
         sections: BTreeMap<ComponentName, Fields>,
         trial: &TrialFields,
+        state: &Path,
     ) -> Result<Self, Mistake> {
         if sections.is_empty() {
             let explanation = "there is nothing to upgrade: add a section [component.program]";
@@ -38,11 +51,31 @@ impl Components {
         let mut components = BTreeMap::new();
         for (name, fields) in sections {
             let own = Trial::of(trial, &fields.trial);
+            if fields.set_id.is_some() && fields.kind != Kind::Tree {
+                let field = format!("component.{name}.set_id");
+                return Err(Mistake::new(
+                    &[field],
+                    "this belongs to a component of the kind \"tree\"",
+                ));
+            }
             let component = match fields.kind {
                 Kind::Program => {
                     let window = own.window(trial, &fields.trial, name)?;
                     let common = Common::of(&fields, name, Format::default(), own);
                     Component::Program(Program::of(fields, common, window)?)
+                }
+                Kind::Tree => {
+                    let window = own.window(trial, &fields.trial, name)?;
+                    let set_id = fields.set_id.unwrap_or_default();
+                    let common =
+                        Common::of(&fields, name, Format::Tree(TreeFormat { set_id }), own);
+                    Component::Program(Program::of_tree(fields, common, window)?)
+                }
+                Kind::Stm32 => {
+                    let (scheme, version_at) = (fields.scheme(name)?, fields.version_at);
+                    let format = Format::Stm32(Stm32Format { scheme, version_at });
+                    let common = Common::of(&fields, name, format, own);
+                    Component::Command(Command::of_board(fields, common, state)?)
                 }
                 Kind::Command => {
                     let common = Common::of(&fields, name, Format::Any, own);
@@ -53,6 +86,7 @@ impl Components {
         }
         let components = Self(components);
         components.check_products()?;
+        components.check_trees(state)?;
         Ok(components)
     }
 
@@ -80,6 +114,32 @@ impl Components {
                 let explanation = format!("the path {path} is that of [component.{of_other}] too");
                 let fields = [format!("component.{name}.path"), format!("component.{name}.name")];
                 return Err(Mistake::new(&fields, explanation));
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies in a tree goes with it: neither the state may, nor another component.
+    fn check_trees(&self, state: &Path) -> Result<(), Mistake> {
+        for tree in self.programs().filter(|program| program.form == Form::Tree) {
+            let (field, path) = (tree.common.field("path"), tree.path.display());
+            if state.starts_with(&tree.path) {
+                let explanation = format!(
+                    "{path} is replaced as a whole, and `state` of [paths] lies in it: {}",
+                    state.display()
+                );
+                return Err(Mistake::new(&[field], explanation));
+            }
+            let lies_in_it = |other: &&Program| {
+                other.common.name != tree.common.name && other.path.starts_with(&tree.path)
+            };
+            if let Some(other) = self.programs().find(lies_in_it) {
+                let explanation = format!(
+                    "{path} is replaced as a whole, and [component.{}] lies in it: {}",
+                    other.common.name,
+                    other.path.display()
+                );
+                return Err(Mistake::new(&[field], explanation));
             }
         }
         Ok(())
@@ -151,6 +211,14 @@ impl Component {
         }
     }
 
+    /// Where it is a microcontroller.
+    pub fn board(&self) -> Option<&Board> {
+        match self {
+            Self::Program(_) => None,
+            Self::Command(command) => command.board.as_ref(),
+        }
+    }
+
     /// Whether a file with this product name is for this component.
     pub fn accepts_product(&self, product: &str) -> bool {
         self.common().accepts_product(product)
@@ -162,7 +230,7 @@ impl Component {
     }
 
     /// Its product names, the first one before the others.
-    fn products(&self) -> Vec<&str> {
+    pub(crate) fn products(&self) -> Vec<&str> {
         std::iter::once(self.product())
             .chain(self.common().aliases.iter().map(String::as_str))
             .collect()

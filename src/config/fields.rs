@@ -10,11 +10,13 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::package::Format;
 use super::trial::TrialFields;
 use super::unit_name::ServiceName;
-use super::values::{NO_PROGRAM, absolute, command, names_a_program, some_time, some_time_if_any};
+use super::values::{
+    NO_PROGRAM, absolute, absolute_if_any, command, names_a_program, some_time, some_time_if_any,
+};
 use crate::host::command::Isolation;
-use crate::model::Runs;
 use crate::model::file_name::FileName;
 use crate::model::version::Version;
+use crate::model::{BoardEntry, Runs};
 use crate::stage;
 
 /// A section `[component.NAME]` as it is written, of whatever kind.
@@ -53,6 +55,18 @@ pub(super) struct Fields {
     pub(super) unchanged_exit_codes: Vec<u8>,
     #[serde(default, deserialize_with = "some_time_if_any")]
     pub(super) command_deadline: Option<Duration>,
+    #[serde(default, deserialize_with = "absolute_if_any")]
+    pub(super) port: Option<PathBuf>,
+    #[serde(default, deserialize_with = "board_rate")]
+    pub(super) baud: Option<u32>,
+    pub(super) device_id: Option<u16>,
+    pub(super) mode: Option<Mode>,
+    pub(super) bootloader: Option<Bootloader>,
+    pub(super) entry: Option<BoardEntry>,
+    pub(super) version_at: Option<u32>,
+    #[serde(default, deserialize_with = "some_time_if_any")]
+    pub(super) copy_deadline: Option<Duration>,
+    pub(super) set_id: Option<bool>,
 }
 
 /// The end of a file's name.
@@ -80,8 +94,39 @@ pub(super) enum Kind {
     /// A file at a path, which uplift itself swaps.
     #[default]
     Program,
+    /// A directory, which uplift itself swaps as a whole.
+    Tree,
     /// What another updater installs.
     Command,
+    /// A microcontroller on a serial port.
+    Stm32,
+}
+
+/// Where a program is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// To a store, from where a bootloader copies it.
+    #[default]
+    Store,
+    /// To where it runs: there is no bootloader.
+    Direct,
+}
+
+/// Whose bootloader copies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Bootloader {
+    Uplift,
+    Vendor,
+}
+
+/// A rate that the loader measures.
+fn board_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match u32::deserialize(deserializer)? {
+        rate @ 1200..=115_200 => Ok(Some(rate)),
+        rate => Err(D::Error::custom(format!("the loader takes 1200 to 115200 baud, not {rate}"))),
+    }
 }
 
 /// The part of a firmware file's name before the version.
@@ -100,6 +145,11 @@ impl TryFrom<String> for ProductName {
             )),
         }
     }
+}
+
+/// The part of a firmware file's name before the version, as of the field `product`.
+pub fn product_name(text: &str) -> Result<String, String> {
+    ProductName::try_from(text.to_owned()).map(|name| name.0)
 }
 
 /// A file name in the directory of programs.

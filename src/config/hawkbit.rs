@@ -1,5 +1,5 @@
 //! Section `[channel.hawkbit]`: a server that speaks hawkBit's Direct Device Integration
-//! (docs/hawkbit.md). What servers differ in is one field each.
+//! (docs/use/hawkbit.md). What servers differ in is one field each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::error::Mistake;
-use super::network::{Network, Unsealed, program_alone};
+use super::network::{Network, Unsealed};
 use super::values::{duration, password_file, some_time};
 use crate::model::{ChannelName, ComponentName};
 
@@ -79,9 +79,10 @@ pub struct Hawkbit {
     /// What the server hears where it asks for a confirmation.
     #[serde(default)]
     pub confirm: HawkbitConfirm,
-    /// The components that it may replace.
-    #[serde(default = "program_alone")]
-    pub components: BTreeSet<ComponentName>,
+    /// The components that it may replace. Of an action with several files they are replaced in
+    /// this order.
+    #[serde(default = "default_components")]
+    pub components: Vec<ComponentName>,
     /// What may come without a trusted seal.
     #[serde(default)]
     pub unsealed: Unsealed,
@@ -162,7 +163,7 @@ impl Hawkbit {
     pub(super) fn network(&self) -> Network {
         Network {
             name: ChannelName::HAWKBIT,
-            components: self.components.clone(),
+            components: self.components.iter().copied().collect(),
             unsealed: self.unsealed == Unsealed::Lab,
         }
     }
@@ -191,8 +192,14 @@ fn default_tenant() -> String {
     "DEFAULT".to_owned()
 }
 
+fn default_components() -> Vec<ComponentName> {
+    vec![ComponentName::PROGRAM]
+}
+
+/// A fleet that comes back within the pause between polls asks for no more than twice what the server
+/// bears every day.
 fn default_spread() -> Duration {
-    Duration::from_secs(10)
+    default_poll()
 }
 
 fn default_poll() -> Duration {
@@ -275,7 +282,7 @@ mod tests {
         let hawkbit = with("").unwrap();
         assert_eq!(hawkbit.server.as_str(), "https://example.org");
         assert_eq!((hawkbit.tenant.as_str(), hawkbit.poll.as_secs()), ("DEFAULT", 300));
-        assert_eq!(hawkbit.components, program_alone());
+        assert_eq!(hawkbit.components, [ComponentName::PROGRAM]);
         for missing in ["server", "controller_id"] {
             let rest: String = LEAST
                 .lines()
@@ -288,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_documentation_is_right() {
-        let page = include_str!("../../docs/hawkbit.md");
+        let page = include_str!("../../docs/use/hawkbit.md");
         let example = page.split_once("```toml\n[channel.hawkbit]\n").unwrap().1;
         // There is no key here.
         let modem = "unsealed = \"lab\"\n[component.modem]\nkind = \"command\"\nproduct = \"MODEM\"\ninstall = [\"true\", \"{file}\"]\n";

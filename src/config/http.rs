@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Size;
+use super::broker::TlsFiles;
 use super::error::Mistake;
 use super::values::{absolute_if_any, password_file, some_time};
 
@@ -61,12 +62,17 @@ impl Default for Http {
 }
 
 impl Http {
-    pub(super) fn check(&self) -> Result<(), Mistake> {
-        if self.client_key.is_some() && self.client_certificate.is_none() {
-            let explanation =
-                "a key without its certificate proves nothing: name that in `client_certificate`";
-            return Err(Mistake::new(&["transfer.http.client_key"], explanation));
+    /// Whom we believe, and who we are.
+    pub fn tls_files(&self) -> TlsFiles {
+        TlsFiles {
+            ca_file: self.ca_file.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Mistake> {
+        self.tls_files().check("transfer.http")?;
         // Twice as much, or chance would break connections that are as fast as they may be.
         if self.rate_limit.0 > 0 && self.rate_limit.0 < self.lowest_rate.0.saturating_mul(2) {
             let explanation = "each connection would be too slow for `lowest_rate`: expected at least twice as much";

@@ -14,7 +14,7 @@ use super::values::{absolute, duration};
 use crate::model::{ComponentName, Runs};
 
 /// The longest that a restart and its trial may take together: the payload link announces it in one
-/// byte of seconds (docs/payload-link.md section 4).
+/// byte of seconds (docs/wire/payload-link.md section 4).
 const LONGEST_ANNOUNCED: Duration = Duration::from_secs(255);
 
 /// The longest that a restart may wait for the application: half of the shortest time for one.

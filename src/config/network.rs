@@ -60,18 +60,45 @@ impl Loopback {
 
 impl Config {
     /// Files whose secrets the channels of the network show their servers, with their fields.
-    pub fn network_secrets(&self) -> impl Iterator<Item = (&'static str, Option<&Path>)> {
-        let key = ("transfer.http.client_key", self.http.client_key.as_deref());
+    pub fn network_secrets(&self) -> impl Iterator<Item = (String, Option<&Path>)> {
+        let key = ("transfer.http.client_key".to_owned(), self.http.client_key.as_deref());
         let of_hawkbit = self.hawkbit.iter().flat_map(|hawkbit| {
             [
-                ("channel.hawkbit.target_token_file", hawkbit.target_token_file.as_deref()),
-                ("channel.hawkbit.gateway_token_file", hawkbit.gateway_token_file.as_deref()),
+                ("target_token_file", hawkbit.target_token_file.as_deref()),
+                ("gateway_token_file", hawkbit.gateway_token_file.as_deref()),
             ]
+            .map(|(field, file)| (format!("channel.hawkbit.{field}"), file))
         });
         let of_luatos = self.luatos.iter().map(|luatos| {
-            ("channel.luatos.project_key_file", luatos.project_key_file().map(PathBuf::as_path))
+            let file = luatos.project_key_file().map(PathBuf::as_path);
+            ("channel.luatos.project_key_file".to_owned(), file)
         });
-        std::iter::once(key).chain(of_hawkbit).chain(of_luatos)
+        let of_dji = self.dji_cloud.iter().map(|dji| {
+            let file = dji.topology.device_secret_file.as_deref();
+            ("channel.dji-cloud.device_secret_file".to_owned(), file)
+        });
+        let of_quectel = self.quectel.iter().map(|quectel| {
+            ("channel.quectel.product_file".to_owned(), quectel.product_file.as_deref())
+        });
+        let of_brokers = self.brokers.iter().flat_map(|(name, broker)| {
+            [
+                ("user_file", broker.user_file.as_deref()),
+                ("password_file", broker.password_file.as_deref()),
+                ("client_key", broker.client_key.as_deref()),
+            ]
+            .map(|(field, file)| (format!("broker.{name}.{field}"), file))
+        });
+        let of_thingspanel = self.thingspanel.iter().map(|thingspanel| {
+            let file = thingspanel.token_file().map(PathBuf::as_path);
+            ("channel.thingspanel.token_file".to_owned(), file)
+        });
+        std::iter::once(key)
+            .chain(of_hawkbit)
+            .chain(of_luatos)
+            .chain(of_dji)
+            .chain(of_quectel)
+            .chain(of_thingspanel)
+            .chain(of_brokers)
     }
 }
 

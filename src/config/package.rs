@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::error::Mistake;
 use super::values::largest;
 use super::{Components, Size};
+use crate::model::{Form, Scheme};
 use crate::seal::PublicKey;
 
 /// Section `[package]`: what a firmware file may be.
@@ -66,6 +67,28 @@ pub enum Format {
     Script,
     /// Anything, such as a package or a bundle; nothing in it is looked at.
     Any,
+    /// A program for a microcontroller: the format of every component of that kind, and of no other.
+    #[serde(skip)]
+    Stm32(Stm32Format),
+    /// A tree: the format of every component of that kind, and of no other.
+    #[serde(skip)]
+    Tree(TreeFormat),
+}
+
+/// What a tree may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TreeFormat {
+    /// Files with the set-user-id or the set-group-id bit.
+    pub set_id: bool,
+}
+
+/// What a program for a microcontroller must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stm32Format {
+    /// What starts it.
+    pub scheme: Scheme,
+    /// Where in it its version stands, such as `V02.00.00.00`, in bytes from its beginning.
+    pub version_at: Option<u32>,
 }
 
 /// Whether a file must be sealed.
@@ -101,8 +124,9 @@ impl fmt::Display for TrustedKey {
 impl Package {
     /// What can run shows itself when it is asked for its version.
     pub(super) fn check_machine(&self, components: &Components) -> Result<(), Mistake> {
+        let untold = components.programs().filter(|component| component.form == Form::File);
         let untold =
-            components.programs().find(|component| component.common.version_command.is_none());
+            untold.into_iter().find(|component| component.common.version_command.is_none());
         let Some(untold) = untold.filter(|_| self.machine == MachineRule::AnyRunnable) else {
             return Ok(());
         };

@@ -7,7 +7,7 @@ use super::common::Common;
 use super::error::Mistake;
 use super::fields::{Fields, PlainName, RestartField};
 use super::package::Format;
-use crate::model::{Restart, Runs, Terms};
+use crate::model::{Form, Restart, Runs, Terms};
 
 /// A program that is upgraded, and how it is restarted.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Program {
     pub restart_deadline: Option<Duration>,
     /// Whether the process that is started remains the program.
     pub runs: Runs,
+    /// What lies at the path.
+    pub form: Form,
     /// How long the unit must run a new program without a restart.
     pub window: Duration,
     /// The longest that a restart may take to begin where the configuration does not say.
@@ -40,6 +42,7 @@ pub(crate) const RESTART_ROOM: Duration = Duration::from_secs(10);
 
 impl Program {
     pub(super) fn of(fields: Fields, common: Common, window: Duration) -> Result<Self, Mistake> {
+        fields.check_no_board(&common)?;
         let mistake = |field: &str, explanation: &str| {
             Mistake::new(&[&format!("component.{}{field}", common.name)], explanation)
         };
@@ -76,9 +79,38 @@ impl Program {
             unit,
             restart_deadline: fields.restart_deadline,
             runs,
+            form: Form::File,
             window,
             longest_restart: LONGEST_RESTART,
         })
+    }
+
+    /// A directory that is replaced as a whole.
+    pub(super) fn of_tree(
+        fields: Fields,
+        common: Common,
+        window: Duration,
+    ) -> Result<Self, Mistake> {
+        let foreign = [
+            ("name", fields.name.is_some(), "a tree has a `path`"),
+            ("format", fields.format.is_some(), "a tree has no other format"),
+            (
+                "version_command",
+                fields.version_command.is_some(),
+                "a tree is not asked: its version is the one that its file had",
+            ),
+        ];
+        if let Some((field, _, why)) = foreign.into_iter().find(|(_, given, _)| *given) {
+            return Err(Mistake::new(&[common.field(field)], why));
+        }
+        if fields.path.is_none() {
+            let explanation = "give the `path` of the directory, such as \"/opt/sensor\"";
+            return Err(Mistake::new(&[format!("component.{}", common.name)], explanation));
+        }
+        let program = Self::of(fields, common, window)?;
+        // What its unit runs may be in it or not, such as an interpreter: its start is the proof.
+        let runs = if program.unit.is_some() { Runs::Another } else { Runs::Itself };
+        Ok(Self { form: Form::Tree, runs, ..program })
     }
 
     /// What an upgrade is agreed to be by this configuration, as far as it does not follow from the
@@ -97,6 +129,7 @@ impl Program {
             health_command: trial.health_command.clone(),
             bridge: trial.bridge,
             runs: self.runs,
+            form: self.form,
             start_before: None,
         }
     }

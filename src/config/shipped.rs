@@ -9,7 +9,8 @@ use super::Config;
 pub(super) fn shipped() -> (String, Vec<String>) {
     let (mut rest, mut sections, mut is_inside) = (String::new(), Vec::new(), false);
     for line in include_str!("../../config/uplift.toml").lines() {
-        if line.starts_with("# [channel.") && line.ends_with(']') {
+        let begins = ["# [channel.", "# [broker."].iter().any(|header| line.starts_with(header));
+        if begins && line.ends_with(']') {
             sections.push(String::new());
             is_inside = true;
         }
@@ -42,14 +43,46 @@ fn parse(text: &str) -> Result<Config, String> {
 /// an example, and so have those without a default.
 #[test]
 fn a_shipped_section_that_is_commented_out_lists_every_field_with_its_default() {
-    const NEEDED: [&str; 6] =
-        ["server", "controller_id", "project_key_file", "firmware_name", "identity", "core"];
-    const WITHOUT_DEFAULT: [&str; 4] =
-        ["target_token_file", "gateway_token_file", "model", "core_id"];
+    const BROKER: &str = "[broker.cloud]\nurl = \"mqtt://b\"\nclient_id = \"c\"\n";
+    const NEEDED: [&str; 11] = [
+        "server",
+        "controller_id",
+        "project_key_file",
+        "firmware_name",
+        "identity",
+        "core",
+        "components",
+        "client_id",
+        "broker",
+        "gateway_sn",
+        "token_file",
+    ];
+    const WITHOUT_DEFAULT: [&str; 16] = [
+        "target_token_file",
+        "gateway_token_file",
+        "model",
+        "core_id",
+        "product_file",
+        "battery_file",
+        "user",
+        "user_file",
+        "device_number",
+        "download_base",
+        "password_file",
+        "ca_file",
+        "client_certificate",
+        "client_key",
+        "device_secret_file",
+        "nonce",
+    ];
     let (_, sections) = shipped();
     assert!(!sections.is_empty());
     for section in sections {
         let header = section.lines().next().unwrap().strip_prefix("# ").unwrap().to_owned();
+        let is_broker = header.starts_with("[broker.");
+        // A broker's URL has no default, that of LuatOS has.
+        let is_needed = |field: &str| NEEDED.contains(&field) || (is_broker && field == "url");
+        let (before, after) = if is_broker { ("", "") } else { (BROKER, "unsealed = \"lab\"\n") };
         let with = |is_wanted: &dyn Fn(&str) -> bool| {
             let fields = section
                 .lines()
@@ -58,13 +91,13 @@ fn a_shipped_section_that_is_commented_out_lists_every_field_with_its_default() 
                 .map(|line| format!("{line}\n"));
             let fields: String = fields.collect();
             let text = format!(
-                "[component.program]\nname = \"demo\"\nproduct = \"P\"\n{header}\n{fields}"
+                "[component.program]\nname = \"demo\"\nproduct = \"P\"\n{before}{header}\n{fields}"
             );
             // There is no key here.
             let text = text.replace("unsealed = \"never\"", "");
-            format!("{:?}", parse(&format!("{text}unsealed = \"lab\"\n")).unwrap())
+            format!("{:?}", parse(&format!("{text}{after}")).unwrap())
         };
-        let needed = with(&|field| NEEDED.contains(&field));
+        let needed = with(&is_needed);
         assert_eq!(with(&|field| !WITHOUT_DEFAULT.contains(&field)), needed, "{header}");
         for field in fields(header.trim_matches(['[', ']'])) {
             assert!(section.contains(&format!("\n# {field} = ")), "{header} {field}");

@@ -42,6 +42,11 @@ impl TryFrom<String> for ServiceName {
     }
 }
 
+/// The name of a service, as of the field `unit`.
+pub fn service_name(text: &str) -> Result<String, String> {
+    ServiceName::try_from(text.to_owned()).map(|name| name.0)
+}
+
 /// Whether this can be the name of a unit that runs; `ending` is that of its kind.
 pub(super) fn check(name: &str, ending: &str) -> Result<(), String> {
     let right = format!("expected a name such as \"payload{ending}\"");

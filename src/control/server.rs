@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::buffer::spare_capacity;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{ControlAnswer, ControlRequest, Forgettable};
-use crate::digest::BUFFER_SIZE;
 use crate::engine::Engine;
 use crate::model::{ComponentName, Failure, FailureKind, Report, Request, UpgradeId};
 use crate::stage::{Announced, Receiving, Staged};
@@ -53,6 +53,7 @@ async fn converse(stream: UnixStream, place: &Place<u32>, engine: &Engine) -> an
         };
         match request {
             ControlRequest::Status {} => {
+                engine.looked_or_late().await;
                 let status = engine.status_with_clock().await;
                 connection.send(&ControlAnswer::Status { status }).await?;
             }
@@ -190,6 +191,7 @@ impl Connection {
     }
 
     async fn watch(mut self, engine: &Engine) -> anyhow::Result<()> {
+        engine.looked_or_late().await;
         let mut watcher = engine.status();
         loop {
             watcher.mark_unchanged();
@@ -229,26 +231,37 @@ impl Connection {
     }
 }
 
-fn take_bytes(
-    mut stream: &StdStream,
-    mut receiving: Receiving,
-    size: u64,
-) -> Result<Staged, Failure> {
-    let mut buffer = vec![0; BUFFER_SIZE];
+fn take_bytes(stream: &StdStream, mut receiving: Receiving, size: u64) -> Result<Staged, Failure> {
     let mut left = size;
     while left > 0 {
-        let most = usize::try_from(left).map_or(BUFFER_SIZE, |left| left.min(BUFFER_SIZE));
-        match stream.read(&mut buffer[..most]) {
-            Ok(0) => {
+        match receiving.write_by(|buffer, room| append(stream, buffer, room as u64, left))? {
+            0 => {
                 return Err(Failure::new(
                     FailureKind::TransferFailed,
                     format!("the client left {left} bytes before the file's end"),
                 ));
             }
-            Ok(n) => {
-                receiving.write(&buffer[..n])?;
-                left -= n as u64;
-            }
+            n => left -= n as u64,
+        }
+    }
+    receiving.finish(None)
+}
+
+/// Appends what comes next, of the `left` bytes that are to come, to a buffer that has this room.
+fn append(
+    stream: &StdStream,
+    buffer: &mut Vec<u8>,
+    room: u64,
+    left: u64,
+) -> Result<usize, Failure> {
+    loop {
+        let read = if left < room {
+            stream.take(left).read_to_end(buffer)
+        } else {
+            rustix::io::read(stream, spare_capacity(buffer)).map_err(io::Error::from)
+        };
+        match read {
+            Ok(n) => return Ok(n),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(Failure::new(FailureKind::Timeout, "the client stopped sending"));
@@ -262,5 +275,4 @@ fn take_bytes(
             }
         }
     }
-    receiving.finish(None)
 }

@@ -21,7 +21,8 @@ use crate::record::change;
 const OLD_VERSION: &str = "V01.00.00.00";
 const NEXT_VERSION: &str = "V03.00.00.00";
 /// A change that needs no restart, and can be undone.
-const PLAIN: ByUpdater = ByUpdater { restarts: false, reverts: true, works: true };
+const PLAIN: ByUpdater =
+    ByUpdater { restarts: false, reverts: true, works: true, begins_again: false };
 
 /// A story to be told.
 struct Story {
@@ -38,6 +39,7 @@ fn stories() -> Vec<Story> {
         story("by an updater", PLAIN),
         story("by an updater, no way back", ByUpdater { reverts: false, ..PLAIN }),
         story("by an updater, restart", restarts),
+        story("by an updater, begun again", ByUpdater { begins_again: true, ..PLAIN }),
         Story {
             boots: 1,
             ..story("by an updater, in vain", ByUpdater { works: false, ..restarts })
@@ -73,7 +75,7 @@ impl Story {
         let settled = payload.settle()?;
         let changes = payload.changes();
         self.report_is_true(&payload, &settled)?;
-        runs_are_few_and_whole(&payload)?;
+        self.runs_are_few_and_whole(&payload)?;
         promise_is_kept(setting, &settled, case.promise)?;
         nothing_is_left(&payload)?;
         let acknowledged = changes.len() + 1;
@@ -97,11 +99,31 @@ impl Story {
             (NEW_VERSION, Some(Outcome::Succeeded)) => self.succeeded(report),
             // It is not known how far the updater came, and nothing leads back.
             (NEW_VERSION, Some(Outcome::Failed)) if !self.change.reverts => Ok(()),
+            (OLD_VERSION, Some(Outcome::RolledBack)) if self.change.begins_again => {
+                Err("what was cut off went back".to_owned())
+            }
             (OLD_VERSION, None | Some(Outcome::Failed | Outcome::RolledBack)) => Ok(()),
             (version, outcome) => {
                 Err(format!("{version} is installed, and the report says {outcome:?}"))
             }
         }
+    }
+
+    /// Nothing is installed twice, unless it is begun again, and nothing that is not whole.
+    fn runs_are_few_and_whole(&self, payload: &Payload) -> Result<(), String> {
+        let runs = text(payload, Updater::RUNS);
+        let mut jobs = HashSet::new();
+        for run in runs.lines() {
+            let (job, version) = run.split_once(' ').ok_or("a run of no job")?;
+            let is_first = !job.starts_with("install-") || jobs.insert(job);
+            if !is_first && !self.change.begins_again {
+                return Err(format!("the updater was run twice for {job}"));
+            }
+            if version.contains("damaged") {
+                return Err(format!("the updater was handed {version}"));
+            }
+        }
+        Ok(())
     }
 
     fn succeeded(&self, report: Option<&Report>) -> Result<(), String> {
@@ -140,7 +162,7 @@ impl Proved for Story {
         if outcome != Some(Outcome::Succeeded) || installed(&payload) != NEXT_VERSION {
             return Err(format!("the next upgrade ended with {outcome:?}"));
         }
-        runs_are_few_and_whole(&payload)?;
+        self.runs_are_few_and_whole(&payload)?;
         nothing_is_left(&payload)
     }
 
@@ -175,22 +197,6 @@ fn installed(payload: &Payload) -> String {
 fn text(payload: &Payload, name: &str) -> String {
     let file = payload.file(Path::new(UPDATER).join(name));
     file.map_or_else(String::new, |file| String::from_utf8(file.bytes).unwrap())
-}
-
-/// Nothing is installed twice, and nothing that is not whole.
-fn runs_are_few_and_whole(payload: &Payload) -> Result<(), String> {
-    let runs = text(payload, Updater::RUNS);
-    let mut jobs = HashSet::new();
-    for run in runs.lines() {
-        let (job, version) = run.split_once(' ').ok_or("a run of no job")?;
-        if job.starts_with("install-") && !jobs.insert(job) {
-            return Err(format!("the updater was run twice for {job}"));
-        }
-        if version.contains("damaged") {
-            return Err(format!("the updater was handed {version}"));
-        }
-    }
-    Ok(())
 }
 
 /// The file may be large, and is of no use to anybody.

@@ -63,7 +63,9 @@ fn describe(change: &Change, model: &Model) -> (String, bool) {
         | Change::MakeDirectory { path }
         | Change::SyncDirectory { path }
         | Change::SyncMoved { path }
-        | Change::Remove { path } => {
+        | Change::MakeLink { path, .. }
+        | Change::Remove { path }
+        | Change::RemoveDirectory { path } => {
             vec![path]
         }
         Change::Exchange { one: first, other: second }

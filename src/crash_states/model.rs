@@ -3,8 +3,8 @@
 //! Two things make changes durable, and neither makes the other's: a sync of a file, its data and
 //! metadata; a sync of a directory, its names. An operation on names is one atomic set of
 //! assignments, durable when every directory that it touches was synced after it. Below a directory
-//! of the vfat kind less is promised ([`Model::with_fat`]). docs/crash-states.md says how this
-//! compares with file systems.
+//! of the vfat kind less is promised ([`Model::with_fat`]). docs/design/crash-states.md says how
+//! this compares with file systems.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,10 +42,23 @@ pub(crate) struct Versions {
 pub(crate) struct NameOperation {
     /// `None` removes the name.
     pub(crate) assignments: Vec<(PathBuf, Option<Node>)>,
+    /// Directories that change their names, with all that is in them by then.
+    moved: Option<Moved>,
+    /// The directory that is gone by this, and was empty.
+    gone: Option<PathBuf>,
     /// Directories that were not synced since; durable without any.
     unsynced: BTreeSet<PathBuf>,
     /// The file that must be synced too, on a file system of the vfat kind.
     unsynced_file: Option<Inode>,
+}
+
+/// A directory takes another name.
+#[derive(Debug, Clone)]
+struct Moved {
+    from: PathBuf,
+    to: PathBuf,
+    /// What had that name takes the first one; otherwise it is gone.
+    exchanges: bool,
 }
 
 /// The file system.
@@ -73,7 +86,19 @@ impl NameOperation {
             Some(Node::File(inode)) => Some(inode.clone()),
             _ => None,
         });
-        Self { assignments, unsynced, unsynced_file: file.filter(|_| fat) }
+        let (moved, gone, unsynced_file) = (None, None, file.filter(|_| fat));
+        Self { assignments, moved, gone, unsynced, unsynced_file }
+    }
+
+    fn of_moved(from: &Path, to: &Path, exchanges: bool) -> Self {
+        let unsynced = [from, to].map(|path| parent(path).to_owned()).into();
+        let moved = Some(Moved { from: from.to_owned(), to: to.to_owned(), exchanges });
+        Self { assignments: Vec::new(), moved, gone: None, unsynced, unsynced_file: None }
+    }
+
+    fn touched(&self) -> impl Iterator<Item = &Path> {
+        let moved = self.moved.iter().flat_map(|moved| [&moved.from, &moved.to]);
+        self.assignments.iter().map(|(path, _)| path).chain(moved).map(PathBuf::as_path)
     }
 
     pub(crate) fn is_durable(&self) -> bool {
@@ -81,9 +106,10 @@ impl NameOperation {
     }
 
     fn touches(&self, other: &Self) -> bool {
-        self.assignments
-            .iter()
-            .any(|(path, _)| other.assignments.iter().any(|(other, _)| path == other))
+        let moves = self.moved.is_some() || other.moved.is_some();
+        let is_below = |one: &Path, two: &Path| one.starts_with(two) || two.starts_with(one);
+        self.touched()
+            .any(|one| other.touched().any(|two| one == two || moves && is_below(one, two)))
     }
 
     pub(crate) fn apply(&self, names: &mut Names) {
@@ -93,7 +119,29 @@ impl NameOperation {
                 None => names.remove(path),
             };
         }
+        if let Some(Moved { from, to, exchanges }) = &self.moved
+            && names.contains_key(from)
+        {
+            let (first, second) = (taken(names, from), taken(names, to));
+            names.extend(first.into_iter().map(|(rest, node)| (joined(to, &rest), node)));
+            let back = second.into_iter().filter(|_| *exchanges);
+            names.extend(back.map(|(rest, node)| (joined(from, &rest), node)));
+        }
     }
+}
+
+/// Takes a name away, and all that is below it: what they are called from it on.
+fn taken(names: &mut Names, path: &Path) -> Vec<(PathBuf, Node)> {
+    let all: Vec<PathBuf> = names.keys().filter(|name| name.starts_with(path)).cloned().collect();
+    let taken = all.into_iter().filter_map(|name| {
+        let node = names.remove(&name)?;
+        Some((name.strip_prefix(path).ok()?.to_owned(), node))
+    });
+    taken.collect()
+}
+
+fn joined(path: &Path, rest: &Path) -> PathBuf {
+    if rest == Path::new("") { path.to_owned() } else { path.join(rest) }
 }
 
 impl Versions {
@@ -214,10 +262,18 @@ impl Model {
             }),
             Change::Exchange { one, other } => {
                 let (first, second) = (self.node(one)?, self.node(other)?);
+                if first == Node::Directory || second == Node::Directory {
+                    self.move_directory(one, other, true);
+                    return Ok(());
+                }
                 self.rename([(one, Some(second)), (other, Some(first))]);
             }
             Change::Rename { from, to } => {
                 let node = self.node(from)?;
+                if node == Node::Directory {
+                    self.move_directory(from, to, false);
+                    return Ok(());
+                }
                 // One name of a file renamed to another name of it: POSIX keeps both.
                 if self.now.get(to) != Some(&node) {
                     self.rename([(from, None), (to, Some(node))]);
@@ -227,6 +283,14 @@ impl Model {
                 self.must_be_free(name)?;
                 let node = self.node(original)?;
                 self.rename([(name, Some(node))]);
+            }
+            Change::MakeLink { .. } => return Err(Impossible), // no tree of these tests has one
+            Change::RemoveDirectory { path } => {
+                self.node(path)?;
+                self.rename([(path, None)]);
+                if let Some(operation) = self.operations.last_mut() {
+                    operation.gone = Some(path.clone());
+                }
             }
             Change::Remove { path } => {
                 self.node(path)?;
@@ -288,6 +352,12 @@ impl Model {
         }
     }
 
+    fn move_directory(&mut self, from: &Path, to: &Path, exchanges: bool) {
+        let operation = NameOperation::of_moved(from, to, exchanges);
+        operation.apply(&mut self.now);
+        self.operations.push(operation);
+    }
+
     /// What had a name before and has none now may be overwritten at once.
     fn free_nameless(&mut self, before: &Names) {
         for node in before.values().filter(|node| !self.now.values().any(|other| other == *node)) {
@@ -314,8 +384,23 @@ impl Model {
         for operation in &mut self.operations {
             operation.unsynced.remove(path);
         }
+        self.forget_names_in_what_is_gone();
         self.forget_durable();
         Ok(())
+    }
+
+    /// A directory that is durably gone takes its names with it, of which nobody can sync it any
+    /// more.
+    fn forget_names_in_what_is_gone(&mut self) {
+        for last in (0..self.operations.len()).rev() {
+            let operation = &self.operations[last];
+            let Some(gone) = operation.gone.clone().filter(|_| operation.is_durable()) else {
+                continue;
+            };
+            for earlier in &mut self.operations[..last] {
+                earlier.unsynced.retain(|directory| !directory.starts_with(&gone));
+            }
+        }
     }
 
     fn forget_durable(&mut self) {

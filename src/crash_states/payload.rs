@@ -424,7 +424,9 @@ impl Payload {
         let (actor, engine) = Actor::open_on(disk, Arc::clone(&self.config))
             .await
             .map_err(|error| format!("{error:#}"))?;
-        Ok((engine, tokio::spawn(actor.run())))
+        let actor = tokio::spawn(actor.run());
+        engine.looked().await;
+        Ok((engine, actor))
     }
 
     async fn send(

@@ -49,6 +49,8 @@ pub(crate) struct ByUpdater {
     pub(crate) reverts: bool,
     /// Whether what it installs is there afterwards.
     pub(crate) works: bool,
+    /// Whether it is begun again where it was cut off.
+    pub(crate) begins_again: bool,
 }
 
 impl Setting {
@@ -120,7 +122,11 @@ boots = {boots}
 {health}
 "#
     );
-    Config::parse(&text, Path::new("uplift.toml")).unwrap()
+    let mut config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
+    if setting.change.is_some_and(|change| change.begins_again) {
+        config.components.begin_again();
+    }
+    config
 }
 
 /// The component whose files another updater installs.

@@ -4,7 +4,7 @@
 //! The threads pass a few buffers round, so that neither allocates and memory is constant.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -37,6 +37,43 @@ pub fn hash_file(file: &File, size: u64, mut progress: impl FnMut(u64)) -> io::R
         progress(size - left);
     }
     hashing.finish()
+}
+
+/// Hashes what is written.
+pub(crate) struct HashingWriter<W> {
+    to: W,
+    hashing: Hashing,
+    written: Vec<u8>,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// For so many bytes, or about as many.
+    pub(crate) fn new(to: W, size: u64) -> Self {
+        let hashing = Hashing::start(size, Beside::default());
+        Self { to, hashing, written: Vec::with_capacity(BUFFER_SIZE) }
+    }
+
+    /// The digests of all that was written.
+    pub(crate) fn finish(mut self) -> io::Result<Digests> {
+        self.hashing.update(&mut self.written)?;
+        self.hashing.finish()
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = BUFFER_SIZE - self.written.len();
+        let n = self.to.write(&bytes[..bytes.len().min(room)])?;
+        self.written.extend_from_slice(&bytes[..n]);
+        if self.written.len() == BUFFER_SIZE {
+            self.hashing.update(&mut self.written)?;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// Where the hashing is done.
@@ -129,7 +166,7 @@ fn thread_is_gone() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Seek as _, Write as _};
+    use std::io::Seek as _;
 
     use super::*;
 
@@ -153,6 +190,23 @@ mod tests {
             let mut told = 0;
             let digests = hash_file(&file, size, |bytes| told = bytes).unwrap();
             assert_eq!((digests, told), (hasher.finish(), hashed), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_hashed_however_it_is_cut() {
+        let content: Vec<u8> = (0..SMALL + 70_000).map(|byte| byte.to_le_bytes()[1]).collect();
+        let mut hasher = Hasher::new(Beside::default());
+        hasher.update(&content);
+        let digests = hasher.finish();
+        for cut in [1000, BUFFER_SIZE, content.len()] {
+            for size in [0, content.len() as u64] {
+                let mut written = Vec::new();
+                let mut writer = HashingWriter::new(&mut written, size);
+                content.chunks(cut).for_each(|bytes| writer.write_all(bytes).unwrap());
+                assert_eq!(writer.finish().unwrap(), digests, "{cut}");
+                assert!(written == content, "{cut}");
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! An upgrade needs three things of one: a name that was synced stays, an exchange of two names is
 //! done whole or not at all, and a program keeps its owner, its mode and its attributes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(crate) struct FileSystem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The power was cut on it again and again, and it kept what it had promised
-    /// (docs/power-cuts.md).
+    /// (docs/design/power-cuts.md).
     Proved,
     /// It keeps what a sync of file and directory promises; the power was not cut on it here.
     Promising,
@@ -62,6 +62,13 @@ pub(crate) fn of(path: &Path) -> io::Result<FileSystem> {
     Ok(of_number(number))
 }
 
+/// The same of an open file.
+pub(crate) fn of_file(file: &File) -> io::Result<FileSystem> {
+    #[allow(clippy::unnecessary_cast, reason = "not on each machine")]
+    let number = rustix::fs::fstatfs(file)?.f_type as u32;
+    Ok(of_number(number))
+}
+
 /// Whether the file or directory at a path has a flag that keeps even root from changing it; not
 /// where it can't be asked.
 pub(crate) fn is_immutable(path: &Path) -> bool {
@@ -72,6 +79,13 @@ pub(crate) fn is_immutable(path: &Path) -> bool {
 }
 
 impl FileSystem {
+    /// Whether each change of a file sets its inode's time by the kernel's clock, a write through a
+    /// mapping with the first one to a clean page. In memory there are no clean pages, an overlay's
+    /// files may lie anywhere, and of a network's or a user's file system nobody knows.
+    pub(crate) fn stamps_changes(self) -> bool {
+        matches!(self.name, "ext4" | "xfs" | "btrfs" | "f2fs")
+    }
+
     /// Whether a file that got another name must be synced once more, because the sync of the
     /// directory makes the name durable and not what it stands for. Where nobody knows, it does no
     /// harm.

@@ -88,7 +88,14 @@ pub(crate) enum Change {
         original: PathBuf,
         name: PathBuf,
     },
+    MakeLink {
+        target: PathBuf,
+        path: PathBuf,
+    },
     Remove {
+        path: PathBuf,
+    },
+    RemoveDirectory {
         path: PathBuf,
     },
 }
@@ -228,7 +235,13 @@ impl RecordingDisk {
             Operation::Link { original, name } => {
                 Change::Link { original: path(original), name: path(name) }
             }
+            Operation::MakeLink { target, path: name } => {
+                Change::MakeLink { target: target.to_owned(), path: path(name) }
+            }
             Operation::Remove { path: name } => Change::Remove { path: path(name) },
+            Operation::RemoveDirectory { path: name } => {
+                Change::RemoveDirectory { path: path(name) }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! step. What a step entails is done by [`super::hands`], and told by [`super::herald`].
 
 mod by_hand;
+mod first_look;
 mod held;
 mod opening;
 mod receiving;
@@ -26,9 +27,10 @@ use crate::model::{
     UpgradeId,
 };
 use crate::package::check::Rules;
+use crate::package::choice::LastHashed;
 use crate::policy::Gatekeeper;
+use first_look::FirstLook;
 use held::Looks;
-use reports::entry_after;
 
 /// Commands that wait while the engine performs a short action.
 const COMMAND_QUEUE: usize = 16;
@@ -45,6 +47,9 @@ pub struct Actor {
     finished: mpsc::Receiver<Finished>,
     check_answer: Option<Answer<PackageSummary>>,
     looks: Looks,
+    first_look: FirstLook,
+    /// The program that the last file with changes was for.
+    hashed: LastHashed,
 }
 
 impl std::fmt::Debug for Actor {
@@ -60,9 +65,14 @@ impl Actor {
             tokio::select! {
                 Some(finished) = self.finished.recv() => self.finish(finished).await,
                 command = self.commands.recv() => match command {
-                    Some(command) => self.answer(command).await,
+                    Some(command) => {
+                        if let Some(command) = self.first_look.put_off(command) {
+                            self.answer(command).await;
+                        }
+                    }
                     None => return,
                 },
+                found = self.first_look.found() => self.end_first_look(found).await,
                 () = self.looks.time() => self.look().await,
             }
         }
@@ -136,12 +146,10 @@ impl Actor {
                 let _ = answer.send(Ok(()));
             }
             Command::EntryAfter(before, answer) => {
-                let _ = answer
-                    .send(Ok(entry_after(self.journal.history(), before.as_deref()).cloned()));
+                let _ = answer.send(Ok(self.journal.entry_after(before.as_deref())));
             }
             Command::Report(id, answer) => {
-                let _ =
-                    answer.send(Ok(self.journal.reports().find(|report| report.id == id).cloned()));
+                let _ = answer.send(Ok(self.journal.newest_report(|report| report.id == id)));
             }
             Command::Measure(answer) => {
                 let _ = answer.send(Ok(self.herald.measures(&self.journal)));
@@ -465,6 +473,7 @@ impl Actor {
         let (running, _) = self.herald.installed(component);
         let config = self.config.components.get(component).ok_or_else(|| unknown(component))?;
         Ok(Rules::new(config, &self.config.package)
+            .remembering(self.hashed.clone())
             .running(running)
             .minimum(self.journal.minimum_version(component))
             .known_bad(self.journal.known_bad(component).iter().copied().collect())

@@ -1,6 +1,7 @@
 //! Work that waits for the disk, off the runtime's one thread.
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::model::{Failure, FailureKind};
 
@@ -19,12 +20,20 @@ where
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, WorkDied> {
+    let (task, result) = begin(work);
+    task.await.map_err(|error| WorkDied(error.to_string()))?;
+    result.await.map_err(|error| WorkDied(error.to_string()))
+}
+
+/// Begins any work off the runtime's thread: its task, and where its result arrives.
+pub(super) fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (JoinHandle<()>, oneshot::Receiver<T>) {
     let (done, result) = oneshot::channel();
     // One kind of task for all work: the runtime's code for a kind is a kilobyte of an idle
     // daemon's memory.
     let work: Box<dyn FnOnce() + Send> = Box::new(move || drop(done.send(work())));
-    tokio::task::spawn_blocking(work).await.map_err(|error| WorkDied(error.to_string()))?;
-    result.await.map_err(|error| WorkDied(error.to_string()))
+    (tokio::task::spawn_blocking(work), result)
 }
 
 /// A piece of blocking work panicked.

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 pub(super) use self::policy::Way;
 use self::policy::{allowed, restart};
+pub(super) use self::receive::Seen;
 use self::swap::{find_old, hold, install, put_back};
 use super::Answer;
 use super::blocking::{blocking, off_thread};
@@ -32,8 +33,8 @@ use crate::disk::Disk;
 use crate::journal::parts::Parts;
 use crate::machine::{Event, Found, State};
 use crate::model::{
-    self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Origin, Outcome,
-    PackageSummary, Request, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
+    self, ChangeTerms, ComponentName, Conclusion, Evidence, Failure, FailureKind, Form, Origin,
+    Outcome, PackageSummary, Request, Restart, Swap, Terms, Upgrade, UpgradeId, Verdict,
 };
 use crate::package::check::{Checked, Rules, check};
 use crate::policy::{self as gate, Gatekeeper};
@@ -181,10 +182,18 @@ impl Hands {
         };
         let origin = self.restarter_of(&terms).found().await?;
         let program = self.program_of(&terms);
-        let is_no_file = std::fs::metadata(program.path()).is_ok_and(|there| !there.is_file());
-        let at_path = match is_no_file {
+        let is_another = std::fs::metadata(program.path()).is_ok_and(|there| match terms.form {
+            Form::File => !there.is_file(),
+            Form::Tree => !there.is_dir(),
+        });
+        let upgrade = left.swap().map(|swap| (swap.package.program_digest, swap.old));
+        let read = move || {
+            let found = program.proved_digest()?;
+            Ok(upgrade.map_or(found, |(new, old)| program.counts_as(found, new, old)))
+        };
+        let at_path = match is_another {
             true => None,
-            false => blocking(move || program.known_digest()).await.unwrap_or_else(|error| {
+            false => blocking(read).await.unwrap_or_else(|error| {
                 self.notices.tell(&Failure::from_io(
                     FailureKind::InstallFailed,
                     "the program can't be read",
@@ -272,6 +281,8 @@ impl Hands {
     }
 
     pub(super) fn restart(&self, upgrade: &Upgrade, swap: &Swap, way: Way) {
+        // What was read before a restart proves nothing behind it.
+        self.program_of(&swap.terms).forget_reading();
         let (origin, restarter) = (swap.origin.clone(), self.restarter_of(&swap.terms));
         let (copied, armed) = (self.copy_trial(), self.arm_rescue());
         let policy = (!upgrade.request.forced).then(|| Arc::clone(&self.policy));
@@ -524,8 +535,13 @@ impl Hands {
 
     /// So is its program.
     fn program_of(&self, terms: &Terms) -> Program {
-        let known = self.programs().find(|(_, program)| program.path() == terms.program);
-        known.map_or_else(|| Program::new(&terms.program), |(_, program)| program.clone())
+        let is_it =
+            |program: &Program| program.path() == terms.program && program.form() == terms.form;
+        let known = self.programs().find(|(_, program)| is_it(program));
+        known.map_or_else(
+            || Program::new(&terms.program).in_form(terms.form),
+            |(_, program)| program.clone(),
+        )
     }
 
     fn spawn_event(&self, upgrade: &UpgradeId, work: impl Future<Output = Event> + Send + 'static) {

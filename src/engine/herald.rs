@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Deadline, Ended, Measures};
+use crate::component::command::Told;
 use crate::config::{Config, Network};
 use crate::journal::Journal;
 use crate::log::{self, About, message};
@@ -54,7 +55,7 @@ impl Herald {
             components,
             upgrade: None,
             unacknowledged: journal.unacknowledged().to_vec(),
-            last: journal.reports().next_back().cloned(),
+            last: journal.newest_report(|_| true),
             policy: PolicyStatus::default(),
             link: link_before_it_speaks(config),
             channels: config.networks().map(|network| channel_before_it_speaks(&network)).collect(),
@@ -146,13 +147,18 @@ impl Herald {
         })
     }
 
-    /// What another updater says of its progress, in percent.
-    pub(super) fn change_observer(&self) -> impl Fn(u8) + Send + Sync + 'static {
+    /// What another updater tells of its work.
+    pub(super) fn change_observer(&self) -> impl Fn(Told) + Send + Sync + 'static {
         let status = Arc::clone(&self.status);
-        move |percent| {
+        move |told| {
             status.send_if_modified(|status| {
                 let Some(upgrade) = &mut status.upgrade else { return false };
-                upgrade.percent.replace(percent) != Some(percent)
+                if let Some(doing) = told.doing.as_ref().filter(|_| upgrade.doing != told.doing) {
+                    tracing::info!("the updater: {doing}");
+                }
+                let changed = (upgrade.percent, &upgrade.doing) != (told.percent, &told.doing);
+                (upgrade.percent, upgrade.doing) = (told.percent, told.doing);
+                changed
             });
         }
     }
@@ -251,7 +257,7 @@ impl Herald {
             in_phase: self.phase_began.elapsed(),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             link_errors: self.link_errors,
-            ended: journal.reports().map(Ended::from).collect(),
+            ended: journal.past_reports().map(Ended::from).collect(),
         }
     }
 
@@ -287,6 +293,7 @@ impl Herald {
                     failure: None,
                     package: state.package().cloned(),
                     percent: None,
+                    doing: None,
                     seconds_left: left,
                     waits_for,
                     deferred_because: state.deferral().map(|deferral| deferral.why.clone()),

@@ -1,6 +1,5 @@
 //! What is installed of each component, and of which version.
 
-use std::collections::BTreeMap;
 use std::thread;
 
 use super::blocking::off_thread;
@@ -15,7 +14,7 @@ use crate::package::preflight;
 use crate::record::InstalledRecord;
 
 /// What the machine says about a component: the version and, of a program, what is at its path.
-type Found = (Option<Version>, Option<ProgramDigest>);
+pub(super) type Found = (Option<Version>, Option<ProgramDigest>);
 
 /// Looks at the machine, and blocks meanwhile.
 type Look = Box<dyn FnOnce() -> Found + Send>;
@@ -33,22 +32,37 @@ pub(super) async fn installed(
     describe(component, found.unwrap_or_default(), journal)
 }
 
-/// What is installed of all components. They are asked side by side, so that it takes as long as the
-/// slowest of them.
-pub(super) async fn all_installed(
+/// All components before anybody has looked at them.
+pub(super) fn not_looked_at(config: &Config, journal: &Journal) -> Vec<Installed> {
+    let not_yet =
+        |component| Installed { looking: true, ..describe(component, (None, None), journal) };
+    config.components.iter().map(not_yet).collect()
+}
+
+/// The look at all components. They are asked side by side, so that it takes as long as the slowest
+/// of them.
+pub(super) fn look_at_all<'a>(
     config: &Config,
-    programs: &BTreeMap<ComponentName, Program>,
+    program: impl Fn(ComponentName) -> Option<&'a Program>,
     journal: &Journal,
-) -> Vec<Installed> {
-    let looks: Vec<Look> = config
+) -> impl FnOnce() -> Vec<Found> + Send + 'static {
+    let look = |component: &Component| look_at(component, program(component.name()), journal);
+    let looks: Vec<Look> = config.components.iter().map(look).collect();
+    || side_by_side(looks)
+}
+
+/// What such a look has found. Nothing of a component that it did not come to.
+pub(super) fn all_installed(
+    config: &Config,
+    found: Vec<Found>,
+    journal: &Journal,
+) -> impl Iterator<Item = Installed> {
+    let found = found.into_iter().chain(std::iter::repeat((None, None)));
+    config
         .components
         .iter()
-        .map(|component| look_at(component, programs.get(&component.name()), journal))
-        .collect();
-    let found = off_thread(|| side_by_side(looks)).await.unwrap_or_default();
-    let found = found.into_iter().chain(std::iter::repeat((None, None)));
-    let each = config.components.iter().zip(found);
-    each.map(|(component, found)| describe(component, found, journal)).collect()
+        .zip(found)
+        .map(|(component, found)| describe(component, found, journal))
 }
 
 fn side_by_side(mut looks: Vec<Look>) -> Vec<Found> {
@@ -75,8 +89,10 @@ fn describe(component: &Component, (version, digest): Found, journal: &Journal) 
         path: component.program().map(|config| config.path.clone()),
         version: version.or(by_hand),
         digest,
+        looking: false,
         known_bad: journal.known_bad(name).to_vec(),
         minimum_version: journal.minimum_version(name),
+        brought_by: journal.brought_by(name, digest),
     }
 }
 

@@ -26,6 +26,7 @@ async fn engine(directory: &Path) -> Engine {
     let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
     let (actor, engine) = Actor::open(Arc::new(config)).await.unwrap();
     tokio::spawn(actor.run());
+    engine.looked().await;
     engine
 }
 

@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use crate::component::program::Program;
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
-use crate::model::{ChangeTerms, Failure, FailureKind, PackageSummary, ProgramDigest, Request};
+use crate::model::{
+    ChangeTerms, Failure, FailureKind, FileDigest, Form, PackageSummary, ProgramDigest, Request,
+};
 use crate::record::InstalledRecord;
+use crate::tree::{Owners, Scan};
 
 /// What goes, and the digest of what comes back.
 pub(super) fn find_way_back(
@@ -40,6 +44,7 @@ pub(super) fn find_way_back(
             version,
             size,
             file_digest,
+            program_size: None,
             program_digest,
             trusted_key: None,
         },
@@ -58,14 +63,30 @@ pub(super) fn way_back_by_updater(
     package.ok_or_else(|| nothing_to_go_back_to("no upgrade of the component succeeded here"))
 }
 
-/// Size and digests of the file at the path, as it was received; `None` if there is none.
+/// Size and digests of the file at the path, as it was received; `None` if there is none. Of a tree,
+/// which came in another form, what it is known by.
 fn measure(program: &Program) -> io::Result<Option<(u64, Digests)>> {
+    if program.form() == Form::Tree {
+        return measure_tree(program.path());
+    }
     let file = match File::open(program.path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     let size = file.metadata()?.len();
     Ok(Some((size, hash_file(&file, size, |_| ())?)))
+}
+
+fn measure_tree(path: &Path) -> io::Result<Option<(u64, Digests)>> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let scan = Scan::of(path, Owners::Theirs).map_err(io::Error::other)?;
+    let manifest = scan.manifest();
+    let program = manifest.digest().map_err(io::Error::other)?;
+    let size = manifest.archive_size().map_err(io::Error::other)?;
+    let file = FileDigest(program.0);
+    Ok(Some((size, Digests { file, program, md5: None, sha1: None })))
 }
 
 pub(super) fn by_hand(request: &Request) -> Failure {

@@ -14,8 +14,10 @@
 //! daemon's stage is what lasts.
 
 mod owners;
+mod refusal;
 mod space;
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,12 +36,10 @@ use rustix::io::Errno;
 use super::command::PathText;
 use super::listing::{Entry, Modified};
 use super::name::{FileName, RemotePath};
-use super::reply::Reply;
 use super::who::Who;
 use crate::disk;
-use crate::handover::client::Trouble;
-use crate::model::{Failure, FailureKind};
 use owners::Owners;
+pub(crate) use refusal::AreaError;
 use space::{Share, Taken};
 
 /// Hidden name of an upload that is not complete; the rest is a number.
@@ -47,92 +47,10 @@ const UNFINISHED_PREFIX: &str = ".uplift-upload-";
 /// Files at a time. An upload area holds one; the limit keeps a peer from filling it with empty
 /// ones.
 const MOST_FILES: usize = 64;
+/// Surplus files are deleted for so long at a time.
+const THINNING_LIMIT: Duration = Duration::from_millis(250);
 /// Files of one owner, so that no one peer takes all.
 const MOST_FILES_OF_ONE: usize = 16;
-
-/// Why the area refused something.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AreaError {
-    #[error("No such file")]
-    NotFound,
-    #[error("A file is named by its name alone, without a directory or a leading dot")]
-    NameRefused,
-    #[error("Something that is not a file has this name")]
-    NotAFile,
-    #[error("There are {MOST_FILES} files already; delete some")]
-    TooManyFiles,
-    #[error("{MOST_FILES_OF_ONE} files are from your address already; delete some")]
-    TooManyFilesOfOne,
-    #[error("This file is another's")]
-    Anothers,
-    #[error("The file may have at most {largest} bytes")]
-    TooLarge { largest: u64 },
-    #[error("Not enough space is free")]
-    NoSpace,
-    #[error("The offset lies beyond the end of the file")]
-    OffsetBeyondEnd,
-    #[error("An upload starts at its beginning: send REST 0, or nothing, before STOR")]
-    NothingToGoOn,
-    #[error("The daemon has the file, and nobody can download it any more")]
-    WithDaemon,
-    #[error("{}", .0.sentence)]
-    Daemon(Failure),
-    #[error("The daemon is away: {0}")]
-    DaemonAway(io::Error),
-    #[error("The upload area failed: {0}")]
-    Io(#[from] io::Error),
-}
-
-impl From<Errno> for AreaError {
-    fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::NOENT => Self::NotFound,
-            // A symbolic link where O_NOFOLLOW met one, or a name that is a directory.
-            Errno::LOOP | Errno::ISDIR | Errno::NOTDIR => Self::NotAFile,
-            Errno::NOSPC | Errno::DQUOT => Self::NoSpace,
-            other => Self::Io(other.into()),
-        }
-    }
-}
-
-impl From<Trouble> for AreaError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Refused(failure) => Self::Daemon(failure),
-            Trouble::Away(error) => Self::DaemonAway(error),
-        }
-    }
-}
-
-impl AreaError {
-    /// A failed write; a full disk has its own name.
-    fn from_write(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
-            _ => Self::Io(error),
-        }
-    }
-
-    /// The reply of RFC 959 that says it.
-    pub(crate) fn reply(&self) -> Reply {
-        let code = match self {
-            Self::NotFound | Self::NotAFile | Self::Anothers | Self::WithDaemon => 550,
-            Self::NameRefused => 553,
-            Self::TooManyFiles | Self::TooManyFilesOfOne | Self::TooLarge { .. } => 552,
-            Self::NoSpace => 452,
-            Self::OffsetBeyondEnd | Self::NothingToGoOn => 554,
-            Self::Daemon(failure) => match failure.kind {
-                FailureKind::NameInvalid | FailureKind::WrongProduct => 553,
-                FailureKind::TooLarge => 552,
-                FailureKind::NoSpace => 452,
-                FailureKind::Busy => 450,
-                _ => 451,
-            },
-            Self::Io(_) | Self::DaemonAway(_) => 451,
-        };
-        Reply::new(code, self.to_string())
-    }
-}
 
 /// How much may be uploaded, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -154,6 +72,8 @@ pub(crate) struct Area {
     /// The time of change of the last upload that got its name.
     published: Mutex<SystemTime>,
     owners: Mutex<Owners>,
+    /// What nobody owns and was changed no later than this is one file too many.
+    hidden_to: Mutex<Option<Modified>>,
 }
 
 impl Area {
@@ -184,6 +104,7 @@ impl Area {
             taken: Taken::default(),
             published: Mutex::new(SystemTime::UNIX_EPOCH),
             owners: Mutex::default(),
+            hidden_to: Mutex::default(),
         };
         for name in
             area.names()?.iter().filter(|name| name.starts_with(UNFINISHED_PREFIX.as_bytes()))
@@ -200,6 +121,11 @@ impl Area {
     fn owners(&self) -> MutexGuard<'_, Owners> {
         // Each call leaves it whole.
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hidden_to(&self) -> MutexGuard<'_, Option<Modified>> {
+        // Each holder leaves it whole.
+        self.hidden_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a client's path names.
@@ -241,7 +167,7 @@ impl Area {
     }
 
     /// The visible files; what is no regular file, or has a name that a client can't say, is not
-    /// there.
+    /// there. Of more than there may be the newest are; the others go, as far as nobody owns them.
     fn files(&self) -> Result<Vec<Entry>, AreaError> {
         let mut files: Vec<Entry> = self
             .names()?
@@ -249,8 +175,42 @@ impl Area {
             .filter_map(|name| FileName::parse(name))
             .filter_map(|name| self.stat(name).ok())
             .collect();
+        self.thin_out(&mut files);
         files.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(files)
+    }
+
+    /// Removes files that somebody else has put here, in pieces: a client waits. They are not listed
+    /// whether or not they are gone yet, nor when those that are listed go first.
+    fn thin_out(&self, files: &mut Vec<Entry>) {
+        let (now, mut owners) = (Instant::now(), self.owners());
+        let mut hidden_to = self.hidden_to();
+        if files.len() <= MOST_FILES && hidden_to.is_none() {
+            return;
+        }
+        files.sort_by_cached_key(|file| {
+            (owners.is_nobodys(&file.name, now), Reverse(file.modified))
+        });
+        let too_many = files.get(MOST_FILES).map(|file| file.modified);
+        let is_hidden = |file: &mut Entry| {
+            owners.is_nobodys(&file.name, now) && Some(file.modified) <= too_many.max(*hidden_to)
+        };
+        let surplus: Vec<Entry> = files.extract_if(.., is_hidden).collect();
+        *hidden_to = surplus.iter().map(|file| file.modified).max();
+        let in_time = |_: &&Entry| now.elapsed() < THINNING_LIMIT;
+        let mut removed = 0;
+        for Entry { name, .. } in surplus.iter().take_while(in_time) {
+            if unlinkat(self.fd(), name.as_bytes(), AtFlags::empty()).is_ok() {
+                owners.removed(name);
+                removed += 1;
+            }
+        }
+        if !surplus.is_empty() {
+            tracing::warn!(
+                "{} files too many are in the upload area and are not listed, the oldest of those that nobody owns; {removed} of them are deleted now",
+                surplus.len()
+            );
+        }
     }
 
     fn names(&self) -> io::Result<Vec<Vec<u8>>> {
@@ -450,7 +410,10 @@ impl Area {
         if !owners.may_change(name, who, Instant::now()) {
             return Err(AreaError::Anothers);
         }
-        if is_new && files.len() >= MOST_FILES {
+        // Where somebody else has put more than that here, what nobody owns goes by itself.
+        let (now, thins_out) = (Instant::now(), self.hidden_to().is_some());
+        let counts = |file: &&Entry| !thins_out || !owners.is_nobodys(&file.name, now);
+        if is_new && files.iter().filter(counts).count() >= MOST_FILES {
             return Err(AreaError::TooManyFiles);
         }
         if is_new && !who.is_machine() && owners.number_of(who) >= MOST_FILES_OF_ONE {

@@ -24,7 +24,12 @@ pub(super) fn answer<T: DeserializeOwned>(
     longest: usize,
 ) -> io::Result<T> {
     let mut line = Vec::new();
-    stream.take(longest as u64).read_until(b'\n', &mut line)?;
+    stream.take(longest as u64).read_until(b'\n', &mut line).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(), // a person is told so
+            _ => error,
+        }
+    })?;
     if !line.ends_with(b"\n") {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::journal::parts::LONGEST_NOTE;
 use crate::model::{
-    ChannelName, Failure, FailureKind, Receipt, Request, Status, TransferKind, UpgradeId,
+    ChannelName, Failure, FailureKind, Installed, Receipt, Reference, Request, Status,
+    TransferKind, UpgradeId,
 };
 use crate::stage::{Announced, Receiving, Staged};
 use crate::trial::restart::boot_id;
@@ -187,6 +188,11 @@ impl Channels {
             return lines.send(&ChannelAnswer::Failure { failure }).await;
         }
         let (mut watcher, mut told) = (self.engine.status(), None);
+        tokio::select! {
+            // A platform would be told that no version is known.
+            () = self.engine.looked() => {}
+            closed = lines.closed() => return closed,
+        }
         loop {
             // Before the status is borrowed: to borrow it twice waits for ever where somebody waits to
             // write it.
@@ -232,9 +238,16 @@ impl Channels {
             component: installed.component,
             product: installed.product.clone(),
             version: installed.version,
+            brought_by: brought_by(installed, channel),
         });
         told.collect()
     }
+}
+
+/// What others have asked for is not told.
+fn brought_by(installed: &Installed, channel: ChannelName) -> Option<Reference> {
+    let (by, reference) = installed.brought_by.as_ref()?;
+    (*by == channel).then(|| reference.clone())
 }
 
 fn take(mut stream: &StdStream, mut receiving: Receiving) -> Result<Staged, Ended> {

@@ -180,6 +180,9 @@ pub(crate) struct OwnComponent {
     pub(crate) product: String,
     /// The version that runs, where known.
     pub(crate) version: Option<Version>,
+    /// The channel's own request that brought it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) brought_by: Option<Reference>,
 }
 
 /// The upgrade that runs, as the channel that asked for it is told.

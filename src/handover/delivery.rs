@@ -1,6 +1,6 @@
 //! The hand-over of one file by a network channel; blocking, for the thread that brings its bytes.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,13 @@ impl Delivery {
     pub(crate) fn pause(&mut self) {
         // One that is away has put it down already.
         let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// What came is durable when this returns. The file goes on by [`Delivery::begin`].
+    pub(crate) fn put_down(&mut self) -> io::Result<()> {
+        self.pause();
+        // The daemon closes when it has done that, and says before why it has not.
+        io::copy(&mut (&mut self.stream).take(LONGEST_ANSWER as u64), &mut io::sink()).map(drop)
     }
 
     /// The next bytes. What the daemon can't take it says why.

@@ -1,4 +1,4 @@
-//! An alarm of the kernel's, for what recurs while the daemon is idle: one wake-up a deadline.
+//! An alarm of the kernel's, for what recurs while a process is idle: one wake-up a deadline.
 //!
 //! The runtime's own timers lie in a wheel of six levels and wake the thread once for each level on
 //! the way down, two or three times a deadline. That is nothing while there is work, and most of

@@ -104,7 +104,8 @@ fn has_bus() -> bool {
     UnixStream::connect(BUS).is_ok()
 }
 
-fn isolates(isolation: Isolation) -> Result<bool, CommandError> {
+/// Whether what is isolated so gets a unit of its own here.
+pub(crate) fn isolates(isolation: Isolation) -> Result<bool, CommandError> {
     match isolation {
         Isolation::Never => Ok(false),
         Isolation::Auto => Ok(can_isolate()),

@@ -44,6 +44,8 @@ pub struct Unit {
     pub start_timeout: Option<Duration>,
     /// The control group of its processes, while there are any.
     pub control_group: Option<String>,
+    /// What `ExecStart=` names.
+    pub program: Option<PathBuf>,
     /// What systemd started as `ExecStart=`, and as which process.
     pub started: Option<Started>,
 }
@@ -111,7 +113,10 @@ fn parse(text: &str) -> Unit {
                 unit.control_group = Some(value.to_owned()).filter(|group| !group.is_empty());
             }
             // Of several commands the last one stays, as with a service that is one.
-            "ExecStart" => unit.started = started(value),
+            "ExecStart" => {
+                unit.program = program(value).map(|(path, _)| path.into());
+                unit.started = started(value);
+            }
             _ => {}
         }
     }
@@ -120,10 +125,14 @@ fn parse(text: &str) -> Unit {
 
 /// `{ path=… ; argv[]=… ; … ; pid=… ; … }`; the process is 0 before the first start.
 fn started(value: &str) -> Option<Started> {
-    let (path, rest) = value.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
+    let (path, rest) = program(value)?;
     let pid =
         rest.rsplit_once(" ; pid=")?.1.split(' ').next()?.parse().ok().filter(|&pid| pid != 0)?;
     Some(Started { path: path.into(), pid })
+}
+
+fn program(value: &str) -> Option<(&str, &str)> {
+    value.strip_prefix("{ path=")?.split_once(" ; argv[]=")
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::stamp;
 use crate::machine::State;
 use crate::model::{
-    Conclusion, Entry, Failure, FailureKind, Outcome, ProgramDigest, Report, Request, Swap,
-    Upgrade, Verdict,
+    Conclusion, Failure, FailureKind, Outcome, ProgramDigest, Report, Request, Swap, Upgrade,
+    UpgradeId, Verdict,
 };
 use crate::record::rescue::RescueFile;
 use crate::record::state::Recorded;
@@ -15,10 +15,13 @@ use crate::record::trial::Trial;
 /// The trial that was under way, by the rescue's copy, and the format of that: nobody can say any
 /// more that the new program works, so the old one comes back. Where the copy does not tell enough,
 /// the rescue sees to it. Nothing where a report of it is known, or the rescue has ended it.
-pub(super) fn trial(directory: &Path, known: &[Entry]) -> Option<(Recorded, u32)> {
+pub(super) fn trial(
+    directory: &Path,
+    is_known: impl Fn(&UpgradeId) -> bool,
+) -> Option<(Recorded, u32)> {
     let RescueFile { trial, ruling, format, .. } = RescueFile::read(directory).ok()??;
-    let is_over = ruling.as_ref().is_some_and(|ruling| ruling.rolled_back)
-        || known.iter().any(|entry| entry.is_of(&trial.upgrade));
+    let is_over =
+        ruling.as_ref().is_some_and(|ruling| ruling.rolled_back) || is_known(&trial.upgrade);
     if is_over {
         return None;
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::model::version::Version;
 use crate::model::{
-    Countdown, FileDigest, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId, Uptime,
+    Countdown, FileDigest, Form, Request, Restart, RunningEvidence, Runs, TransferKind, UpgradeId,
+    Uptime,
 };
 
 fn upgrade(requester: &str, id: &str) -> Upgrade {
@@ -28,6 +29,7 @@ fn package() -> PackageSummary {
         version: Version::new([2, 0, 0, 0]).unwrap(),
         size: 1,
         file_digest: FileDigest([2; 32]),
+        program_size: None,
         program_digest: NEW,
         trusted_key: None,
     }
@@ -53,6 +55,7 @@ fn terms() -> Terms {
         health_command: Some(vec!["/bin/true".into()]),
         bridge: None,
         runs: Runs::Itself,
+        form: Form::File,
         start_before: None,
     }
 }
@@ -208,7 +211,7 @@ fn kebab(actions: &[Action]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Every transition that is allowed, as the rows of docs/machine.md.
+/// Every transition that is allowed, as the rows of docs/design/machine.md.
 fn table() -> String {
     let mut rows = String::from("| state | event | next | actions |\n|---|---|---|---|\n");
     for (from, state) in states() {
@@ -227,8 +230,12 @@ fn table() -> String {
 
 #[test]
 fn the_documented_table_is_the_code() {
-    let document = include_str!("../../docs/machine.md");
-    assert!(document.contains(&table()), "docs/machine.md does not have this table:\n{}", table());
+    let document = include_str!("../../docs/design/machine.md");
+    assert!(
+        document.contains(&table()),
+        "docs/design/machine.md does not have this table:\n{}",
+        table()
+    );
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Change {
 /// | `deadline` | milliseconds of the trial, in each boot |
 /// | `boots` | how many boots the trial may take |
 /// | `confirm` | `"auto"` or `"explicit"` |
+/// | `begins_again` | whether an updater that was cut off is begun again, because it leaves nothing that works; `false` where it is missing |
+/// | `read_back` | whether an updater that succeeds has seen in the device what it installed; `false` where it is missing |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the table above")]
 pub struct ChangeTerms {
@@ -51,6 +53,10 @@ pub struct ChangeTerms {
     pub deadline: Duration,
     pub boots: u32,
     pub confirm: Confirm,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begins_again: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_back: bool,
 }
 
 /// How far a change is.

@@ -24,6 +24,7 @@ pub enum FailureKind {
     SameVersion,
     Truncated,
     WrongMachine,
+    WrongBase,
     DigestMismatch,
     SealMissing,
     SealInvalid,
@@ -38,7 +39,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind, in the order of the design's list.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Busy,
         Self::Interrupted,
         Self::Cancelled,
@@ -53,6 +54,7 @@ impl FailureKind {
         Self::SameVersion,
         Self::Truncated,
         Self::WrongMachine,
+        Self::WrongBase,
         Self::DigestMismatch,
         Self::SealMissing,
         Self::SealInvalid,
@@ -82,6 +84,7 @@ impl FailureKind {
             Self::SameVersion => "same-version",
             Self::Truncated => "truncated",
             Self::WrongMachine => "wrong-machine",
+            Self::WrongBase => "wrong-base",
             Self::DigestMismatch => "digest-mismatch",
             Self::SealMissing => "seal-missing",
             Self::SealInvalid => "seal-invalid",
@@ -127,6 +130,9 @@ impl FailureKind {
                 "the file is cut off or longer than its headers say; build and send it again"
             }
             Self::WrongMachine => "build the program for this machine",
+            Self::WrongBase => {
+                "send a file with the whole program, or one that was packed with `--from` the program that is here"
+            }
             Self::DigestMismatch => {
                 "the file changed on its way, or since it was sealed; send it again"
             }

@@ -1,4 +1,4 @@
-//! The name of a firmware file: `Product_Vaa.bb.cc.dd.bin` (docs/payload-link.md section 5).
+//! The name of a firmware file: `Product_Vaa.bb.cc.dd.bin` (docs/wire/payload-link.md section 5).
 //!
 //! A name comes from a peer: it is data, taken apart here, and never becomes a path.
 

@@ -45,6 +45,18 @@ impl Named for Component {
     const SUCH_AS: &'static str = "program";
 }
 
+/// Names of brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Broker {}
+
+impl Named for Broker {
+    const WHAT: &'static str = "broker";
+    const SUCH_AS: &'static str = "cloud";
+}
+
+/// The name of a broker, `NAME` of `[broker.NAME]`.
+pub type BrokerName = Name<Broker>;
+
 /// The name of a channel.
 pub type ChannelName = Name<Channel>;
 
@@ -60,6 +72,12 @@ impl ChannelName {
     pub const HAWKBIT: Self = Self::of(b"hawkbit");
     /// The LuatOS platform, or a server that speaks as it does.
     pub const LUATOS: Self = Self::of(b"luatos");
+    /// The QuecThing platform behind a module of the mobile network.
+    pub const QUECTEL: Self = Self::of(b"quectel");
+    /// DJI's Cloud API, in the role of a gateway.
+    pub const DJI_CLOUD: Self = Self::of(b"dji-cloud");
+    /// ThingsPanel.
+    pub const THINGSPANEL: Self = Self::of(b"thingspanel");
     /// A network channel for tests, whose network is this machine.
     pub const LOOPBACK: Self = Self::of(b"loopback");
 }

@@ -52,6 +52,14 @@ pub enum Receipt {
     History,
 }
 
+/// How near to the payload whoever asks is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    Network,
+    Link,
+    Person,
+}
+
 impl Request {
     /// Of a host on the payload link.
     pub fn of_link(requester: String, transfer: TransferKind) -> Self {
@@ -80,6 +88,25 @@ impl Request {
     /// Whether somebody says that the report was seen.
     pub fn is_acknowledged(&self) -> bool {
         self.receipt == Receipt::Acknowledged
+    }
+
+    /// Whether it comes before that one where both are asked for: a person before the payload link,
+    /// and that before a platform of the network.
+    pub fn comes_before(&self, other: &Self) -> bool {
+        self.nearness() > other.nearness()
+    }
+
+    /// Whether a platform of the network asks.
+    pub fn is_of_network(&self) -> bool {
+        self.nearness() == Nearness::Network
+    }
+
+    fn nearness(&self) -> Nearness {
+        match self.channel {
+            ChannelName::SHELL => Nearness::Person,
+            ChannelName::PSDK => Nearness::Link,
+            _ => Nearness::Network,
+        }
     }
 
     /// Whether the same peer asks again, perhaps for another transfer.

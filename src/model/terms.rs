@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 /// | `health_command` | program and arguments, or `null` |
 /// | `bridge` | what the program must show at the bridge: `"connected"`, or `"aircraft"` where it must have seen the aircraft, too. Absent: nothing |
 /// | `runs` | `"itself"`, or `"another"` where the program becomes another one; absent is `"itself"` |
+/// | `form` | `"file"`, or `"tree"` where the path is that of a directory which is replaced as a whole; absent is `"file"` |
 /// | `start_before` | invocation id of the unit's last start before the swap, where it is known: what it logged up to then is not the new program's |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the table above")]
@@ -42,6 +43,8 @@ pub struct Terms {
     pub bridge: Option<BridgeHealth>,
     #[serde(default, skip_serializing_if = "Runs::is_itself")]
     pub runs: Runs,
+    #[serde(default, skip_serializing_if = "Form::is_file")]
+    pub form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_before: Option<String>,
 }
@@ -54,6 +57,25 @@ pub enum BridgeHealth {
     Connected,
     /// The same, and it has seen the aircraft.
     Aircraft,
+}
+
+/// What lies at the path of a program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A file, which is the program.
+    #[default]
+    File,
+    /// A directory, of which the program is a part.
+    Tree,
+}
+
+impl Form {
+    /// The rule, which needs no word.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it in so")]
+    pub(crate) fn is_file(&self) -> bool {
+        *self == Self::File
+    }
 }
 
 /// What the process runs that is started from the program's path.

@@ -1,4 +1,5 @@
-//! The version of a program: `Vaa.bb.cc.dd`, four numbers 00..99 (docs/payload-link.md section 5).
+//! The version of a program: `Vaa.bb.cc.dd`, four numbers 00..99 (docs/wire/payload-link.md section
+//! 5).
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,22 @@ impl Version {
     /// A version of four numbers; `None` if one is above 99.
     pub fn new(numbers: [u8; 4]) -> Option<Self> {
         numbers.iter().all(|&number| number <= LARGEST_NUMBER).then_some(Self(numbers))
+    }
+
+    /// A version as people and servers write it: one to four numbers of one or two digits with dots
+    /// between them, behind a `V` or `v` or not; those that are missing are 0.
+    pub fn of_numbers(text: &str) -> Option<Self> {
+        let text = text.strip_prefix(['V', 'v']).unwrap_or(text);
+        let mut numbers = [0; 4];
+        let mut places = numbers.iter_mut();
+        for part in text.split('.') {
+            let is_short = (1..=2).contains(&part.len());
+            if !is_short || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            *places.next()? = part.parse().ok()?;
+        }
+        Self::new(numbers)
     }
 
     /// The four numbers, the most significant first.

@@ -4,30 +4,29 @@
 //! one, and is the only way to come by one. Both run the same list. Nothing here knows who sent the
 //! file or what becomes of it.
 
+mod arriving;
 mod examiner;
 mod findings;
-mod payload_file;
 mod rules;
 mod sealed;
 mod text_mode;
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
 use std::path::Path;
-
-use nix::fcntl::OFlag;
 
 use crate::config::Format;
 use crate::digest::Digests;
 use crate::model::file_name::{FileName, NameError};
 use crate::model::{Failure, FailureKind, PackageSummary};
-use crate::seal::Seal;
+use crate::package::{open, unpack};
+use crate::seal::container::Front;
+use crate::seal::{Manifest, Seal, SealError};
 use crate::stage::Staged;
+use crate::tree;
 
+pub use arriving::{Doorkeeper, judge};
 use examiner::{Examiner, format_of, read_content};
 pub use findings::{Check, Examination, Finding, Verdict};
-pub use payload_file::PayloadFile;
 pub use rules::{Rules, Signer};
 use sealed::read_seal;
 
@@ -48,11 +47,12 @@ pub struct Subject<'a> {
 
 /// A staged file that passed every check. Only [`check`] makes one.
 ///
-/// A seal before the payload is gone: what is staged is what is to be installed.
+/// A seal before the payload is gone, and so is a container: what is staged is what is to be
+/// installed.
 #[derive(Debug)]
 pub struct Checked {
     staged: Staged,
-    /// As it was received, where the seal stood before the payload and the rules want it kept.
+    /// As it was received, where that is not what is to be installed, and the rules want it kept.
     received: Option<Staged>,
     summary: PackageSummary,
     payload_size: u64,
@@ -64,10 +64,11 @@ impl Checked {
         &self.summary
     }
 
-    /// The payload without a seal in either place, for who hands it on.
-    pub fn into_payload(self) -> PayloadFile {
-        let (payload_size, (staged, summary)) = (self.payload_size, self.into_parts());
-        PayloadFile::new(staged, payload_size, summary)
+    /// The file, and how many of its first bytes are the payload, for who hands that on: behind them
+    /// is a seal.
+    pub fn into_payload(self) -> (Staged, u64) {
+        let payload_size = self.payload_size;
+        (self.into_parts().0, payload_size)
     }
 
     /// Keeps the file as it was received in the staging area, for a check on another day: its name
@@ -92,10 +93,80 @@ impl Checked {
     }
 }
 
-/// Proves a staged file, and takes a seal before its payload away. One that fails is removed from
-/// the staging area.
+/// Proves a staged file, takes a seal before its payload away, and what is in a container out of it.
+/// One that fails is removed from the staging area.
 pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
-    let examiner = Examiner::new(subject_of(&staged), rules);
+    let Some(front) = unpack::front_of(staged.file())? else {
+        return check_unpacked(staged, None, rules);
+    };
+    arriving::judge_words(&front, staged.file_name.as_deref(), rules)?;
+    let program = unpacked(&staged, &front, rules)?;
+    check_unpacked(program, Some((&front, staged)), rules)
+}
+
+/// The program of a container as a staged file of its own, proved to be the one that its manifest
+/// speaks of.
+fn unpacked(container: &Staged, front: &Front, rules: &Rules) -> Result<Staged, Failure> {
+    let choice = rules.choice(front)?;
+    let is_delta = choice.is_delta();
+    let mut receiving = container.begin_beside(front.manifest.size)?;
+    unpack::unpack(container.file(), front, choice, rules.isolation, |bytes| {
+        receiving.write(bytes)
+    })?;
+    let program = receiving.finish(None)?;
+    match proved(program.file(), program.digests, front) {
+        // The right change of the right program gives the right program: that one has changed.
+        Err(failure) if failure.kind == FailureKind::DigestMismatch && is_delta => {
+            Err(failure.with_hint(
+                "send it again; it is sent in vain for as long as something changes the installed program meanwhile",
+            ))
+        }
+        result => result.map(|_| program),
+    }
+}
+
+/// The digests of what came out of a container, where that is the program that its manifest speaks
+/// of, and nothing that is sealed or packed itself.
+pub(crate) fn proved(program: &File, found: Digests, front: &Front) -> Result<Digests, Failure> {
+    let unreadable = |error| {
+        Failure::new(FailureKind::Internal, "the unpacked program can't be read").because(error)
+    };
+    let said = front.manifest.sha256;
+    let is_tree = tree::is_archive(program).map_err(unreadable)?;
+    let digest = found.in_container(is_tree);
+    if digest != said {
+        let sentence = format!(
+            "the program in the container has SHA-256 {digest}, and had {said} when it was packed"
+        );
+        return Err(Failure::new(FailureKind::DigestMismatch, sentence));
+    }
+    if !is_tree && (found.program.0 != found.file.0 || claims_a_seal(program)?) {
+        let sentence = "what is in the container is sealed itself, or a container, and one cover is all that a file may have";
+        return Err(Failure::new(FailureKind::SealInvalid, sentence));
+    }
+    Ok(found)
+}
+
+/// Whether what is to be installed would be taken for a sealed file, or for a container.
+fn claims_a_seal(file: &File) -> Result<bool, Failure> {
+    let unreadable = |error| {
+        Failure::new(FailureKind::Internal, "the unpacked program can't be read").because(error)
+    };
+    match Seal::read(file) {
+        Ok(None) => Ok(false),
+        Err(SealError::Unreadable(error)) => Err(unreadable(error)),
+        Ok(Some(_)) | Err(_) => Ok(true),
+    }
+}
+
+/// Proves what is to be installed, with the container that it came in.
+fn check_unpacked(
+    staged: Staged,
+    container: Option<(&Front, Staged)>,
+    rules: &Rules,
+) -> Result<Checked, Failure> {
+    let (front, container) = container.unzip();
+    let examiner = Examiner::new(subject_of(&staged), front, rules);
     let examination = examiner.examine();
     if let Some(failure) = examination.failure() {
         return Err(failure.clone());
@@ -105,20 +176,22 @@ pub fn check(staged: Staged, rules: &Rules) -> Result<Checked, Failure> {
         Signer::Trusted(key) => Some(key.public.id()),
         Signer::Forged(_) | Signer::Unknown | Signer::NotChecked => None,
     });
+    let file = container.as_ref().unwrap_or(&staged);
     let summary = PackageSummary {
         file_name: staged.file_name.clone().unwrap_or_else(|| name.to_string()),
         product: name.product().to_owned(),
         version: name.version(),
-        size: staged.size,
-        file_digest: staged.digests.file,
+        size: file.size,
+        file_digest: file.digests.file,
+        program_size: container.as_ref().map(|_| staged.size),
         program_digest: staged.digests.program,
         trusted_key,
     };
     let payload = examination.seal.map_or(0..staged.size, |seal| seal.payload);
     let (staged, received) = without_seal_before(staged, payload.start, &summary)?;
-    let received = received.filter(|_| rules.kept);
+    let received = container.or(received).filter(|_| rules.kept);
     // Only now does it lie as it will run.
-    Examiner::new(subject_of(&staged), rules).run(Check::Preflight)?;
+    Examiner::new(subject_of(&staged), front, rules).run(Check::Preflight)?;
     Ok(Checked { staged, received, summary, payload_size: payload.end - payload.start })
 }
 
@@ -161,8 +234,7 @@ pub fn check_announced(
     let subject =
         Subject { file_name, path: Path::new(""), size: known, digests: None, owned: false };
     let name = name_of(subject, None);
-    let examiner =
-        Examiner { subject, rules, format: Format::Any, name, content: None, seal: None };
+    let examiner = Examiner::of_words(subject, name, None, rules);
     let checks = [Check::Name, Check::Product, Check::Version, Check::Size];
     let can_be_run = |check: &Check| match check {
         Check::Size => size.is_some(),
@@ -172,11 +244,11 @@ pub fn check_announced(
 }
 
 /// A name that nobody gave is what the seal says, which must hold of the file like any other.
-fn name_of(subject: Subject<'_>, seal: Option<&Seal>) -> Result<FileName, Failure> {
-    match (subject.file_name, seal) {
+fn name_of(subject: Subject<'_>, manifest: Option<&Manifest>) -> Result<FileName, Failure> {
+    match (subject.file_name, manifest) {
         (Some(given), _) => given.parse().map_err(|error: NameError| error.into_failure(given)),
-        (None, Some(seal)) => {
-            let name = format!("{}_{}.bin", seal.manifest.product, seal.manifest.version);
+        (None, Some(manifest)) => {
+            let name = format!("{}_{}.bin", manifest.product, manifest.version);
             name.parse().map_err(|error: NameError| error.into_failure(&name))
         }
         (None, None) => {
@@ -186,10 +258,22 @@ fn name_of(subject: Subject<'_>, seal: Option<&Seal>) -> Result<FileName, Failur
     }
 }
 
+/// Nothing but its container says of a tree which one it is.
+fn tree_alone() -> Failure {
+    let sentence = "the file is no container, and a tree comes in one";
+    Failure::new(FailureKind::SealInvalid, sentence)
+        .with_hint("pack the directory with `uplift pack`")
+}
+
 /// Runs every check that can be run. One that builds on a failed one is skipped, and the program is
 /// started only when all else is right.
 pub fn examine(subject: Subject<'_>, rules: &Rules) -> Examination {
-    let examiner = Examiner::new(subject, rules);
+    examine_unpacked(subject, None, rules)
+}
+
+/// The same of a program that was in a container with this front; its seal is the container's.
+pub fn examine_unpacked(subject: Subject<'_>, front: Option<&Front>, rules: &Rules) -> Examination {
+    let examiner = Examiner::new(subject, front, rules);
     let mut examination = examiner.examine();
     let verdict = if examination.failure().is_some() {
         Verdict::Skipped("other checks failed".into())
@@ -202,20 +286,40 @@ pub fn examine(subject: Subject<'_>, rules: &Rules) -> Examination {
 
 impl<'a> Examiner<'a> {
     /// Reads what several checks look at.
-    fn new(subject: Subject<'a>, rules: &'a Rules) -> Self {
+    fn new(subject: Subject<'a>, container: Option<&'a Front>, rules: &'a Rules) -> Self {
         let readable = subject.size > 0 && subject.size <= rules.max_size;
-        let seal = readable.then(|| read_seal(subject.path));
+        let seal = readable.then(|| match container {
+            Some(front) => Ok(front.seal(subject.size)),
+            None => read_seal(subject.path),
+        });
         let found = seal.as_ref().and_then(|seal| seal.as_ref().ok()?.as_ref());
         let payload = found.map_or(0..subject.size, |seal| seal.payload.clone());
         let format = match rules.format {
             Some(format) => format,
-            // Sealed on purpose, whatever it is.
-            None if found.is_some() => format_of(subject.path, payload.start),
+            // Sealed or packed on purpose, whatever it is.
+            None if found.is_some() || container.is_some() => {
+                format_of(subject.path, payload.start)
+            }
             None => Format::Elf,
         };
-        let content = readable.then(|| read_content(subject.path, payload, format));
-        let name = name_of(subject, found);
-        Self { subject, rules, format, name, content, seal }
+        let content = readable.then(|| match (format, container) {
+            (Format::Tree(_), None) => Err(tree_alone()),
+            _ => read_content(subject.path, payload, format),
+        });
+        let manifest = container.map(|front| &front.manifest);
+        let name = name_of(subject, manifest.or(found.map(|seal| &seal.manifest)));
+        Self { subject, rules, format, name, content, seal, container }
+    }
+
+    /// Of a file of which nothing is there but what is said of it.
+    fn of_words(
+        subject: Subject<'a>,
+        name: Result<FileName, Failure>,
+        container: Option<&'a Front>,
+        rules: &'a Rules,
+    ) -> Self {
+        let seal = container.map(|front| Ok(front.seal(subject.size)));
+        Self { subject, rules, format: Format::Any, name, content: None, seal, container }
     }
 
     /// Every check but the one that runs the program.
@@ -226,11 +330,6 @@ impl<'a> Examiner<'a> {
         let seal = self.seal.as_ref().and_then(|seal| seal.as_ref().ok()?.clone());
         Examination { findings: checks.map(found).collect(), seal }
     }
-}
-
-/// Whatever else lies there than a file, such as a FIFO, is not waited for.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 
 #[cfg(test)]

@@ -10,10 +10,15 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use uplift_boot::Vectors;
+
 use super::elf::{self, Elf, ElfError, Machine};
 use super::foreign::{self, Foreign};
-use crate::config::Format;
+use super::stm32::{self, ImageError};
+use crate::config::{Format, Stm32Format, TreeFormat};
+use crate::model::version::Version;
 use crate::seal::ANY_MACHINE;
+use crate::tree::{self, Archive, TreeError};
 
 /// Longest first line of a script: what the kernel reads of a file to see how to start it.
 const LONGEST_FIRST_LINE: usize = 255;
@@ -27,6 +32,18 @@ pub enum Content {
     Script(PathBuf),
     /// Something that no more is known of; the machine of an ELF program all the same.
     Any(Option<Machine>),
+    /// A program for a microcontroller, how it starts, and the version in it, where it is known
+    /// where that stands.
+    Stm32(Vectors, Option<Version>),
+    /// A tree, which is proved: how many files and other things are in it, and the bytes of its files.
+    Tree {
+        /// Files.
+        files: usize,
+        /// Directories and links.
+        others: usize,
+        /// Bytes of all files.
+        size: u64,
+    },
 }
 
 /// Why a payload is not what is asked for.
@@ -43,6 +60,14 @@ pub enum ContentError {
     NoInterpreter(String),
     #[error("the first line of the script has {0}")]
     FirstLine(&'static str),
+    #[error(transparent)]
+    Stm32(#[from] ImageError),
+    #[error("the file is a tree, which a component of the kind \"tree\" takes")]
+    IsTree,
+    #[error("the tree is not to be used")]
+    Tree(#[from] TreeError),
+    #[error("{0:?} in the tree has a set-id bit: who runs it has the rights of its owner")]
+    SetId(String),
     #[error("there is nothing in the file but its seal")]
     Empty,
     #[error("the file can't be read")]
@@ -61,6 +86,15 @@ impl ContentError {
             Self::FirstLine(_) => Some(
                 "save it with the line ends of Unix, and begin it with a line such as #!/bin/sh",
             ),
+            Self::Stm32(error) => Some(error.hint()),
+            Self::IsTree => Some("name the component's product when it is packed"),
+            Self::Tree(TreeError::NoArchive) => Some(
+                "a component of the kind \"tree\" takes what `uplift pack` makes of a directory",
+            ),
+            Self::Tree(_) => Some("pack the directory again with `uplift pack`"),
+            Self::SetId(_) => Some(
+                "take the bit away with `chmod`, or let it in with `set_id = true` in the [component.NAME] section",
+            ),
             Self::Empty | Self::Unreadable(_) => None,
         }
     }
@@ -73,6 +107,9 @@ impl Content {
             return Err(ContentError::Empty);
         }
         let mut payload = Part::new(file, part);
+        if format == Format::Any && beginning(&mut payload)?.starts_with(&tree::MAGIC) {
+            return Err(ContentError::IsTree);
+        }
         match format {
             Format::Elf => Ok(Self::Elf(elf::read(payload)?)),
             Format::Script => Ok(Self::Script(interpreter(&beginning(&mut payload)?)?)),
@@ -81,7 +118,28 @@ impl Content {
                 Err(ElfError::Unreadable(error)) => Err(error.into()),
                 Err(_) => Ok(Self::Any(None)),
             },
+            Format::Stm32(Stm32Format { scheme, version_at }) => {
+                let mut image = Vec::new();
+                payload.rewind()?;
+                payload.take(stm32::LARGEST + 1).read_to_end(&mut image)?;
+                let vectors = stm32::check(&image, scheme)?.vectors();
+                let version = version_at.map(|at| stm32::version(&image, at)).transpose()?;
+                Ok(Self::Stm32(vectors, version))
+            }
+            Format::Tree(rules) => Self::read_tree(&payload.file, payload.part, rules),
         }
+    }
+
+    fn read_tree(file: &File, part: Range<u64>, rules: TreeFormat) -> Result<Self, ContentError> {
+        let archive = Archive::open(file, part)?;
+        archive.prove()?;
+        let manifest = archive.manifest();
+        if let Some(path) = manifest.set_id().filter(|_| !rules.set_id) {
+            return Err(ContentError::SetId(path.to_owned()));
+        }
+        let files = manifest.files();
+        let others = manifest.entries().len() - files;
+        Ok(Self::Tree { files, others, size: manifest.content_size()? })
     }
 
     /// The machine that it is for, if it says so.
@@ -89,7 +147,7 @@ impl Content {
         match self {
             Self::Elf(elf) => Some(elf.machine),
             Self::Any(machine) => *machine,
-            Self::Script(_) => None,
+            Self::Script(_) | Self::Stm32(..) | Self::Tree { .. } => None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a file is that is no ELF program, by its first bytes: for a sentence and a hint that fit.
 //!
-//! A guess for people. Nothing is decided by it.
+//! A guess for people, and for the cover that `uplift pack` gives a file. Nothing else is decided by it.
 
 use std::fmt;
+
+use crate::tree;
 
 /// How many of a file's first bytes are looked at: the first block of a tar archive.
 pub const LOOKED_AT: u64 = 512;
@@ -24,6 +26,8 @@ pub enum Foreign {
     OtherProgram(&'static str),
     /// Text, by its usual name.
     Text(&'static str),
+    /// A directory as one file, as `uplift pack` makes it.
+    Tree,
     /// Nothing but zeros, as far as was looked.
     Zeros,
     /// Anything else.
@@ -31,7 +35,8 @@ pub enum Foreign {
 }
 
 /// First bytes, and what begins with them.
-const MAGICS: [(&[u8], Foreign); 21] = [
+const MAGICS: [(&[u8], Foreign); 22] = [
+    (&tree::MAGIC, Foreign::Tree),
     (b"PK\x03\x04", Foreign::Archive("zip archive")),
     (b"PK\x05\x06", Foreign::Archive("zip archive")),
     (b"\x1f\x8b", Foreign::Archive("gzip file")),
@@ -132,6 +137,7 @@ impl Foreign {
             Self::Text(_) => {
                 "send the program itself; this may be a message that was saved in its place"
             }
+            Self::Tree => "a component of the kind \"tree\" takes it",
             Self::Zeros => "the file was not written completely; build and send it again",
             Self::Unknown => "build the program for this machine",
         }
@@ -156,6 +162,7 @@ impl Foreign {
             }
             Self::Text(name @ "text") => Some((*name).to_owned()),
             Self::Text(name) => Some(with_article(name)),
+            Self::Tree => Some("a tree".to_owned()),
             Self::Zeros | Self::Unknown => None,
         }
     }

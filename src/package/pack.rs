@@ -8,12 +8,15 @@ use std::io::{self, Read as _, Seek as _};
 
 use super::elf::{self, Elf, ElfError, End, Machine};
 use super::foreign::{self, Foreign};
+use super::unpack;
 use crate::digest::Digests;
 use crate::digest::hashing::hash_file;
 use crate::model::file_name::FileName;
 use crate::model::version::Version;
 use crate::model::{KeyId, ProgramDigest};
+use crate::seal::container::Front;
 use crate::seal::{ANY_MACHINE, Manifest, Place, Seal, SealError};
+use crate::tree;
 
 /// A whole program, or any other payload, without a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +42,8 @@ pub struct Label {
     pub created: String,
     /// Lowest version that it may replace.
     pub replaces_from: Option<Version>,
-    /// The key that will sign.
-    pub key_id: KeyId,
+    /// The key that will sign, if one will.
+    pub key_id: Option<KeyId>,
     /// Where the seal will stand.
     pub place: Place,
 }
@@ -53,6 +56,8 @@ pub enum PackError {
     Unreadable(#[from] io::Error),
     #[error("it is sealed already: as {product:?} {version}, by key {key_id}")]
     Sealed { product: String, version: Version, key_id: KeyId },
+    #[error("it is a container already, of {product:?} {version}")]
+    Container { product: String, version: Version },
     #[error("it begins or ends like a sealed file, but its seal is damaged")]
     DamagedSeal(#[source] SealError),
     #[error("the file ends inside its first header")]
@@ -68,10 +73,17 @@ pub enum PackError {
 impl Unsealed {
     /// Measures a payload. `progress` hears how many bytes were read so far.
     pub fn measure(mut file: &File, progress: impl FnMut(u64)) -> Result<Self, PackError> {
+        if let Ok(Some(Front { manifest: Manifest { product, version, .. }, .. })) =
+            unpack::front_of(file)
+        {
+            return Err(PackError::Container { product, version });
+        }
         match Seal::read(file) {
+            // The last file in it may be a sealed one.
+            _ if tree::is_archive(file)? => {}
             Ok(None) => {}
-            Ok(Some(Seal { manifest: Manifest { product, version, key_id, .. }, .. })) => {
-                return Err(PackError::Sealed { product, version, key_id });
+            Ok(Some(Seal { manifest: Manifest { product, version, .. }, signature, .. })) => {
+                return Err(PackError::Sealed { product, version, key_id: signature.key_id() });
             }
             Err(SealError::Unreadable(error)) => return Err(error.into()),
             Err(error) => return Err(PackError::DamagedSeal(error)),
@@ -94,12 +106,20 @@ impl Unsealed {
         }
     }
 
-    /// Bytes behind the end of the ELF file, for which the program may look at the end of its own
-    /// file.
-    pub const fn bytes_behind(&self) -> u64 {
-        match self.kind {
-            Kind::Program { behind, .. } => behind,
-            Kind::Other(_) => 0,
+    /// Why a seal must not stand behind it, as a sentence: what it is would read the seal there, or find it
+    /// in place of its own end. `None` for any other program, and for what is none.
+    pub fn needs_its_end(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Program { behind: 0, .. } => None,
+            Kind::Program { behind, .. } => Some(format!(
+                "{behind} bytes stand behind the end of the ELF file, and a program that looks there for them finds a seal that is put there"
+            )),
+            Kind::Other(script @ (Foreign::Script(_) | Foreign::ScriptWithZip(_))) => {
+                script.name().map(|name| {
+                    format!("it is {name}, and what runs it would read a seal behind it, too")
+                })
+            }
+            Kind::Other(_) => None,
         }
     }
 
@@ -127,7 +147,13 @@ impl Unsealed {
             replaces_from: label.replaces_from,
             key_id: label.key_id,
             place: label.place,
+            streams: Vec::new(),
         }
+    }
+
+    /// Its bytes in number.
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
     /// Whether this is its SHA-256.
@@ -187,9 +213,10 @@ mod tests {
     #[test]
     fn what_stands_behind_a_program_is_counted_and_proves_no_end() {
         let whole = measured(b"").unwrap();
-        assert_eq!((whole.bytes_behind(), whole.proves_its_end()), (0, true));
+        assert_eq!((whole.needs_its_end(), whole.proves_its_end()), (None, true));
         let more = measured(b"more").unwrap();
-        assert_eq!((more.bytes_behind(), more.proves_its_end()), (4, false));
+        assert!(more.needs_its_end().is_some_and(|why| why.starts_with("4 bytes stand behind")));
+        assert!(!more.proves_its_end());
     }
 
     #[test]
@@ -197,7 +224,7 @@ mod tests {
         let unsealed = measured(b"").unwrap();
         let place = Place::Behind;
         let name = "P_V01.02.03.04.bin".parse().unwrap();
-        let (created, key_id) = (String::new(), "0123456789ABCDEF".parse().unwrap());
+        let (created, key_id) = (String::new(), Some("0123456789ABCDEF".parse().unwrap()));
         let manifest =
             unsealed.manifest(Label { name, created, replaces_from: None, key_id, place });
         assert!(unsealed.is_described_by(&manifest) && unsealed.has_digest(manifest.sha256));

@@ -70,6 +70,70 @@ pub(crate) fn examine(text: &[u8]) -> Result<u32, Wrong> {
     }
 }
 
+/// A text that passes in pieces.
+pub(crate) struct Passed {
+    /// Of all bytes but those in `tail`.
+    digest: crc::Digest<'static, u32>,
+    /// The last bytes, at most as many as a checksum and what is around it.
+    tail: Vec<u8>,
+}
+
+impl Passed {
+    /// Nothing has passed.
+    pub(crate) fn new() -> Self {
+        Self { digest: CRC_32.digest(), tail: Vec::new() }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let surplus = self.tail.len().saturating_sub(KEY.len() + DIGITS + END.len());
+        self.digest.update(&self.tail[..surplus]);
+        self.tail.drain(..surplus);
+    }
+
+    /// Whether all that has passed is as it was written, by what was read of it: its format.
+    pub(crate) fn verdict(mut self, format: serde_json::Result<u32>) -> Result<u32, Wrong> {
+        let told = self.tail.strip_suffix(END).and_then(|text| text.split_last_chunk::<DIGITS>());
+        let is_right = told.filter(|(before, _)| *before == KEY).map(|(before, told)| {
+            self.digest.update(before);
+            format!("{:08x}", self.digest.finalize()).as_bytes() == told
+        });
+        match (is_right, format) {
+            (Some(false), _) => Err(Wrong::Checksum),
+            (_, Err(error)) => Err(error.into()),
+            (None, Ok(format)) if format >= FORMAT => Err(Wrong::Missing),
+            (_, Ok(format)) => Ok(format),
+        }
+    }
+}
+
+/// A text of a known format that is written in pieces, the last of which is its end.
+pub(crate) struct Written {
+    digest: crc::Digest<'static, u32>,
+    format: u32,
+}
+
+impl Written {
+    /// Nothing is written.
+    pub(crate) fn new(format: u32) -> Self {
+        Self { digest: CRC_32.digest(), format }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// What stands behind the last field of the object.
+    pub(crate) fn end(mut self) -> Vec<u8> {
+        if self.format < FORMAT {
+            return b"\n}\n".to_vec();
+        }
+        self.digest.update(KEY);
+        let digits = format!("{:08x}", self.digest.finalize());
+        [KEY, digits.as_bytes(), END].concat()
+    }
+}
+
 /// Nothing where it has none.
 fn is_right(text: &[u8]) -> Option<bool> {
     let (before, told) = text.strip_suffix(END)?.split_last_chunk::<DIGITS>()?;
@@ -116,6 +180,30 @@ pub(crate) mod tests {
         }
         for length in 0..text.len() {
             assert!(examine(&text[..length]).is_err(), "cut to {length}");
+        }
+    }
+
+    /// In pieces of any length, a text is judged as it is at once.
+    #[test]
+    fn a_text_that_passes_in_pieces_is_judged_alike() {
+        let text =
+            sealed(&serde_json::json!({ "format": FORMAT, "reports": ["one", 2] })).into_bytes();
+        let mut flipped = text.clone();
+        flipped[20] ^= 1;
+        let first: &[u8] = b"{\"format\": 1}";
+        for text in [&text[..], &flipped, &text[..text.len() - 1], &text[..3], b"", first] {
+            let at_once = examine(text).map_err(|wrong| wrong.to_string());
+            for length in 1..=text.len().max(1) {
+                let mut passed = Passed::new();
+                text.chunks(length).for_each(|piece| passed.update(piece));
+                #[derive(Deserialize)]
+                struct Head {
+                    format: u32,
+                }
+                let format = serde_json::from_slice(text).map(|Head { format }| format);
+                let verdict = passed.verdict(format).map_err(|wrong| wrong.to_string());
+                assert_eq!(verdict, at_once, "{length}: {}", String::from_utf8_lossy(text));
+            }
         }
     }
 

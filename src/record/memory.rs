@@ -2,20 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::past::{InstalledRecord, Past};
 use crate::model::version::Version;
-use crate::model::{ComponentName, Entry, Outcome, PackageSummary, ProgramDigest, Report};
+use crate::model::{ComponentName, Outcome, PackageSummary, ProgramDigest, Report};
 
 /// How many known-bad digests are kept; the oldest is forgotten first.
 pub(crate) const KNOWN_BAD_LENGTH: usize = 100;
-
-/// A program and its version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstalledRecord {
-    /// Version by the package's name.
-    pub version: Version,
-    /// Digest of the program.
-    pub digest: ProgramDigest,
-}
 
 /// What is remembered of one component.
 ///
@@ -80,7 +72,7 @@ impl Memory {
 
     /// What the end of an upgrade changes for the programs that are known here; what was reported
     /// before.
-    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Entry]) {
+    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Past]) {
         let Some(package) = &report.package else { return };
         let digest = package.program_digest;
         if report.outcome == Outcome::Succeeded {
@@ -118,7 +110,7 @@ impl Memory {
         &mut self,
         package: &PackageSummary,
         component: ComponentName,
-        earlier: &[Entry],
+        earlier: &[Past],
     ) {
         match self.minimum_raised {
             Some(Raised { by, before }) if by == package.program_digest => {
@@ -128,14 +120,14 @@ impl Memory {
             // As an earlier version of the daemon has left it, which did not write down what had
             // raised it.
             None if self.minimum_version == Some(package.version) => {
-                let stands =
-                    |earlier: &&PackageSummary| !self.known_bad.contains(&earlier.program_digest);
-                let succeeded = earlier.iter().filter_map(Entry::report).filter(|report| {
-                    report.outcome == Outcome::Succeeded && report.component() == component
-                });
-                let packages =
-                    succeeded.filter_map(|report| report.package.as_ref()).filter(stands);
-                self.minimum_version = packages.map(|package| package.version).max();
+                let stands = |earlier: &&InstalledRecord| !self.known_bad.contains(&earlier.digest);
+                let succeeded =
+                    earlier.iter().filter_map(|past| past.report.as_ref()).filter(|report| {
+                        report.outcome == Outcome::Succeeded && report.component == component
+                    });
+                let programs =
+                    succeeded.filter_map(|report| report.program.as_ref()).filter(stands);
+                self.minimum_version = programs.map(|program| program.version).max();
             }
             _ => {}
         }

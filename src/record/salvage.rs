@@ -1,6 +1,6 @@
 //! What can be kept of a state file in the form of another version: each field for itself, by its
-//! name. The names keep their meaning in all versions (docs/rescue.md); what can't be read is left
-//! out, and never guessed at.
+//! name. The names keep their meaning in all versions (docs/use/rescue.md); what can't be read is
+//! left out, and never guessed at.
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::memory::Memory;
+use super::past::Past;
 use crate::machine::State;
 use crate::model::{ComponentName, Entry, Report};
 
@@ -93,12 +94,13 @@ impl TryFrom<Value> for Recorded {
 
 impl StateFile {
     /// What these entries, oldest first, leave behind.
-    pub(crate) fn remembered(entries: &[Entry]) -> Self {
-        let mut file = Self::default();
-        for (at, entry) in entries.iter().enumerate() {
-            if let Entry::Known(report) = entry {
-                file.take_in(report, &entries[..at]);
+    pub(crate) fn remembered(entries: impl Iterator<Item = Entry>) -> Self {
+        let (mut file, mut earlier) = (Self::default(), Vec::new());
+        for entry in entries {
+            if let Entry::Known(report) = &entry {
+                file.take_in(report, &earlier);
             }
+            earlier.push(Past::of(&entry));
         }
         file
     }
@@ -140,7 +142,7 @@ impl StateFile {
 
     /// What the end of an upgrade changes for the component that it was of; what was reported
     /// before.
-    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Entry]) {
+    pub(crate) fn take_in(&mut self, report: &Report, earlier: &[Past]) {
         if report.package.is_some() {
             self.of_mut(report.component()).take_in(report, earlier);
         }

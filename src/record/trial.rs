@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::disk;
 use crate::model::version::Version;
 use crate::model::{
-    self, ComponentName, Confirm, Failure, FailureKind, Origin, PackageSummary, ProgramDigest,
-    Request, Restart, Runs, UpgradeId, Verdict,
+    self, ComponentName, Confirm, Failure, FailureKind, Form, Origin, PackageSummary,
+    ProgramDigest, Request, Restart, Runs, UpgradeId, Verdict,
 };
 use crate::record::{LARGEST_FILE, STATE_FILE, checksum};
 
@@ -86,6 +86,7 @@ impl WayBack {
 /// | `upgrade.swap.terms.restart` | `"reboot"`, `{"unit": name}` or `{"command": [program, argument, …]}` |
 /// | `upgrade.swap.terms.restart_deadline`, `.deadline` | milliseconds that restart and trial may take |
 /// | `upgrade.swap.terms.boots` | boots that the trial may take |
+/// | `upgrade.swap.terms.form` | absent or `"file"`: what was said above; `"tree"`: the path is that of a directory, and both digests are those of manifests (docs/wire/tree.md); any other word: nothing is touched |
 ///
 /// Taken along for the report, where they can be read: `upgrade.upgrade.request`, `.component`,
 /// `.from`, `.began`, `upgrade.swap.package`, `upgrade.swap.terms.start_before`, `upgrade.verdict`.
@@ -132,6 +133,9 @@ pub(crate) struct Terms {
     /// Milliseconds.
     deadline: u64,
     pub(crate) boots: u32,
+    /// What lies at the path. A form that is not known here is nothing to touch.
+    #[serde(default, skip_serializing_if = "Form::is_file")]
+    pub(crate) form: Form,
     /// The invocation of the unit before the swap: what was logged up to then was another
     /// program's.
     #[serde(default, deserialize_with = "if_readable", skip_serializing_if = "Option::is_none")]
@@ -162,6 +166,7 @@ impl Terms {
             health_command: None,
             bridge: None,
             runs: Runs::Itself,
+            form: self.form,
             start_before: self.start_before.clone(),
         }
     }
@@ -297,6 +302,7 @@ pub(crate) mod tests {
             restart_deadline: 60_000,
             deadline: 120_000,
             boots: 3,
+            form: Form::File,
             start_before: None,
         };
         Trial {
@@ -380,6 +386,21 @@ pub(crate) mod tests {
             *file.pointer_mut(field).unwrap() = Value::Array(vec![]);
             assert!(matches!(parsed(&file), Known::Damaged(_)), "{field}");
         }
+    }
+
+    #[test]
+    fn a_tree_is_told_by_its_form_and_what_is_of_another_form_is_not_touched() {
+        let mut file = foreign();
+        for (form, expected) in [("file", Form::File), ("tree", Form::Tree)] {
+            file["upgrade"]["swap"]["terms"]["form"] = form.into();
+            let Known::Trial(trial) = parsed(&file) else { panic!("{form}") };
+            assert_eq!((trial.terms.form, trial.terms.to_put_back().form), (expected, expected));
+            // The second copy of the trial says it, too.
+            let copy = trial.contract();
+            assert_eq!(copy["swap"]["terms"].get("form").is_some(), form == "tree");
+        }
+        file["upgrade"]["swap"]["terms"]["form"] = "volume".into();
+        assert!(matches!(parsed(&file), Known::Damaged(_)));
     }
 
     #[test]

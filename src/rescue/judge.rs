@@ -1,4 +1,4 @@
-//! What the rescue does about a trial: a pure function of what is known. docs/rescue.md has its
+//! What the rescue does about a trial: a pure function of what is known. docs/use/rescue.md has its
 //! table for people.
 
 use crate::machine::{Ruled, boots_used_up};

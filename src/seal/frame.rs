@@ -7,8 +7,10 @@ use super::{LARGEST_SEAL, SealError};
 
 /// Bytes of a header, and of a footer.
 pub(super) const SIZE: usize = 32;
-/// The only format that there is, of both.
-const FORMAT: u32 = 1;
+/// The format of a seal, in both.
+pub(super) const SEAL: u32 = 1;
+/// The format of a container, which has a header.
+pub(super) const CONTAINER: u32 = 2;
 /// Its first byte is no text, so that no text ends like this; its last one shows a transfer that
 /// changes line ends.
 pub(super) const FOOTER_MAGIC: [u8; 8] = *b"\x89UPLIFT\n";
@@ -34,11 +36,11 @@ struct Lengths {
 
 impl Lengths {
     /// Reads the four numbers, format first.
-    fn read(numbers: &[u8; 16]) -> Result<Self, SealError> {
+    fn read(numbers: &[u8; 16], expected: u32) -> Result<Self, SealError> {
         let number = |at: usize| {
             u32::from_le_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]])
         };
-        if number(0) != FORMAT {
+        if number(0) != expected {
             return Err(SealError::UnknownFormat(number(0)));
         }
         let length = |at: usize| usize::try_from(number(at)).map_err(|_| SealError::Lengths);
@@ -82,7 +84,7 @@ impl<'a> Parts<'a> {
         if magic != FOOTER_MAGIC {
             return Ok(None);
         }
-        let lengths = Lengths::read(&numbers)?;
+        let lengths = Lengths::read(&numbers, SEAL)?;
         let start = (before.len() + SIZE).checked_sub(lengths.total()?);
         let bytes = before.get(start.ok_or(SealError::Lengths)?..).unwrap_or_default();
         lengths.split(bytes, &numbers[..12], reserved).map(Some)
@@ -93,12 +95,17 @@ impl<'a> Parts<'a> {
         if !head.starts_with(&HEADER_MAGIC) {
             return Ok(None);
         }
+        Self::behind_header(head, SEAL).map(Some)
+    }
+
+    /// Of what begins with a header of this format, and `head` with that.
+    pub(super) fn behind_header(head: &'a [u8], format: u32) -> Result<Self, SealError> {
         let (header, behind) = head.split_first_chunk::<SIZE>().ok_or(SealError::Lengths)?;
         let (magic, numbers, reserved) = cut_header(header);
-        let lengths = Lengths::read(&numbers)?;
+        let lengths = Lengths::read(&numbers, format)?;
         let bytes = behind.get(..lengths.total()? - SIZE).ok_or(SealError::Lengths)?;
         let covered = [&magic[..], &numbers[..12]].concat();
-        lengths.split(bytes, &covered, reserved).map(Some)
+        lengths.split(bytes, &covered, reserved)
     }
 
     /// Bytes of the whole seal.
@@ -106,9 +113,9 @@ impl<'a> Parts<'a> {
         self.manifest.len() + self.signature.len() + SIZE
     }
 
-    /// The seal to put before a payload.
-    pub(super) fn with_header(self) -> Option<Vec<u8>> {
-        let mut numbers = self.numbers()?;
+    /// The seal to put before a payload, or the front of a container.
+    pub(super) fn with_header(self, format: u32) -> Option<Vec<u8>> {
+        let mut numbers = self.numbers(format)?;
         let covered = [&HEADER_MAGIC[..], &numbers[..12]].concat();
         numbers[12..].copy_from_slice(&self.checksum(&covered).to_le_bytes());
         Some([&HEADER_MAGIC, &numbers[..], &[0; 8], self.manifest, self.signature].concat())
@@ -116,16 +123,16 @@ impl<'a> Parts<'a> {
 
     /// The seal to put behind a program.
     pub(super) fn with_footer(self) -> Option<Vec<u8>> {
-        let mut numbers = self.numbers()?;
+        let mut numbers = self.numbers(SEAL)?;
         let checksum = self.checksum(&numbers[..12]);
         numbers[12..].copy_from_slice(&checksum.to_le_bytes());
         Some([self.manifest, self.signature, &numbers, &[0; 8], &FOOTER_MAGIC].concat())
     }
 
     /// Format and lengths; the place of the checksum is zero.
-    fn numbers(self) -> Option<[u8; 16]> {
+    fn numbers(self, format: u32) -> Option<[u8; 16]> {
         let mut numbers = [0; 16];
-        numbers[..4].copy_from_slice(&FORMAT.to_le_bytes());
+        numbers[..4].copy_from_slice(&format.to_le_bytes());
         let lengths = [self.manifest.len(), self.signature.len()];
         for (place, length) in numbers[4..12].chunks_exact_mut(4).zip(lengths) {
             place.copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
@@ -142,8 +149,14 @@ impl<'a> Parts<'a> {
 
 /// Bytes of the header that `head` begins with, once its first [`SIZE`] bytes are there; an error
 /// where nothing that begins like this is a seal.
-pub(super) fn size_before(head: &[u8; SIZE]) -> Result<usize, SealError> {
-    Lengths::read(&cut_header(head).1)?.total()
+pub(super) fn size_before(head: &[u8; SIZE], format: u32) -> Result<usize, SealError> {
+    Lengths::read(&cut_header(head).1, format)?.total()
+}
+
+/// The format that a header names, once so much of it is there.
+pub(super) fn format_of(head: &[u8]) -> Option<u32> {
+    let number = head.get(HEADER_MAGIC.len()..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*number))
 }
 
 /// Numbers, reserved bytes and magic of a footer.

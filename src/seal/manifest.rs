@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{SealError, Signature};
 use crate::model::version::Version;
-use crate::model::{KeyId, ProgramDigest};
+use crate::model::{FileDigest, KeyId, ProgramDigest};
 
 /// What a seal says of its program. Stored as JSON text, an object with these fields, each once and
 /// no other:
@@ -19,8 +20,9 @@ use crate::model::{KeyId, ProgramDigest};
 /// | `sha256` | string | SHA-256 of the program without the seal, in hexadecimal |
 /// | `created` | string | when it was packed, RFC 3339. For people: nothing is ordered by it, nothing expires |
 /// | `replaces_from` | string, may be absent | lowest version that it may replace |
-/// | `key_id` | string | id of the key that signs, 16 hexadecimal digits as minisign prints them |
+/// | `key_id` | string | id of the key that signs, 16 hexadecimal digits as minisign prints them; absent in a container that nobody signed |
 /// | `place` | string, may be absent | `before` or `behind` the payload, where the seal stands; absent: behind |
+/// | `streams` | list, may be absent | what a container carries, see [`Stream`]; nothing else has it |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -40,12 +42,54 @@ pub struct Manifest {
     /// Lowest version that it may replace; any, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces_from: Option<Version>,
-    /// The key that signs.
-    pub key_id: KeyId,
+    /// The key that signs; absent in a container that nobody signed, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
     /// Where the seal stands. Signed, because nobody but the signer may move it: a shell runs what
     /// stands behind a script, and some programs read what stands behind themselves.
     #[serde(default, skip_serializing_if = "Place::is_behind")]
     pub place: Place,
+    /// What a container carries, in the order in which it stands there; nothing in a seal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Stream>,
+}
+
+/// One way to come by the program: bytes that a container carries, and what makes the program of
+/// them.
+///
+/// | field | JSON | what |
+/// |---|---|---|
+/// | `codec` | string | what the stream is: `zstd` |
+/// | `window` | number | bytes that its decoder must remember: a power of two |
+/// | `size` | number | bytes of the stream |
+/// | `pieces` | string | SHA-256 of the list of its pieces' digests, in hexadecimal |
+/// | `base` | object, may be absent | the program that it makes the new one of, see [`Base`]; absent: it is the whole |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// What the stream is. One that is not known here may stand beside one that is.
+    pub codec: String,
+    /// Bytes that its decoder must remember.
+    pub window: u64,
+    /// Bytes of the stream.
+    pub size: u64,
+    /// Digest of the list of its pieces' digests: every byte of it is under this one.
+    pub pieces: FileDigest,
+    /// What it changes; the stream of a whole program has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+}
+
+/// The program that a stream makes the new one of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// Its version, for people.
+    pub version: Version,
+    /// Its bytes, in number.
+    pub size: u64,
+    /// Its digest, without a seal.
+    pub sha256: ProgramDigest,
 }
 
 /// Where a seal stands.
@@ -96,6 +140,15 @@ impl Manifest {
             return Err(ManifestError::NoObject);
         }
         Ok(serde_json::from_slice(text)?)
+    }
+
+    /// Whether it names the key that made this signature.
+    pub(super) fn is_by(&self, signature: &Signature) -> Result<(), SealError> {
+        match self.key_id {
+            None => Err(SealError::NoKey),
+            Some(key) if key == signature.key_id() => Ok(()),
+            Some(manifest) => Err(SealError::KeyIds { manifest, signature: signature.key_id() }),
+        }
     }
 
     /// The text to store and to sign: indented, so that a person who signs elsewhere can read what

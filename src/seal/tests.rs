@@ -21,8 +21,9 @@ fn manifest(key: &SecretKey) -> Manifest {
         sha256: program_digest(PROGRAM).unwrap(),
         created: "1970-01-01T00:00:00Z".into(),
         replaces_from: None,
-        key_id: key.public().id(),
+        key_id: Some(key.public().id()),
         place: Place::Behind,
+        streams: Vec::new(),
     }
 }
 
@@ -145,7 +146,7 @@ fn a_seal_can_not_be_moved() {
         let parts = Parts { manifest: &text, signature: signature.as_bytes() };
         let moved = match found {
             Place::Behind => [PROGRAM, &parts.with_footer().unwrap()].concat(),
-            Place::Before => [&parts.with_header().unwrap(), PROGRAM].concat(),
+            Place::Before => [&parts.with_header(frame::SEAL).unwrap(), PROGRAM].concat(),
         };
         let error = find(&moved).unwrap_err();
         assert!(matches!(error, SealError::Moved { .. }), "{file}: {error}");
@@ -313,7 +314,7 @@ fn each_wrong_seal_has_its_reason() {
         Err(SealError::Manifest(ManifestError::Json(_) | ManifestError::NoObject))
     ));
     let key = secret_key();
-    let other = Manifest { key_id: secret_key().public().id(), ..manifest(&key) };
+    let other = Manifest { key_id: Some(secret_key().public().id()), ..manifest(&key) };
     assert!(matches!(seal_of(&other.to_text().unwrap(), &key), Err(SealError::KeyIds { .. })));
 }
 
@@ -483,7 +484,7 @@ proptest! {
     }
 }
 
-/// As docs/seal.md says, and as files that were sealed before count on.
+/// As docs/use/seal.md says, and as files that were sealed before count on.
 #[test]
 fn a_seal_has_at_most_16_kib() {
     assert_eq!(LARGEST_SEAL, 16_384);

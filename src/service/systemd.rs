@@ -52,7 +52,12 @@ impl News {
     }
 
     fn tell(&mut self) {
-        let line = status_line(&self.watcher.borrow_and_update());
+        let status = self.watcher.borrow_and_update();
+        if status.components.iter().any(|installed| installed.looking) {
+            return; // a moment later there is more to tell
+        }
+        let line = status_line(&status);
+        drop(status);
         if line != self.told {
             notify(&[NotifyState::Status(&line)]);
             self.told = line;
@@ -96,6 +101,7 @@ pub(crate) fn status_line(status: &Status) -> String {
         Some(CurrentUpgrade { failure: Some(failure), .. }) => {
             format!("{}: the last file was refused, {}", status.phase, failure.kind)
         }
+        Some(CurrentUpgrade { doing: Some(doing), .. }) => format!("{}: {doing}", status.phase),
         Some(CurrentUpgrade { waits_for: Some(wait), .. }) => format!("{}: {wait}", status.phase),
         Some(CurrentUpgrade { deferred_because: Some(why), .. }) => {
             format!("{}: {why}", status.phase)

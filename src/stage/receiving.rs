@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use super::part::{Keeper, Turn, whole_blocks};
@@ -16,6 +16,15 @@ use crate::model::{AnnouncedDigests, Failure, FailureKind, Md5Digest};
 
 /// Called with the number of bytes received so far.
 pub type Observer = Box<dyn FnMut(u64) + Send>;
+
+/// Looks at a file's bytes while they arrive, so that one that is wrong ends early.
+pub trait Watch: Send {
+    /// The next bytes; whether more of them are to be seen.
+    fn update(&mut self, bytes: &[u8]) -> Result<bool, Failure>;
+
+    /// It begins anew.
+    fn restart(&mut self);
+}
 
 /// A file that is being received. Dropped unfinished, it leaves nothing behind.
 pub struct Receiving {
@@ -31,7 +40,8 @@ pub struct Receiving {
     bytes_to_part: u64,
     observer: Observer,
     /// Hears how many bytes are durable, where they outlive restarts.
-    keeper: Option<(Keeper, Turn)>,
+    keeper: Option<Box<(Keeper, Turn)>>,
+    watch: Option<Box<dyn Watch>>,
 }
 
 impl Receiving {
@@ -54,12 +64,42 @@ impl Receiving {
             bytes_to_part: PART_SIZE,
             observer,
             keeper: None,
+            watch: None,
         }
+    }
+
+    /// The reception, which `watch` sees from its first byte on, also where some are there already.
+    pub(crate) fn watched_by(mut self, watch: Box<dyn Watch>) -> Result<Self, Failure> {
+        self.watch = Some(watch);
+        self.show_again()?;
+        Ok(self)
+    }
+
+    /// Shows what is in the file to who watches.
+    fn show_again(&mut self) -> Result<(), Failure> {
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        watch.restart();
+        let mut file = &self.file;
+        let mut left = self.received;
+        let mut buffer = Vec::new();
+        file.rewind().map_err(unwritable)?;
+        while left > 0 {
+            buffer.clear();
+            let most = left.min(BUFFER_SIZE as u64);
+            let n = file.take(most).read_to_end(&mut buffer).map_err(unwritable)? as u64;
+            if n == 0 || !watch.update(&buffer)? {
+                break;
+            }
+            left -= n;
+        }
+        // What comes is written behind what is there.
+        file.seek(SeekFrom::Start(self.received)).map_err(unwritable)?;
+        Ok(())
     }
 
     /// The reception, of which `keeper` hears how much is durable.
     pub(super) fn kept_by(self, keeper: Keeper, turn: Turn) -> Self {
-        Self { keeper: Some((keeper, turn)), ..self }
+        Self { keeper: Some(Box::new((keeper, turn))), ..self }
     }
 
     /// Its first `size` bytes are there already, and are hashed.
@@ -92,12 +132,12 @@ impl Receiving {
     /// What came is in the file, durable or not; where it is kept, that is written down.
     pub(crate) fn settle(&mut self) -> Result<(), Failure> {
         self.flush()?;
-        let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
+        let Some((keeper, turn)) = self.keeper.as_deref() else { return Ok(()) };
         turn.write(|| (keeper.written)(self.written)).map_err(unwritable)
     }
 
     fn keep(&self, size: u64) -> Result<(), Failure> {
-        let Some((keeper, turn)) = &self.keeper else { return Ok(()) };
+        let Some((keeper, turn)) = self.keeper.as_deref() else { return Ok(()) };
         turn.write(|| (keeper.durable)(size)).map_err(unwritable)
     }
 
@@ -126,20 +166,48 @@ impl Receiving {
     ///
     /// Blocks while the disk is slower than the peer.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let received = self.received.saturating_add(bytes.len() as u64);
-        match self.announced.size {
-            Some(size) if received > size => {
-                let sentence =
-                    format!("the peer sent more than the {size} bytes that it announced");
-                return Err(Failure::new(FailureKind::TransferFailed, sentence));
-            }
-            Some(_) => {}
-            None => self.reception.stage().check_size(received)?,
+        let received = self.check_more(bytes.len())?;
+        if let Some(watch) = &mut self.watch {
+            watch.update(bytes)?;
         }
         self.gather(bytes)?;
         self.received = received;
         (self.observer)(received);
         Ok(())
+    }
+
+    /// Takes the next bytes from whoever appends them to the buffer, at most as many as he is told
+    /// that there is room for: how many. As [`Receiving::write`], and nothing is copied.
+    pub(crate) fn write_by(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>, usize) -> Result<usize, Failure>,
+    ) -> Result<usize, Failure> {
+        let before = self.buffer.len();
+        let count = append(&mut self.buffer, BUFFER_SIZE - before)?;
+        let received = self.check_more(count).inspect_err(|_| self.buffer.truncate(before))?;
+        if let Some(watch) = &mut self.watch {
+            watch.update(&self.buffer[before..])?;
+        }
+        if self.buffer.len() >= BUFFER_SIZE {
+            self.flush()?;
+        }
+        self.received = received;
+        (self.observer)(received);
+        Ok(count)
+    }
+
+    /// What is received with so many more.
+    fn check_more(&self, count: usize) -> Result<u64, Failure> {
+        let received = self.received.saturating_add(count as u64);
+        match self.announced.size {
+            Some(size) if received > size => {
+                let sentence =
+                    format!("the peer sent more than the {size} bytes that it announced");
+                Err(Failure::new(FailureKind::TransferFailed, sentence))
+            }
+            Some(_) => Ok(received),
+            None => self.reception.stage().check_size(received).map(|()| received),
+        }
     }
 
     /// Goes back to the first `size` bytes, which are hashed again. More than was received is
@@ -157,6 +225,7 @@ impl Receiving {
         self.end_write_back()?;
         self.hash_again(size).map_err(unwritable)?;
         (self.received, self.written) = (size, size);
+        self.show_again()?;
         (self.observer)(size);
         Ok(self)
     }
@@ -230,7 +299,7 @@ impl Receiving {
 
     fn write_buffer(&mut self) -> io::Result<()> {
         let write = Operation::Write { file: &self.file, bytes: &self.buffer };
-        match &self.keeper {
+        match self.keeper.as_deref() {
             Some((_, turn)) => turn.write(|| self.reception.disk().apply(write))?,
             None => self.reception.disk().apply(write)?,
         }
@@ -252,7 +321,7 @@ impl Receiving {
                 WriteBack::start(
                     disk,
                     &self.file,
-                    self.keeper.as_ref().map(|(keeper, _)| keeper.clone()),
+                    self.keeper.as_deref().map(|(keeper, _)| keeper.clone()),
                 )?
             }
         };

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 
-use super::{Announced, Stage, unwritable};
+use super::{Announced, Receiving, Stage, unwritable};
 use crate::digest::{BUFFER_SIZE, Digests};
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, Operation};
 use crate::model::{Failure, FailureKind};
 
 /// A file that was received whole and is durable, but not yet proved. Dropped, it leaves nothing
@@ -50,7 +50,10 @@ impl Staged {
         let size = Some(self.size.saturating_sub(start));
         let announced =
             Announced { file_name: self.file_name.clone(), size, ..Announced::default() };
-        let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(twice)?;
+        let mut receiving = stage.receive(announced, Box::new(|_| ())).map_err(|failure| {
+            let why = "a file with its seal before it needs room twice, to be installed without it";
+            with_room_for_both(why, failure)
+        })?;
         let mut from = &self.file;
         from.seek(SeekFrom::Start(start)).map_err(unwritable)?;
         let mut buffer = Vec::with_capacity(BUFFER_SIZE);
@@ -61,22 +64,47 @@ impl Staged {
         receiving.finish(None)
     }
 
-    /// Whether this path names the very file that was received and hashed.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        names(path, &self.file).unwrap_or(false)
+    /// A place for `size` bytes that come of this file, which stays beside them.
+    pub(crate) fn begin_beside(&self, size: u64) -> Result<Receiving, Failure> {
+        let stage = Stage { max_size: size, ..self.reception.stage.clone() };
+        let announced = Announced {
+            file_name: self.file_name.clone(),
+            size: Some(size),
+            ..Announced::default()
+        };
+        stage.receive(announced, Box::new(|_| ())).map_err(|failure| {
+            with_room_for_both("a container needs room for itself and for what is in it", failure)
+        })
+    }
+
+    /// Moves the very file that was received to `to` on the same file system: cut to its first
+    /// `length` bytes, with this mode, durable but for its new name, and gone from here.
+    pub(crate) fn move_to(self, to: &Path, length: u64, mode: u32) -> io::Result<()> {
+        let (disk, from) = (self.reception.disk(), self.path());
+        let file =
+            OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(from)?;
+        if !names(from, &self.file)? || !names(from, &file)? {
+            return Err(io::Error::other("its name stands for another file by now"));
+        }
+        if self.size < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.size != length {
+            disk.apply(Operation::Resize { file: &file, size: length })?;
+        }
+        disk.apply(Operation::SetMode { file: &file, mode })?;
+        disk.apply(Operation::Sync { file: &file })?;
+        disk.apply(Operation::Rename { from, to })?;
+        disk.apply(Operation::SyncDirectory { path: &self.reception.stage.directory })
     }
 }
 
 /// Says why a file needs more room than its own size.
-fn twice(failure: Failure) -> Failure {
+fn with_room_for_both(why: &str, failure: Failure) -> Failure {
     match failure.kind {
-        FailureKind::NoSpace => Failure {
-            sentence: format!(
-                "a file with its seal before it needs room twice, to be installed without it: {}",
-                failure.sentence
-            ),
-            ..failure
-        },
+        FailureKind::NoSpace => {
+            Failure { sentence: format!("{why}: {}", failure.sentence), ..failure }
+        }
         _ => failure,
     }
 }
@@ -143,7 +171,7 @@ impl Drop for Reception {
 }
 
 /// Whether `path` names `file`: while a file is open, device and inode number are its own.
-fn names(path: &Path, file: &File) -> io::Result<bool> {
+pub(crate) fn names(path: &Path, file: &File) -> io::Result<bool> {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(identity(metadata) == identity(file.metadata()?)),

@@ -74,6 +74,33 @@ fn bytes_in_any_pieces_arrive_whole_and_hashed() {
 }
 
 #[test]
+fn bytes_that_are_appended_by_the_caller_arrive_among_others() {
+    let content = bytes(3 * MIB + 17);
+    let (_directory, stage) = stage();
+    let mut receiving = stage.receive(announced(content.len() as u64), silent()).unwrap();
+    let mut left = &content[..];
+    for most in [1000, usize::MAX].into_iter().cycle() {
+        let taken = receiving.write_by(|buffer, room| {
+            let count = left.len().min(room).min(most);
+            buffer.extend_from_slice(&left[..count]);
+            Ok(count)
+        });
+        left = &left[taken.unwrap()..];
+        let Some((first, rest)) = left.split_first() else { break };
+        receiving.write(&[*first]).unwrap();
+        left = rest;
+    }
+    let more = receiving.write_by(|buffer, _| {
+        buffer.extend_from_slice(b"more");
+        Ok(4)
+    });
+    assert_eq!(more.unwrap_err().kind, FailureKind::TransferFailed);
+    let staged = receiving.finish(None).unwrap();
+    assert!(fs::read(staged.path()).unwrap() == content);
+    assert_eq!(staged.digests.file, digest_of(&content).0);
+}
+
+#[test]
 fn the_staged_file_is_private_in_a_directory_that_all_may_pass() {
     let (directory, stage) = stage();
     let staged = stage.receive(announced(0), silent()).unwrap().finish(None).unwrap();
@@ -180,7 +207,7 @@ fn receptions_that_are_dropped_leave_a_file_that_is_whole_to_who_holds_it() {
     let staged = receiving.finish(None).unwrap();
     let running = stage.receive(announced(0), silent()).unwrap();
     stage.drop_receptions(None).unwrap();
-    assert!(staged.is_at(staged.path()));
+    assert!(is_at(&staged, staged.path()));
     assert_eq!(running.finish(None).unwrap_err().kind, FailureKind::Interrupted);
     drop(staged);
     assert!(names_in(&directory.path().join(".uplift")).is_empty());
@@ -466,14 +493,19 @@ fn a_staging_area_that_became_something_else_is_no_interruption() {
     assert_eq!(receiving.finish(None).unwrap_err().kind, FailureKind::InstallFailed);
 }
 
+/// Whether this path names the very file that was received.
+fn is_at(staged: &Staged, path: &Path) -> bool {
+    names(path, staged.file()).unwrap()
+}
+
 #[test]
 fn a_staged_file_knows_its_own_name() {
     let (directory, stage) = stage();
     let receiving = stage.receive(announced(0), silent()).unwrap();
     assert!(format!("{receiving:?}").contains("PSDK_APPALIAS_V01.00.00.00.bin"));
     let staged = receiving.finish(None).unwrap();
-    assert!(staged.is_at(staged.path()) && !staged.is_at(directory.path()));
-    assert!(!staged.is_at(&directory.path().join("missing")));
+    assert!(is_at(&staged, staged.path()) && !is_at(&staged, directory.path()));
+    assert!(!is_at(&staged, &directory.path().join("missing")));
 }
 
 #[test]
@@ -504,14 +536,14 @@ fn what_stands_behind_a_byte_becomes_the_staged_file() {
         let whole = receiving.finish(None).unwrap();
         let (first, name) = (whole.path().to_owned(), whole.file_name.clone());
         let behind = whole.behind(start).unwrap();
-        assert!(whole.is_at(&first));
+        assert!(is_at(&whole, &first));
         drop(whole);
         let rest = &content[usize::try_from(start).unwrap()..];
         assert_eq!(fs::read(behind.path()).unwrap(), rest);
         assert_eq!(behind.digests.file, digest_of(rest).0);
         assert_eq!((behind.size, &behind.file_name), (rest.len() as u64, &name));
         assert_eq!(behind.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(behind.is_at(behind.path()) && !first.exists());
+        assert!(is_at(&behind, behind.path()) && !first.exists());
         assert_eq!(names_in(&area).len(), 1);
     }
     assert!(names_in(&area).is_empty());

@@ -1,4 +1,4 @@
-//! The DCFTP receiver: a file in numbered chunks (docs/payload-link.md section 3, `2A`).
+//! The DCFTP receiver: a file in numbered chunks (docs/wire/payload-link.md section 3, `2A`).
 //!
 //! Two halves. [`Sequence`] is pure: which chunk is taken, which is a repetition. [`Reception`]
 //! moves what was taken to a blocking thread of its own, which alone touches the file, so that a

@@ -9,17 +9,20 @@ mod attempts;
 mod choice;
 mod fetch;
 mod kept;
+mod left;
 mod listing;
 mod pull;
 mod session;
 mod watchdog;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
 
 use kept::Kept;
+use left::Left;
 pub use listing::{Listing, RemoteFile};
 pub use pull::Pull;
 
@@ -32,18 +35,24 @@ use watchdog::Watchdog;
 /// for long (Pure-FTPd's virtual users), on a slow processor at others too.
 pub const PREPARE_DEADLINE: Duration = Duration::from_millis(4500);
 
+/// Of that, how long files are deleted, where there are many.
+const DELETING_LIMIT: Duration = Duration::from_millis(1500);
+
 /// Where the upload area is. Clones share the session that waits for the next step.
 #[derive(Debug, Clone)]
 pub struct FtpClient {
     config: config::Ftp,
     kept: Kept,
     trust: Trust,
+    /// What could not be deleted for the host that entered last.
+    left: Arc<Mutex<Arc<Left>>>,
 }
 
 impl FtpClient {
     /// A client for the server of the configuration. Nothing is connected yet.
     pub fn new(config: config::Ftp) -> Self {
-        Self { config, kept: Kept::default(), trust: Trust::default() }
+        let (kept, trust, left) = (Kept::default(), Trust::default(), Arc::default());
+        Self { config, kept, trust, left }
     }
 
     /// The client, which takes of several files for this payload the only one that is trusted by one
@@ -58,7 +67,7 @@ impl FtpClient {
         Self { trust: Trust::new(longest_end, trusts), ..self }
     }
 
-    /// Empties the upload area, and so proves that the server answers and lets us in. For "enter",
+    /// Empties the upload area, as far as its files can be deleted in time, and so proves that the server answers and lets us in. For "enter",
     /// where FTP is offered when this succeeds, and for the end of an upgrade that took its file.
     /// Blocks for at most [`PREPARE_DEADLINE`].
     pub fn prepare(&self) -> Result<(), Failure> {
@@ -66,7 +75,8 @@ impl FtpClient {
         let until = Instant::now() + PREPARE_DEADLINE;
         if let Some(session) = place.take() {
             match emptied(session, until) {
-                Ok(session) => {
+                Ok((session, left)) => {
+                    self.know_left(left);
                     place.put(session);
                     return Ok(());
                 }
@@ -76,8 +86,18 @@ impl FtpClient {
             }
         }
         let session = self.open(until)?;
-        place.put(emptied(session, until).map_err(SessionError::into_failure)?);
+        let (session, left) = emptied(session, until).map_err(SessionError::into_failure)?;
+        self.know_left(left);
+        place.put(session);
         Ok(())
+    }
+
+    fn know_left(&self, left: Left) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(left);
+    }
+
+    fn left(&self) -> Arc<Left> {
+        Arc::clone(&self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Proves that the server answers and lets us in, and changes nothing there. What comes next
@@ -109,11 +129,11 @@ impl FtpClient {
 }
 
 /// Empties the upload area of a session, which is in order then.
-fn emptied(mut session: Session, until: Instant) -> Result<Session, SessionError> {
+fn emptied(mut session: Session, until: Instant) -> Result<(Session, Left), SessionError> {
     let watchdog = session.watchdog().clone();
     let _limit = watchdog.limit(until.saturating_duration_since(Instant::now()));
-    session.empty_area()?;
-    Ok(session)
+    let left = session.empty_area(until.min(Instant::now() + DELETING_LIMIT))?;
+    Ok((session, left))
 }
 
 fn no_thread(error: std::io::Error) -> Failure {

@@ -1,5 +1,5 @@
 //! Files over HTTP and HTTPS: fetched to the last byte over connections that break, from servers
-//! that lie (docs/download.md), at a rate that leaves others theirs.
+//! that lie (docs/use/download.md), at a rate that leaves others theirs.
 //!
 //! Blocking, on a thread of the caller's. It knows nothing of what is in a file, of digests, or of
 //! who asked. Nothing that it says names a secret: no query of a URL, no token.
@@ -8,9 +8,10 @@ mod accept;
 mod client;
 mod download;
 mod pace;
+mod piece;
 mod redirect;
+mod retry_after;
 mod socket;
-mod tls;
 mod transport;
 mod trouble;
 mod url;
@@ -27,7 +28,7 @@ pub(crate) use ureq::http::{Method, header};
 
 pub(crate) use client::{Ask, Client, Reply};
 pub(crate) use download::download;
-pub(crate) use tls::examine;
+pub(crate) use piece::Pieces;
 pub(crate) use trouble::Trouble;
 pub(crate) use url::{Url, WrongUrl};
 pub(crate) use validator::Validator;
@@ -43,6 +44,8 @@ pub(crate) struct Wanted {
     pub(crate) most: u64,
     /// Who asks.
     pub(crate) authorization: Option<Authorization>,
+    /// Whether it comes in pieces.
+    pub(crate) pieces: Pieces,
 }
 
 /// Bytes that are there durably, and what proves of which file they are.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::component::program::{Stamp, stamp};
 use crate::digest::program_digest;
+use crate::disk::stamp::{Stamp, stamp};
 use crate::host::peer::Peer;
 use crate::host::unit::{self, Unit};
 use crate::model::ProgramDigest;

@@ -105,6 +105,7 @@ impl Trial {
             digest_at_path: false,
             running: match self.terms.version_command {
                 Some(_) => RunningEvidence::VersionTold,
+                None if self.terms.read_back => RunningEvidence::ReadBack,
                 None => RunningEvidence::UpdaterSays,
             },
             restarts: 0,

@@ -20,14 +20,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::component::program::{Program, Stamp, stamp};
+use crate::component::program::Program;
 use crate::digest::program_digest;
+use crate::disk::stamp::{Stamp, stamp};
 use crate::host;
 use crate::host::command::Isolation;
-use crate::host::unit::{self, Unit};
+use crate::host::unit::{self, Started, Unit};
 use crate::model::{
-    BridgeHealth, Confirm, Evidence, Failure, FailureKind, ProgramDigest, RunningEvidence, Runs,
-    Terms, TrialWait, Verdict,
+    BridgeHealth, Confirm, Evidence, Failure, FailureKind, Form, ProgramDigest, RunningEvidence,
+    Runs, Terms, TrialWait, Verdict,
 };
 
 use super::application::{Applications, Bridge};
@@ -37,6 +38,9 @@ use window::Window;
 /// Between two looks at the unit: systemd tells of a start by no event that a plain program could
 /// wait for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What most likely happened to a tree that is another one after its restart.
+const WRITTEN_INTO: &str = "something has written into the directory, as Python does with `__pycache__`: what changes belongs elsewhere, and `uplift install --force` lets the tree in again";
 
 /// Who is told what the trial waits for.
 pub type Observer = Box<dyn Fn(TrialWait) + Send + Sync>;
@@ -142,7 +146,7 @@ impl Trial {
 
     async fn watch(&mut self) -> Result<Evidence, Failure> {
         let end = Instant::now() + self.terms.deadline;
-        self.check_path(Program::digest).await?;
+        self.check_path(Program::proved_digest).await?;
         loop {
             let wait = match self.look().await? {
                 Some(wait) => wait,
@@ -176,10 +180,12 @@ impl Trial {
         if at_path == Some(self.expected) {
             return Ok(());
         }
-        Err(Failure::new(
-            FailureKind::InstallFailed,
-            "the program at the path is not the one that was installed",
-        ))
+        let sentence = "the program at the path is not the one that was installed";
+        let failure = Failure::new(FailureKind::InstallFailed, sentence);
+        Err(match self.terms.form {
+            Form::File => failure,
+            Form::Tree => failure.with_hint(WRITTEN_INTO),
+        })
     }
 
     /// Looks at the unit: what it waits for, or nothing when it has been stable for the window.
@@ -261,9 +267,11 @@ impl Trial {
         )))
     }
 
-    /// The digest of this file, where it is the one that was hashed last.
+    /// The digest of this file, where it is the one that was hashed last, or the one that was read
+    /// at the path.
     fn hashed_as(&self, found: Stamp) -> Option<ProgramDigest> {
-        self.hashed.filter(|(stamp, _)| *stamp == found).map(|(_, digest)| digest)
+        let hashed = self.hashed.filter(|(stamp, _)| *stamp == found).map(|(_, digest)| digest);
+        hashed.or_else(|| self.program.proved_digest_of(found))
     }
 
     /// Whether systemd itself started this process from the program's path, after the swap.
@@ -274,11 +282,10 @@ impl Trial {
                 (Ok(path), Ok(program)) => path == program,
                 _ => false,
             };
-        is_new
-            && unit
-                .started
-                .as_ref()
-                .is_some_and(|started| started.pid == pid && is_program(&started.path))
+        // What a unit runs of a tree may be an interpreter, with words that name what is in it.
+        let is_of_tree = self.terms.form == Form::Tree;
+        let is_started = |started: &Started| started.pid == pid && is_program(&started.path);
+        is_new && (is_of_tree || unit.started.as_ref().is_some_and(is_started))
     }
 
     fn became(&self, name: &str, other: &Path) -> Failure {

@@ -2,7 +2,6 @@
 //! both sides know of them. Knows nothing of what is said.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
@@ -17,7 +16,8 @@ pub(crate) const CLIENT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// One side of it; the other one is called the client.
 pub(crate) struct Lines {
-    stream: BufReader<UnixStream>,
+    /// Away while a thread has it, and for good when that died.
+    stream: Option<BufReader<UnixStream>>,
     longest: usize,
     /// As much of the next line as has come.
     line: Vec<u8>,
@@ -26,7 +26,11 @@ pub(crate) struct Lines {
 impl Lines {
     /// A conversation whose client's lines have at most so many bytes.
     pub(crate) fn new(stream: UnixStream, longest: usize) -> Self {
-        Self { stream: BufReader::new(stream), longest, line: Vec::new() }
+        Self { stream: Some(BufReader::new(stream)), longest, line: Vec::new() }
+    }
+
+    fn stream(&mut self) -> io::Result<&mut BufReader<UnixStream>> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// The client's next line; nothing where it has closed.
@@ -38,7 +42,8 @@ impl Lines {
     /// and called again, it loses nothing.
     pub(crate) async fn wait(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         let left = self.longest.saturating_sub(self.line.len());
-        let mut limited = (&mut self.stream).take(left as u64);
+        let stream = self.stream.as_mut().context("the connection is gone")?;
+        let mut limited = stream.take(left as u64);
         limited.read_until(b'\n', &mut self.line).await?;
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
@@ -57,7 +62,7 @@ impl Lines {
 
     /// Says bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        timeout(CLIENT_DEADLINE, self.stream.get_mut().write_all(bytes))
+        timeout(CLIENT_DEADLINE, self.stream()?.get_mut().write_all(bytes))
             .await
             .context("the client does not read")??;
         Ok(())
@@ -65,14 +70,15 @@ impl Lines {
 
     /// Resolves when the client closes, or says something that it should not.
     pub(crate) async fn closed(&mut self) -> anyhow::Result<()> {
-        let said = self.stream.fill_buf().await?;
+        let said = self.stream()?.fill_buf().await?;
         anyhow::ensure!(said.is_empty(), "the client speaks while it should listen");
         Ok(())
     }
 
     /// The client's user.
     pub(crate) fn uid(&self) -> io::Result<u32> {
-        Ok(self.stream.get_ref().peer_cred()?.uid())
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(stream.get_ref().peer_cred()?.uid())
     }
 
     /// Takes the client's bytes on a thread of their own, where each read has a deadline.
@@ -81,18 +87,21 @@ impl Lines {
         deadline: Duration,
         take: impl FnOnce(&StdStream) -> T + Send + 'static,
     ) -> io::Result<T> {
-        if !self.stream.buffer().is_empty() {
+        if !self.stream()?.buffer().is_empty() {
             return Err(io::Error::other("the client sent bytes before it was asked to"));
         }
-        let stream = StdStream::from(self.stream.get_ref().as_fd().try_clone_to_owned()?);
+        let stream = self.stream.take().ok_or(io::ErrorKind::NotConnected)?;
+        // Out of the runtime, which would be woken for each piece that comes.
+        let stream = stream.into_inner().into_std()?;
         let taken = tokio::task::spawn_blocking(move || {
             stream.set_nonblocking(false)?;
             stream.set_read_timeout(Some(deadline))?;
             let taken = take(&stream);
-            // The runtime has the other descriptor of the same socket, and must never block on it.
             stream.set_nonblocking(true)?;
-            Ok(taken)
+            io::Result::Ok((stream, taken))
         });
-        taken.await.unwrap_or_else(|died| Err(io::Error::other(died)))
+        let (stream, taken) = taken.await.map_err(io::Error::other)??;
+        self.stream = Some(BufReader::new(UnixStream::from_std(stream)?));
+        Ok(taken)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::net::{UnixListener, UnixStream};
@@ -21,6 +21,11 @@ pub(crate) const CHANNELS: &str = "uplift-channels";
 pub(crate) const BRIDGE: &str = "uplift-bridge";
 /// Owner and group may ask, nobody else.
 const SOCKET_MODE: u32 = 0o660;
+/// How long the socket of a daemon that was killed may answer still: a child that was on its way has
+/// it until it runs its program.
+const LEFT: Duration = Duration::from_secs(1);
+/// Between two looks at it, of which no event tells.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Pause after an error of the socket itself.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,7 +51,7 @@ pub(crate) fn bind(
         std::fs::create_dir_all(directory)
             .with_context(|| format!("the directory {} can't be made", directory.display()))?;
     }
-    if StdStream::connect(path).is_ok() {
+    if is_served(path) {
         anyhow::bail!("another daemon listens on {}; only one may run", path.display());
     }
     remove_left(path, what, field)?;
@@ -60,6 +65,17 @@ pub(crate) fn bind(
         let _ = nix::unistd::chown(path, None, group);
     }
     Ok(listener)
+}
+
+fn is_served(path: &Path) -> bool {
+    let end = Instant::now() + LEFT;
+    while StdStream::connect(path).is_ok() {
+        if Instant::now() >= end {
+            return true;
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    false
 }
 
 /// A misspelt path may lead to anybody's file, so nothing but a socket is removed.
@@ -110,6 +126,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_a_daemon_that_is_gone_has_left_is_waited_for_and_another_daemon_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let open = || bind(&path, PEOPLE, "control socket", "paths.control");
+        let left = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // It answers once.
+        let goes = std::thread::spawn(move || drop(left.accept().unwrap()));
+        let listener = open().unwrap();
+        goes.join().unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("another daemon listens"), "{error}");
+        drop(listener);
+    }
+
     #[test]
     fn nothing_but_a_socket_makes_room_for_one() {
         let directory = tempfile::tempdir().unwrap();
@@ -118,7 +149,8 @@ mod tests {
             directory.path().join("file"),
             directory.path().join("link"),
         );
-        drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+        // A listener's copy in a child of another test, which is about to run its program, would answer still.
+        drop(std::os::unix::net::UnixDatagram::bind(&left).unwrap());
         std::fs::File::create(&file).unwrap();
         std::os::unix::fs::symlink(&left, &link).unwrap();
         for other in [&file, &link, &directory.path().to_owned()] {

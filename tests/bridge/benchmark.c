@@ -1,5 +1,5 @@
 /* What a chunk costs the library's thread, beside a bare send of as many bytes on a UNIX socket to
- * a process that reads: in turn, in one run. Prints the median and 99.9 % of both. benchmark
+ * a process that reads: in turn, in one run. Prints the median, the mean and 99.9 % of both. benchmark
  * [ROUNDS [BYTES OF A CHUNK [PAUSE BETWEEN TWO IN US]]] */
 
 #include "uplift_psdk.c"
@@ -107,8 +107,14 @@ static int compare(const void *one, const void *other)
 
 static double show(const char *what, uint32_t *times, uint32_t rounds)
 {
+    double sum = 0;
+
+    for (uint32_t i = 0; i < rounds; i++) {
+        sum += times[i];
+    }
     qsort(times, rounds, sizeof *times, compare);
-    printf("%-28s median %6.2f us, 99.9 %% %7.2f us\n", what, times[rounds / 2U] / 1000.0,
+    printf("%-28s median %6.2f us, mean %6.2f us, 99.9 %% %7.2f us\n", what,
+           times[rounds / 2U] / 1000.0, sum / rounds / 1000.0,
            times[(uint64_t)rounds * 999U / 1000U] / 1000.0);
     return times[rounds / 2U];
 }

@@ -1,5 +1,5 @@
 """What the tests of the bridge's C side share: the application under test, and a daemon at the
-other end of its socket that is written from docs/bridge.md alone.
+other end of its socket that is written from docs/wire/bridge.md alone.
 
 APPLICATION is the command that runs application.c; ROOM_MS is how much later than its deadline a
 callback may return because the machine is busy or a tool watches the program.
@@ -294,11 +294,14 @@ class Serving:
 
 
 class Case(unittest.TestCase):
+    # That runs the application, where it is another than APPLICATION.
+    command = None
+
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.directory.name, "bridge.sock")
         self.daemon = None
-        self.application = Application()
+        self.application = Application(self.command)
 
     def tearDown(self):
         self.application.leave()

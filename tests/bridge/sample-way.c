@@ -1,4 +1,4 @@
-/* An upgrade in the way of the vendor's sample (docs/vendor-library.md section 3), without uplift:
+/* An upgrade in the way of the vendor's sample (docs/wire/vendor-library.md section 3), without uplift:
  * for the tests of the stand-in, and for comparison. The file is written as it comes and read once
  * more at the end; the check always passes; the file is copied over the running program; progress is
  * 20, 30, 40 ... once a second; the end is "success", written down before the restart. The restart is

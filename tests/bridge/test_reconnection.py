@@ -1,4 +1,4 @@
-"""What a new connection makes of an upgrade: docs/bridge.md section 4."""
+"""What a new connection makes of an upgrade: docs/wire/bridge.md section 4."""
 
 import os
 import random
@@ -124,11 +124,40 @@ class Reconnection(Case):
             self.assertEqual(self.application.call("check"), 0)
             link.expect(CHECK)
             link = self.again(link, stage)
-            if stage == WAITING:
+            if stage == NOTHING:
+                # No report would tell the host, who believes that it has started.
+                link.expect(ENTER)
+            if stage in (NOTHING, WAITING):
                 link.expect(CHECK)
             link.silent()
             self.assertEqual(self.application.call("go"), 0)
             self.application.call("stop", None)
+
+    def test_a_report_of_before_is_not_the_end_of_an_upgrade_that_nobody_heard_of(self):
+        link = self.start(welcome(transfer=FTP))
+        self.assertEqual(self.application.call("enter"), 0)
+        self.assertEqual(self.application.call("check"), 0)
+        link = self.again(link, REPORTED)
+        link.expect(ENTER)
+        link.expect(CHECK)
+
+    def test_a_file_that_was_checked_and_never_heard_of_begins_anew(self):
+        link = self.start()
+        self.enter(link)
+        self.daemon.leave()
+        self.assertEqual(self.application.file(3, b"f"), 0)
+        self.assertEqual(self.application.chunk(b"abc"), 0)
+        self.assertEqual(self.application.finish(md5(b"abc")), 0)
+        self.assertEqual(self.application.call("check"), 0)
+        self.listen()
+        link = self.daemon.accept()
+        link.greet(welcome(NOTHING))
+        link.expect(ENTER)
+        self.assertEqual(link.expect(START), struct.pack("<IIH", 3, 0, 1) + b"f")
+        link.answer(STARTED, bytes(5))
+        self.assertEqual(link.expect(DATA), struct.pack("<I", 0) + b"abc")
+        self.assertEqual(link.expect(FINISH), md5(b"abc"))
+        link.expect(CHECK)
 
     def test_an_end_that_nobody_heard(self):
         for stage in (NOTHING, WAITING, RUNNING, REPORTED):

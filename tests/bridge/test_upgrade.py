@@ -185,10 +185,25 @@ class Upgrade(Case):
         for _ in range(5):
             self.assertEqual(self.application.chunk(b"6"), SYSTEM)
             self.assertEqual(self.application.finish(md5(b"12345")), SYSTEM)
+        self.assertEqual(self.application.call("check"), WRONG_STATE)
         link.silent()
-        self.assertEqual(self.application.call("check"), 0)
-        link.expect(CHECK)
         self.complete_file(link)
+
+    def test_a_check_without_a_file_is_refused_at_once(self):
+        link = self.start()
+        self.enter(link)
+        for begins in (lambda: None, lambda: self.begin_file(link, 3)):
+            begins()
+            self.assertEqual(self.application.call("check"), WRONG_STATE)
+            self.assertEqual(self.application.call("go"), WRONG_STATE)
+        link.silent()
+
+    def test_a_new_process_hears_whether_there_is_something_to_check(self):
+        link = self.start()
+        self.application.begin("check")
+        link.expect(CHECK)
+        link.answer(CHECKED, b"\1")
+        self.assertEqual(self.application.answer(), SYSTEM)
 
     def test_a_wrong_md5(self):
         link = self.start()
@@ -276,3 +291,56 @@ class Upgrade(Case):
         self.application.call("end")
         link.expect(END)
         self.send_chunk(link, 0, b"abc")
+
+
+class Gathered(Case):
+    """Chunks wait for the next ones: here until there are enough, however long that takes."""
+    command = [os.environ["APPLICATION_HOLD"]]
+
+    def take(self, data, size):
+        for at in range(0, len(data), size):
+            self.assertEqual(self.application.chunk(data[at:at + size]), 0)
+
+    def comes(self, link, offset, data, least=None, most=2):
+        """At least so many bytes of it, by default all, in so many messages: the bridge's thread may still be at work with the one before,
+        and sends all that is there. What has come."""
+        came = messages = 0
+        while came < (len(data) if least is None else least):
+            body = link.expect(DATA)
+            part = data[came:came + len(body) - 4]
+            self.assertEqual(body, struct.pack("<I", offset + came) + part)
+            came, messages = came + len(part), messages + 1
+        self.assertLessEqual(messages, most)
+        return came
+
+    def test_small_chunks_are_sent_together(self):
+        link = self.start()
+        data = os.urandom(100 + 2 * 4096 + 1000)
+        self.entered_file(link, len(data))
+        # The first one says that the file comes.
+        self.send_chunk(link, 0, data[:100])
+        self.take(data[100:8292], 256)
+        # Whatever was sent before there were enough, there were enough once.
+        came = self.comes(link, 100, data[100:8292], least=4096, most=3)
+        # And nothing waits at the file's end.
+        self.take(data[8292:], 250)
+        self.comes(link, 100 + came, data[100 + came:], most=4)
+        code, _ = self.ask(f"finish {md5(data).hex()}", link, FINISH, FINISHED, b"\0")
+        self.assertEqual(code, 0)
+
+    def test_what_waits_is_sent_before_the_finish(self):
+        link = self.start()
+        self.entered_file(link, 1000)
+        self.send_chunk(link, 0, b"a" * 100)
+        self.take(b"b" * 200, 50)
+        self.assertEqual(self.application.finish(md5(b"another file")), SYSTEM)
+        self.comes(link, 100, b"b" * 200)
+        link.expect(FINISH)
+
+    def test_what_waits_goes_with_the_daemon_s_next_word(self):
+        link = self.start()
+        self.entered_file(link, 1000)
+        self.send_chunk(link, 0, b"a" * 100)
+        self.take(b"b" * 200, 50)
+        link.send(WRITTEN, struct.pack("<I", 100))
+        self.comes(link, 100, b"b" * 200)

@@ -1,6 +1,8 @@
-//! The bridge: the payload's own application passes the link on, and speaks as docs/bridge.md says.
+//! The bridge: the payload's own application passes the link on, and speaks as docs/wire/bridge.md
+//! says.
 
 mod application;
+mod callbacks;
 mod client;
 
 use std::path::{Path, PathBuf};
@@ -138,7 +140,8 @@ fn repetitions_are_answered_alike_and_only_the_next_bytes_are_taken() {
     }
     assert!(!application.finish(b"another file"));
     assert_eq!(application.last(WRITTEN).map(|written| written <= 100_000), Some(true));
-    for _ in 0..5 {
+    application.is_refused();
+    for _ in 0..4 {
         assert_eq!(application.check(), 1, "it is no program");
     }
     assert_eq!(payload.ending(), (Outcome::Failed, Some(FailureKind::WrongMachine)));
@@ -208,6 +211,39 @@ fn a_daemon_that_dies_in_a_transfer_goes_on() {
     application.end();
     payload.wait_for_status(|status| status.unacknowledged.is_empty()).unwrap();
     assert_eq!(payload.reported_version().unwrap(), NEW);
+}
+
+/// The application hands everything over, hears nothing of the answers, and is gone.
+#[test]
+fn what_an_application_said_before_it_died_is_carried_out() {
+    let mut payload = payload();
+    let firmware = payload.new_firmware();
+    let content = std::fs::read(&firmware).unwrap();
+    let mut application = payload.application();
+    application.enter();
+    application.say_all_of(firmware.file_name().unwrap().to_str().unwrap(), &content);
+    drop(application);
+    payload.restart_when_asked();
+    payload.wait_for_status(|status| status.phase == Phase::Concluded).unwrap();
+    assert_eq!(payload.ending(), (Outcome::Succeeded, None));
+}
+
+/// Its host may believe that the upgrade has started: it has an end.
+#[test]
+fn the_check_of_a_file_that_never_came_ends_the_upgrade() {
+    let payload = payload();
+    let mut application = payload.application();
+    application.enter();
+    application.is_refused();
+    assert_eq!(payload.ending(), (Outcome::Failed, Some(FailureKind::TransferFailed)));
+    // The reason is that of the file, where one began.
+    application.enter();
+    assert_eq!(application.start("PSDK_APPALIAS_V02.00.00.00.bin", 4, 0), Some(0));
+    application.data(0, b"four");
+    assert!(!application.finish(b"five"), "another MD5");
+    application.is_refused();
+    assert_eq!(payload.ending(), (Outcome::Failed, Some(FailureKind::DigestMismatch)));
+    application.enter();
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn on_a_terminal_lines_break_between_words() {
     );
     let output = Command::new("script")
         .args(["--quiet", "--command", &command, "/dev/null"])
+        .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -169,6 +169,7 @@ fn only_the_component_of_the_file_is_asked_for_its_version() {
         ("radio", "echo radio >>\"$0/asked\"; echo V03.00.00.00"),
     ]);
     let asked = payload.root().join("asked");
+    payload.status().unwrap(); // it tells of versions: they were asked for
     let both = fs::read_to_string(&asked).unwrap();
     assert_eq!(both.lines().count(), 2, "at the start, each of them: {both}");
     fs::remove_file(&asked).unwrap();

@@ -13,7 +13,8 @@ use std::process::Command;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use tokio::net::TcpSocket;
 use uplift_fixtures::{executable, untested};
-use uplift_sim::sandbox::{Sandbox, free_address};
+use uplift_sim::ports::free_address;
+use uplift_sim::sandbox::Sandbox;
 
 use crate::world::watched::Watched as _;
 use storage::check_as_it_is_after;
@@ -21,7 +22,7 @@ use storage::check_as_it_is_after;
 /// Exit code, standard output and standard error.
 type Said = (Option<i32>, String, String);
 
-fn sandbox() -> Sandbox {
+pub(super) fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
     sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
     sandbox
@@ -69,7 +70,7 @@ fn warnings_alone_are_no_failure_and_each_has_a_hint() {
     assert_warning(&said, "component.program.unit: no unit is named");
     assert!(said.1.contains("0 errors, "), "{}", said.1);
     assert_eq!(
-        said.1.matches("\nwarning: ").count(),
+        said.1.matches("\nwarning: ").count() + said.1.matches("\nadvice: ").count(),
         said.1.matches("\n  hint: ").count(),
         "{}",
         said.1
@@ -281,7 +282,7 @@ fn a_configuration_that_is_missing_or_misspelt_is_a_usage_error_with_the_place()
 }
 
 /// A systemd that shows its units as files say.
-fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
+pub(super) fn systemd(sandbox: &mut Sandbox, units: &[(&str, &str)]) {
     let directory = sandbox.root().join("systemd");
     fs::create_dir(&directory).unwrap();
     for (unit, properties) in units {

@@ -145,14 +145,41 @@ fn shows_all(demo: fn(&Place) -> Command) {
         ["Upgrade to ", version, transfer, "  it runs ", version, " now\n"]
     };
     let end = [
+        "Upgrade to V04.00.00.00 by DCFTP, as a change of V03.00.00.00",
+        "V04.00.00.00 did not work, so V03.00.00.00 came back",
         "The payload runs V03.00.00.00 now",
         "history",
-        "V01.00.00.00 -> V02.00.00.00",
-        "V02.00.00.00 -> V03.00.00.00",
+        "rolled back  V03.00.00.00 -> V04.00.00.00",
+        "succeeded    V02.00.00.00 -> V03.00.00.00",
+        "succeeded    V01.00.00.00 -> V02.00.00.00",
     ];
     let story =
         [&upgrade("V02.00.00.00", " by FTP\n")[..], &upgrade("V03.00.00.00", " by DCFTP"), &end]
             .concat();
+    assert_tells(&said, &story);
+    assert_eq!((place.leftovers(), place.processes()), (vec![], vec![]));
+}
+
+#[test]
+fn with_a_microcontroller_it_shows_its_upgrade_a_cut_and_a_refusal() {
+    let place = Place::new();
+    let output = place.demo().arg("--mcu").output().unwrap();
+    let (said, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), complaints.as_str()), (Some(0), ""), "{said}");
+    let story = [
+        "Upgrade of the motor to V02.00.00.00",
+        "the chip runs V02.00.00.00 now",
+        "Upgrade of the motor to V03.00.00.00",
+        "the chip's flash: ",
+        "one was cut off",
+        "the chip runs V03.00.00.00 now",
+        "Upgrade of the motor to V04.00.00.00",
+        "the chip's flash: 0 operations",
+        "failed",
+        "succeeded",
+        "succeeded",
+    ];
     assert_tells(&said, &story);
     assert_eq!((place.leftovers(), place.processes()), (vec![], vec![]));
 }

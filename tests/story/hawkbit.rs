@@ -1,16 +1,19 @@
 //! A hawkBit server upgrades the payload: offers, feedback, cancellation, confirmation, and what
-//! goes wrong on the way, against the simulated server (docs/simulated-clouds.md). The numbers of
-//! rules are those of docs/simulated-clouds.md's interface: HB- of hawkBit, DL- of downloads.
+//! goes wrong on the way, against the simulated server (docs/use/simulated-clouds.md). The numbers
+//! of rules are those of docs/use/simulated-clouds.md's interface: HB- of hawkBit, DL- of
+//! downloads.
 
 mod asked;
 mod ends;
 mod goosebit;
 mod lies;
 mod lost;
+mod microcontroller;
 mod resumed;
 mod secrets;
 mod several;
 mod site;
+mod tls;
 
 use uplift::model::{ChannelState, Outcome};
 use uplift_sim::cloud::hawkbit::State;

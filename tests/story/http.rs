@@ -1,5 +1,5 @@
 //! `uplift install URL`, from real servers and from one that lies: what comes over HTTP is the file
-//! to the last byte, or nothing changes and a sentence says why (docs/download.md).
+//! to the last byte, or nothing changes and a sentence says why (docs/use/download.md).
 
 mod lies;
 mod tls;

@@ -1,5 +1,5 @@
 //! The LuatOS platform, or a web server of one's own, upgrades the payload: what is asked, what is
-//! made of the answer, and what goes wrong on the way (docs/luatos.md, LU-1 to LU-8).
+//! made of the answer, and what goes wrong on the way (docs/use/luatos.md, LU-1 to LU-8).
 
 mod codes;
 mod delivery;

@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const SHIPPED: &str = include_str!("../../config/uplift.toml");
-const PROTOCOL: &str = include_str!("../../docs/control-protocol.md");
+const PROTOCOL: &str = include_str!("../../docs/wire/control-protocol.md");
 
 /// All pages as files, as a package has them.
 struct Manual(TempDir);

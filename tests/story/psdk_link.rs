@@ -69,8 +69,8 @@ fn the_aircraft_is_found_at_every_rate() {
 /// The routes that an aircraft answers, its type, and the payload's address.
 type AircraftPort = (&'static [(u8, u8)], u8, u8);
 
-/// The table of docs/payload-link.md section 2: the route that is answered gives the payload its
-/// address.
+/// The table of docs/wire/payload-link.md section 2: the route that is answered gives the payload
+/// its address.
 #[test]
 fn the_address_follows_from_the_route_and_the_aircraft() {
     let ports: [AircraftPort; 6] = [

@@ -1,5 +1,9 @@
-//! The README tells the truth where a program can see it: every field with its default, every kind
-//! with its hint, every exit code, every phase. And every `--help` has an example.
+//! The README and the pages are right where a program can see it: every field with its default,
+//! every kind with its hint, every exit code, every phase, every link. And every `--help` has an
+//! example.
+
+mod commands;
+mod links;
 
 use std::process::Command;
 
@@ -7,18 +11,23 @@ use uplift::cli::exit;
 use uplift::model::{FailureKind, Phase};
 
 const README: &str = include_str!("../../README.md");
+const RECORDING: &str = include_str!("../../docs/demo.svg");
+const CONFIGURATION: &str = include_str!("../../docs/use/configuration.md");
+const FAILURES: &str = include_str!("../../docs/use/failures.md");
+const MONITORING: &str = include_str!("../../docs/use/monitoring.md");
+const UPGRADE: &str = include_str!("../../docs/use/upgrade.md");
 const SHIPPED: &str = include_str!("../../config/uplift.toml");
 
-/// The row of a table whose first cell is this, within a part of the README.
+/// The row of a table whose first cell is this, within a part of a page.
 fn row<'a>(part: &'a str, cell: &str) -> Option<&'a str> {
     part.lines().find(|line| line.starts_with(&format!("| {cell} |")))
 }
 
-/// The README's part under the heading of a section of the configuration.
+/// The page's part under the heading of a section of the configuration.
 fn section(name: &str) -> &'static str {
     // The file has an example of a component.
     let name = if name.starts_with("component.") { "component.NAME" } else { name };
-    let part = README
+    let part = CONFIGURATION
         .split_once(&format!("### `[{name}]`\n"))
         .unwrap_or_else(|| panic!("[{name}] has no heading"))
         .1;
@@ -56,14 +65,31 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
         "gateway_token_file",
         "url",
         "project_key_file",
+        "product_file",
+        "battery_file",
         "firmware_name",
         "identity",
         "core",
         "model",
         "core_id",
+        "broker",
+        "gateway_sn",
+        "devices",
+        "device_secret_file",
+        "nonce",
+        "client_id",
+        "broker",
+        "token_file",
+        "device_number",
+        "download_base",
+        "user",
+        "user_file",
         "ca_file",
         "client_certificate",
         "client_key",
+        "port",
+        "entry",
+        "version_at",
     ];
     let (mut part, mut fields) = ("", 0);
     for line in SHIPPED.lines() {
@@ -73,7 +99,7 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
             part = section(name);
         } else if let Some((name, value, set)) = field(line) {
             let row = row(part, &format!("`{name}`"))
-                .unwrap_or_else(|| panic!("{name} is not in the README"));
+                .unwrap_or_else(|| panic!("{name} is not in the page"));
             assert!(
                 set || without_default.contains(&name) || row.contains(&format!("| `{value}` |")),
                 "{name} = {value}: {row}"
@@ -86,10 +112,10 @@ fn every_field_of_the_configuration_is_told_with_its_default() {
 
 #[test]
 fn every_kind_of_failure_is_told_with_what_to_do() {
-    let part = README.split_once("## When an upgrade fails").unwrap().1;
+    let part = FAILURES.split_once("## When an upgrade fails").unwrap().1;
     for kind in FailureKind::ALL {
-        let row = row(part, &format!("`{kind}`"))
-            .unwrap_or_else(|| panic!("{kind} is not in the README"));
+        let row =
+            row(part, &format!("`{kind}`")).unwrap_or_else(|| panic!("{kind} is not in the page"));
         assert!(row.ends_with(&format!("| {} |", kind.hint())), "{row}");
     }
 }
@@ -123,15 +149,36 @@ fn every_help_has_an_example_and_fits_80_columns() {
 }
 
 #[test]
+fn the_readme_is_read_in_one_go() {
+    assert!(README.len() <= 7000, "{} bytes", README.len());
+}
+
+/// As `packaging/record-demo` made it: of the demonstration's three upgrades, from a real run.
+#[test]
+fn the_recording_is_small_and_shows_all_of_the_demonstration() {
+    assert!(README.contains("(docs/demo.svg)") && RECORDING.len() <= 60_000, "{}", RECORDING.len());
+    let shown: Vec<&str> = RECORDING.split(['<', '>']).skip(2).step_by(2).collect();
+    let shown = shown.join("");
+    for text in [
+        "Upgrade to V02.00.00.00 by FTP",
+        "Upgrade to V03.00.00.00 by DCFTP",
+        "V04.00.00.00 did not work, so V03.00.00.00 came back",
+        "rolled back  V03.00.00.00 -&gt; V04.00.00.00",
+    ] {
+        assert!(shown.contains(text), "{text}");
+    }
+}
+
+#[test]
 fn every_exit_code_is_told() {
     for code in [exit::DONE, exit::FAILED, exit::USAGE, exit::BUSY, exit::NO_DAEMON] {
-        assert!(row(README, &code.to_string()).is_some(), "{code}");
+        assert!(row(UPGRADE, &code.to_string()).is_some(), "{code}");
     }
 }
 
 #[test]
 fn every_phase_is_told_in_the_field_of_the_log() {
-    let row = row(README, "`UPLIFT_PHASE`").unwrap();
+    let row = row(MONITORING, "`UPLIFT_PHASE`").unwrap();
     for phase in Phase::ALL {
         assert!(row.contains(&format!("`{phase}`")), "{phase}");
     }

@@ -1,5 +1,5 @@
 //! The second deadline, through the real binary, with no daemon at all: each row of the table in
-//! docs/rescue.md.
+//! docs/use/rescue.md.
 
 mod killed;
 mod left;

@@ -4,7 +4,7 @@
 mod before;
 mod behind;
 mod bit_flips;
-mod shop;
+pub(crate) mod shop;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -164,7 +164,7 @@ fn a_sealed_program_still_runs_and_is_cut_out_again_by_hand() {
     assert_done(&shop.pack("release", &[]));
     let told = std::process::Command::new(shop.path(NAME)).arg("--version").output().unwrap();
     assert_eq!(told.stdout, b"V02.00.00.00\n");
-    // As docs/seal.md tells it.
+    // As docs/use/seal.md tells it.
     let script = format!(
         "set -e; f={NAME}; number() {{ tail -c $1 $f | head -c 4 | od -An -tu4 --endian=little | tr -d ' '; }}
          m=$(number 28); s=$(number 24); tail -c $((m + s + 32)) $f | head -c $m > by-hand; tail -c $((s + 32)) $f | head -c $s > by-hand.minisig

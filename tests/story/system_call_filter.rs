@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use uplift_sim::sandbox::free_address;
+use uplift_sim::ports::free_address;
 
 use crate::world::payload::{NEW, OLD, Payload, Transfer};
 use crate::world::running::Running;

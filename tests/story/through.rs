@@ -342,7 +342,7 @@ fn an_ftp_server_that_goes_after_the_upload_costs_nothing() {
 
 #[test]
 fn at_the_host_s_word_what_is_not_whole_does_not_count() {
-    let mut entered = Entered::at(setup().start(), "enter=2s");
+    let mut entered = Entered::at(setup().start(), "enter=8s");
     // A stranger's goes through, stays at its beginning, and has the host's lie in the area.
     let mut stranger = Neighbour::user(NOBODY).login_at(entered.ftp());
     let mut data = stranger.begin_upload("PSDK_APPALIAS_V09.00.00.00.bin");
@@ -354,7 +354,7 @@ fn at_the_host_s_word_what_is_not_whole_does_not_count() {
 
 #[test]
 fn a_stranger_s_whole_file_beside_the_host_s_is_refused_by_name() {
-    let entered = Entered::at(setup().start(), "enter=2s");
+    let entered = Entered::at(setup().start(), "enter=8s");
     let stranger = "PSDK_APPALIAS_V09.00.00.00.bin";
     Neighbour::user(NOBODY).login_at(entered.ftp()).upload(stranger, b"content");
     entered.aircraft.hears("failure");

@@ -31,7 +31,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots one in which uplift is installed as the README says, enabled, not started, and not
+    /// Boots one in which uplift is installed as docs/use/install.md says, enabled, not started, and not
     /// configured yet.
     pub(crate) fn boot() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "a machine in namespaces needs root");

@@ -17,6 +17,7 @@ mod machine;
 #[path = "../world/programs.rs"]
 mod programs;
 mod psdk_app;
+mod trees;
 mod updater;
 
 use uplift::model::{FailureKind, Outcome, Report, RunningEvidence};
@@ -59,9 +60,15 @@ fn start_unit(machine: &Machine) {
 
 #[track_caller]
 fn assert_succeeded(machine: &Machine, report: &Report) {
+    assert_runs(machine, report, RunningEvidence::Verified);
+}
+
+/// It succeeded, and this is what was seen of its process.
+#[track_caller]
+fn assert_runs(machine: &Machine, report: &Report, wanted: RunningEvidence) {
     let running = report.evidence.as_ref().map(|evidence| evidence.running);
     assert!(
-        report.outcome == Outcome::Succeeded && running == Some(RunningEvidence::Verified),
+        report.outcome == Outcome::Succeeded && running == Some(wanted),
         "{report:?}\n{}",
         machine.journal()
     );
@@ -107,6 +114,21 @@ fn a_unit_is_restarted_and_owner_mode_and_capabilities_stay() {
         "uplift-ftp:games 6755\n"
     );
     assert!(machine.done(&["getcap", "/usr/local/bin/payload"]).contains("cap_net_raw=ep"));
+}
+
+/// The helper that decodes runs as a unit of its own, and so does not run as root.
+#[test]
+fn a_container_is_decoded_in_a_unit_without_rights() {
+    let machine = payload("restart = \"unit\"", "[trial]\nwindow = \"1s\"");
+    let firmware = machine.firmware(program(NEW).filled_to(600_000));
+    let built = machine.done(&["sha256sum", &firmware]);
+    let pack = ["uplift", "pack", "--compress", "--unsigned", "--force", "--product", PRODUCT];
+    machine.done(&[&pack[..], &["--version", NEW, "--out", "/root", &firmware]].concat());
+    machine.done(&["uplift", "install", &firmware]);
+    assert_succeeded(&machine, &machine.report());
+    let installed = machine.done(&["sha256sum", "/usr/local/bin/payload"]);
+    assert_eq!(installed.split(' ').next(), built.split(' ').next());
+    assert!(machine.journal().contains("uplift decode zstd"), "{}", machine.journal());
 }
 
 /// Names go to systemd as they are, whatever it would make of them: into drop-ins, the rescue's
@@ -466,13 +488,19 @@ fn a_password_of_ones_own_is_a_credential_of_both_services() {
 fn the_rescue_puts_the_old_program_back_when_the_daemon_does_not_come() {
     let mut machine = payload("", "[trial]\nwindow = \"1s\"\nboots = 1");
     let firmware = machine.firmware(program(NEW));
+    rolled_back_without_daemon(&mut machine, &firmware);
+}
+
+/// An upgrade for which the daemon does not come back, to be ended by the rescue after one boot, until the
+/// daemon is there again and has reported it.
+fn rolled_back_without_daemon(machine: &mut Machine, firmware: &str) {
     machine.write(
         "/etc/systemd/system/uplift.service.d/broken.conf",
         b"[Service]\nExecStartPre=/usr/bin/test ! -e /etc/broken\nRestart=no\n",
     );
     machine.done(&["systemctl", "daemon-reload"]);
     machine.write("/etc/broken", b"");
-    machine.reboots_after(|machine| machine.starts(&["uplift", "install", &firmware]));
+    machine.reboots_after(|machine| machine.starts(&["uplift", "install", firmware]));
     assert_eq!(machine.running("payload.service"), NEW);
     machine.reboots_after(|machine| machine.starts(&["systemctl", "reboot"]));
     assert_eq!(machine.running("payload.service"), OLD, "{}", machine.journal());

@@ -1,5 +1,6 @@
-//! The example application in its own unit, with its own configuration, as docs/psdk-app.md installs
-//! it: a simulated aircraft upgrades it through the stand-in for the vendor's library and the bridge.
+//! The example application in its own unit, with its own configuration, as docs/use/psdk-app.md
+//! installs it: a simulated aircraft upgrades it through the stand-in for the vendor's library and
+//! the bridge.
 
 use uplift::model::Outcome;
 

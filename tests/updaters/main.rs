@@ -1,6 +1,6 @@
 //! Other updaters as they are: Debian's RAUC, SWUpdate and apt-get install what the daemon hands
-//! them, by the configurations of docs/components.md. Apart from tests/story/updater.rs, which needs
-//! neither root nor packages.
+//! them, by the configurations of docs/use/components.md. Apart from tests/story/updater.rs, which
+//! needs neither root nor packages.
 
 #![allow(clippy::disallowed_methods, reason = "files of a test need not survive anything")]
 #![allow(

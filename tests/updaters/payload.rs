@@ -16,18 +16,18 @@ const DIRECTORIES: [&str; 4] =
 
 pub(crate) struct Payload {
     pub(crate) sandbox: Sandbox,
-    /// The updater's section of docs/components.md, for this sandbox.
+    /// The updater's section of docs/use/components.md, for this sandbox.
     section: String,
 }
 
 impl Payload {
-    /// For the updater of this heading in docs/components.md. Nothing runs yet.
+    /// For the updater of this heading in docs/use/components.md. Nothing runs yet.
     pub(crate) fn of(updater: &str) -> Self {
         let is_root = nix::unistd::geteuid().is_root();
         assert!(is_root, "this test mounts file systems and installs packages: run it as root");
         let sandbox = Sandbox::new(Path::new(env!("CARGO_BIN_EXE_uplift"))).unwrap();
         sandbox.install_by_hand("V01.00.00.00".parse().unwrap()).unwrap();
-        let page = include_str!("../../docs/components.md");
+        let page = include_str!("../../docs/use/components.md");
         let (_, section) = page.split_once(&format!("\n#### {updater}\n")).unwrap();
         let mut section = section.split("\n#### ").next().unwrap().to_owned();
         let own = sandbox.root().join("updater");

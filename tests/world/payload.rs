@@ -155,9 +155,13 @@ impl Payload {
         fs::write(self.config(), change(text)).unwrap();
     }
 
+    /// The reports, oldest first: most stories ask what came after what.
     pub(crate) fn history(&self) -> Vec<Report> {
         let output = self.command(&["history", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        let told: Result<Vec<Report>, _> = serde_json::from_slice(&output.stdout);
+        let mut reports = told.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        reports.reverse();
+        reports
     }
 
     pub(crate) fn last_report(&self) -> Report {
@@ -186,6 +190,16 @@ impl Payload {
             assert!(Instant::now() < end, "{what} did not come");
             std::thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// Waits until so many bytes of a file that comes outlive the daemon.
+    #[track_caller]
+    pub(crate) fn has_written_down(&self, bytes: u64) {
+        self.wait_for("what came to be written down", || {
+            let part = fs::read(self.state().join("part.json")).unwrap_or_default();
+            let part: serde_json::Value = serde_json::from_slice(&part).unwrap_or_default();
+            part["offset"].as_u64().is_some_and(|offset| offset >= bytes)
+        });
     }
 
     /// Ends all processes, whatever program they run and whoever started them, and what may start

@@ -1,7 +1,7 @@
 //! The aircraft with Assistant 2, as far as a payload's local upgrade sees it: finds the payload,
 //! hands the firmware over, follows the restart, acknowledges the report, and judges by what the
-//! payload says afterwards. Written from docs/payload-link.md; it knows nothing of the daemon but
-//! the wire.
+//! payload says afterwards. Written from docs/wire/payload-link.md; it knows nothing of the daemon
+//! but the wire.
 
 pub mod narrator;
 

@@ -12,8 +12,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use super::aircraft::narrator::Narrator;
 use super::aircraft::{self, Claims, FtpOptions, Model, Options, Patience, Stage, Verdict, Via};
 use super::cloud::command::Cloud;
-use super::demo;
+use super::demo::{self, Story};
 use super::line::{Damage, Line, LineOptions, Port, PortName, PtyLine};
+use super::mcu::command as mcu;
+use super::module::command::Module;
 
 /// Exit code of an upgrade that did not succeed; a wrong command line is 2.
 const FAILED: u8 = 1;
@@ -41,13 +43,32 @@ enum Command {
         #[command(subcommand)]
         cloud: Cloud,
     },
-    /// Show two upgrades by a simulated aircraft, in a sandbox.
+    /// A module of a mobile network on a serial port: plans upgrades, and exits 0 only if they ended as
+    /// expected.
+    Module {
+        #[command(subcommand)]
+        module: Module,
+    },
+    /// An STM32F405 or F407 on a serial port: its flash, the loader in its ROM, and a bootloader. Prints
+    /// what happens, and what a reset starts.
+    #[command(after_help = mcu::EXAMPLES)]
+    Mcu(Box<mcu::Arguments>),
+    /// Tell a simulated chip what to do: a reset with BOOT0 at 0 or 1, a power cut or a failure at a
+    /// flash operation, how many of those there were, a copy of its flash.
+    #[command(after_help = "Example:\n  uplift-sim mcu-control /tmp/chip cut 100 random")]
+    McuControl(mcu::Tell),
+    /// Show three upgrades by a simulated aircraft, in a sandbox.
     ///
     /// A temporary directory becomes a payload with daemon and FTP server; a simulated aircraft
-    /// upgrades it over FTP, then over DCFTP, with sealed files. Needs no root, no hardware and no
-    /// network, and takes some ten seconds.
+    /// upgrades it over FTP, then over DCFTP, with sealed files, and then to a version that does not
+    /// work, so that the one before comes back. Needs no root, no hardware and no network, and takes
+    /// some twenty seconds.
     #[command(after_help = "Example:\n  uplift-sim demo")]
     Demo {
+        /// Shows a microcontroller beside the payload's computer instead: it is upgraded, its power
+        /// fails while its bootloader copies, and a program for another address is refused.
+        #[arg(long)]
+        mcu: bool,
         /// The program that is shown [default: the `uplift` beside this program].
         #[arg(long, value_name = "FILE")]
         uplift: Option<PathBuf>,
@@ -170,7 +191,13 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Aircraft(arguments) => arguments.run(),
         Command::Cloud { cloud } => cloud.run(),
-        Command::Demo { uplift } => demonstrate(uplift).map(|()| true),
+        Command::Module { module } => module.run(),
+        Command::Mcu(arguments) => arguments.run(),
+        Command::McuControl(tell) => tell.run(),
+        Command::Demo { mcu, uplift } => {
+            let story = if mcu { Story::Motor } else { Story::Program };
+            demonstrate(uplift, story).map(|()| true)
+        }
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -189,7 +216,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn demonstrate(uplift: Option<PathBuf>) -> anyhow::Result<()> {
+fn demonstrate(uplift: Option<PathBuf>, story: Story) -> anyhow::Result<()> {
     let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("uplift"));
     let uplift = uplift.map_or_else(beside, Ok).context("this program's own path is unknown")?;
     anyhow::ensure!(
@@ -197,7 +224,7 @@ fn demonstrate(uplift: Option<PathBuf>) -> anyhow::Result<()> {
         "{} does not exist; hint: install the package uplift, or name the program with --uplift",
         uplift.display()
     );
-    demo::run(&uplift)
+    demo::run(&uplift, story)
 }
 
 impl Aircraft {

@@ -1,8 +1,12 @@
 //! The demonstration: the main job in a sandbox, through a given `uplift`: a payload, its daemon
 //! and FTP server, and a simulated aircraft with Assistant 2 that upgrades it over FTP and then
-//! over DCFTP, with sealed files.
+//! over DCFTP, with sealed files; and then, by a file that has only what changes, to a version that
+//! does not work. Or, of a payload with a microcontroller, the job of that.
+
+mod motor;
 
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,7 +19,8 @@ use super::aircraft::narrator::Narrator;
 use super::aircraft::{self, Options, Verdict, Via};
 use super::interrupt::Interrupt;
 use super::line::{Line, LineOptions, Port, PtyLine};
-use super::sandbox::{Sandbox, free_address, wait_for_file};
+use super::ports::free_address;
+use super::sandbox::{Sandbox, wait_for_file};
 use super::signer::Signer;
 use super::version::Version;
 
@@ -27,19 +32,63 @@ struct Round {
     via: Via,
     name: &'static str,
     version: [u8; 4],
-    size: u64,
+    /// Nothing but the program, and [`ALIKE`] bytes that are the same in each version, without it.
+    size: Option<u64>,
+    file: Kind,
+    ends: Ends,
+}
+
+/// What the file of a round has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The program and its seal.
+    Whole,
+    /// What changes the program that runs, in a sealed container.
+    Change,
+}
+
+/// How an upgrade has to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Well,
+    /// The payload is found ill, and the version before runs again.
+    RolledBack,
 }
 
 /// FTP takes megabytes in no time; the serial line takes three seconds for a quarter of one.
-const ROUNDS: [Round; 2] = [
-    Round { via: Via::Ftp, name: "FTP", version: [2, 0, 0, 0], size: 32 << 20 },
+const ROUNDS: [Round; 3] = [
+    Round {
+        via: Via::Ftp,
+        name: "FTP",
+        version: [2, 0, 0, 0],
+        size: Some(32 << 20),
+        file: Kind::Whole,
+        ends: Ends::Well,
+    },
     Round {
         via: Via::Dcftp,
         name: "DCFTP, over a serial line of 921600 baud",
         version: [3, 0, 0, 0],
-        size: 192 << 10,
+        size: None,
+        file: Kind::Whole,
+        ends: Ends::Well,
+    },
+    Round {
+        via: Via::Dcftp,
+        name: "DCFTP, as a change of V03.00.00.00",
+        version: BAD,
+        size: None,
+        file: Kind::Change,
+        ends: Ends::RolledBack,
     },
 ];
+
+/// Bytes behind the programs that go over the serial line.
+const ALIKE: usize = 192 << 10;
+/// The version with which the payload is ill.
+const BAD: [u8; 4] = [4, 0, 0, 0];
+/// How long after the restart the payload may be ill. What is well shows so at once.
+const TRIAL: &str = "window = \"1s\"\ndeadline = \"6s\"";
 
 /// What the demonstration waits for. All of it comes one way, so that none is waited for while
 /// another is there.
@@ -60,14 +109,26 @@ struct Demonstration {
     sender: Sender<Event>,
 }
 
+/// Which story is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// The payload's program.
+    Program,
+    /// A microcontroller beside its computer.
+    Motor,
+}
+
 /// Runs the demonstration of this `uplift`. Asked to end by a signal, it removes its sandbox and
 /// ends the process as a shell expects.
-pub fn run(uplift: &Path) -> anyhow::Result<()> {
+pub fn run(uplift: &Path, story: Story) -> anyhow::Result<()> {
     let (sender, events) = channel();
     let told = sender.clone();
     // Nobody listens any more: then it ends already.
     let interrupt = Interrupt::listen(move || drop(told.send(Event::Interrupted)))?;
-    let shown = Demonstration::new(uplift, events, sender).and_then(Demonstration::show);
+    let shown = Demonstration::new(uplift, events, sender).and_then(|one| match story {
+        Story::Program => one.show(),
+        Story::Motor => one.show_motor(),
+    });
     // The sandbox is gone by now. What failed on the way may only be what the same ^C did to its
     // processes.
     if let Some(ending) = interrupt.caught() {
@@ -87,16 +148,20 @@ impl Demonstration {
         self.introduce()?;
         self.set_up()?;
         let verdicts = self.upgrades()?;
+        let version = self.sandbox.reported_version()?;
         say(format_args!(
-            "\nThe payload runs {} now. How long each part took, in seconds:",
-            self.sandbox.reported_version()?
+            "\n{} did not work, so {version} came back, and the aircraft was told.",
+            Version(BAD)
         ))?;
+        say(format_args!("The payload runs {version} now. How long each part took, in seconds:"))?;
         print_times(&verdicts)?;
-        say("\nThe daemon's history:")?;
-        let history = self.sandbox.command(&["history"]).output()?;
-        String::from_utf8_lossy(&history.stdout)
-            .lines()
-            .try_for_each(|line| say(format_args!("  {line}")))?;
+        self.end(began)
+    }
+
+    fn end(self, began: Instant) -> anyhow::Result<()> {
+        say("\nThe daemon's history, newest first:")?;
+        // It knows best how it looks where this goes.
+        self.sandbox.command(&["history"]).status()?;
         say(format_args!(
             "\nAll of it took {:.1} s; the sandbox is removed again.",
             began.elapsed().as_secs_f64()
@@ -113,8 +178,11 @@ impl Demonstration {
     fn set_up(&mut self) -> anyhow::Result<()> {
         let sandbox = &mut self.sandbox;
         let link = sandbox.link_sections(&BAUD, free_address()?);
-        let sections =
-            format!("[package]\nseal = \"required\"\n{}{link}", self.signer.trusted_section());
+        let sections = format!(
+            "[package]\nseal = \"required\"\n{}{link}[trial]\n{TRIAL}\n{}",
+            self.signer.trusted_section(),
+            health(&sandbox.program())
+        );
         sandbox.install_by_hand(Version([1, 0, 0, 0]))?;
         sandbox.configure(&sandbox.restart_line(), &sections)?;
         sandbox.start_program()?;
@@ -126,28 +194,57 @@ impl Demonstration {
         let mut verdicts = Vec::new();
         for round in &ROUNDS {
             let version = Version(round.version);
-            say(format_args!("\nUpgrade to {version} by {}", round.name))?;
+            let how = match round.ends {
+                Ends::Well => "",
+                Ends::RolledBack => "; it does not work",
+            };
+            say(format_args!("\nUpgrade to {version} by {}{how}", round.name))?;
             let verdict = self.upgrade(round, version)?;
-            ensure!(verdict.is_success(), "the upgrade to {version} failed: {}", verdict.message);
+            let is_well = verdict.is_success();
+            ensure!(
+                is_well == (round.ends == Ends::Well),
+                "the upgrade to {version} ended otherwise: {}",
+                verdict.message
+            );
             verdicts.push((version, verdict));
         }
         Ok(verdicts)
     }
 
     fn upgrade(&mut self, round: &Round, version: Version) -> anyhow::Result<Verdict> {
-        let firmware = self.sandbox.firmware(version, Some(round.size))?;
-        self.signer.seal_file(&firmware)?;
+        let firmware = self.sandbox.firmware(version, round.size)?;
+        if round.size.is_none() {
+            let mut random = fastrand::Rng::with_seed(1);
+            let alike: Vec<u8> = (0..ALIKE).map(|_| random.u8(..)).collect();
+            OpenOptions::new().append(true).open(&firmware)?.write_all(&alike)?;
+        }
+        let program = self.sandbox.program();
+        match round.file {
+            Kind::Whole => self.signer.seal_file(&firmware)?,
+            Kind::Change => {
+                let running = self.sandbox.reported_version()?;
+                self.signer.change(&firmware, (&running, &program), true)?;
+            }
+        }
         // The aircraft can't see the daemon's choice in advance: without the FTP server DCFTP is
         // what the daemon offers.
-        if round.via == Via::Dcftp {
-            self.sandbox.kill_ftp_server();
+        match round.via {
+            Via::Dcftp => self.sandbox.kill_ftp_server(),
+            _ if self.sandbox.ftp_server_pid().is_none() => self.sandbox.start_ftp_server()?,
+            _ => {}
         }
         self.fly(Options { via: round.via, ..Options::new(firmware) })?;
+        // To the new program, and from one that is rolled back.
+        let mut restarts = if round.ends == Ends::Well { 1 } else { 2 };
         self.await_restart_request();
         loop {
             match self.events.recv().context("nothing more can happen")? {
                 Event::RestartRequested(requested) => {
                     requested.and_then(|()| self.sandbox.reboot())?;
+                    restarts -= 1;
+                    if restarts > 0 {
+                        self.await_restart_request();
+                    }
                 }
                 Event::Judged(verdict) => return verdict.context("the simulated aircraft crashed"),
                 Event::Interrupted => bail!("interrupted"),
@@ -181,6 +278,13 @@ impl Demonstration {
             sender.send(Event::RestartRequested(requested))
         });
     }
+}
+
+/// The line of `[trial]` by which the payload is ill with the bad version.
+fn health(program: &Path) -> String {
+    let (program, bad) = (program.display(), Version(BAD));
+    let command = format!("test \"$('{program}' --version)\" != {bad}");
+    format!("health_command = [\"/bin/sh\", \"-c\", {command:?}]\n")
 }
 
 /// Prints a line. An error, where `println!` would panic, when whoever reads has seen enough.

@@ -1,5 +1,6 @@
-//! Frames of the payload link, written from docs/payload-link.md section 1: bytes from a frame, and
-//! frames from the bytes that a line brings, noise and all. Knows nothing of what a command means.
+//! Frames of the payload link, written from docs/wire/payload-link.md section 1: bytes from a
+//! frame, and frames from the bytes that a line brings, noise and all. Knows nothing of what a
+//! command means.
 
 mod inbox;
 
@@ -185,7 +186,7 @@ mod tests {
         hexadecimal.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
     }
 
-    /// The examples of docs/payload-link.md, which were seen on a line.
+    /// The examples of docs/wire/payload-link.md, which were seen on a line.
     #[test]
     fn frames_that_were_seen_are_read_and_written() {
         let probe = Frame {

@@ -3,7 +3,7 @@
 //! frames mean.
 
 mod damage;
-mod pace;
+pub(crate) mod pace;
 mod port;
 mod pty;
 
@@ -15,7 +15,7 @@ pub use self::port::{NoAddress, NoPort, Port, PortName};
 pub use self::pty::PtyLine;
 
 use self::pace::Pace;
-use self::port::Input;
+pub(crate) use self::port::Input;
 use crate::frame::{Frame, Inbox, TooLong};
 
 /// What a read takes from the port at most.

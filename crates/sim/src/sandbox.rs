@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,6 +40,7 @@ pub struct Sandbox {
     environment: Vec<(String, String)>,
     rescue_timer: String,
     wrapper: Vec<String>,
+    channels_wrapper: Vec<String>,
     daemon: Option<Child>,
     ftp_server: Option<Child>,
     channels: Option<Child>,
@@ -61,6 +62,7 @@ impl Sandbox {
             environment: Vec::new(),
             rescue_timer: String::new(),
             wrapper: Vec::new(),
+            channels_wrapper: Vec::new(),
             daemon: None,
             ftp_server: None,
             channels: None,
@@ -192,6 +194,11 @@ keep_free = 0
         self.wrapper = wrapper.iter().copied().map(String::from).collect();
     }
 
+    /// The same of the network channels.
+    pub fn wrap_channels(&mut self, wrapper: &[&str]) {
+        self.channels_wrapper = wrapper.iter().copied().map(String::from).collect();
+    }
+
     /// `uplift` with the sandbox's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_by(&[], arguments)
@@ -224,7 +231,7 @@ keep_free = 0
 
     /// Starts the process of the network channels and waits until it says that it is ready.
     pub fn start_channels(&mut self) -> anyhow::Result<()> {
-        self.channels = Some(self.start("channels", &[])?);
+        self.channels = Some(self.start("channels", &self.channels_wrapper)?);
         Ok(())
     }
 
@@ -441,12 +448,7 @@ fn wait_for_file_within(path: &Path, limit: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A loopback address that was free a moment ago.
-pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
-}
-
 /// Files of the sandbox need not survive anything.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::create(path)?.write_all(bytes)
 }

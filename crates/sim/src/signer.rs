@@ -41,6 +41,12 @@ impl Signer {
         &self.id
     }
 
+    /// Where the secret key lies; it has no password.
+    #[must_use]
+    pub fn secret_key(&self) -> PathBuf {
+        self.directory.path().join(KEY).with_extension("key")
+    }
+
     /// The section of the configuration that trusts the key.
     #[must_use]
     pub fn trusted_section(&self) -> String {
@@ -49,15 +55,33 @@ impl Signer {
 
     /// Puts a seal behind the firmware file at `path`, as its name says.
     pub fn seal_file(&self, path: &Path) -> anyhow::Result<()> {
-        self.seal_at(path, "behind")
+        self.pack(path, &["--seal-place", "behind"])
     }
 
     /// Puts a seal before the firmware file at `path`, as its name says.
     pub fn seal_before(&self, path: &Path) -> anyhow::Result<()> {
-        self.seal_at(path, "before")
+        self.pack(path, &["--seal-place", "before"])
     }
 
-    fn seal_at(&self, path: &Path, place: &str) -> anyhow::Result<()> {
+    /// Puts the firmware file at `path` into a container, as its name says.
+    pub fn compress(&self, path: &Path) -> anyhow::Result<()> {
+        self.pack(path, &["--compress"])
+    }
+
+    /// Puts the firmware file at `path` into a container with what changes this old program of that
+    /// version into it; with nothing but that, if so wanted.
+    pub fn change(
+        &self,
+        path: &Path,
+        (version, old): (&str, &Path),
+        only: bool,
+    ) -> anyhow::Result<()> {
+        let from = format!("--from={version}={}", old.display());
+        let how = [from.as_str(), "--delta-only"];
+        self.pack(path, &how[..if only { 2 } else { 1 }])
+    }
+
+    fn pack(&self, path: &Path, how: &[&str]) -> anyhow::Result<()> {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         let (product, version) = name
             .rsplit_once('_')
@@ -66,8 +90,9 @@ impl Signer {
         let sealed = TempDir::with_prefix_in("sealed-", beside)?;
         let mut pack = Command::new(&self.uplift);
         pack.args(["pack", "--product", product, "--version", version])
-            .args(["--seal-place", place, "--key"])
-            .arg(self.directory.path().join(KEY).with_extension("key"))
+            .args(how)
+            .arg("--key")
+            .arg(self.secret_key())
             .arg("--out")
             .arg(sealed.path())
             .arg(path);

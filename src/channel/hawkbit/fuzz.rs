@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::words::{
     Address, Answer, Asked, Base, ConfigData, Deployment, FeedbackStyle, Names, Naming, cancelled,
-    confirmation, feedback,
+    confirmation, feedback, was_denied,
 };
 use crate::channel::offer::{Offer, Telling, What};
 use crate::config::HawkbitLink;
@@ -39,6 +39,7 @@ pub fn fuzz(answer: &[u8]) {
             judge(&address, deployment);
         }
     }
+    let _ = was_denied(answer);
     attributes(answer);
 }
 
@@ -46,8 +47,12 @@ fn namings() -> [Naming; 2] {
     let products = [("payload-fw", "P"), ("os", "Q")];
     let products = products.map(|(of, product)| (of.to_owned(), product.to_owned())).into();
     let parts = BTreeSet::from(["os".to_owned()]);
-    let by_chunk =
-        Naming { names: Names::Chunk { products }, parts, link: HawkbitLink::DownloadHttp };
+    let by_chunk = Naming {
+        names: Names::Chunk { products },
+        parts,
+        link: HawkbitLink::DownloadHttp,
+        ..Naming::default()
+    };
     [Naming::default(), by_chunk]
 }
 
@@ -86,7 +91,7 @@ fn refusal(failure: Failure) -> What {
 fn tell(address: &Address, telling: &Telling) {
     is_url(&address.feedback(telling));
     for minimal in [false, true] {
-        let style = FeedbackStyle { minimal, timestamp_ms: Some(u64::MAX) };
+        let style = FeedbackStyle { minimal, timestamp_ms: Some(u64::MAX), bare: false };
         let body: Value = serde_json::from_slice(&feedback(telling, &style)).unwrap_or_default();
         assert_eq!(body["id"], telling.action.as_str());
         let status = &body["status"];

@@ -1,4 +1,5 @@
-//! What a hawkBit server says, taken apart, and what it is told, put together (docs/hawkbit.md).
+//! What a hawkBit server says, taken apart, and what it is told, put together
+//! (docs/use/hawkbit.md).
 //!
 //! No sockets, no clock, no files: bytes of the server become values that can't be wrong, and
 //! values become bytes that it takes. URLs of the server are carried, and judged by whoever follows
@@ -22,7 +23,9 @@ pub(crate) use address::Address;
 pub(crate) use base::{Base, Link, cancelled};
 pub(crate) use config_data::ConfigData;
 pub(crate) use deployment::{Asked, Deployment};
-pub(crate) use feedback::{Answer, FeedbackStyle, confirmation, feedback};
+pub(crate) use feedback::{
+    Answer, FeedbackStyle, confirmation, feedback, was_denied, with_history,
+};
 pub(crate) use heard::{Heard, Question};
 pub(crate) use naming::{Names, Naming};
 pub(crate) use pace::{Due, Pace};

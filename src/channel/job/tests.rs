@@ -31,13 +31,14 @@ fn component(number: usize) -> ComponentName {
     format!("c{number}").parse().unwrap()
 }
 
-/// Nothing of the channel runs; of the components the first so many have the offer's version.
+/// Nothing of the channel runs; the first so many components have the offer's version, by action 1.
 fn idle(replaced: usize, version: u8) -> Own {
     let version = |number| if number < replaced { version } else { 0 };
     let components = (0..3).map(|number| OwnComponent {
         component: component(number),
         product: format!("P{number}"),
         version: Some(format!("V01.00.00.{:02}", version(number)).parse().unwrap()),
+        brought_by: reference(&offer("1", 4, 1), number).filter(|_| number < replaced),
     });
     Own { components: components.collect(), ..Own::default() }
 }
@@ -412,6 +413,23 @@ fn what_was_installed_in_part_is_neither_a_success_nor_cancelled() {
     between.taken_back(action("1"));
     assert_eq!(act(&between), None);
     failed(FailureKind::Cancelled, &[0], &[1])(Some(take(&mut between)));
+
+    let mut anew = Job::default();
+    anew.own(Some(idle(1, 1)));
+    anew.taken_back(action("1"));
+    failed(FailureKind::Cancelled, &[0], &[])(Some(take(&mut anew)));
+
+    let mut long_ago = idle(1, 1);
+    long_ago.components[0].brought_by = reference(&self::offer("1", 1, 1), 0);
+    anew.own(Some(long_ago));
+    anew.taken_back(action("1"));
+    assert_eq!(take(&mut anew), What::TooLate, "all of it runs");
+
+    let mut by_others = idle(1, 1);
+    by_others.components[0].brought_by = None;
+    let mut ran_already = job(&offer, by_others);
+    ran_already.taken_back(action("1"));
+    assert_eq!(take(&mut ran_already), What::Cancelled);
 
     let mut second = job(&offer, running(&offer, 1, Phase::Receiving));
     second.taken_back(action("1"));

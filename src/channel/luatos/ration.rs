@@ -134,6 +134,7 @@ fn refuses(kind: FailureKind) -> bool {
             | Kind::SameVersion
             | Kind::Truncated
             | Kind::WrongMachine
+            | Kind::WrongBase
             | Kind::SealMissing
             | Kind::SealInvalid
             | Kind::KnownBad

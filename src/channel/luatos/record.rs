@@ -1,7 +1,5 @@
 //! The ration as a file, which the loop of the channel and the download that it began both count in.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +8,8 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::ration::{Damaged, Gate, LARGEST_RECORD, Now, Ration};
 use super::words::Target;
-use crate::channel::fetch::Ledger;
+use crate::channel::fetch::{Ledger, Shut};
+use crate::channel::kept;
 use crate::disk::{self, LocalDisk};
 use crate::model::{Failure, FailureKind};
 
@@ -29,10 +28,7 @@ impl Record {
     /// can't be read is begun anew: it must not keep a payload from its upgrades.
     pub(super) fn open(directory: PathBuf) -> Self {
         let file = directory.join(FILE);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        if let Err(error) = made {
-            tracing::warn!("{} can't be made: {error}", directory.display());
-        }
+        kept::make(&directory);
         let ration = match disk::read_limited(&file, LARGEST_RECORD as u64) {
             Ok(bytes) => {
                 let (ration, damaged) = Ration::read(&bytes.unwrap_or_default());
@@ -84,15 +80,18 @@ struct Fetches {
 }
 
 impl Ledger for Fetches {
-    fn may_ask(&mut self) -> Result<(), Failure> {
+    fn may_ask(&mut self) -> Result<(), Shut> {
         let gate = self.record.change(|ration| {
             ration.advance_in_boot(up());
             ration.may_fetch(&self.target)
         });
         match gate {
             Gate::Open => Ok(()),
-            Gate::Shut { why, .. } => Err(Failure::new(FailureKind::TransferFailed, why)
-                .with_hint("it is tried again after that day")),
+            Gate::Shut { left, why } => {
+                let failure = Failure::new(FailureKind::TransferFailed, why)
+                    .with_hint("it is tried again after that day");
+                Err(Shut { failure, left })
+            }
         }
     }
 

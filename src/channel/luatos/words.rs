@@ -1,6 +1,6 @@
 //! What is said and heard on this wire, as pure functions: a request from the settings and the
 //! version that runs, a verdict from the first bytes of an answer. Nothing here knows a connection,
-//! a clock or a file. docs/luatos.md has the rules that it keeps, by their numbers.
+//! a clock or a file. docs/use/luatos.md has the rules that it keeps, by their numbers.
 
 mod answer;
 mod code;

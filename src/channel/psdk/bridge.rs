@@ -1,5 +1,5 @@
 //! The bridge: the payload's own application keeps the link, and passes the callbacks of the
-//! vendor's library on (docs/bridge.md).
+//! vendor's library on (docs/wire/bridge.md).
 //!
 //! One application has the link at a time, the last one that said HELLO. What it says are the words
 //! of the link; that a callback has neither sender nor number is known here alone.
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::UnixListener;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::door::{Door, News, Standing};
@@ -111,9 +112,11 @@ impl Bridge {
 
     fn tell(&mut self, number: u8, told: &Told) {
         let Some(client) = &self.client else { return };
-        if client.guest.outbox.try_send(told.encode(number)).is_err() {
-            // It does not read, or it is gone. It may come again.
-            self.leave();
+        match client.guest.outbox.try_send(told.encode(number)) {
+            // It does not read. It may come again.
+            Err(TrySendError::Full(_)) => self.leave(),
+            // It is gone, and what it said before that is carried out first.
+            Err(TrySendError::Closed(_)) | Ok(()) => {}
         }
     }
 
@@ -231,6 +234,7 @@ impl Bridge {
 impl Door for Bridge {
     /// Its thread does nothing else meanwhile, so the application does not wait, either.
     const PATIENCE: Duration = Duration::from_millis(150);
+    const ANSWERS_AHEAD: bool = true;
     const IN_TURN: bool = true;
     const RESUMES: bool = true;
 

@@ -12,6 +12,9 @@ use crate::model::{Failure, LinkStatus, Report};
 pub trait Door: Send {
     /// How long whoever asks waits for the answer to "check and start".
     const PATIENCE: Duration;
+    /// Whether a host may have heard that its upgrade has started before that is decided. What is
+    /// refused then must end, so that the host hears of it.
+    const ANSWERS_AHEAD: bool;
     /// Whether what is said waits outside until what was said before is done. Elsewhere a host repeats
     /// what got no answer, and must be heard meanwhile.
     const IN_TURN: bool;

@@ -73,7 +73,8 @@ impl<D: Door> Driver<D> {
         let mut status = engine.status();
         let told = Told::new(config);
         let view = View::of(&status.borrow_and_update(), &told);
-        let session = Session::new(view, uploads.port(), D::PATIENCE, Instant::now().into_std());
+        let session = Session::new(view, uploads.port(), D::PATIENCE, Instant::now().into_std())
+            .answered_ahead(D::ANSWERS_AHEAD);
         Self {
             door,
             session,
@@ -89,14 +90,16 @@ impl<D: Door> Driver<D> {
         }
     }
 
-    /// Serves the link until the engine is gone; says `running` after the first step.
+    /// Serves the link until the engine is gone; says `running` once the engine knows how the link is.
     pub async fn run(mut self, running: oneshot::Sender<()>) {
         let mut running = Some(running);
         self.stand();
         while let Some(effects) = self.step().await {
             self.stand();
             self.perform(effects);
-            if let Some(running) = running.take() {
+            if !self.tell_link_status
+                && let Some(running) = running.take()
+            {
                 let _ = running.send(()); // nobody is there to hear it only if the daemon stops
             }
         }
@@ -238,6 +241,7 @@ impl<D: Door> Driver<D> {
             Effect::CheckAndStart(id) => {
                 Box::pin(check_and_start(engine, id, file, Arc::clone(&self.uploads)))
             }
+            Effect::Reject(id, failure) => Box::pin(reject(engine, id, failure)),
             Effect::ReceptionFailed(id, failure) => {
                 self.door.reception_failed(&failure);
                 Box::pin(reception_failed(engine, id, failure))
@@ -373,11 +377,23 @@ async fn check_and_start(
     Done { event: Some(Event::Decided(decided)), file: None }
 }
 
+async fn reject(engine: Engine, id: UpgradeId, failure: Failure) -> Done {
+    // It fails only where the engine has ended the upgrade itself.
+    let _ = engine.abandon(&id, failure.clone()).await;
+    let decided = Err(Rejection::CheckFailed(failure));
+    Done { event: Some(Event::Decided(decided)), file: None }
+}
+
 async fn fetch(file: Option<File>) -> Result<Staged, Failure> {
     match file {
         Some(File::Here(staged)) => Ok(staged),
         Some(File::Pulled(pull)) => pull.complete().await,
-        Some(File::Arriving(_)) | None => Err(lost()),
+        Some(File::Arriving(_)) => Err(lost()),
+        // Of an upgrade that the daemon before this one began.
+        None => Err(Failure::new(
+            FailureKind::Interrupted,
+            "the file was lost when the daemon was restarted",
+        )),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Every guess of docs/payload-link.md, in one place: what nobody has seen on an aircraft yet (its
-//! rows marked G).
+//! Every guess of docs/wire/payload-link.md, in one place: what nobody has seen on an aircraft yet
+//! (its rows marked G).
 //!
 //! When a capture of an aircraft decides one of them, this file is the only one that changes.
 

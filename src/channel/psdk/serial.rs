@@ -1,5 +1,5 @@
 //! The serial door: the aircraft on a serial line, for hosts and benches that need no verified
-//! identity (docs/payload-link.md sections 1 and 2).
+//! identity (docs/wire/payload-link.md sections 1 and 2).
 //!
 //! [`link`] finds the aircraft ([`route`]: on which port) and carries frames, [`wire`] reads them.
 
@@ -35,6 +35,7 @@ impl Serial {
 
 impl Door for Serial {
     const PATIENCE: Duration = guess::HOST_WAIT_FOR_CHECK;
+    const ANSWERS_AHEAD: bool = false;
     const IN_TURN: bool = false;
     const RESUMES: bool = false;
 

@@ -1,5 +1,5 @@
-//! The session: what a command does in which state (docs/payload-link.md section 5b), as a pure
-//! state machine.
+//! The session: what a command does in which state (docs/wire/payload-link.md section 5b), as a
+//! pure state machine.
 //!
 //! Commands, results and status go in with the time at which they came; answers, pushes and
 //! operations to perform come out. No I/O and no clock; the engine and the transfers are names of
@@ -61,6 +61,8 @@ pub enum Effect {
     ReceptionFailed(UpgradeId, Failure),
     /// Fetch what is left of the file, have it checked, and start. Answered by [`Event::Decided`].
     CheckAndStart(UpgradeId),
+    /// There is nothing to check: end the upgrade, for this reason. Answered by [`Event::Decided`].
+    Reject(UpgradeId, Failure),
     /// Throw away what was received and abandon the upgrade; nobody waits for its report.
     GiveUp(UpgradeId, Failure),
     /// The host has seen the report.
@@ -78,7 +80,7 @@ pub enum Event {
     Stored(Result<(), Failure>),
     /// Of [`Effect::FinishReception`].
     Finished(Result<(), Failure>),
-    /// Of [`Effect::CheckAndStart`].
+    /// Of [`Effect::CheckAndStart`] and [`Effect::Reject`].
     Decided(Result<(), Rejection>),
     /// The engine's status changed.
     Status(View),
@@ -116,6 +118,8 @@ pub struct Session {
     ftp_port: u16,
     /// How long a host waits for the answer to "check and start".
     patience: Duration,
+    /// Whether a host may have heard before the answer that its upgrade has started.
+    answered_ahead: bool,
     /// The upgrade whose report was acknowledged last; the status may show it for a moment longer.
     acknowledged: Option<UpgradeId>,
     /// Empty while no work is under way.
@@ -194,6 +198,7 @@ impl Session {
             view: View::default(),
             ftp_port,
             patience,
+            answered_ahead: false,
             acknowledged: None,
             queue: Queue::default(),
         };
@@ -202,6 +207,13 @@ impl Session {
             session.state = State::Entered(Entered::found(work, now));
         }
         session
+    }
+
+    /// The same, where hosts may hear that their upgrade has started before that is decided: what
+    /// they ask to be checked, and never came, has an end then.
+    pub fn answered_ahead(mut self, is_so: bool) -> Self {
+        self.answered_ahead = is_so;
+        self
     }
 
     /// The version that the link tells.

@@ -1,6 +1,6 @@
-//! The words of the payload link (docs/payload-link.md sections 3 and 4): what a host may ask, what
-//! it is answered, what is pushed. The same at both doors; neither bytes nor the order of things
-//! are known here.
+//! The words of the payload link (docs/wire/payload-link.md sections 3 and 4): what a host may ask,
+//! what it is answered, what is pushed. The same at both doors; neither bytes nor the order of
+//! things are known here.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ pub enum Command {
     ServiceInfo,
 }
 
-/// As docs/payload-link.md names it.
+/// As docs/wire/payload-link.md names it.
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -235,7 +235,9 @@ impl From<FailureKind> for Reason {
             Kind::Timeout => Self::Timeout,
             Kind::SameVersion => Self::SameVersion,
             Kind::Downgrade => Self::Downgrade,
-            Kind::NameInvalid | Kind::WrongProduct | Kind::WrongMachine => Self::DoesNotMatch,
+            Kind::NameInvalid | Kind::WrongProduct | Kind::WrongMachine | Kind::WrongBase => {
+                Self::DoesNotMatch
+            }
             Kind::TooLarge
             | Kind::WrongVersion
             | Kind::Truncated

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::cli::paint;
 use crate::model::KeyId;
 use crate::package::check::{Examination, Finding, Rules, Signer, Verdict};
 use crate::seal::{Manifest, Seal};
@@ -51,11 +52,13 @@ pub(super) fn explain(seal: Option<&SealDocument<'_>>, examination: &Examination
     let mut text = seal.map(explain_seal).unwrap_or_default();
     for Finding { check, verdict } in &examination.findings {
         let (word, found) = match verdict {
-            Verdict::Passed(text) => ("ok", text.clone()),
-            Verdict::Failed(failure) => ("FAILED", format!("{failure} [{}]", failure.kind)),
-            Verdict::Skipped(text) => ("skipped", text.clone()),
+            Verdict::Passed(text) => (paint::good("ok      "), text.clone()),
+            Verdict::Failed(failure) => {
+                (paint::bad("FAILED  "), format!("{failure} [{}]", failure.kind))
+            }
+            Verdict::Skipped(text) => (paint::waiting("skipped "), text.clone()),
         };
-        text += &format!("  {word:<8}{:<12}{found}\n", check.as_str());
+        text += &format!("  {word}{:<12}{found}\n", check.as_str());
     }
     text
 }

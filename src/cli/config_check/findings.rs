@@ -1,16 +1,18 @@
 //! What can be found on this machine before the daemon starts: looks at what the configuration
-//! names, and changes nothing: the one file that it makes, to see whether files get a mode, it
-//! removes at once.
+//! names, and changes nothing: the one file that it makes, to see whether files get a mode, and the two
+//! directories, to see whether these can be exchanged, it removes at once.
 
+mod advice;
 mod bridge;
-mod http;
 mod link;
 mod place;
 mod policy;
 mod program;
+mod quectel;
 mod storage;
 mod terminal;
-mod units;
+mod tls;
+pub(in crate::cli) mod units;
 mod updater;
 
 use std::io;
@@ -31,6 +33,8 @@ pub(super) enum Level {
     Error,
     /// Something is worse than it could be, or not there yet.
     Warning,
+    /// Nothing is wrong, and something would be safer.
+    Advice,
 }
 
 /// One thing that a person should know.
@@ -54,9 +58,10 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         findings.isolation(program);
         findings.unit(&systemd, program);
         findings.restart(program);
+        findings.advice(&systemd, program);
     }
     for component in &config.components {
-        findings.updater(component);
+        findings.updater(component, config.link.as_ref());
         let health_command = component.common().trial.health_command.as_ref();
         if let Some(command) = health_command.and_then(|command| command.first()) {
             findings.command("trial.health_command".into(), command);
@@ -67,7 +72,7 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         match link.door {
             Door::Serial => {
                 findings.device(link);
-                findings.terminal(link);
+                findings.terminal("channel.psdk.device", &link.device);
                 findings.braille(&systemd, link);
                 findings.adapter(&systemd, link);
             }
@@ -75,9 +80,12 @@ pub(super) fn find(config: &Config) -> anyhow::Result<Vec<Finding>> {
         }
         findings.ftp(&systemd, config, link.transfer);
     }
+    if let Some(quectel) = &config.quectel {
+        findings.quectel(&systemd, config, quectel);
+    }
     findings.needless_port(&systemd, config);
     findings.password_files(config);
-    findings.http(&config.http);
+    findings.certificates(config);
     findings.empty_password(config);
     findings.paths(config);
     findings.rescue(&systemd, config.paths.rescue_timer.as_deref());

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use nix::sys::stat::major;
+use nix::unistd::{Gid, Group};
 
 use crate::config::{CREDENTIALS, Config, Door, FtpServer, Link, Paths, Program, TransferChoice};
 use crate::host::unit;
@@ -257,12 +258,58 @@ fn ftp_server(config: &FtpServer) -> DropIn {
 fn channels(config: &Config) -> DropIn {
     let (mut drop_in, paths) = (DropIn::of(CHANNELS), &config.paths);
     for (field, file) in config.network_secrets() {
-        drop_in.credential(field, file);
+        drop_in.credential(&field, file);
+    }
+    if let Some(quectel) = &config.quectel {
+        modem(&mut drop_in, &quectel.device);
     }
     if config.networks().next().is_some() && paths.state != Paths::default().state {
         drop_in.writable("paths.state", &paths.of_channels());
     }
     drop_in
+}
+
+/// The unit has no devices and no group that may use one.
+fn modem(drop_in: &mut DropIn, device: &Path) {
+    const FIELD: &str = "channel.quectel.device";
+    /// Who may use serial ports on Debian.
+    const GROUP: &str = "dialout";
+    drop_in.visible(FIELD, device);
+    let found = device.metadata().ok().filter(|found| found.file_type().is_char_device());
+    let is_pseudo_terminal = match &found {
+        Some(found) => PSEUDO_TERMINALS.contains(&major(found.rdev())),
+        None => !device.starts_with("/dev"),
+    };
+    // A closed policy lets in what is named, and nodes of private devices are others than those.
+    drop_in.add(FIELD, "PrivateDevices", "no");
+    drop_in.add(FIELD, "DevicePolicy", "closed");
+    if is_pseudo_terminal {
+        drop_in.add(FIELD, "DeviceAllow", "char-pts rw");
+        return;
+    }
+    let name = device.to_string_lossy();
+    match found.as_ref().map(|found| major(found.rdev())) {
+        // The number of an adapter on USB changes when it is plugged in again.
+        Some(number) if USB_SERIAL.contains(&number) => {
+            drop_in.add(FIELD, "DeviceAllow", format!("char-{number} rw"));
+        }
+        None if USB_SERIAL_NAMES.iter().any(|usb| name.starts_with(usb)) => {
+            USB_SERIAL.iter().for_each(|number| {
+                drop_in.add(FIELD, "DeviceAllow", format!("char-{number} rw"));
+            });
+        }
+        _ => drop_in.add_meaning(
+            FIELD,
+            "DeviceAllow",
+            format!("{} rw", quoted(device)),
+            format!("{name} rw"),
+        ),
+    }
+    let group = found.and_then(|found| Group::from_gid(Gid::from_raw(found.gid())).ok().flatten());
+    let group = group.map_or(GROUP.to_owned(), |group| group.name);
+    if group != "root" {
+        drop_in.add(FIELD, "SupplementaryGroups", group);
+    }
 }
 
 fn ftp_socket(listen: SocketAddr) -> DropIn {
@@ -318,15 +365,20 @@ mod tests {
         let sections = format!(
             "[paths]\nstate = \"/data/uplift\"\n[channel.hawkbit]\nserver = \"https://h\"\ncontroller_id = \"P\"\nunsealed = \"lab\"\n\
              target_token_file = \"{}\"\n[channel.luatos]\nunsealed = \"lab\"\nproject_key_file = \"{}\"\nfirmware_name = \"f\"\n\
-             identity = {{ imei = \"P\" }}\ncore = 1\n",
+             identity = {{ imei = \"P\" }}\ncore = 1\n[broker.b]\nurl = \"mqtt://b\"\nclient_id = \"P\"\nuser_file = \"{}\"\n\
+             [channel.thingspanel]\nunsealed = \"lab\"\nbroker = \"b\"\ntoken_file = \"{}\"\n",
             secret("token"),
-            secret("key")
+            secret("key"),
+            secret("user"),
+            secret("panel")
         );
         let all = by_unit("name = \"p\"", &sections);
         let channels: String = all.into_iter().filter(|text| text.starts_with(CHANNELS)).collect();
         for line in [
             "LoadCredential=token:/etc/uplift/token\n",
             "LoadCredential=key:/etc/uplift/key\n",
+            "LoadCredential=user:/etc/uplift/user\n",
+            "LoadCredential=panel:/etc/uplift/panel\n",
             "ReadWritePaths=/data/uplift-channels\n",
         ] {
             assert!(channels.contains(line), "{line:?} in {channels}");
@@ -344,6 +396,20 @@ mod tests {
         );
     }
 
+    /// What works on it runs in a unit of its own, without a sandbox: nobody else is let in.
+    #[test]
+    fn a_microcontroller_opens_no_unit_for_its_port_and_its_pins() {
+        for entry in [
+            "{ gpio = { chip = \"/dev/gpiochip0\", boot0 = \"17\", reset = \"!27\" } }",
+            "{ modem = { boot0 = \"dtr\", reset = \"rts\" } }",
+        ] {
+            let board = format!(
+                "[component.motor]\nkind = \"stm32\"\nproduct = \"M\"\nport = \"/dev/ttyS1\"\nentry = {entry}"
+            );
+            assert_eq!(drop_ins("name = \"p\"", &board), "");
+        }
+    }
+
     /// The rescue may write there by itself.
     #[test]
     fn a_program_elsewhere_takes_the_place_of_the_default_directory() {
@@ -352,6 +418,13 @@ mod tests {
             all,
             "uplift.service: # Made by `uplift config sandbox`.\n[Service]\n# component.program.path\nReadWritePaths=\nReadWritePaths=\"/opt/pay load\"\n"
         );
+    }
+
+    /// What changes is a name in the directory above the tree.
+    #[test]
+    fn of_a_tree_the_directory_above_it_is_written() {
+        let all = drop_ins("kind = \"tree\"\npath = \"/opt/sensor\"", "");
+        assert!(all.ends_with("ReadWritePaths=\nReadWritePaths=/opt\n"), "{all}");
     }
 
     #[test]
@@ -421,6 +494,34 @@ mod tests {
     fn a_pseudo_terminal_is_let_in_whatever_its_number() {
         let all = drop_ins("name = \"p\"", "[channel.psdk]\ndevice = \"/tmp/ttyPayload\"");
         assert!(all.contains("PrivateTmp=no\nDeviceAllow=char-pts rw\n"), "{all}");
+    }
+
+    #[test]
+    fn the_network_channels_are_let_in_to_their_modem_and_no_other_device() {
+        let modem = |device: &str| {
+            let section = format!(
+                "[channel.quectel]\nunsealed = \"lab\"\ncomponents = {{ PAYLOAD = \"program\" }}\ndevice = \"{device}\""
+            );
+            let all = by_unit("name = \"p\"", &section);
+            all.into_iter().filter(|text| text.starts_with(CHANNELS)).collect::<String>()
+        };
+        for (device, lines) in [
+            (
+                "/dev/ttyUSB77",
+                "PrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=char-188 rw\nDeviceAllow=char-166 rw\nSupplementaryGroups=dialout\n",
+            ),
+            (
+                "/dev/ttyAMA77",
+                "DevicePolicy=closed\nDeviceAllow=/dev/ttyAMA77 rw\nSupplementaryGroups=dialout\n",
+            ),
+            (
+                "/tmp/ttyQuectel",
+                "PrivateTmp=no\nPrivateDevices=no\nDevicePolicy=closed\nDeviceAllow=char-pts rw\n",
+            ),
+        ] {
+            let text = modem(device);
+            assert!(text.contains(lines), "{device}: {text}");
+        }
     }
 
     /// What is taken for the units' defaults is what they say.

@@ -26,6 +26,7 @@ pub(super) fn run(config: &Config, url: &Url, force: bool, json: bool) -> anyhow
         size: None,
         most: config.package.max_size.0,
         authorization: None,
+        pieces: http::Pieces::None,
     };
     let view = View::waiting_for("waiting for the server", json);
     let mut relay =

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::watch::{AWAY, Seen};
 use crate::cli::fold::fold;
+use crate::cli::paint;
 use crate::cli::view::{self, Size};
 use crate::model::{LinkState, LinkStatus, Phase, Progress, Status};
 
@@ -77,6 +78,9 @@ impl Live {
             if before.phase != status.phase {
                 self.samples.clear();
                 self.tell(now, status.phase.to_string());
+            }
+            if let Some(doing) = news(&before, &status) {
+                self.tell(now, doing.to_owned());
             }
             if let Some(report) = status
                 .last
@@ -174,7 +178,7 @@ impl Live {
             event.into_iter().rev().for_each(|line| lines.push_front(line));
         }
         if let Some(first) = lines.front_mut() {
-            first.replace_range(..LABEL.len(), LABEL);
+            first.replace_range(..LABEL.len(), &paint::heading(LABEL));
         }
         lines.into()
     }
@@ -202,6 +206,13 @@ impl Live {
     }
 }
 
+/// What another updater does now, and did not before.
+fn news<'a>(before: &Status, now: &'a Status) -> Option<&'a str> {
+    let doing = |status: &'a Status| status.upgrade.as_ref().and_then(|one| one.doing.as_deref());
+    let before = before.upgrade.as_ref().and_then(|one| one.doing.as_deref());
+    doing(now).filter(|now| before != Some(*now))
+}
+
 /// Of the link of a daemon that is away nothing is known.
 fn without_link(status: &Status) -> Status {
     Status { link: LinkStatus::default(), ..status.clone() }
@@ -226,6 +237,7 @@ mod tests {
             failure: None,
             package: None,
             percent: None,
+            doing: None,
             seconds_left,
             waits_for: None,
             deferred_because: None,
@@ -239,8 +251,10 @@ mod tests {
                 path: Some("/program".into()),
                 version: None,
                 digest: None,
+                looking: false,
                 known_bad: vec![],
                 minimum_version: None,
+                brought_by: None,
             }],
             upgrade: (phase != Phase::Idle).then_some(upgrade),
             unacknowledged: vec![],
@@ -253,7 +267,11 @@ mod tests {
     }
 
     fn text(live: &Live, now: Instant) -> String {
-        live.lines(now, Size { rows: 24, columns: 80 }).join("\n")
+        plain(&live.lines(now, Size { rows: 24, columns: 80 })).join("\n")
+    }
+
+    fn plain(lines: &[String]) -> Vec<String> {
+        lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
     }
 
     fn after(began: Instant, seconds: u64) -> Instant {
@@ -333,17 +351,17 @@ mod tests {
             Size { rows: 2, columns: 12 },
             Size { rows: 1, columns: 1 },
         ] {
-            let lines = live.lines(after(began, 20), size);
+            let lines = plain(&live.lines(after(began, 20), size));
             assert!(lines.len() < size.rows.max(2), "{lines:#?}");
             assert!(
                 lines.iter().all(|line| line.chars().count() <= size.columns.max(EVENT_INDENT + 1)),
                 "{lines:#?}"
             );
         }
-        let lines = live.lines(after(began, 20), Size { rows: 8, columns: 80 });
+        let lines = plain(&live.lines(after(began, 20), Size { rows: 9, columns: 80 }));
         assert!(
-            lines[4].starts_with("  Events    0:09  the daemon went away")
-                && lines[5].contains("0:09  the daemon is back"),
+            lines[5].starts_with("  Events    0:09  the daemon went away")
+                && lines[6].contains("0:09  the daemon is back"),
             "{lines:#?}"
         );
     }

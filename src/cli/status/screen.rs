@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use crate::cli::fold::width;
+use crate::cli::paint;
 use crate::cli::view::Size;
 
 /// The size of the terminal at the standard output, now, but for the last column: a cursor that
@@ -33,10 +35,10 @@ impl Screen {
         // Without automatic margins what is too long all the same is cut and not wrapped.
         frame.push_str("\r\x1b[?7l");
         for line in lines {
-            let _ = writeln!(frame, "{line}\x1b[K");
+            let _ = writeln!(frame, "{}\x1b[K", paint::shown(line, &std::io::stdout()));
         }
         frame.push_str("\x1b[J\x1b[?7h");
-        self.drawn = lines.iter().map(|line| line.chars().count()).collect();
+        self.drawn = lines.iter().map(|line| width(line)).collect();
         let mut out = std::io::stdout().lock();
         out.write_all(frame.as_bytes())?;
         out.flush()

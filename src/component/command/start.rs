@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Change, runner};
-use crate::host::{self, command, unit};
+use crate::host::{self, command, helper, unit};
 use crate::model::{Failure, FailureKind};
 use crate::record::change::{self, BEGUN_FILE, Begun, JOB_FILE, Job, JobId};
 
@@ -44,6 +43,16 @@ impl Change {
         self.begin(job, true).await
     }
 
+    /// [`Change::start_over`] of the job of this name, which may have been begun; whether it is known.
+    pub async fn begin_again(&self, id: &JobId) -> Result<bool, Failure> {
+        let job = change::read::<Job>(&self.directory, JOB_FILE);
+        let job = job.map_err(|error| self.unusable(error))?.filter(|job| job.id == *id);
+        let Some(job) = job else { return Ok(false) };
+        tracing::warn!("the updater was cut off; it begins again");
+        self.start_over(&job).await?;
+        Ok(true)
+    }
+
     async fn begin(&self, job: &Job, again: bool) -> Result<(), Failure> {
         let (change, job) = (self.clone(), job.clone());
         let id = job.id.clone();
@@ -66,9 +75,10 @@ impl Change {
         }
         self.prepare().map_err(|error| self.unusable(error))?;
         self.check_free()?;
-        let noted = self
-            .forget_job()
-            .and_then(|()| change::write(&*self.disk, &self.directory, JOB_FILE, job));
+        // One that begins again is known throughout.
+        let forgotten = if again { self.forget_run() } else { self.forget_job() };
+        let noted =
+            forgotten.and_then(|()| change::write(&*self.disk, &self.directory, JOB_FILE, job));
         noted.map_err(|error| self.unusable(error))?;
         Ok(false)
     }
@@ -98,7 +108,7 @@ impl Change {
     fn call(&self, id: &JobId) -> io::Result<Vec<OsString>> {
         let runner = match &self.runner {
             Some(runner) => runner.clone(),
-            None => own_program()?,
+            None => helper::own_program()?,
         };
         Ok(vec![
             runner.into(),
@@ -112,13 +122,6 @@ impl Change {
 /// The unit of a job, for `journalctl -u`.
 fn unit_name(id: &JobId) -> String {
     format!("uplift-change-{id}.service")
-}
-
-/// What this process was started from, or what has replaced it since.
-fn own_program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let text = path.to_string_lossy();
-    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
 }
 
 /// A unit that is there already was asked for by a daemon that is gone: its start is waited for.

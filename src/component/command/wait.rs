@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::inotify::AddWatchFlags;
 
+use super::told::{self, Told};
 use super::{Change, Ended, JobId, OUTPUT, PROGRESS};
 use crate::disk;
 use crate::host::unit;
@@ -27,13 +28,13 @@ pub struct Finished {
 }
 
 impl Change {
-    /// Waits for the end of the job that was started under this name, and tells its progress in
-    /// percent as it changes. The same in a daemon that has just begun and finds the job running,
+    /// Waits for the end of the job that was started under this name, and passes on
+    /// what it tells of its work. The same in a daemon that has just begun and finds the job running,
     /// ended, or cut off by a restart of the machine. A job that no runner took charge of was not
     /// begun.
     ///
     /// Dropped, it leaves the job as it is.
-    pub async fn ended(&self, id: &JobId, on_progress: impl Fn(u8)) -> Result<Finished, Failure> {
+    pub async fn ended(&self, id: &JobId, on_progress: impl Fn(Told)) -> Result<Finished, Failure> {
         if !self.has_begun(id)? {
             return Ok(Finished { ended: Ended::NotBegun, last_lines: Vec::new() });
         }
@@ -42,7 +43,7 @@ impl Change {
         // Before the first look, so that none is missed; without it only the end is told.
         let kinds = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
         let mut watch = Watch::on(&self.directory, kinds).ok();
-        let mut told = None;
+        let mut told = Told::default();
         let waited = loop {
             self.tell(&mut told, &on_progress);
             tokio::select! {
@@ -61,12 +62,11 @@ impl Change {
         Ok(Finished { ended, last_lines: self.last_lines() })
     }
 
-    /// A percentage that was not told yet.
-    fn tell(&self, told: &mut Option<u8>, on_progress: &impl Fn(u8)) {
-        let percent = read_progress(&self.directory);
-        if percent.is_some() && percent != *told {
-            *told = percent;
-            percent.into_iter().for_each(on_progress);
+    /// What was not passed on yet.
+    fn tell(&self, before: &mut Told, on_progress: &impl Fn(Told)) {
+        if let Some(told) = told::read(&self.directory).filter(|told| told != before) {
+            *before = told.clone();
+            on_progress(told);
         }
     }
 
@@ -91,11 +91,6 @@ async fn changed(watch: Option<&Watch>) -> io::Result<()> {
         Some(watch) => watch.sees(OsStr::new(PROGRESS)).await,
         None => std::future::pending().await,
     }
-}
-
-fn read_progress(directory: &Path) -> Option<u8> {
-    let text = disk::read_limited(&directory.join(PROGRESS), 16).ok()??;
-    String::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 fn end_of(path: &Path) -> io::Result<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::not_installed;
 use super::swap::{Means, can_not, sync_directories};
 use crate::disk::{self, Disk, Operation, PRIVATE_MODE};
-use crate::model::Failure;
+use crate::model::{Failure, Form};
 
 /// A first installation to be done.
 pub(super) struct First<'a> {
@@ -21,6 +21,8 @@ pub(super) struct First<'a> {
     pub(super) marker: &'a Path,
     /// A temporary name.
     pub(super) kept: &'a Path,
+    /// What it is.
+    pub(super) form: Form,
 }
 
 impl First<'_> {
@@ -35,8 +37,12 @@ impl First<'_> {
         self.take_path().map_err(not_installed("giving the new program its name"))?;
         let synced = sync_directories(self.disk, &[self.path, self.incoming]);
         if synced.is_err() {
+            let away = match self.form {
+                Form::File => Operation::Remove { path: self.path },
+                Form::Tree => Operation::Rename { from: self.path, to: self.incoming },
+            };
             // The error of the sync is the one to tell.
-            let _ = self.disk.apply(Operation::Remove { path: self.path });
+            let _ = self.disk.apply(away);
         }
         synced.map_err(not_installed("syncing the program's directory"))
     }

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::directory::LAYING;
 use super::swap::sync_directories;
-use super::{Program, digest_at, free_later, not_installed};
-use crate::disk::{self, Operation};
-use crate::model::{Failure, PackageSummary};
+use super::{Program, free_later, not_installed};
+use crate::disk::Operation;
+use crate::model::{Failure, Form, PackageSummary};
 
 impl Program {
     /// Makes the place free that the program at the path is to take. Durable with the next sync of
@@ -18,7 +19,7 @@ impl Program {
         if previous.symlink_metadata().is_err() {
             return Ok(()); // nothing is there, or it is where it belongs already
         }
-        self.disk.apply(Operation::Rename { from: &previous, to: &older })
+        self.rename_over(&previous, &older)
     }
 
     /// What [`Program::keep_older`] moved, where that takes more than a sync of the directory.
@@ -37,9 +38,8 @@ impl Program {
         if older.symlink_metadata().is_err() {
             return Ok(());
         }
-        self.disk.apply(Operation::Rename { from: &older, to: &previous })?;
-        // Two names of one file, which such a rename leaves alone.
-        disk::remove_if_present(&*self.disk, &older)?;
+        self.rename_over(&older, &previous)?;
+        self.remove_second_name(&older)?;
         sync_directories(&*self.disk, &[&previous])
     }
 
@@ -48,7 +48,7 @@ impl Program {
     pub(crate) fn forget_older(&self) -> io::Result<()> {
         let older = self.beside(".older");
         let freed = File::open(&older);
-        disk::remove_if_present(&*self.disk, &older)?;
+        self.remove(&older)?;
         freed.into_iter().for_each(free_later);
         Ok(())
     }
@@ -70,20 +70,26 @@ impl Program {
             name.symlink_metadata().map(|found| found.len()).ok()
         });
         let (next, previous) = (self.next(new), self.beside(".previous"));
-        let kept = self.beside(".kept");
-        let is_left =
-            [&next, &kept, &self.beside(".older")].into_iter().any(|name| size(name).is_some());
-        let is_left = is_left || size(&previous) == Some(package.size);
+        let (kept, laying) = (self.beside(".kept"), self.beside(LAYING));
+        let is_left = [&next, &kept, &laying, &self.beside(".older")]
+            .into_iter()
+            .any(|name| size(name).is_some());
+        let may_be_new = match self.form {
+            Form::File => size(&previous) == Some(package.size),
+            Form::Tree => size(&previous).is_some(),
+        };
+        let is_left = is_left || may_be_new;
         if !is_left || self.known_digest().map_err(failed())? == Some(new) {
             return Ok(());
         }
         let _lock = self.lock()?;
-        disk::remove_if_present(&*self.disk, &kept).map_err(failed())?;
+        self.remove(&kept).map_err(failed())?;
+        self.remove(&laying).map_err(failed())?;
         if !ran {
             // Under its next name an old program may lie, whose way to `.previous` was cut off.
             for left in [&next, &previous] {
-                if digest_at(left).map_err(failed())? == Some(new) {
-                    disk::remove_if_present(&*self.disk, left).map_err(failed())?;
+                if self.digest_of(left).map_err(failed())? == Some(new) {
+                    self.remove(left).map_err(failed())?;
                 }
             }
         }
@@ -96,7 +102,7 @@ impl Program {
         if self.beside(".older").symlink_metadata().is_err() {
             return Ok(());
         }
-        let previous = digest_at(&self.beside(".previous"))?;
+        let previous = self.digest_of(&self.beside(".previous"))?;
         if previous.is_none() || previous == self.known_digest()? {
             self.restore_older()
         } else {

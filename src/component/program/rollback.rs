@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::swap::{Swap, sync_directories};
-use super::{Lock, Program, digest_at};
+use super::{Lock, Program};
 use crate::digest::{Beside, Hasher};
-use crate::disk::{self, Operation};
+use crate::disk;
 use crate::model::{Failure, FailureKind, ProgramDigest};
 
 /// How a rollback ended.
@@ -48,7 +48,9 @@ impl Program {
         };
         match cut_off {
             Some(before) => Ok(Some(before)),
-            None => Ok(digest_at(&self.beside(".previous"))?.filter(|digest| *digest != nothing())),
+            None => {
+                Ok(self.digest_of(&self.beside(".previous"))?.filter(|digest| *digest != nothing()))
+            }
         }
     }
 
@@ -64,15 +66,14 @@ impl Program {
             return Ok(());
         }
         let (next, previous) = (self.next(at_path), self.beside(".previous"));
-        self.disk.apply(Operation::Rename { from: &next, to: &previous })?;
+        self.rename_over(&next, &previous)?;
         sync_directories(&*self.disk, &[&previous])?;
-        // The power cut may have left both names to it; such a rename does nothing.
-        disk::remove_if_present(&*self.disk, &next)
+        self.remove_second_name(&next)
     }
 
     /// The program before this one, if it still has the name under which this one came.
     fn not_set_aside(&self, at_path: ProgramDigest) -> io::Result<Option<ProgramDigest>> {
-        Ok(digest_at(&self.next(at_path))?.filter(|digest| *digest != at_path))
+        Ok(self.digest_of(&self.next(at_path))?.filter(|digest| *digest != at_path))
     }
 
     /// Takes the program on trial away from the path and puts the one before it back, which is
@@ -93,7 +94,9 @@ impl Program {
         old: Option<ProgramDigest>,
     ) -> Result<Reverted, Failure> {
         let before = match self.digest() {
-            Ok(at_path) if at_path == Some(on_trial) => self.before(on_trial)?,
+            Ok(at_path) if self.counts_as(at_path, on_trial, old) == Some(on_trial) => {
+                self.before(on_trial)?
+            }
             Ok(_) => {
                 self.finish_reverting(on_trial)?;
                 // It may be cut off anywhere, and whoever comes next tries again.
@@ -121,7 +124,7 @@ impl Program {
             return Ok(Before::At(self.next(on_trial), digest)); // the swap was cut off right after its exchange
         }
         let previous = self.beside(".previous");
-        match digest_at(&previous).map_err(unreadable())? {
+        match self.digest_of(&previous).map_err(unreadable())? {
             Some(digest) if digest == nothing() => Ok(Before::Nothing(previous)),
             Some(digest) if digest != on_trial => Ok(Before::At(previous, digest)),
             _ => Err(Failure::new(
@@ -139,6 +142,7 @@ impl Program {
             incoming: before,
             outgoing: &failed,
             kept: &kept,
+            form: self.form,
             irreplaceable: true,
         };
         swap.perform().map(drop).map_err(|unfinished| {
@@ -152,7 +156,7 @@ impl Program {
 
     /// Undoes a first installation: the loser becomes `.failed`, nothing is at the path.
     fn take_away(&self, marker: &Path) -> io::Result<()> {
-        self.disk.apply(Operation::Rename { from: &self.path, to: &self.beside(".failed") })?;
+        self.rename_over(&self.path, &self.beside(".failed"))?;
         // Otherwise a power cut could undo the rename alone, and nothing would lead back from the
         // new program.
         sync_directories(&*self.disk, &[&self.path, marker])?;
@@ -166,14 +170,13 @@ impl Program {
     /// name.
     pub(super) fn finish_reverting(&self, on_trial: ProgramDigest) -> Result<(), Failure> {
         for left in [self.beside(".previous"), self.next(on_trial)] {
-            if digest_at(&left).map_err(not_reverted("reading what the rollback left"))?
+            if self.digest_of(&left).map_err(not_reverted("reading what the rollback left"))?
                 != Some(on_trial)
             {
                 continue;
             }
-            let rename = Operation::Rename { from: &left, to: &self.beside(".failed") };
-            let synced =
-                self.disk.apply(rename).and_then(|()| sync_directories(&*self.disk, &[&left]));
+            let renamed = self.rename_over(&left, &self.beside(".failed"));
+            let synced = renamed.and_then(|()| sync_directories(&*self.disk, &[&left]));
             synced.map_err(not_reverted("setting the failed program aside"))?;
         }
         Ok(())
@@ -181,7 +184,7 @@ impl Program {
 }
 
 /// The digest of no bytes: of the file that says that no program was there.
-fn nothing() -> ProgramDigest {
+pub(super) fn nothing() -> ProgramDigest {
     Hasher::new(Beside::default()).finish().program
 }
 

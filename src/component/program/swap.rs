@@ -11,7 +11,8 @@ use nix::errno::Errno;
 
 use super::{attributes, open_no_follow};
 use crate::disk::{self, Disk, Operation, PRIVATE_MODE};
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Form};
+use crate::tree;
 
 /// How a program came to its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(super) struct Swap<'a> {
     pub(super) outgoing: &'a Path,
     /// A temporary name.
     pub(super) kept: &'a Path,
+    /// What old and new are. Directories are exchanged, or not replaced at all.
+    pub(super) form: Form,
     /// Whether no power cut may cost the program at `incoming` its name, as if the exchange had
     /// never been and what came after it had: a program to be put back has no other name, a new one
     /// is sent again.
@@ -65,10 +68,17 @@ enum AtPath {
 impl Swap<'_> {
     /// Does it, by the best means that the file system has; durable on return.
     pub(super) fn perform(&self) -> Result<Means, Unfinished> {
+        if self.form == Form::Tree {
+            // No rename replaces a directory with something in it.
+            tree::remove(self.disk, self.outgoing).map_err(|error| {
+                let step = "removing what the last swap left";
+                Unfinished { step, error, at_path: AtPath::Old }
+            })?;
+        }
         let exchange = Operation::Exchange { one: self.incoming, other: self.path };
         match self.disk.apply(exchange) {
             Ok(()) => self.finish_exchange().map(|()| Means::Exchange),
-            Err(error) if can_not(&error) => self.rename_over(),
+            Err(error) if can_not(&error) && self.form == Form::File => self.rename_over(),
             Err(error) => {
                 Err(Unfinished { step: "exchanging old and new", error, at_path: AtPath::Old })
             }
@@ -82,6 +92,9 @@ impl Swap<'_> {
             AtPath::Old => return unfinished,
             AtPath::NewAndOldIncoming => {
                 self.disk.apply(Operation::Exchange { one: self.incoming, other: self.path })
+            }
+            AtPath::NewAndOldOutgoing if self.form == Form::Tree => {
+                self.disk.apply(Operation::Exchange { one: self.outgoing, other: self.path })
             }
             AtPath::NewAndOldOutgoing => {
                 self.disk.apply(Operation::Rename { from: self.outgoing, to: self.path })

@@ -4,6 +4,7 @@
 mod faults;
 mod file_systems;
 mod older;
+mod trees;
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -105,6 +106,7 @@ fn summary(staged: &Staged) -> PackageSummary {
         version: "V01.00.00.00".parse().unwrap(),
         size: staged.size,
         file_digest: staged.digests.file,
+        program_size: None,
         program_digest: staged.digests.program,
         trusted_key: None,
     }
@@ -481,4 +483,30 @@ fn the_known_digest_is_that_of_what_lies_there_now() {
     assert!(new.is_some() && new != old);
     payload.put(OLD);
     assert_eq!(payload.program.known_digest().unwrap(), old);
+}
+
+/// Between proof and use: what is written over the program in place, and made to look as old as
+/// before, is read again, and so is whatever was read before a restart.
+#[test]
+fn what_was_proved_is_read_again_after_any_change_and_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    File::create(&path).unwrap().write_all(b"one").unwrap();
+    let program = Program::new(&path);
+    let one = program.proved_digest().unwrap().unwrap();
+    let times = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = File::options().write(true).open(&path).unwrap();
+    file.write_all(b"two").unwrap();
+    file.set_modified(times).unwrap();
+    let two = program.proved_digest().unwrap().unwrap();
+    assert_ne!(two, one);
+    let now = stamp(&fs::metadata(&path).unwrap());
+    program.forget_reading();
+    assert_eq!(program.proved_digest_of(now), None);
+    assert_eq!(program.digest().unwrap(), Some(two));
+    assert_eq!(program.proved_digest_of(now), None, "it was read to say what is there");
+    let other = directory.path().join("other");
+    File::create(&other).unwrap().write_all(b"one").unwrap();
+    fs::rename(&other, &path).unwrap();
+    assert_eq!(program.proved_digest().unwrap(), Some(one));
 }

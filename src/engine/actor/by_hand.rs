@@ -62,7 +62,7 @@ impl Actor {
         answer: Answer<UpgradeId>,
     ) {
         // What was put off keeps nobody from the way back.
-        if let Err(failure) = self.cancel_deferred(&request).await {
+        if let Err(failure) = self.make_room(&request).await {
             return drop(answer.send(Err(failure)));
         }
         match &self.state {
@@ -99,22 +99,18 @@ impl Actor {
         let installed = self.journal.installed(component);
         // As when a trial fails: the upgrade from the one to the other is what is taken back.
         let success = installed.and_then(|installed| self.success_of(component, installed));
-        let upgrade = Upgrade { from: success.and_then(|report| report.from), ..upgrade };
-        let package = success.and_then(|report| report.package.clone());
+        let upgrade = Upgrade { from: success.as_ref().and_then(|report| report.from), ..upgrade };
+        let package = success.and_then(|report| report.package);
         self.hands.find_way_back(upgrade, installed, package, answer);
     }
 
     /// The upgrade that has installed it, by the history.
-    fn success_of(&self, component: ComponentName, installed: InstalledRecord) -> Option<&Report> {
-        let installs = |report: &&Report| {
+    fn success_of(&self, component: ComponentName, installed: InstalledRecord) -> Option<Report> {
+        self.journal.newest_report(|report| {
             report.outcome == Outcome::Succeeded
-                && report.component() == component
-                && report
-                    .package
-                    .as_ref()
-                    .is_some_and(|package| package.program_digest == installed.digest)
-        };
-        self.journal.reports().rev().find(installs)
+                && report.component == component
+                && report.program.is_some_and(|program| program.digest == installed.digest)
+        })
     }
 
     pub(super) async fn go_back(

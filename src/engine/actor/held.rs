@@ -75,30 +75,36 @@ impl Actor {
 
     async fn supersede(&mut self, request: Request) -> Result<UpgradeId, Failure> {
         if self.is_superseded_by(&request) {
-            self.cancel_deferred(&request).await?;
+            self.make_room(&request).await?;
         }
         self.begin(request).await
     }
 
-    /// Whoever can't wait comes before what was put off, and so does its own requester; and before
-    /// a file that comes over days.
+    /// What a person or the payload link asks for comes before what a platform of the network does,
+    /// until that is being installed; and a person before a link of whose file nothing has come.
     fn is_superseded_by(&self, request: &Request) -> bool {
+        let Some(upgrade) = self.state.upgrade() else { return false };
+        let comes_before = request.comes_before(&upgrade.request);
         match &self.state {
-            State::Deferred { upgrade, .. } => {
-                !request.waits || upgrade.request.is_by_requester_of(request)
-            }
-            State::Preparing { upgrade } | State::Receiving { upgrade } => {
-                !request.waits && upgrade.request.waits
+            State::Preparing { .. } => comes_before,
+            State::Deferred { .. } => comes_before || upgrade.request.is_by_requester_of(request),
+            State::Receiving { .. } | State::Checking { .. } | State::Ready { .. } => {
+                comes_before && upgrade.request.is_of_network()
             }
             _ => false,
         }
     }
 
-    /// What was put off makes room.
-    pub(super) async fn cancel_deferred(&mut self, request: &Request) -> Result<(), Failure> {
-        let why = match self.state {
+    /// What is not being installed yet makes room.
+    pub(super) async fn make_room(&mut self, request: &Request) -> Result<(), Failure> {
+        let why = match &self.state {
             State::Deferred { .. } => "was put off",
             State::Preparing { .. } | State::Receiving { .. } => "waited for its file",
+            State::Checking { upgrade } | State::Ready { upgrade, .. }
+                if upgrade.request.is_of_network() =>
+            {
+                "was not being installed yet"
+            }
             _ => return Ok(()),
         };
         let sentence = format!(

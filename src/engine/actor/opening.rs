@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
+use super::first_look::FirstLook;
 use super::held::Looks;
 use super::reports::concluded;
 use super::{Actor, COMMAND_QUEUE};
@@ -18,17 +19,19 @@ use crate::engine::Engine;
 use crate::engine::blocking::blocking;
 use crate::engine::hands::Hands;
 use crate::engine::herald::{Herald, speak_of};
-use crate::engine::installed::all_installed;
+use crate::engine::installed::not_looked_at;
 use crate::host::unit;
 use crate::journal::Journal;
 use crate::log::message;
 use crate::machine::State;
 use crate::model::{ComponentName, Failure, FailureKind, Phase};
+use crate::package::choice::LastHashed;
 use crate::policy::Gatekeeper;
 
 impl Actor {
     /// Opens journal, stage and target of a configuration, and resumes what the last daemon left,
-    /// so that the first status that anybody sees is a true one.
+    /// so that the first status that anybody sees is a true one. What is installed is looked at
+    /// meanwhile, unless an upgrade is under way ([`Engine::looked`]).
     pub async fn open(config: Arc<Config>) -> anyhow::Result<(Self, Engine)> {
         Self::open_on(Arc::new(LocalDisk), config).await
     }
@@ -48,7 +51,10 @@ impl Actor {
         let programs: BTreeMap<ComponentName, Program> = config
             .components
             .programs()
-            .map(|program| (program.common.name, Program::on(Arc::clone(&disk), &program.path)))
+            .map(|program| {
+                let at_path = Program::on(Arc::clone(&disk), &program.path);
+                (program.common.name, at_path.in_form(program.form))
+            })
             .collect();
         let foreign = "the trial of another version of the daemon can't be read; `uplift-rescue` ends it at its deadline";
         let foreign = journal.has_foreign_trial().then(|| foreign.to_owned());
@@ -65,7 +71,7 @@ impl Actor {
         for notice in &notices {
             tracing::warn!(MESSAGE_ID = message::STATE_DAMAGED, UPLIFT_KIND = %FailureKind::Internal, "{notice}");
         }
-        let components = all_installed(&config, &programs, &journal).await;
+        let components = not_looked_at(&config, &journal);
         let herald = Herald::new(&config, &journal, components, notices);
         let (status, deadline) = herald.watch();
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -89,15 +95,22 @@ impl Actor {
             finished,
             check_answer,
             looks: Looks::default(),
+            first_look: FirstLook::new(),
+            hashed: LastHashed::default(),
         };
         for failure in actor.hands.examine().await {
             // Told now, so that nobody sends a file for nothing. Whoever puts it right starts the
             // daemon again.
             actor.herald.notice(&failure);
         }
+        let looked = actor.first_look.watch();
         actor.resume().await.context("an upgrade is under way, and its state is not known")?;
+        if !*looked.borrow() {
+            actor.begin_first_look();
+        }
         actor.look_in(Duration::ZERO);
-        Ok((actor, Engine { commands: sender, status, deadline, policy: Some(asks), applications }))
+        let policy = Some(asks);
+        Ok((actor, Engine { commands: sender, status, deadline, policy, applications, looked }))
     }
 
     async fn resume(&mut self) -> Result<(), Failure> {
@@ -111,7 +124,12 @@ impl Actor {
             (None, None) => State::Idle,
         };
         let from = state.phase();
-        let (mut state, actions) = match self.hands.find(&state).await {
+        let found = self.hands.find(&state).await;
+        if self.journal.upgrade().is_some() && found.is_ok() {
+            // Behind the look at the restart: what is read now was not read before it.
+            self.look_first().await;
+        }
+        let (mut state, actions) = match found {
             Ok(found) => state.resume(&found),
             // An upgrade about which nothing can be proved now stays in the journal: systemd starts
             // the daemon again.

@@ -2,11 +2,13 @@
 
 use super::Actor;
 use crate::config::Component;
+use crate::engine::hands::Seen;
 use crate::engine::{Answer, IfRefused, choice};
 use crate::machine::{Event, State};
 use crate::model::{
     ChannelName, ComponentName, Failure, FailureKind, PackageSummary, PartStatus, UpgradeId,
 };
+use crate::package::check::Doorkeeper;
 use crate::policy::Gatekeeper;
 use crate::stage::{Announced, Observer, Receiving, Staged};
 
@@ -66,10 +68,13 @@ impl Actor {
         announced: Announced,
         observer: Observer,
     ) -> Result<Receiving, Failure> {
+        let rules = self.rules(component)?;
+        let doorkeeper = Doorkeeper::new(rules, announced.file_name.clone());
+        let seen = Seen { observer, watch: Box::new(doorkeeper) };
         if !self.state.upgrade().is_some_and(|upgrade| upgrade.request.resumes) {
-            return self.hands.receive(component, announced, observer).await;
+            return self.hands.receive(component, announced, seen).await;
         }
-        let receiving = self.hands.receive_kept(id, component, announced, observer).await?;
+        let receiving = self.hands.receive_kept(id, component, announced, seen).await?;
         self.apply(Event::Kept).await?;
         self.owned(id)?; // what could not be written down has ended it
         self.look_in(Gatekeeper::RENEWAL);

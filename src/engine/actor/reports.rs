@@ -5,7 +5,7 @@ use crate::config::Component;
 use crate::engine::herald::log;
 use crate::journal;
 use crate::machine::{Event, State};
-use crate::model::{ChannelName, Entry, Failure, Outcome, Report};
+use crate::model::{ChannelName, Failure, Outcome, Report};
 
 impl Actor {
     pub(super) async fn acknowledge(&mut self, channel: ChannelName) -> Result<(), Failure> {
@@ -59,13 +59,6 @@ impl Actor {
         };
         self.herald.ended(report, installed, &self.journal);
     }
-}
-
-/// What follows `before`. One that the history has forgotten was older than all that it still has.
-pub(super) fn entry_after<'a>(history: &'a [Entry], before: Option<&str>) -> Option<&'a Entry> {
-    let position =
-        before.and_then(|before| history.iter().rposition(|entry| entry.key() == before));
-    history.get(position.map_or(0, |position| position + 1))
 }
 
 /// The state of a report that still waits for its receiver.

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use super::policy::{Way as Restarting, restart};
 use super::{Hands, OnTrial, TaskResult};
-use crate::component::command::{Change as Updater, Ended, Finished, Job, JobId, Purpose};
-use crate::config::{self, Component, FILE};
+use crate::component::command::{Change as Updater, Ended, Finished, Job, JobId, Purpose, Told};
+use crate::component::mcu;
+use crate::config::{self, AWAY, Component, FILE};
 use crate::engine::blocking::blocking;
 use crate::engine::herald::Herald;
 use crate::machine::Event;
-use crate::model::{Change, ChangeTerms, Failure, FailureKind, Origin, Step, Upgrade, Verdict};
+use crate::model::{
+    Change, ChangeTerms, Failure, FailureKind, Origin, ProgramDigest, Step, Upgrade, Verdict,
+};
 use crate::package::check::Checked;
 use crate::trial::change::{Trial, Way};
 use crate::trial::restart::Restarter;
@@ -67,7 +70,7 @@ impl Hands {
             {
                 return Event::SwapFailed(failure);
             }
-            match updater.ended(&id, on_progress).await {
+            match end_of(&updater, &id, &terms, on_progress).await {
                 Ok(finished) => installed(&finished, &terms),
                 Err(failure) => Event::Unhealthy(failure.into()),
             }
@@ -132,8 +135,9 @@ impl Hands {
         let restarter = self.restarter_of_change(Some(&terms));
         // What never ran, because the machine was not allowed to restart, needs no restart back.
         let left = (verdict.failure.kind == FailureKind::NotNow).then(|| change.origin.clone());
+        let away = change.package.program_digest;
         self.spawn_event(&upgrade.id, async move {
-            match go_back(&updater, &id, &terms, on_progress).await {
+            match go_back(&updater, &id, &terms, away, on_progress).await {
                 Ok(()) => reverted(&restarter, &terms, left.as_ref()).await,
                 Err(failure) => Event::RevertFailed(failure),
             }
@@ -141,7 +145,7 @@ impl Hands {
     }
 }
 
-/// Gives the updater a copy of its own, and starts it.
+/// Gives the file to the updater, and starts it.
 async fn hand_over(
     updater: &Updater,
     checked: Checked,
@@ -149,17 +153,31 @@ async fn hand_over(
     id: &JobId,
     terms: &ChangeTerms,
 ) -> Result<(), Failure> {
-    let copies = updater.clone();
-    let copy = blocking(move || {
-        let mut payload = checked.into_payload();
-        let size = payload.size();
-        copies.copy(&mut payload, size, &name)
+    let taking = updater.clone();
+    let taken = blocking(move || {
+        let (file, length) = checked.into_payload();
+        taking.take(file, length, &name)
     });
-    let file = copy.await?;
+    let file = taken.await?;
     let file = file.to_string_lossy();
     let command = terms.install.iter().map(|word| word.replace(FILE, &file)).collect();
     let job = Job { id: id.clone(), command, deadline: terms.command_deadline };
     updater.start(&job).await
+}
+
+/// How the installation ended; one that was cut off, and leaves nothing that works, is begun again.
+async fn end_of(
+    updater: &Updater,
+    id: &JobId,
+    terms: &ChangeTerms,
+    on_progress: impl Fn(Told),
+) -> Result<Finished, Failure> {
+    let finished = updater.ended(id, &on_progress).await?;
+    let was_cut_off = matches!(finished.ended, Ended::Vanished | Ended::NotBegun);
+    if was_cut_off && terms.begins_again && updater.begin_again(id).await? {
+        return updater.ended(id, &on_progress).await;
+    }
+    Ok(finished)
 }
 
 /// What the end of the updater means for the change.
@@ -187,12 +205,15 @@ async fn go_back(
     updater: &Updater,
     id: &JobId,
     terms: &ChangeTerms,
-    on_progress: impl Fn(u8),
+    away: ProgramDigest,
+    on_progress: impl Fn(Told),
 ) -> Result<(), Failure> {
-    let Some(command) = terms.revert.clone() else {
+    let Some(command) = &terms.revert else {
         let sentence = "there is no `revert` command";
         return Err(Failure::new(FailureKind::InstallFailed, sentence));
     };
+    let away = away.to_string();
+    let command = command.iter().map(|word| word.replace(AWAY, &away)).collect();
     let job = Job { id: id.clone(), command, deadline: terms.command_deadline };
     updater.start(&job).await?;
     let mut finished = updater.ended(id, &on_progress).await?;
@@ -236,6 +257,10 @@ fn failure_of(finished: &Finished, field: &str) -> Failure {
         }
         Ended::NotBegun => (FailureKind::Interrupted, "was never begun".to_owned()),
     };
+    // Our own process says why, in words that fit.
+    if let (Ended::Exit(_), Some(told)) = (&finished.ended, mcu::failure(&finished.last_lines)) {
+        return told;
+    }
     let failure = Failure::new(kind, format!("the updater (`{field}`) {how}"));
     let said = finished.last_lines.last();
     Failure { causes: said.into_iter().cloned().collect(), ..failure }

@@ -12,7 +12,15 @@ use crate::machine::State;
 use crate::model::{ComponentName, Countdown, Failure, FailureKind, UpgradeId};
 use crate::package::check::{Rules, check_announced};
 use crate::record::part::Part;
-use crate::stage::{Announced, Keeper, Observer, Receiving, Stage};
+use crate::stage::{Announced, Keeper, Observer, Receiving, Stage, Watch};
+
+/// Who looks on while a file arrives.
+pub(in crate::engine) struct Seen {
+    /// Hears how many bytes are there.
+    pub(in crate::engine) observer: Observer,
+    /// Sees them, and stops a file that is wrong.
+    pub(in crate::engine) watch: Box<dyn Watch>,
+}
 
 impl Hands {
     /// All but the file of this name, which an upgrade is to find again.
@@ -65,12 +73,14 @@ impl Hands {
         announced: &Announced,
         rules: Rules,
     ) -> Result<(), Failure> {
-        let (config, _) = self.component(component)?;
+        let (config, place) = self.component(component)?;
         let (config, announced, paths) =
             (config.clone(), announced.clone(), self.config.paths.clone());
+        let program = place.program.clone();
         blocking(move || {
             check_announced(announced.file_name.as_deref(), announced.size, &rules)?;
-            config.program().map_or(Ok(()), |program| storage::examine(program, &paths))
+            config.program().map_or(Ok(()), |program| storage::examine(program, &paths))?;
+            program.map_or(Ok(()), |program| program.must_exchange())
         })
         .await
     }
@@ -80,10 +90,10 @@ impl Hands {
         &self,
         component: ComponentName,
         announced: Announced,
-        observer: Observer,
+        Seen { observer, watch }: Seen,
     ) -> Result<Receiving, Failure> {
         let stage = self.component(component)?.1.stage.clone();
-        blocking(move || stage.receive(announced, observer)).await
+        blocking(move || stage.receive(announced, observer)?.watched_by(watch)).await
     }
 
     /// A place for a file whose bytes outlive restarts: behind what is there of it already.
@@ -92,7 +102,7 @@ impl Hands {
         upgrade: &UpgradeId,
         component: ComponentName,
         announced: Announced,
-        observer: Observer,
+        Seen { observer, watch }: Seen,
     ) -> Result<Receiving, Failure> {
         let (stage, parts) = (self.component(component)?.1.stage.clone(), self.parts.clone());
         let (ends, upgrade) = (self.policy.longest_wait()?, upgrade.clone());
@@ -111,16 +121,18 @@ impl Hands {
                     .read(&part.staged)
                     .map_or(part.offset, |mark| mark.min(size.unwrap_or(u64::MAX)));
                 let keeper = keeper(parts, mark, part.staged.clone());
-                return stage.resume(&part.staged, announced, there, observer, keeper);
+                let resumed = stage.resume(&part.staged, announced, there, observer, keeper)?;
+                return resumed.watched_by(watch);
             }
             // Of another file nothing is needed any more.
             stage.drop_receptions(None)?;
             let file = (announced.file_name.clone(), size);
-            stage.receive_kept(announced, observer, move |staged| {
+            let receiving = stage.receive_kept(announced, observer, move |staged| {
                 mark.forget()?;
                 parts.begin(Part::new(upgrade, component, staged.clone(), file, ends))?;
                 Ok(keeper(parts, mark, staged))
-            })
+            })?;
+            receiving.watched_by(watch)
         })
         .await
     }

@@ -15,7 +15,10 @@ impl Hands {
             let (component, program) = (component.clone(), program.clone());
             let paths = self.config.paths.clone();
             let examined = blocking(move || {
-                program.examine().and_then(|()| storage::examine(&component, &paths))
+                program
+                    .examine()
+                    .and_then(|()| storage::examine(&component, &paths))
+                    .and_then(|()| program.must_exchange())
             });
             failures.extend(examined.await.err());
         }

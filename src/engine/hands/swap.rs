@@ -85,5 +85,5 @@ pub(super) fn put_back(
     let at_path = program.digest().map_err(|error| {
         Failure::from_io(FailureKind::InstallFailed, "the program can't be read", error)
     })?;
-    if at_path == old { Ok(()) } else { Err(replaced_by_hand()) }
+    if program.counts_as(at_path, on_trial, old) == old { Ok(()) } else { Err(replaced_by_hand()) }
 }

@@ -9,7 +9,7 @@ use uplift_fixtures::elf::{Architecture, Program};
 use super::*;
 use crate::disk::faulty::FaultyDisk;
 use crate::disk::{Disk, LocalDisk};
-use crate::model::{Outcome, Phase, Receipt, Status};
+use crate::model::{ChannelName, Outcome, Phase, Receipt, Status};
 use crate::package::check::tests::signer::Signer;
 use crate::seal::Place;
 
@@ -61,12 +61,14 @@ impl Payload {
         let text = format!(
             "[component.program]\npath = \"{root}/program\"\nproduct = \"P\"\nversion = \"V01.00.00.00\"\n\
              restart = [\"/bin/sh\", \"-c\", \"echo $$ >{root}/boot_id\"]\n\
-             [package]\n{package}\n[policy]\n{policy}\n[channel.psdk]\n[trial]\nwindow = \"0s\"\n\
+             [package]\n{package}\n[policy]\n{policy}\n[channel.psdk]\n\
+             [channel.loopback]\nsocket = \"{root}/offers\"\nunsealed = \"lab\"\n[trial]\nwindow = \"0s\"\n\
              [paths]\nstate = \"{root}/state\"\nboot_id = \"{root}/boot_id\"\nrescue_timer = \"\"\n"
         );
         let config = Config::parse(&text, Path::new("uplift.toml")).unwrap();
         let (actor, engine) = Actor::open_on(disk, Arc::new(config)).await.unwrap();
         self.daemon = Some(tokio::spawn(actor.run()));
+        engine.looked().await;
         engine
     }
 
@@ -89,7 +91,7 @@ fn program(version: &str) -> Vec<u8> {
     Program::new(Architecture::host().unwrap(), version.numbers()).filled_to(10_000).bytes()
 }
 
-/// No channel of today waits; one of the network will.
+/// As requests of hawkBit do.
 fn waiting() -> Request {
     let link = Request::of_link("0xed".into(), TransferKind::Local);
     Request { waits: true, receipt: Receipt::History, rejoins: false, ..link }
@@ -258,6 +260,70 @@ async fn who_can_not_wait_takes_the_place_of_what_waits() {
     let deferred = engine.status_now().last.unwrap().id;
     assert_eq!(again.unwrap_err().kind, FailureKind::SameVersion);
     assert_ne!(deferred, id);
+}
+
+/// An upgrade of this request that has come as far as this phase.
+async fn reach(engine: &Engine, request: Request, phase: Phase) -> UpgradeId {
+    let id = engine.begin(request).await.unwrap();
+    if phase != Phase::Preparing {
+        let program = program("V02.00.00.00");
+        let announced = Announced::named("P_V02.00.00.00.bin", Some(program.len() as u64));
+        let mut receiving = engine.receive(&id, announced).await.unwrap();
+        if phase == Phase::Ready {
+            receiving.write(&program).unwrap();
+            engine.check(&id, receiving.finish(None).unwrap()).await.unwrap();
+        }
+    }
+    assert_eq!(engine.status_now().phase, phase);
+    id
+}
+
+/// I4: who asks while another upgrade is not being installed yet.
+#[tokio::test]
+async fn a_person_comes_before_the_link_and_both_before_the_network() {
+    let person = || Request::of_shell("uid 0".into());
+    let link = || Request {
+        receipt: Receipt::History,
+        ..Request::of_link("0xed".into(), TransferKind::Local)
+    };
+    let network = |requester: &str| Request {
+        channel: ChannelName::LOOPBACK,
+        requester: requester.into(),
+        transfer: TransferKind::HandOver,
+        ..link()
+    };
+    let (before, received) = ([Phase::Preparing], [Phase::Receiving, Phase::Ready]);
+    let all = [before.as_slice(), &received].concat();
+    let none: &[Phase] = &[];
+    let mut payload = Payload::new();
+    let engine = payload.start().await;
+    for (holder, asker, makes_room) in [
+        (network("one"), person(), &*all),
+        (network("one"), link(), &all),
+        (link(), person(), &before),
+        (network("one"), network("another"), none),
+        (Request { waits: true, ..network("one") }, network("another"), none),
+        (person(), link(), none),
+        (person(), network("one"), none),
+        (link(), network("one"), none),
+    ] {
+        for phase in &all {
+            let told = format!("{} {phase} {}", holder.channel, asker.channel);
+            let held = reach(&engine, holder.clone(), *phase).await;
+            let asked = engine.begin(asker.clone()).await;
+            let last = if makes_room.contains(phase) {
+                let report = engine.report(&held).await.unwrap().unwrap();
+                assert_eq!(report.failure.unwrap().kind, FailureKind::Cancelled, "{told}");
+                asked.expect(&told)
+            } else {
+                assert_eq!(asked.expect_err(&told).kind, FailureKind::Busy, "{told}");
+                assert_eq!(engine.status_now().phase, *phase, "{told}");
+                held
+            };
+            engine.cancel(&last, "the test".into()).await.unwrap();
+        }
+    }
+    assert!(payload.stage().is_empty());
 }
 
 #[tokio::test]

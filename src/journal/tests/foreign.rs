@@ -36,7 +36,8 @@ fn a_history_keeps_the_entries_of_another_version() {
     }
     let (journal, damaged) = open(&directory);
     assert!(damaged.is_empty(), "{damaged:?}");
-    let keys: Vec<_> = journal.history().iter().map(Entry::key).collect();
+    let history = journal.history();
+    let keys: Vec<_> = history.iter().map(Entry::key).collect();
     assert_eq!(keys, ["1", "new channel", "new form", "\"of no form at all\"", "2", "3"]);
     let known: Vec<_> =
         journal.reports().map(|report| report.request.channel.to_string()).collect();
@@ -48,9 +49,10 @@ fn a_history_keeps_the_entries_of_another_version() {
 #[test]
 fn the_history_has_a_length_whoever_wrote_it() {
     let directory = TempDir::new().unwrap();
+    let foreign = |number| json!({ "id": format!("foreign {number}") });
+    let reports: Vec<_> = (0..HISTORY_LENGTH).map(foreign).collect();
+    write_file(&directory, HISTORY_FILE, &sealed(&json!({ "format": 2, "reports": reports })));
     let (mut journal, _) = open(&directory);
-    let foreign = |number| Entry::Foreign(json!({ "id": format!("foreign {number}") }));
-    journal.history.reports = (0..HISTORY_LENGTH).map(foreign).collect();
     journal.conclude(&report("one", ChannelName::SHELL, Outcome::Failed, 1), true).unwrap();
     let (journal, _) = open(&directory);
     assert_eq!(

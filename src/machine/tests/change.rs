@@ -25,6 +25,8 @@ fn change(restart: bool, revert: bool) -> Change {
             deadline: Duration::from_secs(60),
             boots: 2,
             confirm: Confirm::Auto,
+            begins_again: false,
+            read_back: false,
         },
     }
 }
@@ -90,8 +92,8 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// Every transition that is allowed, as the rows of docs/machine.md: first of an updater that
-/// needs a restart and has a way back, then what differs without one of the two.
+/// Every transition that is allowed, as the rows of docs/design/machine.md: first of an updater
+/// that needs a restart and has a way back, then what differs without one of the two.
 fn table() -> String {
     let mut rows = String::from("| step | event | next | actions |\n|---|---|---|---|\n");
     for from in STEPS {
@@ -120,8 +122,12 @@ fn row_end((state, actions): &(State, Vec<Action>)) -> String {
 
 #[test]
 fn the_documented_table_is_the_code() {
-    let document = include_str!("../../../docs/machine.md");
-    assert!(document.contains(&table()), "docs/machine.md does not have this table:\n{}", table());
+    let document = include_str!("../../../docs/design/machine.md");
+    assert!(
+        document.contains(&table()),
+        "docs/design/machine.md does not have this table:\n{}",
+        table()
+    );
 }
 
 /// What goes on is written down before it is done; what ended is reported; what is not allowed

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use crate::config::{Format, MachineRule};
+use crate::config::{Format, MachineRule, TreeFormat};
 use crate::digest::Digests;
 use crate::host::command::{CommandError, Reach};
 use crate::model::file_name::FileName;
@@ -14,7 +14,9 @@ use crate::package::check::{Check, Rules, Subject, Verdict, open, text_mode};
 use crate::package::content::{Content, ContentError};
 use crate::package::elf::{self, ElfError, End, Machine};
 use crate::package::preflight::{self, Executable, PreflightError};
+use crate::seal::container::Front;
 use crate::seal::{Place, Seal};
+use crate::tree;
 
 /// What this part of the file at `path` is, where that is of the format.
 pub(super) fn read_content(
@@ -28,6 +30,8 @@ pub(super) fn read_content(
         Err(error) => error,
     };
     let kind = match error {
+        ContentError::Tree(error) => return Err(error.into()),
+        ContentError::SetId(_) => FailureKind::SealInvalid,
         ContentError::Empty | ContentError::Elf(ElfError::CutOff) => FailureKind::Truncated,
         ContentError::Unreadable(_) | ContentError::Elf(ElfError::Unreadable(_)) => {
             FailureKind::Internal
@@ -52,6 +56,8 @@ pub(super) fn format_of(path: &Path, start: u64) -> Format {
     let _ = open(path).and_then(|file| file.read_at(&mut magic, start));
     match magic {
         [b'#', b'!', ..] => Format::Script,
+        // Whether that may have set-id bits its payload decides.
+        _ if tree::MAGIC.starts_with(&magic) => Format::Tree(TreeFormat { set_id: true }),
         object::elf::ELFMAG => Format::Elf,
         _ => Format::Any,
     }
@@ -78,6 +84,8 @@ pub(super) struct Examiner<'a> {
     pub(super) content: Option<Result<Content, Failure>>,
     /// `None` when the size alone is wrong.
     pub(super) seal: Option<Result<Option<Seal>, Failure>>,
+    /// What it came in.
+    pub(super) container: Option<&'a Front>,
 }
 
 impl Examiner<'_> {
@@ -180,7 +188,18 @@ impl Examiner<'_> {
         let machine = match content.as_ref().map_err(Failure::clone)? {
             Content::Elf(elf) => elf.machine,
             Content::Script(_) => return passed("a script, which names no machine"),
+            Content::Tree { files, others, size } => {
+                return passed(format!(
+                    "a tree of {files} files, {others} directories and links, and {size} bytes; a tree names no machine"
+                ));
+            }
             Content::Any(_) => return skipped("a file of any format may be for any machine"),
+            Content::Stm32(vectors, _) => {
+                let (stack, entry) = (vectors.stack, vectors.entry);
+                return passed(format!(
+                    "a program for an STM32F4: stack {stack:#010x}, reset vector {entry:#010x}"
+                ));
+            }
         };
         let Some(payload) = &self.rules.payload else {
             return skipped(format!("{machine}; no payload says what it needs"));
@@ -222,7 +241,9 @@ impl Examiner<'_> {
         let interpreter = match self.content() {
             Some(Content::Elf(elf)) => elf.interpreter.as_ref(),
             Some(Content::Script(interpreter)) => Some(interpreter),
-            Some(Content::Any(_)) | None => return skipped("not a program"),
+            Some(Content::Any(_) | Content::Stm32(..) | Content::Tree { .. }) | None => {
+                return skipped("not a program");
+            }
         };
         match interpreter {
             None => passed("none needed"),
@@ -252,6 +273,7 @@ impl Examiner<'_> {
         let truncated = |sentence: String| Err(Failure::new(FailureKind::Truncated, sentence));
         let unproven = |what: String| match &self.seal {
             Some(Ok(Some(_))) => passed("the seal gives size and digest"),
+            _ if self.container.is_some() => passed("the container gives size and digest"),
             Some(Err(_)) => skipped("the seal is damaged, so it proves nothing"),
             _ if self.rules.allow_unproven_end => passed(what + "; allowed by the configuration"),
             _ => truncated(what),
@@ -307,6 +329,9 @@ impl Examiner<'_> {
     }
 
     fn preflight(&self) -> Examined {
+        if let (Some(&Content::Stm32(_, Some(version))), Ok(name)) = (self.content(), &self.name) {
+            return version_in(version, name.version());
+        }
         let program = self.rules.payload.as_ref().and_then(|payload| payload.program.as_ref());
         let command = program.and_then(|program| {
             Some((program.version_command.as_ref()?, program.isolation, program.preflight_deadline))
@@ -314,10 +339,12 @@ impl Examiner<'_> {
         let (Some((arguments, isolation, deadline)), Ok(name)) = (command, &self.name) else {
             return skipped("no `version_command` is configured");
         };
-        if self.format == Format::Any {
+        if matches!(self.format, Format::Any | Format::Stm32(_) | Format::Tree(_)) {
             return skipped("a file of any format is not run");
         }
-        if matches!(&self.seal, Some(Ok(Some(seal))) if seal.manifest.place == Place::Before) {
+        let is_behind_seal = self.container.is_none()
+            && matches!(&self.seal, Some(Ok(Some(seal))) if seal.manifest.place == Place::Before);
+        if is_behind_seal {
             return skipped(
                 "the seal stands before the program; the daemon asks it for its version once it lies there without",
             );
@@ -346,6 +373,15 @@ impl Examiner<'_> {
     }
 }
 
+/// What it means that a version stands in a program that can't be run here.
+fn version_in(version: Version, named: Version) -> Examined {
+    if version == named {
+        return passed(format!("the program has version {version} in it"));
+    }
+    let sentence = format!("the program has version {version} in it, its name says {named}");
+    Err(Failure::new(FailureKind::WrongVersion, sentence))
+}
+
 /// What it means that a program, staged or not, has told its version or has not.
 pub(super) fn version_told(
     told: Result<Version, PreflightError>,
@@ -369,7 +405,7 @@ pub(super) fn version_told(
 }
 
 /// The machine of the installed program; of this one where nothing is installed, or a script is.
-fn wanted_machine(program: Option<&Path>) -> Result<(Machine, &'static str), Failure> {
+pub(super) fn wanted_machine(program: Option<&Path>) -> Result<(Machine, &'static str), Failure> {
     let machine = |path| Ok::<_, ElfError>(elf::read(open(path)?)?.machine);
     if let Some(Ok(installed)) = program.map(machine) {
         return Ok((installed, "the installed program"));

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use crate::config::{self, Component, Format, MachineRule, SealRule, TrustedKey};
 use crate::host::command::Isolation;
-use crate::model::ProgramDigest;
 use crate::model::version::Version;
+use crate::model::{Failure, Form, ProgramDigest};
+use crate::package::choice::{Choice, LastHashed};
 use crate::seal::Seal;
+use crate::seal::container::{Found, Front};
 
 /// The payload that a file is for: what its configuration says of it.
 #[derive(Debug, Clone)]
@@ -24,6 +26,7 @@ pub(super) struct Payload {
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     pub(super) path: PathBuf,
+    pub(super) form: Form,
     pub(super) version_command: Option<Vec<String>>,
     pub(super) isolation: Isolation,
     pub(super) preflight_deadline: Duration,
@@ -33,6 +36,7 @@ impl Program {
     fn of(program: &config::Program) -> Self {
         Self {
             path: program.path.clone(),
+            form: program.form,
             version_command: program.common.version_command.clone(),
             isolation: program.common.isolate_commands,
             preflight_deadline: program.common.preflight_deadline,
@@ -49,6 +53,8 @@ pub struct Rules {
     pub(super) allow_same_version: bool,
     pub(super) allow_unproven_end: bool,
     pub(super) machine: MachineRule,
+    /// How the helper that unpacks a container is isolated.
+    pub(super) isolation: Isolation,
     /// `None` where no payload is known: what a file is decides.
     pub(super) format: Option<Format>,
     pub(super) seal: SealRule,
@@ -62,6 +68,8 @@ pub struct Rules {
     pub(super) forced: bool,
     /// Whether the file may be checked again on another day, and is kept as it was received.
     pub(super) kept: bool,
+    /// The installed program, as it was hashed last.
+    pub(super) hashed: LastHashed,
 }
 
 /// What is to be thought of who signed a seal.
@@ -88,6 +96,7 @@ impl Rules {
                 program: component.program().map(Program::of),
             }),
             format: Some(component.common().format),
+            isolation: component.common().isolate_commands,
             ..Self::without_payload(package)
         }
     }
@@ -101,6 +110,7 @@ impl Rules {
             allow_same_version: package.allow_same_version,
             allow_unproven_end: package.allow_unproven_end,
             machine: package.machine,
+            isolation: Isolation::Never,
             format: None,
             seal: package.seal_rule(),
             trusted_only: false,
@@ -110,6 +120,7 @@ impl Rules {
             known_bad: None,
             forced: false,
             kept: false,
+            hashed: LastHashed::default(),
         }
     }
 
@@ -163,6 +174,24 @@ impl Rules {
         Self { kept, ..self }
     }
 
+    /// Where it is remembered, for the next file too, what the installed program was when it was hashed.
+    #[must_use]
+    pub fn remembering(self, hashed: LastHashed) -> Self {
+        Self { hashed, ..self }
+    }
+
+    /// Which of a container's streams makes its program here.
+    pub fn choice(&self, front: &Front) -> Result<Choice, Failure> {
+        let program = self.payload.as_ref().and_then(|payload| payload.program.as_ref());
+        let program = program.map(|program| (program.path.as_path(), program.form));
+        Choice::at(front, program, self.running, &self.hashed)
+    }
+
+    /// Whether a payload is known for which a file is judged.
+    pub fn has_payload(&self) -> bool {
+        self.payload.is_some()
+    }
+
     /// What is to be thought of who signed a seal.
     pub fn signer(&self, seal: &Seal) -> Signer<'_> {
         let by = |key: &&TrustedKey| key.public.id() == seal.signature.key_id();
@@ -179,7 +208,11 @@ impl Rules {
     /// Whether a file of `size` bytes that begins with `head` and ends in `tail` carries a seal for
     /// this payload by a trusted key. It says nothing of the program.
     pub fn trusts_ends(&self, head: &[u8], tail: &[u8], size: u64) -> bool {
-        let seal = Seal::find(head, tail, size).ok().flatten();
+        let seal = match Front::find(head) {
+            Ok(Found::Front(front)) => front.seal(front.manifest.size),
+            Ok(Found::None) => Seal::find(head, tail, size).ok().flatten(),
+            Ok(Found::Unknown) | Err(_) => None,
+        };
         seal.is_some_and(|seal| {
             self.payload
                 .as_ref()

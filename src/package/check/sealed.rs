@@ -39,16 +39,28 @@ impl Examiner<'_> {
                 FailureKind::SealMissing,
                 "the file has no seal, and this payload accepts sealed files only",
             )),
+            (None, _) if self.container.is_some() => {
+                self.agrees_with_container()?;
+                skipped("the container is not signed; what it says of its program is so")
+            }
             (None, _) if self.rules.payload.is_none() => {
                 skipped("the file has no seal; a payload may want one")
             }
             (None, SealRule::Optional) => skipped("the file has no seal, and needs none"),
             (Some(seal), _) => {
                 let signer = self.signer(seal)?;
-                self.agrees(seal)?;
+                self.agrees(&seal.manifest, seal.payload_size())?;
+                if let Some(content) = self.content() {
+                    self.stands_where_it_may(seal, content)?;
+                }
                 passed(signer)
             }
         }
+    }
+
+    /// What nobody signed must be right, too.
+    fn agrees_with_container(&self) -> Result<(), Failure> {
+        self.container.map_or(Ok(()), |front| self.agrees(&front.manifest, self.subject.size))
     }
 
     /// Says who signed, where the signature holds.
@@ -81,9 +93,8 @@ impl Examiner<'_> {
     }
 
     /// Whether what the manifest says is what the name says and the program is.
-    fn agrees(&self, seal: &Seal) -> Result<(), Failure> {
-        let Manifest { product, version, machine, size, sha256, replaces_from, .. } =
-            &seal.manifest;
+    fn agrees(&self, manifest: &Manifest, payload_size: u64) -> Result<(), Failure> {
+        let Manifest { product, version, machine, size, sha256, replaces_from, .. } = manifest;
         if let Ok(name) = &self.name {
             if name.product() != product {
                 let sentence = format!(
@@ -106,13 +117,10 @@ impl Examiner<'_> {
                 let sentence = format!("the program is for {found}, and sealed for {machine:?}");
                 return Err(Failure::new(FailureKind::WrongMachine, sentence));
             }
-            self.stands_where_it_may(seal, content)?;
         }
-        if seal.payload_size() != *size {
-            let sentence = format!(
-                "the program has {} bytes, and had {size} when it was sealed",
-                seal.payload_size()
-            );
+        if payload_size != *size {
+            let sentence =
+                format!("the program has {payload_size} bytes, and had {size} when it was sealed");
             return Err(Failure::new(FailureKind::Truncated, sentence));
         }
         if let Some(digests) = self.subject.digests.filter(|digests| digests.program != *sha256) {

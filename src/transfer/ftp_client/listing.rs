@@ -1,13 +1,17 @@
 //! What lies in the upload area: the answer to NLST, sorted into what is ours and what is not.
 //! Pure.
 
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read as _};
 use std::time::Duration;
 
 use crate::model::file_name::FileName;
 use crate::model::{Failure, FailureKind};
 
-/// Largest answer to NLST that is looked at, in bytes: some hundred names.
-pub(super) const LARGEST_LISTING: usize = 64 * 1024;
+/// Largest answer to NLST that is read, in bytes: some hundred thousand names.
+pub(super) const LARGEST_LISTING: u64 = 16 << 20;
+/// Longest line of it that can be a name: twice the longest name of a file.
+const LONGEST_LINE: u64 = 512;
 /// Most names that a failure lists.
 const MOST_LISTED: usize = 10;
 
@@ -58,30 +62,64 @@ pub struct Listing {
     pub ours: Vec<String>,
     /// All others, as they can be shown.
     pub others: Vec<String>,
+    /// How many more names there are.
+    pub more: usize,
 }
 
 impl Listing {
-    /// Sorts the lines of an answer to NLST; `accepts_product` says whether a product is this
-    /// payload's.
-    pub fn parse(answer: &[u8], accepts_product: impl Fn(&str) -> bool) -> Self {
-        let mut listing = Self::default();
-        for line in answer.split(|&byte| byte == b'\n') {
-            let name = line.strip_suffix(b"\r").unwrap_or(line);
-            if name.is_empty() || name == b"." || name == b".." {
-                continue;
+    /// So many names of each kind are kept; the others are counted.
+    pub const MOST_KEPT: usize = 1000;
+
+    /// Sorts the lines of an answer to NLST as they come, to its end; `accepts_product` says whether
+    /// a product is this payload's. However long it is, what is kept of it is bounded.
+    pub fn read(answer: impl BufRead, accepts_product: impl Fn(&str) -> bool) -> io::Result<Self> {
+        Self::read_but(answer, accepts_product, |_| false)
+    }
+
+    /// The same without the names of which `is_left_out` says so; it hears of each.
+    pub(super) fn read_but(
+        mut answer: impl BufRead,
+        accepts_product: impl Fn(&str) -> bool,
+        mut is_left_out: impl FnMut(&str) -> bool,
+    ) -> io::Result<Self> {
+        let (mut listing, mut line, mut goes_on) = (Self::default(), Vec::new(), false);
+        while (&mut answer).take(LONGEST_LINE).read_until(b'\n', &mut line)? > 0 {
+            // The rest of a line that is too long is the rest of a name that nobody can have.
+            let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
+            if !is_rest {
+                listing.add(&line, &accepts_product, &mut is_left_out);
             }
-            match std::str::from_utf8(name) {
-                Ok(name)
-                    if name
-                        .parse::<FileName>()
-                        .is_ok_and(|name| accepts_product(name.product())) =>
-                {
-                    listing.ours.push(name.into());
-                }
-                _ => listing.others.push(String::from_utf8_lossy(name).into_owned()),
-            }
+            line.clear();
         }
-        listing
+        Ok(listing)
+    }
+
+    fn add(
+        &mut self,
+        line: &[u8],
+        accepts_product: impl Fn(&str) -> bool,
+        is_left_out: &mut impl FnMut(&str) -> bool,
+    ) {
+        let name = line.strip_suffix(b"\n").unwrap_or(line);
+        let name = name.strip_suffix(b"\r").unwrap_or(name);
+        if name.is_empty() || name == b"." || name == b".." {
+            return;
+        }
+        let shown = String::from_utf8_lossy(name);
+        if is_left_out(&shown) {
+            return;
+        }
+        // One that is not valid is not borrowed.
+        let is_ours = matches!(shown, Cow::Borrowed(_))
+            && shown.parse::<FileName>().is_ok_and(|name| accepts_product(name.product()));
+        let kept = if is_ours { &mut self.ours } else { &mut self.others };
+        if kept.len() < Self::MOST_KEPT { kept.push(shown.into_owned()) } else { self.more += 1 }
+    }
+
+    /// Each name, and whether it is one of ours; these come first.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        let ours = self.ours.iter().map(|name| (&**name, true));
+        ours.chain(self.others.iter().map(|name| (&**name, false)))
     }
 
     /// The name of the one file, where it is not ours.
@@ -108,13 +146,14 @@ impl Listing {
                 Err(error) => error.into_failure(other),
             }),
             ([], others) => {
-                let sentence = format!("no uploaded file is for this payload: {}", shown(others));
+                let others = shown(others, self.more);
+                let sentence = format!("no uploaded file is for this payload: {others}");
                 Err(Failure::new(FailureKind::TransferFailed, sentence))
             }
             (several, _) => {
                 let sentence = format!(
                     "several uploaded files are for this payload, and only one may be: {}",
-                    shown(several)
+                    shown(several, 0)
                 );
                 let hint = "somebody else on the network may have stored one of them: ask for the upgrade again, which empties the upload \
                             area; where exactly one has a seal by a key of the [package] section, that one is taken";
@@ -124,7 +163,7 @@ impl Listing {
     }
 }
 
-fn shown(names: &[String]) -> String {
+fn shown(names: &[String], more: usize) -> String {
     let mut text = names
         .iter()
         .take(MOST_LISTED)
@@ -132,7 +171,7 @@ fn shown(names: &[String]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     if names.len() > MOST_LISTED {
-        text += &format!(" and {} more", names.len() - MOST_LISTED);
+        text += &format!(" and {} more", names.len() - MOST_LISTED + more);
     }
     text
 }
@@ -144,7 +183,7 @@ mod tests {
     use super::*;
 
     fn parse(answer: &[u8]) -> Listing {
-        Listing::parse(answer, |product| product == "DEMO")
+        Listing::read(answer, |product| product == "DEMO").unwrap()
     }
 
     const OURS: &str = "DEMO_V01.00.00.00.bin";
@@ -156,7 +195,7 @@ mod tests {
             b"DEMO_V01.00.00.00.bin\n",
             b".\r\n..\r\nDEMO_V01.00.00.00.bin\r\n\r\n",
         ] {
-            assert_eq!(parse(answer), Listing { ours: vec![OURS.into()], others: vec![] });
+            assert_eq!(parse(answer), Listing { ours: vec![OURS.into()], ..Listing::default() });
         }
         assert_eq!(parse(b""), Listing::default());
     }
@@ -210,6 +249,25 @@ mod tests {
             assert_eq!(parse(answer.as_bytes()).only_other(), other);
         }
         assert!(failure("x\n".repeat(500).as_bytes()).sentence.ends_with("and 490 more"));
+    }
+
+    #[test]
+    fn of_a_long_listing_a_part_is_kept_and_the_rest_counted() {
+        let names = |number: usize| (0..number).map(|n| format!("file-{n}\n")).collect::<String>();
+        let answer = format!("{}{OURS}\n", names(10_000));
+        let listing = parse(answer.as_bytes());
+        assert_eq!((listing.others.len(), listing.more), (Listing::MOST_KEPT, 9000));
+        assert_eq!(listing.only_one(), Ok(OURS), "behind all the others it is found");
+        let failure = parse(names(1500).as_bytes()).only_one().unwrap_err();
+        assert!(failure.sentence.ends_with("and 1490 more"), "{failure}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_name_and_takes_no_memory() {
+        let long = "x".repeat(100_000);
+        let listing = parse(format!("{long}\n{OURS}\n{long}").as_bytes());
+        assert_eq!((listing.ours.as_slice(), listing.others.len()), (&[OURS.to_owned()][..], 2));
+        assert!(listing.others.iter().all(|name| name.len() < 1000));
     }
 
     #[test]

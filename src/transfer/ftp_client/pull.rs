@@ -5,7 +5,7 @@
 //! ([`RemoteFile::proves_itself_after`]); all else is fetched when it came.
 
 use std::fs::File;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::transfer::ftp_client::attempts::Attempts;
 use crate::transfer::ftp_client::choice::Trust;
 use crate::transfer::ftp_client::fetch::{FetchError, Fetcher};
 use crate::transfer::ftp_client::kept::Kept;
+use crate::transfer::ftp_client::left::Left;
 use crate::transfer::ftp_client::listing::{Listing, RemoteFile};
 use crate::transfer::ftp_client::session::{Session, SessionError};
 use crate::transfer::ftp_client::watchdog::{Stopped, Watchdog};
@@ -80,6 +81,7 @@ impl Pull {
             signals,
             session,
             kept: client.kept.clone(),
+            left: client.left(),
         };
         let run = move || {
             let result = puller.run();
@@ -116,6 +118,8 @@ struct Puller {
     signals: mpsc::Receiver<()>,
     session: Option<Session>,
     kept: Kept,
+    /// What lay there before the host came.
+    left: Arc<Left>,
 }
 
 /// What a look found.
@@ -256,7 +260,7 @@ impl Puller {
             Some(session) => session,
             None => Session::open(&self.config, &self.watchdog)?,
         };
-        let mut listing = session.list(&self.accepts_product)?;
+        let mut listing = session.list(&self.accepts_product, |name| self.left.has(name))?;
         let here = self.through.look();
         if let Some(here) = &here {
             listing.ours.retain(|name| *name != here.name);
@@ -274,9 +278,19 @@ impl Puller {
         };
         self.session = Some(session);
         Ok(found.map_err(|failure| Nothing {
-            failure,
+            failure: self.with_left(failure),
             only_other: listing.only_other().map(str::to_owned),
         }))
+    }
+
+    /// A file under a name that was there before is not told from that one.
+    fn with_left(&self, failure: Failure) -> Failure {
+        if self.left.number() == 0 {
+            return failure;
+        }
+        failure.with_hint(
+            "older files are left in the upload area, and one under a name of theirs does not count: delete them there, or ask for the upgrade again, which goes on with that",
+        )
     }
 
     /// The name of the one file on the server that is ours; nothing where it is the one that is
@@ -288,7 +302,7 @@ impl Puller {
         here: Option<&str>,
         all_is_there: bool,
     ) -> Result<Result<Option<String>, Failure>, SessionError> {
-        let mut all = Listing { ours: listing.ours.clone(), others: listing.others.clone() };
+        let mut all = listing.clone();
         all.ours.extend(here.map(str::to_owned));
         let failure = match (all.only_one(), here) {
             (Ok(_), Some(_)) => return Ok(Ok(None)),

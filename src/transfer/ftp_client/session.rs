@@ -1,17 +1,21 @@
 //! One connection to an FTP server: login, looking, deleting, and the beginning of a download.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use suppaftp::types::{FileType, FtpError};
 use suppaftp::{FtpStream, Mode, Status, TlsStream, TransferStream};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::config;
 use crate::model::{Failure, FailureKind};
+use crate::transfer::ftp_client::left::Left;
 use crate::transfer::ftp_client::listing::{LARGEST_LISTING, Listing, RemoteFile, time_of_change};
 use crate::transfer::ftp_client::watchdog::{Role, Stopped, Watchdog};
+
+/// So many files in the upload area are nothing to talk about.
+const FEW: usize = 100;
 
 /// A connection that is logged in, binary, and in the upload area's directory.
 pub(super) struct Session {
@@ -208,10 +212,11 @@ impl Session {
         exchange(&mut self.stream).map_err(|error| explain(error, &self.watchdog, refusable))
     }
 
-    /// The names in the upload area.
+    /// The names in the upload area, without those of which `is_left_out` says so; it hears of each.
     pub(super) fn list(
         &mut self,
         accepts_product: impl Fn(&str) -> bool,
+        is_left_out: impl FnMut(&str) -> bool,
     ) -> Result<Listing, SessionError> {
         let expected = [Status::AboutToSend, Status::AlreadyOpen];
         let download = match self.stream.custom_data_command("NLST", &expected) {
@@ -227,19 +232,22 @@ impl Session {
             }
             Err(error) => return Err(explain(error, &self.watchdog, None)),
         };
-        let mut answer = Vec::new();
-        let mut limited = download.take(LARGEST_LISTING as u64 + 1);
-        if let Err(error) = limited.read_to_end(&mut answer) {
-            self.watchdog.hang_up();
-            return Err(explain(FtpError::ConnectionError(error), &self.watchdog, None));
-        }
-        if answer.len() > LARGEST_LISTING {
+        let mut limited = download.take(LARGEST_LISTING);
+        let answer = BufReader::new(&mut limited);
+        let listing = match Listing::read_but(answer, accepts_product, is_left_out) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.watchdog.hang_up();
+                return Err(explain(FtpError::ConnectionError(error), &self.watchdog, None));
+            }
+        };
+        if limited.limit() == 0 {
             self.watchdog.hang_up();
             return Err(SessionError::Senseless("a listing without end"));
         }
         self.watchdog.release_data();
         limited.into_inner().finish().map_err(|error| explain(error, &self.watchdog, None))?;
-        Ok(Listing::parse(&answer, accepts_product))
+        Ok(listing)
     }
 
     /// Size and time of one file; `None` when it is gone.
@@ -304,21 +312,48 @@ impl Session {
         drop(download);
     }
 
-    /// Deletes every file. One of ours that stays is a failure, for it would be taken for the next
-    /// upload.
-    pub(super) fn empty_area(&mut self) -> Result<(), SessionError> {
-        // Whatever parses as a firmware file counts as ours: the area is to be empty.
-        let listing = self.list(|_| true)?;
-        for name in &listing.others {
-            // A name that can't be sent, or a directory: in nobody's way.
-            if let Err(error) = self.stream.rm(name) {
-                debug!(?name, %error, "not deleted from the upload area");
+    /// Deletes the files, those with a firmware file's name first. What can't be deleted by `until`,
+    /// because there are so many, is known by its name; the next time goes on. A firmware file that
+    /// stays for another reason is a failure, for it would be taken for the next upload; another one
+    /// is in nobody's way.
+    pub(super) fn empty_area(&mut self, until: Instant) -> Result<Left, SessionError> {
+        let mut deleted = 0;
+        loop {
+            // Whatever parses as a firmware file counts as ours: the area is to be empty.
+            let listing = self.list(|_| true, |_| false)?;
+            let before = deleted;
+            for (name, is_ours) in listing.names() {
+                if Instant::now() >= until {
+                    return self.what_is_left(deleted);
+                }
+                match self.stream.rm(name) {
+                    Ok(()) => deleted += 1,
+                    Err(error) if is_ours => {
+                        let refused = Some("to empty the upload area");
+                        return Err(explain(error, &self.watchdog, refused));
+                    }
+                    // A name that can't be sent, or a directory.
+                    Err(error) => debug!(?name, %error, "not deleted from the upload area"),
+                }
+            }
+            if listing.more == 0 || deleted == before {
+                tell_of_many(deleted, 0);
+                return Ok(Left::default());
             }
         }
-        for name in &listing.ours {
-            self.step(Some("to empty the upload area"), |stream| stream.rm(name))?;
-        }
-        Ok(())
+    }
+
+    fn what_is_left(&mut self, deleted: usize) -> Result<Left, SessionError> {
+        let mut left = Left::default();
+        self.list(
+            |_| false,
+            |name| {
+                left.add(name);
+                true
+            },
+        )?;
+        tell_of_many(deleted, left.number());
+        Ok(left)
     }
 
     /// Says good-bye.
@@ -326,6 +361,19 @@ impl Session {
         // Whether the server says so too is of no interest any more.
         let _ = self.stream.quit();
         self.watchdog.hang_up();
+    }
+}
+
+/// Where somebody else stores files, a person should know.
+fn tell_of_many(deleted: usize, left: usize) {
+    if left > 0 {
+        warn!(
+            "so many files lay in the upload area, which is for one at a time, that {left} are left; {deleted} were deleted, and the next time goes on"
+        );
+    } else if deleted > FEW {
+        warn!(
+            "{deleted} files lay in the upload area, which is for one at a time, and were deleted"
+        );
     }
 }
 

@@ -1,14 +1,14 @@
 //! Whether the bytes of an answer may be written, and where: the one decision that a wrong file
-//! hangs on (docs/download.md has the table). Pure: it sees a status and headers.
+//! hangs on (docs/use/download.md has the table). Pure: it sees a status and headers.
 
 use std::time::Duration;
 
 use ureq::http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING,
 };
 use ureq::http::{HeaderMap, HeaderValue, Version};
 
+use super::retry_after::retry_after;
 use super::trouble::Trouble;
 use super::validator::Validator;
 
@@ -31,6 +31,8 @@ pub(super) struct Head<'a> {
     pub(super) status: u16,
     pub(super) version: Version,
     pub(super) headers: &'a HeaderMap,
+    /// When it came, since 1970 by this machine's clock.
+    pub(super) now: Option<Duration>,
 }
 
 /// What may be done with an answer.
@@ -72,7 +74,7 @@ pub(super) fn accept(asked: &Asked, head: &Head) -> Result<Accepted, Refused> {
         401 | 403 => return Err(Trouble::NotAllowed(head.status).into()),
         404 | 410 => return Err(Trouble::Gone(head.status).into()),
         408 | 425 | 429 | 500.. => {
-            let after = retry_after(head.headers);
+            let after = retry_after(head.headers, head.now);
             return Err(Trouble::Later { status: head.status, after }.into());
         }
         status => return Err(Trouble::Refused(status).into()),
@@ -196,11 +198,6 @@ pub(super) fn plain(headers: &HeaderMap) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// When to come again: seconds. A date would need a clock that is right.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    number(headers.get(RETRY_AFTER)?.to_str().ok()?.trim()).map(Duration::from_secs)
-}
-
 /// Once all of it was asked for, there is nothing else to ask for.
 fn anew(asked: &Asked, why: &'static str) -> Refused {
     if asked.offset > 0 { Refused::Anew(why) } else { Trouble::Senseless(why).into() }
@@ -270,7 +267,7 @@ pub(super) fn fuzz(bytes: &[u8]) {
         validator: Some(&validator),
     };
     let status = u16::from_be_bytes([*high, *low]);
-    let head = Head { status, version: Version::HTTP_11, headers: &headers };
+    let head = Head { status, version: Version::HTTP_11, headers: &headers, now: None };
     match accept(&asked, &head) {
         Ok(Accepted::Body { offset, length, total }) => {
             assert!(offset == 0 || offset == asked.offset, "{offset}");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ct_codecs::{Base64, Encoder as _};
@@ -11,20 +12,22 @@ use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, HeaderValue, Method, Request, Response};
 use ureq::{Agent, Body};
 
+use super::retry_after::retry_after;
 use super::socket::{Halt, Limit, Watch};
-use super::tls::Tls;
-use super::transport::{Dialler, broken};
+use super::transport::{Dialler, Rest, broken};
 use super::trouble::{Late, Trouble};
 use super::url::Url;
 use super::{Authorization, Stop, accept, redirect};
 use crate::config::Http;
-use crate::digest::BUFFER_SIZE;
 use crate::model::Failure;
+use crate::transfer::tls::Tls;
 
 /// DL-10.
 const MOST_REDIRECTS: usize = 5;
 /// Largest head of an answer in bytes.
 const LARGEST_HEAD: usize = 32 << 10;
+/// What the library reads at once: a head, and bodies whose end only it knows.
+const READ_SIZE: usize = 2 * LARGEST_HEAD;
 /// Who we are.
 const USER_AGENT: &str = concat!("uplift/", env!("CARGO_PKG_VERSION"));
 
@@ -102,7 +105,7 @@ impl Reply {
 
     /// How long the server wants to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        accept::retry_after(&self.headers)
+        retry_after(&self.headers, since_1970())
     }
 
     /// The body, all of it.
@@ -121,7 +124,7 @@ impl fmt::Debug for Reply {
 /// An answer whose body was not read yet.
 pub(super) struct Answer {
     pub(super) parts: Parts,
-    pub(super) body: Body,
+    body: Box<dyn Read + Send + Sync>,
     pub(super) watch: Arc<Watch>,
     /// Who answers.
     place: String,
@@ -136,18 +139,18 @@ impl Answer {
         *response.headers_mut() = headers;
         let limit = Limit::Silence(Duration::from_secs(9));
         let watch = Arc::new(Watch::new(Stop::default(), limit));
-        Self { parts: response.into_parts().0, body, watch, place: "h".to_owned() }
+        let (parts, body) = (response.into_parts().0, Box::new(body.into_reader()));
+        Self { parts, body, watch, place: "h".to_owned() }
     }
 
     /// Reads of the body; 0 is its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
-        let read = self.body.as_reader().read(buffer);
-        read.map_err(|error| of_io(&self.place, error))
+        self.body.read(buffer).map_err(|error| of_io(&self.place, error))
     }
 
     pub(super) fn head(&self) -> accept::Head<'_> {
         let Parts { status, version, headers, .. } = &self.parts;
-        accept::Head { status: status.as_u16(), version: *version, headers }
+        accept::Head { status: status.as_u16(), version: *version, headers, now: since_1970() }
     }
 }
 
@@ -155,7 +158,7 @@ impl Client {
     /// A client by this configuration. Certificates of its own are read now, those of the system
     /// when they are needed.
     pub(crate) fn new(config: &Http) -> Result<Self, Failure> {
-        Ok(Self { tls: Arc::new(Tls::new(config)?), config: config.clone() })
+        Ok(Self { tls: Arc::new(Tls::new(&config.tls_files())?), config: config.clone() })
     }
 
     /// Asks, and takes an answer with a body of at most `limit` bytes. Redirects are followed where
@@ -230,7 +233,9 @@ impl Client {
         let end = Instant::now() + self.config.connect_deadline;
         let end = latest.map_or(end, |latest| end.min(latest));
         let watch = Arc::new(Watch::new(stop.clone(), Limit::Until(end, Late::Connection)));
+        let (rest, connection) = channel();
         let dialler = Dialler {
+            rest,
             watch: Arc::clone(&watch),
             tls: Arc::clone(&self.tls),
             end,
@@ -243,7 +248,30 @@ impl Client {
             run(&agent, ask, url, authorization).map_err(|error| of_library(&place, error))?;
         watch.limit(Limit::Silence(self.config.stall_deadline));
         let (parts, body) = response.into_parts();
-        Ok(Answer { parts, body, watch, place })
+        Ok(Answer { parts, body: reader(body, &connection), watch, place })
+    }
+}
+
+/// What reads a body: the library where only it knows the end. A body of a length that was said
+/// comes straight from the connection, because the library copies each byte once more.
+fn reader(body: Body, connection: &Receiver<Rest>) -> Box<dyn Read + Send + Sync> {
+    let Some(length) = body.content_length() else { return Box::new(body.into_reader()) };
+    drop(body);
+    let rest = connection.try_recv().unwrap_or_else(|_| Box::new(io::empty()));
+    Box::new(OfLength(rest.take(length)))
+}
+
+/// A body that ends neither before its length nor behind it.
+struct OfLength(io::Take<Rest>);
+
+impl Read for OfLength {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 if self.0.limit() > 0 && !buffer.is_empty() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            count => Ok(count),
+        }
     }
 }
 
@@ -257,7 +285,7 @@ fn settings() -> ureq::config::Config {
         .proxy(None)
         .user_agent(USER_AGENT)
         .max_response_header_size(LARGEST_HEAD)
-        .input_buffer_size(BUFFER_SIZE)
+        .input_buffer_size(READ_SIZE)
         .output_buffer_size(LARGEST_HEAD)
         .max_idle_connections(0)
         .allow_non_standard_methods(false)
@@ -292,6 +320,14 @@ fn authorization(ask: &Ask) -> Option<Authorization> {
         Authorization::of(format!("Basic {basic}").as_bytes())
     };
     ask.authorization.clone().or_else(of_user)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a server may say a time of the day; whoever asks knows that the clock may be wrong"
+)]
+fn since_1970() -> Option<Duration> {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()
 }
 
 /// What an error of the library means. Its own words are left out where they could repeat a URL.

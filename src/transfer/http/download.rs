@@ -8,6 +8,7 @@ use ureq::http::{HeaderValue, Method};
 use super::accept::{Accepted, Asked, Refused, accept};
 use super::client::{Answer, Ask, Client};
 use super::pace::{Backoff, Bucket, Clock, Lowest, Monotonic, Patience};
+use super::piece::{self, Pieces};
 use super::socket::LOOK;
 use super::trouble::Trouble;
 use super::validator::Validator;
@@ -40,6 +41,8 @@ struct Download<'a> {
     /// Whether the server can go on in the middle, as far as we know.
     ranges: bool,
     changes: u32,
+    /// Whether the last piece came with a wrong sum.
+    is_damaged: bool,
     bucket: Bucket,
     lowest: Lowest,
     patience: Patience,
@@ -93,6 +96,7 @@ impl<'a> Download<'a> {
             buffer: vec![0; BUFFER_SIZE],
             ranges: true,
             changes: 0,
+            is_damaged: false,
             backoff: Backoff::default(),
         }
     }
@@ -115,9 +119,10 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// All bytes of an announced size are there already.
+    /// All bytes of a size that was announced are there already, or of which there were pieces.
     fn is_complete(&self) -> bool {
-        self.file.bytes > 0 && self.wanted.size == Some(self.file.bytes)
+        let of_pieces = self.file.total.filter(|_| self.is_in_pieces());
+        self.file.bytes > 0 && self.wanted.size.or(of_pieces) == Some(self.file.bytes)
     }
 
     fn attempt(
@@ -145,10 +150,18 @@ impl<'a> Download<'a> {
             }
             Ok(Accepted::Body { offset, length, total }) => {
                 self.goes_on(offset, total, &answer)?;
-                self.take(&mut answer, length)
+                match length.filter(|length| self.is_piece(*length)) {
+                    Some(length) => self.take_piece(&mut answer, length),
+                    None => self.take(&mut answer, length),
+                }
             }
             Err(Refused::Anew(why)) => {
                 tracing::debug!("the download begins anew: {why}");
+                self.ranges = false;
+                Ok(Attempt::GoesOn)
+            }
+            // The piece ends behind the file, which is another one now.
+            Err(Refused::Trouble(Trouble::Refused(400))) if self.is_in_pieces() => {
                 self.ranges = false;
                 Ok(Attempt::GoesOn)
             }
@@ -156,8 +169,11 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// From which byte on, and by what proof. Without a proof from the first.
+    /// From which byte on, and by what proof. Without a proof from the first; pieces have none.
     fn place(&self) -> (u64, Option<HeaderValue>) {
+        if self.is_in_pieces() {
+            return (self.file.bytes, None);
+        }
         let validator = self.file.validator.as_ref().filter(|_| self.ranges && self.file.bytes > 0);
         let if_range = validator
             .and_then(Validator::if_range)
@@ -167,7 +183,10 @@ impl<'a> Download<'a> {
 
     fn ask(&self, offset: u64, if_range: Option<HeaderValue>) -> Ask {
         let mut headers = Vec::new();
-        if let Some(proof) = if_range {
+        if self.is_in_pieces() {
+            let total = self.file.total.or(self.wanted.size);
+            headers.extend(piece::range(offset, total).map(|range| (RANGE, Ok(range))));
+        } else if let Some(proof) = if_range {
             headers.push((RANGE, HeaderValue::try_from(format!("bytes={offset}-"))));
             headers.push((IF_RANGE, Ok(proof)));
         }
@@ -215,6 +234,54 @@ impl<'a> Download<'a> {
         self.sink.begin(offset, total, validator).map_err(Trouble::Sink)
     }
 
+    fn is_in_pieces(&self) -> bool {
+        self.ranges && self.wanted.pieces == Pieces::Summed
+    }
+
+    fn is_piece(&self, length: u64) -> bool {
+        self.is_in_pieces() && length <= piece::LENGTH
+    }
+
+    /// Takes a piece once all of it is there and its sum is right. With a wrong one it is asked for
+    /// once more.
+    fn take_piece(&mut self, answer: &mut Answer, length: u64) -> Result<Attempt, Trouble> {
+        self.lowest.begin();
+        let mut bytes = Vec::new();
+        loop {
+            let most = self.bucket.piece(self.buffer.len());
+            let since = self.clock.now();
+            let count = answer.read(&mut self.buffer[..most])?;
+            if count == 0 {
+                break;
+            }
+            bytes.extend_from_slice(&self.buffer[..count]);
+            if bytes.len() as u64 > length {
+                return Err(Trouble::Longer(self.file.bytes + length));
+            }
+            let now = self.clock.now();
+            if !self.lowest.is_kept(count, now.saturating_duration_since(since)) {
+                return Err(Trouble::Slow(self.lowest.rate()));
+            }
+            let pause = self.bucket.passed(count, now);
+            self.sleep(pause)?;
+        }
+        if (bytes.len() as u64) < length {
+            let total = self.file.bytes + length;
+            return Err(Trouble::Short { received: self.file.bytes + bytes.len() as u64, total });
+        }
+        if !piece::is_whole(&bytes, &answer.parts.headers) {
+            tracing::warn!("a piece of the file came damaged");
+            let was_damaged = std::mem::replace(&mut self.is_damaged, true);
+            return if was_damaged { Err(Trouble::Damaged) } else { Ok(Attempt::GoesOn) };
+        }
+        self.is_damaged = false;
+        for part in bytes.chunks(self.buffer.len()) {
+            self.keep(part)?;
+        }
+        let is_all = self.file.total.is_none_or(|total| self.file.bytes >= total);
+        Ok(if is_all { Attempt::Complete } else { Attempt::GoesOn })
+    }
+
     /// Takes the body of an answer, which has this length where one is known.
     fn take(&mut self, answer: &mut Answer, length: Option<u64>) -> Result<Attempt, Trouble> {
         self.lowest.begin();
@@ -247,23 +314,30 @@ impl<'a> Download<'a> {
 
     /// Passes so many bytes of the buffer on. `end` is where they must end.
     fn write(&mut self, count: usize, end: Option<u64>) -> Result<(), Trouble> {
-        let bytes = self.file.bytes + count as u64;
-        if let Some(end) = end.filter(|end| bytes > *end) {
+        if let Some(end) = end.filter(|end| self.file.bytes + count as u64 > *end) {
             return Err(Trouble::Longer(end));
         }
+        let buffer = std::mem::take(&mut self.buffer);
+        let kept = self.keep(&buffer[..count]);
+        self.buffer = buffer;
+        kept?;
+        let pause = self.bucket.passed(count, self.clock.now());
+        self.sleep(pause)
+    }
+
+    fn keep(&mut self, part: &[u8]) -> Result<(), Trouble> {
+        let bytes = self.file.bytes + part.len() as u64;
         if bytes > self.wanted.most {
             return Err(Trouble::TooLarge { most: self.wanted.most });
         }
-        self.sink.write(&self.buffer[..count]).map_err(Trouble::Sink)?;
+        self.sink.write(part).map_err(Trouble::Sink)?;
         self.file.bytes = bytes;
-        let now = self.clock.now();
         if bytes > self.file.most {
             self.file.most = bytes;
-            self.patience.reached(bytes, now);
+            self.patience.reached(bytes, self.clock.now());
             self.backoff.reset();
         }
-        let pause = self.bucket.passed(count, now);
-        self.sleep(pause)
+        Ok(())
     }
 
     /// Waits before the next attempt, unless it was enough. The last one is at the end of the
@@ -304,7 +378,8 @@ impl File {
         let Have { bytes, validator } = have;
         let size = wanted.size.or(validator.total());
         let fits = size.is_none_or(|size| bytes <= size) && bytes <= wanted.most;
-        if !fits || !validator.is_of(&wanted.url, wanted.size) || validator.if_range().is_none() {
+        let is_proved = validator.if_range().is_some() || wanted.pieces == Pieces::Summed;
+        if !fits || !validator.is_of(&wanted.url, wanted.size) || !is_proved {
             return Self::default();
         }
         let total = validator.total();

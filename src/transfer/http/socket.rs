@@ -259,7 +259,9 @@ mod tests {
     #[test]
     fn the_next_address_is_tried_where_nobody_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // The port of a client has no listener, and nobody else gets it.
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let nobody = client.local_addr().unwrap();
         let watch = watch(Limit::Silence(Duration::from_secs(9)));
         let end = Instant::now() + Duration::from_secs(9);
         let both = [nobody, listener.local_addr().unwrap()];

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -15,8 +16,8 @@ use ureq::unversioned::transport::{
 };
 
 use super::socket::{Halt, Limit, Socket, Watch, addresses};
-use super::tls::Tls;
 use super::trouble::{Late, Trouble};
+use crate::transfer::tls::Tls;
 
 /// Makes the connections of one exchange. All deadlines are the watch's; the library has none.
 #[derive(Debug, Clone)]
@@ -29,7 +30,12 @@ pub(super) struct Dialler {
     pub(super) answer: Duration,
     /// When it must be there in any case.
     pub(super) latest: Option<Instant>,
+    /// Who is handed a connection that the library has done with.
+    pub(super) rest: Sender<Rest>,
 }
+
+/// A connection behind the head of an answer, from which the rest of it is to be read.
+pub(super) type Rest = Box<dyn Read + Send + Sync>;
 
 impl Resolver for Dialler {
     fn resolve(
@@ -65,11 +71,12 @@ impl Connector for Dialler {
             details.config.input_buffer_size(),
             details.config.output_buffer_size(),
         );
+        let rest = self.rest.clone();
         let transport: Box<dyn Transport> = if details.needs_tls() {
             let stream = self.encrypted(host, place, socket)?;
-            Box::new(Connection { buffers, stream, is_tls: true })
+            Box::new(Connection { buffers, stream: Some(stream), is_tls: true, rest })
         } else {
-            Box::new(Connection { buffers, stream: socket, is_tls: false })
+            Box::new(Connection { buffers, stream: Some(socket), is_tls: false, rest })
         };
         let end = Instant::now() + self.answer;
         let end = self.latest.map_or(end, |latest| end.min(latest));
@@ -105,9 +112,12 @@ impl Dialler {
 /// What the other side of an encrypted connection has done: who does not trust, or is not trusted,
 /// stays so; all else passes.
 pub(super) fn broken(place: &str, error: io::Error) -> Trouble {
-    use rustls::AlertDescription as Alert;
+    use rustls::{AlertDescription as Alert, CertificateError};
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match reason {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => Trouble::NotValidYet(place.to_owned()),
         Some(
             reason @ (rustls::Error::InvalidCertificate(_)
             | rustls::Error::NoCertificatesPresented
@@ -141,13 +151,15 @@ fn other(trouble: Trouble) -> ureq::Error {
 }
 
 /// A connection in the library's hands.
-struct Connection<S> {
+struct Connection<S: Read + Send + Sync + 'static> {
     buffers: LazyBuffers,
-    stream: S,
+    /// There until it is dropped.
+    stream: Option<S>,
     is_tls: bool,
+    rest: Sender<Rest>,
 }
 
-impl<S> fmt::Debug for Connection<S> {
+impl<S: Read + Send + Sync + 'static> fmt::Debug for Connection<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("is_tls", &self.is_tls).finish_non_exhaustive()
     }
@@ -159,12 +171,14 @@ impl<S: Read + Write + Send + Sync + 'static> Transport for Connection<S> {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.stream.write_all(&self.buffers.output()[..amount])?;
-        Ok(self.stream.flush()?)
+        let stream = self.stream.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        stream.write_all(&self.buffers.output()[..amount])?;
+        Ok(stream.flush()?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let stream = self.stream.as_mut().ok_or(ureq::Error::ConnectionFailed)?;
+        let amount = stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -176,5 +190,14 @@ impl<S: Read + Write + Send + Sync + 'static> Transport for Connection<S> {
 
     fn is_tls(&self) -> bool {
         self.is_tls
+    }
+}
+
+impl<S: Read + Send + Sync + 'static> Drop for Connection<S> {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let came = io::Cursor::new(self.buffers.input().to_vec());
+        // Nobody wants it where the exchange is over.
+        let _ = self.rest.send(Box::new(came.chain(stream)));
     }
 }

@@ -76,6 +76,9 @@ pub(crate) enum Trouble {
     /// It has no bytes.
     #[error("the server's file is empty")]
     Empty,
+    /// TP-17.
+    #[error("a piece of the file does not have the sum that the server tells of it, twice")]
+    Damaged,
     /// DL-7.
     #[error("the server sent it encoded as {0:?}, although that was not asked for")]
     Encoded(String),
@@ -100,6 +103,11 @@ pub(crate) enum Trouble {
     /// DL-10.
     #[error("where the server leads is no URL that is followed")]
     Redirect(#[from] WrongUrl),
+    /// This machine's clock is wrong, or that of who has made the certificate.
+    #[error(
+        "the certificate of {0} is not valid yet by the clock of this machine, which may be wrong"
+    )]
+    NotValidYet(String),
     /// Who answers is not known, or does not know us.
     #[error("the connection to {0} can't be trusted")]
     Untrusted(String, #[source] rustls::Error),
@@ -185,7 +193,8 @@ impl Trouble {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
+    /// What a person may do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Gone(_) => "look whether the URL is right, and the file still offered",
             Self::NotAllowed(_) => "get a new URL, or a token that is allowed to have it",
@@ -199,6 +208,9 @@ impl Trouble {
             Self::EndUnknown => "let the server send a Content-Length",
             Self::Redirects(_) | Self::Downgraded | Self::Nowhere(_) | Self::Redirect(_) => {
                 "use the URL at which the file lies in the end"
+            }
+            Self::NotValidYet(..) => {
+                "set the clock: one that nothing has set yet stands in 1970, or where the last boot left it"
             }
             Self::Untrusted(..) => {
                 "`ca_file` in the [transfer.http] section names who is trusted, and `client_certificate` who we are; the clock must be right"

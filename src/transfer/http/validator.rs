@@ -53,6 +53,11 @@ impl Validator {
         self.url == url.without_query() && !other_size
     }
 
+    /// Whether a later download can go on by it.
+    pub(crate) fn proves(&self) -> bool {
+        self.if_range().is_some()
+    }
+
     /// What `If-Range` says (DL-2), if there is anything to say: without it nothing proves that a
     /// server's file is the same still.
     pub(super) fn if_range(&self) -> Option<&str> {

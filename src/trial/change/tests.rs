@@ -30,6 +30,8 @@ impl Story {
             deadline: Duration::from_secs(120),
             boots: 3,
             confirm: Confirm::Auto,
+            begins_again: false,
+            read_back: false,
         };
         let directory = TempDir::new().unwrap();
         Self { directory, terms, waits: Arc::default(), confirmed: watch::channel(false).0 }

@@ -40,6 +40,7 @@ impl Story {
             health_command: script.map(|script| vec!["/bin/sh".into(), "-c".into(), script]),
             bridge: None,
             runs: Runs::Itself,
+            form: Form::File,
             start_before: None,
         };
         Self { directory, terms, waits: Arc::default(), confirmed: watch::channel(false).0 }

@@ -1,4 +1,4 @@
-/* The stand-in against the rows of docs/vendor-library.md. Each story has a process of its own, since
+/* The stand-in against the rows of docs/wire/vendor-library.md. Each story has a process of its own, since
  * the library is one for a process; the test is the host, at the other end of a socket that stands
  * for the serial line. Arguments choose stories by their beginning. */
 #include <pthread.h>

@@ -18,10 +18,32 @@ const CREDENTIALS: &str =
     "app_name = test\napp_id = 1\napp_key = k\napp_license = l\naccount = a@example.org\n";
 
 /// The application of this unit is what is upgraded.
-fn setup(sections: &str) -> Setup {
+pub(super) fn setup(sections: &str) -> Setup {
     Payload::setup().with_systemd().program("restart = \"unit\"").sections(&format!(
         "[channel.psdk]\ndoor = \"bridge\"\n[trial]\nwindow = \"1s\"\ndeadline = \"20s\"\n{sections}"
     ))
+}
+
+/// The same, whose library offers FTP.
+pub(super) fn ftp_setup() -> Setup {
+    Payload::setup()
+        .with_systemd()
+        .program("restart = \"unit\"")
+        .trial("window = \"1s\"\ndeadline = \"20s\"\nhealth = \"bridge\"")
+        .link("921600", None)
+        .ftp_server(true)
+}
+
+/// The application in the old version, as it offers this transfer; nothing runs yet.
+pub(super) fn stopped(setup: &Setup, transfer: Transfer) -> Payload {
+    let payload = setup.stopped();
+    payload.install_application();
+    if transfer == Transfer::Ftp {
+        let door = "[channel.psdk]\ndoor = \"bridge\"\ntransfer = \"ftp\"\n";
+        payload.edit_config(|text| text.replace("[channel.psdk]\n", door));
+        payload.give_argument("--transfer ftp");
+    }
+    payload
 }
 
 /// An aircraft and the application, which runs in the old version.
@@ -30,8 +52,7 @@ fn upgrade(
     transfer: Transfer,
     firmware: impl FnOnce(&Payload) -> PathBuf,
 ) -> (Payload, Aircraft) {
-    let mut payload = setup.stopped();
-    payload.install_application();
+    let mut payload = stopped(setup, transfer);
     let aircraft = payload.plug(transfer, &firmware(&payload));
     setup.run(&mut payload);
     (payload, aircraft)
@@ -47,13 +68,22 @@ fn upgraded_by_aircraft(
 }
 
 impl Payload {
-    /// An aircraft at the line of the application, whose start fails without it.
+    /// An aircraft at the line of the application, long enough in each phase to be seen there.
     fn plug(&self, transfer: Transfer, firmware: &Path) -> Aircraft {
+        let slow = ["--baud", "921600", "--pause", "enter=500ms", "--pause", "finish=500ms"];
+        self.plug_with(transfer, firmware, &slow)
+    }
+
+    /// An aircraft at the line of the application, whose start fails without it.
+    pub(super) fn plug_with(
+        &self,
+        transfer: Transfer,
+        firmware: &Path,
+        arguments: &[&str],
+    ) -> Aircraft {
         let device = self.root().join("run/ttyPayload");
         let _ = fs::remove_file(&device); // of an aircraft before
-        // Long enough in each phase to be seen there.
-        let slow = ["--baud", "921600", "--pause", "enter=500ms", "--pause", "finish=500ms"];
-        let aircraft = self.aircraft(transfer, firmware, &slow);
+        let aircraft = self.aircraft(transfer, firmware, arguments);
         self.wait_for("the aircraft's line", || device.exists());
         aircraft
     }
@@ -75,7 +105,7 @@ impl Payload {
         self.systemd_has("arguments", &arguments);
     }
 
-    fn signal_daemon(&self, signal: Signal) {
+    pub(super) fn signal_daemon(&self, signal: Signal) {
         let pid = i32::try_from(self.daemon_pid().expect("it runs")).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
     }
@@ -86,7 +116,7 @@ impl Payload {
     }
 
     /// A firmware file: the application in the new version.
-    fn new_application(&self, definitions: &[&str]) -> PathBuf {
+    pub(super) fn new_application(&self, definitions: &[&str]) -> PathBuf {
         let file = self.root().join(format!("PSDK_APPALIAS_{NEW}.bin"));
         fs::write(&file, psdk_app(NEW, definitions)).unwrap();
         file
@@ -210,26 +240,8 @@ fn an_application_that_dies_in_its_trial_shows_itself_once_more() {
 
 #[test]
 fn an_application_whose_library_offers_ftp_is_upgraded_over_it() {
-    let setup = Payload::setup()
-        .with_systemd()
-        .program("restart = \"unit\"")
-        .trial("window = \"1s\"\ndeadline = \"20s\"\nhealth = \"bridge\"")
-        .link("921600", None)
-        .ftp_server(true);
-    let (payload, aircraft) = {
-        let mut payload = setup.stopped();
-        payload.edit_config(|text| {
-            text.replace(
-                "[channel.psdk]\n",
-                "[channel.psdk]\ndoor = \"bridge\"\ntransfer = \"ftp\"\n",
-            )
-        });
-        payload.install_application();
-        let aircraft = payload.plug(Transfer::Ftp, &payload.new_application(&[]));
-        payload.give_argument("--transfer ftp");
-        setup.run(&mut payload);
-        (payload, aircraft)
-    };
+    let (payload, aircraft) =
+        upgrade(&ftp_setup(), Transfer::Ftp, |payload| payload.new_application(&[]));
     aircraft.hears("success");
     assert_eq!(payload.ending(), (Outcome::Succeeded, None));
 }

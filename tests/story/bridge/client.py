@@ -1,4 +1,4 @@
-"""A payload's application of a few lines: hands a firmware file over the bridge and follows the upgrade to its end (docs/bridge.md).
+"""A payload's application of a few lines: hands a firmware file over the bridge and follows the upgrade to its end (docs/wire/bridge.md).
 
     client.py SOCKET FILE
 """

@@ -1,4 +1,4 @@
-//! An application at the bridge that says what it likes, written from docs/bridge.md.
+//! An application at the bridge that says what it likes, written from docs/wire/bridge.md.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -134,10 +134,7 @@ impl Client {
     /// From where the file is expected, where it is.
     #[track_caller]
     pub(super) fn start(&mut self, name: &str, size: u32, from: u32) -> Option<u32> {
-        let length = u16::try_from(name.len()).unwrap();
-        let body =
-            [&size.to_le_bytes()[..], &from.to_le_bytes(), &length.to_le_bytes(), name.as_bytes()];
-        let answer = self.ask(0x11, &body.concat(), STARTED);
+        let answer = self.ask(0x11, &start_of(name, size, from), STARTED);
         (answer[0] == 0).then(|| number(&answer[1..]))
     }
 
@@ -151,9 +148,28 @@ impl Client {
         self.ask(0x13, &md5, FINISHED) == [0]
     }
 
+    /// A whole file and what follows it, without waiting for any answer.
+    pub(super) fn say_all_of(&mut self, name: &str, content: &[u8]) {
+        self.say(0x11, &start_of(name, u32::try_from(content.len()).unwrap(), 0));
+        for (at, chunk) in content.chunks(4096).enumerate() {
+            self.data(u32::try_from(at * 4096).unwrap(), chunk);
+        }
+        self.say(0x13, &md5(content));
+        self.say(0x14, &[]);
+    }
+
     #[track_caller]
     pub(super) fn check(&mut self) -> u8 {
         self.ask(0x14, &[], CHECKED)[0]
+    }
+
+    /// The check refuses the file: at once or, where it takes longer than an application waits, by the
+    /// end alone.
+    #[track_caller]
+    pub(super) fn is_refused(&mut self) {
+        let answer = self.check();
+        assert!(answer <= 1, "{answer}");
+        assert_eq!(self.wait_for_push(4), 2);
     }
 
     pub(super) fn end(&mut self) {
@@ -205,6 +221,11 @@ impl Client {
         while self.hear().is_some() {}
         true
     }
+}
+
+fn start_of(name: &str, size: u32, from: u32) -> Vec<u8> {
+    let length = u16::try_from(name.len()).unwrap();
+    [&size.to_le_bytes()[..], &from.to_le_bytes(), &length.to_le_bytes(), name.as_bytes()].concat()
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -1,20 +1,12 @@
 //! The wall clock jumps. libfaketime gives the daemon a clock that the test sets.
 
 use std::fs;
-use std::path::PathBuf;
 
 use uplift::model::Phase;
 
 use super::story::{SUCCEEDED, TRIAL, UNIT};
+use crate::world::clock;
 use crate::world::payload::{NEW, Payload};
-
-fn libfaketime() -> PathBuf {
-    let library = |entry: fs::DirEntry| {
-        Some(entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
-    };
-    let found = fs::read_dir("/usr/lib").unwrap().flatten().find_map(library);
-    found.expect("tests/install-packages installs libfaketime")
-}
 
 impl Payload {
     /// The wall clock of the daemon is the real one and so many days.
@@ -29,10 +21,7 @@ fn set_back_by_two_years_it_changes_nothing_but_the_stamps() {
     payload.set_clock("+0d");
     payload.kill_daemon();
     let clock = payload.root().join("run/clock");
-    payload.set_environment("LD_PRELOAD", libfaketime().to_str().unwrap());
-    payload.set_environment("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap());
-    payload.set_environment("FAKETIME_NO_CACHE", "1");
-    payload.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    clock::by_file(&mut payload, &clock);
     payload.start_daemon().unwrap();
     payload.systemd_has("waits", NEW);
     let aircraft = payload.plug_aircraft();

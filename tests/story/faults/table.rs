@@ -1,5 +1,5 @@
-//! docs/faults.md and the tests hold each other: what the tables name exists, and what is tested
-//! here is named.
+//! docs/design/faults.md and the tests hold each other: what the tables name exists, and what is
+//! tested here is named.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +51,7 @@ fn tests_of(source: &str) -> Vec<String> {
 
 #[test]
 fn each_row_names_a_test_that_exists() {
-    let text = read("docs/faults.md");
+    let text = read("docs/design/faults.md");
     for row in
         rows(&text, "Interrupted everywhere").into_iter().chain(rows(&text, "State and fault"))
     {
@@ -65,7 +65,7 @@ fn each_row_names_a_test_that_exists() {
 
 #[test]
 fn each_state_meets_each_fault() {
-    let states: BTreeSet<String> = rows(&read("docs/machine.md"), "Every transition")
+    let states: BTreeSet<String> = rows(&read("docs/design/machine.md"), "Every transition")
         .into_iter()
         .map(|mut row| row.remove(0))
         .collect();
@@ -74,7 +74,7 @@ fn each_state_meets_each_fault() {
         .filter(|state| state != "idle")
         .flat_map(|state| FAULTS.map(|fault| (state.clone(), fault)))
         .collect();
-    let table = rows(&read("docs/faults.md"), "State and fault");
+    let table = rows(&read("docs/design/faults.md"), "State and fault");
     let found: BTreeSet<(String, &str)> = table
         .iter()
         .map(|row| {
@@ -93,7 +93,7 @@ fn each_state_meets_each_fault() {
 
 #[test]
 fn each_test_of_this_directory_is_named() {
-    let named = named(&read("docs/faults.md"));
+    let named = named(&read("docs/design/faults.md"));
     let directory = fs::read_dir(root().join("tests/story/faults")).unwrap();
     let files = directory.map(|entry| entry.unwrap().path());
     for path in files.chain([root().join("tests/change.rs")]) {
@@ -104,7 +104,7 @@ fn each_test_of_this_directory_is_named() {
         for test in tests_of(&fs::read_to_string(&path).unwrap()) {
             assert!(
                 named.contains(&(file.clone(), test.clone())),
-                "docs/faults.md does not name {file}: {test}"
+                "docs/design/faults.md does not name {file}: {test}"
             );
         }
     }

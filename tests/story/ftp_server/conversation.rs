@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use uplift_sim::ports::free_address;
+
 use super::neighbours::{HOST, Neighbour, SERVER, in_a_network, into_network_of};
 use super::peer::Peer;
 use super::server::{PASSWORD, Server, USER, firmware, refused, wait_until};
@@ -444,7 +446,8 @@ fn a_graphical_client_s_sequence_works() {
 fn the_server_connects_to_an_unprivileged_port_of_the_client_itself_and_nowhere_else() {
     let server = Server::start();
     let mut peer = server.login();
-    let waiting = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody else has this port when nobody waits there any more.
+    let waiting = std::net::TcpListener::bind(free_address().unwrap()).unwrap();
     let port = waiting.local_addr().unwrap().port();
     let [high, low] = port.to_be_bytes();
     for (content, line) in [

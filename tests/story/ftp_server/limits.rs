@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 
+use uplift_sim::ports::free_address;
+
 use super::peer::{Peer, pour};
 use super::server::{Server, firmware};
 
@@ -170,41 +172,32 @@ fn all_places_transfer_at_once() {
 
 #[test]
 fn data_ports_come_from_the_range() {
-    // A port that was free a moment ago; another process may take it, then the next one is tried.
-    for _ in 0..20 {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Server::with(&format!("passive_ports = [{port}, {port}]"));
-        let mut peer = server.login();
-        peer.say("EPSV");
-        let reply = peer.reply();
-        if reply.starts_with("425") {
-            continue;
-        }
-        assert!(reply.contains(&format!("(|||{port}|)")), "{reply}");
-        // The session's own old port makes room for its new one, and then for another's, as nobody
-        // has connected to it.
-        peer.ask("EPSV", 229);
-        let mut other = server.login();
-        other.upload("a.bin", b"by the only port");
-        peer.ask("STOR b.bin", 425);
-        // So does one that a transfer waits for.
-        peer.ask("EPSV", 229);
-        peer.say("STOR b.bin");
-        other.upload("a.bin", b"again");
-        peer.expect(425);
-        // One on which a transfer runs stays.
-        let data = peer.begin_upload("b.bin");
-        other.ask("NOOP", 200);
-        drop(data);
-        peer.expect(226);
-        return;
-    }
-    panic!("no port was free in 20 attempts");
+    let port = free_address().unwrap().port();
+    let server = Server::with(&format!("passive_ports = [{port}, {port}]"));
+    let mut peer = server.login();
+    let reply = peer.ask("EPSV", 229);
+    assert!(reply.contains(&format!("(|||{port}|)")), "{reply}");
+    // The session's own old port makes room for its new one, and then for another's, as nobody
+    // has connected to it.
+    peer.ask("EPSV", 229);
+    let mut other = server.login();
+    other.upload("a.bin", b"by the only port");
+    peer.ask("STOR b.bin", 425);
+    // So does one that a transfer waits for.
+    peer.ask("EPSV", 229);
+    peer.say("STOR b.bin");
+    other.upload("a.bin", b"again");
+    peer.expect(425);
+    // One on which a transfer runs stays.
+    let data = peer.begin_upload("b.bin");
+    other.ask("NOOP", 200);
+    drop(data);
+    peer.expect(226);
 }
 
 #[test]
 fn a_data_port_to_which_nobody_connects_is_given_back() {
-    let server = Server::with("stall_timeout = \"200ms\"");
+    let server = Server::with("stall_timeout = \"1s\"");
     let mut peer = server.login();
     let port = peer.data_port();
     super::server::wait_until(

@@ -97,10 +97,12 @@ impl Server {
 
     /// Waits until the home holds exactly these names.
     pub(crate) fn wait_for_names(&self, expected: &[&str]) {
-        wait_until(
-            || self.names() == expected,
-            || format!("{:?} instead of {expected:?}", self.names()),
-        );
+        self.wait_for(|names| names == expected);
+    }
+
+    /// Waits until its names are such.
+    pub(crate) fn wait_for(&self, expected: impl Fn(&[String]) -> bool) {
+        wait_until(|| expected(&self.names()), || format!("{:?} are there", self.names()));
     }
 
     /// What the server has logged so far.

@@ -1,4 +1,4 @@
-"""A network channel of a few lines: hands a firmware file over to the daemon and follows it to its report (docs/hand-over.md).
+"""A network channel of a few lines: hands a firmware file over to the daemon and follows it to its report (docs/wire/hand-over.md).
 
     client.py SOCKET CHANNEL FILE
 """

@@ -104,6 +104,25 @@ fn hb_12_a_confirmation_is_denied_once_under_a_hold_and_given_when_it_is_release
     site.succeeds(action);
 }
 
+/// The server's own history of the action tells.
+#[test]
+fn hb_12_a_confirmation_that_was_denied_is_not_denied_again_by_the_next_process() {
+    let mut site =
+        Site::of(Options { confirmation: true, ..Options::default() }, "confirm = \"never\"");
+    let action = site.offer_new();
+    site.hears(action, "denied");
+    site.restart_channels();
+    site.is_polled(2);
+    assert_eq!(site.words(action), ["denied"]);
+    // Another one is denied, too.
+    let next = site.offer_new();
+    site.hears(next, "denied");
+    site.payload.reboot();
+    site.restart_channels();
+    site.is_polled(2);
+    assert_eq!(site.words(next), ["denied"]);
+}
+
 #[test]
 fn hb_12_a_confirmation_is_given_where_nothing_speaks_against_it() {
     let mut site = Site::of(Options { confirmation: true, ..Options::default() }, "");
@@ -126,6 +145,38 @@ fn hb_4_nothing_is_installed_outside_the_maintenance_window() {
     site.payload.restart_when_asked();
     site.succeeds(action);
     assert_eq!(site.downloads().len(), before, "fetched once");
+}
+
+/// What was proved and waits for the server's word is there still, and is proved again; nothing of it
+/// is fetched twice.
+#[test]
+fn hb_4_what_waits_for_its_window_outlives_the_daemon_the_channels_and_a_power_loss() {
+    let mut site = Site::new();
+    let firmware = site.firmware();
+    let action = site.offer_as(Handling::Forced, Some(7), &[&firmware]);
+    site.hears(action, "downloaded/none");
+    let before = site.downloads().len();
+    let interruptions: [fn(&mut Site); 3] = [
+        |site| site.payload.restart_daemon(),
+        Site::restart_channels,
+        |site| {
+            site.payload.power_off();
+            site.payload.start_daemon().unwrap();
+            site.polls();
+        },
+    ];
+    for interrupt in interruptions {
+        interrupt(&mut site);
+        site.payload.wait_for_phase(Phase::Ready);
+        assert!(!site.payload.restart_requested(), "{:?}", site.words(action));
+    }
+    assert!(site.words(action).iter().all(|word| word.ends_with("/none")));
+    site.payload.wait_for_restart_request_within(LONG).unwrap();
+    site.payload.reboot();
+    site.succeeds(action);
+    assert_eq!(site.downloads().len(), before);
+    assert_eq!(site.payload.history().len(), 1);
+    assert_eq!(site.payload.reported_version().unwrap(), NEW);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use uplift::model::Outcome;
 use uplift_sim::cloud::hawkbit::{Deployment, Options};
 
 use super::site::{DEVICE, Site, chunk};
+use crate::world::clock;
 use crate::world::payload::{NEW, OLD, Payload};
 
 /// HB-9.
@@ -56,6 +57,21 @@ fn hb_10_a_program_that_is_not_healthy_is_rolled_back_and_its_action_fails() {
     let again = site.offer_new();
     site.fails(again, "known-bad");
     assert_eq!(site.payload.reported_version().unwrap(), OLD);
+}
+
+/// As on a machine without a battery for its clock, at each start.
+#[test]
+fn a_payload_whose_clock_stands_in_1970_is_upgraded_and_says_when_that_was() {
+    let mut site = Site::of(Options::default(), "timestamps = true");
+    clock::in_1970(&mut site.payload);
+    site.payload.restart_daemon();
+    let action = site.offer_new();
+    site.payload.restart_when_asked();
+    site.succeeds(action);
+    assert_eq!(site.payload.reported_version().unwrap(), NEW);
+    let report = site.report();
+    assert!(report.began.starts_with("1970-01-01T00:0"), "{}", report.began);
+    assert!(report.ended.starts_with("1970-01-01T00:0"), "{}", report.ended);
 }
 
 /// What the server believes of a device that has it already.

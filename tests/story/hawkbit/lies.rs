@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use uplift_sim::cloud::delivery::{Delivery, Redirect};
-use uplift_sim::cloud::hawkbit::{Digests, Event, Lie, Options, State};
+use uplift_sim::cloud::hawkbit::{Deployment, Digests, Event, Lie, Options, State};
 
 use super::site::{DEVICE, Site};
 use crate::world::watched::Watched as _;
@@ -129,6 +129,49 @@ fn what_makes_no_sense_is_left_alone_and_shown() {
     site.payload.restart_when_asked();
     site.succeeds(action);
     site.shows("polls 127.0.0.1");
+}
+
+/// HB-1, HB-2: the answer to a poll itself. What is offered there is not lost, and comes when the answer
+/// makes sense again.
+#[test]
+fn hb_2_an_answer_to_a_poll_that_makes_no_sense_is_shown_and_asked_for_again() {
+    let mut site = Site::of(Options::default(), "poll = \"5s\"");
+    let poll = |pointer: &str, value| Lie::PollReplaced(pointer.to_owned(), value);
+    let missing = |pointer: &str| Lie::PollMissing(pointer.to_owned());
+    let wrong = "none of a hawkBit server (line 1, column ";
+    let action = site.server.assign(DEVICE, Deployment::default());
+    for (lies, shown) in [
+        (vec![poll("", json!([]))], wrong),
+        (vec![poll("", json!(null))], wrong),
+        (vec![poll("", json!("x"))], wrong),
+        (vec![poll("/config", json!(7))], wrong),
+        (vec![poll("/config/polling", json!("00:05:00"))], wrong),
+        (vec![poll("/_links", json!("x"))], wrong),
+        (vec![poll("/_links/deploymentBase", json!([1]))], wrong),
+        (vec![poll("/_links/deploymentBase/href", json!(7))], wrong),
+        (vec![missing("/_links/deploymentBase/href")], wrong),
+        (vec![missing("/config"), missing("/_links")], "none of the members of a hawkBit server"),
+        (
+            vec![poll("/config/polling/sleep", json!("x".repeat(10 << 20)))],
+            "more than 1048576 bytes",
+        ),
+    ] {
+        let what = format!("{lies:?}").chars().take(200).collect::<String>();
+        site.server.change(|options| options.lies = lies);
+        site.polls();
+        let status = site.shows(shown);
+        assert!(!status.contains("hawkbit: works"), "{what}: {status}");
+        assert_eq!(site.words(action), Vec::<String>::new(), "{what}");
+        // The next one is not told apart from this one by its sentence.
+        site.server
+            .change(|options| options.lies = vec![missing("/config/polling"), missing("/_links")]);
+        site.shows("polls 127.0.0.1");
+    }
+    site.server.change(|options| options.lies = vec![poll("/config/polling/sleep", json!([5]))]);
+    assert!(site.server.cancel(DEVICE, action));
+    let action = site.offer_new();
+    site.payload.restart_when_asked();
+    site.succeeds(action);
 }
 
 #[test]

@@ -20,6 +20,11 @@ fn on_trial(options: Options) -> (Site, u64) {
 }
 
 impl Site {
+    /// So many words from now on are not understood.
+    fn hears_no_more(&self, words: usize) {
+        self.server.change(|options| options.lost_feedbacks = vec![Lost::BadRequest; words]);
+    }
+
     fn proves_itself(&self) {
         std::fs::write(self.payload.root().join("healthy"), "").unwrap();
     }
@@ -58,6 +63,48 @@ fn hb_8_an_end_that_is_not_answered_is_told_until_it_is_taken_and_no_longer() {
         assert_eq!(site.said(action).len(), before, "{lost:?}");
         site.is_sound();
     }
+}
+
+/// HB-8: a member may be what the server stumbles over, so that the end is told once more without all
+/// that can be left out.
+#[test]
+fn hb_8_an_end_that_is_not_understood_is_told_in_fewer_words() {
+    let (site, action) = on_trial(Options::default());
+    // The last word before it.
+    site.sees("the trial", |event| match event {
+        Event::Feedback { details, .. } => details.iter().any(|one| one.contains("being watched")),
+        _ => false,
+    });
+    site.hears_no_more(1);
+    site.proves_itself();
+    site.succeeds(action);
+    let said = site.said(action);
+    let [.., first, second] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((first.status, &*first.word), (400, "closed/success"));
+    assert_eq!((second.status, second.details.len()), (200, 0), "{said:?}");
+}
+
+/// HB-8: and then no more, so that nobody waits here for ever; a person reads why.
+#[test]
+fn hb_8_an_end_that_is_never_understood_is_not_repeated_for_ever() {
+    let (mut site, action) = on_trial(Options::default());
+    site.hears_no_more(100);
+    site.proves_itself();
+    site.acknowledged();
+    let ends = || site.words(action).iter().filter(|word| word.starts_with("closed")).count();
+    assert_eq!(ends(), 2);
+    let shown = site.shows("does not understand how its action has ended (status 400)");
+    assert!(shown.contains("close the action there"), "{shown}");
+    site.is_polled(3);
+    assert_eq!(ends(), 2);
+    assert_eq!(site.server.state(DEVICE, action), Some(State::Running));
+    assert_eq!(site.payload.history().len(), 1);
+    // The next process tries again.
+    site.server.change(|options| options.lost_feedbacks.clear());
+    site.restart_channels();
+    site.over(action);
+    assert_eq!(site.server.state(DEVICE, action), Some(State::Finished));
+    site.shows("polls 127.0.0.1");
 }
 
 /// HB-15.

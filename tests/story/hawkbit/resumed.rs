@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use uplift_sim::cloud::delivery::Delivery;
 use uplift_sim::cloud::hawkbit::{Deployment, Moment, Options, State, Turn};
 
@@ -18,13 +17,6 @@ fn slow() -> Options {
 }
 
 impl Site {
-    /// Bytes of the file that outlive the daemon.
-    fn written_down(&self) -> u64 {
-        let part = std::fs::read(self.payload.state().join("part.json")).unwrap_or_default();
-        let part: Value = serde_json::from_slice(&part).unwrap_or_default();
-        part["offset"].as_u64().unwrap_or_default()
-    }
-
     /// Waits until no download goes on, and then for the end of the action. Each download went on
     /// where the daemon had what came before, and no sooner than this.
     fn ends_with_the_rest(&mut self, action: u64, from: &[u64]) {
@@ -64,14 +56,14 @@ fn dl_2_only_the_rest_is_fetched_after_either_process_was_killed_and_after_a_reb
     let action = site.offer(&[&firmware]);
     site.has_received(8 * MIB);
     site.payload.kill_channels();
-    site.payload.wait_for("what came to be written down", || site.written_down() >= 8 * MIB - 4096);
-    site.payload.start_channels().unwrap();
-    site.has_received(40 * MIB);
-    // What a killed daemon has written down, every 16 MiB.
-    site.payload.restart_daemon();
-    site.has_received(56 * MIB);
-    site.payload.reboot();
     let killed = 8 * MIB - 4096;
+    site.payload.has_written_down(killed);
+    site.payload.start_channels().unwrap();
+    // What a killed daemon has written down, every 16 MiB.
+    site.payload.has_written_down(killed + 16 * MIB);
+    site.payload.restart_daemon();
+    site.payload.has_written_down(killed + 32 * MIB);
+    site.payload.reboot();
     site.ends_with_the_rest(action, &[0, killed, killed + 16 * MIB, killed + 32 * MIB]);
 }
 

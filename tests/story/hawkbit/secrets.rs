@@ -64,7 +64,7 @@ fn a_wrong_token_is_said_in_words_and_not_shown() {
     let mut site = site(target(Options::default()), "target", wrong);
     site.polls();
     let status =
-        site.shows("does not let this device in (status 401): look at its name and its token");
+        site.shows("does not let this device in (status 401): look at its name, and at its token");
     assert!(!status.contains("hawkbit: works"), "{status}");
     site.sees("a refusal", |event| matches!(event, Event::Refused { status: 401, .. }));
     is_not_shown(&site, wrong);

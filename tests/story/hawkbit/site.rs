@@ -54,10 +54,21 @@ impl Site {
             other => other.to_owned(),
         };
         let server = Server::start(Options { sleep, ..options }).unwrap();
+        let url = server.url();
+        Self::at(setup, server, &url, section, signer)
+    }
+
+    /// At a server that is reached at this URL.
+    pub(super) fn at(
+        setup: Setup,
+        server: Server,
+        url: &str,
+        section: &str,
+        signer: Signer,
+    ) -> Self {
         let channel = format!(
-            "[package]\n{}\n[channel.hawkbit]\nserver = \"{}\"\ncontroller_id = \"{DEVICE}\"\nspread = \"0s\"\n{section}\n",
+            "[package]\n{}\n[channel.hawkbit]\nserver = \"{url}\"\ncontroller_id = \"{DEVICE}\"\nspread = \"0s\"\n{section}\n",
             signer.trusted_section(),
-            server.url()
         );
         Self { payload: setup.sections(&channel).start(), server, signer }
     }

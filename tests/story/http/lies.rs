@@ -1,5 +1,5 @@
-//! A server that lies, breaks off, or never ends: the table of docs/download.md, through the real
-//! program.
+//! A server that lies, breaks off, or never ends: the table of docs/use/download.md, through the
+//! real program.
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use super::{setup, version, with_package};
 use crate::world::payload::{NEW, OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
-/// Completion reasons of docs/payload-link.md section 4.
+/// Completion reasons of docs/wire/payload-link.md section 4.
 const FIRMWARE_ERROR: u64 = 3;
 const SAME_VERSION: u64 = 4;
 const DOES_NOT_MATCH: u64 = 8;

@@ -12,7 +12,7 @@ use super::{version, with_package};
 use crate::world::payload::{OLD, Payload, Transfer};
 use crate::world::watched::Watched as _;
 
-/// Completion reasons of docs/payload-link.md section 4.
+/// Completion reasons of docs/wire/payload-link.md section 4.
 const FIRMWARE_ERROR: u64 = 3;
 const ILLEGAL_DOWNGRADE: u64 = 9;
 

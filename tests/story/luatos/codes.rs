@@ -1,5 +1,8 @@
 //! What the platform says instead of a file (LU-5, LU-6).
 
+use std::fs;
+
+use serde_json::Value;
 use uplift::model::ChannelState::{Fails, Waits, Works};
 use uplift::model::Phase;
 use uplift_sim::cloud::luatos::{Answer, Options};
@@ -64,6 +67,32 @@ fn lu_5_a_file_that_is_still_being_made_is_asked_for_again() {
     site.succeeds();
     site.answered(PACKAGE, 27);
     assert_eq!(site.served().len(), 2);
+}
+
+/// Ten times; what it was asked is counted over restarts, each of which asks at once.
+#[test]
+fn lu_5_a_file_that_is_never_made_is_not_asked_for_without_end() {
+    let mut site = Site::stopped(Payload::setup(), PLATFORM, answers(vec![Answer::Code(43); 11]));
+    for times in 1..=10 {
+        asks_anew(&mut site.payload);
+        let record = record(&site.payload);
+        site.payload.wait_for("the answer to be written down", || {
+            let record: Value =
+                serde_json::from_slice(&fs::read(&record).unwrap_or_default()).unwrap_or_default();
+            record["not_yet"] == times
+        });
+    }
+    asks_anew(&mut site.payload);
+    says(&site.payload, Works, "still making the file");
+    let shown = site.payload.uplift(&["status"]).1;
+    assert!(shown.contains("and was after 10 more requests"), "{shown}");
+    // Made at last, it is installed.
+    let firmware = site.payload.new_firmware();
+    site.signer.seal_file(&firmware).unwrap();
+    site.upload(&firmware);
+    asks_anew(&mut site.payload);
+    site.succeeds();
+    site.answered(PACKAGE, 27);
 }
 
 #[test]

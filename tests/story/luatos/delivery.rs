@@ -1,12 +1,15 @@
 //! How the file comes, and what ends on the way.
 
+use std::fs;
+
 use uplift::model::{ChannelState, FailureKind, Outcome, Phase};
-use uplift_sim::cloud::delivery::{Delivery, Framed, Redirect};
+use uplift_sim::cloud::delivery::{Delivery, Framed, Ranges, Redirect};
 use uplift_sim::cloud::luatos::{Event, Options};
 
 use super::{
-    PACKAGE, PLATFORM, Site, VERBATIM, asks_anew, payload, reported, says, sections, signer,
+    PACKAGE, PLATFORM, Site, VERBATIM, asks_anew, payload, record, reported, says, sections, signer,
 };
+use crate::world::clock;
 use crate::world::payload::{OLD, Payload};
 use crate::world::watched::Watched as _;
 use crate::world::web::raw::{Raw, Turn, answer};
@@ -79,10 +82,43 @@ fn dl_2_the_rest_is_asked_for_with_the_proof_that_it_is_of_the_same_file() {
     });
 }
 
-/// The downloads of a target in a day: never more than five, whatever goes wrong.
+/// The downloads of a target in a day: never more than five, whatever goes wrong. What came is kept
+/// where the server goes on with it.
 #[test]
-fn lu_3_a_file_that_never_comes_whole_is_downloaded_five_times_at_most() {
+fn lu_3_a_file_that_comes_in_pieces_is_asked_for_five_times_a_day_and_goes_on_after_it() {
     let delivery = Delivery { cut_after: Some(20_000), ..Delivery::default() };
+    let mut site = Site::new(PLATFORM, delivered(delivery));
+    says(&site.payload, ChannelState::Waits, "as often as it may in a day");
+    site.payload.wait_for("the fifth request", || site.served().len() == 5);
+    site.payload.wait_for_phase(Phase::Receiving);
+    let before = site.requests();
+    // No reboot: that of a test has the uptime of this machine, and more than a day of it would be over then.
+    site.payload.kill_daemon();
+    site.payload.start_daemon().unwrap();
+    asks_anew(&mut site.payload);
+    says(&site.payload, ChannelState::Waits, "as often as it may in a day");
+    assert_eq!((site.requests(), site.payload.history().len()), (before, 0), "no code 40 either");
+    // A day is over, and the connection is better.
+    site.payload.kill_channels();
+    fs::remove_file(record(&site.payload)).unwrap();
+    site.server.change(|options| options.delivery.cut_after = None);
+    site.payload.start_channels().unwrap();
+    site.succeeds();
+    let last = site.served().pop().flatten();
+    assert_eq!(
+        last.as_deref(),
+        Some("bytes=77824-"),
+        "whole blocks of four pieces: {:?}",
+        site.served()
+    );
+    assert_eq!(site.payload.history().len(), 1);
+}
+
+/// From a server that begins anew each time nothing is worth being kept.
+#[test]
+fn lu_3_a_file_that_never_comes_whole_is_given_up_after_five_downloads() {
+    let ranges = Ranges::Ignored;
+    let delivery = Delivery { cut_after: Some(20_000), ranges, ..Delivery::default() };
     let mut site = Site::new(PLATFORM, delivered(delivery));
     let report = reported(&site.payload);
     let failure = report.failure.unwrap();
@@ -156,6 +192,21 @@ fn lu_5_a_file_that_the_platform_no_longer_offers_is_given_up() {
     let report = reported(&site.payload);
     assert_eq!(report.failure.unwrap().kind, FailureKind::Cancelled);
     assert_eq!(site.payload.reported_version().unwrap(), OLD);
+}
+
+/// As on a machine without a battery for its clock, at each start.
+#[test]
+fn a_payload_whose_clock_stands_in_1970_is_upgraded() {
+    let mut site = Site::stopped(Payload::setup(), PLATFORM, Options::default());
+    clock::in_1970(&mut site.payload);
+    site.payload.restart_daemon();
+    let firmware = site.payload.new_firmware();
+    site.signer.seal_file(&firmware).unwrap();
+    site.upload(&firmware);
+    site.payload.start_channels().unwrap();
+    let report = site.succeeds();
+    assert!(report.ended.starts_with("1970-01-01T00:0"), "{}", report.ended);
+    site.answered(PACKAGE, 27);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use uplift::model::{ChannelState, FailureKind};
+use uplift::model::ChannelState;
 use uplift_sim::cloud::delivery::{Delivery, Redirect};
 use uplift_sim::cloud::luatos::Options;
 
-use super::{KEY, PACKAGE, PLATFORM, Site, asks_anew, reported, says, standing};
+use super::{KEY, PACKAGE, PLATFORM, Site, asks_anew, says, standing};
 use crate::world::payload::Payload;
 
 /// Neither in what its processes say, nor in what they keep.
@@ -70,7 +70,9 @@ fn lu_1_the_key_is_not_shown_when_the_file_does_not_come() {
 fn lu_1_the_key_is_not_shown_when_a_download_ends() {
     let delivery = Delivery { cut_after: Some(1000), ..Delivery::default() };
     let mut site = Site::new(PLATFORM, Options { delivery, ..Options::default() });
-    assert_eq!(reported(&site.payload).failure.unwrap().kind, FailureKind::TransferFailed);
+    says(&site.payload, ChannelState::Waits, "as often as it may in a day");
     is_nowhere(&site.payload);
     asks_anew(&mut site.payload);
+    says(&site.payload, ChannelState::Waits, "as often as it may in a day");
+    is_nowhere(&site.payload);
 }

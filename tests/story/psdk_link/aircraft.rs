@@ -29,7 +29,7 @@ pub(crate) enum Probes {
     AtRate(u32),
 }
 
-/// The CRC-16 of docs/payload-link.md section 1, bit by bit.
+/// The CRC-16 of docs/wire/payload-link.md section 1, bit by bit.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0x3692, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {

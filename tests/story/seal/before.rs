@@ -42,10 +42,6 @@ fn what_is_no_program_is_sealed_before_it_and_says_what_takes_it() {
             "It is a Debian package and no ELF program, so a component with `format = \"any\"`",
         ),
         (
-            "script",
-            "a script for \"/bin/sh\" and no ELF program, so a component with `format = \"script\"` or",
-        ),
-        (
             "bundle",
             "It is a squashfs image and no ELF program, so a component with `format = \"any\"`",
         ),
@@ -76,7 +72,7 @@ fn what_is_no_program_is_sealed_before_it_and_says_what_takes_it() {
     assert!(message.contains("a squashfs image, not an ELF program"), "{message}");
 }
 
-/// What somebody can do with standard tools alone, as docs/seal.md tells it.
+/// What somebody can do with standard tools alone, as docs/use/seal.md tells it.
 #[test]
 fn it_is_cut_off_again_by_hand() {
     let shop = shop();
@@ -136,12 +132,12 @@ fn a_seal_behind_what_is_no_program_is_not_made() {
 fn minisign_signs_it_elsewhere() {
     let shop = shop();
     let label = ["--product", "DEMO", "--version", "V02.00.00.00", "--public", "release.pub"];
-    assert_done(&shop.uplift(&[&["pack", "script", "--manifest-only"], &label[..]].concat()));
+    assert_done(&shop.uplift(&[&["pack", "modem.deb", "--manifest-only"], &label[..]].concat()));
     let manifest = "DEMO_V02.00.00.00.manifest";
     assert!(fs::read_to_string(shop.path(manifest)).unwrap().contains("\"place\": \"before\""));
     assert_done(&shop.run("minisign", &["-S", "-W", "-s", "release.key", "-m", manifest]));
     let signature = format!("{manifest}.minisig");
-    let attach = ["pack", "script", "--attach", &signature, "--public", "release.pub"];
+    let attach = ["pack", "modem.deb", "--attach", &signature, "--public", "release.pub"];
     assert!(assert_done(&shop.uplift(&attach)).contains("stands before the payload"));
     assert_done(&shop.check_alone(&[NAME]));
 }

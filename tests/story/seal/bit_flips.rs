@@ -10,40 +10,12 @@ use uplift::package::check::{Rules, Subject, examine};
 use uplift_fixtures::elf::{Architecture, Program};
 use uplift_sim::signer::Signer;
 
+use crate::world::changes::change;
+
 const NAME: &str = "DEMO_V02.00.00.00.bin";
 const CHANGES: usize = 100_000;
 /// Any will do; each run makes the same changes.
 const SEED: u64 = 0x5ea1;
-
-/// Changes some bits, cuts some bytes off, or adds some, anywhere. May do and undo: the caller
-/// compares.
-fn change(random: &mut Rng, file: &mut Vec<u8>) {
-    match random.u8(..6) {
-        0..3 => flip(random, file, 1),
-        3 => {
-            let bits = random.usize(2..=64);
-            flip(random, file, bits);
-        }
-        4 => {
-            let start = random.usize(..file.len());
-            let end = random.usize(start + 1..=file.len());
-            // At the end, at the start, and in the middle.
-            file.drain(if random.bool() { start..file.len() } else { start..end });
-        }
-        _ => {
-            let at = if random.bool() { file.len() } else { random.usize(..=file.len()) };
-            let more: Vec<u8> = (0..random.usize(1..=100)).map(|_| random.u8(..)).collect();
-            file.splice(at..at, more);
-        }
-    }
-}
-
-fn flip(random: &mut Rng, file: &mut [u8], bits: usize) {
-    for _ in 0..bits {
-        let at = random.usize(..file.len());
-        file[at] ^= 1 << random.u8(..8);
-    }
-}
 
 fn write(path: &Path, bytes: &[u8]) {
     let file = fs::File::create(path);

@@ -114,10 +114,12 @@ impl Payload {
         (report, said)
     }
 
-    /// The reports, be they such as this version can't read.
+    /// The reports, oldest first, be they such as this version can't read.
     pub(crate) fn raw_history(&self) -> Vec<Value> {
         let output = self.command(&["history", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
+        let mut reports: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        reports.reverse();
+        reports
     }
 }
 

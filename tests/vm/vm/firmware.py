@@ -4,6 +4,7 @@ are installed."""
 import hashlib
 import random
 
+from .computer import COMPUTER
 from .places import REPOSITORY, SOURCES, WORK, run
 
 PRODUCT = "PSDK_APPALIAS"
@@ -14,7 +15,7 @@ FIRMWARE = WORK / "firmware"
 def firmware(version, size=4 << 20, crashes=False, product=PRODUCT):
     """A firmware file of that version, about so large; made once."""
     source = SOURCES / "payload.c"
-    recipe = hashlib.sha256(source.read_bytes() + repr((version, size, crashes, product)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(source.read_bytes() + repr((COMPUTER.compiler, version, size, crashes, product)).encode()).hexdigest()[:12]
     directory = FIRMWARE / recipe
     path = directory / f"{product}_{version}.bin"
     if path.exists():
@@ -22,7 +23,7 @@ def firmware(version, size=4 << 20, crashes=False, product=PRODUCT):
     directory.mkdir(parents=True, exist_ok=True)
     ballast, unfinished = directory / "ballast", directory / "unfinished"
     ballast.write_bytes(random.Random(version).randbytes(size))
-    run("gcc", "-static", "-O1", "-s", f'-DBALLAST="{ballast}"', f'-DVERSION="{version}"', f"-DCRASHES={int(crashes)}",
+    run(COMPUTER.compiler, "-static", "-O1", "-s", f'-DBALLAST="{ballast}"', f'-DVERSION="{version}"', f"-DCRASHES={int(crashes)}",
         "-o", unfinished, source)
     ballast.unlink()
     unfinished.rename(path)

@@ -4,6 +4,7 @@ In layers, each made afresh when what it is made from has changed: the system wi
 uplift. Knows nothing of how the machine is run.
 """
 
+import gzip
 import hashlib
 import lzma
 import shutil
@@ -11,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .computer import COMPUTER
 from .firmware import firmware
-from .places import SOURCES, WORK, run
+from .places import REPOSITORY, SOURCES, WORK, run, run_in
 
 SUITE = "bookworm"
 PACKAGES = ["systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "vsftpd", "qemu-guest-agent", "busybox-static"]
@@ -71,14 +73,15 @@ def _made(directory):
 
 def _base():
     """The system without uplift, and the package of its kernel beside it."""
-    base = WORK / f"base-{_key(SUITE, PACKAGES)}"
+    base = WORK / f"base-{_key(SUITE, PACKAGES, COMPUTER.debian)}"
     if not base.exists():
         with _made(base) as unfinished:
             root = unfinished / "root"
-            run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root)
-            newest = run("chroot", root, "apt-cache", "depends", "linux-image-amd64").split("Depends: ")[1].split()[0]
-            run("chroot", root, "sh", "-c", f"cd /tmp && apt-get -q download {newest} && mv linux-image-*.deb kernel.deb")
-            run("chroot", root, "apt-get", "clean")
+            run(*COMPUTER.foreign, "debootstrap", f"--arch={COMPUTER.debian}", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE,
+                root, cwd=REPOSITORY)
+            newest = run_in(root, "apt-cache", "depends", f"linux-image-{COMPUTER.debian}").split("Depends: ")[1].split()[0]
+            run_in(root, "sh", "-c", f"cd /tmp && apt-get -q download {newest} && mv linux-image-*.deb kernel.deb")
+            run_in(root, "apt-get", "clean")
             (root / "tmp/kernel.deb").rename(unfinished / "kernel.deb")
     return base
 
@@ -102,6 +105,10 @@ def _kernel(base):
 
 def _unpacked(kernel):
     """The kernel as it is in memory. It would unpack itself at every start, which takes an emulated processor longer than the rest."""
+    if kernel.startswith(b"MZ") and COMPUTER.debian == "arm64":
+        return kernel
+    if kernel.startswith(b"\x1f\x8b"):
+        return gzip.decompress(kernel)
     return lzma.LZMADecompressor().decompress(kernel[kernel.index(b"\xfd7zXZ\0"):])
 
 
@@ -137,14 +144,14 @@ def _make_disk(base, modules, package, disk):
         run("cp", "-a", f"{base}/.", root)
         run("cp", "-a", f"{modules}/lib/.", root / "usr/lib")
         shutil.copy(package, root / "tmp")
-        run("chroot", root, "apt-get", "-q", "install", "-y", "--no-install-recommends", f"/tmp/{package.name}")
+        run_in(root, "apt-get", "-q", "install", "-y", "--no-install-recommends", f"/tmp/{package.name}")
         (root / "tmp" / package.name).unlink()
         shutil.copytree(SOURCES / "files", root, dirs_exist_ok=True)
         program = root / "usr/local/bin/psdk_demo"
         shutil.copyfile(firmware(FIRST_VERSION), program)
         program.chmod(0o755)
         for verb, *units in UNITS:
-            run("systemctl", "--root", root, "--quiet", verb, *units)
+            run(*COMPUTER.foreign, "systemctl", "--root", root, "--quiet", verb, *units, cwd=REPOSITORY)
         run("mke2fs", "-q", "-t", "ext4", "-d", root, f"{disk}.unfinished", DISK_SIZE)
     shutil.rmtree(disk.with_suffix(".root"))
     disk.with_name(f"{disk.name}.unfinished").rename(disk)

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from .computer import COMPUTER
 from .firmware import FIRMWARE
 from .talk import Line, Silent
 
@@ -79,9 +80,9 @@ class Machine:
             disk = f"driver=blklogwrites,file.driver=file,file.filename={self.disk},log.driver=file,log.filename={log}"
         command = [
             "setpriv", "--pdeathsig", "KILL", "--",
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512",
+            *COMPUTER.emulator, "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "512",
             "-kernel", self.image.kernel, "-initrd", self.image.initrd,
-            "-append", "console=ttyS0 quiet root=/dev/vda rw mitigations=off systemd.show_status=no",
+            "-append", f"console={COMPUTER.console} quiet root=/dev/vda rw mitigations=off systemd.show_status=no",
             "-serial", f"file:{self.console}",
             "-blockdev", f"{disk},node-name=disk", "-device", "virtio-blk-pci,drive=disk",
             "-device", "virtio-rng-pci",

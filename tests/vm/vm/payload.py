@@ -23,7 +23,7 @@ class Payload(Machine):
 
     def history(self):
         """The reports, oldest first."""
-        return json.loads(self.shell("uplift history --json"))
+        return json.loads(self.shell("uplift history --json"))[::-1]
 
     def wait_for_status(self, wanted, patience=UPGRADE):
         """Waits until the status is as wanted, through any number of boots."""
@@ -69,8 +69,10 @@ class Payload(Machine):
         return self.of_process(unit, "sha256sum", "exe").split()[0]
 
     def memory_of_process(self, unit):
-        """KiB of the memory of the unit's main process, what it shares with others counted by its share (PSS)."""
-        return next(line.split()[1] for line in self.of_process(unit, "cat", "smaps_rollup").splitlines() if line.startswith("Pss:"))
+        """KiB of the memory of the unit's main process, what it shares with others counted by its share (PSS): in all, and without
+        the pages of files that the kernel can drop."""
+        rollup = dict(line.split()[:2] for line in self.of_process(unit, "cat", "smaps_rollup").splitlines() if line.endswith(" kB"))
+        return f"{rollup['Pss:']} KiB, {rollup['Pss_Anon:']} of them its own"
 
     def of_process(self, unit, command, file):
         """What a command says of a file of the kernel's about the unit's main process."""

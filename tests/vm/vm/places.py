@@ -6,6 +6,8 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+from .computer import COMPUTER
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 SOURCES = REPOSITORY / "tests/vm"
 WORK = REPOSITORY / "target/vm"
@@ -23,12 +25,18 @@ def run(*command, **options):
 def packages():
     """Builds the packages, unpacks them for the programs in them, and gives that of uplift."""
     # Always the same date, so that a commit that changes nothing in them asks for no new image.
-    run(REPOSITORY / "packaging/build", env={"UPLIFT_PROFILE": "ci", "SOURCE_DATE_EPOCH": "1700000000", **os.environ})
+    build = REPOSITORY / "packaging/build", *dict.fromkeys(("amd64", COMPUTER.debian))
+    run(*build, env={"UPLIFT_PROFILE": "ci", "SOURCE_DATE_EPOCH": "1700000000", **os.environ})
     built = REPOSITORY / "target/packages"
     for name in ("uplift", "uplift-sim"):
         (package,) = built.glob(f"{name}_*_amd64.deb")
         run("dpkg-deb", "-x", package, WORK / "packaged")
-    return next(built.glob("uplift_*_amd64.deb"))
+    return next(built.glob(f"uplift_*_{COMPUTER.debian}.deb"))
+
+
+def run_in(root, *command):
+    """Runs a program in the machine's own file system."""
+    return run(*COMPUTER.foreign, "chroot", root, *command, cwd=REPOSITORY)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 
 from .aircraft import Aircraft
 from .checks import equal, holds
+from .cloud import Hawkbit
 from .firmware import FIRMWARE, application, digest, firmware
 from .payload import CONFIGURATION
 from .places import REPOSITORY, program, run
@@ -49,6 +50,36 @@ def crash(payload):
     holds("the report has the program's last words", any("no sensor" in line for line in report["program_log"]), report["program_log"])
     again = payload.run("/usr/bin/uplift", "install", payload.take(bad))
     holds("the same program is refused", again.code == 1 and "rolled back here before" in again.err, f"{again}")
+
+
+@story
+def hawkbit(payload):
+    """A hawkBit server upgrades it, while the power is cut once during the download and once during the trial."""
+    # More than what a power cut may cost of a download, and slow enough for a cut in its middle.
+    new, size = firmware(NEW, 40 << 20), 40 << 20
+    with Hawkbit(payload, new, "--rate", str(2 << 20)) as server:
+        text = payload.configuration().replace('window = "5s"', 'window = "30s"')
+        payload.configure(f'{text}\n[channel.hawkbit]\nserver = "{server.url}"\ncontroller_id = "PAYLOAD0001"\nspread = "0s"\nunsealed = "lab"')
+        payload.wait_for_status(lambda status: (status["upgrade"] or {}).get("progress", {}).get("done", 0) > size // 2)
+        cut(payload)
+        payload.wait_for_status(lambda status: status["phase"] == "trial")
+        cut(payload)
+        ended = server.wait(600)
+        events = server.events()
+        holds("the server heard of a success", ended, events[-20:])
+        payload.wait_for_status(lambda status: status["phase"] == "idle" and not status["unacknowledged"])
+    report = reported(payload, NEW, "succeeded", digest(new))
+    equal("the channel in the report", report["request"]["channel"], "hawkbit")
+    equal("reports", len(payload.history()), 1)
+    holds("the new version runs", payload.runs(new))
+    downloads = [event["from"] for event in events if event.get("event") == "download"]
+    holds("the second download went on in the middle", len(downloads) == 2 and 0 in downloads and max(downloads) >= 16 << 20, downloads)
+
+
+def cut(payload):
+    """Cuts the power, and gives it back."""
+    payload.power_cut()
+    payload.power_on()
 
 
 @story
@@ -130,8 +161,8 @@ def replug(payload):
 
 @story
 def vsftpd(payload):
-    """The upload goes to vsftpd, set up by the README's recipe, and is pulled from it."""
-    recipe = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## With vsftpd instead")[1].split("```")[1]
+    """The upload goes to vsftpd, set up by the recipe of docs/use/ftp-servers.md, and is pulled from it."""
+    recipe = (REPOSITORY / "docs/use/ftp-servers.md").read_text(encoding="utf-8").split("## With vsftpd instead")[1].split("```")[1]
     # It is in the image; and qemu forwards but some ports.
     recipe = recipe.replace("apt-get install vsftpd\n", "").replace("listen=YES\n", "listen=YES\npasv_min_port=40000\npasv_max_port=40007\n")
     payload.shell(recipe)
@@ -179,7 +210,7 @@ def person(payload):
     wanted = ["preparing", "receiving", "checking", "ready", "installing", "restarting", "trial", "concluded"]
     equal("the phases in the journal", list(dict.fromkeys(phase for phase in phases if phase in wanted)), wanted)
     # No bar: what it counts hangs on the build, and on what else the machine runs.
-    print(f"the idle daemon's memory, by its share (PSS): {payload.memory_of_process('uplift.service')} KiB", flush=True)
+    print(f"the idle daemon's memory, by its share (PSS): {payload.memory_of_process('uplift.service')}", flush=True)
 
 
 def journal(payload, *matches):
@@ -242,3 +273,29 @@ def other_daemon(payload):
     run("objcopy", "--add-section", f".note.uplift={section}", program("uplift"), path)
     section.unlink()
     return path
+
+
+@story
+def measured(payload):
+    """What the daemon needs: memory, start, wake-ups while it is linked and idle, and an upgrade. Prints, and judges the upgrade alone."""
+    unit = "uplift.service"
+    payload.shell("systemctl restart uplift")
+    payload.wait_until_settled()
+    new = firmware(NEW)
+    # A person who takes their time: linked and idle until then.
+    aircraft = Aircraft(payload, new, "--via", "ftp", "--link-wait", "120s", "--pause", "version=150s")
+    payload.wait_for_status(lambda status: status["link"]["state"] == "linked")
+    stamps = payload.shell(f"systemctl show --property=ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic {unit}")
+    began, ready = sorted(int(line.split("=")[1]) for line in stamps.split())
+    switches = "cat /proc/$(systemctl show --value --property=MainPID uplift)/task/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'"
+    before = int(payload.shell(switches))
+    # Over a minute, in which nobody asks anything.
+    payload.shell("sleep 60")
+    woken = int(payload.shell(switches)) - before
+    print(f"memory, linked and idle, by its share (PSS): {payload.memory_of_process(unit)}", flush=True)
+    print(f"started to ready, by systemd's stamps: {(ready - began) / 1000:.0f} ms", flush=True)
+    print(f"changes of context in a minute, linked and idle: {woken}", flush=True)
+    verdict = aircraft.verdict()
+    equal("the aircraft's verdict", (verdict["result"], verdict["version_after"]), ("success", NEW), verdict["message"])
+    reported(payload, NEW, "succeeded", digest(new))
+    print(f"memory after an upgrade and its restart, linked: {payload.memory_of_process(unit)}", flush=True)

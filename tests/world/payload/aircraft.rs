@@ -56,6 +56,11 @@ impl Payload {
 }
 
 impl Aircraft {
+    /// Whether it has told its verdict.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; its verdict.
     pub(crate) fn verdict(self) -> Value {
         let output = self.0.wait_with_output().unwrap();

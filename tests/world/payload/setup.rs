@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use uplift_sim::sandbox::{Sandbox, free_address};
+use uplift_sim::ports::free_address;
+use uplift_sim::sandbox::Sandbox;
 
 use super::{OLD, Payload, Unit};
 
@@ -117,19 +118,20 @@ impl Setup {
         payload
     }
 
-    /// Starts what was stopped.
+    /// Starts what was stopped: an application that has the link comes when the daemon listens, so
+    /// that a host that asks at once is not refused.
     pub(crate) fn run(&self, payload: &mut Payload) {
-        if self.unit.is_some() {
-            payload.start_unit();
-        }
-        if self.program_runs {
-            payload.start_program().unwrap();
-        }
         if self.ftp_server_runs {
             payload.start_ftp_server().unwrap();
         }
         if self.unit != Some(Unit::Daemon) {
             payload.start_daemon().unwrap();
+        }
+        if self.unit.is_some() {
+            payload.start_unit();
+        }
+        if self.program_runs {
+            payload.start_program().unwrap();
         }
     }
 

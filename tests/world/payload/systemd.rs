@@ -81,9 +81,18 @@ impl Payload {
 
     /// Has the unit started, or started again, by somebody else than the daemon.
     pub(crate) fn start_unit(&self) {
+        self.tell_systemd("restart");
+    }
+
+    /// Has the unit, whose process was killed, started if nobody else has: what `Restart=` does.
+    pub(crate) fn unit_starts_again(&self) {
+        self.tell_systemd("start");
+    }
+
+    fn tell_systemd(&self, verb: &str) {
         let name = self.unit.expect("there is a unit").name();
         let mut systemctl = self.beside_systemd(self.systemd_file("systemctl"));
-        assert!(systemctl.args(["--no-block", "restart", name]).status().unwrap().success());
+        assert!(systemctl.args(["--no-block", verb, name]).status().unwrap().success());
     }
 
     /// Has systemd behave as its script says: `fails`, `waits`, `crashes` for versions, `refuse`

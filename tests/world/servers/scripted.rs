@@ -29,8 +29,8 @@ pub(crate) struct Script {
     pub(crate) told_size: Option<String>,
     pub(crate) without_mdtm: bool,
     pub(crate) without_rest: bool,
-    /// Every download adds a byte to the file.
-    pub(crate) grows: bool,
+    /// So many downloads to come add a byte to the file, each.
+    pub(crate) grows: usize,
     /// A listing without end.
     pub(crate) endless_listing: bool,
     /// One byte now and then instead of a greeting.
@@ -264,10 +264,9 @@ impl Session {
         }
         {
             let mut script = self.script();
-            if script.grows
-                && let Some((bytes, _)) = script.files.get_mut(name)
-            {
-                bytes.push(b'+');
+            if let Some(fewer) = script.grows.checked_sub(1) {
+                script.grows = fewer;
+                script.files.entry(name.into()).and_modify(|(bytes, _)| bytes.push(b'+'));
             }
         }
         self.end(&data)

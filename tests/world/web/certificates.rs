@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An authority, a server at 127.0.0.1 and a client that it knows, and one that knows nobody.
+/// A device that the authority knows.
+pub(crate) const DEVICE: &str = "PAYLOAD0001";
+
+/// An authority; a server at 127.0.0.1, a client and a device that it knows; and one that knows
+/// nobody.
 pub(crate) struct Certificates(tempfile::TempDir);
 
 impl Certificates {
@@ -17,7 +21,9 @@ impl Certificates {
         let leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
         let server = ["-addext", "subjectAltName=IP:127.0.0.1"];
         this.openssl("server", &[&known[..], &leaf, &server].concat());
-        this.openssl("client", &[&known[..], &leaf].concat());
+        for name in ["client", DEVICE] {
+            this.openssl(name, &[&known[..], &leaf].concat());
+        }
         this
     }
 

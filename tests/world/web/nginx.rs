@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use uplift_sim::sandbox::free_address;
+use uplift_sim::ports::free_address;
 
 use super::certificates::Certificates;
 use crate::world::servers::vsftpd::SERVERS;
@@ -43,6 +43,19 @@ http {
         ssl_client_certificate CERTIFICATES/ca.pem;
         ssl_verify_client on;
     }
+    map $ssl_client_s_dn $device { ~CN=(?<name>[^,]+) $name; }
+    server {
+        listen DEVICES ssl;
+        ssl_certificate CERTIFICATES/server.pem;
+        ssl_certificate_key CERTIFICATES/server.key;
+        ssl_client_certificate CERTIFICATES/ca.pem;
+        ssl_verify_client optional;
+        location / {
+            proxy_pass http://BEHIND;
+            proxy_set_header X-Controller-Id $device;
+            proxy_set_header X-Authority ISSUER;
+        }
+    }
 }
 ";
 
@@ -60,15 +73,21 @@ pub(crate) enum Way {
     Tls,
     /// The same, and it wants to know who asks.
     Mutual,
+    /// What stands behind, which is told of whom the client's certificate is, and [`ISSUER`].
+    Devices,
 }
 
-const WAYS: [(Way, &str); 6] = [
+/// What the server behind is told of who has issued a client's certificate.
+pub(crate) const ISSUER: &str = "0123456789abcdef";
+
+const WAYS: [(Way, &str); 7] = [
     (Way::Plain, "PLAIN"),
     (Way::NoRanges, "NO_RANGES"),
     (Way::Gzip, "GZIP"),
     (Way::Proxy, "PROXY"),
     (Way::Tls, "TLS"),
     (Way::Mutual, "MUTUAL"),
+    (Way::Devices, "DEVICES"),
 ];
 
 /// A running server.
@@ -89,6 +108,7 @@ impl Nginx {
         let mut text = CONFIGURATION
             .replace("HERE", directory.path().to_str().unwrap())
             .replace("CERTIFICATES", certificates.as_ref().to_str().unwrap())
+            .replace("ISSUER", ISSUER)
             .replace("BEHIND", &behind.unwrap_or(addresses[0]).to_string());
         for ((_, name), address) in WAYS.iter().zip(&addresses) {
             text = text.replace(&format!("listen {name}"), &format!("listen {address}"));

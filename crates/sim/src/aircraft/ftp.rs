@@ -16,7 +16,7 @@ use super::host::Host;
 use super::verdict::Step;
 use super::{Options, Stage, Trouble, words};
 
-/// Account of the payload's server (docs/payload-link.md section 5).
+/// Account of the payload's server (docs/wire/payload-link.md section 5).
 const USER: &str = "psdk_payload_ftp";
 const PASSWORD: &str = "DJi_#$31";
 /// For the connection, and for every read and write on it.

@@ -1,5 +1,5 @@
-//! Which aircraft is played: the port that the payload is at, as docs/payload-link.md section 2 has
-//! it. Knows no line.
+//! Which aircraft is played: the port that the payload is at, as docs/wire/payload-link.md section
+//! 2 has it. Knows no line.
 
 use std::fmt;
 

@@ -90,8 +90,8 @@ fn a_file_goes_over_the_link() {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {steps:?}");
 }
 
-/// The table of docs/payload-link.md section 2. The payload asks as the vendor's library does, and
-/// takes the first answer.
+/// The table of docs/wire/payload-link.md section 2. The payload asks as the vendor's library does,
+/// and takes the first answer.
 #[test]
 fn each_aircraft_answers_on_its_own_routes_alone() {
     let (e5, ca, ea) = ((0xE5, 0x65), (0xCA, 0x03), (0xEA, 0x03));

@@ -1,4 +1,4 @@
-//! The order of a local upgrade as a host goes through it (docs/payload-link.md section 5).
+//! The order of a local upgrade as a host goes through it (docs/wire/payload-link.md section 5).
 
 use std::time::{Duration, Instant};
 

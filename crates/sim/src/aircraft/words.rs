@@ -1,4 +1,4 @@
-//! The words of the link as a host says and reads them (docs/payload-link.md sections 2 to 4).
+//! The words of the link as a host says and reads them (docs/wire/payload-link.md sections 2 to 4).
 //! Reading is bounds-checked: `None` is an answer that is too short or makes no sense.
 
 use std::fmt;

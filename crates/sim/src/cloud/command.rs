@@ -1,7 +1,9 @@
 //! The command line of `uplift-sim cloud`: starts a platform, prints what happens, and judges the end.
 
+mod dji;
 mod hawkbit;
 mod luatos;
+mod thingspanel;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -31,6 +33,12 @@ pub(crate) enum Cloud {
     /// The LuatOS platform, in its older and its newer protocol.
     #[command(after_help = luatos::EXAMPLES)]
     Luatos(Box<luatos::Luatos>),
+    /// DJI's Cloud API, at a broker of MQTT.
+    #[command(after_help = dji::EXAMPLES)]
+    Dji(Box<dji::Dji>),
+    /// ThingsPanel, which pushes tasks over a broker of MQTT.
+    #[command(after_help = thingspanel::EXAMPLES)]
+    Thingspanel(Box<thingspanel::Thingspanel>),
 }
 
 impl Cloud {
@@ -39,6 +47,8 @@ impl Cloud {
         match self {
             Self::Hawkbit(hawkbit) => hawkbit.run(),
             Self::Luatos(luatos) => luatos.run(),
+            Self::Dji(dji) => dji.run(),
+            Self::Thingspanel(thingspanel) => thingspanel.run(),
         }
     }
 }
@@ -123,20 +133,20 @@ impl DeliveryArguments {
 }
 
 /// How a platform's events are judged.
-trait Judge<E> {
-    type Ending: Copy + PartialEq + Serialize;
+trait Judge<E>: Default {
+    type Ending: Copy + Serialize;
     fn see(&mut self, event: &E);
     /// How it ended, and whether that is as it should be.
-    fn ending(&self) -> Option<(Self::Ending, bool)>;
-    fn expected(&self) -> Self::Ending;
+    fn ending(&self, expected: Self::Ending) -> Option<(Self::Ending, bool)>;
 }
 
 /// Prints what happens until it is over; whether it ended as it should.
-fn watch<E, J>(common: &Common, mut events: Events<E>, judge: &mut J) -> anyhow::Result<bool>
+fn watch<E, J>(common: &Common, mut events: Events<E>, expected: J::Ending) -> anyhow::Result<bool>
 where
     E: Clone + Serialize + fmt::Display,
     J: Judge<E>,
 {
+    let mut judge = J::default();
     let deadline = common.timeout.map(|timeout| Instant::now() + timeout);
     let mut ended = None;
     loop {
@@ -145,7 +155,7 @@ where
         if let Some(event) = &event {
             common.tell(event)?;
             judge.see(event);
-            ended = judge.ending();
+            ended = judge.ending(expected);
         }
         let is_over = event.is_none() && left.is_some_and(|left| left.is_zero());
         if is_over || (ended.is_some() && !common.keep) {
@@ -153,7 +163,7 @@ where
         }
     }
     let is_good = ended.is_some_and(|(_, is_good)| is_good);
-    common.conclude(ended.map(|(ending, _)| ending), judge.expected(), is_good)?;
+    common.conclude(ended.map(|(ending, _)| ending), expected, is_good)?;
     Ok(is_good)
 }
 

@@ -12,7 +12,7 @@ use super::date::Date;
 use super::http::{Body, Framing, Pace, Piece, Request, Response};
 
 /// When each file of the simulation was last changed.
-const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+pub(super) const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 /// Between the parts of an answer with several ranges.
 const BOUNDARY: &str = "uplift-sim-part";
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Where a platform writes down what happens.
 #[derive(Debug)]
-pub(super) struct Log<E>(Arc<Shared<E>>);
+pub(crate) struct Log<E>(Arc<Shared<E>>);
 
 #[derive(Debug)]
 struct Shared<E> {
@@ -21,16 +21,16 @@ pub struct Events<E> {
 }
 
 impl<E> Log<E> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Shared { events: Mutex::new(Vec::new()), told: Condvar::new() }))
     }
 
-    pub(super) fn tell(&self, event: E) {
+    pub(crate) fn tell(&self, event: E) {
         lock(&self.0.events).push(event);
         self.0.told.notify_all();
     }
 
-    pub(super) fn events(&self) -> Events<E> {
+    pub(crate) fn events(&self) -> Events<E> {
         Events { shared: Arc::clone(&self.0), next: 0 }
     }
 }

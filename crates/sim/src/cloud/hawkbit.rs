@@ -1,7 +1,7 @@
 //! A simulated hawkBit server, as a payload sees it: the Direct Device Integration, over HTTP.
 //!
-//! Written from docs/simulated-clouds.md. The rules are in `action` and `device`, which are pure;
-//! `site` answers requests with them, and `turns` makes happen what a scenario wants.
+//! Written from docs/use/simulated-clouds.md. The rules are in `action` and `device`, which are
+//! pure; `site` answers requests with them, and `turns` makes happen what a scenario wants.
 
 mod action;
 mod auth;

@@ -18,6 +18,7 @@ pub(super) use self::response::{Body, Framing, Pace, Piece, Response};
 use self::request::Unreadable;
 use self::response::Sent;
 use super::event::lock;
+use crate::ports::listen_again;
 
 /// How long a connection may say nothing, and take nothing.
 const IDLE: Duration = Duration::from_secs(60);
@@ -93,7 +94,7 @@ impl Server {
         if lock(&self.accepting).is_some() {
             return Ok(());
         }
-        self.accept(TcpListener::bind(self.address)?)
+        self.accept(listen_again(self.address)?)
     }
 
     /// Waits until nobody is being answered, but no longer than this.

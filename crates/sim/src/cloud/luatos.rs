@@ -1,7 +1,8 @@
 //! A simulated LuatOS platform: a device asks with its version in the query, and the body of the answer
 //! is the upgrade file. With the newer protocol, in which the answer is JSON that tells of a file.
 //!
-//! Written from docs/simulated-clouds.md. The rules are in `rules`, which is pure; `site` answers.
+//! Written from docs/use/simulated-clouds.md. The rules are in `rules`, which is pure; `site`
+//! answers.
 
 mod event;
 mod options;

@@ -1,6 +1,6 @@
 //! What a line has brought, and the frames in it. A false start holds nothing back for long: it is
 //! given up after silence, or when the frame that it promised is overdue
-//! (docs/payload-link.md section 1).
+//! (docs/wire/payload-link.md section 1).
 //!
 //! Time comes from outside.
 

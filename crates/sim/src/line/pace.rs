@@ -6,42 +6,50 @@ use std::time::{Duration, Instant};
 
 /// Start bit, eight data bits, stop bit.
 const BITS_A_BYTE: u64 = 10;
+/// One more, for parity.
+const WITH_PARITY: u64 = 11;
 /// A sleeping thread may be woken so late; the rest is spun.
 const SPIN: Duration = Duration::from_micros(150);
 
 /// Both directions of one line; they don't wait for each other.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     baud: u64,
+    bits: u64,
     sent: Option<Instant>,
     received: Option<Instant>,
 }
 
 impl Pace {
-    pub(super) fn new(baud: u32) -> Self {
-        Self { baud: u64::from(baud.max(1)), sent: None, received: None }
+    pub(crate) fn new(baud: u32) -> Self {
+        Self { baud: u64::from(baud.max(1)), bits: BITS_A_BYTE, sent: None, received: None }
+    }
+
+    /// Of a line with a parity bit.
+    pub(crate) fn with_parity(baud: u32) -> Self {
+        Self { bits: WITH_PARITY, ..Self::new(baud) }
     }
 
     /// Time that `bytes` need on the line.
-    pub(super) fn time_of(&self, bytes: usize) -> Duration {
-        Duration::from_nanos((bytes as u64).saturating_mul(BITS_A_BYTE * 1_000_000_000) / self.baud)
+    pub(crate) fn time_of(&self, bytes: usize) -> Duration {
+        Duration::from_nanos((bytes as u64).saturating_mul(self.bits * 1_000_000_000) / self.baud)
     }
 
     /// When bytes handed over at `now` have left.
-    pub(super) fn send(&mut self, now: Instant, bytes: usize) -> Instant {
+    pub(crate) fn send(&mut self, now: Instant, bytes: usize) -> Instant {
         let done = self.sent.map_or(now, |free| free.max(now)) + self.time_of(bytes);
         *self.sent.insert(done)
     }
 
     /// When bytes that the peer handed over at `now` have arrived.
-    pub(super) fn receive(&mut self, now: Instant, bytes: usize) -> Instant {
+    pub(crate) fn receive(&mut self, now: Instant, bytes: usize) -> Instant {
         let done = self.received.map_or(now, |free| free.max(now)) + self.time_of(bytes);
         *self.received.insert(done)
     }
 }
 
 /// Returns at `deadline`, within a few microseconds: sleeps first and spins the rest.
-pub(super) fn wait_until(deadline: Instant) {
+pub(crate) fn wait_until(deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
     if left > SPIN {
         thread::sleep(left - SPIN);
@@ -58,6 +66,7 @@ mod tests {
     #[test]
     fn ten_bits_a_byte() {
         assert_eq!(Pace::new(115_200).time_of(1152), Duration::from_millis(100));
+        assert_eq!(Pace::with_parity(115_200).time_of(1152), Duration::from_millis(110));
     }
 
     #[test]

@@ -100,7 +100,7 @@ enum Source {
 
 /// What a read gave.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Bytes(usize),
     Nothing,
     Lost,
@@ -144,7 +144,7 @@ impl Port {
     }
 
     /// Waits for bytes, at most until `deadline`. While the port is away, tries to open it.
-    pub(super) fn read(&mut self, bytes: &mut [u8], deadline: Instant) -> Input {
+    pub(crate) fn read(&mut self, bytes: &mut [u8], deadline: Instant) -> Input {
         let Some(open) = self.open.clone() else { return self.reopen(deadline) };
         loop {
             match rustix::io::read(&open, &mut *bytes) {
@@ -174,7 +174,7 @@ impl Port {
     }
 
     /// Writes what the port takes; the rest is lost, as on a line that nobody listens to.
-    pub(super) fn write(&self, mut bytes: &[u8]) {
+    pub(crate) fn write(&self, mut bytes: &[u8]) {
         let Some(open) = &self.open else { return };
         let deadline = Instant::now() + FULL;
         while !bytes.is_empty() {

@@ -32,7 +32,7 @@ impl ConfigData {
         {
             data.add(DEVICE_VERSION, &short(version));
         }
-        for OwnComponent { component, product, version } in installed {
+        for OwnComponent { component, product, version, .. } in installed {
             data.add(&format!("{component}_product"), product);
             if let Some(version) = version {
                 data.add(&format!("{component}_version"), &version.to_string());
@@ -105,6 +105,7 @@ mod tests {
             component: component.parse().unwrap(),
             product: product.to_owned(),
             version: version.map(|version| version.parse().unwrap()),
+            brought_by: None,
         }
     }
 

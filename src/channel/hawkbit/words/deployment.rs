@@ -162,7 +162,10 @@ impl Plan {
         check_products(&files)?;
         // hawkBit keeps modules as a set: their order may be another one in the next answer, and it
         // would be another offer.
-        files.sort_by_cached_key(product);
+        files.sort_by_cached_key(|file| {
+            let product = product(file);
+            (product.as_deref().and_then(|product| naming.rank(product)), product)
+        });
         // HB-4. Outside its window the server says "skip"; what else it may say of the window one
         // day is no word to install either.
         let is_open = self.maintenance_window.is_none_or(|window| window == "available");
@@ -357,7 +360,7 @@ fn several(module: &str) -> Failure {
 
 fn not_understood() -> Failure {
     Failure::new(FailureKind::TransferFailed, "the action can't be understood").with_hint(
-        "docs/hawkbit.md has the form that is understood, and the servers that were seen",
+        "docs/use/hawkbit.md has the form that is understood, and the servers that were seen",
     )
 }
 

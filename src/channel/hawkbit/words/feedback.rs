@@ -1,5 +1,6 @@
-//! What a server is told of its actions: the table of docs/hawkbit.md.
+//! What a server is told of its actions: the table of docs/use/hawkbit.md.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::plain;
@@ -16,6 +17,8 @@ pub(crate) struct FeedbackStyle {
     pub(crate) minimal: bool,
     /// When it is made, in milliseconds since 1970, where the server is to know.
     pub(crate) timestamp_ms: Option<u64>,
+    /// Nothing but what each server asks for.
+    pub(crate) bare: bool,
 }
 
 /// The body of a feedback; [`Address::feedback`](super::Address::feedback) is where it goes.
@@ -27,6 +30,11 @@ pub(crate) fn feedback(telling: &Telling, style: &FeedbackStyle) -> Vec<u8> {
         // Of a hundred, because the server has no room for bytes; and never one without the other:
         // gooseBit refuses that.
         result["progress"] = json!({"cnt": percent, "of": 100});
+    }
+    if style.bare {
+        let result = json!({"finished": finished});
+        let status = json!({"execution": execution, "result": result});
+        return bytes(&json!({"id": action.as_str(), "status": status}));
     }
     let mut body = json!({
         "id": action.as_str(),
@@ -116,10 +124,40 @@ pub(crate) enum Answer {
 /// The body of the answer to a confirmation.
 pub(crate) fn confirmation(answer: &Answer) -> Vec<u8> {
     let (word, detail) = match answer {
-        Answer::Confirmed => ("confirmed", "The device agrees"),
-        Answer::Denied { why } => ("denied", why.as_str()),
+        Answer::Confirmed => ("confirmed", "The device agrees".to_owned()),
+        Answer::Denied { why } => ("denied", format!("{DENIED}{why}")),
     };
-    bytes(&json!({"confirmation": word, "details": plain::details([detail.to_owned()])}))
+    bytes(&json!({"confirmation": word, "details": plain::details([detail])}))
+}
+
+/// What a denial begins with, by which it is known in the server's history.
+const DENIED: &str = "Denied: ";
+/// Messages of its history that are asked for: denials may follow what others have said.
+const HISTORY: usize = 10;
+
+#[derive(Deserialize)]
+struct Told {
+    #[serde(rename = "actionHistory")]
+    history: Option<History>,
+}
+
+#[derive(Deserialize)]
+struct History {
+    messages: Option<Vec<String>>,
+}
+
+/// The link of a confirmation, so that the answer has the history of its action.
+pub(crate) fn with_history(href: &str) -> String {
+    let sign = if href.contains('?') { '&' } else { '?' };
+    format!("{href}{sign}actionHistory={HISTORY}")
+}
+
+/// Whether the history in such an answer has a denial of this device. Servers that tell none are
+/// denied once more.
+pub(crate) fn was_denied(answer: &[u8]) -> bool {
+    let told: Option<Told> = super::read(answer).ok();
+    let messages = told.and_then(|told| told.history?.messages).unwrap_or_default();
+    messages.iter().any(|message| message.starts_with(DENIED))
 }
 
 pub(super) fn bytes(body: &Value) -> Vec<u8> {
@@ -132,7 +170,7 @@ mod tests {
     use crate::channel::offer::Action;
     use crate::model::FailureKind;
 
-    const FULL: FeedbackStyle = FeedbackStyle { minimal: false, timestamp_ms: None };
+    const FULL: FeedbackStyle = FeedbackStyle { minimal: false, timestamp_ms: None, bare: false };
 
     fn told(what: What, style: FeedbackStyle) -> Value {
         let action = Action::try_from("12".to_owned()).unwrap();
@@ -243,14 +281,14 @@ mod tests {
     /// What hawkbit_mock compares member by member.
     #[test]
     fn minimal_feedback_has_what_is_required_and_details() {
-        let style = FeedbackStyle { minimal: true, timestamp_ms: Some(7) };
+        let style = FeedbackStyle { minimal: true, timestamp_ms: Some(7), bare: false };
         assert_eq!(
             told(What::Downloading { received: 4, size: 10 }, style),
             json!({"id": "12", "status": {
                 "execution": "download", "result": {"finished": "none"}, "details": ["Downloaded 40%"],
             }})
         );
-        let style = FeedbackStyle { minimal: false, timestamp_ms: Some(1_767_225_600_000) };
+        let style = FeedbackStyle { timestamp_ms: Some(1_767_225_600_000), ..FULL };
         assert_eq!(told(What::Accepted, style)["timestamp"], 1_767_225_600_000_u64);
         assert_eq!(told(What::Accepted, FULL).get("timestamp"), None);
     }
@@ -264,10 +302,45 @@ mod tests {
                 Answer::Confirmed,
                 json!({"confirmation": "confirmed", "details": ["The device agrees"]}),
             ),
-            (denied, json!({"confirmation": "denied", "details": ["upgrades are held"]})),
+            (denied, json!({"confirmation": "denied", "details": ["Denied: upgrades are held"]})),
         ] {
             let told: Value = serde_json::from_slice(&confirmation(&answer)).unwrap();
             assert_eq!(told, body);
         }
+    }
+
+    /// HB-12: what another process has denied stands in the history.
+    #[test]
+    fn a_denial_is_known_in_the_history() {
+        let told = confirmation(&Answer::Denied { why: "upgrades are held".into() });
+        let told: Value = serde_json::from_slice(&told).unwrap();
+        let with = |history: Value| json!({"id": "12", "actionHistory": history}).to_string();
+        let messages = json!(["somebody else", told["details"][0]]);
+        assert!(was_denied(with(json!({"status": "X", "messages": messages})).as_bytes()));
+        for other in [
+            json!(null),
+            json!({}),
+            json!({"messages": null}),
+            json!({"messages": []}),
+            json!({"messages": ["The device agrees"]}),
+            json!({"messages": [7]}),
+            json!("Denied: x"),
+        ] {
+            assert!(!was_denied(with(other.clone()).as_bytes()), "{other}");
+        }
+        assert!(!was_denied(b"") && !was_denied(b"{\"id\":\"12\"}"));
+        for (href, asked) in
+            [("h/1?c=2", "h/1?c=2&actionHistory=10"), ("h/1", "h/1?actionHistory=10")]
+        {
+            assert_eq!(with_history(href), asked);
+        }
+    }
+
+    /// HB-8: what a server asks for, and nothing that it could stumble over.
+    #[test]
+    fn bare_feedback_has_what_each_server_asks_for() {
+        let style = FeedbackStyle { bare: true, timestamp_ms: Some(7), ..FULL };
+        let status = json!({"execution": "closed", "result": {"finished": "failure"}});
+        assert_eq!(told(failed(), style), json!({"id": "12", "status": status}));
     }
 }

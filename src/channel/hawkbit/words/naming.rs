@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{self, HawkbitLink, HawkbitNames};
+use crate::config::{Components, Hawkbit, HawkbitLink, HawkbitNames};
 use crate::model::file_name::{FileName, NameError};
 use crate::model::version::Version;
 use crate::model::{Failure, FailureKind};
@@ -16,6 +16,8 @@ pub(crate) struct Naming {
     pub(crate) parts: BTreeSet<String>,
     /// Which link of a file is preferred (HB-3).
     pub(crate) link: HawkbitLink,
+    /// The place of each product in the configured order of components.
+    pub(crate) places: BTreeMap<String, usize>,
 }
 
 /// Where product and version of a file are read.
@@ -32,17 +34,27 @@ pub(crate) enum Names {
     },
 }
 
-impl From<&config::Hawkbit> for Naming {
-    fn from(config: &config::Hawkbit) -> Self {
+impl Naming {
+    /// The configured one.
+    pub(crate) fn new(config: &Hawkbit, components: &Components) -> Self {
         let names = match config.names {
             HawkbitNames::File => Names::File,
             HawkbitNames::Chunk => Names::Chunk { products: config.products.clone() },
         };
-        Self { names, parts: config.parts.clone(), link: config.link }
+        let chosen = config.components.iter().filter_map(|name| components.get(*name));
+        let places = chosen.enumerate().flat_map(|(place, component)| {
+            component.products().into_iter().map(move |product| (product.to_owned(), place))
+        });
+        let places = places.collect();
+        Self { names, parts: config.parts.clone(), link: config.link, places }
     }
-}
 
-impl Naming {
+    /// What a file with this product comes after: by the configured order, and what no component
+    /// takes before all others, so that nothing is replaced when it is refused.
+    pub(super) fn rank(&self, product: &str) -> Option<usize> {
+        self.places.get(product).copied()
+    }
+
     /// Whether a module of this type concerns this device. One without a type does so where all do.
     pub(super) fn concerns(&self, part: Option<&str>) -> bool {
         self.parts.is_empty() || part.is_some_and(|part| self.parts.contains(part))
@@ -58,7 +70,7 @@ pub(super) fn of_module(
 ) -> Result<FileName, Failure> {
     let product = products.get(module).or_else(|| products.get(part?));
     let product = product.map_or(module, String::as_str);
-    let version = version_of(version).ok_or_else(|| {
+    let version = Version::of_numbers(version).ok_or_else(|| {
         Failure::new(
             FailureKind::WrongVersion,
             format!("the software module's version {} is none that a payload can have", shown(version)),
@@ -69,22 +81,6 @@ pub(super) fn of_module(
     })?;
     let name = format!("{product}_{version}.bin");
     name.parse().map_err(|error: NameError| error.into_failure(&name))
-}
-
-/// One to four numbers of one or two digits with dots between them, behind a `V` or not; those that
-/// are missing are 0.
-fn version_of(text: &str) -> Option<Version> {
-    let text = text.strip_prefix(['V', 'v']).unwrap_or(text);
-    let mut numbers = [0; 4];
-    let mut places = numbers.iter_mut();
-    for part in text.split('.') {
-        let is_short = (1..=2).contains(&part.len());
-        if !is_short || !part.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        *places.next()? = part.parse().ok()?;
-    }
-    Version::new(numbers)
 }
 
 /// A text of the server for a person, not longer than one reads.
@@ -110,7 +106,7 @@ mod tests {
             ("0", "V00.00.00.00"),
         ] {
             assert_eq!(
-                version_of(text).map(|version| version.to_string()).as_deref(),
+                Version::of_numbers(text).map(|version| version.to_string()).as_deref(),
                 Some(version)
             );
         }
@@ -134,7 +130,7 @@ mod tests {
             "٣",
             "latest",
         ] {
-            assert_eq!(version_of(text), None, "{text}");
+            assert_eq!(Version::of_numbers(text), None, "{text}");
             let failure = of_module(&BTreeMap::new(), "P", Some("os"), text).unwrap_err();
             assert_eq!(failure.kind, FailureKind::WrongVersion);
         }

@@ -19,6 +19,7 @@ pub(crate) struct Pace {
     last: Option<(What, Instant)>,
     count: u32,
     stopped: bool,
+    given_up: bool,
 }
 
 /// Whether something is to be told.
@@ -35,6 +36,9 @@ pub(crate) enum Due {
 impl Pace {
     /// Whether this is to be told.
     pub(crate) fn due(&self, what: &What, now: Instant) -> Due {
+        if self.given_up {
+            return Due::No;
+        }
         if must_be_told(what) {
             return Due::Now;
         }
@@ -60,6 +64,11 @@ impl Pace {
     /// The server takes no more but the end of it (HB-15).
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    /// The server does not even understand the end of it.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
     }
 }
 
@@ -180,5 +189,15 @@ mod tests {
         let mut stopped = Pace::default();
         stopped.stop();
         assert_eq!(stopped.due(&What::Accepted, start), Due::No);
+    }
+
+    /// HB-8.
+    #[test]
+    fn of_what_is_never_understood_nothing_is_told_again() {
+        let mut pace = Pace::default();
+        pace.give_up();
+        for end in ends() {
+            assert_eq!(pace.due(&end, Instant::now()), Due::No, "{end:?}");
+        }
     }
 }

@@ -185,7 +185,7 @@ proptest! {
         what in any_what(), minimal: bool, timestamp_ms in prop::option::of(any::<u64>()),
     ) {
         let action = Action::try_from("12".to_owned()).unwrap();
-        let style = FeedbackStyle { minimal, timestamp_ms };
+        let style = FeedbackStyle { minimal, timestamp_ms, bare: false };
         let body = feedback(&Telling { action, what: what.clone() }, &style);
         prop_assert!(body.len() < 5000);
         let body: Value = serde_json::from_slice(&body).unwrap();

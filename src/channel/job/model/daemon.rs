@@ -1,6 +1,7 @@
-//! The daemon, as docs/hand-over.md and docs/machine.md describe it to a channel.
+//! The daemon, as docs/wire/hand-over.md and docs/design/machine.md describe it to a channel.
 
 use super::{Action, Failure, FailureKind, Offer, Outcome, Phase, Step, UpgradeId};
+use crate::channel::job::action_of;
 use crate::channel::job::mark::Mark;
 use crate::channel::offer::{FirmwareName, OfferedFile};
 use crate::handover::channel_client::Own;
@@ -24,8 +25,8 @@ pub(super) struct Daemon {
     runs: [Option<Version>; COMPONENTS],
     /// What failed on trial is not let in again.
     known_bad: Vec<FileName>,
-    /// All that was ever installed and stayed, for which action.
-    log: Vec<(Action, usize, Version)>,
+    /// All that was ever installed and stayed, for which request.
+    log: Vec<Logged>,
     /// All that was ever begun to be installed.
     begun: Vec<(Action, FileName)>,
     busy: bool,
@@ -33,6 +34,9 @@ pub(super) struct Daemon {
     defers: bool,
     count: usize,
 }
+
+/// A component, its new version, and the request.
+type Logged = (usize, Version, Reference);
 
 /// The upgrade that runs.
 pub(super) struct Current {
@@ -81,7 +85,12 @@ impl Daemon {
         });
         let components = (0..COMPONENTS).filter_map(|number| {
             let (component, product) = (component(number)?, product(number));
-            Some(OwnComponent { component, product, version: self.runs[number] })
+            Some(OwnComponent {
+                component,
+                product,
+                version: self.runs[number],
+                brought_by: self.brought_by(number),
+            })
         });
         Some(Own {
             busy: self.busy && upgrade.is_none(),
@@ -172,41 +181,42 @@ impl Daemon {
         self.sender_of = None;
     }
 
-    /// What docs/machine.md says of a daemon that starts again.
+    /// What docs/design/machine.md says of a daemon that starts again.
     pub(super) fn die(&mut self) {
         self.is_away = true;
         self.sender_of = None;
         match self.upgrade.as_ref().map(|upgrade| upgrade.phase) {
             Some(Phase::Preparing) => self.upgrade = None,
-            Some(Phase::Checking | Phase::Ready | Phase::Installing) => {
-                self.fail_with(FailureKind::Interrupted, Outcome::Failed);
+            // What came of its file is kept, and proved again.
+            Some(Phase::Checking | Phase::Ready) => {
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.phase = Phase::Receiving;
+                }
             }
+            Some(Phase::Installing) => self.fail_with(FailureKind::Interrupted, Outcome::Failed),
             _ => {}
         }
     }
 
-    /// Components in which something was installed for this action that runs still.
+    /// Components that run what was installed for this action.
     pub(super) fn installed(&self, action: &Action) -> Vec<ComponentName> {
-        let stays = self.log.iter().filter(|(of, number, version)| {
-            of == action && self.runs[*number].as_ref() == Some(version)
+        let stays = (0..COMPONENTS).filter(|number| {
+            self.brought_by(*number).is_some_and(|by| action_of(&by).as_ref() == Some(action))
         });
-        stays.filter_map(|(_, number, _)| component(*number)).collect()
+        stays.filter_map(component).collect()
+    }
+
+    /// For which request what runs in a component was installed.
+    fn brought_by(&self, number: usize) -> Option<Reference> {
+        let is_it =
+            |(of, version, _): &&Logged| *of == number && self.runs[number] == Some(*version);
+        self.log.iter().rev().find(is_it).map(|(.., reference)| reference.clone())
     }
 
     /// Whether all files of an offer run.
     pub(super) fn runs_all(&self, offer: &Offer) -> bool {
         offer.files.iter().all(|file| match &file.name {
             FirmwareName::Known(name) => self.is_running(name),
-            FirmwareName::BySeal => false,
-        })
-    }
-
-    /// Whether the file of an offer runs that is for this component.
-    pub(super) fn runs_of(&self, offer: &Offer, of: &ComponentName) -> bool {
-        offer.files.iter().any(|file| match &file.name {
-            FirmwareName::Known(name) => {
-                number(name).and_then(component).as_ref() == Some(of) && self.is_running(name)
-            }
             FirmwareName::BySeal => false,
         })
     }
@@ -302,7 +312,7 @@ impl Daemon {
             && let Some(number) = number(file)
         {
             self.runs[number] = Some(file.version());
-            self.log.push((upgrade.mark.action.clone(), number, file.version()));
+            self.log.push((number, file.version(), upgrade.reference.clone()));
         }
         self.conclude(upgrade.id.clone(), Some(upgrade), Outcome::Succeeded, None);
     }

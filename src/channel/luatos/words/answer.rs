@@ -1,4 +1,5 @@
-//! The answer to a request: the file itself, or why there is none (docs/luatos.md, "The answer").
+//! The answer to a request: the file itself, or why there is none (docs/use/luatos.md, "The
+//! answer").
 
 use super::code::Word;
 use super::head::Head;

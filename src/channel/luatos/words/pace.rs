@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::heard::Heard;
-use crate::channel::spread::{again, part};
 use crate::config::Luatos;
+use crate::wire::spread::{again, part};
 
 /// How much more rarely a server is asked that somebody must first correct something for.
 const SLOW: u32 = 6;

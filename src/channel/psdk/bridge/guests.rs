@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::unix::OwnedReadHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -76,6 +76,7 @@ async fn converse(
     let (outbox, mut told) = mpsc::channel(WAITING);
     let guest = Guest { peer: Arc::clone(&peer), outbox };
     door.send(Heard::Hello(hello.number, guest, name)).await?;
+    let mut listens = true;
     loop {
         tokio::select! {
             said = read(&mut reader, &mut buffer) => match said? {
@@ -83,13 +84,19 @@ async fn converse(
                 None => return Ok(()),
             },
             message = told.recv() => match message {
-                Some(message) => timeout(READ_DEADLINE, writer.write_all(&message))
-                    .await
-                    .context("it does not read")??,
+                // Of one that has died, what it said before is still to be read.
+                Some(message) if listens => listens = tell(&mut writer, &message).await?,
+                Some(_) => {}
                 None => return Ok(()),
             },
         }
     }
+}
+
+/// Whether it is there to hear it.
+async fn tell(writer: &mut OwnedWriteHalf, message: &[u8]) -> anyhow::Result<bool> {
+    let written = timeout(READ_DEADLINE, writer.write_all(message));
+    Ok(written.await.context("it does not read")?.is_ok())
 }
 
 /// The next message; nothing at the end. Dropped and called again, it loses nothing.

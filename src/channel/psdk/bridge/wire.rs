@@ -1,5 +1,5 @@
-//! The bridge's messages as bytes (docs/bridge.md section 2): bounds-checked, and passed over where
-//! they are of a later protocol. It knows neither sockets nor the order of things.
+//! The bridge's messages as bytes (docs/wire/bridge.md section 2): bounds-checked, and passed over
+//! where they are of a later protocol. It knows neither sockets nor the order of things.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -32,7 +32,7 @@ pub struct Said {
 
 /// What an application says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "docs/bridge.md section 2.1")]
+#[allow(missing_docs, reason = "docs/wire/bridge.md section 2.1")]
 pub enum Word {
     Hello { lowest: u16, highest: u16, name: String },
     State { core_up: bool, aircraft_seen: bool },
@@ -125,7 +125,7 @@ fn data(mut body: Bytes) -> Option<Word> {
 
 /// What an application is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "docs/bridge.md section 2.2")]
+#[allow(missing_docs, reason = "docs/wire/bridge.md section 2.2")]
 pub enum Told {
     Welcome { stage: Stage, version: Option<Version>, transfer: Offered, ftp_port: u16 },
     Version(Version),

@@ -1,7 +1,7 @@
-//! The frame of the payload link (DUML v1, docs/payload-link.md section 1): bytes to [`Frame`]s and
-//! back, and how to find a frame again in noise. It knows nothing of what a command means or of who
-//! is linked. The codec knows no time: its caller says when the line has been silent for
-//! [`IDLE_LIMIT`]; [`Reader`] does, with the time that it is given.
+//! The frame of the payload link (DUML v1, docs/wire/payload-link.md section 1): bytes to
+//! [`Frame`]s and back, and how to find a frame again in noise. It knows nothing of what a command
+//! means or of who is linked. The codec knows no time: its caller says when the line has been
+//! silent for [`IDLE_LIMIT`]; [`Reader`] does, with the time that it is given.
 
 use std::fmt;
 use std::io;

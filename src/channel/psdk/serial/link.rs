@@ -1,13 +1,12 @@
-//! The link: finds the aircraft on the serial port and carries frames (docs/payload-link.md
+//! The link: finds the aircraft on the serial port and carries frames (docs/wire/payload-link.md
 //! sections 1 and 2).
 //!
 //! Waits for a device that is not there, probes through routes and rates, says "psdk" about once a
 //! second, and notices when the device or the aircraft goes away. It knows the probe and the
 //! presence, no other message, and never who upgrades what.
 
-mod port;
+mod latency;
 mod probe;
-mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,18 +14,19 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::Encoder as _;
 
-pub(crate) use self::port::held_back;
-use self::port::{Port, request_low_latency};
+pub(crate) use self::latency::held_back;
+use self::latency::request_low_latency;
 use self::probe::{Due, Search};
-use self::waiting::Waiting;
 use super::super::guess;
 use super::frame::{Address, Frame, FrameCodec, Kind, Reader};
 use super::route::{self, Route};
 use super::wire::{HOST, PRESENCE, aircraft_type, id};
 use crate::config::{self, Baud};
 use crate::host::alarm::Alarm;
+use crate::host::device::{self, Waiting};
 use crate::log::message as message_id;
 use crate::model::{LinkState, LinkStatus};
+use crate::wire::serial::Port;
 
 /// The presence is pushed so often.
 const PRESENCE_INTERVAL: Duration = Duration::from_millis(1100);
@@ -159,7 +159,7 @@ impl Link {
             status_changed: false,
             sequence: 0,
             keeps_rate: false,
-            pause: waiting::FIRST_PAUSE,
+            pause: device::FIRST_PAUSE,
         }
     }
 
@@ -326,7 +326,7 @@ impl Link {
         let news = open.aircraft.found(place, now);
         if was_sought {
             self.good_rate = open.rate.unwrap_or(self.good_rate);
-            self.pause = waiting::FIRST_PAUSE;
+            self.pause = device::FIRST_PAUSE;
             let (rate, address) = (self.good_rate, place.address);
             tracing::info!(
                 MESSAGE_ID = message_id::LINKED,
@@ -344,6 +344,12 @@ impl Link {
             Aircraft::Sought { search, .. } => match search.next(now) {
                 Due::Probe(route) => {
                     transmit(&mut open.port, &mut self.codec, &route.request(sequence));
+                    None
+                }
+                Due::ProbeAll => {
+                    for route in Route::ALL {
+                        transmit(&mut open.port, &mut self.codec, &route.request(sequence));
+                    }
                     None
                 }
                 Due::Rate(rate) => self.try_rate(rate, now),
@@ -416,7 +422,7 @@ impl Link {
             "{}: {reason}",
             self.device.display()
         );
-        self.pause = waiting::longer(self.pause);
+        self.pause = device::longer(self.pause);
         self.state = State::Waiting(Waiting::again(
             &self.device,
             format!("{}: {reason}", self.device.display()),
@@ -473,7 +479,10 @@ impl Aircraft {
     /// A good frame came that is not for us.
     fn noticed(&mut self, now: Instant) {
         match self {
-            Self::Sought { heard, .. } => *heard = Some(now),
+            Self::Sought { heard, search } => {
+                *heard = Some(now);
+                search.shows_life(now);
+            }
             Self::Found { heard, .. } => *heard = now,
         }
     }

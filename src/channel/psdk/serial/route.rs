@@ -1,5 +1,5 @@
 //! The routes on which the payload looks for the aircraft, and the address that an answer gives it
-//! (docs/payload-link.md section 2).
+//! (docs/wire/payload-link.md section 2).
 //!
 //! The route that is answered tells the aircraft's port, and the port gives the payload its
 //! address. This is the one place that knows which; it knows no time and no line.
@@ -97,7 +97,7 @@ impl Route {
 mod tests {
     use super::*;
 
-    /// The table of docs/payload-link.md section 2, and the rows below it.
+    /// The table of docs/wire/payload-link.md section 2, and the rows below it.
     #[test]
     fn the_route_and_the_aircraft_give_the_address() {
         use Route::{FromCa, FromE5, FromEa};

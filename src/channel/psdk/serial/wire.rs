@@ -1,4 +1,5 @@
-//! The words of the payload link as bytes of the serial line (docs/payload-link.md sections 2 to 4).
+//! The words of the payload link as bytes of the serial line (docs/wire/payload-link.md sections 2
+//! to 4).
 //!
 //! Bytes in, types out, and back; bounds-checked. The module must not know the order of things
 //! (that is [`super::super::session`]) nor frames.

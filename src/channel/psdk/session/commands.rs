@@ -1,5 +1,5 @@
-//! The cells of the table of docs/payload-link.md section 5b: one function a row, one match arm a
-//! column.
+//! The cells of the table of docs/wire/payload-link.md section 5b: one function a row, one match
+//! arm a column.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::super::words::{
 };
 use super::askers::Askers;
 use super::reporting::Started;
-use super::{Effect, Entered, Receiving, Session, State, Step};
+use super::{Effect, Entered, Receiving, Session, State, Step, Upgrade};
 use crate::model::{Failure, FailureKind, Md5Digest};
 use crate::transfer::dcftp::{Offer, Place, Sequence};
 
@@ -332,9 +332,14 @@ impl Session {
 
     /// `85`
     fn check(&mut self, question: Question, now: Instant) -> Vec<Effect> {
-        let upgrade = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Entered(Entered { upgrade, .. }) if upgrade.offered == Offered::Ftp => upgrade,
-            State::Received { upgrade, .. } => upgrade,
+        let (upgrade, effect) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Entered(Entered { upgrade, .. }) if upgrade.offered == Offered::Ftp => {
+                checked(upgrade)
+            }
+            State::Received { upgrade, .. } => checked(upgrade),
+            State::Entered(Entered { upgrade, failure, .. }) if self.answered_ahead => {
+                rejected(upgrade, failure)
+            }
             State::Started(mut started) => {
                 let answer = started.ask_again(question);
                 self.state = State::Started(started);
@@ -345,7 +350,6 @@ impl Session {
                 return question.answer(Answer::Check(CheckAnswer::CheckFailed));
             }
         };
-        let effects = vec![Effect::CheckAndStart(upgrade.id.clone())];
         self.state = State::Started(Started::at_check(
             upgrade.id,
             upgrade.offered,
@@ -353,7 +357,7 @@ impl Session {
             &self.view,
             (now, now + self.patience),
         ));
-        effects
+        vec![effect]
     }
 
     /// `41 04`
@@ -363,6 +367,20 @@ impl Session {
         self.state = State::Idle;
         vec![Effect::Acknowledge]
     }
+}
+
+fn checked(upgrade: Upgrade) -> (Upgrade, Effect) {
+    let effect = Effect::CheckAndStart(upgrade.id.clone());
+    (upgrade, effect)
+}
+
+fn rejected(upgrade: Upgrade, failure: Option<Failure>) -> (Upgrade, Effect) {
+    let nothing = || {
+        let sentence = "the host asked for the check of a file that had not come";
+        Failure::new(FailureKind::TransferFailed, sentence)
+    };
+    let effect = Effect::Reject(upgrade.id.clone(), failure.unwrap_or_else(nothing));
+    (upgrade, effect)
 }
 
 impl Entered {

@@ -112,7 +112,7 @@ impl Past {
                 | Effect::FinishReception(_) => {
                     self.open = None;
                 }
-                Effect::CheckAndStart(_) => {
+                Effect::CheckAndStart(_) | Effect::Reject(..) => {
                     (self.check_asked, self.check_passed, self.open) = (Some(now), false, None);
                 }
                 Effect::Answer(_, answer) => self.judge_answer(*answer, now),
@@ -134,9 +134,10 @@ impl Past {
 
 proptest! {
     #[test]
-    fn any_order_of_things_keeps_the_rules(inputs in proptest::collection::vec(input(), 0..120)) {
+    fn any_order_of_things_keeps_the_rules(inputs in proptest::collection::vec(input(), 0..120), ahead: bool) {
         let mut now = Instant::now();
-        let mut session = Session::new(viewing(None, None), PORT, guess::HOST_WAIT_FOR_CHECK, now);
+        let session = Session::new(viewing(None, None), PORT, guess::HOST_WAIT_FOR_CHECK, now);
+        let mut session = session.answered_ahead(ahead);
         let mut past = Past::default();
         for input in inputs {
             let effects = match input {

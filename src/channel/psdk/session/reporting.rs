@@ -1,5 +1,5 @@
 //! From "check and start" to the end: the decision, the progress that is pushed, and the report
-//! until somebody has acknowledged it (docs/payload-link.md sections 4 and 5).
+//! until somebody has acknowledged it (docs/wire/payload-link.md sections 4 and 5).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The table of docs/payload-link.md section 5b, cell by cell, and what goes on between the cells.
+//! The table of docs/wire/payload-link.md section 5b, cell by cell, and what goes on between the
+//! cells.
 
 mod reporting;
 mod together;
@@ -433,6 +434,20 @@ fn row_85_checks_only_what_was_received() {
             (&failed, 0),
         ],
     );
+}
+
+/// Where a host may have heard already that its upgrade has started.
+#[test]
+fn a_check_without_a_file_ends_an_upgrade_that_was_answered_ahead() {
+    let mut bench = Bench::entered(Offered::Dcftp);
+    bench.session = bench.session.answered_ahead(true);
+    let effects = bench.ask(Command::Check);
+    let [Effect::Reject(id, failure)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((id, failure.kind), (&upgrade("a"), FailureKind::TransferFailed));
+    let decided = Err(Rejection::CheckFailed(failure.clone()));
+    let effects = bench.tell(Event::Decided(decided));
+    assert_eq!(answers(&effects), [check_answer(CheckAnswer::CheckFailed)]);
+    assert!(matches!(effects.last(), Some(Effect::Push(StatusPush::Failed(_)))), "{effects:?}");
 }
 
 #[test]

@@ -24,23 +24,23 @@ const KNOCK: Duration = Duration::from_secs(1);
 
 impl Findings {
     pub(super) fn device(&mut self, link: &Link) {
-        let device = link.device.display();
-        match fs::metadata(&link.device) {
+        self.serial_port("channel.psdk.device", &link.device);
+    }
+
+    pub(super) fn serial_port(&mut self, field: &str, path: &Path) {
+        let device = path.display();
+        match fs::metadata(path) {
             Ok(metadata) if metadata.file_type().is_char_device() => {}
-            Ok(_) => self.error(
-                "channel.psdk.device",
-                format!("{device} is not a device"),
-                "name the serial port",
-            ),
+            Ok(_) => self.error(field, format!("{device} is not a device"), "name the serial port"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.warning(
-                    "channel.psdk.device",
+                    field,
                     format!("{device} is not there"),
                     "the daemon waits for it; plug the adapter in, or correct the name",
                 );
             }
             Err(error) => self.error(
-                "channel.psdk.device",
+                field,
                 format!("{device} can't be looked at: {error}"),
                 "correct the name",
             ),
@@ -97,15 +97,21 @@ impl Findings {
             ("transfer.ftp.password_file", &config.ftp.password_file),
             ("ftp_server.password_file", &config.ftp_server.password_file),
         ];
-        let files = files.map(|(field, file)| (field, file.as_deref()));
-        let of_network = config.network_secrets().filter(|(field, _)| field.starts_with("channel"));
+        let files = files.map(|(field, file)| (field.to_owned(), file.as_deref()));
+        // Keys are examined with their certificates.
+        let of_network =
+            config.network_secrets().filter(|(field, _)| !field.ends_with("client_key"));
         for (field, file) in files.into_iter().chain(of_network) {
             let Some((file, error)) = unreadable(file) else { continue };
             let sentence = format!("{} can't be read: {error}", file.display());
             if file.starts_with(CREDENTIALS) {
-                self.warning(field, sentence, "a credential is there only for its unit, while that runs; `uplift config sandbox` prints the `LoadCredential=` that makes it");
+                self.warning(field.as_str(), sentence, "a credential is there only for its unit, while that runs; `uplift config sandbox` prints the `LoadCredential=` that makes it");
             } else {
-                self.error(field, sentence, "correct the name, or let the service's user read it");
+                self.error(
+                    field.as_str(),
+                    sentence,
+                    "correct the name, or let the service's user read it",
+                );
             }
         }
     }
@@ -137,15 +143,22 @@ impl Findings {
                 hint,
             );
         }
+        self.modem_manager(systemd, "channel.psdk.device", &link.device, hint);
+    }
+
+    /// It asks each port that may be a modem's.
+    pub(super) fn modem_manager(
+        &mut self,
+        systemd: &Systemd,
+        field: &str,
+        device: &Path,
+        hint: &str,
+    ) {
         let manager = "ModemManager.service";
         if systemd.unit(manager).is_ok_and(|unit| unit.active_state == "active")
-            && !is_left_alone(Path::new(UDEV), &link.device)
+            && !is_left_alone(Path::new(UDEV), device)
         {
-            self.warning(
-                "channel.psdk.device",
-                "ModemManager runs, and may talk to the adapter",
-                hint,
-            );
+            self.warning(field, "ModemManager runs, and may talk to the adapter", hint);
         }
     }
 

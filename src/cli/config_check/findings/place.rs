@@ -69,7 +69,10 @@ impl Findings {
         let expected =
             state.is_some_and(|state| state.get("previous").is_some_and(Value::is_object));
         if expected
-            && Program::new(&program.path).previous().is_ok_and(|previous| previous.is_none())
+            && Program::new(&program.path)
+                .in_form(program.form)
+                .previous()
+                .is_ok_and(|previous| previous.is_none())
         {
             let sentence = "the program before the last upgrade is missing from the staging area";
             self.warning(

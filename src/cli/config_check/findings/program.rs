@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Findings;
 use super::units::Systemd;
@@ -15,7 +15,7 @@ use crate::host;
 use crate::host::command;
 use crate::host::command::Isolation;
 use crate::host::unit::Unit;
-use crate::model::{Restart, Runs};
+use crate::model::{Form, Restart, Runs};
 use crate::package::preflight;
 use crate::stage::directory_beside;
 
@@ -31,11 +31,15 @@ impl Findings {
             );
         }
         self.writable(program.common.field("path"), directory);
-        match component::program::Program::new(path).examine() {
+        let at_path = component::program::Program::new(path).in_form(program.form);
+        match at_path.examine() {
             Err(failure) => self.error(
                 program.common.field("path"),
                 failure.to_string(),
-                "the program's path must be a regular file, or free",
+                match program.form {
+                    Form::File => "the program's path must be a regular file, or free",
+                    Form::Tree => "the tree's path must be a directory, or free",
+                },
             ),
             Ok(()) if !path.exists() => {
                 let sentence = format!("no program is at {} yet", path.display());
@@ -47,10 +51,17 @@ impl Findings {
             }
             Ok(()) => {}
         }
+        // Anybody else can't judge for the daemon.
+        if geteuid().is_root()
+            && let Err(failure) = at_path.must_exchange()
+        {
+            let hint = failure.hint().to_owned();
+            self.error(program.common.field("path"), failure.to_string(), hint);
+        }
     }
 
     pub(super) fn version(&mut self, program: &Program, paths: &Paths) {
-        if !program.path.is_file() {
+        if !program.path.exists() {
             return;
         }
         match preflight::installed_version(program) {
@@ -163,6 +174,9 @@ impl Findings {
     /// A trial looks at the main process. What is moved aside by a swap, and runs on, lies in the
     /// staging area.
     fn process(&mut self, name: &str, unit: &Unit, program: &Program) {
+        if program.form == Form::Tree {
+            return; // of that its start is all that is looked at
+        }
         let path = program.path.as_path();
         let runs = match program.runs {
             Runs::Itself => {

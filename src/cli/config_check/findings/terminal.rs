@@ -21,29 +21,26 @@ const RULES: [&str; 4] =
 const TAKEN: [(&str, &str); 2] = [("1a86", "7523"), ("10c4", "ea60")];
 
 impl Findings {
-    pub(super) fn terminal(&mut self, link: &Link) {
-        let Ok(metadata) = fs::metadata(&link.device) else { return };
+    /// A serial port that is wired to somebody, and whoever else writes there.
+    pub(super) fn terminal(&mut self, field: impl Into<String>, path: &Path) {
+        let Ok(metadata) = fs::metadata(path) else { return };
         if !metadata.file_type().is_char_device() {
             return;
         }
-        let (device, number) =
-            (link.device.display(), (major(metadata.rdev()), minor(metadata.rdev())));
+        let (device, number) = (path.display(), (major(metadata.rdev()), minor(metadata.rdev())));
         if is_virtual(number) {
             let sentence = format!(
                 "{device} is a terminal of this machine's screen or session, no serial port"
             );
-            return self.error(
-                "channel.psdk.device",
-                sentence,
-                "name the serial port that the aircraft is at, such as /dev/ttyUSB0",
-            );
+            let hint = "name the serial port that the other end is wired to, such as /dev/ttyUSB0";
+            return self.error(field, sentence, hint);
         }
         if is_console(&fs::read_to_string(CONSOLES).unwrap_or_default(), number) {
             let sentence = format!(
-                "{device} is a console of the kernel, whose messages go out between the frames"
+                "{device} is a console of the kernel, whose messages go out between what is said"
             );
             let hint = "take its `console=` out of the kernel's command line (`cat /proc/cmdline`), and disable the login on it (`systemctl disable serial-getty@…`)";
-            self.warning("channel.psdk.device", sentence, hint);
+            self.warning(field, sentence, hint);
         }
     }
 

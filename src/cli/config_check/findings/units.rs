@@ -13,15 +13,15 @@ use crate::config::{Config, RESCUE_TIMER};
 use crate::host::unit::{self, Unit};
 
 /// Whoever answers `systemctl`.
-pub(super) struct Systemd(tokio::runtime::Runtime);
+pub(in crate::cli) struct Systemd(tokio::runtime::Runtime);
 
 impl Systemd {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map(Self).context("the runtime can't be started")
     }
 
-    pub(super) fn unit(&self, name: &str) -> io::Result<Unit> {
+    pub(in crate::cli) fn unit(&self, name: &str) -> io::Result<Unit> {
         self.0.block_on(unit::show(name))
     }
 

@@ -1,29 +1,29 @@
-//! What the command of a job writes: the end of it is kept for a report, and the percentages are
-//! told.
+//! What the command of a job writes: the end of it is kept for a report, and what it tells of its
+//! work is passed on.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::super::{OUTPUT, PROGRESS};
+use super::super::OUTPUT;
+use super::super::told::{self, News, Told};
 use crate::disk::{self, Disk, PRIVATE_MODE};
 
 /// How large one of the two files with the end of the output becomes.
 const LARGEST_PART: usize = 32 * 1024;
-/// Longest line in which a percentage is looked for.
-const LONGEST_LINE: usize = 64;
+/// Longest line in which news are looked for.
+const LONGEST_LINE: usize = 192;
 
 /// Which stream of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
-    /// Standard output, where percentages are told.
+    /// Standard output, where news are told.
     Output,
     /// Standard error.
     Errors,
 }
 
-/// Keeps the end of the output, and tells the last percentage. That fails in silence where the disk
+/// Keeps the end of the output, and passes on the last news. That fails in silence where the disk
 /// is full: nothing depends on it.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -31,7 +31,7 @@ pub(crate) struct Output {
     part: File,
     length: usize,
     line: Line,
-    percent: Option<u8>,
+    told: Told,
 }
 
 impl Output {
@@ -40,7 +40,7 @@ impl Output {
         disk::remove_if_present(disk, &path)?;
         let part = disk.create(&path, PRIVATE_MODE)?;
         let directory = directory.to_owned();
-        Ok(Self { directory, part, length: 0, line: Line::default(), percent: None })
+        Ok(Self { directory, part, length: 0, line: Line::default(), told: Told::default() })
     }
 
     /// Takes what was written.
@@ -49,8 +49,13 @@ impl Output {
         let _ = io::stderr().write_all(bytes);
         bytes.chunks(LARGEST_PART).for_each(|chunk| self.keep(chunk));
         if stream == Stream::Output {
-            let told = bytes.iter().filter_map(|&byte| self.line.take(byte)).last();
-            told.into_iter().for_each(|percent| self.tell(percent));
+            let before = self.told.clone();
+            for &byte in bytes {
+                self.line.take(byte).into_iter().for_each(|news| self.told.add(news));
+            }
+            if self.told != before {
+                let _ = told::write(&self.directory, &self.told);
+            }
         }
     }
 
@@ -75,17 +80,6 @@ impl Output {
             self.length = 0;
         }
     }
-
-    fn tell(&mut self, percent: u8) {
-        if self.percent == Some(percent) {
-            return;
-        }
-        self.percent = Some(percent);
-        let path = self.directory.join(PROGRESS);
-        let opened = File::options().write(true).create(true).truncate(false).open(path);
-        // In one write, of the same length always: whoever reads it finds the old or the new one.
-        let _ = opened.and_then(|file| file.write_all_at(format!("{percent:3}\n").as_bytes(), 0));
-    }
 }
 
 /// The line that is being written.
@@ -96,13 +90,13 @@ struct Line {
 }
 
 impl Line {
-    /// The percentage of the line that ends with this byte, if it has one.
-    fn take(&mut self, byte: u8) -> Option<u8> {
+    /// The news in the line that ends with this byte, if it has any.
+    fn take(&mut self, byte: u8) -> Option<News> {
         if byte == b'\n' || byte == b'\r' {
-            let percent = if self.is_too_long { None } else { percent(&self.bytes) };
+            let news = if self.is_too_long { None } else { News::parse(&self.bytes) };
             self.bytes.clear();
             self.is_too_long = false;
-            return percent;
+            return news;
         }
         match self.bytes.len() {
             LONGEST_LINE => self.is_too_long = true,
@@ -110,16 +104,6 @@ impl Line {
         }
         None
     }
-}
-
-/// `percent 42`, or what RAUC writes: ` 42% Copying image`.
-fn percent(line: &[u8]) -> Option<u8> {
-    let line = std::str::from_utf8(line).ok()?.trim();
-    let number = match line.strip_prefix("percent ") {
-        Some(number) => number.trim(),
-        None => line.split_once('%')?.0,
-    };
-    number.parse().ok().filter(|percent| *percent <= 100)
 }
 
 #[cfg(test)]
@@ -131,24 +115,26 @@ mod tests {
     }
 
     #[test]
-    fn the_last_percentage_of_standard_output_is_told() {
+    fn the_last_news_of_standard_output_are_told() {
         let directory = tempfile::tempdir().unwrap();
         let mut output = Output::create(&disk::LocalDisk, directory.path()).unwrap();
         let long = format!("percent 99{}\n", " ".repeat(LONGEST_LINE));
-        for (stream, written, told) in [
-            (Stream::Errors, "percent 1\n", ""),
-            (Stream::Output, "percent 2", ""),
-            (Stream::Output, "0\npercent", " 20\n"),
-            (Stream::Output, " 21\rpercent 101\npercent -1\npercent x\n", " 21\n"),
-            (Stream::Output, "x percent 30\npercent 30 %\n30 % \nx 30%\n(30%)\n", " 21\n"),
-            (Stream::Output, "  9% Determining slot states done.\n", "  9\n"),
-            (Stream::Output, "21%\n", " 21\n"),
-            (Stream::Output, &long, " 21\n"),
-            (Stream::Output, "percent 0\n", "  0\n"),
-            (Stream::Output, "percent 100\n", "100\n"),
+        for (stream, written, percent, doing) in [
+            (Stream::Errors, "percent 1\nphase none\n", None, None),
+            (Stream::Output, "percent 2", None, None),
+            (Stream::Output, "0\npercent", Some(20), None),
+            (Stream::Output, " 21\rpercent 101\npercent -1\npercent x\n", Some(21), None),
+            (Stream::Output, "x percent 30\npercent 30 %\n30 % \nx 30%\n", Some(21), None),
+            (Stream::Output, "  9% Determining slot states done.\n", Some(9), None),
+            (Stream::Output, "phase one\n21%\nphase two", Some(21), Some("one")),
+            (Stream::Output, "\n", Some(21), Some("two")),
+            (Stream::Output, &long, Some(21), Some("two")),
+            (Stream::Output, "percent 0\n", Some(0), Some("two")),
+            (Stream::Output, "percent 100\n", Some(100), Some("two")),
         ] {
             output.take(stream, written.as_bytes());
-            assert_eq!(read(directory.path(), PROGRESS), told, "after {written:?}");
+            let told = told::read(directory.path()).unwrap_or_default();
+            assert_eq!((told.percent, told.doing.as_deref()), (percent, doing), "{written:?}");
         }
     }
 

@@ -75,7 +75,7 @@ fn each_wrong_seal_has_its_kind() {
     let mut shorter = program[..program.len() - 1].to_vec();
     shorter.extend_from_slice(&seal);
     // Whoever holds no key can still sign with another one and claim the trusted id.
-    let claim = |manifest: &mut Manifest| manifest.key_id = signer.public().id();
+    let claim = |manifest: &mut Manifest| manifest.key_id = Some(signer.public().id());
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&program).unwrap();
     let mut claimed = other.manifest(RIGHT.parse().unwrap(), &file).unwrap();

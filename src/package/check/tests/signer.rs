@@ -41,7 +41,7 @@ impl Signer {
             name,
             created: "1970-01-01T00:00:00Z".into(),
             replaces_from: None,
-            key_id: self.public().id(),
+            key_id: Some(self.public().id()),
             place: Place::Behind,
         };
         Ok(Unsealed::measure(file, |_| {})?.manifest(label))

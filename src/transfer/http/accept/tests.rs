@@ -1,4 +1,5 @@
-//! Every row of the table in docs/download.md, and that no answer makes it write at a wrong place.
+//! Every row of the table in docs/use/download.md, and that no answer makes it write at a wrong
+//! place.
 
 use proptest::prelude::*;
 
@@ -51,7 +52,10 @@ fn decide_as(
     pairs: &[(&str, &str)],
 ) -> Expected {
     let (headers, validator) = (headers(pairs), known(None));
-    match accept(&asked(offset, size, &validator), &Head { status, version, headers: &headers }) {
+    match accept(
+        &asked(offset, size, &validator),
+        &Head { status, version, headers: &headers, now: None },
+    ) {
         Ok(Accepted::Body { offset, length, total }) => Body(offset, length, total),
         Ok(Accepted::Complete) => Complete,
         Err(Refused::Anew(_)) => Anew,
@@ -380,7 +384,7 @@ fn chunks_that_http_1_0_has_not_are_not_taken_for_the_file() {
 #[test]
 fn a_part_without_a_validator_or_of_another_total_is_of_no_use() {
     let headers = headers(&[("content-range", "bytes 40-99/100")]);
-    let head = Head { status: 206, version: Version::HTTP_11, headers: &headers };
+    let head = Head { status: 206, version: Version::HTTP_11, headers: &headers, now: None };
     let asked = Asked { offset: 40, size: None, most: 1000, validator: None };
     assert!(matches!(accept(&asked, &head), Err(Refused::Anew(_))));
     let other = known(Some(101));
@@ -433,7 +437,7 @@ proptest! {
         let (headers, validator) = (headers(&pairs), known(total));
         let version = if old { Version::HTTP_10 } else { Version::HTTP_11 };
         let asked = asked(offset, size, &validator);
-        match accept(&asked, &Head { status, version, headers: &headers }) {
+        match accept(&asked, &Head { status, version, headers: &headers, now: None }) {
             Ok(Accepted::Body { offset: at, length, total }) => {
                 prop_assert!(at == 0 || at == offset);
                 if at > 0 {

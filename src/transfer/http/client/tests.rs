@@ -61,6 +61,14 @@ fn a_poll_is_answered_whatever_the_status() {
 }
 
 #[test]
+fn a_server_may_say_by_a_date_how_long_it_wants_to_be_left_alone() {
+    let answer = "HTTP/1.1 503 No\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:51:37 GMT\r\nContent-Length: 0\r\n\r\n";
+    let (address, _server) = serve(vec![answer.into()]);
+    let reply = exchange(&get(address), 2).unwrap();
+    assert_eq!(reply.retry_after(), Some(Duration::from_secs(120)));
+}
+
+#[test]
 fn a_message_is_sent_with_its_length_and_led_nowhere_else() {
     let answer = "HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n";
     let (address, server) = serve(vec![answer.into()]);
@@ -98,6 +106,24 @@ fn an_answer_is_no_longer_than_it_may_be_and_no_slower() {
     let ended = exchange(&get(address), 999);
     assert!(matches!(ended, Err(Trouble::Late(Late::Body))), "{ended:?}");
     dripping.join().unwrap();
+}
+
+#[test]
+fn a_body_ends_at_the_length_that_was_said_and_not_before() {
+    // Some of it comes with the head, and most of it behind.
+    let body: Vec<u8> = (0..3 * READ_SIZE).map(|byte| (byte % 251) as u8).collect();
+    let answer = |length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        [head.as_bytes(), &body].concat()
+    };
+    let size = body.len();
+    let (address, _) = serve(vec![answer(size), answer(size - 7), answer(size + 1)]);
+    for length in [size, size - 7] {
+        let reply = exchange(&get(address), 2 * size).unwrap();
+        assert!(reply.body() == &body[..length], "{length}");
+    }
+    let cut = exchange(&get(address), 2 * size).unwrap_err();
+    assert!(matches!(cut, Trouble::Broken(_)), "{cut:?}");
 }
 
 #[test]

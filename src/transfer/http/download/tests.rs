@@ -1,6 +1,8 @@
 //! Downloads from servers that are played here, by a clock that stands still unless somebody
 //! sleeps.
 
+mod pieces;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -167,6 +169,7 @@ struct Play {
     stop: Stop,
     clock: Slept,
     kept: Kept,
+    pieces: Pieces,
 }
 
 impl Play {
@@ -179,6 +182,7 @@ impl Play {
             stop: Stop::default(),
             clock: Slept::new(),
             kept: Kept::default(),
+            pieces: Pieces::None,
         }
     }
 
@@ -189,6 +193,7 @@ impl Play {
             size: self.size,
             most: self.most,
             authorization: None,
+            pieces: self.pieces,
         };
         let download = Download::new(
             &client,
@@ -285,7 +290,8 @@ fn a_file_that_changes_begins_anew_and_not_for_ever() {
     let run = |play: &mut Play, times: u32| {
         let client = Client::new(&play.config).unwrap();
         let url = "http://h/file".parse().unwrap();
-        let wanted = Wanted { url, size: None, most: 1 << 20, authorization: None };
+        let wanted =
+            Wanted { url, size: None, most: 1 << 20, authorization: None, pieces: Pieces::None };
         let download =
             Download::new(&client, &wanted, None, &mut play.kept, &play.stop, &play.clock);
         download.run(|ask, _| {
@@ -446,7 +452,7 @@ fn somebody_stops_it_in_a_pause() {
     let clock = Stopping(Slept::new(), Stop::default());
     let client = Client::new(&Http::default()).unwrap();
     let url = "http://h/file".parse().unwrap();
-    let wanted = Wanted { url, size: None, most: 10, authorization: None };
+    let wanted = Wanted { url, size: None, most: 10, authorization: None, pieces: Pieces::None };
     let mut kept = Kept::default();
     let server = Server::with_turns(10, [later(Some(100))]);
     let ended = Download::new(&client, &wanted, None, &mut kept, &clock.1, &clock)

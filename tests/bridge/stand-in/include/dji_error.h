@@ -1,5 +1,5 @@
 /* The stand-in for the vendor's library: return codes of its system module. Names and values are
- * the vendor's (docs/vendor-library.md), everything else is ours. */
+ * the vendor's (docs/wire/vendor-library.md), everything else is ours. */
 #ifndef DJI_ERROR_H
 #define DJI_ERROR_H
 

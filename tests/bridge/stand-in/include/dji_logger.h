@@ -1,5 +1,5 @@
 /* The stand-in for the vendor's library: where its log lines go. Names and layouts are the vendor's
- * (docs/vendor-library.md), everything else is ours. */
+ * (docs/wire/vendor-library.md), everything else is ours. */
 #ifndef DJI_LOGGER_H
 #define DJI_LOGGER_H
 

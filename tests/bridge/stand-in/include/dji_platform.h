@@ -1,5 +1,5 @@
 /* The stand-in for the vendor's library: the hooks that an application registers. Names and
- * layouts are the vendor's (docs/vendor-library.md), everything else is ours.
+ * layouts are the vendor's (docs/wire/vendor-library.md), everything else is ours.
  *
  * With DJI_STAND_IN_OLD_HOOKS the members that came after release 3.4 are missing, as an
  * application that supports old releases must stand it. */

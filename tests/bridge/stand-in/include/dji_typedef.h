@@ -1,5 +1,5 @@
 /* The stand-in for the vendor's library: the types that all its parts share. Written from
- * docs/vendor-library.md: names and layouts are the vendor's, everything else is ours. */
+ * docs/wire/vendor-library.md: names and layouts are the vendor's, everything else is ours. */
 #ifndef DJI_TYPEDEF_H
 #define DJI_TYPEDEF_H
 

@@ -1,4 +1,4 @@
-/* The stand-in for the vendor's library: its upgrade module. Written from docs/vendor-library.md:
+/* The stand-in for the vendor's library: its upgrade module. Written from docs/wire/vendor-library.md:
  * names and layouts are the vendor's, everything else is ours. */
 #ifndef DJI_UPGRADE_H
 #define DJI_UPGRADE_H

@@ -1,6 +1,6 @@
 /* A stand-in for the vendor's library, for tests without it: it starts an application, finds the
  * simulated aircraft on the application's serial port, and upgrades as the library was observed to
- * (docs/vendor-library.md; a section's number in a comment is one of that page). All of it is ours.
+ * (docs/wire/vendor-library.md; a section's number in a comment is one of that page). All of it is ours.
  *
  * What differs, because nobody has seen it or no test needs it:
  * - The identity counts as verified at once, or PSDK_STAND_IN_VERIFY_MS (environment) after the
@@ -13,10 +13,12 @@
  * - Of a frame that is too short, the fields that are missing count as zeros.
  * - Over USB bulk channel 0 go the same bytes as over the serial port, where no serial hooks are
  *   registered. Network hooks are taken and not used.
+ * - Where PSDK_STAND_IN_OBSERVER names a UNIX socket, a callback waits before it is called, and once
+ *   more when it has returned, until the observer there has heard of it.
  *
  * platform.c has the application's hooks, logger.c its consoles, wire.c the frames, aircraft.c what
  * an answer to the probe means, link.c the port and its thread, core.c the callback thread and its
- * queue, upgrade.c the upgrade. */
+ * queue, upgrade.c the upgrade, observer.c the observer. */
 #ifndef STAND_IN_H
 #define STAND_IN_H
 
@@ -66,6 +68,13 @@ void core_queue(const struct wire_frame *request);
 bool core_is_up(struct port *port);
 /* What DjiUpgrade_Init has to return by what core knows. */
 T_DjiReturnCode core_upgrade_code(void);
+
+/* Tells the observer, waits until it closes the connection, and returns the code. Where nobody
+ * listens, it goes on. */
+T_DjiReturnCode observer_told(const char *event, T_DjiReturnCode code);
+/* A call of the application's callback of this name, with the observer told before and after. */
+#define OBSERVED(name, call)                                                                       \
+    (observer_told(name " is called", OK), observer_told(name " has returned", call))
 
 /* Both on the callback thread. */
 void upgrade_request(const struct wire_frame *request);

@@ -206,7 +206,8 @@ static void enter(const struct wire_frame *request, const struct said *app)
 {
     uint8_t bytes[11] = {0xCD};
     uint16_t wait = 0;
-    if (app->handler.EnterUpgradeMode && app->handler.EnterUpgradeMode(&wait) == OK) {
+    if (app->handler.EnterUpgradeMode &&
+        OBSERVED("EnterUpgradeMode", app->handler.EnterUpgradeMode(&wait)) == OK) {
         bool ftp = app->config.firmwareTransferInfo.transferType == DJI_FIRMWARE_TRANSFER_TYPE_FTP;
         bytes[0] = 0xC7;
         bytes[1] = ftp ? 1 : 2;
@@ -225,7 +226,7 @@ static void start_file(const struct wire_frame *request,
     else if (length > request->length - 6U)
         length = request->length - 6U;
     memcpy(info.fileName, request->payload + 6, length);
-    if (callbacks->start(&info) != OK) {
+    if (OBSERVED("start", callbacks->start(&info)) != OK) {
         is_receiving = false;
         answer_byte(request, 0x01);
         return;
@@ -247,12 +248,20 @@ static void take_data(const struct wire_frame *request,
     }
     uint32_t number = wire_u32(request->payload + 1);
     bool has_data = request->length > 5 && request->length <= 5 + LARGEST_CHUNK;
+    uint16_t length = (uint16_t)(request->length - 5);
     if (has_data && number == last_good + 1 &&
-        callbacks->transfer(request->payload + 5, (uint16_t)(request->length - 5)) == OK)
+        OBSERVED("transfer", callbacks->transfer(request->payload + 5, length)) == OK)
         last_good = number;
     wire_put_u32(bytes + 1, last_good);
     wire_put_u32(bytes + 5, last_good + 1);
     answer(request, bytes, sizeof bytes);
+}
+
+static void finish_file(const struct wire_frame *request,
+                        const T_DjiUpgradeDcftpFileTransferOpt *callbacks)
+{
+    T_DjiReturnCode code = OBSERVED("finish", callbacks->finish(request->payload + 1));
+    answer_byte(request, code == OK ? 0x00 : 0x01);
 }
 
 static void dcftp(const struct wire_frame *request, const T_DjiFirmwareTransferInfo *info)
@@ -268,7 +277,7 @@ static void dcftp(const struct wire_frame *request, const T_DjiFirmwareTransferI
         take_data(request, callbacks);
         break;
     case 3:
-        answer_byte(request, callbacks->finish(request->payload + 1) == OK ? 0x00 : 0x01);
+        finish_file(request, callbacks);
         break;
     default:
         break;
@@ -288,10 +297,10 @@ static void tell_where(const struct wire_frame *request, const T_DjiFirmwareTran
 
 static void check(const struct wire_frame *request, const T_DjiUpgradeHandler *callbacks)
 {
-    if (!callbacks->CheckFirmware || callbacks->CheckFirmware() != OK)
+    if (!callbacks->CheckFirmware || OBSERVED("CheckFirmware", callbacks->CheckFirmware()) != OK)
         answer_byte(request, 0xF2);
     else
-        answer_byte(request, callbacks->StartUpgrade() == OK ? 0x06 : 0xFF);
+        answer_byte(request, OBSERVED("StartUpgrade", callbacks->StartUpgrade()) == OK ? 0x06 : 0xFF);
 }
 
 static void general(const struct wire_frame *request, const struct said *app)
@@ -315,7 +324,7 @@ static void general(const struct wire_frame *request, const struct said *app)
         break;
     case CONTROL:
         if (request->payload[0] == 0x04 && app->handler.FinishUpgrade)
-            app->handler.FinishUpgrade();
+            OBSERVED("FinishUpgrade", app->handler.FinishUpgrade());
         break;
     default:
         break;

@@ -1,4 +1,4 @@
-/* Frames of the payload link, as docs/payload-link.md section 1 has them. Knows no command. */
+/* Frames of the payload link, as docs/wire/payload-link.md section 1 has them. Knows no command. */
 #ifndef STAND_IN_WIRE_H
 #define STAND_IN_WIRE_H
 

@@ -143,6 +143,12 @@ struct Lies {
     /// Link to the deployment.
     #[arg(long, value_name = "URL")]
     poll_href: Option<String>,
+    /// A member of the answer to a poll is missing, as in /_links.
+    #[arg(long, value_name = "POINTER")]
+    poll_missing: Vec<String>,
+    /// A member of the answer to a poll is this, as in /config/polling/sleep=7.
+    #[arg(long, value_name = "POINTER=JSON", value_parser = replacement)]
+    poll_replace: Vec<(String, serde_json::Value)>,
     /// A member of the deployment is missing, as in /deployment/chunks/0/artifacts.
     #[arg(long, value_name = "POINTER")]
     missing: Vec<String>,
@@ -166,8 +172,7 @@ impl Hawkbit {
         let expected = self.expect.unwrap_or_else(|| Ending::expected(&options));
         let server = Server::start(options)?;
         self.common.introduce(&server.url(), &server.elsewhere())?;
-        let mut judge = Judging { watch: Watch::default(), expected };
-        let is_good = watch(&self.common, server.events(), &mut judge)?;
+        let is_good = watch::<_, Watch>(&self.common, server.events(), expected)?;
         server.settle(LAST_ANSWER);
         Ok(is_good)
     }
@@ -252,6 +257,9 @@ impl Lies {
         lies.extend(self.size.map(Lie::Size));
         lies.extend(self.href.clone().map(Lie::Href));
         lies.extend(self.poll_href.clone().map(Lie::PollHref));
+        lies.extend(self.poll_missing.iter().cloned().map(Lie::PollMissing));
+        let replace = self.poll_replace.iter().cloned();
+        lies.extend(replace.map(|(pointer, value)| Lie::PollReplaced(pointer, value)));
         lies.extend(self.missing.iter().cloned().map(Lie::Missing));
         let replace = self.replace.iter().cloned();
         lies.extend(replace.map(|(pointer, value)| Lie::Replaced(pointer, value)));
@@ -266,25 +274,16 @@ impl Lies {
     }
 }
 
-struct Judging {
-    watch: Watch,
-    expected: Ending,
-}
-
-impl Judge<Event> for Judging {
+impl Judge<Event> for Watch {
     type Ending = Ending;
 
     fn see(&mut self, event: &Event) {
-        self.watch.see(event);
+        Self::see(self, event);
     }
 
-    fn ending(&self) -> Option<(Ending, bool)> {
-        let ending = self.watch.ending(self.expected)?;
-        Some((ending, ending.satisfies(self.expected)))
-    }
-
-    fn expected(&self) -> Ending {
-        self.expected
+    fn ending(&self, expected: Ending) -> Option<(Ending, bool)> {
+        let ending = Self::ending(self, expected)?;
+        Some((ending, ending.satisfies(expected)))
     }
 }
 

@@ -68,8 +68,7 @@ impl Luatos {
         let expected = self.expect.unwrap_or_else(|| Ending::expected(&options));
         let server = Server::start(options)?;
         self.common.introduce(&server.url(), &server.elsewhere())?;
-        let mut judge = Judging { watch: Watch::default(), expected };
-        let is_good = watch(&self.common, server.events(), &mut judge)?;
+        let is_good = watch::<_, Watch>(&self.common, server.events(), expected)?;
         server.settle(LAST_ANSWER);
         Ok(is_good)
     }
@@ -94,24 +93,15 @@ impl Luatos {
     }
 }
 
-struct Judging {
-    watch: Watch,
-    expected: Ending,
-}
-
-impl Judge<Event> for Judging {
+impl Judge<Event> for Watch {
     type Ending = Ending;
 
     fn see(&mut self, event: &Event) {
-        self.watch.see(event);
+        Self::see(self, event);
     }
 
-    fn ending(&self) -> Option<(Ending, bool)> {
-        self.watch.ending(self.expected).map(|ending| (ending, ending == self.expected))
-    }
-
-    fn expected(&self) -> Ending {
-        self.expected
+    fn ending(&self, expected: Ending) -> Option<(Ending, bool)> {
+        Self::ending(self, expected).map(|ending| (ending, ending == expected))
     }
 }
 

@@ -197,7 +197,12 @@ impl Action {
     }
 
     /// Takes the answer of the device's user.
-    pub(super) fn confirm(&mut self, answer: Answer, release: Release) -> Result<(), Refusal> {
+    pub(super) fn confirm(
+        &mut self,
+        answer: Answer,
+        details: &[String],
+        release: Release,
+    ) -> Result<(), Refusal> {
         if !self.state.is_active() {
             return Err(Refusal::Closed);
         }
@@ -206,6 +211,7 @@ impl Action {
         if self.state != State::WaitForConfirmation && !takes_back {
             return Err(Refusal::Unknown);
         }
+        self.keep(details, release, None)?;
         (self.state, self.status) = match answer {
             Answer::Confirmed => (State::Running, "RUNNING"),
             Answer::Denied => (State::WaitForConfirmation, "WAIT_FOR_CONFIRMATION"),

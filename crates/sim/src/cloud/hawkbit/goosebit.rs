@@ -166,6 +166,7 @@ fn feedback(site: &Hawkbit, asked: &Asked<'_>, id: &str) -> Option<Response> {
     };
     let status = match lost {
         Some(Lost::Error | Lost::Quota) => 500,
+        Some(Lost::BadRequest) => 422,
         Some(Lost::Request | Lost::Answer) => 0,
         None => 200,
     };

@@ -31,18 +31,8 @@ fn tell(mut document: Value, lie: &Lie) -> Result<Value, String> {
                 link["href"] = json!(href);
             }
         }),
-        Lie::Missing(pointer) => {
-            if let Some((parent, name)) = pointer.rsplit_once('/')
-                && let Some(parent) = document.pointer_mut(parent)
-            {
-                remove(parent, name);
-            }
-        }
-        Lie::Replaced(pointer, value) => {
-            if let Some(place) = document.pointer_mut(pointer) {
-                *place = value.clone();
-            }
-        }
+        Lie::Missing(pointer) => leave_out(&mut document, pointer),
+        Lie::Replaced(pointer, value) => replace(&mut document, pointer, value),
         Lie::HugeString => {
             if let Some(name) = document.pointer_mut("/deployment/chunks/0/name") {
                 *name = json!("x".repeat(HUGE));
@@ -54,9 +44,35 @@ fn tell(mut document: Value, lie: &Lie) -> Result<Value, String> {
             return Err(text.chars().take(text.chars().count() / 2).collect());
         }
         // Of the poll, not of the deployment.
-        Lie::PollHref(_) => {}
+        Lie::PollHref(_) | Lie::PollMissing(_) | Lie::PollReplaced(..) => {}
     }
     Ok(document)
+}
+
+/// What of the answer to a poll is not true.
+pub(super) fn of_poll(document: &mut Value, lie: &Lie) {
+    match lie {
+        Lie::PollHref(href) => {
+            replace(document, "/_links/deploymentBase/href", &json!(href));
+        }
+        Lie::PollMissing(pointer) => leave_out(document, pointer),
+        Lie::PollReplaced(pointer, value) => replace(document, pointer, value),
+        _ => {}
+    }
+}
+
+fn leave_out(document: &mut Value, pointer: &str) {
+    if let Some((parent, name)) = pointer.rsplit_once('/')
+        && let Some(parent) = document.pointer_mut(parent)
+    {
+        remove(parent, name);
+    }
+}
+
+fn replace(document: &mut Value, pointer: &str, value: &Value) {
+    if let Some(place) = document.pointer_mut(pointer) {
+        *place = value.clone();
+    }
 }
 
 fn remove(parent: &mut Value, name: &str) {

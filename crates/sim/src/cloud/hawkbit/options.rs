@@ -231,6 +231,8 @@ pub enum Lost {
     Request,
     /// It is not stored, and the answer is 429.
     Quota,
+    /// It is not stored, and the answer is 400.
+    BadRequest,
 }
 
 /// Which digests are told of a file.
@@ -261,6 +263,11 @@ pub enum Lie {
     Href(String),
     /// The link to the deployment is this text.
     PollHref(String),
+    /// A member of the poll's answer, named by a JSON pointer, is missing.
+    PollMissing(String),
+    /// A member of the poll's answer, named by a JSON pointer, is this instead; with the pointer `""`
+    /// all of it.
+    PollReplaced(String, serde_json::Value),
     /// A member of the deployment, named by a JSON pointer, is missing.
     Missing(String),
     /// A member of the deployment, named by a JSON pointer, is this instead.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::action::{Refusal, State};
 use super::device::{Attributes, Fleet, Refused};
 use super::documents::{self, Links};
 use super::feedback::{Answer, Confirmation, Feedback};
-use super::options::{Deployment, Lie, Lost, Moment, Options, Release};
+use super::options::{Deployment, Lost, Moment, Options, Release};
 use super::{Event, goosebit, lies, mock};
 use crate::cloud::content::sha1_of;
 use crate::cloud::delivery::Counts;
@@ -175,13 +175,7 @@ impl Hawkbit {
             documents::base(lock(&self.fleet).device(&asked.device), &asked.options.sleep, &links);
         let offered = document["_links"].as_object();
         let offered = offered.map(|links| links.keys().cloned().collect()).unwrap_or_default();
-        for lie in &asked.options.lies {
-            if let (Lie::PollHref(href), Some(link)) =
-                (lie, document.pointer_mut("/_links/deploymentBase/href"))
-            {
-                *link = json!(href);
-            }
-        }
+        asked.options.lies.iter().for_each(|lie| lies::of_poll(&mut document, lie));
         let response = asked.document(&document);
         self.log.tell(Event::Poll {
             device: asked.device.clone(),
@@ -277,6 +271,7 @@ impl Hawkbit {
         let response = match lost {
             Some(Lost::Error) => Response::new(500),
             Some(Lost::Quota) => refused(429, "quota.tooManyEntries"),
+            Some(Lost::BadRequest) => refused(400, "rest.body.notReadable"),
             Some(Lost::Request) => Response::new(0),
             _ if release == Release::Mock && !mock::is_minimal(&asked.request.body) => unknown(),
             Some(Lost::Answer) | None => self.store(asked, id, |action| match resource {
@@ -342,7 +337,9 @@ impl Hawkbit {
         let Some(told) = asked.body::<Confirmation>() else { return self.refuse(asked, 400) };
         let Ok(id) = id.parse::<u64>() else { return self.refuse(asked, 404) };
         let release = asked.options.release;
-        let response = self.store(asked, id, |action| action.confirm(told.confirmation, release));
+        let response = self.store(asked, id, |action| {
+            action.confirm(told.confirmation, told.details.as_deref().unwrap_or_default(), release)
+        });
         self.log.tell(Event::Feedback {
             device: asked.device.clone(),
             resource: "confirmationBase".to_owned(),

@@ -476,6 +476,8 @@ fn a_confirmation_lets_a_deployment_be_read() {
     assert_eq!(say("maybe"), 400);
     assert_eq!(say("denied"), 200);
     assert!(server.links().contains(&"confirmationBase".to_owned()), "it is asked again");
+    let told = server.get("/confirmationBase/10?actionHistory=10").1["actionHistory"].clone();
+    assert_eq!(told, json!({ "status": "WAIT_FOR_CONFIRMATION", "messages": ["ok"] }));
     assert_eq!(say("confirmed"), 200);
     assert_eq!(server.get("/deploymentBase/10").0, 200);
     assert_eq!(say("confirmed"), 404, "it is not waited for any more");

@@ -400,6 +400,16 @@ fn the_order_in_which_modules_come_makes_no_other_offer() {
     assert_eq!(names(&first), ["A", "B", "C"].map(|name| format!("{name}_V01.00.00.00.bin")));
 }
 
+/// What no component takes comes first: refused, it ends the action before anything is replaced.
+#[test]
+fn files_are_in_the_configured_order_of_their_components() {
+    let files = ["A", "B", "C", "D"].map(|name| artifact(&format!("{name}_V01.00.00.00.bin")));
+    let places = [("C", 0), ("A", 1), ("B", 2)].map(|(name, place)| (name.to_owned(), place));
+    let naming = Naming { places: places.into(), ..Naming::default() };
+    let offer = offer(&deployment(&[chunk(&files)]), &naming);
+    assert_eq!(names(&offer), ["D", "C", "A", "B"].map(|name| format!("{name}_V01.00.00.00.bin")));
+}
+
 #[test]
 fn a_deployment_is_about_the_action_of_its_link() {
     let answer = deployment(&[chunk(&[artifact(NAME)])]).to_string();

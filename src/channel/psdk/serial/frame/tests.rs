@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The examples of docs/payload-link.md section 1, with what they are.
+/// The examples of docs/wire/payload-link.md section 1, with what they are.
 fn examples() -> Vec<(Frame, Vec<u8>)> {
     let probe =
         Frame::request(Address(0xE5), Address(0x65), 0, CommandId::new(0x03, 0xFD), Bytes::new());

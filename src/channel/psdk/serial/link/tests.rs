@@ -73,6 +73,7 @@ fn cycle(baud: Baud, first: u32) -> (Vec<(Route, u32, usize)>, Duration) {
                 }
                 rate = next;
             }
+            Due::ProbeAll => panic!("probes are seldom in the first minute"),
             Due::Probe(route) => match steps.last_mut() {
                 Some(last) if steps_is(last, route, rate) && last.2 < 5 => last.2 += 1,
                 _ => steps.push((route, rate, 1)),
@@ -108,6 +109,108 @@ fn a_rate_that_the_device_does_not_have_is_skipped() {
     assert!(search.due() > now);
     assert_eq!(search.next(now), Due::Rate(115_200), "the next step, of another route");
     assert_eq!(search.next(now), Due::Probe(Route::FromE5));
+}
+
+/// A silent line for so long: the search, and what it has done when.
+fn silent_for(baud: Baud, time: Duration) -> (Search, Vec<(Instant, Due)>) {
+    let began = Instant::now();
+    let (mut search, mut done) = (Search::new(baud, 115_200, began), Vec::new());
+    while search.due() < began + time {
+        let now = search.due();
+        done.push((now, search.next(now)));
+    }
+    (search, done)
+}
+
+/// At an aircraft that appears at `since`: until it has heard a probe of its own route and rate.
+fn heard_after(done: &[(Instant, Due)], since: Instant, route: Route, rate: u32) -> Duration {
+    let mut at = 0;
+    let mut hears = |(now, due): &(Instant, Due)| match due {
+        Due::Rate(next) => {
+            at = *next;
+            false
+        }
+        Due::Probe(probed) => at == rate && *probed == route && *now >= since,
+        Due::ProbeAll => at == rate && *now >= since,
+    };
+    let (now, _) = done.iter().find(|one| hears(one)).expect("it is probed for ever");
+    *now - since
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn on_a_line_that_stays_silent_probes_become_seldom() {
+    for (baud, most) in [(Baud::Auto, 2.5), (Baud::Fixed(57_600), 1.0)] {
+        let (_, done) = silent_for(baud, 3 * MINUTE);
+        let began = done[0].0;
+        let wake_ups = |from: Duration, to: Duration| {
+            let mut at: Vec<_> = done.iter().map(|(now, _)| *now - began).collect();
+            at.dedup();
+            let number = at.iter().filter(|at| (from..to).contains(*at)).count();
+            f64::from(u32::try_from(number).unwrap()) / (to - from).as_secs_f64()
+        };
+        assert!(wake_ups(Duration::ZERO, MINUTE) > 40.0, "{baud:?}");
+        let seldom = wake_ups(2 * MINUTE, 3 * MINUTE);
+        assert!(seldom <= most, "{baud:?}: {seldom} a second");
+    }
+}
+
+#[test]
+fn an_aircraft_that_appears_late_is_probed_soon_whatever_its_port_and_rate() {
+    for (baud, rates) in [(Baud::Auto, &probe::RATES[..]), (Baud::Fixed(57_600), &[57_600])] {
+        let (_, done) = silent_for(baud, 3 * MINUTE);
+        let since = |milliseconds| done[0].0 + 2 * MINUTE + Duration::from_millis(milliseconds);
+        for (rate, route) in rates.iter().flat_map(|rate| Route::ALL.map(|route| (*rate, route))) {
+            let waits = (0..4000).step_by(7).map(|at| heard_after(&done, since(at), route, rate));
+            let longest = waits.max().unwrap();
+            assert!(longest <= Duration::from_secs(2), "{longest:?}: {route:?} at {rate}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_rates_and_routes_stays_where_probes_are_seldom() {
+    let (_, done) = silent_for(Baud::Auto, 2 * MINUTE);
+    let first = done.iter().position(|(_, due)| *due == Due::ProbeAll).unwrap() - 1;
+    let rates = [115_200, 230_400, 460_800, 921_600, 1_000_000, 115_200];
+    let expected = rates.iter().flat_map(|rate| [Due::Rate(*rate), Due::ProbeAll]);
+    let seldom: Vec<Due> = done[first..].iter().map(|(_, due)| *due).take(12).collect();
+    assert_eq!(seldom, expected.collect::<Vec<_>>());
+    assert_eq!(Route::ALL, [Route::FromE5, Route::FromCa, Route::FromEa]);
+}
+
+#[test]
+fn a_sign_of_life_makes_probes_quick_again_for_a_minute() {
+    let (mut search, done) = silent_for(Baud::Auto, 2 * MINUTE);
+    let now = done.last().unwrap().0 + Duration::from_millis(1);
+    let mut aircraft = Aircraft::Sought { search, heard: None };
+    aircraft.noticed(now);
+    // What has come may be the beginning of an answer: the rate is not left at once.
+    assert_eq!(aircraft.due(), now + Duration::from_millis(20));
+    let Aircraft::Sought { search: sought, .. } = aircraft else { panic!("it is found") };
+    search = sought;
+    let mut probes = 0;
+    while search.due() <= now + Duration::from_secs(50) {
+        probes += u32::from(matches!(search.next(search.due()), Due::Probe(_)));
+    }
+    assert!(probes > 40 * 50, "{probes}");
+    while search.due() <= now + Duration::from_secs(62) {
+        search.next(search.due());
+    }
+    assert!(matches!(search.next(search.due()), Due::Rate(_) | Due::ProbeAll));
+}
+
+#[test]
+fn a_rate_that_the_device_does_not_have_costs_no_more_wake_ups_where_probes_are_seldom() {
+    let (mut search, done) = silent_for(Baud::Auto, 2 * MINUTE);
+    let mut now = done.last().unwrap().0;
+    while !matches!(search.next(search.due()), Due::Rate(_)) {
+        now = search.due();
+    }
+    search.skip(now);
+    assert!(search.due() >= now + Duration::from_millis(400));
+    assert!(matches!(search.next(search.due()), Due::Rate(_)), "the next one");
 }
 
 fn sought() -> Aircraft {

@@ -158,6 +158,7 @@ fn every_failure_kind_has_its_reason() {
         (Kind::NameInvalid, 8),
         (Kind::WrongProduct, 8),
         (Kind::WrongMachine, 8),
+        (Kind::WrongBase, 8),
         (Kind::DigestMismatch, 3),
         (Kind::Truncated, 3),
         (Kind::TooLarge, 3),

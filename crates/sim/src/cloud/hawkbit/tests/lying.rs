@@ -52,3 +52,12 @@ fn a_poll_leads_elsewhere() {
     let server = Asking::new(Options { lies, ..options() });
     assert_eq!(server.get("").1["_links"]["deploymentBase"]["href"], "file:///etc/passwd");
 }
+
+#[test]
+fn a_poll_lacks_members_and_has_others() {
+    let poll = |lie| Asking::new(Options { lies: vec![lie], ..options() }).get("").1;
+    assert_eq!(poll(Lie::PollMissing("/_links".to_owned()))["_links"], Value::Null);
+    let seven = Lie::PollReplaced("/config/polling/sleep".to_owned(), json!(7));
+    assert_eq!(poll(seven)["config"]["polling"]["sleep"], 7);
+    assert_eq!(poll(Lie::PollReplaced(String::new(), json!([]))), json!([]));
+}

@@ -47,6 +47,7 @@ fn the_first_feedbacks_are_lost() {
     for (lost, status, state) in [
         (Lost::Error, Some(500), State::Running),
         (Lost::Quota, Some(429), State::Running),
+        (Lost::BadRequest, Some(400), State::Running),
         (Lost::Request, None, State::Running),
         (Lost::Answer, None, State::Finished),
     ] {
