@@ -1370,6 +1370,9 @@ static void take_started(uint8_t number, const uint8_t *body)
     if (body[0] != 0U || from < job.kept || from > job.received) {
         fail_job(NOTE_START_REFUSED);
     } else {
+        /* What was written before the connection was lost may never have been told. Where the window
+         * is full, nothing else would tell it: WRITTEN comes when there is more to write. */
+        job.kept = from;
         job.sent = from;
         job.flowing = true;
         /* Whoever takes a file has let its host enter. */

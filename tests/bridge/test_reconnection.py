@@ -5,9 +5,9 @@ import random
 import struct
 import time
 
-from peers import (CHECK, CUTS, DATA, END, ENTER, ENTERED, FINISH, FINISHED, FTP, GONE, NOTHING,
-                   PATIENCE_S, PUSH, REPORTED, ROOM_MS, RUNNING, START, STARTED, SYSTEM, WAITING,
-                   WRITTEN, WRONG_STATE, Case, Serving, md5, welcome)
+from peers import (BUSY, CHECK, CUTS, DATA, END, ENTER, ENTERED, FINISH, FINISHED, FTP, GONE,
+                   NOTHING, PATIENCE_S, PUSH, REPORTED, ROOM_MS, RUNNING, START, STARTED, SYSTEM,
+                   WAITING, WINDOW, WRITTEN, WRONG_STATE, Case, Serving, md5, welcome)
 
 
 class Reconnection(Case):
@@ -63,10 +63,25 @@ class Reconnection(Case):
         link.expect(CHECK)
         link = self.again(link, WAITING)
         link.expect(START)
-        link.answer(STARTED, struct.pack("<BI", 0, 2))
-        self.assertEqual(link.expect(DATA), struct.pack("<I", 2) + b"cdefghi")
+        link.answer(STARTED, struct.pack("<BI", 0, 9))
         link.expect(FINISH)
         link.expect(CHECK)
+
+    def test_what_was_written_and_never_told_leaves_room(self):
+        link = self.start()
+        self.entered_file(link, 2 * WINDOW)
+        for at in range(0, WINDOW, 4096):
+            self.send_chunk(link, at, bytes(4096))
+        self.assertEqual(self.application.chunk(b"x"), BUSY)
+        link = self.again(link, WAITING)
+        self.assertEqual(link.expect(START)[4:8], bytes(4), "nothing was told to be written")
+        link.answer(STARTED, struct.pack("<BI", 0, WINDOW // 2))
+        for at in range(WINDOW // 2, WINDOW, 4096):
+            self.assertEqual(link.expect(DATA), struct.pack("<I", at) + bytes(4096))
+        # A daemon has less than it writes at once, so it says nothing.
+        self.send_chunk(link, WINDOW, b"y" * 4096)
+        link = self.again(link, WAITING)
+        self.assertEqual(link.expect(START)[4:8], struct.pack("<I", WINDOW // 2))
 
     def test_a_file_that_was_taken_before_the_answer_to_enter(self):
         link = self.start()

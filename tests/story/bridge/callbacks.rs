@@ -5,6 +5,7 @@
 
 mod observer;
 
+use std::any::Any;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,15 +126,22 @@ fn at_each_callback(fault: Fault) {
     });
     let cases = Mutex::new(cases);
     let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).next();
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((callback, transfer)) = next() {
-                    at_callback(fault, callback, transfer);
-                }
-            });
+    let work = || {
+        while let Some((callback, transfer)) = next() {
+            at_callback(fault, callback, transfer);
         }
+    };
+    let failures: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().err()).map(said).collect()
     });
+    // Last of all, behind what each payload of it has printed.
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What a panic said.
+fn said(panic: Box<dyn Any + Send>) -> String {
+    panic.downcast::<String>().map_or_else(|_| "it panicked".into(), |text| *text)
 }
 
 fn at_callback(fault: Fault, callback: &str, transfer: Transfer) {
