@@ -1,10 +1,12 @@
 //! A simulated hawkBit server, as a payload sees it: the Direct Device Integration, over HTTP.
 //!
 //! Written from docs/use/simulated-clouds.md. The rules are in `action` and `device`, which are
-//! pure; `site` answers requests with them, and `turns` makes happen what a scenario wants.
+//! pure; `site` has the server's state, `ddi` and `goosebit` answer requests with them, and `turns` makes happen what
+//! a scenario wants.
 
 mod action;
 mod auth;
+mod ddi;
 mod device;
 mod documents;
 mod event;
@@ -140,6 +142,29 @@ impl Server {
     }
 }
 
+impl http::Site for Hawkbit {
+    fn answer(&self, request: &http::Request) -> Option<http::Response> {
+        let asked = match self.let_in(request) {
+            Ok(asked) => asked,
+            Err(status) => {
+                self.tell_refused(request, status);
+                return Some(http::Response::new(status));
+            }
+        };
+        if asked.options.release == Release::Goosebit {
+            return goosebit::answer(self, &asked);
+        }
+        // A device appears by its poll.
+        if !asked.path.is_empty() && !lock(&self.fleet).devices.contains_key(&asked.device) {
+            return Some(self.refuse(&asked, 404));
+        }
+        let response = self.route(&asked);
+        if let Some(response) = response.as_ref().filter(|response| response.status == 405) {
+            self.tell_refused(request, response.status);
+        }
+        response
+    }
+}
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Server").field("url", &self.url()).finish_non_exhaustive()

@@ -160,10 +160,7 @@ fn feedback(site: &Hawkbit, asked: &Asked<'_>, id: &str) -> Option<Response> {
     let Some(feedback) = asked.body::<Feedback>().filter(|_| is_valid(&asked.request.body)) else {
         return Some(detail(422, "Input should be otherwise"));
     };
-    let lost = {
-        let mut options = lock(&site.options);
-        (!options.lost_feedbacks.is_empty()).then(|| options.lost_feedbacks.remove(0))
-    };
+    let lost = site.next_lost();
     let status = match lost {
         Some(Lost::Error | Lost::Quota) => 500,
         Some(Lost::BadRequest) => 422,
