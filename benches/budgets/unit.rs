@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use uplift_fixtures::systemd;
 use uplift_sim::Version;
 use uplift_sim::sandbox::Sandbox;
 
@@ -38,28 +39,11 @@ impl Unit {
         let unit = "unit = \"payload.service\"\nrestart = \"unit\"";
         sandbox.configure(unit, &format!("[trial]\nwindow = \"{window}\"\ndeadline = \"30s\""))?;
         as_it_knows(uplift, &sandbox.config())?;
-        let systemd = sandbox.root().join("systemd");
-        fs::create_dir(&systemd)?;
-        for program in ["systemctl", "journalctl"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world").join(program);
-            std::os::unix::fs::symlink(script, systemd.join(program))?;
-        }
-        let environment = [
-            ("PATH", format!("{}:{}", systemd.display(), std::env::var("PATH")?)),
-            ("FAKE_SYSTEMD", systemd.display().to_string()),
-            ("PROGRAM", sandbox.program().display().to_string()),
-        ];
+        let directory = sandbox.root().join("systemd");
+        systemd::lay(&directory)?;
+        let environment = systemd::environment(&directory, &sandbox.program());
         environment.iter().for_each(|(name, value)| sandbox.set_environment(name, value));
-        let mut payload = Self { sandbox, size, systemd };
-        for (name, content) in [
-            ("state", "inactive"),
-            ("pid", "0"),
-            ("invocation", ""),
-            ("starts", "0"),
-            ("restarts", "0"),
-        ] {
-            payload.write(name, content)?;
-        }
+        let mut payload = Self { sandbox, size, systemd: directory };
         let mut systemctl = Command::new(payload.systemd.join("systemctl"));
         let started = systemctl.args(["restart", "payload.service"]).envs(environment).status()?;
         ensure!(started.success(), "the unit did not start");

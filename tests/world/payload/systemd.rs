@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use uplift_fixtures::executable;
+use uplift_fixtures::{executable, systemd};
 
 use super::Payload;
 
@@ -31,20 +31,7 @@ impl Unit {
 impl Payload {
     /// Puts it there, for the daemon and for all others. Its unit runs nothing yet.
     pub(super) fn install_systemd(&mut self) {
-        fs::create_dir(self.systemd()).unwrap();
-        for program in ["systemctl", "journalctl"] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/world").join(program);
-            std::os::unix::fs::symlink(script, self.systemd_file(program)).unwrap();
-        }
-        for (name, content) in [
-            ("state", "inactive"),
-            ("pid", "0"),
-            ("invocation", ""),
-            ("starts", "0"),
-            ("restarts", "0"),
-        ] {
-            fs::write(self.systemd_file(name), content).unwrap();
-        }
+        systemd::lay(&self.systemd()).unwrap();
         for (name, value) in self.environment() {
             self.set_environment(name, &value);
         }
@@ -60,13 +47,8 @@ impl Payload {
     }
 
     /// What a process needs to find systemd.
-    fn environment(&self) -> [(&'static str, String); 3] {
-        let directory = self.systemd().display().to_string();
-        [
-            ("PATH", format!("{directory}:{}", std::env::var("PATH").unwrap())),
-            ("FAKE_SYSTEMD", directory),
-            ("PROGRAM", self.program().display().to_string()),
-        ]
+    fn environment(&self) -> systemd::Environment {
+        systemd::environment(&self.systemd(), &self.program())
     }
 
     /// A process that finds systemd, and has the daemon's configuration if systemd runs the daemon.
