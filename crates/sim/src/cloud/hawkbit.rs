@@ -151,20 +151,13 @@ impl http::Site for Hawkbit {
                 return Some(http::Response::new(status));
             }
         };
-        if asked.options.release == Release::Goosebit {
-            return goosebit::answer(self, &asked);
+        match asked.options.release {
+            Release::Goosebit => goosebit::answer(self, &asked),
+            _ => self.ddi(&asked),
         }
-        // A device appears by its poll.
-        if !asked.path.is_empty() && !lock(&self.fleet).devices.contains_key(&asked.device) {
-            return Some(self.refuse(&asked, 404));
-        }
-        let response = self.route(&asked);
-        if let Some(response) = response.as_ref().filter(|response| response.status == 405) {
-            self.tell_refused(request, response.status);
-        }
-        response
     }
 }
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Server").field("url", &self.url()).finish_non_exhaustive()

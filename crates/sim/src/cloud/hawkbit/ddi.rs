@@ -1,4 +1,4 @@
-//! What hawkBit itself answers: the Direct Device Interface. Knows nothing of other servers with the same interface.
+//! What hawkBit itself answers: the Direct Device Integration. Knows nothing of other servers with the same interface.
 
 use serde_json::Value;
 
@@ -17,7 +17,19 @@ const LONGEST_NAME: usize = 256;
 
 impl Hawkbit {
     /// The answer to who was let in.
-    pub(super) fn route(&self, asked: &Asked<'_>) -> Option<Response> {
+    pub(super) fn ddi(&self, asked: &Asked<'_>) -> Option<Response> {
+        // A device appears by its poll.
+        if !asked.path.is_empty() && !lock(&self.fleet).devices.contains_key(&asked.device) {
+            return Some(self.refuse(asked, 404));
+        }
+        let response = self.route(asked);
+        if let Some(response) = response.as_ref().filter(|response| response.status == 405) {
+            self.tell_refused(asked.request, response.status);
+        }
+        response
+    }
+
+    fn route(&self, asked: &Asked<'_>) -> Option<Response> {
         let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
         let method = asked.request.method.as_str();
         let get = matches!(method, "GET" | "HEAD");
