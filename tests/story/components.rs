@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::world::payload::{NEW, OLD, Payload};
 use crate::world::watched::Watched as _;
-use uplift::model::{ComponentName, FailureKind, Installed, Outcome, Report};
+use uplift::model::{FailureKind, Outcome, Report};
 use uplift_fixtures::elf::{Architecture, Program};
 use uplift_fixtures::executable;
 
@@ -32,15 +32,6 @@ fn file(payload: &Payload, product: &str, version: &str) -> PathBuf {
     path
 }
 
-fn installed(payload: &Payload, name: &str) -> Installed {
-    let name: ComponentName = name.parse().unwrap();
-    payload.status().unwrap().component(name).unwrap().clone()
-}
-
-fn version_of(payload: &Payload, name: &str) -> String {
-    installed(payload, name).version.unwrap().to_string()
-}
-
 /// Runs a command that restarts the payload, and that restart.
 fn through_a_restart(payload: &mut Payload, arguments: &[&str]) -> Report {
     let before = payload.status().unwrap().last.map(|report| report.id);
@@ -60,7 +51,7 @@ fn the_product_chooses_the_component_and_the_other_one_is_left_alone() {
     assert_eq!(report.component().as_str(), CAMERA);
     assert_eq!(report.from.unwrap().to_string(), OLD);
     assert_eq!(
-        (version_of(&payload, CAMERA), version_of(&payload, "program")),
+        (payload.version_of(CAMERA), payload.version_of("program")),
         (NEW.to_owned(), OLD.to_owned())
     );
     assert_eq!(fs::read(payload.program()).unwrap(), program(OLD));
@@ -98,7 +89,7 @@ fn each_component_goes_back_by_itself_and_remembers_what_failed() {
     assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
     // The same file is bad for the one and good for the other, also for a daemon that starts anew.
     payload.restart_daemon();
-    let (camera, other) = (installed(&payload, CAMERA), installed(&payload, "program"));
+    let (camera, other) = (payload.component(CAMERA), payload.component("program"));
     assert_eq!(
         (camera.version.unwrap().to_string(), other.version.unwrap().to_string()),
         (OLD.to_owned(), NEW.to_owned())
@@ -139,11 +130,11 @@ fn a_state_that_is_lost_comes_back_from_the_history_for_each_component() {
     let new = file(&payload, "CAMERA", NEW);
     through_a_restart(&mut payload, &["install", new.to_str().unwrap()]);
     through_a_restart(&mut payload, &["rollback", "--yes", "--component", CAMERA]);
-    let before = (installed(&payload, CAMERA), installed(&payload, "program"));
+    let before = (payload.component(CAMERA), payload.component("program"));
     payload.kill_daemon();
     fs::remove_file(payload.state().join("state.json")).unwrap();
     payload.start_daemon().unwrap();
-    assert_eq!((installed(&payload, CAMERA), installed(&payload, "program")), before);
+    assert_eq!((payload.component(CAMERA), payload.component("program")), before);
     assert_eq!(before.0.known_bad.len(), 1);
 }
 
@@ -190,6 +181,6 @@ fn a_start_asks_all_components_side_by_side() {
     };
     let (modem, radio) = (meet("modem", "radio"), meet("radio", "modem"));
     let payload = updaters(&[("modem", &modem), ("radio", &radio)]);
-    assert_eq!(version_of(&payload, "modem"), "V01.02.03.04");
-    assert_eq!(version_of(&payload, "radio"), "V01.02.03.04");
+    assert_eq!(payload.version_of("modem"), "V01.02.03.04");
+    assert_eq!(payload.version_of("radio"), "V01.02.03.04");
 }

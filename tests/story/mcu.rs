@@ -161,9 +161,7 @@ impl Bench {
     }
 
     fn version(&self) -> Option<String> {
-        let status = self.payload.status().unwrap();
-        let motor = status.component("motor".parse().unwrap()).unwrap().version;
-        motor.map(|version| version.to_string())
+        self.payload.component("motor").version.map(|version| version.to_string())
     }
 }
 

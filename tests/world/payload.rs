@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use uplift::model::{FailureKind, Outcome, Phase, Report, Status};
+use uplift::model::{FailureKind, Installed, Outcome, Phase, Report, Status};
 use uplift_sim::sandbox::Sandbox;
 
 pub(crate) use self::aircraft::{Aircraft, Transfer};
@@ -141,6 +141,16 @@ impl Payload {
             self.start_unit();
         }
         self.sandbox.reboot().unwrap();
+    }
+
+    /// What the status says of the component of this name.
+    pub(crate) fn component(&self, name: &str) -> Installed {
+        self.status().unwrap().component(name.parse().unwrap()).unwrap().clone()
+    }
+
+    /// The version of the component of this name, which is known.
+    pub(crate) fn version_of(&self, name: &str) -> String {
+        self.component(name).version.unwrap().to_string()
     }
 
     /// The daemon dies, and another one takes over.

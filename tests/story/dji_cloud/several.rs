@@ -9,7 +9,6 @@ use uplift_sim::cloud::dji::{Event, Options, Order};
 
 use super::{SN, Site, TARGET, order};
 use crate::world::payload::{NEW, OLD, Payload};
-use crate::world::watched::Watched as _;
 
 const CAMERA: &str = "CAMERA0001";
 
@@ -52,13 +51,8 @@ impl Site {
         order
     }
 
-    fn versions(&self) -> Vec<String> {
-        let status = self.payload.status().unwrap();
-        ["camera", "program"]
-            .map(|name| {
-                status.component(name.parse().unwrap()).unwrap().version.unwrap().to_string()
-            })
-            .to_vec()
+    fn versions(&self) -> [String; 2] {
+        ["camera", "program"].map(|name| self.payload.version_of(name))
     }
 }
 

@@ -45,13 +45,8 @@ impl Site {
         self.offer(&[&firmware, &camera])
     }
 
-    fn versions(&self) -> Vec<String> {
-        let status = self.payload.status().unwrap();
-        ["camera", "program"]
-            .map(|name| {
-                status.component(name.parse().unwrap()).unwrap().version.unwrap().to_string()
-            })
-            .to_vec()
+    fn versions(&self) -> [String; 2] {
+        ["camera", "program"].map(|name| self.payload.version_of(name))
     }
 }
 
