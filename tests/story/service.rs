@@ -16,8 +16,10 @@ use uplift_sim::line::PtyLine;
 
 /// Longest wait for anything, far above what it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The watchdog's limit in these tests; systemd expects a word twice as often.
+/// The watchdog's limit in these tests; the daemon gives its word twice as often.
 const WATCHDOG: Duration = Duration::from_millis(400);
+/// The same where a late word is a failure: a machine that is busy with something else may delay one.
+const PATIENT_WATCHDOG: Duration = Duration::from_secs(4);
 
 struct Service {
     payload: Payload,
@@ -27,15 +29,15 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
-        Self::start_with(&[], "")
+        Self::start_with(&[], "", WATCHDOG)
     }
 
     /// Run by another program, if one is given; with these sections in its configuration.
-    fn start_with(wrapper: &[&str], sections: &str) -> Self {
+    fn start_with(wrapper: &[&str], sections: &str, watchdog: Duration) -> Self {
         let payload = Payload::setup().sections(sections).stopped();
         let notifications = UnixDatagram::bind(payload.root().join("notify")).unwrap();
         notifications.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { daemon: spawn_daemon(&payload, wrapper), payload, notifications }
+        Self { daemon: spawn_daemon(&payload, wrapper, watchdog), payload, notifications }
     }
 
     fn kill(&mut self) {
@@ -65,7 +67,7 @@ impl Service {
     }
 }
 
-fn spawn_daemon(payload: &Payload, wrapper: &[&str]) -> Child {
+fn spawn_daemon(payload: &Payload, wrapper: &[&str], watchdog: Duration) -> Child {
     let daemon = payload.command(&["daemon"]);
     let placed = |word: &&str| word.replace("ROOT", payload.root().to_str().unwrap()).into();
     let mut words = wrapper.iter().map(placed).chain([daemon.get_program().to_owned()]);
@@ -73,7 +75,7 @@ fn spawn_daemon(payload: &Payload, wrapper: &[&str]) -> Child {
     command.args(words).args(daemon.get_args()).stdin(Stdio::null()).stderr(Stdio::null());
     command
         .env("NOTIFY_SOCKET", payload.root().join("notify"))
-        .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+        .env("WATCHDOG_USEC", watchdog.as_micros().to_string());
     command.spawn().unwrap()
 }
 
@@ -93,33 +95,33 @@ fn it_says_that_it_is_ready_and_what_it_does() {
 
 #[test]
 fn the_watchdog_hears_of_it_even_while_the_status_changes_all_the_time() {
-    let service = Service::start();
+    let service = Service::start_with(&[], "", PATIENT_WATCHDOG);
     service.wait_for("READY=1");
     let mut client = service.client();
-    // A slow client: a percent every 20 ms, so that the status changes ten times between two words
+    // A slow client: a percent every 100 ms, so that the status changes twenty times between two words
     // for the watchdog.
-    let end = Instant::now() + 4 * WATCHDOG;
+    let percent = PATIENT_WATCHDOG / 40;
     let sender = std::thread::spawn(move || {
-        while Instant::now() < end {
+        for _ in 0..90 {
             client.write_all(&[0; 10_000]).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(percent);
         }
+        client
     });
     let (mut words, mut lines) = (0, 0);
-    let mut last = Instant::now();
+    let begun = Instant::now();
+    let mut last = begun;
     while !sender.is_finished() {
         let message = service.next();
         if message.contains("WATCHDOG=1") {
-            assert!(last.elapsed() < WATCHDOG, "systemd would have killed the daemon");
+            assert!(last.elapsed() < PATIENT_WATCHDOG, "systemd would have killed the daemon");
             (words, last) = (words + 1, Instant::now());
         }
-        lines += usize::from(message.contains("STATUS=receiving"));
+        lines += u64::from(message.contains("STATUS=receiving"));
     }
     assert!(words >= 3, "only {words} words");
-    assert!(
-        (1..=3).contains(&lines),
-        "eighty percents in less than two seconds are one line a second, not {lines}"
-    );
+    let longest = begun.elapsed().as_secs() + 2;
+    assert!((1..=longest).contains(&lines), "ninety percents are one line a second, not {lines}");
     sender.join().unwrap();
 }
 
@@ -140,7 +142,7 @@ const STATE_IS_SLOW: [&str; 10] = [
 
 #[test]
 fn an_engine_that_hangs_is_not_spoken_for() {
-    let service = Service::start_with(&STATE_IS_SLOW, "");
+    let service = Service::start_with(&STATE_IS_SLOW, "", WATCHDOG);
     service.wait_for("READY=1");
     let mut client = service.client();
     service.wait_for("WATCHDOG=1");
@@ -159,7 +161,8 @@ fn an_engine_that_hangs_is_not_spoken_for() {
 
 #[test]
 fn it_is_ready_when_the_socket_is_there_and_tells_how_the_link_is() {
-    let service = Service::start_with(&[], "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n");
+    let service =
+        Service::start_with(&[], "[channel.psdk]\ndevice = \"ROOT/run/ttyPayload\"\n", WATCHDOG);
     service.wait_for("READY=1");
     let link = || service.payload.status().unwrap().link;
     // The link begins when the version that it tells is known, for which nobody waits.
@@ -192,9 +195,9 @@ fn it_waits_for_what_is_left_of_a_daemon_that_died() {
     // As a child of the dead daemon does that is about to become another program.
     let state = service.payload.root().join("state");
     let held = Flock::lock(File::open(&state).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
-    let opened = Inotify::init(InitFlags::empty()).unwrap();
+    let opened = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
     opened.add_watch(&state, AddWatchFlags::IN_OPEN).unwrap();
-    service.daemon = spawn_daemon(&service.payload, &[]);
+    service.daemon = spawn_daemon(&service.payload, &[], WATCHDOG);
     opened.read_events().unwrap();
     drop(held);
     service.wait_for("READY=1");

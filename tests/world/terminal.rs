@@ -51,12 +51,19 @@ pub(crate) fn run_with(
     Seen { status, screen, wrapped }
 }
 
-fn open(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+/// Both ends of a new one, ours first. No child has them: one that is still there when ours is closed would keep
+/// the line from hanging up.
+pub(crate) fn pair() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let controller = openpt(flags).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
     let terminal = ioctl_tiocgptpeer(&controller, flags).unwrap();
+    (controller, terminal)
+}
+
+fn open(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+    let (controller, terminal) = pair();
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&terminal, size).unwrap();
     (controller, terminal)

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, ttyname, write};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 use uplift::channel::psdk::serial::frame::{Address, CommandId, Frame, FrameCodec, Kind};
 use uplift::channel::psdk::serial::wire::id;
+
+use crate::world::terminal;
 
 pub(crate) const PAYLOAD: Address = Address(0x13);
 pub(crate) const PC: Address = Address(0x2A);
@@ -61,14 +62,14 @@ pub(crate) struct Aircraft {
 impl Aircraft {
     /// Plugs in a line whose payload side is at `device`.
     pub(crate) fn plug(device: &Path) -> Self {
-        let pty = openpty(None, None).expect("a pseudo-terminal");
-        let mut settings = tcgetattr(&pty.slave).expect("settings");
+        let (master, slave) = terminal::pair();
+        let mut settings = tcgetattr(&slave).expect("settings");
         cfmakeraw(&mut settings);
-        tcsetattr(&pty.slave, SetArg::TCSANOW, &settings).expect("raw mode");
-        symlink(ttyname(&pty.slave).expect("a name"), device).expect("a link to the line");
+        tcsetattr(&slave, SetArg::TCSANOW, &settings).expect("raw mode");
+        symlink(ttyname(&slave).expect("a name"), device).expect("a link to the line");
         Self {
-            master: pty.master,
-            _slave: pty.slave,
+            master,
+            _slave: slave,
             codec: FrameCodec::new(),
             incoming: BytesMut::new(),
             sequence: 0,
