@@ -550,9 +550,13 @@ fn a_report_from_before_the_restart_is_pushed_every_second_to_both() {
     assert!(aircraft.pushes.iter().all(|(_, push)| push.command == id::PRESENCE));
 }
 
-/// How many presence pushes came.
-fn presence(aircraft: &Aircraft) -> usize {
-    aircraft.pushes.iter().filter(|(_, push)| push.command == id::PRESENCE).count()
+/// Presence pushes came once a second since `began`. The last one may be late on a machine that is busy, and one more may have
+/// waited in the line.
+fn assert_presence_on_time(aircraft: &Aircraft, began: Instant) {
+    let seconds = began.elapsed().as_secs();
+    let pushes = aircraft.pushes.iter().filter(|(_, push)| push.command == id::PRESENCE).count();
+    let on_time = seconds - 1..=seconds + 1;
+    assert!(on_time.contains(&(pushes as u64)), "{pushes} in {:?}", began.elapsed());
 }
 
 #[test]
@@ -564,15 +568,11 @@ fn presence_is_on_time_while_a_file_is_received() {
     aircraft.pushes.clear();
     let began = Instant::now();
     let mut sequence = 0;
-    while began.elapsed() < Duration::from_millis(2500) {
+    while began.elapsed() < Duration::from_millis(3500) {
         assert_eq!(aircraft.chunk(sequence, &[0; 64]).0, 0);
         sequence += 1;
     }
-    assert!(
-        (2..=3).contains(&presence(&aircraft)),
-        "{} in 2.5 s, {sequence} chunks",
-        presence(&aircraft)
-    );
+    assert_presence_on_time(&aircraft, began);
 }
 
 #[test]
@@ -589,8 +589,9 @@ fn a_disk_that_stands_still_delays_one_answer_and_nothing_else() {
         assert!(sequence < 1000, "memory is bounded");
     }
     aircraft.pushes.clear();
-    aircraft.listen(Duration::from_millis(2500));
-    assert!((2..=3).contains(&presence(&aircraft)));
+    let began = Instant::now();
+    aircraft.listen(Duration::from_millis(3500));
+    assert_presence_on_time(&aircraft, began);
     assert_eq!(aircraft.ask(id::VERSION, vec![4]), VERSION);
     drop(stalled);
     assert_eq!(aircraft.chunk(sequence, &[0; 256]).2, sequence + 1, "repeated, it is acknowledged");

@@ -20,7 +20,7 @@ pub(crate) const PC: Address = Address(0x2A);
 pub(crate) const HOST: Address = Address(0xED);
 
 /// No answer within this time is a failure of the test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// When the aircraft answers a probe.
 #[derive(Debug, Clone, Copy)]
