@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use uplift::model::{FailureKind, Outcome, Phase};
+use uplift::model::{FailureKind, LinkState, Outcome, Phase};
 
 use super::setup;
 use crate::world::payload::{NEW, OLD, Payload, Transfer};
@@ -81,6 +81,17 @@ fn the_daemon_dies_while_it_checks() {
     let verdict = aircraft.verdict();
     assert_eq!(verdict["result"], "failure", "the aircraft hears the truth: {verdict}");
     assert_eq!(payload.last_report().failure.unwrap().kind, FailureKind::Interrupted);
+}
+
+/// Found by a story whose aircraft was answered by another story's daemon, in a line that had the number of the one that was lost
+/// there.
+#[test]
+fn a_killed_aircraft_leaves_no_link_to_its_line() {
+    let payload = setup(Transfer::Dcftp).start();
+    let aircraft = payload.plug_aircraft();
+    payload.wait_for_status(|status| status.link.state == LinkState::Linked).unwrap();
+    drop(aircraft);
+    assert!(fs::read_link(payload.root().join("run/ttyPayload")).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The aircraft with Assistant 2, a process at the other end of the payload's line.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -30,8 +31,11 @@ impl Transfer {
     }
 }
 
-/// The aircraft's process.
-pub(crate) struct Aircraft(Running);
+/// The aircraft's process, and where its line is.
+pub(crate) struct Aircraft {
+    process: Running,
+    line: PathBuf,
+}
 
 impl Payload {
     /// The aircraft upgrades the payload to the new version, over DCFTP.
@@ -47,23 +51,24 @@ impl Payload {
         arguments: &[&str],
     ) -> Aircraft {
         let mut command = Command::new(uplift_sim());
-        command.arg("aircraft").arg("--make-pty").arg(self.root().join("run/ttyPayload"));
+        let line = self.root().join("run/ttyPayload");
+        command.arg("aircraft").arg("--make-pty").arg(&line);
         command.arg("--firmware").arg(firmware);
         command.args(["--json", "--quiet", "--via", transfer.name(), "--chunk", "1000"]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Aircraft(Running::start(&mut command))
+        Aircraft { process: Running::start(&mut command), line }
     }
 }
 
 impl Aircraft {
     /// Whether it has told its verdict.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end; its verdict.
-    pub(crate) fn verdict(self) -> Value {
-        let output = self.0.wait_with_output().unwrap();
+    pub(crate) fn verdict(mut self) -> Value {
+        let output = self.process.take_output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
@@ -72,5 +77,16 @@ impl Aircraft {
         let verdict = self.verdict();
         assert_eq!(verdict["result"], result, "{verdict}");
         verdict
+    }
+}
+
+/// A process that is killed leaves the link to its line, and the next story's line may get the number of this one: the
+/// daemon here would answer the aircraft there.
+impl Drop for Aircraft {
+    fn drop(&mut self) {
+        let device = fs::read_link(&self.line).ok();
+        if self.process.end() && device.is_some() && fs::read_link(&self.line).ok() == device {
+            let _ = fs::remove_file(&self.line);
+        }
     }
 }
